@@ -1,0 +1,4 @@
+//! Message codecs, sans-IO: bytes of a WebSocket message to commands, replies to bytes.
+
+pub mod command;
+pub mod json;

@@ -1,0 +1,146 @@
+//! The seam to the kernel: what a worker needs of sockets, and nothing more.
+//!
+//! Three implementations keep one behaviour: `uring`, `epoll`, and the simulation's. A driver must
+//! not know frames, commands or channels. Its invariant: what an operation in flight reads or writes
+//! belongs to the driver until that operation has ended, and a socket's number is not used again
+//! before its last one has.
+
+use bytes::Bytes;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A socket of this driver, dense from 0. Its owner may name it from `Accepted` until it calls
+/// `close`, never after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Socket(pub u32);
+
+/// What the owner calls a connection; opaque here and given back with every event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// Bytes received, lent by the driver until `release`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Buffer {
+    pub id: u32,
+    pub len: u32,
+}
+
+/// A range of bytes to send: in the turn's arena, or in the pool of sealed buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub place: Place,
+    pub start: u32,
+    pub len: u32,
+}
+
+/// Where a segment lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Arena,
+    Pool,
+}
+
+/// One send of a flush: `count` segments from `first`, in order. At most one per socket and flush
+/// (two in one submission tore the stream).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Send {
+    pub socket: Socket,
+    pub first: u32,
+    pub count: u32,
+}
+
+/// A send of a flush of which not all bytes went out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsent {
+    /// Which of the flush's sends.
+    pub index: u32,
+    /// Bytes that did go out.
+    pub sent: u32,
+}
+
+/// Why receiving ended for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The peer sent its FIN.
+    Closed,
+    /// The kernel says the connection is gone; its errno.
+    Failed(i32),
+}
+
+/// What happened since the last turn.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A connection came in. The owner answers with `adopt` or `close`; until then nothing is received.
+    Accepted { socket: Socket, peer: Option<IpAddr> },
+    /// Bytes came in. The owner must `release` the buffer. May still come after `pause`.
+    Received { token: Token, buffer: Buffer },
+    /// No more bytes will come. The socket is still the owner's, to `close`.
+    Ended { token: Token, end: End },
+    /// The armed send went out whole.
+    Sent { token: Token },
+    /// A send failed: the peer is gone. The socket is still the owner's, to `close`.
+    SendFailed { token: Token, errno: i32 },
+}
+
+/// Sockets, as a worker needs them. No call blocks but `wait`.
+pub trait Driver {
+    /// The next event, none when nothing more is known without asking the kernel. Events of a socket
+    /// come in the order of its bytes, and none comes after its `close`.
+    fn next_event(&mut self) -> Option<Event>;
+
+    /// The bytes of a received buffer.
+    fn bytes(&mut self, buffer: &Buffer) -> &mut [u8];
+
+    /// Gives a received buffer back.
+    fn release(&mut self, buffer: Buffer);
+
+    /// Takes an accepted socket over: `token` names it from here on, and receiving begins.
+    fn adopt(&mut self, socket: Socket, token: Token);
+
+    /// Stops receiving. What was under way may still arrive; no byte is lost or doubled.
+    fn pause(&mut self, socket: Socket);
+
+    /// Goes on receiving. Pausing and resuming twice is the same as once.
+    fn resume(&mut self, socket: Socket);
+
+    /// Sends what one turn wrote, at once and without waiting; what did not go out is listed in
+    /// `unsent` (cleared first), in the order of `sends`. A socket whose peer is gone counts as
+    /// unsent, and its `Ended` or `SendFailed` follows. `arena` and `pool` may be overwritten when this returns.
+    fn flush(
+        &mut self,
+        arena: &[u8],
+        pool: &[u8],
+        segments: &[Segment],
+        sends: &[Send],
+        unsent: &mut Vec<Unsent>,
+    );
+
+    /// Arms a send of a backlog's chunk: it goes out as the socket drains, then `Sent` comes. At
+    /// most one per socket, and no flush names that socket meanwhile.
+    fn arm_send(&mut self, socket: Socket, chunk: Bytes);
+
+    /// Sends a FIN once what was sent before is out; receiving goes on.
+    fn shutdown(&mut self, socket: Socket);
+
+    /// Closes for good: ends what is under way, sends a FIN, forgets the token.
+    fn close(&mut self, socket: Socket);
+
+    /// Stops taking connections; those already accepted stay.
+    fn stop_listening(&mut self);
+
+    /// Rings another core's doorbell (its index in the mesh).
+    fn notify(&mut self, core: usize);
+
+    /// Hands the kernel what was asked of it, and sleeps until something happened, this core was
+    /// rung, or `timeout` is over; none is for ever, zero does not sleep.
+    fn wait(&mut self, timeout: Option<Duration>);
+}
+
+/// Counters that a driver keeps for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriverStats {
+    /// Times the provided buffers had run out.
+    pub out_of_buffers: u64,
+    /// Completions that found their queue full.
+    pub overflows: u64,
+}

@@ -1,0 +1,120 @@
+//! The seam that decides a channel's order: here (`Memory`), or in a store that the bridge speaks to.
+//!
+//! A local engine answers inside the call and holds nothing: the home's own ring is the truth. Any
+//! other answers by envelope, turns later; the home is then an ordered replica (rules 14 to 18).
+
+use super::block::Block;
+use super::envelope::{Epoch, Placed, Position};
+use super::name::Name;
+
+/// What a home asks of an engine elsewhere.
+#[derive(Clone, Debug)]
+pub enum Call {
+    /// Hear the channel's publications from now on; answered by `Watching` once that is so.
+    Watch { channel: Name },
+    /// Hear them no more. Not answered.
+    Unwatch { channel: Name },
+    /// Put a publication in order; `token` names it in the answer.
+    Publish { token: u64, block: Block },
+    /// Read the stream after `since` (0: all that is kept).
+    Read { token: u64, channel: Name, since: u64 },
+}
+
+/// What an engine elsewhere says.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    Watching {
+        channel: Name,
+    },
+    Published {
+        token: u64,
+        channel: Name,
+        position: Position,
+    },
+    Read(Box<StreamRead>),
+    /// Somebody published; may be lost, doubled or late.
+    Publication {
+        channel: Name,
+        position: Position,
+        block: Block,
+    },
+    /// Publications of the channel may have been dropped on the way.
+    Lost {
+        channel: Name,
+    },
+}
+
+/// What a stream held when it was read.
+#[derive(Clone, Debug)]
+pub struct StreamRead {
+    pub token: u64,
+    pub channel: Name,
+    pub epoch: Epoch,
+    /// The offset before the first entry: everything after it and up to `top` is in `entries`.
+    pub after: u64,
+    pub entries: Box<[Placed]>,
+    /// The stream's last offset.
+    pub top: u64,
+}
+
+impl Answer {
+    /// Whether it answers a call, and so gives a credit back (rule 14).
+    #[must_use]
+    pub fn returns_credit(&self) -> bool {
+        !matches!(self, Answer::Publication { .. } | Answer::Lost { .. })
+    }
+}
+
+/// Who puts publications in order.
+pub trait Engine {
+    /// The home does it itself, and nothing ever waits.
+    const LOCAL: bool;
+
+    /// Hands a call over.
+    ///
+    /// # Errors
+    /// Gives the call back when there is no credit or no room: try again after the next answer.
+    fn call(&mut self, call: Call) -> Result<(), Call>;
+
+    /// The next answer that came in.
+    fn answer(&mut self) -> Option<Answer>;
+}
+
+/// The order is the home's own.
+#[derive(Debug, Default)]
+pub struct Memory;
+
+impl Engine for Memory {
+    const LOCAL: bool = true;
+
+    fn call(&mut self, call: Call) -> Result<(), Call> {
+        unreachable!("a local engine is never called: {call:?}")
+    }
+
+    fn answer(&mut self) -> Option<Answer> {
+        None
+    }
+}
+
+/// From a worker to the bridge.
+#[derive(Clone, Debug)]
+pub enum ToBridge {
+    /// The answer to a probe.
+    Probed {
+        sequence: u64,
+    },
+    Call(Call),
+}
+
+/// From the bridge to a worker.
+#[derive(Clone, Debug)]
+pub enum FromBridge {
+    /// Are you turning?
+    Probe {
+        sequence: u64,
+    },
+    Answer(Answer),
+}
+
+const _: () = assert!(size_of::<ToBridge>() <= 64);
+const _: () = assert!(size_of::<FromBridge>() <= 96);

@@ -1,0 +1,211 @@
+//! What crosses lanes: requests from edges to homes, deliveries from homes to edges.
+//!
+//! An envelope is at most 64 bytes, one lane slot; what is larger stands behind a box.
+
+use super::block::Block;
+use super::name::Name;
+use crate::codec::command::ErrorCode;
+
+/// A connection, named so that a late answer to an earlier one in the same place finds nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionKey {
+    pub core: u16,
+    pub index: u32,
+    pub generation: u32,
+}
+
+impl ConnectionKey {
+    /// No connection: what the server API publishes comes from here.
+    pub const NOBODY: ConnectionKey =
+        ConnectionKey { core: u16::MAX, index: u32::MAX, generation: u32::MAX };
+}
+
+/// The life of a channel's numbering: offsets compare only within one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+/// A place in a channel: after the publication with this offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub epoch: Epoch,
+    pub offset: u64,
+}
+
+/// Where an answer goes: to which command of which connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    pub connection: ConnectionKey,
+    /// The command's id; 0 when no reply is wanted.
+    pub command: u32,
+}
+
+/// What an edge asks of a home.
+#[derive(Clone, Debug)]
+pub enum Request {
+    Subscribe(Box<SubscribeRequest>),
+    /// Takes one Subscribe back: of a subscription, a pending one, or a dead connection's.
+    Unsubscribe {
+        connection: ConnectionKey,
+        channel: Name,
+    },
+    Publish {
+        to: ReplyTo,
+        block: Block,
+    },
+    History(Box<HistoryRequest>),
+    Presence {
+        to: ReplyTo,
+        channel: Name,
+    },
+    PresenceStats {
+        to: ReplyTo,
+        channel: Name,
+    },
+    /// An authenticated connection is there; answered before its connect is (rule 12).
+    Register {
+        connection: ConnectionKey,
+        user: Name,
+    },
+    Deregister {
+        connection: ConnectionKey,
+        user: Name,
+    },
+    /// Ends every connection of a user.
+    DisconnectUser {
+        to: ReplyTo,
+        user: Name,
+    },
+    /// Shutdown: everything this edge had to say is behind it (rule 25).
+    Marker {
+        core: u16,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct SubscribeRequest {
+    pub to: ReplyTo,
+    /// Tells a subscription from an earlier one of the same connection in the same channel.
+    pub sequence: u32,
+    pub channel: Name,
+    pub user: Name,
+    /// Recover from here; none: just go live.
+    pub since: Option<Position>,
+    /// A recovery was asked for, whether or not its position could be read.
+    pub recover: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct HistoryRequest {
+    pub to: ReplyTo,
+    pub channel: Name,
+    pub limit: i32,
+    pub since: Option<Position>,
+    pub reverse: bool,
+}
+
+/// A publication and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub offset: u64,
+    pub block: Block,
+}
+
+/// What a home tells an edge. `local` is the channel's number on this home for that core.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    Subscribed(Box<Subscribed>),
+    /// A command failed; for a Subscribe, `channel` names what the edge has to take back.
+    Refused {
+        to: ReplyTo,
+        error: ErrorCode,
+        subscribe: Option<Box<(u32, Name)>>,
+    },
+    Published {
+        to: ReplyTo,
+        position: Position,
+    },
+    History(Box<HistoryAnswer>),
+    Presence(Box<PresenceAnswer>),
+    PresenceStats {
+        to: ReplyTo,
+        clients: u32,
+        users: u32,
+    },
+    Registered {
+        connection: ConnectionKey,
+    },
+    Publication {
+        local: u32,
+        offset: u64,
+        block: Block,
+    },
+    Joined {
+        local: u32,
+        who: Box<Member>,
+    },
+    Left {
+        local: u32,
+        who: Box<Member>,
+    },
+    /// Offsets were lost on the way to this home: every recoverable subscriber is told 2500.
+    PositionLost {
+        local: u32,
+    },
+    /// Ends these connections with 3503.
+    Disconnect {
+        connections: Box<[ConnectionKey]>,
+    },
+    /// A `DisconnectUser` was carried out.
+    Disconnected {
+        to: ReplyTo,
+    },
+    /// The home's answer to a marker: nothing follows.
+    Marker {
+        core: u16,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Subscribed {
+    pub to: ReplyTo,
+    pub sequence: u32,
+    pub channel: Name,
+    pub local: u32,
+    pub position: Position,
+    /// The answer to a recovery: what was missed, or none when it cannot be had in full.
+    pub recovery: Recovery,
+}
+
+/// How a subscription starts.
+#[derive(Clone, Debug)]
+pub enum Recovery {
+    /// None was asked for.
+    NotAsked,
+    /// All that was missed, in order, ending at the answer's position.
+    Complete(Box<[Placed]>),
+    /// Not to be had in full; nothing is sent.
+    Impossible,
+}
+
+#[derive(Clone, Debug)]
+pub struct HistoryAnswer {
+    pub to: ReplyTo,
+    pub position: Position,
+    pub publications: Box<[Placed]>,
+}
+
+#[derive(Clone, Debug)]
+pub struct PresenceAnswer {
+    pub to: ReplyTo,
+    pub members: Box<[Member]>,
+}
+
+/// Somebody in a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    pub connection: ConnectionKey,
+    pub user: Name,
+}
+
+const _: () = assert!(size_of::<Request>() <= 64);
+const _: () = assert!(size_of::<Delivery>() <= 64);

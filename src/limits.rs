@@ -1,0 +1,135 @@
+//! Every bound, with its answer. Nothing in Corecast grows without one of these above it.
+//!
+//! Must not know: anything. Every module may import it.
+
+/// Bounds that an operator may move (`[limits]`); 0 lifts one where its line says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections of one worker; one more is answered 503 with Retry-After 5.
+    pub connections_per_worker: u32,
+    /// Bytes of one message, fragments together; over it 1009, decided from the header.
+    pub message_bytes: u32,
+    /// Frames of one message: this many and one more for every 16 bytes; over it 1008.
+    pub fragments_per_message: u32,
+    /// Control frames per second of one connection (0: no limit); over it, and the burst, 1008.
+    pub control_frames_per_s: u32,
+    /// Control frames that may come at once before the rate counts.
+    pub control_frames_burst: u32,
+    /// Bytes of a channel's name; over it error 107.
+    pub channel_name_bytes: u32,
+    /// Subscriptions of one connection; over it error 106.
+    pub channels_per_connection: u32,
+    /// Unsent bytes that may wait for one connection; over it disconnect 3008.
+    pub backlog_bytes: u32,
+    /// Bytes of publications in one recovery answer; over it `recovered: false`. History is cut to it.
+    pub recovery_bytes: u32,
+    /// Bytes of partly received messages on one worker; over it 1013.
+    pub spill_bytes_per_worker: u64,
+    /// Bytes that wait unsent, backlogs and recovery answers together, on one worker; over it the
+    /// connection that wants more is disconnected with 3008.
+    pub backlog_bytes_per_worker: u64,
+    /// Channels with subscribers on one worker, and channels at home there; over it error 106.
+    pub channels_per_worker: u32,
+    /// Subscriptions on one worker; over it error 106.
+    pub subscriptions_per_worker: u32,
+    /// Bytes of history at home on one worker; over it the oldest channels' history is trimmed.
+    pub history_bytes_per_worker: u64,
+    /// Present clients of one channel; over it error 106.
+    pub presence_per_channel: u32,
+    /// Bytes framed in one turn before the worker flushes.
+    pub arena_bytes: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connections_per_worker: 16_384,
+            message_bytes: 65_536,
+            fragments_per_message: 1_024,
+            control_frames_per_s: 50,
+            control_frames_burst: 100,
+            channel_name_bytes: 255,
+            channels_per_connection: 128,
+            backlog_bytes: 1 << 20,
+            recovery_bytes: 512 << 10,
+            spill_bytes_per_worker: 64 << 20,
+            backlog_bytes_per_worker: 512 << 20,
+            channels_per_worker: 1_000_000,
+            subscriptions_per_worker: 4_000_000,
+            history_bytes_per_worker: 256 << 20,
+            presence_per_channel: 10_000,
+            arena_bytes: 4 << 20,
+        }
+    }
+}
+
+/// Connection slots kept back on every worker for saying no.
+pub const REFUSAL_SLOTS: u32 = 64;
+/// Bytes of an HTTP head; over it 431.
+pub const HTTP_HEAD_BYTES: usize = 8 << 10;
+/// Header lines of an HTTP head; over it 431.
+pub const HTTP_HEADERS: usize = 64;
+/// Bytes of an HTTP request's body; over it 413.
+pub const HTTP_BODY_BYTES: usize = 1 << 20;
+/// Time a request head may take from the connection's start or the last response; over it 408.
+pub const HTTP_HEAD_MS: u64 = 5_000;
+/// Time an idle keep-alive connection is kept.
+pub const HTTP_IDLE_MS: u64 = 75_000;
+/// Time a closing connection waits for its peer's close.
+pub const CLOSE_WAIT_MS: u64 = 5_000;
+/// Commands of one connection taken in one turn; the rest waits as bytes.
+pub const COMMANDS_PER_TURN: u32 = 16;
+/// Commands of one connection unanswered at homes; the next waits as bytes.
+pub const COMMANDS_IN_FLIGHT: u8 = 32;
+/// Depth of JSON: 3501 in the envelope, error 107 inside `data`.
+pub const JSON_DEPTH: usize = 64;
+/// Segments of one connection in one turn; more are copied to its backlog.
+pub const SEGMENTS_PER_SEND: u32 = 64;
+/// Connections flushed before the worker looks at completions and lanes again.
+pub const SENDS_PER_FLUSH: usize = 256;
+/// Bytes that control frames may stand above a connection's backlog bound.
+pub const CONTROL_BACKLOG_BYTES: usize = 4 << 10;
+/// Bytes of one armed send of a backlog.
+pub const CHUNK_BYTES: usize = 64 << 10;
+/// Requests that a home takes from one lane before the next lane's turn.
+pub const REQUESTS_PER_LANE: usize = 64;
+/// Deliveries that an edge takes from one lane in one turn.
+pub const DELIVERIES_PER_LANE: usize = 256;
+/// Driver events taken in one turn.
+pub const EVENTS_PER_TURN: usize = 1_024;
+/// Bytes of one message to `/echo`, and of what may wait for it.
+pub const ECHO_MESSAGE_BYTES: u32 = 16 << 20;
+/// Unsent bytes that may wait for one `/echo` connection.
+pub const ECHO_BACKLOG_BYTES: u32 = 32 << 20;
+/// Workers, at most: a core number fits one bit of the doorbell set.
+pub const WORKERS: usize = 63;
+
+/// Slots of each lane: the largest power of two that keeps the mesh of `workers` within 64 MiB,
+/// two rings per ordered pair, 64 bytes a slot, the bridge counted as a core.
+#[must_use]
+pub fn lane_slots(workers: usize) -> usize {
+    let cores = workers + 1;
+    let fit = (64 << 20) / (2 * cores * cores * 64);
+    let power = if fit.is_power_of_two() { fit } else { fit.next_power_of_two() / 2 };
+    power.clamp(2, 1_024)
+}
+
+const _: () = assert!(CHUNK_BYTES > CONTROL_BACKLOG_BYTES);
+const _: () = assert!(HTTP_HEAD_BYTES < HTTP_BODY_BYTES);
+const _: () = assert!(ECHO_BACKLOG_BYTES as usize > ECHO_MESSAGE_BYTES as usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lanes_fit_the_mesh() {
+        for workers in 1..=WORKERS {
+            let slots = lane_slots(workers);
+            assert!(slots.is_power_of_two() && (2..=1_024).contains(&slots));
+            assert!(slots == 2 || 2 * (workers + 1) * (workers + 1) * 64 * slots <= 64 << 20);
+        }
+        assert_eq!(lane_slots(2), 1_024);
+        assert_eq!(lane_slots(56), 128);
+    }
+}

@@ -1,0 +1,124 @@
+//! The rules that the simulation may switch off, one at a time, to prove that it would notice.
+//!
+//! Without the feature `sabotage` every rule holds and `holds` costs nothing.
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// A rule of the contract between edge, home, bridge and output.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Rule { $($(#[$doc])* $name,)* }
+
+        /// Every rule, with the name that the scripts use.
+        pub const RULES: &[(&str, Rule)] = &[$(($text, Rule::$name),)*];
+    };
+}
+
+rules! {
+    /// Rule 5: freed room of a full lane rings the producer that waits.
+    SpaceBell = "space_bell",
+    /// Rule 5: the want-room flag is raised again when sleep is announced.
+    RearmWant = "rearm_want",
+    /// Rule 9: interest is withdrawn by count of pairs, not with the last member.
+    CountSubs = "count_subs",
+    /// Rule 9: a pending Subscribe of a closed connection is taken back too.
+    UndoPending = "undo_pending",
+    /// Rule 10: what a dead connection owes outlives a full lane.
+    CleanupQueue = "cleanup_queue",
+    /// Rule 11: deliveries before a Subscribed answer are marked before its subscriber is added.
+    MarkInorder = "mark_inorder",
+    /// Rule 2: a request is sequenced once and pushed with a cursor.
+    Cursor = "cursor",
+    /// Rule 2: no room is reserved for a whole request first.
+    Reserve = "reserve",
+    /// Rule 2: a request writes a bounded number of items to a lane.
+    OneItem = "one_item",
+    /// Rule 4: commands behind a parked one of the same connection wait.
+    ConnFifo = "conn_fifo",
+    /// Rule 4: commands parked for a lane go first in, first out.
+    LaneFifo = "lane_fifo",
+    /// Rule 21: dirty entries carry the generation.
+    DirtyGen = "dirty_gen",
+    /// Rule 19: a connection with a backlog is never sent inline.
+    BacklogFirst = "backlog_first",
+    /// Rule 21: nothing follows a close frame.
+    CloseLast = "close_last",
+    /// Rule 6: nothing is pushed after the doorbells.
+    NoBellAfter = "no_bell_after",
+    /// Rule 24: a recovery answer does not count against the backlog.
+    BigAnswer = "big_answer",
+    /// Rule 23: over the arena bound no frames are parsed.
+    GateFrames = "gate_frames",
+    /// Rule 23: an item may pass the arena bound when it is taken below it.
+    AdmitOver = "admit_over",
+    /// Rule 2: a home that meets a full lane waits with that request.
+    HomeRr = "home_rr",
+    /// Rule 7: probes are N requests with N answers, and wait for nothing.
+    ProbeStar = "probe_star",
+    /// Rule 20: control frames go in at frame boundaries.
+    CtlCut = "ctl_cut",
+    /// Rule 13: eviction keeps epoch and offset while anyone is subscribed.
+    EvictTrim = "evict_trim",
+    /// Rule 12: connect is answered after the user's home has answered.
+    RegFirst = "reg_first",
+    /// Rule 25: 3001 goes out behind the barrier.
+    DrainBarrier = "drain_barrier",
+    /// Rule 17: a home compares its last offset with the stream's top.
+    TailCheck = "tail_check",
+    /// Rule 14: answers travel in credits that the home has.
+    Credit = "credit",
+    /// Rule 14: "position lost" stays set at the bridge until the lane took it.
+    StickyMark = "sticky_mark",
+    /// Rule 16: a recovery answer ends exactly at the home's last.
+    Cut = "cut",
+    /// Rule 15: offsets compare only within an epoch.
+    Epoch = "epoch",
+    /// Rule 15: while a fill is out, nobody is answered.
+    FillHold = "fill_hold",
+    /// Rule 18: the ring is thrown away with Unwatch.
+    Session = "session",
+    /// Rule 15: what was held of another epoch is dropped.
+    DropOther = "drop_other",
+    /// Rule 1: requests and deliveries have a ring each.
+    TwoRings = "two_rings",
+    /// A subscription goes live in the turn of its read.
+    LiveAtRead = "live_at_read",
+    /// A sender rings a sleeping core.
+    RingsBell = "rings_bell",
+    /// No subscriber is removed inside a marking pass.
+    WholePass = "whole_pass",
+    /// Rule 19: one send per socket and flush.
+    OneSend = "one_send",
+}
+
+#[cfg(not(feature = "sabotage"))]
+/// Does the rule hold? Always, in a release.
+#[inline(always)]
+#[must_use]
+pub const fn holds(_rule: Rule) -> bool {
+    true
+}
+
+#[cfg(feature = "sabotage")]
+mod broken {
+    use super::Rule;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    const NONE: u8 = u8::MAX;
+    static BROKEN: AtomicU8 = AtomicU8::new(NONE);
+
+    /// Switches one rule off in this process; none switches all on again.
+    pub fn sabotage(rule: Option<Rule>) {
+        BROKEN.store(rule.map_or(NONE, |rule| rule as u8), Ordering::Relaxed);
+    }
+
+    /// Does the rule hold, or was it switched off?
+    #[inline]
+    #[must_use]
+    pub fn holds(rule: Rule) -> bool {
+        BROKEN.load(Ordering::Relaxed) != rule as u8
+    }
+}
+
+#[cfg(feature = "sabotage")]
+pub use broken::{holds, sabotage};
