@@ -181,7 +181,11 @@ fn what_the_envelope_may_be() {
             1,
             unsubscribe("\u{fffd}x\u{fffd}\u{fffd}😀"),
         ),
-        (r#"{"id":1,"unsubscribe":{"channel":"\ud800\u0041"}}"#, 1, unsubscribe("\u{fffd}A")),
+        (
+            r#"{"id":1,"unsubscribe":{"channel":"\ud800\u0041\udc00\udc00"}}"#,
+            1,
+            unsubscribe("\u{fffd}A\u{fffd}\u{fffd}"),
+        ),
     ];
     for (text, id, method) in table {
         assert_eq!(one(text), Ok(Command { id, method }), "{text}");
@@ -355,7 +359,8 @@ proptest! {
 
     #[test]
     fn any_command_is_judged_as_serde_json_judges_it(value in mutated()) {
-        let text = format!("{{\"unknown\":{value}}}");
+        // Without a newline there is no second command, whatever the mutation did.
+        let text = format!("{{\"unknown\":{value}}}").replace('\n', " ");
         let known = serde_json::from_str::<std::collections::HashMap<String, serde::de::IgnoredAny>>(&text);
         let grammar = !matches!(one(&text), Err(DecodeError::Malformed));
         prop_assert_eq!(grammar, known.is_ok(), "{}", text);
