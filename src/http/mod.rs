@@ -1,1 +1,5 @@
-//! Stub.
+//! HTTP on the workers' port, sans-IO.
+
+pub mod api;
+pub mod page;
+pub mod routes;
