@@ -24,8 +24,6 @@ struct Frame {
 enum Piece {
     Frames { bytes: Vec<u8>, frames: VecDeque<Frame>, taken: usize },
     Replay(Box<Replay>),
-    /// Bytes that are shared by many, such as a page's script.
-    Shared(Bytes),
 }
 
 /// One connection's backlog.
@@ -71,12 +69,6 @@ impl Backlog {
         self.push(rest, class, channel);
     }
 
-    /// Appends bytes that are shared by many.
-    pub fn push_shared(&mut self, bytes: Bytes) {
-        self.waiting += bytes.len();
-        self.pieces.push_back(Piece::Shared(bytes));
-    }
-
     /// Appends a recovery answer; it is framed as the socket drains.
     pub fn push_replay(&mut self, replay: Box<Replay>) {
         self.replaying += replay.held_bytes();
@@ -104,11 +96,6 @@ impl Backlog {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.waiting + self.in_flight + self.replaying + self.control.len()
-    }
-
-    #[must_use]
-    pub fn is_replaying(&self) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, Piece::Replay(_)))
     }
 
     /// Has everything been sent?
@@ -146,16 +133,6 @@ impl Backlog {
         while chunk.len() < CHUNK_BYTES {
             match self.pieces.front_mut() {
                 None => break,
-                Some(Piece::Shared(bytes)) => {
-                    let part = bytes.split_to(bytes.len().min(CHUNK_BYTES));
-                    self.waiting -= part.len();
-                    self.mid_frame = !bytes.is_empty();
-                    chunk.extend_from_slice(&part);
-                    if !bytes.is_empty() {
-                        break;
-                    }
-                    self.pieces.pop_front();
-                }
                 Some(Piece::Replay(replay)) => {
                     self.replaying -= replay.held_bytes();
                     let done = replay.write(&mut chunk, CHUNK_BYTES);
@@ -301,7 +278,9 @@ mod tests {
             backlog.sent();
         }
         assert_eq!(all.len(), 100_000);
-        assert!(all.chunks(1_000).enumerate().all(|(number, frame)| usize::from(frame[0]) == number));
+        assert!(
+            all.chunks(1_000).enumerate().all(|(number, frame)| usize::from(frame[0]) == number)
+        );
     }
 
     #[test]

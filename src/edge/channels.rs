@@ -66,11 +66,6 @@ impl EdgeChannels {
     }
 
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
-    }
-
-    #[must_use]
     pub fn find(&self, name: &str) -> Option<u32> {
         self.by_name.get(name).copied()
     }
@@ -124,7 +119,8 @@ impl EdgeChannels {
         let channel = self.at(place);
         debug_assert!(channel.local.is_none_or(|known| known == local), "one id at a time");
         channel.local = Some(local);
-        let locals = &mut self.locals[usize::from(channel.home)];
+        let home = usize::from(channel.home);
+        let locals = &mut self.locals[home];
         let index = local as usize;
         if locals.len() <= index {
             locals.resize(index + 1, None);

@@ -22,7 +22,7 @@ impl Edge {
         if !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
         }
-        self.metrics.disconnects.add(code, 1);
+        self.metrics.disconnect(code);
         tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
         if holds(Rule::CloseLast) {
             self.leave_lists(token);
@@ -49,7 +49,7 @@ impl Edge {
         }
         let (code, reason) = Disconnect::Slow.parts();
         self.leave_lists(token);
-        self.metrics.disconnects.add(code, 1);
+        self.metrics.disconnect(code);
         tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
         self.forget_pending(token);
         let mut close = Vec::with_capacity(16);
@@ -75,6 +75,12 @@ impl Edge {
         if self.life(token) == Life::Closing {
             self.finish(token);
         }
+    }
+
+    /// Ends an HTTP connection: no more is written; the socket closes when the peer has closed too.
+    pub(super) fn shut(&mut self, token: Token, now: Now) {
+        self.at(token).facts.finishing = true;
+        self.await_close(token, now);
     }
 
     /// Closes the socket once everything written is out.
@@ -202,10 +208,7 @@ impl Edge {
 
     /// Writes a control frame other than close.
     pub(super) fn control(&mut self, token: Token, bytes: &[u8]) {
-        let fits = self.control_frame(token, bytes);
-        if !fits {
-            // The peer reads nothing, and 4 KiB of pings and pongs wait already: one more says nothing new.
-            self.metrics.control_dropped.add(1);
-        }
+        // Where 4 KiB of pings and pongs wait already, one more says nothing new.
+        let _ = self.control_frame(token, bytes);
     }
 }

@@ -56,7 +56,9 @@ impl Life {
 /// Where a subscription is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionState {
-    /// Its Subscribe is in the lane, or parked before it.
+    /// Its Subscribe waits for its lane.
+    Parked,
+    /// Its Subscribe was pushed, and is not answered.
     Pending,
     Active,
     /// It ended; its Unsubscribe is still to be pushed (rules 3 and 10).
@@ -132,6 +134,8 @@ pub struct Facts {
     pub peer_gone: bool,
     /// It counted as a connection in the metrics.
     pub counted: bool,
+    /// It came in by the internal listener.
+    pub internal: bool,
 }
 
 /// A connection of this edge.
@@ -149,6 +153,8 @@ pub struct Connection {
     pub deadline_ms: u32,
     /// When it came.
     pub since_ms: u32,
+    /// The connect command's id, while it waits for home(#user).
+    pub connect_id: u32,
     pub user: Option<Name>,
     pub subscriptions: Vec<Subscription>,
     pub deframer: Deframer,

@@ -38,11 +38,11 @@ impl Edge {
     /// A publication, in lane order.
     pub(super) fn stage_publication(&mut self, channel: u32, offset: u64, block: Block, now: Now) {
         let latency_us = now.monotonic_us.saturating_sub(block.received_us());
-        self.metrics.message_latency.record(latency_us);
+        self.metrics.latency.record(latency_us);
         let known = self.channels.at(channel);
         if let Some(last) = known.last {
             if offset <= last {
-                self.metrics.duplicates_dropped.add(1);
+                self.metrics.duplicates.add(1);
                 return;
             }
             if offset != last + 1 {
@@ -135,5 +135,6 @@ impl Edge {
         for index in to {
             self.output_to_backlog(index, range);
         }
+        self.output.give_back(range);
     }
 }

@@ -58,6 +58,16 @@ impl Edge {
     #[inline]
     pub fn sent_inline(&mut self, token: Token) {
         if self.at(token).facts.finishing {
+            self.written(token);
+        }
+    }
+
+    /// All was written to a connection that ends. A WebSocket has said its goodbyes; HTTP ends by FIN,
+    /// and what the peer still sends is waited for, or the response could be lost to a reset.
+    fn written(&mut self, token: Token) {
+        if self.life(token) == super::connection::Life::Connecting {
+            self.effects.push(super::Effect::Shutdown(token));
+        } else {
             self.late.push_back(Late::Finished(token));
         }
     }
@@ -114,11 +124,7 @@ impl Edge {
     /// Gives a connection's range to its backlog at once, behind what it was given before.
     pub(super) fn output_to_backlog(&mut self, index: u32, range: Range) {
         let token = Token { index, generation: self.output.generation(index) };
-        let mut before = Vec::new();
-        self.output.take(index, &mut before);
-        for earlier in before {
-            self.append(token, earlier);
-        }
+        self.pending_to_backlog(token);
         self.append(token, range);
         self.after_append(token);
     }
@@ -142,7 +148,17 @@ impl Edge {
         result
     }
 
-    fn check_overflow(&mut self, token: Token) {
+    /// Moves what was written for a connection this turn to its backlog: something follows that
+    /// goes there.
+    pub(super) fn pending_to_backlog(&mut self, token: Token) {
+        let mut ranges = Vec::new();
+        self.output.take(token.index, &mut ranges);
+        for range in ranges {
+            self.append(token, range);
+        }
+    }
+
+    pub(super) fn check_overflow(&mut self, token: Token) {
         if self.is_over_backlog(token) {
             self.late.push_back(Late::Overflow(token));
         }
@@ -151,7 +167,8 @@ impl Edge {
     /// Does more wait for the connection than may, or more on this worker?
     pub(super) fn is_over_backlog(&mut self, token: Token) -> bool {
         let echo = self.at(token).facts.echo;
-        let bound = if echo { crate::limits::ECHO_BACKLOG_BYTES } else { self.limits.backlog_bytes };
+        let bound =
+            if echo { crate::limits::ECHO_BACKLOG_BYTES } else { self.limits.backlog_bytes };
         let worker = self.limits.backlog_bytes_per_worker;
         let over_worker = worker > 0 && self.backlog_bytes > worker;
         let Some(backlog) = self.at(token).backlog.as_ref() else { return false };
@@ -175,7 +192,7 @@ impl Edge {
         if chunk.is_none() && backlog.is_empty() {
             it.backlog = None;
             if it.facts.finishing && !self.output.has_pending(token.index) {
-                self.late.push_back(Late::Finished(token));
+                self.written(token);
             }
         }
         chunk

@@ -7,20 +7,22 @@ use super::output::{Class, NO_CHANNEL, Output, Range};
 use crate::codec::command::{ClientInfo, Publication, Push, Reply};
 use crate::codec::json;
 use crate::home::block::Block;
-use crate::home::envelope::{ConnectionKey, Member, Placed};
+use crate::home::envelope::Member;
 use crate::ws::frame::{self, OpCode};
 use std::borrow::Cow;
 
-/// A publication as replies name it.
+/// The client id of a block's publisher; none when it came from the server API.
 #[must_use]
-pub fn publication(placed: &Placed, ids: u64) -> Publication<'_> {
-    publication_of(&placed.block, placed.offset, ids)
+pub fn publisher_id(block: &Block, ids: u64) -> Option<ClientId> {
+    block.publisher().map(|(key, _)| client_id(ids, key))
 }
 
-fn publication_of(block: &Block, offset: u64, ids: u64) -> Publication<'_> {
-    let info = block.publisher().map(|(key, user)| ClientInfo {
+/// A publication as replies and pushes name it.
+#[must_use]
+pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) -> Publication<'a> {
+    let info = block.publisher().zip(id).map(|((_, user), id)| ClientInfo {
         user: Cow::Borrowed(user),
-        client: Cow::Owned(client_id(ids, key).as_str().to_owned()),
+        client: Cow::Borrowed(id.as_str()),
     });
     Publication { data: block.data(), info, offset }
 }
@@ -28,23 +30,23 @@ fn publication_of(block: &Block, offset: u64, ids: u64) -> Publication<'_> {
 /// The info of somebody in a channel.
 #[must_use]
 pub fn info(member: &Member, ids: u64) -> ClientInfo<'static> {
-    client_info(member.connection, member.user.as_str(), ids)
-}
-
-fn client_info(key: ConnectionKey, user: &str, ids: u64) -> ClientInfo<'static> {
-    let client: ClientId = client_id(ids, key);
-    ClientInfo { user: Cow::Owned(user.to_owned()), client: Cow::Owned(client.as_str().to_owned()) }
+    let client = client_id(ids, member.connection);
+    let user = member.user.as_str().to_owned();
+    ClientInfo { user: Cow::Owned(user), client: Cow::Owned(client.as_str().to_owned()) }
 }
 
 impl Output {
     /// Writes a reply; its length is known before, so its header is written first.
     pub fn reply(&mut self, reply: &Reply<'_>) -> Range {
-        self.text(Class::Reply, NO_CHANNEL, json::reply_len(reply), |out| json::write_reply(out, reply))
+        self.text(Class::Reply, NO_CHANNEL, json::reply_len(reply), |out| {
+            json::write_reply(out, reply)
+        })
     }
 
     /// Writes the push of a publication.
     pub fn publication(&mut self, channel: u32, name: &str, block: &Block, offset: u64, ids: u64) {
-        let publication = publication_of(block, offset, ids);
+        let id = publisher_id(block, ids);
+        let publication = publication(block, offset, id.as_ref());
         let length = json::push_publication_len(name, &publication);
         self.text(Class::Publication, channel, length, |out| {
             json::write_push_publication(out, name, &publication);

@@ -79,9 +79,11 @@ impl Edge {
     }
 
     fn deadline(&mut self, token: Token, now: Now) {
-        match self.at(token).life {
+        let it = self.at(token);
+        let ours = it.facts.paused || it.facts.connecting;
+        match it.life {
             Life::Connecting => self.head_deadline(token, now),
-            Life::Authenticating if self.at(token).facts.paused || self.at(token).facts.connecting => {
+            Life::Authenticating if ours => {
                 // The delay is ours: its time stands still.
                 self.set_deadline(token, ms(now) + self.times.connect_timeout_ms);
             }
@@ -176,7 +178,7 @@ impl Edge {
         if counted {
             self.metrics.connections.set(self.metrics.connections.get() - 1);
         }
-        self.metrics.connection_duration.record(lived_us);
+        self.metrics.connection.record(lived_us);
         self.drop_parked(token, input);
         self.effects.push(Effect::Close(token));
         self.owe(token);

@@ -91,12 +91,7 @@ impl Output {
         }
     }
 
-    /// Is the arena over its bound? Then nothing more is taken in before it was flushed (rule 23).
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.arena.len() > self.arena_bytes_max
-    }
-
+    /// Bytes that fit below the bound. At none, nothing more is taken in before a flush (rule 23).
     #[must_use]
     pub fn room(&self) -> usize {
         self.arena_bytes_max.saturating_sub(self.arena.len())
@@ -113,6 +108,16 @@ impl Output {
         let start = u32::try_from(self.arena.len()).expect("the arena is bounded");
         self.frames.push(FrameMark { start, class, channel });
         start
+    }
+
+    /// Takes bytes back that were copied elsewhere, where nothing was written behind them.
+    pub fn give_back(&mut self, range: Range) {
+        if range.end as usize == self.arena.len() {
+            self.arena.truncate(range.start as usize);
+            while self.frames.last().is_some_and(|frame| frame.start >= range.start) {
+                self.frames.pop();
+            }
+        }
     }
 
     /// The arena's end.
@@ -234,7 +239,8 @@ mod tests {
         for index in 0..3 {
             output.open(Token { index, generation: 1 });
         }
-        let (a, b, c) = (write(&mut output, b"aa"), write(&mut output, b"bb"), write(&mut output, b"cc"));
+        let (a, b, c) =
+            (write(&mut output, b"aa"), write(&mut output, b"bb"), write(&mut output, b"cc"));
         for range in [a, b, c] {
             output.mark(0, range);
         }
@@ -255,12 +261,15 @@ mod tests {
     #[test]
     fn frames_are_found_in_a_rest() {
         let mut output = Output::new(1, 1 << 16);
-        let ranges: Vec<Range> = (1..=4).map(|size| write(&mut output, &vec![0; size * 10])).collect();
+        let ranges: Vec<Range> =
+            (1..=4).map(|size| write(&mut output, &vec![0; size * 10])).collect();
         let rest = Range { start: 15, end: 100 };
-        let found: Vec<_> = output.frames_in(rest).map(|(_, range, whole)| (range, whole)).collect();
+        let found: Vec<_> =
+            output.frames_in(rest).map(|(_, range, whole)| (range, whole)).collect();
         let begun = Range { start: 15, end: 30 };
         assert_eq!(found, [(begun, false), (ranges[2], true), (ranges[3], true)]);
-        let exact: Vec<_> = output.frames_in(ranges[1]).map(|(_, range, whole)| (range, whole)).collect();
+        let exact: Vec<_> =
+            output.frames_in(ranges[1]).map(|(_, range, whole)| (range, whole)).collect();
         assert_eq!(exact, [(ranges[1], true)]);
     }
 }

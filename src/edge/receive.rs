@@ -26,7 +26,7 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) {
-        if matches!(self.life(token), Life::Free | Life::Dead) || self.at(token).facts.refused_done() {
+        if matches!(self.life(token), Life::Free | Life::Dead) {
             return;
         }
         self.metrics.bytes_in.add(bytes.len() as u64);
@@ -243,13 +243,7 @@ impl Edge {
         self.close(token, violation.close_code(), violation.reason(), now);
     }
 
-    fn item<L: RequestLanes>(
-        &mut self,
-        token: Token,
-        item: Item<'_>,
-        now: Now,
-        lanes: &mut L,
-    ) {
+    fn item<L: RequestLanes>(&mut self, token: Token, item: Item<'_>, now: Now, lanes: &mut L) {
         let closing = self.life(token) == Life::Closing;
         match item {
             Item::Close { code, .. } => self.peer_closed(token, code, now),
@@ -306,13 +300,7 @@ impl Edge {
     }
 
     /// Runs the commands of a message, as many as may run now; the rest waits as bytes.
-    fn commands<L: RequestLanes>(
-        &mut self,
-        token: Token,
-        message: &[u8],
-        now: Now,
-        lanes: &mut L,
-    ) {
+    fn commands<L: RequestLanes>(&mut self, token: Token, message: &[u8], now: Now, lanes: &mut L) {
         let mut commands = Commands::new(message);
         let mut taken = 0;
         while commands.rest() < message.len() {

@@ -3,7 +3,7 @@
 //!
 //! Invariant: what `write` appends in all is exactly one frame of the announced length.
 
-use super::frames::publication;
+use super::frames::{publication, publisher_id};
 use crate::codec::command::SubscribeResult;
 use crate::codec::json;
 use crate::home::envelope::Placed;
@@ -33,8 +33,7 @@ impl Replay {
         ids: u64,
     ) -> Replay {
         let separators = publications.len().saturating_sub(1);
-        let bodies: usize =
-            publications.iter().map(|placed| json::publication_len(&publication(placed, ids))).sum();
+        let bodies: usize = publications.iter().map(|placed| publication_len(placed, ids)).sum();
         let head_len = json::subscribe_head_len(id, result);
         let length = head_len + bodies + separators + json::SUBSCRIBE_TAIL.len();
         let mut head = Vec::with_capacity(frame::header_len(length) + head_len);
@@ -65,11 +64,17 @@ impl Replay {
             if self.next > 0 {
                 chunk.push(json::PUBLICATION_SEPARATOR);
             }
-            json::write_publication(chunk, &publication(placed, self.ids));
+            let id = publisher_id(&placed.block, self.ids);
+            json::write_publication(chunk, &publication(&placed.block, placed.offset, id.as_ref()));
             self.held -= placed.block.size();
             self.next += 1;
         }
         json::write_subscribe_tail(chunk);
         true
     }
+}
+
+fn publication_len(placed: &Placed, ids: u64) -> usize {
+    let id = publisher_id(&placed.block, ids);
+    json::publication_len(&publication(&placed.block, placed.offset, id.as_ref()))
 }

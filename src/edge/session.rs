@@ -11,6 +11,7 @@ use crate::edge::auth::Refusal;
 use crate::home::block::Block;
 use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
 use crate::home::name::Name;
+use crate::metrics::Cause;
 use crate::rules::{Rule, holds};
 
 impl Edge {
@@ -34,7 +35,9 @@ impl Edge {
         let Command { id, method } = command;
         let connected = self.at(token).life == Life::Active;
         match (&method, connected) {
-            (Method::Connect(connect), false) => return self.connect(token, id, connect, now, lanes),
+            (Method::Connect(connect), false) => {
+                return self.connect(token, id, connect, now, lanes);
+            }
             (Method::Pong, _) => return,
             // The first command must be connect, and only the first may be.
             (Method::Connect(_), true) | (_, false) => {
@@ -58,6 +61,7 @@ impl Edge {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
         if let Err(error) = self.run(token, id, method, now, lanes) {
+            self.metrics.error(u16::try_from(error.parts().0).expect("a small number"));
             self.reply(token, &Reply::Error { id, error });
         }
     }
@@ -107,7 +111,7 @@ impl Edge {
         let identity = match self.auth.connect(&command.token, now) {
             Ok(identity) => identity,
             Err(error) => {
-                self.metrics.refusals.add(error.cause(), 1);
+                self.metrics.refuse(Cause::Token);
                 match error.refusal() {
                     Refusal::Error(error) => self.reply(token, &Reply::Error { id, error }),
                     Refusal::Disconnect(why) => self.disconnect(token, why, now),

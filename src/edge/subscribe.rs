@@ -42,7 +42,7 @@ impl Edge {
         self.next_sequence = self.next_sequence.wrapping_add(1);
         let sequence = self.next_sequence;
         self.subscriptions += 1;
-        let state = SubscriptionState::Pending;
+        let state = SubscriptionState::Parked;
         self.at(token).subscriptions.push(Subscription {
             channel,
             sequence,
@@ -104,8 +104,15 @@ impl Edge {
         }
     }
 
-    /// Runs an unsubscribe command. It is answered at once; the Unsubscribe is owed.
-    pub(super) fn unsubscribe(&mut self, token: Token, id: u32, name: &str) {
+    /// Runs an unsubscribe command. It is answered at once; the Unsubscribe goes ahead of what the
+    /// connection asks next.
+    pub(super) fn unsubscribe<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        name: &str,
+        lanes: &mut L,
+    ) {
         if let Some(channel) = self.channels.find(name)
             && let Some(subscription) = self.at(token).subscription(channel)
             && subscription.state == SubscriptionState::Active
@@ -113,11 +120,9 @@ impl Edge {
             self.remove_subscriber(token, channel);
             self.at(token).subscription(channel).expect("it was just there").state =
                 SubscriptionState::Owed;
-            self.owe(token);
+            self.settle(token, lanes);
         }
-        if id > 0 {
-            self.reply(token, &Reply::Unsubscribe { id });
-        }
+        self.reply(token, &Reply::Unsubscribe { id });
     }
 
     /// Must this command wait for the answer to an earlier one about its channel?
@@ -143,7 +148,6 @@ impl Edge {
 
     /// Takes an active subscription out of its channel's list.
     pub(super) fn remove_subscriber(&mut self, token: Token, channel: u32) {
-        debug_assert!(self.staged_for(channel) || self.staged.is_empty() || true);
         let place = self.at(token).subscription(channel).expect("it is active").place;
         let known = self.channels.at(channel);
         let removed = known.subscribers.swap_remove(place as usize);

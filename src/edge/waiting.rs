@@ -53,8 +53,10 @@ impl Edge {
             return Err(request);
         }
         if let Some(name) = subscribe {
-            let channel = self.channels.find(name.as_str()).expect("a pending subscription holds it");
+            let channel = self.channels.find(name.as_str()).expect("its subscription holds it");
             self.channels.at(channel).pairs += 1;
+            let subscription = self.at(token).subscription(channel).expect("it was just made");
+            subscription.state = SubscriptionState::Pending;
         }
         let it = self.at(token);
         if register {
@@ -153,7 +155,7 @@ impl Edge {
     }
 
     /// Pushes the Unsubscribes that a connection owes; false when one found no room.
-    fn settle<L: RequestLanes>(&mut self, token: Token, lanes: &mut L) -> bool {
+    pub(super) fn settle<L: RequestLanes>(&mut self, token: Token, lanes: &mut L) -> bool {
         while let Some(place) = self.next_owed(token) {
             let subscription = self.at(token).subscriptions[place];
             if !self.push_unsubscribe_request(token, subscription, lanes) {
