@@ -5,12 +5,13 @@
 //! no condition that persists (a full table, no descriptors left, a paused socket whose peer is
 //! gone) makes `wait` return over and over.
 
+use super::epoll_slot::{BELL, Interest, NONE, SPECIAL, Slot, State, flags, key, unkey};
 use super::socket::Bell;
 use super::{Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Token, Unsent};
 use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::epoll::{self, CreateFlags, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags};
@@ -29,54 +30,7 @@ const ACCEPTS: u32 = 64;
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Segments handed to the kernel in one call.
 const SEGMENTS: usize = crate::limits::SEGMENTS_PER_SEND as usize;
-/// The generation word of entries that are not connections: the number is a listener's, or `BELL`.
-const SPECIAL: u32 = u32::MAX;
-const BELL: u32 = u32::MAX;
-
 const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
-
-/// The armed field of a slot without an armed send.
-const NONE: u32 = u32::MAX;
-
-/// One connection's place.
-#[derive(Debug)]
-struct Slot {
-    token: Token,
-    fd: Option<OwnedFd>,
-    /// Counts the connections that this slot has held; never `SPECIAL`.
-    generation: u32,
-    /// Where its armed send is in `armed`, or `NONE`.
-    armed: u32,
-    /// What the epoll set waits for here; nothing is not being in the set. It may be more than what
-    /// is wanted until an event shows that, so that a short pause costs no system call.
-    registered: Interest,
-    state: State,
-    /// A send failed and the owner was told.
-    failed: bool,
-}
-
-const _: () = assert!(size_of::<Slot>() <= 24);
-
-impl Slot {
-    fn wanted(&self) -> Interest {
-        Interest { read: self.state == State::Receiving, write: self.armed != NONE }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Interest {
-    read: bool,
-    write: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Accepted, not adopted.
-    New,
-    Receiving,
-    Paused,
-    Ended,
-}
 
 /// Whether connections are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -537,23 +491,6 @@ fn send_segments(
         }
     }
     (total, Ok(true))
-}
-
-fn flags(interest: Interest) -> EventFlags {
-    let mut flags = EventFlags::empty();
-    flags.set(EventFlags::IN, interest.read);
-    flags.set(EventFlags::OUT, interest.write);
-    flags
-}
-
-/// What the set gives back with an event: a slot and its generation.
-fn key(index: u32, generation: u32) -> EventData {
-    EventData::new_u64(u64::from(generation) << 32 | u64::from(index))
-}
-
-fn unkey(data: EventData) -> (u32, u32) {
-    let key = data.u64();
-    (key as u32, (key >> 32) as u32)
 }
 
 fn failed(errno: Errno) -> Error {

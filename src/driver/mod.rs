@@ -6,6 +6,7 @@
 //! before its last one has.
 
 pub mod epoll;
+mod epoll_slot;
 pub mod socket;
 
 use bytes::Bytes;

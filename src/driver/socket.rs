@@ -8,7 +8,7 @@ use rustix::net::sockopt;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Opens a listener that shares its address with those of other workers (SO_REUSEPORT). What it
 /// accepts has TCP_NODELAY set. `backlog` is cut by net.core.somaxconn.
@@ -39,6 +39,12 @@ pub fn bell() -> io::Result<OwnedFd> {
 /// The ringing end of a bell: an eventfd, or one end of a stream pair.
 #[derive(Debug)]
 pub struct Bell(OwnedFd);
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Bell {
     /// Takes a copy of `fd`, which must not block.
