@@ -4,10 +4,12 @@
 
 mod doorbell;
 mod lane;
+mod room;
 mod sync;
 
 pub use doorbell::Doorbell;
 pub use lane::{Receiver, Sender, lane};
+pub use room::Room;
 
 /// A worker's ends: `R` requests and `D` deliveries between workers, `U` up to the bridge and `A`
 /// back from it. Lists are indexed by the other core.
