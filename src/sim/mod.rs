@@ -3,6 +3,7 @@
 //!
 //! It may import everything but the real drivers and the server. Invariant: one seed is one run.
 
+pub mod bridge;
 pub mod client;
 pub mod driver;
 mod inbox;
@@ -11,5 +12,6 @@ pub mod net;
 pub mod plan;
 pub mod random;
 pub mod record;
+pub mod stream;
 mod subscription;
 pub mod wire;

@@ -74,7 +74,7 @@ impl Plan {
     /// Draws a run.
     #[must_use]
     pub fn new(seed: u64, size: Size) -> Plan {
-        let mut random = Random::new(seed ^ 0xC0EC_A57);
+        let mut random = Random::new(seed ^ 0x0C0E_CA57);
         let late = random.chance(400);
         let small = size == Size::Small;
         let record = random.chance(300).then(|| random.pick(&[5, 40, 300]));

@@ -16,7 +16,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut word = self.state;
         word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -28,7 +28,7 @@ impl Random {
     pub fn below(&mut self, bound: usize) -> usize {
         debug_assert!(bound > 0, "nothing is below 0");
         // The high half of the product: no bias that a schedule could notice, and no division.
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+        ((u128::from(self.word()) * bound as u128) >> 64) as usize
     }
 
     /// A number from `low` to `high`, both included.
@@ -48,7 +48,7 @@ impl Random {
 
     /// A generator of its own for a part, so that what one part draws does not move the others.
     pub fn fork(&mut self) -> Random {
-        Random::new(self.next())
+        Random::new(self.word())
     }
 }
 
@@ -66,7 +66,7 @@ mod tests {
             seen[number] += 1;
         }
         assert!(seen.iter().all(|count| (800..1_200).contains(count)), "{seen:?}");
-        assert_ne!(one.fork().next(), one.fork().next());
+        assert_ne!(one.fork().word(), one.fork().word());
         let hits = (0..10_000).filter(|_| one.chance(100)).count();
         assert!((800..1_200).contains(&hits), "{hits}");
     }

@@ -132,7 +132,7 @@ fn put_piece(first: u8, payload: &[u8], random: &mut Random, into: &mut Vec<u8>)
             into.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
-    let mask = (random.next() as u32).to_be_bytes();
+    let mask = (random.word() as u32).to_be_bytes();
     into.extend_from_slice(&mask);
     into.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
 }
