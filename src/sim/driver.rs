@@ -477,3 +477,6 @@ impl Driver for SimDriver {
         self.poll();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ mod tests {
     fn a_read_says_how_far_back_it_reaches() {
         let (mut store, channel) = (Store::new(3), Name::from("a"));
         for number in 0..5_u8 {
-            store.publish(&channel, Block::new("a", None, &[number]));
+            store.publish(&channel, Block::new("a", None, &[number], 0));
         }
         let read = |store: &mut Store, since| {
             let read = store.read(0, &channel, since);
