@@ -35,7 +35,7 @@ pub struct Backlog {
     control: Vec<u8>,
     /// Bytes of the chunk that the driver has, 0 when it has none.
     in_flight: usize,
-    /// The chunk in flight ended inside a frame (only where rule 20 is broken, or in a replay).
+    /// The stream stands inside a frame: its rest is first, and nothing may come before that.
     mid_frame: bool,
     /// Bytes of waiting frames.
     waiting: usize,
@@ -62,6 +62,13 @@ impl Backlog {
             let frames = VecDeque::from([meta]);
             self.pieces.push_back(Piece::Frames { bytes: frame.to_vec(), frames, taken: 0 });
         }
+    }
+
+    /// Starts with the rest of a frame that was begun inline.
+    pub fn push_rest(&mut self, rest: &[u8], class: Class, channel: u32) {
+        assert!(self.is_empty(), "only the first frame of a backlog was begun");
+        self.mid_frame = true;
+        self.push(rest, class, channel);
     }
 
     /// Appends bytes that are shared by many.
@@ -126,7 +133,14 @@ impl Backlog {
     pub fn next_chunk(&mut self) -> Option<Bytes> {
         assert!(self.in_flight == 0, "one chunk at a time");
         let mut chunk = Vec::new();
-        if !self.mid_frame || !holds(Rule::CtlCut) {
+        if !holds(Rule::CtlCut) {
+            chunk.append(&mut self.control);
+        }
+        if self.mid_frame && matches!(self.pieces.front(), Some(Piece::Frames { .. })) {
+            self.take_frame(&mut chunk);
+            self.mid_frame = false;
+        }
+        if !self.mid_frame {
             chunk.append(&mut self.control);
         }
         while chunk.len() < CHUNK_BYTES {
@@ -152,32 +166,41 @@ impl Backlog {
                     }
                     self.pieces.pop_front();
                 }
-                Some(Piece::Frames { bytes, frames, taken }) => {
-                    let Some(frame) = frames.pop_front() else {
-                        self.pieces.pop_front();
-                        continue;
-                    };
-                    let size = frame.bytes as usize;
-                    chunk.extend_from_slice(&bytes[*taken..*taken + size]);
-                    *taken += size;
-                    self.waiting -= size;
-                }
+                Some(Piece::Frames { .. }) => self.take_frame(&mut chunk),
             }
         }
         self.in_flight = chunk.len();
         (!chunk.is_empty()).then(|| Bytes::from(chunk))
     }
 
+    /// Moves the first frame of the first piece to a chunk.
+    fn take_frame(&mut self, chunk: &mut Vec<u8>) {
+        let Some(Piece::Frames { bytes, frames, taken }) = self.pieces.front_mut() else { return };
+        if let Some(frame) = frames.pop_front() {
+            let size = frame.bytes as usize;
+            chunk.extend_from_slice(&bytes[*taken..*taken + size]);
+            *taken += size;
+            self.waiting -= size;
+        }
+        if frames.is_empty() {
+            self.pieces.pop_front();
+        }
+    }
+
     /// Drops the publications of a channel that wait behind a recovery answer; gives whether any did.
     pub fn drop_publications(&mut self, of: u32) -> bool {
         let mut dropped = 0;
+        let mut mid_frame = self.mid_frame;
         for piece in &mut self.pieces {
             let Piece::Frames { bytes, frames, taken } = piece else { continue };
+            // The rest of a frame that was begun cannot be dropped.
+            let mut begun = std::mem::take(&mut mid_frame);
             let mut kept = Vec::with_capacity(bytes.len() - *taken);
             let mut at = *taken;
             frames.retain(|frame| {
                 let size = frame.bytes as usize;
-                let keep = frame.class != Class::Publication || frame.channel != of;
+                let first = std::mem::take(&mut begun);
+                let keep = first || frame.class != Class::Publication || frame.channel != of;
                 if keep {
                     kept.extend_from_slice(&bytes[at..at + size]);
                 } else {
@@ -201,17 +224,24 @@ impl Backlog {
         })
     }
 
-    /// Discards all that waits and lets `close` be the last frame, behind the chunk in flight. A
+    /// Discards all that waits and lets `close` be the last frame, behind the one that was begun. A
     /// recovery answer that has begun cannot be left: then there is no place for a close frame, and
     /// the answer is false.
     #[must_use]
     pub fn discard_for_close(&mut self, close: &[u8]) -> bool {
+        let mut rest = Vec::new();
+        if self.mid_frame {
+            if !matches!(self.pieces.front(), Some(Piece::Frames { .. })) {
+                return false;
+            }
+            self.take_frame(&mut rest);
+        }
         self.pieces.clear();
         self.control.clear();
         self.waiting = 0;
         self.replaying = 0;
-        if self.mid_frame {
-            return false;
+        if !rest.is_empty() {
+            self.push(&rest, Class::Reply, NO_CHANNEL);
         }
         self.push(close, Class::Control, NO_CHANNEL);
         true
@@ -233,6 +263,21 @@ mod tests {
         assert_eq!(backlog.next_chunk().unwrap(), b"<ping>[one][two]".as_slice());
         backlog.sent();
         assert!(backlog.next_chunk().is_none() && backlog.is_empty());
+    }
+
+    #[test]
+    fn the_rest_of_a_frame_comes_before_everything() {
+        let mut backlog = Backlog::default();
+        backlog.push_rest(b"rest]", Class::Publication, 1);
+        backlog.push(b"[two]", Class::Publication, 1);
+        assert!(backlog.push_control(b"<ping>") && backlog.drop_publications(1));
+        assert_eq!(backlog.next_chunk().unwrap(), b"rest]<ping>".as_slice());
+
+        let mut backlog = Backlog::default();
+        backlog.push_rest(b"rest]", Class::Publication, 1);
+        backlog.push(b"[two]", Class::Publication, 1);
+        assert!(backlog.discard_for_close(b"<close>"));
+        assert_eq!(backlog.next_chunk().unwrap(), b"rest]<close>".as_slice());
     }
 
     #[test]
