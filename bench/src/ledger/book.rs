@@ -56,13 +56,15 @@ pub struct Book {
 
 impl Book {
     #[must_use]
-    pub fn new(channel: usize, publishers: usize) -> Book {
-        Book {
-            channel,
-            fates: vec![Vec::new(); publishers],
-            seen: vec![None; publishers],
-            ..Book::default()
-        }
+    pub fn new(channel: usize) -> Book {
+        Book { channel, ..Book::default() }
+    }
+
+    /// The number of one more publisher: one connection, as order is promised to connections.
+    pub fn enlist(&mut self) -> u32 {
+        self.fates.push(Vec::new());
+        self.seen.push(None);
+        self.fates.len() as u32 - 1
     }
 
     /// The channel's largest offset that anyone has seen.
@@ -147,7 +149,8 @@ mod tests {
     use super::*;
 
     fn book() -> (Book, Vec<String>) {
-        let mut book = Book::new(3, 2);
+        let mut book = Book::new(3);
+        assert_eq!((book.enlist(), book.enlist()), (0, 1));
         let sent = [0, 1, 0].map(|publisher| book.publish(publisher).json());
         (book, sent.to_vec())
     }

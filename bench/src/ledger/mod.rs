@@ -108,12 +108,12 @@ fn members(args: &Args) -> Run {
     for channel in 0..args.channels {
         run.channels.push(Channel {
             name: format!("{prefix}{unique}-{channel}"),
-            book: Book::new(channel, args.publishers),
+            book: Book::new(channel),
             home: None,
             read_back: 0,
             history_top: None,
         });
-        let publishers = (0..args.publishers as u32).map(Some);
+        let publishers = std::iter::repeat_n(Some(0), args.publishers);
         let subscribers = std::iter::repeat_n(None, args.subscribers);
         run.members
             .extend(publishers.chain(subscribers).map(|publisher| Member::new(channel, publisher)));

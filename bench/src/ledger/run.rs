@@ -29,7 +29,7 @@ pub enum State {
 
 pub struct Member {
     pub channel: usize,
-    /// Its number among the channel's publishers; none for a subscriber.
+    /// The number that its connection publishes under; none for a subscriber.
     pub publisher: Option<u32>,
     pub key: Option<Key>,
     pub state: State,
@@ -193,12 +193,13 @@ impl Run {
         let member = &mut self.members[tag];
         let Some(key) = member.key else { return };
         member.attempts = 0;
-        if member.publisher.is_some() {
+        let channel = &mut self.channels[member.channel];
+        if let Some(publisher) = &mut member.publisher {
+            *publisher = channel.book.enlist();
             member.state = State::Live;
             return;
         }
         member.state = State::Joining;
-        let channel = &self.channels[member.channel];
         let position = Position { epoch: channel.book.epoch.clone(), offset: member.last };
         let from = member.subscribed_before.then_some(&position);
         client.command(key, |out| protocol::subscribe(out, SUBSCRIBE_ID, &channel.name, from));
