@@ -6,6 +6,7 @@
 use crate::net::{self, Poller, Ready, Target, Want};
 use crate::protocol::{self, Message};
 use crate::rng::Rng;
+use crate::token;
 use crate::ws::{self, Parsed, Upgrade};
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
@@ -88,10 +89,23 @@ struct Connection {
     fragments: Vec<u8>,
 }
 
+/// As whom connections connect.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    Anonymous,
+    /// Each as a user of its own, `user-TAG`, with tokens signed by this HS256 secret.
+    Users(String),
+}
+
+impl From<Option<&str>> for Identity {
+    fn from(secret: Option<&str>) -> Identity {
+        secret.map_or(Identity::Anonymous, |secret| Identity::Users(secret.to_owned()))
+    }
+}
+
 pub struct Client {
     pub target: Target,
-    /// Sent with connect, where the server wants it.
-    pub token: Option<String>,
+    identity: Identity,
     /// Source addresses, taken in turn; empty: the kernel chooses.
     pub sources: Vec<Ipv4Addr>,
     poller: Poller,
@@ -107,10 +121,10 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(target: Target, token: Option<String>) -> io::Result<Client> {
+    pub fn new(target: Target, identity: Identity) -> io::Result<Client> {
         Ok(Client {
             target,
-            token,
+            identity,
             sources: Vec::new(),
             poller: Poller::new()?,
             connections: Vec::new(),
@@ -384,11 +398,7 @@ impl Client {
                     Upgrade::Accepted(length) => {
                         used += length;
                         connection.phase = Phase::Open;
-                        let token = self.token.take();
-                        self.command(key, |out| {
-                            protocol::connect(out, CONNECT_ID, token.as_deref());
-                        });
-                        self.token = token;
+                        self.connect(key);
                     }
                 },
                 Phase::Open => match ws::parse(&bytes[used..]) {
@@ -404,6 +414,15 @@ impl Client {
                 },
             }
         }
+    }
+
+    fn connect(&mut self, key: Key) {
+        let Some(tag) = self.live(key).map(|connection| connection.tag) else { return };
+        let token = match &self.identity {
+            Identity::Anonymous => None,
+            Identity::Users(secret) => Some(token::sign(secret, &format!("user-{tag}"))),
+        };
+        self.command(key, |out| protocol::connect(out, CONNECT_ID, token.as_deref()));
     }
 
     fn took(

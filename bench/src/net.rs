@@ -9,6 +9,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+/// Sockets taken from one wait: few, so that a paced publisher is not kept waiting long.
+const EVENTS: usize = 128;
+
 /// Where to connect: `ws://host:port/path`, addresses only.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -68,7 +71,7 @@ pub struct Poller {
 impl Poller {
     pub fn new() -> io::Result<Poller> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Poller { epoll, events: Vec::with_capacity(1024) })
+        Ok(Poller { epoll, events: Vec::with_capacity(EVENTS) })
     }
 
     pub fn add(&self, stream: &TcpStream, token: u64, want: Want) -> io::Result<()> {

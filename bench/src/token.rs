@@ -1,6 +1,5 @@
 //! Connection tokens, signed as a backend would sign them.
 
-use anyhow::Result;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
 #[derive(serde::Serialize)]
@@ -10,9 +9,11 @@ struct Claims<'a> {
 }
 
 /// An HS256 token of `user`, valid for a day.
-pub fn sign(secret: &str, user: &str) -> Result<String> {
-    let now = std::time::UNIX_EPOCH.elapsed()?.as_secs();
+#[must_use]
+pub fn sign(secret: &str, user: &str) -> String {
+    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
     let claims = Claims { sub: user, exp: now + 86_400 };
     let key = EncodingKey::from_secret(secret.as_bytes());
-    Ok(jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)?)
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
+        .expect("HS256 signs any claims")
 }

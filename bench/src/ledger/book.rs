@@ -134,6 +134,13 @@ impl Book {
         Ok(offset)
     }
 
+    /// The largest offset of an acknowledged publication.
+    #[must_use]
+    pub fn last_acknowledged(&self) -> u64 {
+        let fates = self.fates.iter().flatten().filter(|fate| fate.acknowledged);
+        fates.map(|fate| fate.offset).max().unwrap_or(0)
+    }
+
     /// Unanswered publications: (those that appeared, those that did not).
     #[must_use]
     pub fn unanswered(&self) -> (usize, usize) {
@@ -170,7 +177,8 @@ mod tests {
 
     #[test]
     fn every_fault_is_found() {
-        let cases: [(&str, &dyn Fn(&mut Book, &[String]) -> Result<u64, String>); 7] = [
+        type Fault = dyn Fn(&mut Book, &[String]) -> Result<u64, String>;
+        let cases: [(&str, &Fault); 7] = [
             ("lost", &|book, sent| book.deliver(0, 2, &sent[1])),
             ("doubled", &|book, sent| {
                 book.deliver(0, 1, &sent[0])?;

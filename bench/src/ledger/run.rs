@@ -3,6 +3,7 @@
 //! Must not know how kills are chosen. Invariant: a publication is never sent twice; a publisher
 //! that lost its connection goes on with the next number, and leaves what was unanswered unanswered.
 
+use super::Setup;
 use super::book::{Book, Payload};
 use crate::client::{CONNECT_ID, Cause, Client, Handler, Key};
 use crate::protocol::{self, Message, Place, Position, Publication};
@@ -72,6 +73,9 @@ pub struct Run {
     pub placed: u64,
     pub opened: u64,
     pub deliveries: u64,
+    /// The close code that is no failure, when the server was told to end.
+    pub expected_close: Option<u16>,
+    pub closed_as_expected: usize,
 }
 
 impl Member {
@@ -94,6 +98,45 @@ impl Member {
 }
 
 impl Run {
+    pub fn new(setup: &Setup) -> Run {
+        let mut run = Run {
+            members: Vec::new(),
+            channels: Vec::new(),
+            placing: (setup.workers > 0).then_some(Placing { workers: setup.workers }),
+            failures: Vec::new(),
+            failure_count: 0,
+            recoveries: 0,
+            recovered_publications: 0,
+            misplaced: 0,
+            placed: 0,
+            opened: 0,
+            deliveries: 0,
+            expected_close: None,
+            closed_as_expected: 0,
+        };
+        // A channel of its own for each run, so that offsets start at 1.
+        let unique = std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis());
+        let prefix = match setup.namespace.as_str() {
+            "" => String::new(),
+            namespace => format!("{namespace}:"),
+        };
+        for channel in 0..setup.channels {
+            run.channels.push(Channel {
+                name: format!("{prefix}{unique}-{channel}"),
+                book: Book::new(channel),
+                home: None,
+                read_back: 0,
+                history_top: None,
+            });
+            let publishers = std::iter::repeat_n(Some(0), setup.publishers);
+            let subscribers = std::iter::repeat_n(None, setup.subscribers);
+            run.members.extend(
+                publishers.chain(subscribers).map(|publisher| Member::new(channel, publisher)),
+            );
+        }
+        run
+    }
+
     pub fn fail(&mut self, what: String) {
         self.failure_count += 1;
         if self.failures.len() < FAILURES_KEPT {
@@ -325,7 +368,14 @@ impl Handler for Run {
     }
 
     fn closed(&mut self, _client: &mut Client, tag: usize, cause: Cause) {
-        self.lost(tag, Instant::now());
-        self.fail(format!("member {tag}: closed by the server: {cause:?}"));
+        let expected =
+            matches!(&cause, Cause::Frame(code, _) if self.expected_close == Some(*code));
+        let member = &mut self.members[tag];
+        (member.key, member.state) = (None, State::Away);
+        if expected {
+            self.closed_as_expected += 1;
+        } else {
+            self.fail(format!("member {tag}: closed by the server: {cause:?}"));
+        }
     }
 }
