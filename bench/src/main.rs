@@ -2,6 +2,7 @@
 //!
 //! Must not know the server's code. Invariant: exit 0 means that what was to be shown was shown.
 
+mod attack;
 mod churn;
 mod client;
 mod crowd;
@@ -35,6 +36,8 @@ enum Command {
     Fanout(fanout::Args),
     /// Memory per idle client.
     Idle(idle::Args),
+    /// Bad input of every kind: each gets its documented answer, and neighbours feel nothing.
+    Attack(attack::Args),
     /// Server CPU per connect.
     Churn(churn::Args),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Terminate(args) => ledger::terminate(&args),
         Command::Fanout(args) => fanout::run(&args),
         Command::Idle(args) => idle::run(&args),
+        Command::Attack(args) => attack::run(&args),
         Command::Churn(args) => churn::run(&args),
     };
     match done {
