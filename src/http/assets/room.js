@@ -198,7 +198,8 @@ async function loadPresence() {
 async function where() {
   try {
     const { data } = await centrifuge.rpc("where", { channel: CHANNEL });
-    $("where").textContent = `This tab is on worker ${data.worker}; the room lives on ${data.home}.`;
+    $("where").textContent =
+      `This tab is on worker ${data.worker}; the room lives on worker ${data.home}.`;
   } catch {
     $("where").textContent = "";
   }
