@@ -7,6 +7,7 @@
 
 pub mod epoll;
 mod epoll_slot;
+pub mod probe;
 pub mod socket;
 
 use bytes::Bytes;

@@ -264,8 +264,11 @@ impl Edge {
             Item::Binary(payload) if self.at(token).facts.echo => {
                 self.echo(token, OpCode::Binary, payload);
             }
-            Item::Binary(_) => self.disconnect(token, Disconnect::BadRequest, now),
-            Item::Text(payload) => {
+            // The incumbent does not mind the opcode, so clients that send JSON as binary exist.
+            Item::Binary(payload) if simdutf8::basic::from_utf8(payload).is_err() => {
+                self.disconnect(token, Disconnect::BadRequest, now);
+            }
+            Item::Text(payload) | Item::Binary(payload) => {
                 self.metrics.messages_in.add(1);
                 self.commands(token, payload, now, lanes);
             }

@@ -3,6 +3,7 @@
 //! Rule 13: trimming never touches epoch and offset while anyone is subscribed.
 
 use super::Home;
+use super::channel::Channel;
 use super::engine::Engine;
 use super::envelope::Epoch;
 use crate::clock::Now;
@@ -25,6 +26,11 @@ impl<E: Engine> Home<E> {
             let place = self.aging.remove(index).expect("it was just found");
             self.channels.at(place).aging = false;
             self.evict(place);
+            if self.channels.get(place).is_some_and(|it| it.kept_until_ms > now.monotonic_ms()) {
+                self.age(place);
+            } else {
+                self.drop_if_unused(place);
+            }
         }
         if !E::LOCAL && now.monotonic_ms() >= self.tails_checked_ms + TAIL_CHECK_MS {
             self.tails_checked_ms = now.monotonic_ms();
@@ -36,7 +42,7 @@ impl<E: Engine> Home<E> {
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
         let oldest = self.aging.front().and_then(|place| self.channels.get(*place));
-        let expiry = oldest.map(|channel| channel.expires_ms);
+        let expiry = oldest.map(Channel::checked_at_ms);
         let tails = (!E::LOCAL && !self.channels.is_empty())
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);
         expiry.into_iter().chain(tails).min()
@@ -48,6 +54,9 @@ impl<E: Engine> Home<E> {
         if bound > 0 && self.history_bytes as u64 > bound {
             let looked_at = self.aging.iter().take(CHANNELS_PER_TURN).enumerate();
             return looked_at
+                .filter(|(_, place)| {
+                    self.channels.get(**place).is_some_and(|it| it.history.bytes() > 0)
+                })
                 .min_by_key(|(_, place)| self.channels.get(**place).map(|it| it.expires_ms))
                 .map(|(index, _)| index);
         }
@@ -55,19 +64,19 @@ impl<E: Engine> Home<E> {
         for _ in 0..CHANNELS_PER_TURN.min(self.aging.len()) {
             let place = *self.aging.front()?;
             let channel = self.channels.at(place);
-            if channel.expires_ms <= now.monotonic_ms() {
+            if channel.checked_at_ms() <= now.monotonic_ms() {
                 return Some(0);
             }
-            if channel.queued_ms == channel.expires_ms {
+            if channel.queued_ms == channel.checked_at_ms() {
                 return None;
             }
-            channel.queued_ms = channel.expires_ms;
+            channel.queued_ms = channel.checked_at_ms();
             self.aging.rotate_left(1);
         }
         None
     }
 
-    /// Forgets a channel's history, and the channel when nobody uses it.
+    /// Forgets a channel's history; its numbering stays (rule 13).
     pub fn evict(&mut self, place: u32) {
         let epochs = self.channels.len() as u64;
         let channel = self.channels.at(place);
@@ -77,16 +86,31 @@ impl<E: Engine> Home<E> {
             channel.epoch = Epoch(channel.epoch.0 + 1 + epochs);
             channel.last = 0;
         }
-        self.drop_if_unused(place);
     }
 
-    /// Puts a channel in line to age, `history_ttl_s` from its last publication.
+    /// A publication came: history, and the numbering, are kept for `history_ttl_s` from now.
     pub(super) fn renew(&mut self, place: u32, now: Now) {
         let channel = self.channels.at(place);
         channel.expires_ms = now.monotonic_ms() + u64::from(channel.history_ttl_s) * 1000;
-        if !channel.aging {
-            channel.aging = true;
-            channel.queued_ms = channel.expires_ms;
+        channel.kept_until_ms = channel.expires_ms;
+        self.age(place);
+    }
+
+    /// The last subscriber left, or somebody asked: whoever comes back within `history_ttl_s` finds
+    /// the same numbering, so that one who missed nothing is not told that it missed something.
+    pub(super) fn keep_a_while(&mut self, place: u32, now: Now) {
+        let channel = self.channels.at(place);
+        if channel.history_size > 0 && channel.interest.is_empty() && channel.replica.is_none() {
+            channel.kept_until_ms = now.monotonic_ms() + u64::from(channel.history_ttl_s) * 1000;
+            self.age(place);
+        }
+        self.drop_if_unused(place);
+    }
+
+    fn age(&mut self, place: u32) {
+        let channel = self.channels.at(place);
+        if !std::mem::replace(&mut channel.aging, true) {
+            channel.queued_ms = channel.checked_at_ms();
             self.aging.push_back(place);
         }
     }
@@ -98,15 +122,5 @@ impl<E: Engine> Home<E> {
         if channel.interest.is_empty() && !channel.aging && !replica_busy {
             self.channels.remove(place);
         }
-    }
-
-    /// After a question about a channel that may just have been made for it: where history is kept,
-    /// its epoch must hold until the asker can use it.
-    pub(super) fn keep_a_while(&mut self, place: u32, now: Now) {
-        let channel = self.channels.at(place);
-        if channel.history_size > 0 && !channel.aging {
-            self.renew(place, now);
-        }
-        self.drop_if_unused(place);
     }
 }

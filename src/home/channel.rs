@@ -30,9 +30,11 @@ pub struct Channel {
     pub history: History,
     /// When history is too old, in milliseconds of the process.
     pub expires_ms: u64,
-    /// `expires_ms` when it last queued up to age.
+    /// Until when epoch and offset are kept for subscribers that left and may come back.
+    pub kept_until_ms: u64,
+    /// `checked_at_ms` when it last queued up to age.
     pub queued_ms: u64,
-    /// Is it in the queue of channels whose history ages?
+    /// Is it in the queue of channels that age?
     pub aging: bool,
     pub interest: Vec<Interest>,
     /// Users by connection, where presence or join and leave are on.
@@ -55,6 +57,7 @@ impl Channel {
             last: 0,
             history: History::default(),
             expires_ms: 0,
+            kept_until_ms: 0,
             queued_ms: 0,
             aging: false,
             interest: Vec::new(),
@@ -70,6 +73,12 @@ impl Channel {
     #[must_use]
     pub fn position(&self) -> Position {
         Position { epoch: self.epoch, offset: self.last }
+    }
+
+    /// When there is something to be forgotten: history first, then the numbering.
+    #[must_use]
+    pub fn checked_at_ms(&self) -> u64 {
+        if self.history.bytes() > 0 { self.expires_ms } else { self.kept_until_ms }
     }
 
     #[must_use]

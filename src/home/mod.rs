@@ -122,8 +122,10 @@ impl<E: Engine> Home<E> {
     pub fn take(&mut self, request: Request, now: Now) -> Result<(), Untaken> {
         assert!(self.is_free(), "one request at a time");
         match request {
-            Request::Subscribe(subscribe) => self.subscribe(*subscribe, now),
-            Request::Unsubscribe { connection, channel } => self.unsubscribe(connection, &channel),
+            Request::Subscribe(subscribe) => self.subscribe(*subscribe),
+            Request::Unsubscribe { connection, channel } => {
+                self.unsubscribe(connection, &channel, now);
+            }
             Request::Publish { to, block } => return self.publish(to, block, now),
             Request::History(history) => return self.history(*history, now),
             Request::Presence { to, channel } => self.presence(to, &channel),

@@ -13,7 +13,7 @@ use crate::codec::command::ErrorCode;
 use crate::rules::{Rule, holds};
 
 impl<E: Engine> Home<E> {
-    pub(super) fn subscribe(&mut self, request: SubscribeRequest, _now: Now) {
+    pub(super) fn subscribe(&mut self, request: SubscribeRequest) {
         let options = self.options(request.channel.as_str());
         let Some(place) = self.channels.find_or_add(&request.channel, &options) else {
             return self.refuse_subscribe(request);
@@ -74,7 +74,7 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    pub(super) fn unsubscribe(&mut self, connection: ConnectionKey, name: &Name) {
+    pub(super) fn unsubscribe(&mut self, connection: ConnectionKey, name: &Name, now: Now) {
         let Some(place) = self.channels.find(name.as_str()) else {
             debug_assert!(false, "an Unsubscribe finds the channel of its Subscribe");
             return;
@@ -92,7 +92,9 @@ impl<E: Engine> Home<E> {
         if !E::LOCAL {
             self.leave_stream(place);
         }
-        self.drop_if_unused(place);
+        if self.channels.get(place).is_some() {
+            self.keep_a_while(place, now);
+        }
     }
 
     fn refuse_subscribe(&mut self, request: SubscribeRequest) {

@@ -29,6 +29,7 @@ pub(super) struct Drain {
     marked: Vec<bool>,
     back: usize,
     said: bool,
+    reported: bool,
 }
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
@@ -40,7 +41,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.driver.stop_listening();
         self.edge.begin_drain(now);
         let marked = vec![false; self.mesh.requests_out.len()];
-        self.drain = Some(Drain { marked, back: 0, said: false });
+        self.drain = Some(Drain { marked, back: 0, said: false, reported: false });
     }
 
     /// How far the shutdown has come. The owner ends a worker only when every worker said `Said` or
@@ -53,6 +54,11 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             Some(_) if self.edge.is_deserted() => Stage::Quiet,
             Some(_) => Stage::Said,
         }
+    }
+
+    /// True the first time it is asked after the clients were told.
+    pub fn report_once(&mut self) -> bool {
+        self.drain.as_mut().is_some_and(|it| it.said && !std::mem::replace(&mut it.reported, true))
     }
 
     pub(super) fn marker_back(&mut self) {

@@ -21,6 +21,7 @@ use crate::metrics::CoreMetrics;
 use crate::transport::Transport;
 use drain::Drain;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use drain::Stage as DrainStage;
 
@@ -111,6 +112,12 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// The driver, for simulation and tests.
     pub fn driver(&mut self) -> &mut D {
         &mut self.driver
+    }
+
+    /// Lets the driver hand over what was asked of it, and sleeps until something happens or `timeout`
+    /// is over; zero does not sleep.
+    pub fn sleep(&mut self, timeout: Option<Duration>) {
+        self.driver.wait(timeout);
     }
 
     fn link(&mut self, token: Token) -> Option<&mut Link<T::State>> {

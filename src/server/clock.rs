@@ -1,0 +1,25 @@
+//! The one clock: read once per turn by whoever owns a thread.
+
+use crate::clock::Now;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A clock that counts from its start.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    #[must_use]
+    pub fn start() -> Clock {
+        Clock { start: Instant::now() }
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let since = self.start.elapsed();
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let whole = |number: u128| u64::try_from(number).unwrap_or(u64::MAX);
+        Now { monotonic_us: whole(since.as_micros()), unix_ms: whole(unix.as_millis()) }
+    }
+}

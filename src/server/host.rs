@@ -1,0 +1,114 @@
+//! What the machine gives: cores, descriptors, randomness, bells, and what the process has used.
+
+use super::Error;
+use crate::config::Config;
+use crate::driver::socket::{self, Bell};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+/// The machine, as far as a server asks.
+pub struct Host {
+    pub cores: usize,
+    /// Descriptors that the process may open.
+    pub descriptors: u64,
+    /// Cores to pin workers to, by worker; none: not pinned.
+    pub worker_cpus: Vec<Option<usize>>,
+    pub bridge_cpu: Option<usize>,
+    pub seed: u64,
+}
+
+impl Host {
+    pub fn new(config: &Config) -> Result<Host, Error> {
+        let allowed: Vec<usize> =
+            core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let cores = allowed.len().max(1);
+        let workers = config.workers_on(cores);
+        // More workers than cores run unpinned: pinned, they would stand in each other's way.
+        let cpus: &[usize] =
+            if config.worker_cpus.is_empty() { &allowed } else { &config.worker_cpus };
+        let pinned = workers <= cpus.len();
+        let worker_cpus = (0..workers).map(|worker| pinned.then(|| cpus[worker])).collect();
+        Ok(Host {
+            cores,
+            descriptors: raise_descriptors(),
+            worker_cpus,
+            bridge_cpu: config.bridge_cpu,
+            seed: seed()?,
+        })
+    }
+}
+
+/// Raises the soft limit to the hard one and gives it.
+fn raise_descriptors() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err()
+    {
+        return current.unwrap_or(1_024);
+    }
+    maximum.unwrap_or(1 << 20)
+}
+
+/// Randomness for hashes, epochs and client ids.
+fn seed() -> Result<u64, Error> {
+    use std::io::Read;
+    let mut bytes = [0; 8];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(|cause| Error::System { what: "/dev/urandom", cause })?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// CPU time in nanoseconds and resident bytes of this process, for the metrics.
+pub fn process() -> (u64, u64) {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let whole = |number: i64| u64::try_from(number).unwrap_or(0);
+    let cpu_ns = whole(time.tv_sec) * 1_000_000_000 + whole(time.tv_nsec);
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .unwrap_or(0);
+    (cpu_ns, pages * rustix::param::page_size() as u64)
+}
+
+/// The bells of every core: eventfds of workers, one end of a socket pair for the bridge.
+pub struct Bells {
+    workers: Vec<OwnedFd>,
+    ring_bridge: UnixStream,
+    bridge: UnixStream,
+}
+
+impl Bells {
+    pub fn new(workers: usize) -> Result<Bells, Error> {
+        let system = |cause| Error::System { what: "doorbells", cause };
+        let workers =
+            (0..workers).map(|_| socket::bell()).collect::<Result<_, _>>().map_err(system)?;
+        let (ring_bridge, bridge) = UnixStream::pair().map_err(system)?;
+        ring_bridge.set_nonblocking(true).map_err(system)?;
+        bridge.set_nonblocking(true).map_err(system)?;
+        Ok(Bells { workers, ring_bridge, bridge })
+    }
+
+    /// A worker's own bell.
+    pub fn own(&self, worker: usize) -> Result<OwnedFd, Error> {
+        self.workers[worker].try_clone().map_err(|cause| Error::System { what: "doorbells", cause })
+    }
+
+    /// Every core's bell to ring, the bridge's last.
+    pub fn remote(&self) -> Result<Vec<Option<Bell>>, Error> {
+        let system = |cause| Error::System { what: "doorbells", cause };
+        let mut bells = Vec::with_capacity(self.workers.len() + 1);
+        for worker in &self.workers {
+            bells.push(Some(Bell::new(worker).map_err(system)?));
+        }
+        bells.push(Some(Bell::new(&self.ring_bridge).map_err(system)?));
+        Ok(bells)
+    }
+
+    /// What the bridge waits on.
+    pub fn bridge_end(&self) -> Result<UnixStream, Error> {
+        self.bridge.try_clone().map_err(|cause| Error::System { what: "doorbells", cause })
+    }
+}

@@ -1,0 +1,349 @@
+//! The threads: one loop per worker, and the bridge's.
+
+use super::Error;
+use super::clock::Clock;
+use super::host::{self, Bells, Host};
+use crate::bridge::{Bridge, BridgeOptions};
+use crate::config::Config;
+use crate::driver::epoll::Epoll;
+use crate::driver::probe::Kind;
+use crate::driver::socket::{self, Bell};
+
+use crate::driver::{Driver, Options};
+use crate::edge::auth::{self, Auth};
+use crate::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
+use crate::home::engine::{FromBridge, Memory, ToBridge};
+use crate::home::{Home, HomeOptions};
+use crate::http::routes::RouteOptions;
+use crate::limits::{Limits, REFUSAL_SLOTS};
+use crate::mesh::BridgeEndpoint;
+use crate::metrics::CoreMetrics;
+use crate::transport::Plain;
+use crate::worker::{DrainStage, Parts, Rest, Worker, WorkerEndpoint};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Connections that may wait to be accepted by one worker.
+const ACCEPT_BACKLOG: i32 = 4_096;
+/// Time that a worker sleeps at most during a shutdown, to see how far the others are.
+const DRAIN_STEP: Duration = Duration::from_millis(5);
+
+/// What main and the cores say to each other: start, stop, and how far a stop has come.
+pub struct Control {
+    stopping: AtomicBool,
+    bridge_stopping: AtomicBool,
+    timeout_ms: AtomicU32,
+    started: AtomicUsize,
+    /// Workers that told their clients, and need no home any more.
+    said: AtomicUsize,
+    workers: usize,
+    bells: Vec<Option<Bell>>,
+}
+
+impl Control {
+    pub fn new(workers: usize, bells: Vec<Option<Bell>>) -> Control {
+        Control {
+            stopping: AtomicBool::new(false),
+            bridge_stopping: AtomicBool::new(false),
+            timeout_ms: AtomicU32::new(0),
+            started: AtomicUsize::new(0),
+            said: AtomicUsize::new(0),
+            workers,
+            bells,
+        }
+    }
+
+    /// Waits until every worker listens.
+    pub fn await_started(&self) {
+        while self.started.load(Ordering::Acquire) < self.workers {
+            thread::yield_now();
+        }
+    }
+
+    /// Begins the shutdown.
+    pub fn stop(&self, timeout_ms: u32) {
+        self.timeout_ms.store(timeout_ms, Ordering::Relaxed);
+        self.stopping.store(true, Ordering::Release);
+        self.bells.iter().flatten().for_each(Bell::ring);
+    }
+
+    pub fn stop_bridge(&self) {
+        self.bridge_stopping.store(true, Ordering::Release);
+        self.bells.iter().flatten().for_each(Bell::ring);
+    }
+}
+
+/// What every worker's seat is made from.
+pub struct Seats<'a> {
+    pub config: &'a Config,
+    pub limits: Limits,
+    pub kind: Kind,
+    pub host: &'a Host,
+    pub metrics: &'a [Arc<CoreMetrics>],
+}
+
+/// All that one worker's thread is given.
+pub struct WorkerSeat {
+    kind: Kind,
+    cpu: Option<usize>,
+    spin_us: u64,
+    options: Options,
+    edge: EdgeOptions,
+    home: HomeOptions,
+    mesh: WorkerEndpoint,
+    metrics: Arc<CoreMetrics>,
+}
+
+impl Seats<'_> {
+    pub fn seat(&self, mesh: WorkerEndpoint, bells: &Bells) -> Result<WorkerSeat, Error> {
+        let core = mesh.core;
+        let cpu = self.host.worker_cpus[core];
+        let options = Options {
+            slots: self.limits.connections_per_worker + REFUSAL_SLOTS,
+            listeners: self.listeners()?,
+            own_bell: bells.own(core)?,
+            bells: bells.remote()?,
+        };
+        let number = u16::try_from(core).expect("few cores");
+        let cores = self.metrics.len();
+        let seed = self.host.seed ^ (core as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Ok(WorkerSeat {
+            kind: self.kind,
+            cpu,
+            spin_us: if cpu.is_some() { u64::from(self.config.spin_us) } else { 0 },
+            options,
+            edge: self.edge(number, seed),
+            home: HomeOptions {
+                core: number,
+                cores,
+                namespaces: self.config.namespaces.clone(),
+                limits: self.limits.clone(),
+                seed: seed.rotate_left(32),
+            },
+            mesh,
+            metrics: Arc::clone(&self.metrics[core]),
+        })
+    }
+
+    /// The public listener first, the internal one second.
+    fn listeners(&self) -> Result<Vec<OwnedFd>, Error> {
+        let addrs = std::iter::once(self.config.listen).chain(self.config.internal_listen);
+        addrs
+            .map(|addr| {
+                socket::listen(addr, ACCEPT_BACKLOG).map_err(|cause| Error::Listen { addr, cause })
+            })
+            .collect()
+    }
+
+    fn edge(&self, core: u16, seed: u64) -> EdgeOptions {
+        let config = self.config;
+        let secret = config.client.token_hmac_secret.as_ref();
+        let auth = auth::Options {
+            hmac_secret: secret.map(|secret| secret.as_bytes().to_vec()),
+            allow_anonymous: config.client.allow_anonymous,
+        };
+        let routes = RouteOptions {
+            websocket_paths: config.websocket_paths.clone(),
+            dev: config.dev,
+            serves_api: config.internal_listen.is_none(),
+        };
+        EdgeOptions {
+            core,
+            homes: u16::try_from(self.metrics.len()).expect("few cores"),
+            namespaces: config.namespaces.clone(),
+            limits: self.limits.clone(),
+            times: ClientTimes {
+                ping_interval_ms: config.client.ping_interval_ms,
+                pong_timeout_ms: config.client.pong_timeout_ms,
+                connect_timeout_ms: config.client.connect_timeout_ms,
+            },
+            auth: Auth::new(&auth),
+            http: HttpOptions {
+                internal_routes: RouteOptions { serves_api: true, ..routes.clone() },
+                routes,
+                allowed_origins: config.allowed_origins.clone(),
+                loopback_origins: config.loopback_origins,
+                api_key: config.api.key.as_ref().map(|key| key.as_bytes().to_vec()),
+                dev: config.dev,
+                process: host::process,
+                driver: self.kind.name(),
+            },
+            home_seed: self.host.seed,
+            ids: self.host.seed.rotate_left(17),
+            seed,
+            metrics: self.metrics.to_vec(),
+        }
+    }
+}
+
+/// Starts a worker's thread.
+pub fn spawn_worker(
+    seat: WorkerSeat,
+    clock: Clock,
+    control: Arc<Control>,
+) -> Result<JoinHandle<()>, Error> {
+    let name = format!("worker-{}", seat.mesh.core);
+    thread::Builder::new()
+        .name(name)
+        .spawn(move || {
+            if let Some(id) = seat.cpu
+                && !core_affinity::set_for_current(core_affinity::CoreId { id })
+            {
+                tracing::warn!(cpu = id, "cannot pin a worker; it runs where the kernel puts it");
+            }
+            match seat.kind {
+                Kind::IoUring => work(seat, clock, &control, Epoll::new),
+                Kind::Epoll => work(seat, clock, &control, Epoll::new),
+            }
+        })
+        .map_err(|cause| Error::System { what: "starting a worker", cause })
+}
+
+fn work<D: Driver>(
+    seat: WorkerSeat,
+    clock: Clock,
+    control: &Control,
+    driver: impl FnOnce(Options) -> Result<D, crate::driver::Error>,
+) {
+    let core = seat.mesh.core;
+    // A ring belongs to the thread that made it, so it is made here.
+    let driver = match driver(seat.options) {
+        Ok(driver) => driver,
+        Err(error) => {
+            tracing::error!(core, %error, "a worker cannot start");
+            eprintln!("corecast: worker {core} cannot start: {error}");
+            std::process::exit(i32::from(super::EXIT_UNAVAILABLE));
+        }
+    };
+    let worker = Worker::new(Parts {
+        driver,
+        transport: Plain,
+        edge: Edge::new(seat.edge),
+        home: Home::new(seat.home, Memory),
+        mesh: seat.mesh,
+        metrics: Arc::clone(&seat.metrics),
+    });
+    control.started.fetch_add(1, Ordering::AcqRel);
+    Looping { worker, clock, control, metrics: &seat.metrics, spin_us: seat.spin_us }.run();
+}
+
+/// A worker's loop: turn, and sleep when there is nothing to do.
+struct Looping<'a, D> {
+    worker: Worker<D, Plain, Memory>,
+    clock: Clock,
+    control: &'a Control,
+    metrics: &'a CoreMetrics,
+    spin_us: u64,
+}
+
+impl<D: Driver> Looping<'_, D> {
+    fn run(&mut self) {
+        let mut idle_since_us = None;
+        let mut drain_until_us = None;
+        loop {
+            let now = self.clock.now();
+            if drain_until_us.is_none() && self.control.stopping.load(Ordering::Acquire) {
+                let timeout_ms = self.control.timeout_ms.load(Ordering::Relaxed);
+                drain_until_us = Some(now.monotonic_us + u64::from(timeout_ms) * 1000);
+                self.worker.begin_drain(now);
+            }
+            let rest = self.worker.turn(now);
+            let ended_us = self.clock.now().monotonic_us;
+            self.metrics.turned_ms.set(now.monotonic_ms());
+            if rest == Rest::Busy {
+                self.metrics.turn.record(ended_us - now.monotonic_us);
+            }
+            if let Some(until_us) = drain_until_us {
+                if self.is_over(ended_us >= until_us) {
+                    return;
+                }
+                self.worker.sleep(Some(if rest == Rest::Busy {
+                    Duration::ZERO
+                } else {
+                    DRAIN_STEP
+                }));
+                continue;
+            }
+            match rest {
+                Rest::Busy => {
+                    idle_since_us = None;
+                    self.worker.sleep(Some(Duration::ZERO));
+                }
+                Rest::Until(until_us) => {
+                    let since = *idle_since_us.get_or_insert(ended_us);
+                    if ended_us < since + self.spin_us {
+                        self.worker.sleep(Some(Duration::ZERO));
+                        continue;
+                    }
+                    self.doze(until_us);
+                    idle_since_us = None;
+                }
+            }
+        }
+    }
+
+    /// Sleeps by the doorbell's protocol.
+    fn doze(&mut self, until_us: Option<u64>) {
+        self.worker.announce_sleep();
+        if self.worker.must_stay_awake() {
+            self.worker.awake();
+            return self.worker.sleep(Some(Duration::ZERO));
+        }
+        let now_us = self.clock.now().monotonic_us;
+        let timeout = until_us.map(|until| Duration::from_micros(until.saturating_sub(now_us)));
+        self.worker.sleep(timeout);
+        self.worker.awake();
+    }
+
+    /// Is the shutdown over for this worker: has everybody told its clients, and are its own gone?
+    fn is_over(&mut self, timed_out: bool) -> bool {
+        let stage = self.worker.drain_stage();
+        if matches!(stage, DrainStage::Said | DrainStage::Quiet) && self.worker.report_once() {
+            self.control.said.fetch_add(1, Ordering::AcqRel);
+        }
+        let all_said = self.control.said.load(Ordering::Acquire) >= self.control.workers;
+        timed_out || all_said && stage == DrainStage::Quiet
+    }
+}
+
+/// All that the bridge's thread is given.
+pub struct BridgeSeat {
+    pub end: BridgeEndpoint<ToBridge, FromBridge>,
+    pub bell: UnixStream,
+    pub workers: Vec<Option<Bell>>,
+    pub metrics: Vec<Arc<CoreMetrics>>,
+    pub cpu: Option<usize>,
+}
+
+/// Starts the bridge's thread.
+pub fn spawn_bridge(
+    seat: BridgeSeat,
+    clock: Clock,
+    control: Arc<Control>,
+) -> Result<JoinHandle<()>, Error> {
+    thread::Builder::new()
+        .name("bridge".to_owned())
+        .spawn(move || {
+            if let Some(id) = seat.cpu {
+                core_affinity::set_for_current(core_affinity::CoreId { id });
+            }
+            let bells = seat.workers;
+            let bridge = Bridge::new(BridgeOptions {
+                end: seat.end,
+                metrics: seat.metrics,
+                ring: Box::new(move |core: usize| {
+                    if let Some(Some(bell)) = bells.get(core) {
+                        bell.ring();
+                    }
+                }),
+                now: Box::new(move || clock.now()),
+                stopping: Box::new(move || control.bridge_stopping.load(Ordering::Acquire)),
+            });
+            bridge.run(seat.bell);
+        })
+        .map_err(|cause| Error::System { what: "starting the bridge", cause })
+}
