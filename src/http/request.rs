@@ -4,9 +4,10 @@
 //! could be read in two ways (bare LF, folded lines, two lengths) is refused, so that no proxy in
 //! front can disagree about where a request ends.
 
-use super::body::Framing;
 use super::response::Status;
 use crate::limits;
+
+pub use super::body::{Body, BodyError, Framing};
 
 /// A request's head, borrowed from the bytes received.
 #[derive(Debug)]
@@ -92,6 +93,7 @@ pub fn parse<'a>(
     let mut lines = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS];
     let mut request = httparse::Request::new(&mut lines);
     match request.parse(&bytes[..len]) {
+        // The two looked for the same empty line; if they ever disagree, nobody may guess.
         Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
         _ => return Err(HeadError::Malformed),
@@ -313,6 +315,8 @@ mod tests {
         }
         let expecting = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n\r\n";
         assert!(whole(expecting).expects_continue);
+        let old = "POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n";
+        assert!(!whole(old).expects_continue);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Deframer {
     /// When the frame there is not whole, what is there of its payload is unmasked and checked, in
     /// place: the caller keeps the bytes behind `consumed` as they are *after* the call, and the
     /// next call's input begins with them. A message of one frame lies in `input`, one of several
-    /// in a buffer that lives until the next call.
+    /// in a buffer that the next call frees: call until the item is none, even with no bytes left.
     ///
     /// # Errors
     /// A violation ends the connection; the deframer is not to be used again.

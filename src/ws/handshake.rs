@@ -8,8 +8,6 @@ use base64::{Engine, alphabet};
 use sha1::{Digest, Sha1};
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// Bytes of an encoded key of 16 bytes.
-const KEY_BYTES: usize = 24;
 
 /// Reads keys as other servers do: the two bits that mean nothing may be set.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -198,7 +196,7 @@ fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_key(key: &[u8]) -> bool {
     let mut decoded = [0; 18];
-    key.len() == KEY_BYTES && matches!(LENIENT.decode_slice(key, &mut decoded), Ok(16))
+    matches!(LENIENT.decode_slice(key, &mut decoded), Ok(16))
 }
 
 /// Section 4.2.2, step 5.4.
@@ -254,6 +252,14 @@ mod tests {
     }
 
     #[test]
+    fn lists_may_stand_on_several_lines() {
+        let mut headers = UPGRADE.to_vec();
+        headers.push(("connection", b"keep-alive"));
+        headers.push(("Upgrade", b"h2c"));
+        assert_eq!(accept(&offer(&headers), &SUPPORTED).map(drop), Ok(()));
+    }
+
+    #[test]
     fn the_clients_order_of_subprotocols_decides() {
         let table: [(&[&'static [u8]], Option<&str>); 6] = [
             (&[], None),
@@ -304,6 +310,7 @@ mod tests {
             (with(key, b"dGhlIHNhbXBsZSBub25j"), Refusal::Key, 400),
             (with(key, b"dGhlIHNhbXBsZSBub25jZTE="), Refusal::Key, 400),
             (with(key, b"dGhlIHNhbXBsZSBub25j!Q=="), Refusal::Key, 400),
+            (with(key, b"dGhlIHNhbXBsZSBub25jZQ==dGhlIHNhbXBsZSBub25jZQ=="), Refusal::Key, 400),
             (with(key, b"dGhlIHNhbXBsZSBub25jZQ"), Refusal::Key, 400),
         ];
         for (head, refusal, status) in heads {
