@@ -113,13 +113,13 @@ impl Body {
         while self.state != State::Done && at < input.len() {
             at += match self.state {
                 State::Length(left) => {
-                    let taken = self.collect(&input[at..], left)?;
+                    let taken = self.collect(&input[at..], left);
                     let left = left - taken as u64;
                     self.state = if left == 0 { State::Done } else { State::Length(left) };
                     taken
                 }
                 State::Data(left) => {
-                    let taken = self.collect(&input[at..], left)?;
+                    let taken = self.collect(&input[at..], left);
                     let left = left - taken as u64;
                     self.state = if left == 0 { State::DataCr } else { State::Data(left) };
                     taken
@@ -145,10 +145,10 @@ impl Body {
     }
 
     /// Takes at most `left` bytes of data.
-    fn collect(&mut self, input: &[u8], left: u64) -> Result<usize, BodyError> {
+    fn collect(&mut self, input: &[u8], left: u64) -> usize {
         let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
         self.collected.extend_from_slice(&input[..taken]);
-        Ok(taken)
+        taken
     }
 
     /// One byte of what stands between chunks.
@@ -196,5 +196,117 @@ impl Body {
             return Err(BodyError::Chunk);
         }
         Ok(self.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const MAX: usize = limits::HTTP_BODY_BYTES;
+
+    fn chunked(wire: &[u8]) -> Result<(Vec<u8>, usize, bool), BodyError> {
+        let mut body = Body::new(Framing::Chunked)?;
+        let taken = body.read(wire)?;
+        Ok((body.bytes().to_vec(), taken, body.is_whole()))
+    }
+
+    #[test]
+    fn a_body_ends_where_its_length_says() {
+        let mut body = Body::new(Framing::Length(5)).unwrap();
+        assert_eq!(body.read(b"he"), Ok(2));
+        assert!(!body.is_whole());
+        assert_eq!(body.read(b"lloGET / "), Ok(3));
+        assert!(body.is_whole());
+        assert_eq!(body.read(b"GET"), Ok(0));
+        assert_eq!(body.bytes(), b"hello");
+        for framing in [Framing::None, Framing::Length(0)] {
+            assert!(Body::new(framing).unwrap().is_whole());
+        }
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_passed_over() {
+        let wire = b"5;a=\"b\"\r\nhello\r\n00A \r\n0123456789\r\n0\r\nX: y\r\nZ:\r\n\r\nGET";
+        assert_eq!(chunked(wire), Ok((b"hello0123456789".to_vec(), wire.len() - 3, true)));
+    }
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        let long = MAX as u64 + 1;
+        assert_eq!(Body::new(Framing::Length(long)).unwrap_err(), BodyError::TooLong);
+        assert_eq!(BodyError::TooLong.status().0, 413);
+        assert_eq!(BodyError::Chunk.status().0, 400);
+        let skipped = "x".repeat(SKIPPED_BYTES);
+        let table = [
+            (BodyError::TooLong, format!("{long:x}")),
+            (BodyError::TooLong, format!("1\r\na\r\n{MAX:x}")),
+            (BodyError::Chunk, "\r".into()),
+            (BodyError::Chunk, "-".into()),
+            (BodyError::Chunk, "0x".into()),
+            (BodyError::Chunk, "1\n".into()),
+            (BodyError::Chunk, "1;a\n".into()),
+            (BodyError::Chunk, "1\r\nab".into()),
+            (BodyError::Chunk, "1\r\na\n".into()),
+            (BodyError::Chunk, "1\r\na\r1".into()),
+            (BodyError::Chunk, "0\r\n\rX".into()),
+            (BodyError::Chunk, "0\r\n\n".into()),
+            (BodyError::Chunk, format!("{:017}", 1)),
+            (BodyError::Chunk, format!("1;{skipped}x")),
+            (BodyError::Chunk, format!("0\r\n{skipped}x")),
+        ];
+        for (error, wire) in table {
+            let last = wire.len() - 1;
+            assert!(chunked(&wire.as_bytes()[..last]).is_ok(), "{:.40} too early", wire);
+            assert_eq!(chunked(wire.as_bytes()), Err(error), "{wire:.40}");
+        }
+    }
+
+    #[test]
+    fn the_longest_body_is_taken() {
+        let data = vec![b'a'; MAX - 1];
+        let size = format!("{:x}\r\n", MAX - 1);
+        let wire = [size.as_bytes(), &data, b"\r\n1\r\na\r\n0\r\n\r\n"];
+        let (bytes, _, whole) = chunked(&wire.concat()).unwrap();
+        assert!(whole && bytes.len() == MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_cut_anywhere_are_the_body(
+            chunks in vec(vec(any::<u8>(), 1..40), 0..6),
+            cuts in vec(any::<usize>(), 0..8),
+        ) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                wire.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
+                wire.extend_from_slice(chunk);
+                wire.extend_from_slice(b"\r\n");
+            }
+            wire.extend_from_slice(b"0\r\n\r\n");
+            let end = wire.len();
+            wire.extend_from_slice(b"next");
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % wire.len()).collect();
+            cuts.push(wire.len());
+            cuts.sort_unstable();
+            let mut body = Body::new(Framing::Chunked).unwrap();
+            let mut at = 0;
+            for cut in cuts {
+                at += body.read(&wire[at.min(cut)..cut]).unwrap();
+            }
+            prop_assert_eq!((at, body.is_whole()), (end, true));
+            prop_assert_eq!(body.bytes(), chunks.concat());
+        }
+
+        #[test]
+        fn garbage_costs_no_more_than_was_received(
+            wire in vec(prop_oneof![any::<u8>(), Just(b'1'), Just(b'\r'), Just(b'\n')], 0..60),
+        ) {
+            let mut body = Body::new(Framing::Chunked).unwrap();
+            prop_assert!(body.read(&wire).is_ok_and(|taken| taken <= wire.len()) || !body.is_whole());
+            prop_assert!(body.collected.capacity() <= (2 * wire.len()).max(8));
+        }
     }
 }

@@ -4,9 +4,10 @@
 //! could be read in two ways (bare LF, folded lines, two lengths) is refused, so that no proxy in
 //! front can disagree about where a request ends.
 
-use super::body::Framing;
 use super::response::Status;
 use crate::limits;
+
+pub use super::body::{Body, BodyError, Framing};
 
 /// A request's head, borrowed from the bytes received.
 #[derive(Debug)]
@@ -92,6 +93,7 @@ pub fn parse<'a>(
     let mut lines = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS];
     let mut request = httparse::Request::new(&mut lines);
     match request.parse(&bytes[..len]) {
+        // The two looked for the same empty line; if they ever disagree, nobody may guess.
         Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
         _ => return Err(HeadError::Malformed),
@@ -231,4 +233,175 @@ fn split_target(target: &str) -> (&str, &str) {
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     (if path.is_empty() { "/" } else { path }, query)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn head(text: &str) -> Result<Option<(Head<'_>, usize)>, HeadError> {
+        parse(text.as_bytes(), &mut 0)
+    }
+
+    fn whole(text: &str) -> Head<'_> {
+        let (head, len) = head(text).unwrap().unwrap();
+        assert_eq!(len, text.len());
+        head
+    }
+
+    #[test]
+    fn a_head_is_read_when_its_empty_line_is_there_and_not_before() {
+        let text = "GET /connection/websocket?format=protobuf&a=b?c HTTP/1.1\r\n\
+                    Host: example.com\r\nX-A:  first \r\nx-a: second\r\n\r\n";
+        let piped = format!("{text}GET / HTTP/1.1\r\n\r\n");
+        let mut searched = 0;
+        for cut in 0..text.len() {
+            assert!(parse(&piped.as_bytes()[..cut], &mut searched).unwrap().is_none(), "{cut}");
+            assert_eq!(searched, cut);
+        }
+        let (head, len) = parse(piped.as_bytes(), &mut searched).unwrap().unwrap();
+        assert_eq!(len, text.len());
+        assert_eq!((head.method, head.path), ("GET", "/connection/websocket"));
+        assert_eq!(head.query, "format=protobuf&a=b?c");
+        assert_eq!(head.header("X-a"), Some(&b"first"[..]));
+        let all: Vec<_> = head.headers().iter().map(|line| line.1).collect();
+        assert_eq!(all, [&b"example.com"[..], b"first", b"second"]);
+        assert!(head.http_1_1 && head.keep_alive && !head.has_body() && !head.expects_continue);
+    }
+
+    #[test]
+    fn targets_of_the_absolute_form_are_served_by_their_path() {
+        let table = [
+            ("/", "/", ""),
+            ("/a?", "/a", ""),
+            ("http://host:80/a?b", "/a", "b"),
+            ("http://host", "/", ""),
+            ("https://host?b", "/", "b"),
+            ("*", "*", ""),
+        ];
+        for (target, path, query) in table {
+            assert_eq!(split_target(target), (path, query), "{target}");
+        }
+    }
+
+    #[test]
+    fn connections_stay_as_the_version_and_the_client_say() {
+        let table = [
+            ("HTTP/1.1", "", true),
+            ("HTTP/1.1", "Connection: foo, Close\r\n", false),
+            ("HTTP/1.1", "Connection: keep-alive\r\nConnection: close\r\n", false),
+            ("HTTP/1.0", "", false),
+            ("HTTP/1.0", "connection: Keep-Alive\r\n", true),
+        ];
+        for (version, line, keep_alive) in table {
+            let text = format!("GET / {version}\r\nHost: a\r\n{line}\r\n");
+            assert_eq!(whole(&text).keep_alive, keep_alive, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_announced_in_one_way() {
+        let table = [
+            ("", Framing::None),
+            ("Content-Length: 0\r\n", Framing::Length(0)),
+            ("content-length: 17\r\n", Framing::Length(17)),
+            ("Content-Length: 99999999999999999999999\r\n", Framing::Length(u64::MAX)),
+            ("Transfer-Encoding: Chunked\r\n", Framing::Chunked),
+        ];
+        for (lines, framing) in table {
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            assert_eq!(whole(&text).framing, framing, "{lines}");
+        }
+        let expecting = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\n\r\n";
+        assert!(whole(expecting).expects_continue);
+        let old = "POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n";
+        assert!(!whole(old).expects_continue);
+    }
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(limits::HTTP_HEAD_BYTES));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(limits::HTTP_HEADERS + 1));
+        let lines = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let table = [
+            (HeadError::TooLong, 431, long),
+            (HeadError::TooManyHeaders, 431, many),
+            (HeadError::Malformed, 400, "\0GET / HTTP/1.1\r\n\r\n".into()),
+            (HeadError::Malformed, 400, "\r\nGET / HTTP/1.1\r\n\r\n".into()),
+            (HeadError::Malformed, 400, "\u{16}\u{3}".into()),
+            (HeadError::Malformed, 400, "GET / HTTP/1.1\n".into()),
+            (HeadError::Malformed, 400, "GET / HTTP/2.0\r\n\r\n".into()),
+            (HeadError::Malformed, 400, "GET /\r\n\r\n".into()),
+            (HeadError::Malformed, 400, lines("A : b\r\n")),
+            (HeadError::Malformed, 400, lines("A: b\r\n c\r\n")),
+            (HeadError::Malformed, 400, lines("A: b\0\r\n")),
+            (HeadError::Malformed, 400, lines("A: b\rc\r\n")),
+            (HeadError::Host, 400, lines("Host: b\r\n")),
+            (HeadError::Host, 400, "GET / HTTP/1.1\r\n\r\n".into()),
+            (HeadError::ContentLength, 400, lines("Content-Length: +1\r\n")),
+            (HeadError::ContentLength, 400, lines("Content-Length: \r\n")),
+            (HeadError::ContentLength, 400, lines("Content-Length: 5, 5\r\n")),
+            (HeadError::ContentLength, 400, lines("Content-Length: 5\r\nContent-Length: 5\r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: gzip, chunked\r\n")),
+            (
+                HeadError::TransferEncoding,
+                400,
+                lines("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"),
+            ),
+            (
+                HeadError::TransferEncoding,
+                400,
+                lines("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"),
+            ),
+            (
+                HeadError::TransferEncoding,
+                400,
+                "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+            ),
+            (HeadError::Expectation, 417, lines("Expect: a miracle\r\n")),
+        ];
+        for (error, status, text) in table {
+            assert_eq!(head(&text).map(drop), Err(error), "{text:?}");
+            assert_eq!(error.status().0, status);
+        }
+    }
+
+    #[test]
+    fn the_longest_head_with_the_most_headers_is_served() {
+        let lines = "A: b\r\n".repeat(limits::HTTP_HEADERS - 1);
+        let frame = "GET / HTTP/1.1\r\nHost: \r\n\r\n".len() + lines.len();
+        let host = "h".repeat(limits::HTTP_HEAD_BYTES - frame);
+        let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n");
+        assert_eq!(text.len(), limits::HTTP_HEAD_BYTES);
+        assert_eq!(whole(&text).headers().len(), limits::HTTP_HEADERS);
+        assert_eq!(head(&text.replace("Host: ", "Host:  ")).map(drop), Err(HeadError::TooLong));
+    }
+
+    /// Pieces of heads, so that more than the first byte is reached.
+    fn loose_head() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(b"GET / HTTP/1.1\r\n".to_vec()),
+            Just(b"Host: a\r\n".to_vec()),
+            Just(b"Content-Length: 3\r\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+            "[A-Za-z-]{1,9}: [ -~]{0,9}\r\n".prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 0..4),
+        ];
+        proptest::collection::vec(piece, 0..9).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn a_head_that_drips_in_has_the_verdict_of_the_whole(bytes in loose_head()) {
+            let verdict = |result: Result<Option<(Head<'_>, usize)>, HeadError>| {
+                result.map(|head| head.map(|(head, len)| (head.headers().len(), len)))
+            };
+            let mut searched = 0;
+            let dripped = (0..=bytes.len())
+                .map(|cut| verdict(parse(&bytes[..cut], &mut searched)))
+                .find(|verdict| *verdict != Ok(None));
+            prop_assert_eq!(dripped.unwrap_or(Ok(None)), verdict(parse(&bytes, &mut 0)));
+        }
+    }
 }

@@ -77,7 +77,7 @@ impl Deframer {
     /// When the frame there is not whole, what is there of its payload is unmasked and checked, in
     /// place: the caller keeps the bytes behind `consumed` as they are *after* the call, and the
     /// next call's input begins with them. A message of one frame lies in `input`, one of several
-    /// in a buffer that lives until the next call.
+    /// in a buffer that the next call frees: call until the item is none, even with no bytes left.
     ///
     /// # Errors
     /// A violation ends the connection; the deframer is not to be used again.
@@ -227,4 +227,139 @@ fn close_item(body: &[u8]) -> Result<Item<'_>, Violation> {
         return Err(Violation::CloseReason);
     }
     Ok(Item::Close { code: Some(code), reason })
+}
+
+const _: () = assert!(size_of::<Deframer>() <= 16, "every idle connection has one");
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{CLIENT_HEADER_BYTES, close_code, write_masked};
+    use super::*;
+
+    const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+    const LIMITS: MessageLimits = MessageLimits { message_bytes: 1_000, fragments_per_message: 4 };
+
+    /// Client frames, masked: opcode, final, payload.
+    fn client(frames: &[(OpCode, bool, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (opcode, fin, payload) in frames {
+            write_masked(&mut bytes, *opcode, *fin, KEY, payload);
+        }
+        bytes
+    }
+
+    fn close(body: &[u8]) -> Vec<u8> {
+        client(&[(OpCode::Close, true, body)])
+    }
+
+    #[test]
+    fn every_violation_is_named_at_the_first_byte_that_shows_it() {
+        use OpCode::{Binary, Continuation, Ping, Text};
+        let one = (Text, false, &b"a"[..]);
+        let open = |next: &[u8]| [client(&[one]), next.to_vec()].concat();
+        let mut five = vec![one];
+        five.extend([(Continuation, false, &b""[..]); 4]);
+        let table: [(Violation, u16, Vec<u8>); 21] = [
+            (Violation::ReservedBits, 1002, vec![0xc1]),
+            (Violation::ReservedBits, 1002, vec![0x91]),
+            (Violation::ReservedOpCode, 1002, vec![0x83]),
+            (Violation::ReservedOpCode, 1002, vec![0x8b]),
+            (Violation::Unmasked, 1002, vec![0x81, 0x05]),
+            (Violation::FragmentedControl, 1002, vec![0x09]),
+            (Violation::LongControl, 1002, vec![0x89, 0xfe]),
+            (Violation::LengthNotMinimal, 1002, vec![0x82, 0xfe, 0, 125]),
+            (Violation::LengthNotMinimal, 1002, vec![0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+            (Violation::LengthTooLarge, 1002, vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+            (Violation::StrayContinuation, 1002, client(&[(Continuation, true, b"")])),
+            (Violation::InterleavedMessage, 1002, open(&client(&[(Binary, true, b"")]))),
+            (Violation::CloseBody, 1002, close(&[3])),
+            (Violation::CloseCode, 1002, close(&1005u16.to_be_bytes())),
+            (Violation::CloseReason, 1007, close(b"\x03\xe8\xff")),
+            (Violation::BadUtf8, 1007, client(&[(Text, true, b"ab\xff")])),
+            (Violation::BadUtf8, 1007, client(&[(Text, true, b"\xe2\x82")])),
+            (Violation::BadUtf8, 1007, open(&client(&[(Continuation, true, b"\xf4\x90")]))),
+            // What would be too big is refused from its header: no payload follows here.
+            (Violation::MessageTooBig, 1009, [&[0x82, 0xfe, 0x03, 0xe9][..], &KEY].concat()),
+            (
+                Violation::MessageTooBig,
+                1009,
+                open(&[&[0x80, 0xff, 0x7f, 0, 0, 0, 0, 0, 0, 0][..], &KEY].concat()),
+            ),
+            (Violation::TooManyFragments, 1008, client(&five)),
+        ];
+        for (violation, code, bytes) in table {
+            assert_eq!(violation.close_code(), code);
+            for cut in 0..bytes.len() {
+                let next = Deframer::default().next(&mut bytes[..cut].to_vec(), LIMITS).map(drop);
+                assert_eq!(next, Ok(()), "{violation:?} after {cut} of {bytes:02x?}");
+            }
+            let refused = Deframer::default().next(&mut bytes.clone(), LIMITS).map(drop);
+            assert_eq!(refused, Err(violation), "{bytes:02x?}");
+        }
+        assert!(matches!(
+            Deframer::default().next(&mut client(&[(Ping, true, b"")]), LIMITS),
+            Ok(Next { consumed: 6, item: Some(Item::Ping(b"")) })
+        ));
+    }
+
+    #[test]
+    fn bad_text_fails_inside_a_frame_that_is_not_whole() {
+        let mut bytes = client(&[(OpCode::Text, true, b"caf\xc3\xa9 \xed\xa0\x80 and more")]);
+        let mut deframer = Deframer::default();
+        let surrogate = CLIENT_HEADER_BYTES - 8 + 7;
+        let next = deframer.next(&mut bytes[..surrogate], LIMITS).unwrap();
+        assert_eq!(next, Next { consumed: 0, item: None });
+        let next = deframer.next(&mut bytes[..=surrogate], LIMITS);
+        assert_eq!(next, Err(Violation::BadUtf8));
+    }
+
+    #[test]
+    fn a_fragmented_message_owns_memory_until_the_next_call() {
+        let mut bytes = client(&[
+            (OpCode::Text, false, b"Hel"),
+            (OpCode::Ping, true, b"?"),
+            (OpCode::Continuation, true, b"lo"),
+        ]);
+        let mut deframer = Deframer::default();
+        let next = deframer.next(&mut bytes, LIMITS).unwrap();
+        assert_eq!(next, Next { consumed: 16, item: Some(Item::Ping(b"?")) });
+        assert!(deframer.held_bytes() >= 3);
+        let next = deframer.next(&mut bytes[16..], LIMITS).unwrap();
+        assert_eq!(next, Next { consumed: 8, item: Some(Item::Text(&mut b"Hello".to_vec())) });
+        deframer.next(&mut [], LIMITS).unwrap();
+        assert_eq!(deframer.held_bytes(), 0);
+        assert!(deframer.message.is_none());
+    }
+
+    #[test]
+    fn bounds_hold_to_the_byte_and_to_the_frame() {
+        let full = [b'x'; 1_000];
+        let mut bytes = client(&[(OpCode::Binary, true, &full)]);
+        let mut deframer = Deframer::default();
+        let next = deframer.next(&mut bytes, LIMITS).unwrap();
+        assert_eq!(next.item, Some(Item::Binary(&mut full.to_vec())));
+
+        // Four frames are free, 16 bytes buy the fifth.
+        let mut frames = vec![(OpCode::Binary, false, &full[..16])];
+        frames.extend([(OpCode::Continuation, false, &b""[..]); 3]);
+        frames.push((OpCode::Continuation, true, b""));
+        let next = Deframer::default().next(&mut client(&frames), LIMITS).map(|next| next.consumed);
+        assert_eq!(next, Ok(5 * 6 + 16));
+        frames[0].2 = &full[..15];
+        let next = Deframer::default().next(&mut client(&frames), LIMITS).map(|next| next.consumed);
+        assert_eq!(next, Err(Violation::TooManyFragments));
+    }
+
+    #[test]
+    fn a_close_gives_code_and_reason() {
+        let close_of = |body: &[u8]| {
+            let next = Deframer::default().next(&mut close(body), LIMITS).map(|next| match next {
+                Next { item: Some(Item::Close { code, reason }), .. } => (code, reason.to_vec()),
+                other => panic!("no close: {other:?}"),
+            });
+            next.unwrap()
+        };
+        assert_eq!(close_of(b""), (None, Vec::new()));
+        assert_eq!(close_of(b"\x03\xe8bye"), (Some(close_code::NORMAL), b"bye".to_vec()));
+    }
 }

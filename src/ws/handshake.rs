@@ -8,8 +8,6 @@ use base64::{Engine, alphabet};
 use sha1::{Digest, Sha1};
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// Bytes of an encoded key of 16 bytes.
-const KEY_BYTES: usize = 24;
 
 /// Reads keys as other servers do: the two bits that mean nothing may be set.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -198,7 +196,7 @@ fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn is_key(key: &[u8]) -> bool {
     let mut decoded = [0; 18];
-    key.len() == KEY_BYTES && matches!(LENIENT.decode_slice(key, &mut decoded), Ok(16))
+    matches!(LENIENT.decode_slice(key, &mut decoded), Ok(16))
 }
 
 /// Section 4.2.2, step 5.4.
@@ -208,4 +206,118 @@ fn accept_key(key: &[u8]) -> [u8; 28] {
     let written = STANDARD.encode_slice(digest, &mut accept);
     debug_assert!(matches!(written, Ok(28)), "20 bytes are 28 in base64");
     accept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Line = (&'static str, &'static [u8]);
+
+    const SUPPORTED: [&str; 2] = ["centrifuge-json", "centrifuge-protobuf"];
+    const UPGRADE: [Line; 5] = [
+        ("Host", b"example.com"),
+        ("upgrade", b"WebSocket"),
+        ("Connection", b"keep-alive, Upgrade"),
+        ("Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", b"13"),
+    ];
+
+    fn offer(headers: &[Line]) -> Offer<'_> {
+        Offer { method: "GET", http_1_1: true, has_body: false, headers }
+    }
+
+    fn without(name: &str) -> Vec<Line> {
+        UPGRADE.into_iter().filter(|line| line.0 != name).collect()
+    }
+
+    fn with(name: &'static str, value: &'static [u8]) -> Vec<Line> {
+        UPGRADE.into_iter().map(|line| if line.0 == name { (name, value) } else { line }).collect()
+    }
+
+    fn twice(name: &str) -> Vec<Line> {
+        UPGRADE.into_iter().chain(UPGRADE.into_iter().filter(|line| line.0 == name)).collect()
+    }
+
+    #[test]
+    fn the_rfc_example_is_answered_with_its_accept() {
+        let headers = [&UPGRADE[..], &[("Sec-WebSocket-Protocol", b"chat, centrifuge-protobuf")]];
+        let headers = headers.concat();
+        let mut out = Vec::new();
+        write_response(&mut out, &accept(&offer(&headers), &SUPPORTED).unwrap());
+        let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                        Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+                        Sec-WebSocket-Protocol: centrifuge-protobuf\r\n\r\n";
+        assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+    }
+
+    #[test]
+    fn lists_may_stand_on_several_lines() {
+        let mut headers = UPGRADE.to_vec();
+        headers.push(("connection", b"keep-alive"));
+        headers.push(("Upgrade", b"h2c"));
+        assert_eq!(accept(&offer(&headers), &SUPPORTED).map(drop), Ok(()));
+    }
+
+    #[test]
+    fn the_clients_order_of_subprotocols_decides() {
+        let table: [(&[&'static [u8]], Option<&str>); 6] = [
+            (&[], None),
+            (&[b"mqtt"], None),
+            (&[b"Centrifuge-JSON"], None),
+            (&[b" ,,centrifuge-protobuf ,centrifuge-json"], Some("centrifuge-protobuf")),
+            (&[b"mqtt", b"centrifuge-json"], Some("centrifuge-json")),
+            (&[b"centrifuge-json-2"], None),
+        ];
+        for (lines, chosen) in table {
+            let mut headers = UPGRADE.to_vec();
+            headers.extend(lines.iter().map(|value| ("sec-websocket-protocol", *value)));
+            assert_eq!(accept(&offer(&headers), &SUPPORTED).unwrap().protocol, chosen, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        let plain = offer(&UPGRADE);
+        let requests = [
+            (Offer { method: "POST", ..plain }, Refusal::Method, 405),
+            (Offer { method: "get", ..plain }, Refusal::Method, 405),
+            (Offer { http_1_1: false, ..plain }, Refusal::HttpVersion, 400),
+            (Offer { has_body: true, ..plain }, Refusal::Body, 400),
+        ];
+        for (request, refusal, status) in requests {
+            assert_eq!(accept(&request, &SUPPORTED), Err(refusal));
+            assert_eq!(refusal.status(), status);
+        }
+        let key = "Sec-WebSocket-Key";
+        let heads = [
+            (without("Host"), Refusal::Host, 400),
+            (twice("Host"), Refusal::Host, 400),
+            (vec![UPGRADE[0]], Refusal::NotUpgrade, 426),
+            (without("upgrade"), Refusal::Upgrade, 400),
+            (with("upgrade", b"h2c"), Refusal::Upgrade, 400),
+            (with("upgrade", b"websockets"), Refusal::Upgrade, 400),
+            (without("Connection"), Refusal::Connection, 400),
+            (with("Connection", b"keep-alive"), Refusal::Connection, 400),
+            (without("Sec-WebSocket-Version"), Refusal::Version, 426),
+            (with("Sec-WebSocket-Version", b"8"), Refusal::Version, 426),
+            (with("Sec-WebSocket-Version", b"13, 8"), Refusal::Version, 426),
+            (twice("Sec-WebSocket-Version"), Refusal::Version, 426),
+            (without(key), Refusal::Key, 400),
+            (twice(key), Refusal::Key, 400),
+            (with(key, b""), Refusal::Key, 400),
+            // 15 and 17 bytes, no base64, and 16 bytes without padding.
+            (with(key, b"dGhlIHNhbXBsZSBub25j"), Refusal::Key, 400),
+            (with(key, b"dGhlIHNhbXBsZSBub25jZTE="), Refusal::Key, 400),
+            (with(key, b"dGhlIHNhbXBsZSBub25j!Q=="), Refusal::Key, 400),
+            (with(key, b"dGhlIHNhbXBsZSBub25jZQ==dGhlIHNhbXBsZSBub25jZQ=="), Refusal::Key, 400),
+            (with(key, b"dGhlIHNhbXBsZSBub25jZQ"), Refusal::Key, 400),
+        ];
+        for (head, refusal, status) in heads {
+            assert_eq!(accept(&offer(&head), &SUPPORTED), Err(refusal), "{head:?}");
+            assert_eq!(refusal.status(), status);
+        }
+        assert!(Refusal::Version.headers().contains(&("Sec-WebSocket-Version", "13")));
+        assert_eq!(Refusal::Method.headers(), [("Allow", "GET")]);
+    }
 }
