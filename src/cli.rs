@@ -1,1 +1,117 @@
-//! Stub.
+//! The command line: flags in, exit code out. Knows nothing of how the server works.
+//!
+//! Exit codes: 0 done, 2 a wrong flag, 78 a wrong configuration (EX_CONFIG); others are `server`'s.
+
+use crate::config::{Config, Flags, Sources};
+use crate::{logging, server};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `EX_CONFIG` of sysexits: the configuration is wrong; starting again will not help.
+const EXIT_CONFIG: u8 = 78;
+
+const EXAMPLES: &str = "\
+Examples:
+  corecast serve --dev                       try it out: http://127.0.0.1:8000
+  corecast check --config corecast.toml      is the configuration right?
+  corecast serve --config corecast.toml --workers 4
+  CORECAST_LISTEN=0.0.0.0:9000 CORECAST_CLIENT_TOKEN_HMAC_SECRET=... corecast serve
+
+A flag wins over a variable (CORECAST_ and the key in capitals, sections joined by _),
+a variable over the file, the file over the default.";
+
+/// WebSocket gateway for realtime fan-out, one thread per core, for Centrifuge clients.
+#[derive(Parser)]
+#[command(name = "corecast", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server
+    #[command(after_help = EXAMPLES)]
+    Serve(Serve),
+    /// Check the configuration and say what is wrong with it (exit code 78)
+    Check(Source),
+    /// Print the version
+    Version,
+}
+
+#[derive(Args)]
+struct Source {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Defaults for trying things out: loopback only, anonymous, demo page, open namespaces
+    #[arg(long)]
+    dev: bool,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    source: Source,
+    /// Address to listen on, such as 0.0.0.0:8000
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Worker threads; 0 is one per core
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// How to speak to the kernel
+    #[arg(long, value_name = "DRIVER", value_parser = ["auto", "io_uring", "epoll"])]
+    driver: Option<String>,
+}
+
+/// Runs the program.
+#[must_use]
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(serve) => {
+            let flags =
+                Flags { listen: serve.listen, workers: serve.workers, driver: serve.driver };
+            match load(serve.source, flags) {
+                Ok(config) => start(config),
+                Err(code) => code,
+            }
+        }
+        Command::Check(source) => match load(source, Flags::default()) {
+            Ok(config) => {
+                for warning in &config.warnings {
+                    eprintln!("config: warning: {warning}");
+                }
+                println!("configuration ok: {}", config.summary());
+                ExitCode::SUCCESS
+            }
+            Err(code) => code,
+        },
+        Command::Version => {
+            println!("corecast {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn load(source: Source, flags: Flags) -> Result<Config, ExitCode> {
+    // A variable that is not text cannot be one of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let sources = Sources { dev: source.dev, file: source.config, variables, flags };
+    Config::load(sources).map_err(|errors| {
+        for error in errors {
+            eprintln!("config: {error}");
+        }
+        ExitCode::from(EXIT_CONFIG)
+    })
+}
+
+fn start(config: Config) -> ExitCode {
+    let _logging = logging::start(config.log);
+    for warning in &config.warnings {
+        tracing::warn!("config: {warning}");
+    }
+    server::run(config)
+}

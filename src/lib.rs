@@ -24,5 +24,6 @@ pub mod ws;
 
 pub mod cli;
 pub mod config;
+pub mod logging;
 pub mod metrics;
 pub mod server;

@@ -3,7 +3,8 @@
 //! Must not know: anything. Every module may import it.
 
 /// Bounds that an operator may move (`[limits]`); 0 lifts one where its line says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Open connections of one worker; one more is answered 503 with Retry-After 5.
     pub connections_per_worker: u32,

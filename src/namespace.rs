@@ -3,7 +3,7 @@
 //! A leaf that config fills and edge and home read; it is immutable once the server has started.
 
 /// Whether a feature of a subscription is off, given on request, or always on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     #[default]
@@ -25,7 +25,7 @@ impl Mode {
 }
 
 /// Who may do a thing in a channel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Who {
     /// Nobody but the server API.
@@ -40,7 +40,7 @@ pub enum Who {
 }
 
 /// Options of the channels of one namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelOptions {
     /// Publications kept; 0 keeps none, and turns recovery and history off.

@@ -1,0 +1,374 @@
+//! The rules of every value and between values: raw becomes `Config`, or the list of what is wrong.
+
+use super::error::{ConfigError, Origin};
+use super::merge::Merged;
+use super::raw::{Raw, dev_namespaces};
+use super::{Api, Client, Config, Secret, cpus};
+use crate::limits::{Limits, WORKERS};
+use crate::namespace::{ChannelOptions, Mode, Namespaces};
+use std::net::SocketAddr;
+
+/// Connections of one worker, at most: slots are numbered in 24 bits.
+pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
+/// Paths that the server answers itself.
+const OWN_PATHS: [&str; 7] =
+    ["/", "/health", "/ready", "/metrics", "/echo", "/api/publish", "/api/disconnect"];
+
+/// Checks everything, so that one run tells the operator all that is wrong.
+///
+/// # Errors
+/// Every rule broken.
+pub fn check(mut merged: Merged, dev: bool) -> Result<Config, Vec<ConfigError>> {
+    // Of a file that could not be read the rest would be guesswork.
+    let unread = |error: &ConfigError| {
+        matches!(error, ConfigError::Unreadable { .. } | ConfigError::Syntax { .. })
+    };
+    if merged.errors.iter().any(unread) {
+        return Err(merged.errors);
+    }
+    let typed = merged.typed();
+    let Some((raw, named)) = typed else {
+        return Err(merged.errors);
+    };
+    let mut rules = Rules { merged };
+    let config = rules.config(raw, named, dev);
+    match config {
+        Some(config) if rules.merged.errors.is_empty() => Ok(config),
+        _ => Err(rules.merged.errors),
+    }
+}
+
+struct Rules {
+    merged: Merged,
+}
+
+impl Rules {
+    fn config(
+        &mut self,
+        raw: Raw,
+        named: Vec<(String, ChannelOptions)>,
+        dev: bool,
+    ) -> Option<Config> {
+        let listen = self.address("listen", &raw.listen);
+        let internal_listen = match raw.internal_listen.as_str() {
+            "" => None,
+            text => self.address("internal_listen", text),
+        };
+        if let (Some(listen), Some(internal)) = (listen, internal_listen) {
+            self.collision(listen, internal);
+        }
+        self.paths(&raw.websocket_paths);
+        self.origins(&raw.allowed_origins);
+        self.range("spin_us", raw.spin_us.into(), 0, 1_000_000);
+        self.range("shutdown_timeout_ms", raw.shutdown_timeout_ms.into(), 1, 600_000);
+        let (worker_cpus, bridge_cpu) = self.cores(&raw);
+        self.limits(&raw.limits);
+        let client = self.client(&raw);
+        let api = Api { key: self.api_key(raw.api.key) };
+        let namespaces = self.namespaces(raw.channel, named, dev);
+        let loopback_origins = dev && self.merged.origin("allowed_origins").is_none();
+        Some(Config {
+            dev,
+            listen: listen?,
+            internal_listen,
+            websocket_paths: raw.websocket_paths,
+            workers: raw.workers as usize,
+            worker_cpus,
+            bridge_cpu,
+            driver: raw.driver,
+            spin_us: raw.spin_us,
+            allowed_origins: raw.allowed_origins,
+            loopback_origins,
+            shutdown_timeout_ms: raw.shutdown_timeout_ms,
+            log: raw.log,
+            client,
+            api,
+            limits: raw.limits,
+            namespaces,
+            warnings: std::mem::take(&mut self.merged.warnings),
+        })
+    }
+
+    /// Notes that a key's value breaks a rule.
+    fn wrong(&mut self, key: &str, rule: impl Into<String>) {
+        self.merged.errors.push(ConfigError::Value {
+            key: key.into(),
+            value: self.merged.value(key),
+            origin: self.merged.origin(key).cloned(),
+            rule: rule.into(),
+        });
+    }
+
+    fn relation(&mut self, keys: impl Into<String>, rule: impl Into<String>) {
+        self.merged.errors.push(ConfigError::Relation { keys: keys.into(), rule: rule.into() });
+    }
+
+    fn range(&mut self, key: &str, value: u64, least: u64, most: u64) {
+        if value < least {
+            self.wrong(key, format!("must be at least {least}"));
+        } else if value > most {
+            self.wrong(key, format!("must be at most {most}"));
+        }
+    }
+
+    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        let address = text.parse().ok();
+        if address.is_none() {
+            self.wrong(key, "must be an IP address and a port, such as \"0.0.0.0:8000\"");
+        }
+        address
+    }
+
+    fn collision(&mut self, listen: SocketAddr, internal: SocketAddr) {
+        let same_host = listen.ip() == internal.ip()
+            || listen.ip().is_unspecified()
+            || internal.ip().is_unspecified();
+        if listen.port() == internal.port() && listen.port() != 0 && same_host {
+            self.relation("listen, internal_listen", format!("both want port {}", listen.port()));
+        }
+    }
+
+    fn paths(&mut self, paths: &[String]) {
+        if paths.is_empty() {
+            self.wrong("websocket_paths", "must name a path: clients have nowhere to go");
+        }
+        for (index, path) in paths.iter().enumerate() {
+            let rule = if !path.starts_with('/') {
+                "must start with \"/\""
+            } else if !path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"".contains(&byte))
+            {
+                "must be a plain path, without a query"
+            } else if OWN_PATHS.contains(&path.as_str()) {
+                "is a path of the server's own"
+            } else if paths[..index].contains(path) {
+                "is there twice"
+            } else {
+                continue;
+            };
+            self.wrong("websocket_paths", format!("{path:?} {rule}"));
+        }
+    }
+
+    fn origins(&mut self, origins: &[String]) {
+        for origin in origins {
+            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            let plain = |host: &str| {
+                let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+                !host.is_empty()
+                    && host.bytes().all(|byte| letters(byte) || b".-:[]_".contains(&byte))
+            };
+            if !host.is_some_and(plain) {
+                let rule = "is no origin: write scheme, host and port as browsers send them, such \
+                            as \"https://example.com\", in small letters and without a path";
+                self.wrong("allowed_origins", format!("{origin:?} {rule}"));
+            }
+        }
+    }
+
+    /// Cores of workers and bridge: the keys themselves, else the lines of `cpu_file`.
+    fn cores(&mut self, raw: &Raw) -> (Vec<usize>, Option<usize>) {
+        let mut texts = [raw.worker_cpus.clone(), raw.bridge_cpu.clone()];
+        let mut origins = ["worker_cpus", "bridge_cpu"].map(|key| self.merged.origin(key).cloned());
+        if !raw.cpu_file.is_empty() {
+            self.cpu_file(&raw.cpu_file, &mut texts, &mut origins);
+        }
+        let [worker_origin, bridge_origin] = origins;
+        let workers = self.core_list("worker_cpus", &texts[0], worker_origin);
+        let bridge = self.core_list("bridge_cpu", &texts[1], bridge_origin.clone());
+        if bridge.len() > 1 {
+            self.core_error("bridge_cpu", &texts[1], bridge_origin, "must be one core");
+        }
+        self.range("workers", raw.workers.into(), 0, WORKERS as u64);
+        if workers.len() > WORKERS {
+            self.wrong("worker_cpus", format!("must name at most {WORKERS} cores"));
+        }
+        if !workers.is_empty() && raw.workers as usize > workers.len() {
+            let rule = format!("{} workers cannot share {} cores", raw.workers, workers.len());
+            self.relation("workers, worker_cpus", rule);
+        }
+        (workers, bridge.first().copied())
+    }
+
+    fn cpu_file(&mut self, path: &str, texts: &mut [String; 2], origins: &mut [Option<Origin>; 2]) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(cause) => {
+                self.wrong("cpu_file", format!("cannot be read: {cause}"));
+                return;
+            }
+        };
+        match cpus::file(&text) {
+            Err((line, rule)) => self.wrong("cpu_file", format!("line {line}: {rule}")),
+            Ok(lines) => {
+                for cpus::Line { number, key, value } in lines {
+                    let index = usize::from(key == "bridge_cpu");
+                    // An explicit key wins over the file.
+                    if texts[index].is_empty() {
+                        texts[index] = value.into();
+                        origins[index] = Some(Origin::CpuFile(number));
+                    }
+                }
+            }
+        }
+    }
+
+    fn core_list(&mut self, key: &str, text: &str, origin: Option<Origin>) -> Vec<usize> {
+        cpus::list(text).unwrap_or_else(|rule| {
+            self.core_error(key, text, origin, &rule);
+            Vec::new()
+        })
+    }
+
+    fn core_error(&mut self, key: &str, text: &str, origin: Option<Origin>, rule: &str) {
+        self.merged.errors.push(ConfigError::Value {
+            key: key.into(),
+            value: format!("{text:?}"),
+            origin,
+            rule: rule.into(),
+        });
+    }
+
+    fn limits(&mut self, limits: &Limits) {
+        const KIB: u64 = 1 << 10;
+        const GIB: u64 = 1 << 30;
+        let bounds: [(&str, u64, u64, u64); 16] = [
+            (
+                "connections_per_worker",
+                limits.connections_per_worker.into(),
+                0,
+                CONNECTIONS_MAX.into(),
+            ),
+            ("message_bytes", limits.message_bytes.into(), 128, GIB),
+            ("fragments_per_message", limits.fragments_per_message.into(), 1, 1 << 24),
+            ("control_frames_per_s", limits.control_frames_per_s.into(), 0, 1 << 24),
+            ("control_frames_burst", limits.control_frames_burst.into(), 1, 1 << 24),
+            // A block says the length of a name in 16 bits.
+            ("channel_name_bytes", limits.channel_name_bytes.into(), 1, 4 * KIB),
+            ("channels_per_connection", limits.channels_per_connection.into(), 1, 1 << 24),
+            ("backlog_bytes", limits.backlog_bytes.into(), KIB, GIB),
+            ("recovery_bytes", limits.recovery_bytes.into(), 0, GIB),
+            ("spill_bytes_per_worker", limits.spill_bytes_per_worker, KIB, 1 << 40),
+            ("backlog_bytes_per_worker", limits.backlog_bytes_per_worker, KIB, 1 << 40),
+            ("channels_per_worker", limits.channels_per_worker.into(), 1, 1 << 31),
+            ("subscriptions_per_worker", limits.subscriptions_per_worker.into(), 1, 1 << 31),
+            ("history_bytes_per_worker", limits.history_bytes_per_worker, 0, 1 << 40),
+            ("presence_per_channel", limits.presence_per_channel.into(), 1, 1 << 24),
+            ("arena_bytes", limits.arena_bytes.into(), 4 * KIB, GIB),
+        ];
+        for (key, value, least, most) in bounds {
+            self.range(&format!("limits.{key}"), value, least, most);
+        }
+        let message = u64::from(limits.message_bytes);
+        let holders = [
+            ("backlog_bytes", u64::from(limits.backlog_bytes)),
+            ("spill_bytes_per_worker", limits.spill_bytes_per_worker),
+            ("backlog_bytes_per_worker", limits.backlog_bytes_per_worker),
+        ];
+        for (key, bytes) in holders {
+            if bytes < message {
+                self.merged.warnings.push(format!(
+                    "limits.{key} = {bytes} holds no whole message \
+                     (limits.message_bytes = {message})"
+                ));
+            }
+        }
+    }
+
+    fn client(&mut self, raw: &Raw) -> Client {
+        let client = &raw.client;
+        self.range("client.ping_interval_ms", client.ping_interval_ms.into(), 1_000, 3_600_000);
+        if !client.ping_interval_ms.is_multiple_of(1_000) {
+            // The connect reply tells clients whole seconds.
+            self.wrong("client.ping_interval_ms", "must be whole seconds: a multiple of 1000");
+        }
+        self.range("client.pong_timeout_ms", client.pong_timeout_ms.into(), 100, 3_600_000);
+        self.range("client.connect_timeout_ms", client.connect_timeout_ms.into(), 100, 600_000);
+        if client.ping_interval_ms >= 1_000 && client.pong_timeout_ms >= client.ping_interval_ms {
+            let rule = "a pong must be due before the next ping is sent";
+            self.relation("client.pong_timeout_ms, client.ping_interval_ms", rule);
+        }
+        let secret = &client.token_hmac_secret;
+        if secret.is_empty() && !client.allow_anonymous {
+            let rule = "nobody could connect: set a secret for tokens, or allow_anonymous = true";
+            self.relation("client.token_hmac_secret, client.allow_anonymous", rule);
+        }
+        if !secret.is_empty() && secret.len() < 32 {
+            let warning = "client.token_hmac_secret has fewer than 32 bytes: it can be guessed";
+            self.merged.warnings.push(warning.into());
+        }
+        Client {
+            allow_anonymous: client.allow_anonymous,
+            token_hmac_secret: (!secret.is_empty()).then(|| Secret(secret.clone())),
+            ping_interval_ms: client.ping_interval_ms,
+            pong_timeout_ms: client.pong_timeout_ms,
+            connect_timeout_ms: client.connect_timeout_ms,
+        }
+    }
+
+    fn api_key(&mut self, key: String) -> Option<Secret> {
+        if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.wrong("api.key", "must be visible ASCII: it travels in a header");
+        }
+        (!key.is_empty()).then_some(Secret(key))
+    }
+
+    fn namespaces(
+        &mut self,
+        unnamed: ChannelOptions,
+        mut named: Vec<(String, ChannelOptions)>,
+        dev: bool,
+    ) -> Namespaces {
+        self.channel_options("channel", &unnamed);
+        for (name, options) in &named {
+            let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(letter) {
+                self.merged.errors.push(ConfigError::Value {
+                    key: "namespace.name".into(),
+                    value: format!("{name:?}"),
+                    origin: self.merged.origin(&format!("namespace.{name}")).cloned(),
+                    rule: "must be 1 to 64 letters, digits, \"-\", \"_\" or \".\"".into(),
+                });
+            }
+            self.channel_options(&format!("namespace {name:?}"), options);
+        }
+        if dev {
+            for (name, options) in dev_namespaces() {
+                if named.iter().all(|(other, _)| *other != name) {
+                    named.push((name, options));
+                }
+            }
+        }
+        Namespaces { unnamed, named }
+    }
+
+    fn channel_options(&mut self, place: &str, options: &ChannelOptions) {
+        let half = (options.history_size > 0) != (options.history_ttl_s > 0);
+        if half {
+            let rule = "history needs both a size and a time, or neither";
+            self.relation(format!("{place}: history_size, history_ttl_s"), rule);
+        }
+        for (key, mode) in [("recovery", options.recovery), ("positioning", options.positioning)] {
+            if mode != Mode::Off && !options.keeps_history() && !half {
+                let rule = "needs history: set history_size and history_ttl_s";
+                self.relation(format!("{place}: {key}"), rule);
+            }
+        }
+    }
+}
+
+/// Is it `http://localhost`, or an address of the loopback, at any port?
+pub fn is_loopback_origin(origin: &str) -> bool {
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    host.is_some_and(|host| {
+        ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|loopback| {
+            host.strip_prefix(loopback).is_some_and(|rest| {
+                let port = rest.strip_prefix(':');
+                rest.is_empty() || port.is_some_and(is_port)
+            })
+        })
+    })
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+}

@@ -1,0 +1,328 @@
+//! What an operator wrote, merged: flag over variable over file over default, each key with its
+//! origin. Must not know what a value means (`check`).
+//!
+//! Invariant: every key in the table is one of the schema.
+
+use super::error::{ConfigError, Origin};
+use super::meant::did_you_mean;
+use super::raw::Raw;
+use crate::namespace::ChannelOptions;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::{Spanned, Table, Value};
+
+/// Values by key, and where each came from.
+pub struct Merged {
+    table: Table,
+    origins: BTreeMap<String, Origin>,
+    namespaces: Vec<(String, Table)>,
+    pub errors: Vec<ConfigError>,
+    pub warnings: Vec<String>,
+}
+
+impl Merged {
+    #[must_use]
+    pub fn new(dev: bool) -> Merged {
+        let table = Table::try_from(Raw::defaults(dev)).expect("defaults are plain TOML");
+        Merged {
+            table,
+            origins: BTreeMap::new(),
+            namespaces: Vec::new(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Where a key's value came from; none when it is the default.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.origins.get(key)
+    }
+
+    /// A key's value, as written.
+    #[must_use]
+    pub fn value(&self, key: &str) -> String {
+        let mut value = None;
+        let mut table = &self.table;
+        for part in key.split('.') {
+            value = table.get(part);
+            if let Some(Value::Table(inner)) = value {
+                table = inner;
+            }
+        }
+        value.map_or_else(String::new, |value| shown(key, value))
+    }
+
+    /// Lays a file over what is there.
+    pub fn file(&mut self, text: &str) {
+        let document = match DeTable::parse(text) {
+            Ok(document) => document,
+            Err(error) => {
+                let line = error.span().map_or(0, |span| line_of(text, span.start));
+                self.errors.push(ConfigError::Syntax { line, cause: error.message().into() });
+                return;
+            }
+        };
+        let mut top = document.into_inner();
+        if let Some(list) = top.remove("namespace") {
+            let line = line_of(text, list.span().start);
+            self.namespace_list(text, line, list.into_inner());
+        }
+        let schema = self.table.clone();
+        self.section(text, "", &schema, top);
+    }
+
+    fn section(&mut self, text: &str, prefix: &str, schema: &Table, entries: DeTable<'_>) {
+        for (name, value) in entries {
+            let origin = Origin::Line(line_of(text, name.span().start));
+            let key = format!("{prefix}{}", name.get_ref());
+            match (schema.get(name.get_ref().as_ref()), value.get_ref()) {
+                (None, _) => self.unknown(key, prefix, schema, origin),
+                (Some(Value::Table(inner)), DeValue::Table(_)) => {
+                    let DeValue::Table(entries) = value.into_inner() else { unreachable!() };
+                    self.section(text, &format!("{key}."), inner, entries);
+                }
+                _ => {
+                    if let Some(value) = self.plain(&key, value, &origin) {
+                        self.set(key, value, origin);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A value without its place in the text; none, noted, when it is out of TOML's range.
+    fn plain(&mut self, key: &str, value: Spanned<DeValue<'_>>, origin: &Origin) -> Option<Value> {
+        let plain = Value::deserialize(ValueDeserializer::from(value));
+        plain
+            .map_err(|error| {
+                self.errors.push(ConfigError::Value {
+                    key: key.into(),
+                    value: String::new(),
+                    origin: Some(origin.clone()),
+                    rule: error.message().into(),
+                });
+            })
+            .ok()
+    }
+
+    fn unknown(&mut self, key: String, prefix: &str, schema: &Table, origin: Origin) {
+        let name = key[prefix.len()..].to_owned();
+        let near = did_you_mean(&name, schema.keys().map(String::as_str));
+        let meant = near.map(|near| format!("{prefix}{near}"));
+        self.errors.push(ConfigError::UnknownKey { key, origin, meant });
+    }
+
+    fn set(&mut self, key: String, value: Value, origin: Origin) {
+        let mut table = &mut self.table;
+        let (sections, name) = key.rsplit_once('.').unwrap_or(("", &key));
+        for section in sections.split('.').filter(|section| !section.is_empty()) {
+            let inner = table.get_mut(section).and_then(Value::as_table_mut);
+            table = inner.expect("only known sections are set");
+        }
+        table.insert(name.to_owned(), value);
+        self.origins.insert(key, origin);
+    }
+
+    fn namespace_list(&mut self, text: &str, line: usize, list: DeValue<'_>) {
+        let DeValue::Array(entries) = list else {
+            self.bad_namespace(line, "write it as [[namespace]]");
+            return;
+        };
+        let schema = Table::try_from(ChannelOptions::default()).expect("options are plain TOML");
+        for entry in entries {
+            let line = line_of(text, entry.span().start);
+            let DeValue::Table(mut entry) = entry.into_inner() else {
+                self.bad_namespace(line, "write it as [[namespace]]");
+                continue;
+            };
+            let name = entry.remove("name").map(|name| name.into_inner());
+            let Some(name) = name.as_ref().and_then(DeValue::as_str) else {
+                self.bad_namespace(line, "needs a name, in quotes");
+                continue;
+            };
+            self.namespace(text, line, name, &schema, entry);
+        }
+    }
+
+    fn namespace(
+        &mut self,
+        text: &str,
+        line: usize,
+        name: &str,
+        schema: &Table,
+        entries: DeTable<'_>,
+    ) {
+        if self.namespaces.iter().any(|(other, _)| other == name) {
+            self.bad_namespace(line, &format!("{name:?} is there twice"));
+            return;
+        }
+        let prefix = format!("namespace.{name}.");
+        self.origins.insert(format!("namespace.{name}"), Origin::Line(line));
+        let mut table = Table::new();
+        for (option, value) in entries {
+            let origin = Origin::Line(line_of(text, option.span().start));
+            let key = format!("{prefix}{}", option.get_ref());
+            if !schema.contains_key(option.get_ref().as_ref()) {
+                self.unknown(key, &prefix, schema, origin);
+                continue;
+            }
+            if let Some(value) = self.plain(&key, value, &origin) {
+                table.insert(option.get_ref().to_string(), value);
+                self.origins.insert(key, origin);
+            }
+        }
+        self.namespaces.push((name.to_owned(), table));
+    }
+
+    fn bad_namespace(&mut self, line: usize, rule: &str) {
+        self.errors.push(ConfigError::Value {
+            key: "namespace".into(),
+            value: String::new(),
+            origin: Some(Origin::Line(line)),
+            rule: rule.into(),
+        });
+    }
+
+    /// Lays variables over what is there: `CORECAST_`, then the key in capitals. Others that begin
+    /// so are let be (orchestrators make them up), but a near miss is worth a warning.
+    pub fn variables(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
+        let schema = self.table.clone();
+        let names: BTreeMap<String, String> =
+            keys(&schema, "").map(|key| (variable(&key), key)).collect();
+        for (name, text) in variables {
+            if !name.starts_with("CORECAST_") {
+                continue;
+            }
+            if let Some(key) = names.get(&name) {
+                self.text(key, &text, Origin::Variable(name));
+            } else if let Some(near) = did_you_mean(&name, names.keys().map(String::as_str)) {
+                self.warnings.push(format!("{name} is no key: did you mean {near}?"));
+            }
+        }
+    }
+
+    /// Lays flags over what is there.
+    pub fn flags(&mut self, flags: super::Flags) {
+        let super::Flags { listen, workers, driver } = flags;
+        let flags = [
+            ("listen", "--listen", listen),
+            ("workers", "--workers", workers),
+            ("driver", "--driver", driver),
+        ];
+        for (key, flag, text) in flags {
+            if let Some(text) = text {
+                self.text(key, &text, Origin::Flag(flag));
+            }
+        }
+    }
+
+    /// Keys that nobody has set.
+    #[cfg(test)]
+    pub fn unset(&self) -> Vec<String> {
+        keys(&self.table, "").filter(|key| !self.origins.contains_key(key)).collect()
+    }
+
+    /// Lays one value over what is there, read by the type of the key's default.
+    ///
+    /// # Panics
+    /// When there is no such key: flags and variables are named after keys.
+    pub fn text(&mut self, key: &str, text: &str, origin: Origin) {
+        let known = key.split('.').fold(None, |at: Option<&Value>, part| match at {
+            None => self.table.get(part),
+            Some(value) => value.get(part),
+        });
+        let wrong = match known.expect("a known key") {
+            Value::Integer(_) => match text.trim().parse() {
+                Ok(number) => return self.set(key.into(), Value::Integer(number), origin),
+                Err(_) => "must be a whole number",
+            },
+            Value::Boolean(_) => match text.trim().parse() {
+                Ok(truth) => return self.set(key.into(), Value::Boolean(truth), origin),
+                Err(_) => "must be true or false",
+            },
+            Value::Array(_) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                let list = items.map(|item| Value::String(item.into())).collect();
+                return self.set(key.into(), Value::Array(list), origin);
+            }
+            _ => return self.set(key.into(), Value::String(text.into()), origin),
+        };
+        self.errors.push(ConfigError::Value {
+            key: key.into(),
+            value: shown(key, &Value::String(text.into())),
+            origin: Some(origin),
+            rule: wrong.into(),
+        });
+    }
+
+    /// The typed values; none, with the error noted, when one has the wrong type.
+    pub fn typed(&mut self) -> Option<(Raw, Vec<(String, ChannelOptions)>)> {
+        let mut namespaces = Vec::with_capacity(self.namespaces.len());
+        for (name, table) in std::mem::take(&mut self.namespaces) {
+            match serde_path_to_error::deserialize(table.clone()) {
+                Ok(options) => namespaces.push((name, options)),
+                Err(error) => {
+                    let option = error.path().to_string();
+                    let value = table.get(&option).map(|value| shown(&option, value));
+                    self.mistyped(format!("namespace.{name}.{option}"), value, &error);
+                }
+            }
+        }
+        match serde_path_to_error::deserialize(self.table.clone()) {
+            Ok(raw) => Some((raw, namespaces)),
+            Err(error) => {
+                let key = error.path().to_string();
+                let value = self.value(&key);
+                self.mistyped(key, Some(value), &error);
+                None
+            }
+        }
+    }
+
+    fn mistyped(
+        &mut self,
+        key: String,
+        value: Option<String>,
+        error: &serde_path_to_error::Error<toml::de::Error>,
+    ) {
+        let rule = if secret(&key) { "must be a string" } else { error.inner().message() };
+        let origin = self.origin(&key).cloned();
+        self.errors.push(ConfigError::Value {
+            rule: rule.into(),
+            value: value.unwrap_or_default(),
+            key,
+            origin,
+        });
+    }
+}
+
+/// The keys of a schema, sections with dots.
+fn keys<'a>(schema: &'a Table, prefix: &'a str) -> Box<dyn Iterator<Item = String> + 'a> {
+    Box::new(schema.iter().flat_map(move |(name, value)| match value {
+        Value::Table(inner) => {
+            let keys: Vec<String> =
+                keys(inner, "").map(|key| format!("{prefix}{name}.{key}")).collect();
+            keys
+        }
+        _ => vec![format!("{prefix}{name}")],
+    }))
+}
+
+/// The variable of a key.
+fn variable(key: &str) -> String {
+    format!("CORECAST_{}", key.replace('.', "_").to_uppercase())
+}
+
+fn secret(key: &str) -> bool {
+    matches!(key, "client.token_hmac_secret" | "api.key")
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    if secret(key) { "(secret)".into() } else { value.to_string() }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}

@@ -1,0 +1,226 @@
+//! The configuration: what an operator may say, checked once and immutable from then on.
+//!
+//! Raw (`merge`: text with origins, typed by `raw`) becomes `Config` (`check`: validated, derived).
+//! Opens no socket and asks nothing of the machine: what depends on it is a method's argument.
+
+mod check;
+mod cpus;
+mod error;
+mod meant;
+mod merge;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Origin};
+
+use crate::limits::{Limits, REFUSAL_SLOTS, WORKERS};
+use crate::namespace::Namespaces;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Descriptors that the process keeps for itself: listeners, rings, bells, logs.
+const OWN_DESCRIPTORS: u64 = 64;
+
+/// Everything the server is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Defaults for trying things out: anonymous, loopback, `/echo`, the demo page, rpc `where`.
+    pub dev: bool,
+    pub listen: SocketAddr,
+    /// `/api` and `/metrics` are served here alone, when set.
+    pub internal_listen: Option<SocketAddr>,
+    pub websocket_paths: Vec<String>,
+    /// Workers as configured; 0: one per core (`workers_on`).
+    pub workers: usize,
+    /// Cores to pin workers to, in order; empty: as they come.
+    pub worker_cpus: Vec<usize>,
+    pub bridge_cpu: Option<usize>,
+    pub driver: DriverChoice,
+    /// Microseconds that a worker owning its core spins before it sleeps.
+    pub spin_us: u32,
+    /// Origins that browsers may come from, exact.
+    pub allowed_origins: Vec<String>,
+    /// Any port of localhost, 127.0.0.1 and [::1] is an allowed origin too.
+    pub loopback_origins: bool,
+    pub shutdown_timeout_ms: u32,
+    pub log: Log,
+    pub client: Client,
+    pub api: Api,
+    /// `connections_per_worker` is as configured, 0 when it is to be derived.
+    pub limits: Limits,
+    pub namespaces: Namespaces,
+    /// What is legal and yet probably not meant; one line each.
+    pub warnings: Vec<String>,
+}
+
+/// Which driver to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DriverChoice {
+    /// io_uring where the kernel and its seccomp profile allow it, else epoll.
+    Auto,
+    IoUring,
+    Epoll,
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `[client]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    pub allow_anonymous: bool,
+    /// Key of HS256 connection tokens; none: no token is accepted.
+    pub token_hmac_secret: Option<Secret>,
+    pub ping_interval_ms: u32,
+    pub pong_timeout_ms: u32,
+    /// Time from the upgrade to the connect command; over it 3502.
+    pub connect_timeout_ms: u32,
+}
+
+/// `[api]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// The key that calls must carry; none: refused, or, in `--dev`, served without one.
+    pub key: Option<Secret>,
+}
+
+/// A secret: never written to a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Where a configuration comes from, the strongest last: file, variables, flags.
+#[derive(Debug, Default)]
+pub struct Sources {
+    pub dev: bool,
+    pub file: Option<PathBuf>,
+    pub variables: Vec<(String, String)>,
+    pub flags: Flags,
+}
+
+/// Keys that have a flag.
+#[derive(Debug, Default)]
+pub struct Flags {
+    pub listen: Option<String>,
+    pub workers: Option<String>,
+    pub driver: Option<String>,
+}
+
+impl Config {
+    /// Reads, merges and checks a configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, as far as it could be read.
+    pub fn load(sources: Sources) -> Result<Config, Vec<ConfigError>> {
+        let mut merged = merge::Merged::new(sources.dev);
+        if let Some(path) = &sources.file {
+            match std::fs::read_to_string(path) {
+                Ok(text) => merged.file(&text),
+                Err(cause) => merged.errors.push(ConfigError::Unreadable {
+                    path: path.display().to_string(),
+                    cause: cause.to_string(),
+                }),
+            }
+        }
+        merged.variables(sources.variables);
+        merged.flags(sources.flags);
+        check::check(merged, sources.dev)
+    }
+
+    /// Workers to start on a machine of `cores` cores.
+    #[must_use]
+    pub fn workers_on(&self, cores: usize) -> usize {
+        let workers = match (self.workers, self.worker_cpus.len()) {
+            (0, 0) => cores,
+            (0, pinned) => pinned,
+            (workers, _) => workers,
+        };
+        workers.clamp(1, WORKERS)
+    }
+
+    /// The bounds, with the connections that each of `workers` may hold under a hard limit of
+    /// `descriptors`: each ring has a table of direct descriptors, epoll shares the process's out.
+    #[must_use]
+    pub fn limits_on(&self, descriptors: u64, workers: usize, shared: bool) -> Limits {
+        let slots = if shared {
+            descriptors.saturating_sub(OWN_DESCRIPTORS) / workers.max(1) as u64
+        } else {
+            descriptors
+        };
+        let room = slots.saturating_sub(u64::from(REFUSAL_SLOTS)).max(1);
+        let room = u32::try_from(room).unwrap_or(u32::MAX).min(check::CONNECTIONS_MAX);
+        let connections_per_worker = match self.limits.connections_per_worker {
+            0 => room,
+            wanted => wanted.min(room),
+        };
+        Limits { connections_per_worker, ..self.limits.clone() }
+    }
+
+    /// May a browser come from this origin? One that is absent is not asked about.
+    #[must_use]
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.allowed_origins.iter().any(|allowed| allowed == origin)
+            || self.loopback_origins && check::is_loopback_origin(origin)
+    }
+
+    /// The configuration in one line, without secrets.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let workers = match self.workers {
+            0 => "one worker per core".into(),
+            1 => "1 worker".into(),
+            workers => format!("{workers} workers"),
+        };
+        let internal =
+            self.internal_listen.map_or_else(String::new, |at| format!(", internal {at}"));
+        let names: Vec<&str> =
+            self.namespaces.named.iter().map(|(name, _)| name.as_str()).collect();
+        let namespaces = match names.as_slice() {
+            [] => "no namespaces".into(),
+            names => format!("namespaces {}", names.join(" ")),
+        };
+        let who = match (&self.client.token_hmac_secret, self.client.allow_anonymous) {
+            (Some(_), true) => "tokens or anonymous",
+            (Some(_), false) => "tokens",
+            (None, _) => "anonymous",
+        };
+        format!("listen {}{internal}, {workers}, {who}, {namespaces}", self.listen)
+    }
+}

@@ -1,0 +1,108 @@
+//! The file's types and the defaults. Written out as a table, the defaults are the schema too:
+//! which keys there are and of which type, so that no list of names can go stale.
+
+use super::{DriverChoice, Log, LogFormat, LogLevel};
+use crate::limits::Limits;
+use crate::namespace::{ChannelOptions, Mode, Who};
+use serde::{Deserialize, Serialize};
+
+/// Everything but namespaces, with the types of the file.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    pub listen: String,
+    pub internal_listen: String,
+    pub websocket_paths: Vec<String>,
+    pub workers: u32,
+    pub worker_cpus: String,
+    pub bridge_cpu: String,
+    pub cpu_file: String,
+    pub driver: DriverChoice,
+    pub spin_us: u32,
+    pub allowed_origins: Vec<String>,
+    pub shutdown_timeout_ms: u32,
+    pub log: Log,
+    pub client: RawClient,
+    pub api: RawApi,
+    pub limits: Limits,
+    pub channel: ChannelOptions,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawClient {
+    pub allow_anonymous: bool,
+    pub token_hmac_secret: String,
+    pub ping_interval_ms: u32,
+    pub pong_timeout_ms: u32,
+    pub connect_timeout_ms: u32,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawApi {
+    pub key: String,
+}
+
+impl Raw {
+    /// The defaults; `--dev` changes nothing but these.
+    #[must_use]
+    pub fn defaults(dev: bool) -> Raw {
+        let mut limits = Limits { connections_per_worker: 0, ..Limits::default() };
+        let mut channel = ChannelOptions::default();
+        if dev {
+            limits.control_frames_per_s = 0;
+            channel = open_channel();
+        }
+        Raw {
+            listen: if dev { "127.0.0.1:8000" } else { "0.0.0.0:8000" }.into(),
+            internal_listen: String::new(),
+            websocket_paths: vec!["/connection/websocket".into()],
+            workers: 0,
+            worker_cpus: String::new(),
+            bridge_cpu: String::new(),
+            cpu_file: String::new(),
+            driver: DriverChoice::Auto,
+            spin_us: 0,
+            allowed_origins: Vec::new(),
+            shutdown_timeout_ms: 5_000,
+            log: Log { level: LogLevel::Info, format: LogFormat::Text },
+            client: RawClient {
+                allow_anonymous: dev,
+                token_hmac_secret: String::new(),
+                ping_interval_ms: 25_000,
+                pong_timeout_ms: 8_000,
+                connect_timeout_ms: 10_000,
+            },
+            api: RawApi { key: String::new() },
+            limits,
+            channel,
+        }
+    }
+}
+
+/// No feature, but everybody may do what is on: what is off then answers 108, not 103.
+fn open_channel() -> ChannelOptions {
+    ChannelOptions {
+        allow_subscribe: Who::Anyone,
+        allow_publish: Who::Anyone,
+        allow_history: Who::Anyone,
+        allow_presence: Who::Anyone,
+        ..ChannelOptions::default()
+    }
+}
+
+/// The namespaces that `--dev` adds where the file has none of that name.
+#[must_use]
+pub fn dev_namespaces() -> Vec<(String, ChannelOptions)> {
+    let chat = ChannelOptions {
+        history_size: 1_000,
+        history_ttl_s: 300,
+        presence: true,
+        recovery: Mode::Force,
+        positioning: Mode::Force,
+        join_leave: Mode::Force,
+        ..open_channel()
+    };
+    vec![("chat".into(), chat), ("plain".into(), open_channel())]
+}

@@ -1,0 +1,390 @@
+//! Tables of what a configuration may say and what it is told when it may not.
+
+use super::*;
+use crate::namespace::{ChannelOptions, Mode, Who};
+
+/// Loads a file's text with variables and flags.
+fn load_all(
+    dev: bool,
+    text: &str,
+    variables: &[(&str, &str)],
+    flags: Flags,
+) -> Result<Config, Vec<String>> {
+    let mut merged = merge::Merged::new(dev);
+    merged.file(text);
+    let pairs = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    merged.variables(pairs);
+    merged.flags(flags);
+    check::check(merged, dev).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+/// A file's text beside what a production configuration needs at least.
+fn load(text: &str) -> Result<Config, Vec<String>> {
+    load_all(false, text, &[("CORECAST_CLIENT_ALLOW_ANONYMOUS", "true")], Flags::default())
+}
+
+fn load_dev(text: &str) -> Config {
+    load_all(true, text, &[], Flags::default()).expect("a good configuration")
+}
+
+#[test]
+fn every_default() {
+    let config = load("").expect("the defaults are good");
+    let expected = Config {
+        dev: false,
+        listen: "0.0.0.0:8000".parse().unwrap(),
+        internal_listen: None,
+        websocket_paths: vec!["/connection/websocket".into()],
+        workers: 0,
+        worker_cpus: vec![],
+        bridge_cpu: None,
+        driver: DriverChoice::Auto,
+        spin_us: 0,
+        allowed_origins: vec![],
+        loopback_origins: false,
+        shutdown_timeout_ms: 5_000,
+        log: Log { level: LogLevel::Info, format: LogFormat::Text },
+        client: Client {
+            allow_anonymous: true,
+            token_hmac_secret: None,
+            ping_interval_ms: 25_000,
+            pong_timeout_ms: 8_000,
+            connect_timeout_ms: 10_000,
+        },
+        api: Api { key: None },
+        limits: Limits { connections_per_worker: 0, ..Limits::default() },
+        namespaces: Namespaces::default(),
+        warnings: vec![],
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn dev_changes_only_defaults() {
+    let config = load_dev("");
+    let open = ChannelOptions {
+        allow_subscribe: Who::Anyone,
+        allow_publish: Who::Anyone,
+        allow_history: Who::Anyone,
+        allow_presence: Who::Anyone,
+        ..ChannelOptions::default()
+    };
+    let chat = ChannelOptions {
+        history_size: 1_000,
+        history_ttl_s: 300,
+        presence: true,
+        recovery: Mode::Force,
+        positioning: Mode::Force,
+        join_leave: Mode::Force,
+        ..open.clone()
+    };
+    assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
+    assert!(config.dev && config.client.allow_anonymous && config.loopback_origins);
+    assert_eq!(config.limits.control_frames_per_s, 0);
+    assert_eq!(config.namespaces.unnamed, open);
+    assert_eq!(
+        config.namespaces.named,
+        vec![("chat".into(), chat.clone()), ("plain".into(), open)]
+    );
+
+    let text = "listen = \"127.0.0.1:1\"\nallowed_origins = [\"https://a.example\"]\n\
+                [limits]\ncontrol_frames_per_s = 5\n[channel]\nallow_publish = \"none\"\n\
+                [[namespace]]\nname = \"plain\"\npresence = true\n";
+    let config = load_dev(text);
+    assert_eq!(config.listen.port(), 1);
+    assert!(!config.loopback_origins && config.limits.control_frames_per_s == 5);
+    assert_eq!(config.namespaces.unnamed.allow_publish, Who::None);
+    let plain = ChannelOptions { presence: true, ..ChannelOptions::default() };
+    assert_eq!(config.namespaces.options("plain:x"), Some(&plain));
+    assert_eq!(config.namespaces.options("chat:x"), Some(&chat));
+}
+
+#[test]
+fn a_file_sets_every_key() {
+    let config = load(include_str!("../../tests/data/every_key.toml")).expect("a good file");
+    assert_eq!(config.internal_listen, Some("127.0.0.1:9001".parse().unwrap()));
+    assert_eq!(config.websocket_paths, ["/ws", "/chat"]);
+    assert_eq!((config.workers, config.worker_cpus.as_slice()), (2, [0, 2, 3].as_slice()));
+    assert_eq!((config.bridge_cpu, config.driver), (Some(1), DriverChoice::Epoll));
+    assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
+    assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Json });
+    assert!(config.allows_origin("https://app.example.com"));
+    let secret = config.client.token_hmac_secret.as_ref().map(Secret::as_bytes);
+    assert_eq!(secret, Some(b"0123456789abcdef0123456789abcdef".as_slice()));
+    assert_eq!(config.client.ping_interval_ms, 2_000);
+    assert_eq!(config.api.key.as_ref().map(Secret::as_bytes), Some(b"key".as_slice()));
+    assert_eq!(config.limits.arena_bytes, 8 << 20);
+    assert_eq!(config.namespaces.unnamed.allow_subscribe, Who::User);
+    let news = config.namespaces.options("news:a").expect("configured");
+    assert_eq!((news.history_size, news.recovery), (10, Mode::Allow));
+    assert_eq!(news.allow_presence, Who::Subscriber);
+    assert!(config.warnings.is_empty(), "{:?}", config.warnings);
+    // Every key of the schema is in the file, so the file stays a complete example.
+    let mut merged = merge::Merged::new(false);
+    merged.file(include_str!("../../tests/data/every_key.toml"));
+    assert_eq!(merged.unset(), Vec::<String>::new());
+}
+
+#[test]
+fn flag_over_variable_over_file_over_default() {
+    let file = "workers = 2\ndriver = \"epoll\"\nspin_us = 1\n";
+    let variables = [
+        ("CORECAST_WORKERS", "3"),
+        ("CORECAST_DRIVER", "io_uring"),
+        ("CORECAST_CLIENT_ALLOW_ANONYMOUS", "true"),
+        ("CORECAST_LIMITS_MESSAGE_BYTES", "1000"),
+        ("CORECAST_WEBSOCKET_PATHS", "/a, /b"),
+        ("CORECAST_CHANNEL_RECOVERY", "off"),
+    ];
+    let flags = Flags { workers: Some("4".into()), ..Flags::default() };
+    let config = load_all(false, file, &variables, flags).expect("good");
+    assert_eq!((config.workers, config.driver), (4, DriverChoice::IoUring));
+    assert_eq!((config.spin_us, config.limits.message_bytes), (1, 1_000));
+    assert_eq!(config.websocket_paths, ["/a", "/b"]);
+}
+
+/// Texts of files, and what each is told. Anonymous is on where the case is about something else.
+const WRONG: &[(&str, &str)] = &[
+    ("\nlisen = \"x\"", "unknown key \"lisen\" (line 2): did you mean \"listen\"?"),
+    ("quantum = 1", "unknown key \"quantum\" (line 1)"),
+    (
+        "[limits]\nmesage_bytes = 1",
+        "unknown key \"limits.mesage_bytes\" (line 2): did you mean \"limits.message_bytes\"?",
+    ),
+    (
+        "[client]\n\nping_intervall_ms = 1",
+        "unknown key \"client.ping_intervall_ms\" (line 3): \
+         did you mean \"client.ping_interval_ms\"?",
+    ),
+    (
+        "[[namespace]]\nname = \"a\"\nhistory_sise = 1",
+        "unknown key \"namespace.a.history_sise\" (line 3): \
+         did you mean \"namespace.a.history_size\"?",
+    ),
+    ("[limit]\n", "unknown key \"limit\" (line 1): did you mean \"limits\"?"),
+    ("listen = ", "not TOML (line 1): "),
+    ("workers = \"two\"", "workers = \"two\" (line 1): invalid type: string \"two\", expected u32"),
+    ("workers = -1", "workers = -1 (line 1): invalid value: integer `-1`, expected u32"),
+    ("spin_us = 99999999999999999999", "spin_us (line 1): "),
+    (
+        "driver = \"uring\"",
+        "driver = \"uring\" (line 1): unknown variant `uring`, \
+         expected one of `auto`, `io_uring`, `epoll`",
+    ),
+    ("limits = 5", "limits = 5 (line 1): invalid type"),
+    ("[log]\nlevel = \"loud\"", "log.level = \"loud\" (line 2): unknown variant `loud`"),
+    ("[log]\nformat = \"xml\"", "log.format = \"xml\" (line 2): unknown variant `xml`"),
+    (
+        "[channel]\nrecovery = \"on\"",
+        "channel.recovery = \"on\" (line 2): unknown variant `on`, \
+         expected one of `off`, `allow`, `force`",
+    ),
+    (
+        "[client]\ntoken_hmac_secret = 12345",
+        "client.token_hmac_secret = (secret) (line 2): must be a string",
+    ),
+    ("listen = \"localhost\"", "listen = \"localhost\" (line 1): must be an IP address and a port"),
+    (
+        "internal_listen = \"9000\"",
+        "internal_listen = \"9000\" (line 1): must be an IP address and a port",
+    ),
+    ("internal_listen = \"127.0.0.1:8000\"", "listen, internal_listen: both want port 8000"),
+    ("websocket_paths = []", "websocket_paths = [] (line 1): must name a path"),
+    ("websocket_paths = [\"ws\"]", "\"ws\" must start with \"/\""),
+    ("websocket_paths = [\"/ws?x\"]", "\"/ws?x\" must be a plain path"),
+    ("websocket_paths = [\"/health\"]", "\"/health\" is a path of the server's own"),
+    ("websocket_paths = [\"/a\", \"/a\"]", "\"/a\" is there twice"),
+    ("workers = 64", "workers = 64 (line 1): must be at most 63"),
+    ("workers = 3\nworker_cpus = \"0-1\"", "workers, worker_cpus: 3 workers cannot share 2 cores"),
+    ("worker_cpus = \"1-\"", "worker_cpus = \"1-\" (line 1): \"\" is not a core"),
+    ("worker_cpus = \"0-80\"", "must name at most 63 cores"),
+    ("bridge_cpu = \"0,1\"", "bridge_cpu = \"0,1\" (line 1): must be one core"),
+    ("cpu_file = \"/nowhere/cpus\"", "cpu_file = \"/nowhere/cpus\" (line 1): cannot be read"),
+    ("spin_us = 1000001", "spin_us = 1000001 (line 1): must be at most 1000000"),
+    ("shutdown_timeout_ms = 0", "shutdown_timeout_ms = 0 (line 1): must be at least 1"),
+    ("allowed_origins = [\"*\"]", "\"*\" is no origin"),
+    ("allowed_origins = [\"null\"]", "\"null\" is no origin"),
+    ("allowed_origins = [\"https://a.example/\"]", "\"https://a.example/\" is no origin"),
+    ("allowed_origins = [\"https://A.example\"]", "in small letters"),
+    (
+        "[client]\nping_interval_ms = 0",
+        "client.ping_interval_ms = 0 (line 2): must be at least 1000",
+    ),
+    ("[client]\nping_interval_ms = 25500", "must be whole seconds"),
+    ("[client]\npong_timeout_ms = 25000", "a pong must be due before the next ping is sent"),
+    ("[client]\npong_timeout_ms = 1", "client.pong_timeout_ms = 1 (line 2): must be at least 100"),
+    (
+        "[client]\nconnect_timeout_ms = 0",
+        "client.connect_timeout_ms = 0 (line 2): must be at least 100",
+    ),
+    ("[api]\nkey = \"two words\"", "api.key = (secret) (line 2): must be visible ASCII"),
+    ("[limits]\nmessage_bytes = 0", "limits.message_bytes = 0 (line 2): must be at least 128"),
+    (
+        "[limits]\nchannel_name_bytes = 70000",
+        "limits.channel_name_bytes = 70000 (line 2): must be at most 4096",
+    ),
+    ("[limits]\narena_bytes = 1", "limits.arena_bytes = 1 (line 2): must be at least 4096"),
+    ("namespace = 1", "namespace (line 1): write it as [[namespace]]"),
+    ("[[namespace]]\npresence = true", "namespace (line 1): needs a name"),
+    ("[[namespace]]\nname = \"a b\"", "namespace.name = \"a b\" (line 1): must be 1 to 64 letters"),
+    (
+        "[[namespace]]\nname = \"a\"\n[[namespace]]\nname = \"a\"",
+        "namespace (line 3): \"a\" is there twice",
+    ),
+    (
+        "[[namespace]]\nname = \"a\"\npresence = 1",
+        "namespace.a.presence = 1 (line 3): invalid type: integer `1`, expected a boolean",
+    ),
+    (
+        "[[namespace]]\nname = \"a\"\nrecovery = \"allow\"",
+        "namespace \"a\": recovery: needs history",
+    ),
+    ("[channel]\npositioning = \"force\"", "channel: positioning: needs history"),
+    ("[channel]\nhistory_size = 10", "channel: history_size, history_ttl_s: history needs both"),
+];
+
+#[test]
+fn every_rule_is_named() {
+    for (text, told) in WRONG {
+        let errors = load(text).expect_err(text);
+        let found = errors.iter().any(|error| error.contains(told));
+        assert!(found, "{text:?}: expected {told:?} among {errors:#?}");
+        assert_eq!(errors.len(), 1, "{text:?} breaks one rule: {errors:#?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_the_only_error() {
+    let sources = Sources { file: Some("/nowhere/corecast.toml".into()), ..Sources::default() };
+    let errors = Config::load(sources).expect_err("no such file");
+    assert!(matches!(errors.as_slice(), [ConfigError::Unreadable { .. }]), "{errors:?}");
+    let errors = load_all(false, "listen = [", &[], Flags::default()).expect_err("no TOML");
+    assert!(errors.len() == 1 && errors[0].starts_with("not TOML (line 1): "), "{errors:?}");
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let errors = load("lisen = 1\nworkers = 99\n[api]\nkez = 1").expect_err("wrong");
+    assert_eq!(errors.len(), 3, "{errors:#?}");
+}
+
+#[test]
+fn somebody_must_be_able_to_connect() {
+    let told = "client.token_hmac_secret, client.allow_anonymous: nobody could connect: \
+                set a secret for tokens, or allow_anonymous = true";
+    let none = load_all(false, "", &[], Flags::default());
+    assert_eq!(none.expect_err("nobody"), [told]);
+    let shut = load_all(true, "[client]\nallow_anonymous = false", &[], Flags::default());
+    assert_eq!(shut.expect_err("nobody"), [told]);
+    let secret = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "short")];
+    let config = load_all(false, "", &secret, Flags::default()).expect("tokens");
+    assert!(config.warnings[0].contains("fewer than 32 bytes"));
+    assert!(!format!("{config:?}").contains("short"), "secrets stay out of logs");
+}
+
+#[test]
+fn wrong_variables_and_flags_are_named() {
+    let cases = [
+        (
+            "CORECAST_WORKERS",
+            "many",
+            "workers = \"many\" (CORECAST_WORKERS): must be a whole number",
+        ),
+        (
+            "CORECAST_CHANNEL_PRESENCE",
+            "yes",
+            "channel.presence = \"yes\" (CORECAST_CHANNEL_PRESENCE): must be true or false",
+        ),
+        (
+            "CORECAST_LIMITS_MESSAGE_BYTES",
+            "1",
+            "limits.message_bytes = 1 (CORECAST_LIMITS_MESSAGE_BYTES): must be at least 128",
+        ),
+        (
+            "CORECAST_DRIVER",
+            "kqueue",
+            "driver = \"kqueue\" (CORECAST_DRIVER): unknown variant `kqueue`",
+        ),
+    ];
+    for (name, value, told) in cases {
+        let errors = load_all(true, "", &[(name, value)], Flags::default()).expect_err(name);
+        assert!(errors.len() == 1 && errors[0].starts_with(told), "{errors:#?}");
+    }
+    let flags = Flags { listen: Some("here".into()), ..Flags::default() };
+    let errors = load_all(true, "", &[], flags).expect_err("no address");
+    assert!(errors[0].starts_with("listen = \"here\" (--listen): must be"), "{errors:#?}");
+}
+
+#[test]
+fn a_near_miss_of_a_variable_is_a_warning() {
+    let variables =
+        [("CORECAST_LISTN", "x"), ("CORECAST_SERVICE_HOST", "10.0.0.1"), ("LISTEN", "y")];
+    let config = load_all(true, "", &variables, Flags::default()).expect("only a warning");
+    assert_eq!(config.warnings, ["CORECAST_LISTN is no key: did you mean CORECAST_LISTEN?"]);
+}
+
+#[test]
+fn explicit_cores_win_over_the_tuners_file() {
+    let path = std::env::temp_dir().join(format!("corecast-cpus-{}", std::process::id()));
+    std::fs::write(&path, "workers=0,2-3\nbridge=1\n").unwrap();
+    let file = format!("cpu_file = {path:?}\n");
+    let config = load_dev(&file);
+    assert_eq!((config.worker_cpus.as_slice(), config.bridge_cpu), ([0, 2, 3].as_slice(), Some(1)));
+    let config = load_dev(&format!("{file}bridge_cpu = \"4\"\n"));
+    assert_eq!((config.worker_cpus.as_slice(), config.bridge_cpu), ([0, 2, 3].as_slice(), Some(4)));
+    std::fs::write(&path, "workers=0\nbridge=x\n").unwrap();
+    let errors = load_all(true, &file, &[], Flags::default()).expect_err("no core");
+    assert!(errors[0].starts_with("bridge_cpu = \"x\" (cpu_file line 2): \"x\" is not a core"));
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn what_the_machine_decides() {
+    let config = load_dev("");
+    assert_eq!((config.workers_on(2), config.workers_on(200)), (2, 63));
+    assert_eq!(load_dev("worker_cpus = \"0,2\"").workers_on(8), 2);
+    assert_eq!(load_dev("workers = 3").workers_on(1), 3);
+    let connections =
+        |shared, workers| config.limits_on(20_000, workers, shared).connections_per_worker;
+    assert_eq!(connections(false, 4), 19_936);
+    assert_eq!(connections(true, 4), (20_000 - 64) / 4 - 64);
+    assert_eq!(connections(true, 63), (20_000 - 64) / 63 - 64);
+    let config = load_dev("[limits]\nconnections_per_worker = 100");
+    assert_eq!(config.limits_on(20_000, 2, true).connections_per_worker, 100);
+    assert_eq!(config.limits_on(128, 1, false).connections_per_worker, 64);
+}
+
+#[test]
+fn origins_are_exact_and_loopback_is_only_loopback() {
+    let config = load("allowed_origins = [\"https://a.example:444\"]").expect("good");
+    let listed = ["https://a.example:444"];
+    let foreign =
+        ["https://a.example", "http://a.example:444", "https://b.a.example:444", "null", ""];
+    assert!(listed.iter().all(|origin| config.allows_origin(origin)));
+    assert!(!foreign.iter().any(|origin| config.allows_origin(origin)));
+    let dev = load_dev("");
+    let loopback =
+        ["http://localhost", "http://localhost:5173", "http://127.0.0.1:8000", "http://[::1]:1"];
+    let foreign = [
+        "http://localhost.example",
+        "http://localhost:1.example",
+        "http://127.0.0.1.example:80",
+        "http://localhost:",
+        "http://localhost:+1",
+        "ftp://localhost",
+        "null",
+    ];
+    assert!(loopback.iter().all(|origin| dev.allows_origin(origin)));
+    for origin in foreign {
+        assert!(!dev.allows_origin(origin), "{origin}");
+    }
+}
+
+#[test]
+fn bounds_that_hold_no_message_are_a_warning() {
+    let config = load_dev("[limits]\nbacklog_bytes = 2000");
+    assert_eq!(
+        config.warnings,
+        ["limits.backlog_bytes = 2000 holds no whole message (limits.message_bytes = 65536)"]
+    );
+}

@@ -1,0 +1,112 @@
+//! Which path is what. Knows no connection and no body; what a route then does is the caller's.
+
+use super::page::{self, Asset};
+
+/// What a listener serves.
+#[derive(Clone, Debug)]
+pub struct RouteOptions {
+    pub websocket_paths: Vec<String>,
+    /// The demo page and `/echo`.
+    pub dev: bool,
+    /// `/api` and `/metrics`: the public listener has them unless there is an internal one.
+    pub serves_api: bool,
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// This worker turned.
+    Health,
+    /// Every worker answered its last probe in time.
+    Ready,
+    Metrics,
+    Api(ApiMethod),
+    Asset(&'static Asset),
+    /// The Centrifuge protocol, after an upgrade.
+    WebSocket,
+    /// Every message comes back, after an upgrade.
+    Echo,
+    /// 404
+    NotFound,
+    /// 405, with this `Allow` header.
+    MethodNotAllowed {
+        allow: &'static str,
+    },
+}
+
+/// A call of the server API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiMethod {
+    Publish,
+    Disconnect,
+}
+
+const READ: &str = "GET, HEAD";
+
+/// Finds a request's route; `target` is the request target as it came, query and all.
+#[must_use]
+pub fn route(method: &str, target: &str, options: &RouteOptions) -> Route {
+    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    let (allow, found) = match path {
+        "/health" => (READ, Route::Health),
+        "/ready" => (READ, Route::Ready),
+        "/metrics" if options.serves_api => (READ, Route::Metrics),
+        "/api/publish" if options.serves_api => ("POST", Route::Api(ApiMethod::Publish)),
+        "/api/disconnect" if options.serves_api => ("POST", Route::Api(ApiMethod::Disconnect)),
+        "/echo" if options.dev => ("GET", Route::Echo),
+        _ if options.websocket_paths.iter().any(|known| known == path) => ("GET", Route::WebSocket),
+        _ => match page::asset(path) {
+            Some(asset) if options.dev => (READ, Route::Asset(asset)),
+            _ => return Route::NotFound,
+        },
+    };
+    if allow.split(", ").any(|allowed| allowed == method) {
+        found
+    } else {
+        Route::MethodNotAllowed { allow }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_and_method() {
+        let websocket_paths = vec!["/connection/websocket".to_owned(), "/ws".to_owned()];
+        let public = RouteOptions { websocket_paths, dev: false, serves_api: false };
+        let internal = RouteOptions { serves_api: true, ..public.clone() };
+        let dev = RouteOptions { dev: true, ..internal.clone() };
+        let get_only = Route::MethodNotAllowed { allow: "GET" };
+        let read_only = Route::MethodNotAllowed { allow: "GET, HEAD" };
+        let post_only = Route::MethodNotAllowed { allow: "POST" };
+        let publish = Route::Api(ApiMethod::Publish);
+        let page = Route::Asset(page::asset("/").expect("the page"));
+        let missing = Route::NotFound;
+        // Method, target, then the route of the public, the internal, and the dev listener.
+        let cases = [
+            ("GET", "/health", Route::Health, Route::Health, Route::Health),
+            ("HEAD", "/ready?verbose", Route::Ready, Route::Ready, Route::Ready),
+            ("POST", "/health", read_only, read_only, read_only),
+            ("GET", "/metrics", missing, Route::Metrics, Route::Metrics),
+            ("POST", "/api/publish", missing, publish, publish),
+            ("GET", "/api/publish", missing, post_only, post_only),
+            ("PUT", "/api/disconnect", missing, post_only, post_only),
+            ("POST", "/api/broadcast", missing, missing, missing),
+            ("GET", "/ws", Route::WebSocket, Route::WebSocket, Route::WebSocket),
+            ("GET", "/ws?format=json", Route::WebSocket, Route::WebSocket, Route::WebSocket),
+            ("POST", "/connection/websocket", get_only, get_only, get_only),
+            ("get", "/ws", get_only, get_only, get_only),
+            ("GET", "/ws/", missing, missing, missing),
+            ("GET", "/echo", missing, missing, Route::Echo),
+            ("GET", "/", missing, missing, page),
+            ("DELETE", "/", missing, missing, read_only),
+            ("GET", "/../etc/passwd", missing, missing, missing),
+            ("GET", "", missing, missing, missing),
+        ];
+        for (method, target, on_public, on_internal, on_dev) in cases {
+            let routes = [&public, &internal, &dev].map(|options| route(method, target, options));
+            assert_eq!(routes, [on_public, on_internal, on_dev], "{method} {target}");
+        }
+    }
+}
