@@ -19,19 +19,21 @@ help() {
   exit 0
 }
 
-# need_program PROGRAM PACKAGE WHY: installs a Debian package when its program is absent.
-need_program() {
-  command -v "$1" >/dev/null && return 0
-  say "installing $2 ($3)"
+# need_package PACKAGE WHY: installs a Debian package.
+need_package() {
+  say "installing $1 ($2)"
   local sudo=
   [ "$(id -u)" = 0 ] || sudo=sudo
-  # shellcheck disable=SC2086
-  if ! { $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$2"; } \
+  if ! { $sudo apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$1"; } \
     >"$cache/logs/apt.log" 2>&1; then
     tail -n 5 "$cache/logs/apt.log" >&2
     return 1
   fi
 }
+
+# need_program PROGRAM PACKAGE WHY: installs the package when its program is absent.
+need_program() { command -v "$1" >/dev/null || need_package "$2" "$3"; }
 
 # The npm packages of the tests, as locked.
 need_npm() {
@@ -41,6 +43,22 @@ need_npm() {
   npm ci --prefix "$root/tests/sdk" --ignore-scripts --no-audit --no-fund >"$cache/logs/npm.log" 2>&1 && return 0
   tail -n 5 "$cache/logs/npm.log" >&2
   return 1
+}
+
+# The PyPI packages of the tests, in $python's environment.
+need_python() {
+  python=$cache/python/bin/python
+  [ "$cache/python/stamp" -nt "$root/tests/sdk/requirements.txt" ] && return 0
+  python3 -c 'import ensurepip, venv' 2>/dev/null || need_package python3-venv 'Python SDK tests' || return 1
+  say 'installing PyPI packages (Python SDK tests)'
+  {
+    python3 -m venv --clear "$cache/python" &&
+      "$python" -m pip install --quiet --disable-pip-version-check -r "$root/tests/sdk/requirements.txt"
+  } >"$cache/logs/pip.log" 2>&1 || {
+    tail -n 5 "$cache/logs/pip.log" >&2
+    return 1
+  }
+  touch "$cache/python/stamp"
 }
 
 # The server under test: $CORECAST_BIN, or the release build.

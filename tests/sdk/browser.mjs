@@ -57,10 +57,19 @@ try {
   console.log('ok: what people type stays text');
 
   if (picture) await second.screenshot({ path: picture });
+  assert.deepEqual(errors, []);
+
+  if (await second.locator('#cut').count() > 0) {
+    await second.locator('#cut').click();
+    await second.locator('#state', { hasNotText: /\bconnected\b/i }).waitFor();
+    await say(first, 'Said while the second was away');
+    await hears(second, 'Said while the second was away');
+    console.log('ok: what was said to a tab that was cut off comes after');
+  }
+
   await first.close();
   await second.waitForFunction(() => document.querySelector('#members').children.length === 1);
   console.log('ok: who closes the tab leaves the room');
-  assert.deepEqual(errors, []);
 } finally {
   await context.close();
   await rm(profile, { recursive: true, force: true });
