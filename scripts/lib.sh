@@ -50,9 +50,10 @@ corecast_binary() {
   (cd "$root" && cargo build --release --quiet)
 }
 
-# The generator of load and proofs: $bench.
+# The generator of load and proofs: $CORECAST_BENCH_BIN, or the release build.
 bench_binary() {
-  bench=$root/target/release/corecast-bench
+  bench=${CORECAST_BENCH_BIN:-$root/target/release/corecast-bench}
+  [ -n "${CORECAST_BENCH_BIN:-}" ] && return 0
   (cd "$root" && cargo build --release --quiet --package corecast-bench)
 }
 
