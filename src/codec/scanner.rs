@@ -426,8 +426,10 @@ pub fn plain_length(bytes: &[u8]) -> usize {
         let quote = zero(word ^ (ONES * u64::from(b'"')));
         let backslash = zero(word ^ (ONES * u64::from(b'\\')));
         let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        if quote | backslash | control != 0 {
-            break;
+        let found = quote | backslash | control;
+        if found != 0 {
+            // A borrow may mark bytes above the first one, never below it.
+            return length + found.trailing_zeros() as usize / 8;
         }
         length += 8;
     }

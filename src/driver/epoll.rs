@@ -153,7 +153,11 @@ impl Epoll {
                     self.accepts_left -= 1;
                     let peer = peer.and_then(|addr| SocketAddr::try_from(addr).ok());
                     let peer: Option<IpAddr> = peer.map(|addr| addr.ip().to_canonical());
-                    return Some(Event::Accepted { socket: self.occupy(fd), peer });
+                    return Some(Event::Accepted {
+                        socket: self.occupy(fd),
+                        peer,
+                        listener: u8::try_from(listener).expect("few listeners"),
+                    });
                 }
                 Err(Errno::AGAIN) => return None,
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {

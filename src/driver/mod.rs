@@ -119,7 +119,8 @@ pub enum End {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// A connection came in. The owner answers with `adopt` or `close`; until then nothing is received.
-    Accepted { socket: Socket, peer: Option<IpAddr> },
+    /// `listener` is the place of its listener in `Options::listeners`.
+    Accepted { socket: Socket, peer: Option<IpAddr>, listener: u8 },
     /// Bytes came in. The owner must `release` the buffer. May still come after `pause`.
     Received { token: Token, buffer: Buffer },
     /// No more bytes will come. The socket is still the owner's, to `close`.

@@ -12,7 +12,7 @@ const REFUSAL_MS: u32 = 1_000;
 
 impl Edge {
     /// A connection came in. None: there is not even a place to say no from.
-    pub fn accept(&mut self, now: Now) -> Option<Token> {
+    pub fn accept(&mut self, internal: bool, now: Now) -> Option<Token> {
         let full = self.open >= self.limits.connections_per_worker;
         let places = (self.limits.connections_per_worker + REFUSAL_SLOTS) as usize;
         if self.draining || self.connections.len() - self.free.len() >= places {
@@ -26,7 +26,7 @@ impl Edge {
         let token = Token { index, generation: it.generation };
         it.become_(Life::Connecting);
         it.since_ms = ms(now);
-        it.facts = Facts { refused: full, ..Facts::default() };
+        it.facts = Facts { refused: full, internal, ..Facts::default() };
         it.http = Some(Box::default());
         self.open += u32::from(!full);
         self.output.open(token);

@@ -12,6 +12,7 @@ mod client_id;
 mod closing;
 mod connection;
 mod deliver;
+mod draining;
 mod exchange;
 mod fanout;
 mod flushing;
@@ -287,6 +288,23 @@ impl Edge {
     #[must_use]
     pub fn places_used(&self) -> usize {
         self.connections.len() - self.free.len()
+    }
+
+    /// Bytes that wait unsent, recovery answers included.
+    #[must_use]
+    pub fn backlog_bytes(&self) -> u64 {
+        self.backlog_bytes
+    }
+
+    /// Bytes of messages that are not whole, or wait.
+    #[must_use]
+    pub fn spill_bytes(&self) -> u64 {
+        self.spill_bytes
+    }
+
+    #[must_use]
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
     }
 
     /// Bytes in the arena.

@@ -26,7 +26,8 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) {
-        if matches!(self.life(token), Life::Free | Life::Dead) {
+        let life = self.life(token);
+        if matches!(life, Life::Free | Life::Dead) || self.draining && life != Life::Closing {
             return;
         }
         self.metrics.bytes_in.add(bytes.len() as u64);
@@ -46,7 +47,7 @@ impl Edge {
     }
 
     /// Receiving ended: the connection dies once what it sent before is worked off.
-    pub fn ended<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
+    pub fn ended(&mut self, token: Token, now: Now) {
         if matches!(self.life(token), Life::Free | Life::Dead) {
             return;
         }
@@ -58,7 +59,6 @@ impl Edge {
             it.input().ended = true;
             return self.make_ready(token);
         }
-        let _ = lanes;
         self.kill(token, now);
     }
 

@@ -6,6 +6,8 @@
 use super::block::Block;
 use super::envelope::{Epoch, Placed, Position};
 use super::name::Name;
+use crate::rules::{Rule, holds};
+use std::collections::VecDeque;
 
 /// What a home asks of an engine elsewhere.
 #[derive(Clone, Debug)]
@@ -78,6 +80,15 @@ pub trait Engine {
 
     /// The next answer that came in.
     fn answer(&mut self) -> Option<Answer>;
+
+    /// The next call for the bridge.
+    fn outgoing(&mut self) -> Option<Call>;
+
+    /// Puts a call back that found the lane to the bridge full.
+    fn put_back(&mut self, call: Call);
+
+    /// Takes what the bridge said.
+    fn incoming(&mut self, answer: Answer);
 }
 
 /// The order is the home's own.
@@ -93,6 +104,18 @@ impl Engine for Memory {
 
     fn answer(&mut self) -> Option<Answer> {
         None
+    }
+
+    fn outgoing(&mut self) -> Option<Call> {
+        None
+    }
+
+    fn put_back(&mut self, call: Call) {
+        unreachable!("a local engine says nothing: {call:?}")
+    }
+
+    fn incoming(&mut self, answer: Answer) {
+        debug_assert!(false, "a local engine is told nothing: {answer:?}");
     }
 }
 
@@ -118,3 +141,56 @@ pub enum FromBridge {
 
 const _: () = assert!(size_of::<ToBridge>() <= 64);
 const _: () = assert!(size_of::<FromBridge>() <= 96);
+
+/// An engine behind the bridge: what it is asked leaves by envelope, and credits keep its answers from
+/// ever lacking a place (rule 14).
+#[derive(Debug)]
+pub struct Bridged {
+    credits: usize,
+    in_use: usize,
+    outbox: VecDeque<Call>,
+    inbox: VecDeque<Answer>,
+}
+
+impl Bridged {
+    /// `credits` is at most the number of slots of the lane that answers come by.
+    #[must_use]
+    pub fn new(credits: usize) -> Bridged {
+        Bridged { credits, in_use: 0, outbox: VecDeque::new(), inbox: VecDeque::new() }
+    }
+}
+
+impl Engine for Bridged {
+    const LOCAL: bool = false;
+
+    fn call(&mut self, call: Call) -> Result<(), Call> {
+        let answered = !matches!(call, Call::Unwatch { .. });
+        let spent = answered && self.in_use >= self.credits && holds(Rule::Credit);
+        if spent || self.outbox.len() > self.credits {
+            return Err(call);
+        }
+        self.in_use += usize::from(answered);
+        self.outbox.push_back(call);
+        Ok(())
+    }
+
+    fn answer(&mut self) -> Option<Answer> {
+        self.inbox.pop_front()
+    }
+
+    fn outgoing(&mut self) -> Option<Call> {
+        self.outbox.pop_front()
+    }
+
+    fn put_back(&mut self, call: Call) {
+        self.outbox.push_front(call);
+    }
+
+    fn incoming(&mut self, answer: Answer) {
+        if answer.returns_credit() {
+            debug_assert!(self.in_use > 0 || !holds(Rule::Credit), "an answer has its call");
+            self.in_use = self.in_use.saturating_sub(1);
+        }
+        self.inbox.push_back(answer);
+    }
+}

@@ -94,6 +94,11 @@ impl<E: Engine> Home<E> {
         }
     }
 
+    /// Who puts publications in order.
+    pub fn engine(&mut self) -> &mut E {
+        &mut self.engine
+    }
+
     /// Has the request taken last been said in full? Only then may the next be taken.
     #[must_use]
     pub fn is_free(&self) -> bool {

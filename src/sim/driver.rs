@@ -156,7 +156,11 @@ impl SimDriver {
                 Some(slot) => *slot = open,
                 None => self.slots.push(open),
             }
-            self.events.push_back(Event::Accepted { socket: Socket(number as u32), peer: None });
+            self.events.push_back(Event::Accepted {
+                socket: Socket(number as u32),
+                peer: None,
+                listener: 0,
+            });
         }
     }
 

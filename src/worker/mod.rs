@@ -1,1 +1,120 @@
-//! Stub.
+//! The glue of one pinned core: its driver, its transport, its edge, its home, and its ends of the mesh.
+//!
+//! A worker is a function, `turn(now)`: it never sleeps, reads no clock and draws no randomness. Whoever
+//! owns it decides when it turns and when it may sleep. Must not know what is inside a frame or a
+//! request. Invariants: work waits only for a lane of higher rank (rule 1), and nothing is pushed
+//! behind the doorbells stage (rule 6).
+
+mod drain;
+mod flush;
+mod lanes;
+mod recv;
+mod turn;
+
+use crate::driver::{Driver, Segment, Send, Socket, Unsent};
+use crate::edge::{Edge, Effect, Range, Token};
+use crate::home::Home;
+use crate::home::engine::{Engine, FromBridge, ToBridge};
+use crate::home::envelope::{Delivery, Request};
+use crate::mesh::Endpoint;
+use crate::metrics::CoreMetrics;
+use crate::transport::Transport;
+use drain::Drain;
+use std::sync::Arc;
+
+pub use drain::Stage as DrainStage;
+
+/// A worker's ends of the mesh.
+pub type WorkerEndpoint = Endpoint<Request, Delivery, ToBridge, FromBridge>;
+
+/// What a worker is made of.
+pub struct Parts<D, T, E> {
+    pub driver: D,
+    pub transport: T,
+    pub edge: Edge,
+    pub home: Home<E>,
+    pub mesh: WorkerEndpoint,
+    pub metrics: Arc<CoreMetrics>,
+}
+
+/// When a worker wants to turn again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// At once: there is work that nothing will ring for.
+    Busy,
+    /// When something happens, or at this microsecond of the process.
+    Until(Option<u64>),
+}
+
+/// A connection's socket, beside the edge's entry.
+struct Link<S> {
+    socket: Socket,
+    generation: u32,
+    open: bool,
+    state: S,
+}
+
+/// One core's worker.
+pub struct Worker<D, T: Transport, E> {
+    driver: D,
+    transport: T,
+    edge: Edge,
+    home: Home<E>,
+    mesh: WorkerEndpoint,
+    metrics: Arc<CoreMetrics>,
+    links: Vec<Option<Link<T::State>>>,
+    /// Cores to ring at the doorbells stage, a bit each, the bridge's the highest.
+    rung: u64,
+    /// A request that the engine had no credit for, from the lane that is served.
+    held: Option<Request>,
+    /// The lane whose turn it is.
+    serving: usize,
+    drain: Option<Drain>,
+    effects: Vec<Effect>,
+    plain: Vec<u8>,
+    batch: flush::Batch,
+}
+
+impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
+    #[must_use]
+    pub fn new(parts: Parts<D, T, E>) -> Self {
+        Worker {
+            driver: parts.driver,
+            transport: parts.transport,
+            edge: parts.edge,
+            home: parts.home,
+            mesh: parts.mesh,
+            metrics: parts.metrics,
+            links: Vec::new(),
+            rung: 0,
+            held: None,
+            serving: 0,
+            drain: None,
+            effects: Vec::new(),
+            plain: Vec::new(),
+            batch: flush::Batch::default(),
+        }
+    }
+
+    /// The edge, for simulation and tests.
+    #[must_use]
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    /// The home, for simulation and tests.
+    #[must_use]
+    pub fn home(&self) -> &Home<E> {
+        &self.home
+    }
+
+    /// The driver, for simulation and tests.
+    pub fn driver(&mut self) -> &mut D {
+        &mut self.driver
+    }
+
+    fn link(&mut self, token: Token) -> Option<&mut Link<T::State>> {
+        let link = self.links.get_mut(token.index as usize)?.as_mut()?;
+        (link.generation == token.generation && link.open).then_some(link)
+    }
+}

@@ -62,7 +62,7 @@ impl<D: Make> Rig<D> {
 
     fn poll_driver(&mut self) -> Option<Got> {
         Some(match self.driver.next_event()? {
-            Event::Accepted { socket, peer } => Got::Accepted(socket, peer),
+            Event::Accepted { socket, peer, .. } => Got::Accepted(socket, peer),
             Event::Received { token, buffer } => {
                 let bytes = self.driver.bytes(&buffer).to_vec();
                 assert!(!bytes.is_empty());

@@ -1,0 +1,75 @@
+//! An edge's part in a shutdown (rule 25): nothing new is taken, what is parked is refused, and when
+//! the homes have said their last, everybody is told 3001.
+
+use super::connection::Life;
+use super::{Edge, Token};
+use crate::clock::Now;
+use crate::codec::command::{Disconnect, ErrorCode, Reply};
+use crate::home::envelope::Request;
+
+impl Edge {
+    /// Takes nothing new from here on, and refuses the commands that wait for a lane.
+    pub fn begin_drain(&mut self, now: Now) {
+        self.draining = true;
+        for token in self.tokens() {
+            let parked =
+                self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.parked));
+            for parked in parked.into_iter().flatten() {
+                self.refuse_parked(token, &parked.request);
+            }
+            self.forget_unpushed(token);
+            if self.life(token) == Life::Connecting && self.exchange(token).awaiting.is_none() {
+                self.kill(token, now);
+            }
+        }
+    }
+
+    fn refuse_parked(&mut self, token: Token, request: &Request) {
+        let id = match request {
+            Request::Subscribe(subscribe) => subscribe.to.command,
+            Request::History(history) => history.to.command,
+            Request::Publish { to, .. }
+            | Request::Presence { to, .. }
+            | Request::PresenceStats { to, .. }
+            | Request::DisconnectUser { to, .. } => to.command,
+            _ => 0,
+        };
+        if id > 0 {
+            self.reply(token, &Reply::Error { id, error: ErrorCode::Internal });
+        }
+    }
+
+    /// Is all that was said to connections with their sockets or in their backlogs?
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.staged.is_empty() && !self.output.is_dirty()
+    }
+
+    /// Tells every client that the server goes. Nothing is owed to homes any more: they go too.
+    pub fn say_shutdown(&mut self, now: Now) {
+        for token in self.tokens() {
+            match self.life(token) {
+                Life::Authenticating | Life::Active => {
+                    self.disconnect(token, Disconnect::Shutdown, now);
+                }
+                Life::Connecting => self.kill(token, now),
+                _ => {}
+            }
+        }
+    }
+
+    /// Is no socket left?
+    #[must_use]
+    pub fn is_deserted(&self) -> bool {
+        self.open == 0 && self.effects.is_empty()
+    }
+
+    /// Every connection that is there, in the order of places.
+    fn tokens(&self) -> Vec<Token> {
+        (0_u32..)
+            .zip(&self.connections)
+            .filter(|(_, it)| it.life != Life::Free)
+            .map(|(index, it)| Token { index, generation: it.generation })
+            .collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! Shutdown behind a barrier (rule 25): what was acknowledged arrives, then everybody is told 3001.
+
+use super::Worker;
+use super::lanes::Out;
+use crate::clock::Now;
+use crate::driver::Driver;
+use crate::edge::RequestLanes;
+use crate::home::engine::Engine;
+use crate::home::envelope::Request;
+use crate::rules::{Rule, holds};
+use crate::transport::Transport;
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// There is none.
+    Running,
+    /// Markers are under way, or deliveries still to be flushed.
+    Draining,
+    /// Clients were told; their closes are awaited.
+    Said,
+    /// No connection is left.
+    Quiet,
+}
+
+/// A shutdown in progress.
+pub(super) struct Drain {
+    /// Homes whose lane has this edge's marker.
+    marked: Vec<bool>,
+    back: usize,
+    said: bool,
+}
+
+impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
+    /// Begins the shutdown: nothing is accepted or parsed any more.
+    pub fn begin_drain(&mut self, now: Now) {
+        if self.drain.is_some() {
+            return;
+        }
+        self.driver.stop_listening();
+        self.edge.begin_drain(now);
+        let marked = vec![false; self.mesh.requests_out.len()];
+        self.drain = Some(Drain { marked, back: 0, said: false });
+    }
+
+    /// How far the shutdown has come. The owner ends a worker only when every worker said `Said` or
+    /// `Quiet`: until then another may need its home.
+    #[must_use]
+    pub fn drain_stage(&self) -> Stage {
+        match &self.drain {
+            None => Stage::Running,
+            Some(drain) if !drain.said => Stage::Draining,
+            Some(_) if self.edge.is_deserted() => Stage::Quiet,
+            Some(_) => Stage::Said,
+        }
+    }
+
+    pub(super) fn marker_back(&mut self) {
+        if let Some(drain) = &mut self.drain {
+            drain.back += 1;
+        }
+    }
+
+    /// Sends the markers that find room, and says goodbye once all are back and all is flushed.
+    pub(super) fn drain_step(&mut self, now: Now) {
+        let Some(drain) = &mut self.drain else { return };
+        if drain.said {
+            return;
+        }
+        let core = u16::try_from(self.mesh.core).expect("few cores");
+        let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
+        for (home, marked) in (0_u16..).zip(&mut drain.marked) {
+            if !*marked && !self.edge.waits_for(home) {
+                *marked = lanes.push(home, Request::Marker { core }).is_ok();
+            }
+        }
+        let behind = drain.back == drain.marked.len() && self.edge.is_clean();
+        if behind || !holds(Rule::DrainBarrier) {
+            drain.said = true;
+            self.edge.say_shutdown(now);
+        }
+    }
+}

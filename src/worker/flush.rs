@@ -1,0 +1,107 @@
+//! The write path: dirty connections, one send each, the rest to their backlogs.
+
+use super::{Range, Segment, Send, Unsent, Worker};
+use crate::driver::{Driver, Place};
+use crate::edge::{Flush, Token};
+use crate::home::engine::Engine;
+use crate::limits::SENDS_PER_FLUSH;
+use crate::transport::Transport;
+use bytes::Bytes;
+
+/// What one call of the driver's flush is given; reused from turn to turn.
+#[derive(Default)]
+pub(super) struct Batch {
+    ranges: Vec<Range>,
+    segments: Vec<Segment>,
+    sends: Vec<Send>,
+    tokens: Vec<Token>,
+    unsent: Vec<Unsent>,
+    /// Sealed bytes, where a transport seals.
+    pool: Vec<u8>,
+}
+
+impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
+    /// Sends what was written, to at most `SENDS_PER_FLUSH` connections; the others wait for the next
+    /// turn, so that a large fan-out does not freeze everything else.
+    pub(super) fn flush(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.segments.clear();
+        batch.sends.clear();
+        batch.tokens.clear();
+        batch.pool.clear();
+        for _ in 0..SENDS_PER_FLUSH {
+            match self.edge.next_flush(&mut batch.ranges) {
+                None => break,
+                Some(Flush::Nothing) => {}
+                Some(Flush::Send(token)) => self.add(&mut batch, token),
+            }
+        }
+        if !batch.sends.is_empty() {
+            let Batch { segments, sends, unsent, pool, .. } = &mut batch;
+            self.driver.flush(self.edge.arena(), pool, segments, sends, unsent);
+            self.settle_sends(&mut batch);
+        }
+        self.edge.is_flushed();
+        self.batch = batch;
+    }
+
+    fn add(&mut self, batch: &mut Batch, token: Token) {
+        let Some(link) = self.links[token.index as usize].as_mut().filter(|link| link.open) else {
+            return;
+        };
+        let first = u32::try_from(batch.segments.len()).expect("a flush is bounded");
+        if T::IDENTITY {
+            batch.segments.extend(batch.ranges.iter().map(|range| Segment {
+                place: Place::Arena,
+                start: range.start,
+                len: range.end - range.start,
+            }));
+        } else {
+            let start = batch.pool.len();
+            for range in &batch.ranges {
+                let plain = &self.edge.arena()[range.start as usize..range.end as usize];
+                self.transport.seal(&mut link.state, plain, &mut batch.pool);
+            }
+            let bounded = |number: usize| u32::try_from(number).expect("the arena is bounded");
+            batch.segments.push(Segment {
+                place: Place::Pool,
+                start: bounded(start),
+                len: bounded(batch.pool.len() - start),
+            });
+        }
+        let count = u32::try_from(batch.segments.len()).expect("a flush is bounded") - first;
+        batch.sends.push(Send { socket: link.socket, first, count });
+        batch.tokens.push(token);
+    }
+
+    /// What went out is done with; what did not becomes backlog.
+    fn settle_sends(&mut self, batch: &mut Batch) {
+        let mut unsent = batch.unsent.iter().peekable();
+        for (index, (send, token)) in (0_u32..).zip(batch.sends.iter().zip(&batch.tokens)) {
+            let first = send.first as usize;
+            let segments = &batch.segments[first..first + send.count as usize];
+            let bytes: u32 = segments.iter().map(|segment| segment.len).sum();
+            let Some(short) = unsent.next_if(|unsent| unsent.index == index) else {
+                self.metrics.bytes_out.add(u64::from(bytes));
+                self.edge.sent_inline(*token);
+                continue;
+            };
+            self.metrics.bytes_out.add(u64::from(short.sent));
+            if T::IDENTITY {
+                batch.ranges.clear();
+                batch.ranges.extend(segments.iter().map(|segment| Range {
+                    start: segment.start,
+                    end: segment.start + segment.len,
+                }));
+                self.edge.unsent(*token, &batch.ranges, short.sent);
+            } else {
+                let start = (segments[0].start + short.sent) as usize;
+                let end = (segments[0].start + segments[0].len) as usize;
+                let rest = Bytes::copy_from_slice(&batch.pool[start..end]);
+                self.edge.unsent_sealed(*token, rest.len());
+                self.driver.arm_send(send.socket, rest);
+            }
+        }
+        debug_assert!(unsent.next().is_none(), "every rest belongs to a send");
+    }
+}

@@ -1,0 +1,240 @@
+//! A worker's side of the mesh: serving requests, taking deliveries, ringing, and the sleep protocol.
+
+use super::{Rest, Worker};
+use crate::clock::Now;
+use crate::driver::Driver;
+use crate::edge::RequestLanes;
+use crate::home::engine::{Engine, FromBridge, ToBridge};
+use crate::home::envelope::{Delivery, Request};
+use crate::limits::{DELIVERIES_PER_LANE, REQUESTS_PER_LANE};
+use crate::mesh::Sender;
+use crate::rules::{Rule, holds};
+use crate::transport::Transport;
+
+/// The request lanes of a worker, as its edge sees them.
+pub(super) struct Out<'a> {
+    pub lanes: &'a mut [Sender<Request>],
+    pub rung: &'a mut u64,
+}
+
+impl RequestLanes for Out<'_> {
+    fn push(&mut self, home: u16, request: Request) -> Result<(), Request> {
+        self.lanes[usize::from(home)].push(request)?;
+        *self.rung |= 1 << home;
+        Ok(())
+    }
+}
+
+impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
+    /// Takes deliveries, in lane order, as far as the arena goes (rule 23). True: some were taken.
+    pub(super) fn take_deliveries(&mut self, now: Now) -> bool {
+        let mut taken = false;
+        for home in 0..self.mesh.deliveries_in.len() {
+            for _ in 0..DELIVERIES_PER_LANE {
+                if !self.edge.has_room() {
+                    break;
+                }
+                let Some(delivery) = self.mesh.deliveries_in[home].pop() else { break };
+                taken = true;
+                if let Delivery::Marker { .. } = delivery {
+                    self.marker_back();
+                    continue;
+                }
+                self.edge.deliver(u16::try_from(home).expect("few cores"), delivery, now);
+            }
+            if self.mesh.deliveries_in[home].freed() {
+                self.rung |= 1 << home;
+            }
+        }
+        self.edge.mark_staged();
+        taken
+    }
+
+    /// Serves the requests of all lanes, each for a while, in rotation. A home that meets a full lane
+    /// waits with that request (rule 2). True: something was done.
+    pub(super) fn serve_requests(&mut self, now: Now) -> bool {
+        let cores = self.mesh.requests_in.len();
+        let mut served = false;
+        if !self.say(&mut served) {
+            return served;
+        }
+        self.home.timers(now);
+        if !self.say(&mut served) || !self.serve_bridge(now, &mut served) {
+            return served;
+        }
+        for step in 0..cores {
+            let core = (self.serving + step) % cores;
+            let finished = self.serve_lane(core, now, &mut served);
+            if self.mesh.requests_in[core].freed() {
+                self.rung |= 1 << core;
+            }
+            if !finished {
+                self.serving = core;
+                return served;
+            }
+        }
+        self.serving = (self.serving + 1) % cores;
+        served
+    }
+
+    /// False: the home waits, for a lane's room or for a credit.
+    fn serve_lane(&mut self, core: usize, now: Now, served: &mut bool) -> bool {
+        for _ in 0..REQUESTS_PER_LANE {
+            let held = self.held.take();
+            let Some(request) = held.or_else(|| self.mesh.requests_in[core].pop()) else {
+                return true;
+            };
+            if let Err(untaken) = self.home.take(request, now) {
+                self.held = Some(untaken);
+                self.send_calls();
+                return false;
+            }
+            *served = true;
+            self.send_calls();
+            if !self.say(served) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Pushes what the home has to say, one by one; false when a lane is full.
+    pub(super) fn say(&mut self, said: &mut bool) -> bool {
+        while let Some((core, delivery)) = self.home.next_delivery() {
+            match self.mesh.deliveries_out[usize::from(core)].push(delivery) {
+                Ok(()) => {
+                    self.rung |= 1 << core;
+                    *said = true;
+                }
+                Err(delivery) => {
+                    self.home.put_back(core, delivery);
+                    self.metrics.lane_full.add(1);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes what the bridge says: probes, and an engine's answers. False: the home waits.
+    fn serve_bridge(&mut self, now: Now, served: &mut bool) -> bool {
+        let mut finished = true;
+        for _ in 0..REQUESTS_PER_LANE {
+            while self.home.take_answer(now) {
+                *served = true;
+                self.send_calls();
+                if !self.say(served) {
+                    finished = false;
+                    break;
+                }
+            }
+            if !finished {
+                break;
+            }
+            let Some(said) = self.mesh.from_bridge.pop() else { break };
+            *served = true;
+            match said {
+                FromBridge::Probe { sequence } => {
+                    // A full lane means "not ready": nobody waits for a probe (rule 7).
+                    if self.mesh.to_bridge.push(ToBridge::Probed { sequence }).is_ok() {
+                        self.rung |= 1 << self.bridge();
+                    }
+                }
+                FromBridge::Answer(answer) => self.home.engine().incoming(answer),
+            }
+        }
+        if self.mesh.from_bridge.freed() {
+            self.rung |= 1 << self.bridge();
+        }
+        self.send_calls();
+        finished
+    }
+
+    /// Sends the bridge what the engine is asked.
+    fn send_calls(&mut self) {
+        while let Some(call) = self.home.engine().outgoing() {
+            if let Err(full) = self.mesh.to_bridge.push(ToBridge::Call(call)) {
+                let ToBridge::Call(call) = full else { unreachable!("it gives back its item") };
+                self.home.engine().put_back(call);
+                return;
+            }
+            self.rung |= 1 << self.bridge();
+        }
+    }
+
+    fn bridge(&self) -> usize {
+        self.mesh.bells.len() - 1
+    }
+
+    /// The doorbells stage: rings every sleeping core that got something, or got room.
+    pub(super) fn ring(&mut self) {
+        let mut rung = std::mem::take(&mut self.rung);
+        while rung != 0 {
+            let core = rung.trailing_zeros() as usize;
+            rung &= rung - 1;
+            if core != self.mesh.core && self.mesh.bells[core].ring() && holds(Rule::RingsBell) {
+                self.driver.notify(core);
+            }
+        }
+    }
+
+    /// Announces that this core will sleep: lanes it waits for shall ring, and so shall whoever has
+    /// something for it (rule 5). Then `must_stay_awake` has to be asked.
+    pub fn announce_sleep(&mut self) {
+        if holds(Rule::RearmWant) {
+            if !self.home.is_free() {
+                for lane in &self.mesh.deliveries_out {
+                    lane.want_room();
+                }
+            }
+            for (home, lane) in (0_u16..).zip(&self.mesh.requests_out) {
+                if self.edge.waits_for(home) {
+                    lane.want_room();
+                }
+            }
+            self.mesh.to_bridge.want_room();
+        }
+        self.mesh.bells[self.mesh.core].announce();
+    }
+
+    /// The look again behind the announcement: is there anything this core could do now?
+    #[must_use]
+    pub fn must_stay_awake(&mut self) -> bool {
+        let room = self.edge.has_room();
+        let delivery = room && self.mesh.deliveries_in.iter().any(|lane| !lane.is_empty());
+        let line = (0_u16..)
+            .zip(&self.mesh.requests_out)
+            .any(|(home, lane)| self.edge.waits_for(home) && lane.has_room());
+        delivery || line || self.home_can_go_on() || self.edge.has_work()
+    }
+
+    fn home_can_go_on(&mut self) -> bool {
+        if let Some((core, delivery)) = self.home.next_delivery() {
+            self.home.put_back(core, delivery);
+            return self.mesh.deliveries_out[usize::from(core)].has_room();
+        }
+        if !self.mesh.from_bridge.is_empty() {
+            return true;
+        }
+        if let Some(call) = self.home.engine().outgoing() {
+            self.home.engine().put_back(call);
+            if self.mesh.to_bridge.has_room() {
+                return true;
+            }
+        }
+        self.held.is_none() && self.mesh.requests_in.iter().any(|lane| !lane.is_empty())
+    }
+
+    /// This core is awake again.
+    pub fn awake(&mut self) {
+        self.mesh.bells[self.mesh.core].awake();
+    }
+
+    pub(super) fn rest(&self, busy: bool) -> Rest {
+        if busy {
+            return Rest::Busy;
+        }
+        let timers = [self.edge.next_timer_ms(), self.home.next_timer_ms()];
+        Rest::Until(timers.into_iter().flatten().min().map(|ms| ms * 1000))
+    }
+}

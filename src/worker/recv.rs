@@ -1,0 +1,129 @@
+//! The read path: what the driver says happened, opened by the transport and given to the edge.
+
+use super::lanes::Out;
+use super::{Link, Worker};
+use crate::clock::Now;
+use crate::driver::{self, Buffer, Driver, Event, Socket};
+use crate::edge::{Effect, Token};
+use crate::home::engine::Engine;
+use crate::limits::EVENTS_PER_TURN;
+use crate::transport::Transport;
+use bytes::Bytes;
+
+pub(super) fn to_driver(token: Token) -> driver::Token {
+    driver::Token(u64::from(token.generation) << 32 | u64::from(token.index))
+}
+
+fn of_driver(token: driver::Token) -> Token {
+    let index = u32::try_from(token.0 & u64::from(u32::MAX)).expect("it was just cut");
+    Token { index, generation: u32::try_from(token.0 >> 32).expect("it was just shifted") }
+}
+
+impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
+    /// Works off the driver's events, within a turn's budget. True: there were some.
+    pub(super) fn receive(&mut self, now: Now) -> bool {
+        let mut any = false;
+        for _ in 0..EVENTS_PER_TURN {
+            let Some(event) = self.driver.next_event() else { break };
+            any = true;
+            match event {
+                Event::Accepted { socket, listener, .. } => {
+                    self.accepted(socket, listener > 0, now)
+                }
+                Event::Received { token, buffer } => self.received(of_driver(token), buffer, now),
+                Event::Ended { token, .. } => self.edge.ended(of_driver(token), now),
+                Event::Sent { token } => self.edge.chunk_sent(of_driver(token)),
+                Event::SendFailed { token, .. } => self.edge.failed(of_driver(token), now),
+            }
+            self.apply_effects();
+        }
+        any
+    }
+
+    /// Goes on with what waited: lines of lanes, debts, left-over commands.
+    pub(super) fn resume_work(&mut self, now: Now) {
+        let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
+        self.edge.resume_work(now, &mut lanes);
+        self.apply_effects();
+    }
+
+    fn accepted(&mut self, socket: Socket, internal: bool, now: Now) {
+        let Some(token) = self.edge.accept(internal, now) else {
+            return self.driver.close(socket);
+        };
+        let index = token.index as usize;
+        if self.links.len() <= index {
+            self.links.resize_with(index + 1, || None);
+        }
+        let state = T::State::default();
+        self.links[index] = Some(Link { socket, generation: token.generation, open: true, state });
+        self.driver.adopt(socket, to_driver(token));
+    }
+
+    fn received(&mut self, token: Token, buffer: Buffer, now: Now) {
+        let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
+        let bytes = self.driver.bytes(&buffer);
+        if T::IDENTITY {
+            self.edge.receive(token, bytes, now, &mut lanes);
+        } else if let Some(link) = self.links[token.index as usize]
+            .as_mut()
+            .filter(|link| link.generation == token.generation && link.open)
+        {
+            self.plain.clear();
+            match self.transport.open(&mut link.state, bytes, &mut self.plain) {
+                Ok(()) => self.edge.receive(token, &mut self.plain, now, &mut lanes),
+                Err(crate::transport::Unreadable) => self.edge.failed(token, now),
+            }
+        }
+        self.driver.release(buffer);
+    }
+
+    /// Carries out what the edge wants done to sockets.
+    pub(super) fn apply_effects(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.edge.take_effects(&mut effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Arm(token) => self.arm(token),
+                Effect::Pause(token) => self.with_socket(token, |driver, it| driver.pause(it)),
+                Effect::Resume(token) => self.with_socket(token, |driver, it| driver.resume(it)),
+                Effect::Shutdown(token) => {
+                    self.with_socket(token, |driver, it| driver.shutdown(it))
+                }
+                Effect::Close(token) => {
+                    self.with_socket(token, |driver, it| driver.close(it));
+                    if let Some(link) = self.link(token) {
+                        link.open = false;
+                        link.state = T::State::default();
+                    }
+                }
+            }
+        }
+        self.effects = effects;
+    }
+
+    fn with_socket(&mut self, token: Token, what: impl FnOnce(&mut D, Socket)) {
+        if let Some(socket) = self.link(token).map(|link| link.socket) {
+            what(&mut self.driver, socket);
+        }
+    }
+
+    /// Hands the driver the next chunk of a backlog.
+    fn arm(&mut self, token: Token) {
+        if self.link(token).is_none() {
+            return;
+        }
+        let Some(chunk) = self.edge.next_chunk(token) else { return };
+        self.metrics.bytes_out.add(chunk.len() as u64);
+        let link = self.links[token.index as usize].as_mut().expect("it was just found");
+        let wire = if T::IDENTITY {
+            chunk
+        } else {
+            let mut wire = Vec::with_capacity(chunk.len() + chunk.len() / 8);
+            self.transport.seal(&mut link.state, &chunk, &mut wire);
+            Bytes::from(wire)
+        };
+        let socket = link.socket;
+        self.driver.arm_send(socket, wire);
+    }
+}

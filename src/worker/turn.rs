@@ -1,0 +1,39 @@
+//! One turn of a worker, stage by stage.
+
+use super::{Rest, Worker};
+use crate::clock::Now;
+use crate::driver::Driver;
+use crate::home::engine::Engine;
+use crate::transport::Transport;
+
+impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
+    /// Does what there is to do, each stage within its budget:
+    /// completions, frames, commands, lanes, timers, doorbells, flush.
+    pub fn turn(&mut self, now: Now) -> Rest {
+        self.edge.settle_late(now);
+        let mut busy = self.receive(now);
+        self.resume_work(now);
+        busy |= self.take_deliveries(now);
+        busy |= self.serve_requests(now);
+        self.edge.timers(now);
+        self.drain_step(now);
+        self.apply_effects();
+        self.ring();
+        self.flush();
+        self.apply_effects();
+        self.count();
+        self.rest(busy || self.edge.has_work())
+    }
+
+    /// The gauges that a scrape sees.
+    fn count(&mut self) {
+        let metrics = &self.metrics;
+        metrics.arena_bytes.set(self.edge.arena_bytes() as u64);
+        metrics.parked.set(self.edge.parked() as u64);
+        metrics.backlog_bytes.set(self.edge.backlog_bytes());
+        metrics.spill_bytes.set(self.edge.spill_bytes());
+        metrics.channels.set(self.edge.channel_count() as u64);
+        metrics.home_channels.set(self.home.channels() as u64);
+        metrics.history_bytes.set(self.home.history_bytes() as u64);
+    }
+}
