@@ -68,6 +68,13 @@ corecast_binary() {
   (cd "$root" && cargo build --release --quiet)
 }
 
+# The generator of load and proofs: $CORECAST_BENCH_BIN, or the release build.
+bench_binary() {
+  bench=${CORECAST_BENCH_BIN:-$root/target/release/corecast-bench}
+  [ -n "${CORECAST_BENCH_BIN:-}" ] && return 0
+  (cd "$root" && cargo build --release --quiet --package corecast-bench)
+}
+
 # A port nobody listens on.
 free_port() {
   for _ in $(seq 100); do
@@ -94,6 +101,16 @@ start_server() {
   done
   tail -n 20 "$server_log" >&2
   die "the server did not answer /health: $*"
+}
+
+# start_corecast NAME CONFIG [COMMAND...]: serves in development mode with this file, at $url. The
+# command (taskset, say) runs the server.
+start_corecast() {
+  local name=$1 config=$2
+  shift 2
+  free_port
+  url=ws://127.0.0.1:$port/connection/websocket
+  CORECAST_LISTEN=127.0.0.1:$port start_server "$name" "$@" "$binary" serve --dev --config "$config"
 }
 
 server_runs() { kill -0 "$server_pid" 2>/dev/null; }

@@ -57,6 +57,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("large heads: 431", upgrades::large_heads),
     ("dripping head: 408", upgrades::drip),
     ("foreign origins: 403", upgrades::origins),
+    ("frames in the upgrade's packet", upgrades::early_frames),
     ("broken frames: 1002", frames::protocol_errors),
     ("oversize messages: 1009", frames::oversize),
     ("text that is not UTF-8: 1007", frames::bad_utf8),

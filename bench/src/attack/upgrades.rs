@@ -4,6 +4,7 @@
 
 use super::wire::Wire;
 use super::{Checked, Site, expect};
+use crate::ws;
 use std::time::{Duration, Instant};
 
 /// A change to a good upgrade request, and the status that answers it.
@@ -107,4 +108,19 @@ pub fn origins(site: &Site) -> Checked {
     let status = wire.answer()?.status;
     expect(status == 101, || format!("the listed Origin {listed}: {status}"))?;
     Ok(format!("{} refused, 1 let in", refused.len()))
+}
+
+/// Frames in the same packet as the upgrade: nothing of them is lost.
+pub fn early_frames(site: &Site) -> Checked {
+    let mut wire = Wire::open(&site.target)?;
+    let mut bytes = ws::upgrade_request("x", &site.target.path, "");
+    for command in [r#"{"id":1,"connect":{}}"#, r#"{"id":2,"ping":{}}"#] {
+        ws::encode(&mut bytes, 0x80 | ws::TEXT, [9, 8, 7, 6], command.as_bytes());
+    }
+    wire.send(&bytes);
+    let status = wire.answer()?.status;
+    expect(status == 101, || format!("status {status}"))?;
+    let answer = wire.ask(r#"{"id":3,"ping":{}}"#)?;
+    expect(answer["connect"].is_object(), || format!("connect got {answer}"))?;
+    Ok(String::new())
 }
