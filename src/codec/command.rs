@@ -45,6 +45,9 @@ pub enum Method<'a> {
     },
     /// The empty command: the SDKs' pong.
     Pong,
+    /// Any command whose `data` nests deeper than `limits::JSON_DEPTH`: it is answered 107, and was
+    /// otherwise not read as far as to be carried out.
+    DataTooDeep,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,1 +1,349 @@
-//! Stub.
+//! The JSON codec: commands of a text message, replies to text.
+//!
+//! Must not know connections or channels. Field names are those of Centrifuge's `client.proto`;
+//! payloads (`data`) stay raw extents. Its invariant: bytes are parsed once, nothing is copied but
+//! strings with escapes, and no input makes it panic or recurse.
+//!
+//! Rules where the grammar leaves a choice: unknown members are passed over whatever their type;
+//! `null` means absent, except for `data`, where it is a value like any other; of a member that stands
+//! twice the last counts; a lone surrogate escape passes inside `data` and becomes U+FFFD in a name.
+
+use super::command::{Command, Connect, DecodeError, History, Method, Publish, Subscribe};
+use super::scanner::Scanner;
+use crate::limits::JSON_DEPTH;
+use std::borrow::Cow;
+
+pub use super::json_write::{
+    MESSAGE_SEPARATOR, PUBLICATION_SEPARATOR, SUBSCRIBE_TAIL, publication_len,
+    push_publication_len, reply_len, subscribe_head_len, write_publication, write_push_publication,
+    write_reply, write_subscribe_head, write_subscribe_tail,
+};
+
+const _: () = assert!(JSON_DEPTH <= Scanner::MAX_LEVELS);
+
+/// The commands of one message, in order. They are separated by newlines; white space around them is
+/// passed over, and a command may itself span lines.
+#[derive(Clone, Debug)]
+pub struct Commands<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    failed: bool,
+}
+
+impl<'a> Commands<'a> {
+    /// Reads a message, or what `rest` of one was left.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        let mut scanner = Scanner::new(bytes);
+        scanner.skip_space();
+        Commands { bytes, at: scanner.at(), failed: false }
+    }
+
+    /// Offset of the first byte not yet read: where a command starts, or the end of the message.
+    #[must_use]
+    pub fn rest(&self) -> usize {
+        self.at
+    }
+
+    fn read(&mut self) -> Result<Command<'a>, DecodeError> {
+        let text = &self.bytes[self.at..];
+        let mut scanner = Scanner::new(text);
+        let command = command(&mut scanner)?;
+        let end = scanner.at();
+        scanner.skip_space();
+        let more = scanner.at() < text.len();
+        if more && !text[end..scanner.at()].contains(&MESSAGE_SEPARATOR) {
+            return Err(DecodeError::Malformed);
+        }
+        self.at += scanner.at();
+        Ok(command)
+    }
+}
+
+/// After an error nothing more is read, and `rest` stays at the command that cannot be.
+impl<'a> Iterator for Commands<'a> {
+    type Item = Result<Command<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed || self.at == self.bytes.len() {
+            return None;
+        }
+        let command = self.read();
+        self.failed = command.is_err();
+        Some(command)
+    }
+}
+
+/// Levels open inside a command's method: the command and the method.
+const METHOD_LEVELS: usize = 2;
+
+fn command<'a>(scanner: &mut Scanner<'a>) -> Result<Command<'a>, DecodeError> {
+    let mut id = 0;
+    let mut found: Option<(usize, Method<'a>)> = None;
+    scanner.begin_object()?;
+    let mut first = true;
+    while let Some(name) = scanner.next_member(&mut first)? {
+        if name == "id" {
+            id = unsigned(scanner)?;
+            continue;
+        }
+        let Some(which) = METHODS.iter().position(|(method, _)| *method == name) else {
+            skip(scanner, 1)?;
+            continue;
+        };
+        let method = if scanner.null()? { None } else { Some((METHODS[which].1)(scanner)?) };
+        match (&found, method) {
+            (Some((other, _)), Some(_)) if *other != which => return Err(DecodeError::NoMethod),
+            (Some((other, _)), None) if *other != which => {}
+            (_, method) => found = method.map(|method| (which, method)),
+        }
+    }
+    match found {
+        Some((_, method)) => Ok(Command { id, method }),
+        None if id == 0 => Ok(Command { id, method: Method::Pong }),
+        None => Err(DecodeError::NoMethod),
+    }
+}
+
+type Read = for<'a> fn(&mut Scanner<'a>) -> Result<Method<'a>, DecodeError>;
+
+/// The commands, the frequent ones first.
+const METHODS: &[(&str, Read)] = &[
+    ("publish", publish),
+    ("rpc", rpc),
+    ("subscribe", subscribe),
+    ("send", send),
+    ("connect", connect),
+    ("unsubscribe", unsubscribe),
+    ("presence", presence),
+    ("presence_stats", presence_stats),
+    ("history", history),
+    ("ping", ping),
+    ("refresh", refresh),
+    ("sub_refresh", sub_refresh),
+];
+
+/// Reads the members of an object at `levels` open ones, this one included.
+fn members<'a>(
+    scanner: &mut Scanner<'a>,
+    levels: usize,
+    mut member: impl FnMut(&str, &mut Scanner<'a>) -> Result<bool, DecodeError>,
+) -> Result<(), DecodeError> {
+    scanner.begin_object()?;
+    let mut first = true;
+    while let Some(name) = scanner.next_member(&mut first)? {
+        if !member(&name, scanner)? {
+            skip(scanner, levels)?;
+        }
+    }
+    Ok(())
+}
+
+/// Passes a member's value over, which stands in `levels` open containers.
+fn skip(scanner: &mut Scanner<'_>, levels: usize) -> Result<(), DecodeError> {
+    let extent = scanner.value(JSON_DEPTH - levels)?;
+    if extent.too_deep { Err(DecodeError::TooDeep) } else { Ok(()) }
+}
+
+fn string<'a>(scanner: &mut Scanner<'a>) -> Result<Cow<'a, str>, DecodeError> {
+    if scanner.null()? { Ok(Cow::Borrowed("")) } else { scanner.string() }
+}
+
+fn boolean(scanner: &mut Scanner<'_>) -> Result<bool, DecodeError> {
+    if scanner.null()? { Ok(false) } else { scanner.bool() }
+}
+
+fn unsigned<T: TryFrom<u64> + Default>(scanner: &mut Scanner<'_>) -> Result<T, DecodeError> {
+    if scanner.null()? {
+        return Ok(T::default());
+    }
+    match scanner.integer()? {
+        (true, _) => Err(DecodeError::WrongType),
+        (false, magnitude) => T::try_from(magnitude).map_err(|_| DecodeError::WrongType),
+    }
+}
+
+fn signed<T: TryFrom<i128> + Default>(scanner: &mut Scanner<'_>) -> Result<T, DecodeError> {
+    if scanner.null()? {
+        return Ok(T::default());
+    }
+    let (negative, magnitude) = scanner.integer()?;
+    let value = i128::from(magnitude);
+    T::try_from(if negative { -value } else { value }).map_err(|_| DecodeError::WrongType)
+}
+
+/// A payload: its extent, and whether it nests too deep.
+#[derive(Default)]
+struct Data<'a> {
+    bytes: &'a [u8],
+    too_deep: bool,
+}
+
+impl<'a> Data<'a> {
+    fn read(&mut self, scanner: &mut Scanner<'a>) -> Result<(), DecodeError> {
+        let extent = scanner.value(JSON_DEPTH)?;
+        *self = Data { bytes: extent.bytes, too_deep: extent.too_deep };
+        Ok(())
+    }
+
+    /// The method, unless its payload nests too deep.
+    fn unless_too_deep(self, method: impl FnOnce(&'a [u8]) -> Method<'a>) -> Method<'a> {
+        if self.too_deep { Method::DataTooDeep } else { method(self.bytes) }
+    }
+}
+
+fn connect<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    let mut connect = Connect::default();
+    let mut data = Data::default();
+    members(scanner, METHOD_LEVELS, |name, scanner| {
+        match name {
+            "token" => connect.token = string(scanner)?,
+            "data" => data.read(scanner)?,
+            "name" => connect.name = string(scanner)?,
+            "version" => connect.version = string(scanner)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(data.unless_too_deep(|data| Method::Connect(Connect { data, ..connect })))
+}
+
+fn subscribe<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    let mut subscribe = Subscribe::default();
+    let mut data = Data::default();
+    members(scanner, METHOD_LEVELS, |name, scanner| {
+        match name {
+            "channel" => subscribe.channel = string(scanner)?,
+            "token" => subscribe.token = string(scanner)?,
+            "recover" => subscribe.recover = boolean(scanner)?,
+            "epoch" => subscribe.epoch = string(scanner)?,
+            "offset" => subscribe.offset = unsigned(scanner)?,
+            "positioned" => subscribe.positioned = boolean(scanner)?,
+            "recoverable" => subscribe.recoverable = boolean(scanner)?,
+            "join_leave" => subscribe.join_leave = boolean(scanner)?,
+            "type" => subscribe.kind = signed(scanner)?,
+            "data" => data.read(scanner)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(data.unless_too_deep(|_| Method::Subscribe(subscribe)))
+}
+
+fn publish<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    let mut channel = Cow::default();
+    let mut data = Data::default();
+    members(scanner, METHOD_LEVELS, |name, scanner| {
+        match name {
+            "channel" => channel = string(scanner)?,
+            "data" => data.read(scanner)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(data.unless_too_deep(|data| Method::Publish(Publish { channel, data })))
+}
+
+fn rpc<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    let mut method = Cow::default();
+    let mut data = Data::default();
+    members(scanner, METHOD_LEVELS, |name, scanner| {
+        match name {
+            "method" => method = string(scanner)?,
+            "data" => data.read(scanner)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(data.unless_too_deep(|data| Method::Rpc { method, data }))
+}
+
+fn send<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    let mut data = Data::default();
+    members(scanner, METHOD_LEVELS, |name, scanner| {
+        if name == "data" {
+            data.read(scanner)?;
+        }
+        Ok(name == "data")
+    })?;
+    Ok(data.unless_too_deep(|data| Method::Send { data }))
+}
+
+fn history<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    let mut history = History::default();
+    members(scanner, METHOD_LEVELS, |name, scanner| {
+        match name {
+            "channel" => history.channel = string(scanner)?,
+            "limit" => history.limit = signed(scanner)?,
+            "since" => history.since = position(scanner)?,
+            "reverse" => history.reverse = boolean(scanner)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Method::History(history))
+}
+
+fn position<'a>(scanner: &mut Scanner<'a>) -> Result<Option<(u64, Cow<'a, str>)>, DecodeError> {
+    if scanner.null()? {
+        return Ok(None);
+    }
+    let mut offset = 0;
+    let mut epoch = Cow::default();
+    members(scanner, METHOD_LEVELS + 1, |name, scanner| {
+        match name {
+            "offset" => offset = unsigned(scanner)?,
+            "epoch" => epoch = string(scanner)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Some((offset, epoch)))
+}
+
+fn sub_refresh<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    let mut channel = Cow::default();
+    let mut token = Cow::default();
+    members(scanner, METHOD_LEVELS, |name, scanner| {
+        match name {
+            "channel" => channel = string(scanner)?,
+            "token" => token = string(scanner)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Method::SubRefresh { channel, token })
+}
+
+/// Reads a method of one string.
+fn one_string<'a>(scanner: &mut Scanner<'a>, wanted: &str) -> Result<Cow<'a, str>, DecodeError> {
+    let mut text = Cow::default();
+    members(scanner, METHOD_LEVELS, |name, scanner| {
+        if name == wanted {
+            text = string(scanner)?;
+        }
+        Ok(name == wanted)
+    })?;
+    Ok(text)
+}
+
+fn unsubscribe<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    Ok(Method::Unsubscribe { channel: one_string(scanner, "channel")? })
+}
+
+fn presence<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    Ok(Method::Presence { channel: one_string(scanner, "channel")? })
+}
+
+fn presence_stats<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    Ok(Method::PresenceStats { channel: one_string(scanner, "channel")? })
+}
+
+fn refresh<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    Ok(Method::Refresh { token: one_string(scanner, "token")? })
+}
+
+fn ping<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
+    members(scanner, METHOD_LEVELS, |_, _| Ok(false))?;
+    Ok(Method::Ping)
+}

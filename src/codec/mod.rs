@@ -2,3 +2,6 @@
 
 pub mod command;
 pub mod json;
+pub mod json_write;
+pub mod scanner;
+pub mod unescape;

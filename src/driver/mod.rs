@@ -5,9 +5,45 @@
 //! belongs to the driver until that operation has ended, and a socket's number is not used again
 //! before its last one has.
 
+pub mod epoll;
+mod epoll_slot;
+pub mod socket;
+
 use bytes::Bytes;
+use std::fmt;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
+
+/// What a driver is made of.
+#[derive(Debug)]
+pub struct Options {
+    /// Connections open at once, refusals included; more wait in the listener's backlog.
+    pub slots: u32,
+    /// Non-blocking listeners (`socket::listen`).
+    pub listeners: Vec<OwnedFd>,
+    /// What wakes this core (`socket::bell`).
+    pub own_bell: OwnedFd,
+    /// The other cores' bells by index in the mesh; none cannot be rung.
+    pub bells: Vec<Option<socket::Bell>>,
+}
+
+/// Why a driver could not be made.
+#[derive(Debug)]
+pub enum Error {
+    /// The epoll instance could not be made or filled.
+    Epoll(std::io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Epoll(error) => write!(f, "epoll: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
 
 /// A socket of this driver, dense from 0. Its owner may name it from `Accepted` until it calls
 /// `close`, never after.
@@ -31,6 +67,18 @@ pub struct Segment {
     pub place: Place,
     pub start: u32,
     pub len: u32,
+}
+
+impl Segment {
+    /// The bytes it names.
+    #[must_use]
+    pub fn of<'a>(&self, arena: &'a [u8], pool: &'a [u8]) -> &'a [u8] {
+        let place = match self.place {
+            Place::Arena => arena,
+            Place::Pool => pool,
+        };
+        &place[self.start as usize..][..self.len as usize]
+    }
 }
 
 /// Where a segment lies.

@@ -1,1 +1,297 @@
-//! Stub.
+//! Edges: the connections of one core, from bytes received to bytes to send. Edges only deliver; what
+//! is ordered or remembered is a home's.
+//!
+//! Must not know sockets, rings, lanes' insides or clocks. Invariants: a delivery never causes a push
+//! (rule 3: `deliver` is not given the lanes); what must be done to a socket is queued as an effect
+//! for the worker to carry out.
+
+pub mod auth;
+mod backlog;
+mod channels;
+mod client_id;
+mod closing;
+mod connection;
+mod deliver;
+mod exchange;
+mod fanout;
+mod flushing;
+mod frames;
+mod http;
+mod life;
+mod limiter;
+mod output;
+mod receive;
+mod replay;
+mod session;
+mod subscribe;
+mod timers;
+mod waiting;
+
+use crate::clock::Now;
+use crate::home::envelope::{ConnectionKey, Request};
+use crate::limits::{Limits, REFUSAL_SLOTS};
+use crate::metrics::CoreMetrics;
+use crate::namespace::Namespaces;
+use auth::Auth;
+use channels::EdgeChannels;
+use connection::{Connection, Life};
+use fanout::Staged;
+use foldhash::quality::FixedState;
+use output::Output;
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use timers::Wheel;
+
+pub use connection::Token;
+pub use flushing::Flush;
+pub use output::Range;
+
+/// The lanes to the homes, as an edge sees them.
+pub trait RequestLanes {
+    /// Pushes a request to a home.
+    ///
+    /// # Errors
+    /// Gives it back when the lane is full.
+    fn push(&mut self, home: u16, request: Request) -> Result<(), Request>;
+}
+
+/// What an edge wants done to a connection's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Pause(Token),
+    Resume(Token),
+    /// Its backlog has a chunk to send.
+    Arm(Token),
+    /// Half-close: no more is written.
+    Shutdown(Token),
+    Close(Token),
+}
+
+/// Times of a client's connection, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTimes {
+    /// Between pings.
+    pub ping_interval_ms: u32,
+    /// From a ping to the frame that answers it; over it 3012.
+    pub pong_timeout_ms: u32,
+    /// From the upgrade to the connect command; over it 3502.
+    pub connect_timeout_ms: u32,
+}
+
+/// What an edge is made of.
+pub struct EdgeOptions {
+    /// This core.
+    pub core: u16,
+    /// Homes, one per worker.
+    pub homes: u16,
+    pub namespaces: Namespaces,
+    pub limits: Limits,
+    pub times: ClientTimes,
+    pub auth: Auth,
+    pub http: http::HttpOptions,
+    /// Seed of the hash that picks homes; the same on every worker of the process.
+    pub home_seed: u64,
+    /// Seed of client ids; the same on every worker of the process.
+    pub ids: u64,
+    /// Seed of this edge's own tables.
+    pub seed: u64,
+    /// Every core's counters, this one's at `core`.
+    pub metrics: Vec<Arc<CoreMetrics>>,
+}
+
+pub use http::HttpOptions;
+
+/// What flush found, to be done in the next turn (rule 6).
+#[derive(Clone, Copy, Debug)]
+enum Late {
+    /// The backlog passed its bound.
+    Overflow(Token),
+    /// All was written to a connection that ends.
+    Finished(Token),
+}
+
+/// The connections of one core.
+pub struct Edge {
+    core: u16,
+    homes: u16,
+    namespaces: Namespaces,
+    limits: Limits,
+    times: ClientTimes,
+    auth: Auth,
+    http: http::HttpOptions,
+    ids: u64,
+    home_hasher: FixedState,
+    metrics: Arc<CoreMetrics>,
+    all_metrics: Vec<Arc<CoreMetrics>>,
+    connections: Vec<Connection>,
+    free: Vec<u32>,
+    /// Connections that are not refusals.
+    open: u32,
+    channels: EdgeChannels,
+    subscriptions: u32,
+    next_sequence: u32,
+    output: Output,
+    staged: Vec<Staged>,
+    staged_bytes: usize,
+    wheel: Wheel,
+    /// By home: connections whose next request found the lane full, first come first served (rule 4).
+    waiting: Vec<VecDeque<Token>>,
+    /// The home whose line is being served: its first may pass the line.
+    serving: Option<u16>,
+    /// Connections with commands or bytes left over.
+    ready: VecDeque<Token>,
+    /// Connections with Unsubscribes or a Deregister to push (rules 3 and 10).
+    owing: VecDeque<Token>,
+    late: VecDeque<Late>,
+    effects: Vec<Effect>,
+    spill_bytes: u64,
+    backlog_bytes: u64,
+    /// Nothing is accepted, parsed or parked any more (rule 25).
+    draining: bool,
+}
+
+impl Edge {
+    #[must_use]
+    pub fn new(options: EdgeOptions) -> Edge {
+        let places = (options.limits.connections_per_worker + REFUSAL_SLOTS) as usize;
+        let homes = usize::from(options.homes);
+        Edge {
+            core: options.core,
+            homes: options.homes,
+            namespaces: options.namespaces,
+            times: options.times,
+            auth: options.auth,
+            http: options.http,
+            ids: options.ids,
+            home_hasher: FixedState::with_seed(options.home_seed),
+            metrics: Arc::clone(&options.metrics[usize::from(options.core)]),
+            all_metrics: options.metrics,
+            connections: Vec::with_capacity(places),
+            free: Vec::new(),
+            open: 0,
+            channels: EdgeChannels::new(homes, options.seed),
+            subscriptions: 0,
+            next_sequence: 0,
+            output: Output::new(places, options.limits.arena_bytes as usize),
+            staged: Vec::new(),
+            staged_bytes: 0,
+            wheel: Wheel::default(),
+            waiting: vec![VecDeque::new(); homes],
+            serving: None,
+            ready: VecDeque::new(),
+            owing: VecDeque::new(),
+            late: VecDeque::new(),
+            effects: Vec::new(),
+            spill_bytes: 0,
+            backlog_bytes: 0,
+            draining: false,
+            limits: options.limits,
+        }
+    }
+
+    /// The home of a channel or user.
+    #[must_use]
+    pub fn home_of(&self, name: &str) -> u16 {
+        let hash = self.home_hasher.hash_one(name);
+        u16::try_from(hash % u64::from(self.homes)).expect("a remainder is below its divisor")
+    }
+
+    /// Takes the next thing to do to a socket.
+    pub fn take_effects(&mut self, into: &mut Vec<Effect>) {
+        into.append(&mut self.effects);
+    }
+
+    /// May a delivery be taken in, as far as the arena goes (rule 23)?
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.output.room() > self.staged_bytes
+    }
+
+    /// Would this much more still fit the arena?
+    #[must_use]
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        self.output.room() > self.staged_bytes + bytes
+    }
+
+    /// Is there work that no event will bring? Lines of full lanes are not: their room rings.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.ready.is_empty()
+            || !self.owing.is_empty()
+            || !self.late.is_empty()
+            || !self.effects.is_empty()
+            || !self.staged.is_empty()
+            || self.output.is_dirty()
+    }
+
+    /// Does anything wait for this home's lane?
+    #[must_use]
+    pub fn waits_for(&self, home: u16) -> bool {
+        !self.waiting[usize::from(home)].is_empty()
+    }
+
+    fn key(&self, token: Token) -> ConnectionKey {
+        ConnectionKey { core: self.core, index: token.index, generation: token.generation }
+    }
+
+    /// Is the connection still the one that was meant?
+    fn is_current(&self, token: Token) -> bool {
+        self.connections
+            .get(token.index as usize)
+            .is_some_and(|it| it.generation == token.generation && it.life != Life::Free)
+    }
+
+    fn at(&mut self, token: Token) -> &mut Connection {
+        debug_assert!(self.is_current(token), "only a current connection is used");
+        &mut self.connections[token.index as usize]
+    }
+
+    fn life(&self, token: Token) -> Life {
+        if self.is_current(token) {
+            self.connections[token.index as usize].life
+        } else {
+            Life::Free
+        }
+    }
+}
+
+fn ms(now: Now) -> u32 {
+    // 49 days of milliseconds; the wheel and the rates compare within minutes.
+    u32::try_from(now.monotonic_ms() & u64::from(u32::MAX)).expect("it was just cut")
+}
+
+/// What simulation, tests and metrics may see of an edge.
+impl Edge {
+    /// Channels here: name, pairs, number of subscribers.
+    pub fn channels(&self) -> impl Iterator<Item = (&str, u32, usize)> {
+        self.channels.iter().map(|(_, it)| (it.name.as_str(), it.pairs, it.subscribers.len()))
+    }
+
+    /// Connections with an active subscription to a channel.
+    pub fn subscribers(&self, channel: &str) -> impl Iterator<Item = ConnectionKey> {
+        let known = self.channels.find(channel).and_then(|place| self.channels.get(place));
+        known.into_iter().flat_map(|it| it.subscribers.iter()).map(|subscriber| {
+            let generation = self.connections[subscriber.connection as usize].generation;
+            ConnectionKey { core: self.core, index: subscriber.connection, generation }
+        })
+    }
+
+    /// Connections that wait in line for a full lane.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.waiting.iter().map(VecDeque::len).sum()
+    }
+
+    /// Places in use, dead connections that still owe included.
+    #[must_use]
+    pub fn places_used(&self) -> usize {
+        self.connections.len() - self.free.len()
+    }
+
+    /// Bytes in the arena.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.output.arena.len()
+    }
+}

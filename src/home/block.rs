@@ -1,13 +1,13 @@
 //! A publication as it crosses cores and lies in history: one immutable block, made once.
 //!
 //! Layout, little endian: channel length u16, user length u16, publisher (core u16, index u32,
-//! generation u32; all ones when it came from the server API), flags u8; then channel, user, data.
-//! The offset is the home's to give and travels beside the block.
+//! generation u32; all ones when it came from the server API), flags u8, the process's microsecond
+//! it was received in u64; then channel, user, data. The offset is the home's to give and travels beside the block.
 
 use super::envelope::ConnectionKey;
 use bytes::Bytes;
 
-const HEAD: usize = 15;
+const HEAD: usize = 23;
 const FLAG_INFO: u8 = 1;
 
 /// One publication, without its place in the channel.
@@ -21,7 +21,12 @@ impl Block {
     /// # Panics
     /// When the channel's or the user's name is longer than a `u16` says; both are bounded far below.
     #[must_use]
-    pub fn new(channel: &str, publisher: Option<(ConnectionKey, &str)>, data: &[u8]) -> Block {
+    pub fn new(
+        channel: &str,
+        publisher: Option<(ConnectionKey, &str)>,
+        data: &[u8],
+        received_us: u64,
+    ) -> Block {
         let (key, user) = publisher.map_or((ConnectionKey::NOBODY, ""), |(key, user)| (key, user));
         let mut bytes = Vec::with_capacity(HEAD + channel.len() + user.len() + data.len());
         let length =
@@ -32,6 +37,7 @@ impl Block {
         bytes.extend_from_slice(&key.index.to_le_bytes());
         bytes.extend_from_slice(&key.generation.to_le_bytes());
         bytes.push(if publisher.is_some() { FLAG_INFO } else { 0 });
+        bytes.extend_from_slice(&received_us.to_le_bytes());
         bytes.extend_from_slice(channel.as_bytes());
         bytes.extend_from_slice(user.as_bytes());
         let start = bytes.len();
@@ -72,6 +78,12 @@ impl Block {
         })
     }
 
+    /// When it was received, in microseconds of the process.
+    #[must_use]
+    pub fn received_us(&self) -> u64 {
+        u64::from(self.word(15)) | u64::from(self.word(19)) << 32
+    }
+
     /// The payload.
     #[must_use]
     pub fn data(&self) -> &[u8] {
@@ -98,11 +110,12 @@ mod tests {
     #[test]
     fn a_block_gives_back_what_it_was_made_of() {
         let key = ConnectionKey { core: 3, index: 70_000, generation: 9 };
-        let block = Block::new("chat:lobby", Some((key, "al")), b"{\r\n \"a\":1}");
+        let block = Block::new("chat:lobby", Some((key, "al")), b"{\r\n \"a\":1}", 1 << 40);
         assert_eq!(block.channel(), "chat:lobby");
         assert_eq!(block.publisher(), Some((key, "al")));
         assert_eq!(block.data(), b"{   \"a\":1}");
-        let server = Block::new("x", None, b"1");
+        let server = Block::new("x", None, b"1", 0);
+        assert_eq!(block.received_us(), 1 << 40);
         assert_eq!((server.publisher(), server.data()), (None, b"1".as_slice()));
     }
 }

@@ -1,6 +1,260 @@
-//! Homes: every channel lives on one worker that orders it.
+//! Homes: every channel lives on one worker, which orders it, keeps its history and its members, and
+//! tells the edges. Edges only deliver.
+//!
+//! Must not know connections' sockets, codecs' bytes, lanes or clocks. Invariant (rule 2): a request
+//! is sequenced once; its deliveries leave one by one, and until the last is out nothing else is taken.
 
+mod aging;
 pub mod block;
+mod channel;
 pub mod engine;
 pub mod envelope;
+mod history;
 pub mod name;
+mod publish;
+mod replica;
+mod subscribe;
+mod table;
+mod users;
+
+use crate::clock::Now;
+use crate::codec::command::ErrorCode;
+use crate::limits::Limits;
+use crate::namespace::{ChannelOptions, Namespaces};
+use crate::rules::{Rule, holds};
+use channel::Channel;
+use engine::Engine;
+use envelope::{
+    ConnectionKey, Delivery, HistoryAnswer, HistoryRequest, Member, Position, PresenceAnswer,
+    ReplyTo, Request,
+};
+use foldhash::quality::FixedState;
+use history::{History, Page};
+use name::Name;
+use replica::Asked;
+use std::collections::{HashMap, VecDeque};
+use table::Channels;
+use users::Users;
+
+/// What a home is made of.
+#[derive(Clone, Debug)]
+pub struct HomeOptions {
+    /// This core.
+    pub core: u16,
+    /// Cores that may ask.
+    pub cores: usize,
+    pub namespaces: Namespaces,
+    pub limits: Limits,
+    /// Randomness for hashing and epochs.
+    pub seed: u64,
+}
+
+/// What a home did not take: the request comes back, to be offered again later.
+pub type Untaken = Request;
+
+/// The home of one core's share of the channels.
+pub struct Home<E> {
+    core: u16,
+    engine: E,
+    namespaces: Namespaces,
+    limits: Limits,
+    channels: Channels,
+    users: Users,
+    /// What the request taken last has still to say: the cursor of rule 2.
+    outgoing: VecDeque<(u16, Delivery)>,
+    /// Places of channels whose history will be too old, soonest checked first.
+    aging: VecDeque<u32>,
+    history_bytes: usize,
+    /// What an engine elsewhere was asked, by token.
+    asked: HashMap<u64, Asked, FixedState>,
+    next_token: u64,
+    /// Channels that have something to ask of the engine and found no credit.
+    wanting: VecDeque<u32>,
+    tails_checked_ms: u64,
+}
+
+impl<E: Engine> Home<E> {
+    #[must_use]
+    pub fn new(options: HomeOptions, engine: E) -> Home<E> {
+        let HomeOptions { core, cores, namespaces, limits, seed } = options;
+        Home {
+            core,
+            engine,
+            channels: Channels::new(cores, limits.channels_per_worker, seed),
+            users: Users::new(seed),
+            namespaces,
+            limits,
+            outgoing: VecDeque::new(),
+            aging: VecDeque::new(),
+            history_bytes: 0,
+            asked: HashMap::with_hasher(FixedState::with_seed(seed)),
+            next_token: 0,
+            wanting: VecDeque::new(),
+            tails_checked_ms: 0,
+        }
+    }
+
+    /// Has the request taken last been said in full? Only then may the next be taken.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.outgoing.is_empty()
+    }
+
+    /// The next delivery, with the core it is for. What finds its lane full is put back.
+    pub fn next_delivery(&mut self) -> Option<(u16, Delivery)> {
+        self.outgoing.pop_front()
+    }
+
+    /// Puts a delivery back that found its lane full.
+    pub fn put_back(&mut self, core: u16, delivery: Delivery) {
+        self.outgoing.push_front((core, delivery));
+    }
+
+    /// Takes one request and sequences it.
+    ///
+    /// # Errors
+    /// Gives it back, with nothing done, when the engine has no credit for it: offer it again.
+    pub fn take(&mut self, request: Request, now: Now) -> Result<(), Untaken> {
+        assert!(self.is_free(), "one request at a time");
+        match request {
+            Request::Subscribe(subscribe) => self.subscribe(*subscribe, now),
+            Request::Unsubscribe { connection, channel } => self.unsubscribe(connection, &channel),
+            Request::Publish { to, block } => return self.publish(to, block, now),
+            Request::History(history) => return self.history(*history, now),
+            Request::Presence { to, channel } => self.presence(to, &channel),
+            Request::PresenceStats { to, channel } => self.presence_stats(to, &channel),
+            Request::Register { connection, user } => {
+                self.users.register(user, connection);
+                self.say(connection.core, Delivery::Registered { connection });
+            }
+            Request::Deregister { connection, user } => self.users.deregister(&user, connection),
+            Request::DisconnectUser { to, user } => self.disconnect_user(to, &user),
+            Request::Marker { core } => self.say(core, Delivery::Marker { core: self.core }),
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, core: u16, delivery: Delivery) {
+        self.outgoing.push_back((core, delivery));
+    }
+
+    /// Says the same to every core that listens to a channel.
+    fn say_to_interested(&mut self, place: u32, delivery: impl Fn(u32) -> Delivery) {
+        let channel = self.channels.at(place);
+        let said = channel.interest.iter().map(|to| (to.core, delivery(to.local)));
+        self.outgoing.extend(said);
+    }
+
+    fn options(&self, channel: &str) -> ChannelOptions {
+        self.namespaces.options(channel).cloned().unwrap_or_default()
+    }
+
+    fn history(&mut self, request: HistoryRequest, now: Now) -> Result<(), Untaken> {
+        let place = self.channels.find(request.channel.as_str());
+        if !E::LOCAL && !place.is_some_and(|place| self.is_level(place)) {
+            return self.read_history(request);
+        }
+        let core = request.to.connection.core;
+        // A channel that nobody published in yet still has an epoch to tell.
+        let options = self.options(request.channel.as_str());
+        let Some(place) = self.channels.find_or_add(&request.channel, &options) else {
+            self.say(core, refused(request.to, ErrorCode::LimitExceeded));
+            return Ok(());
+        };
+        let channel = self.channels.at(place);
+        let bytes_max = self.limits.recovery_bytes as usize;
+        let answer = history_answer(request, channel.position(), &channel.history, bytes_max);
+        self.say(core, answer);
+        self.keep_a_while(place, now);
+        Ok(())
+    }
+
+    fn presence(&mut self, to: ReplyTo, name: &Name) {
+        let members = self.channels.find(name.as_str()).map_or(Box::default(), |place| {
+            let member = |(connection, user): (&ConnectionKey, &Name)| Member {
+                connection: *connection,
+                user: user.clone(),
+            };
+            self.channels.at(place).members.iter().map(member).collect()
+        });
+        self.say(to.connection.core, Delivery::Presence(Box::new(PresenceAnswer { to, members })));
+    }
+
+    fn presence_stats(&mut self, to: ReplyTo, name: &Name) {
+        let (clients, users) = self.channels.find(name.as_str()).map_or((0, 0), |place| {
+            let channel = self.channels.at(place);
+            (channel.members.len(), channel.users())
+        });
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let (clients, users) = (count(clients), count(users));
+        self.say(to.connection.core, Delivery::PresenceStats { to, clients, users });
+    }
+
+    /// One delivery to each core, whatever the number of the user's connections there.
+    fn disconnect_user(&mut self, to: ReplyTo, user: &Name) {
+        let mut connections = self.users.connections(user.as_str()).to_vec();
+        connections.sort_unstable();
+        let same = |a: &ConnectionKey, b: &ConnectionKey| holds(Rule::OneItem) && a.core == b.core;
+        for group in connections.chunk_by(same) {
+            self.say(group[0].core, Delivery::Disconnect { connections: group.into() });
+        }
+        self.say(to.connection.core, Delivery::Disconnected { to });
+    }
+}
+
+/// The answer to a history call: a page, or an error where the asker's epoch is not the channel's.
+fn history_answer(
+    request: HistoryRequest,
+    position: Position,
+    history: &History,
+    bytes_max: usize,
+) -> Delivery {
+    let HistoryRequest { to, limit, since, reverse, .. } = request;
+    if since.is_some_and(|since| since.epoch != position.epoch) {
+        return refused(to, ErrorCode::UnrecoverablePosition);
+    }
+    let since = since.map(|since| since.offset);
+    let publications = history.page(&Page { since, limit, reverse, bytes_max });
+    Delivery::History(Box::new(HistoryAnswer { to, position, publications }))
+}
+
+fn refused(to: ReplyTo, error: ErrorCode) -> Delivery {
+    Delivery::Refused { to, error, subscribe: None }
+}
+
+/// What simulation, tests and metrics may see of a home.
+impl<E> Home<E> {
+    /// The interest in a channel: cores, with the number of pairs of each.
+    pub fn interest(&self, channel: &str) -> impl Iterator<Item = (u16, u32)> {
+        self.channel(channel)
+            .into_iter()
+            .flat_map(|channel| channel.interest.iter().map(|to| (to.core, to.pairs)))
+    }
+
+    /// Connections present in a channel.
+    pub fn members(&self, channel: &str) -> impl Iterator<Item = ConnectionKey> {
+        self.channel(channel).into_iter().flat_map(|channel| channel.members.keys().copied())
+    }
+
+    /// Where a channel stands.
+    #[must_use]
+    pub fn position(&self, channel: &str) -> Option<Position> {
+        self.channel(channel).map(Channel::position)
+    }
+
+    /// Bytes of history held.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.history_bytes
+    }
+
+    /// Channels at home here.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    fn channel(&self, name: &str) -> Option<&Channel> {
+        self.channels.find(name).and_then(|place| self.channels.get(place))
+    }
+}

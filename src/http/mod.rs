@@ -1,5 +1,12 @@
-//! HTTP on the workers' port, sans-IO.
+//! HTTP/1.1 on the workers' port, server side, sans-IO (RFC 9112).
+//!
+//! `request` reads heads, `body` what follows them, `response` writes answers; `routes`, `api` and
+//! `page` say what is served. Nothing here knows sockets or time. Invariant: a request whose length
+//! could be read in two ways is refused.
 
 pub mod api;
+pub mod body;
 pub mod page;
+pub mod request;
+pub mod response;
 pub mod routes;

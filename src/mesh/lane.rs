@@ -1,26 +1,24 @@
 //! One direction between two cores: a bounded ring, and the flag by which a producer asks to be
 //! rung when there is room again. A full lane is an answer, never a wait.
 
-use super::sync::{AtomicBool, Ordering, fence};
-use std::sync::Arc;
+use super::room::Room;
 
 /// Makes a lane of `slots` items.
 #[must_use]
 pub fn lane<T>(slots: usize) -> (Sender<T>, Receiver<T>) {
     assert!(slots > 0, "a lane has at least one slot");
     let (producer, consumer) = rtrb::RingBuffer::new(slots);
-    let want_room = Arc::new(AtomicBool::new(false));
-    let wanted = Arc::clone(&want_room);
+    let room = Room::default();
     (
-        Sender { ring: producer, want_room },
-        Receiver { ring: consumer, want_room: wanted, popped: false },
+        Sender { ring: producer, room: room.clone() },
+        Receiver { ring: consumer, room, popped: false },
     )
 }
 
 /// The producing end.
 pub struct Sender<T> {
     ring: rtrb::Producer<T>,
-    want_room: Arc<AtomicBool>,
+    room: Room,
 }
 
 impl<T> Sender<T> {
@@ -29,14 +27,8 @@ impl<T> Sender<T> {
     /// # Errors
     /// Gives the item back when the lane is full; the consumer then rings once it has made room.
     pub fn push(&mut self, item: T) -> Result<(), T> {
-        match self.ring.push(item) {
-            Ok(()) => Ok(()),
-            Err(rtrb::PushError::Full(item)) => {
-                self.want_room();
-                // Room may have come between the failure and the flag.
-                self.ring.push(item).map_err(|rtrb::PushError::Full(item)| item)
-            }
-        }
+        self.room
+            .push(item, |item| self.ring.push(item).map_err(|rtrb::PushError::Full(item)| item))
     }
 
     /// Is there room for one item?
@@ -53,15 +45,14 @@ impl<T> Sender<T> {
 
     /// Asks to be rung when there is room.
     pub fn want_room(&self) {
-        self.want_room.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.room.want();
     }
 }
 
 /// The consuming end.
 pub struct Receiver<T> {
     ring: rtrb::Consumer<T>,
-    want_room: Arc<AtomicBool>,
+    room: Room,
     popped: bool,
 }
 
@@ -81,10 +72,6 @@ impl<T> Receiver<T> {
     /// Called after a run of pops: does the producer want to be rung?
     #[must_use]
     pub fn freed(&mut self) -> bool {
-        if !std::mem::take(&mut self.popped) {
-            return false;
-        }
-        fence(Ordering::SeqCst);
-        self.want_room.load(Ordering::Relaxed) && self.want_room.swap(false, Ordering::Relaxed)
+        std::mem::take(&mut self.popped) && self.room.made()
     }
 }

@@ -4,10 +4,12 @@
 
 mod doorbell;
 mod lane;
+mod room;
 mod sync;
 
 pub use doorbell::Doorbell;
 pub use lane::{Receiver, Sender, lane};
+pub use room::Room;
 
 /// A worker's ends: `R` requests and `D` deliveries between workers, `U` up to the bridge and `A`
 /// back from it. Lists are indexed by the other core.
@@ -38,12 +40,12 @@ pub struct Slots {
     pub bridge: usize,
 }
 
+/// Every worker's ends, and the bridge's.
+pub type Mesh<R, D, U, A> = (Vec<Endpoint<R, D, U, A>>, BridgeEndpoint<U, A>);
+
 /// Builds the lanes between `workers` cores and the bridge.
 #[must_use]
-pub fn mesh<R, D, U, A>(
-    workers: usize,
-    slots: Slots,
-) -> (Vec<Endpoint<R, D, U, A>>, BridgeEndpoint<U, A>) {
+pub fn mesh<R, D, U, A>(workers: usize, slots: Slots) -> Mesh<R, D, U, A> {
     let bells: Vec<Doorbell> = (0..=workers).map(|_| Doorbell::default()).collect();
     let mut bridge =
         BridgeEndpoint { from_workers: Vec::new(), to_workers: Vec::new(), bells: bells.clone() };

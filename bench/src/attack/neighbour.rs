@@ -1,0 +1,123 @@
+//! A healthy pair beside the attacks: it publishes and receives all the while.
+//!
+//! Must not know the attacks. Invariant: a neighbour that missed one publication has failed.
+
+use crate::client::{CONNECT_ID, Cause, Client, Handler, Identity, Key};
+use crate::net::Target;
+use crate::protocol::{self, Message};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+const INTERVAL: Duration = Duration::from_millis(10);
+/// A delivery later than this says that the attack was felt (two shared cores, one of them ours).
+const LATEST: Duration = Duration::from_millis(1_000);
+const SUBSCRIBE_ID: u32 = 2;
+const SUBSCRIBER: usize = 0;
+const PUBLISHER: usize = 1;
+
+pub struct Neighbour {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<String, String>>,
+}
+
+impl Neighbour {
+    /// Moves in: connects, subscribes, and starts to publish.
+    pub fn start(target: &Target, channel: &str) -> Neighbour {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (target, channel, stopped) = (target.clone(), channel.to_owned(), stop.clone());
+        let thread = std::thread::spawn(move || live(target, channel, &stopped));
+        Neighbour { stop, thread }
+    }
+
+    /// Ends it: what it received, or what it missed.
+    pub fn end(self) -> Result<String, String> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the neighbour panicked".to_owned())?
+    }
+
+    pub fn lives(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
+struct Life {
+    channel: String,
+    keys: Vec<Key>,
+    live: usize,
+    sent_at: Vec<Instant>,
+    received: usize,
+    slowest: Duration,
+    failure: Option<String>,
+}
+
+impl Handler for Life {
+    fn message(&mut self, client: &mut Client, tag: usize, message: &Message<'_>) {
+        if let Some(error) = &message.error {
+            self.failure = Some(format!("error {} {}", error.code, error.message));
+        }
+        if let Some(publication) = message.push.as_ref().and_then(|push| push.publication.as_ref())
+        {
+            if publication.data.get() != self.received.to_string() {
+                let got = publication.data.get();
+                self.failure = Some(format!("{got} instead of {}", self.received));
+                return;
+            }
+            self.slowest = self.slowest.max(self.sent_at[self.received].elapsed());
+            self.received += 1;
+        } else if message.id == CONNECT_ID && tag == SUBSCRIBER {
+            client.command(self.keys[tag], |out| {
+                protocol::subscribe(out, SUBSCRIBE_ID, &self.channel, None);
+            });
+        } else if message.id == CONNECT_ID || message.id == SUBSCRIBE_ID && tag == SUBSCRIBER {
+            self.live += 1;
+        }
+    }
+
+    fn closed(&mut self, _client: &mut Client, tag: usize, cause: Cause) {
+        self.failure = Some(format!("connection {tag} closed: {cause:?}"));
+    }
+}
+
+fn live(target: Target, channel: String, stop: &AtomicBool) -> Result<String, String> {
+    let wrong = |error: std::io::Error| error.to_string();
+    let mut client = Client::new(target, Identity::Anonymous).map_err(wrong)?;
+    let mut life = Life {
+        channel,
+        keys: Vec::new(),
+        live: 0,
+        sent_at: Vec::new(),
+        received: 0,
+        slowest: Duration::ZERO,
+        failure: None,
+    };
+    for tag in [SUBSCRIBER, PUBLISHER] {
+        life.keys.push(client.open(tag).map_err(wrong)?);
+    }
+    let started = Instant::now();
+    while !stop.load(Ordering::Relaxed) || life.received < life.sent_at.len() {
+        let due = started + INTERVAL * life.sent_at.len() as u32;
+        if life.live == 2 && due <= Instant::now() && !stop.load(Ordering::Relaxed) {
+            let data = life.sent_at.len().to_string();
+            let id = life.sent_at.len() as u32 + 16;
+            let channel = &life.channel;
+            client.command(life.keys[PUBLISHER], |out| protocol::publish(out, id, channel, &data));
+            life.sent_at.push(Instant::now());
+        }
+        client.poll(&mut life, Duration::from_millis(2)).map_err(wrong)?;
+        if let Some(failure) = life.failure {
+            return Err(failure);
+        }
+        let oldest = life.sent_at.get(life.received).map_or(Duration::ZERO, Instant::elapsed);
+        if oldest.max(life.slowest) > LATEST {
+            let (received, sent) = (life.received, life.sent_at.len());
+            return Err(format!("a delivery took over {LATEST:?}; {received} of {sent} received"));
+        }
+    }
+    let (received, slowest) = (life.received, life.slowest.as_millis());
+    if received == 0 {
+        return Err("nothing was received".to_owned());
+    }
+    Ok(format!("{received} publications, none missed, the slowest after {slowest} ms"))
+}

@@ -1,0 +1,57 @@
+//! What the kernel says about a process and the machine, and how many sockets this process may have.
+//!
+//! Must not know the runs. CPU time is the sum of the threads' `schedstat`: user and system split by
+//! clock tick is worthless for short turns.
+
+use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
+use std::time::Duration;
+
+/// CPU time of all threads of a process so far.
+pub fn cpu(pid: u32) -> Result<Duration> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .with_context(|| format!("process {pid} is not running"))?;
+    let mut total_ns = 0u64;
+    for task in tasks {
+        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        let ns = text.split(' ').next().context("an empty schedstat")?;
+        total_ns += ns.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(total_ns))
+}
+
+/// Resident bytes of a process.
+pub fn rss(pid: u32) -> Result<u64> {
+    Ok(kilobytes(&format!("/proc/{pid}/status"), "VmRSS:")? << 10)
+}
+
+/// Bytes that the machine could still hand out.
+pub fn available() -> Result<u64> {
+    Ok(kilobytes("/proc/meminfo", "MemAvailable:")? << 10)
+}
+
+fn kilobytes(path: &str, field: &str) -> Result<u64> {
+    let text = fs::read_to_string(path).with_context(|| path.to_owned())?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).with_context(|| format!("no {field} in {path}"))
+}
+
+/// Has a process ended? One that nobody has waited for yet counts as ended.
+#[must_use]
+pub fn ended(pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Err(_) => true,
+        Ok(text) => text.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),
+    }
+}
+
+/// Raises the limit of descriptors as far as it goes; how many sockets that leaves.
+pub fn sockets() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now =
+        if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    now.unwrap_or(u64::MAX).saturating_sub(100)
+}

@@ -1,0 +1,498 @@
+//! The driver for hosts where io_uring is blocked: epoll, one system call per receive and send.
+//!
+//! Must not know rings. Its invariants: a slot's descriptor is in the epoll set whenever somebody
+//! waits for it, an event of a socket closed meanwhile finds another generation and is dropped, and
+//! no condition that persists (a full table, no descriptors left, a paused socket whose peer is
+//! gone) makes `wait` return over and over.
+
+use super::epoll_slot::{BELL, Interest, NONE, SPECIAL, Slot, State, flags, key, unkey};
+use super::socket::Bell;
+use super::{Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Token, Unsent};
+use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventFlags};
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// Bytes one socket may take per wait: one receive into the shared buffer.
+const RECEIVE_BYTES: usize = 64 << 10;
+/// Readiness reports taken per wait.
+const READY: usize = 1_024;
+/// Connections taken per wait, from all listeners together.
+const ACCEPTS: u32 = 64;
+/// Time that accepting rests when descriptors or memory have run out.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// Segments handed to the kernel in one call.
+const SEGMENTS: usize = crate::limits::SEGMENTS_PER_SEND as usize;
+const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// Whether connections are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Accepting {
+    /// The listeners are in the epoll set.
+    On,
+    /// Every slot is in use: until one is freed.
+    Full,
+    /// Descriptors or memory had run out: until then, or until a slot is freed.
+    Resting(Instant),
+}
+
+/// An armed send: the chunk, less what went out.
+type Armed = Option<Bytes>;
+
+/// See the module's page.
+pub struct Epoll {
+    epoll: OwnedFd,
+    listeners: Vec<OwnedFd>,
+    accepting: Accepting,
+    accepts_left: u32,
+    /// Kept open for the epoll set, which reports each ring once, so nobody reads it.
+    _own_bell: OwnedFd,
+    bells: Vec<Option<Bell>>,
+    max_slots: u32,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    armed: Vec<Armed>,
+    armed_free: Vec<u32>,
+    /// What the last wait reported, taken up to `cursor`.
+    ready: Vec<epoll::Event>,
+    cursor: usize,
+    /// Events that came about otherwise, with the generation of their socket.
+    queue: VecDeque<(Socket, u32, Event)>,
+    buffer: Box<[u8]>,
+    /// The one buffer is with the owner.
+    lent: bool,
+}
+
+impl Epoll {
+    /// A driver that takes connections from `options.listeners`.
+    ///
+    /// # Errors
+    /// `Error::Epoll` when descriptors have run out.
+    pub fn new(options: Options) -> Result<Epoll, Error> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
+        // By edges: every ring is reported, and the counter need not be read.
+        epoll::add(&epoll, &options.own_bell, key(BELL, SPECIAL), EventFlags::IN | EventFlags::ET)
+            .map_err(failed)?;
+        let driver = Epoll {
+            epoll,
+            listeners: options.listeners,
+            accepting: Accepting::On,
+            accepts_left: 0,
+            _own_bell: options.own_bell,
+            bells: options.bells,
+            max_slots: options.slots,
+            slots: Vec::new(),
+            free: Vec::new(),
+            armed: Vec::new(),
+            armed_free: Vec::new(),
+            ready: Vec::with_capacity(READY),
+            cursor: 0,
+            queue: VecDeque::new(),
+            buffer: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            lent: false,
+        };
+        driver.watch_listeners().map_err(failed)?;
+        Ok(driver)
+    }
+
+    fn watch_listeners(&self) -> Result<(), Errno> {
+        for (index, listener) in self.listeners.iter().enumerate() {
+            epoll::add(&self.epoll, listener, key(index as u32, SPECIAL), EventFlags::IN)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the listeners out of the set: what they would report goes on and could not be served.
+    fn unwatch_listeners(&mut self, why: Accepting) {
+        debug_assert_eq!(self.accepting, Accepting::On);
+        for listener in &self.listeners {
+            let removed = epoll::delete(&self.epoll, listener);
+            debug_assert!(removed.is_ok());
+        }
+        self.accepting = why;
+    }
+
+    /// Takes connections again if what hindered it is over.
+    fn resume_accepting(&mut self) {
+        let over = match self.accepting {
+            Accepting::On => false,
+            Accepting::Full => !self.free.is_empty(),
+            Accepting::Resting(until) => Instant::now() >= until,
+        };
+        if over {
+            self.accepting = match self.watch_listeners() {
+                Ok(()) => Accepting::On,
+                Err(_) => {
+                    // Some may have gone in; out again, so that all are in or none is.
+                    for listener in &self.listeners {
+                        let _ = epoll::delete(&self.epoll, listener);
+                    }
+                    Accepting::Resting(Instant::now() + ACCEPT_REST)
+                }
+            };
+        }
+    }
+
+    /// One connection of a ready listener; none when the listener is done with for this wait.
+    fn accept(&mut self, listener: usize) -> Option<Event> {
+        while self.accepting == Accepting::On && self.accepts_left > 0 {
+            if self.free.is_empty() && self.slots.len() == self.max_slots as usize {
+                self.unwatch_listeners(Accepting::Full);
+                return None;
+            }
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match net::acceptfrom_with(self.listeners.get(listener)?, flags) {
+                Ok((fd, peer)) => {
+                    self.accepts_left -= 1;
+                    let peer = peer.and_then(|addr| SocketAddr::try_from(addr).ok());
+                    let peer: Option<IpAddr> = peer.map(|addr| addr.ip().to_canonical());
+                    return Some(Event::Accepted { socket: self.occupy(fd), peer });
+                }
+                Err(Errno::AGAIN) => return None,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                    self.unwatch_listeners(Accepting::Resting(Instant::now() + ACCEPT_REST));
+                    return None;
+                }
+                // That one connection failed before it was taken.
+                Err(_) => self.accepts_left -= 1,
+            }
+        }
+        None
+    }
+
+    fn occupy(&mut self, fd: OwnedFd) -> Socket {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot {
+                token: Token(0),
+                fd: None,
+                generation: 0,
+                armed: NONE,
+                registered: Interest::default(),
+                state: State::New,
+                failed: false,
+            });
+            self.slots.len() as u32 - 1
+        });
+        let slot = &mut self.slots[index as usize];
+        debug_assert!(slot.fd.is_none() && slot.armed == NONE);
+        slot.fd = Some(fd);
+        slot.registered = Interest::default();
+        slot.state = State::New;
+        slot.failed = false;
+        Socket(index)
+    }
+
+    /// Makes the set wait for what `index` wants.
+    fn register(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let (from, to) = (slot.registered, slot.wanted());
+        if from == to {
+            return;
+        }
+        let Some(fd) = &slot.fd else { return };
+        let key = key(index, slot.generation);
+        let done = if to == Interest::default() {
+            epoll::delete(&self.epoll, fd)
+        } else if from == Interest::default() {
+            epoll::add(&self.epoll, fd, key, flags(to))
+        } else {
+            epoll::modify(&self.epoll, fd, key, flags(to))
+        };
+        match done {
+            Ok(()) => slot.registered = to,
+            // Memory for the entry has run out: nothing more would be heard of this connection.
+            Err(errno) => self.end(index, End::Failed(errno.raw_os_error())),
+        }
+    }
+
+    fn end(&mut self, index: u32, end: End) {
+        let slot = &mut self.slots[index as usize];
+        slot.state = State::Ended;
+        self.queue.push_back((
+            Socket(index),
+            slot.generation,
+            Event::Ended { token: slot.token, end },
+        ));
+    }
+
+    /// A send failed: tells the owner, once.
+    fn fail_send(&mut self, index: u32, errno: Errno) {
+        let slot = &mut self.slots[index as usize];
+        if !slot.failed {
+            slot.failed = true;
+            let event = Event::SendFailed { token: slot.token, errno: errno.raw_os_error() };
+            self.queue.push_back((Socket(index), slot.generation, event));
+        }
+    }
+
+    /// Acts on one report of the epoll set.
+    fn take(&mut self, report: epoll::Event) -> Option<Event> {
+        let (index, generation) = unkey(report.data);
+        if generation == SPECIAL {
+            let event = if index == BELL { None } else { self.accept(index as usize) };
+            // A listener stays at the front until it is done with.
+            self.cursor -= usize::from(event.is_some());
+            return event;
+        }
+        let slot = &self.slots[index as usize];
+        if slot.generation != generation {
+            return None;
+        }
+        let wanted = slot.wanted();
+        let flags = report.flags;
+        let gone = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        let readable = gone || flags.contains(EventFlags::IN);
+        let writable = gone || flags.contains(EventFlags::OUT);
+        if wanted.write && writable {
+            self.send_armed(index);
+        }
+        if wanted.read && readable {
+            return self.receive(index);
+        }
+        // What is reported and not wanted would be reported for ever.
+        if readable || (writable && !wanted.write) {
+            self.register(index);
+        }
+        None
+    }
+
+    fn receive(&mut self, index: u32) -> Option<Event> {
+        let slot = &self.slots[index as usize];
+        let token = slot.token;
+        match net::recv(slot.fd.as_ref()?, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+            Ok((0, _)) => self.end(index, End::Closed),
+            Ok((len, _)) => {
+                self.lent = true;
+                return Some(Event::Received { token, buffer: Buffer { id: 0, len: len as u32 } });
+            }
+            Err(Errno::AGAIN | Errno::INTR) => return None,
+            Err(errno) => self.end(index, End::Failed(errno.raw_os_error())),
+        }
+        self.register(index);
+        None
+    }
+
+    fn send_armed(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let Some(chunk) = &mut self.armed[slot.armed as usize] else { return };
+        let Some(fd) = &slot.fd else { return };
+        match net::send(fd, chunk, SEND_FLAGS) {
+            Ok(sent) if sent < chunk.len() => drop(chunk.split_to(sent)),
+            Ok(_) => {
+                let event = Event::Sent { token: slot.token };
+                self.queue.push_back((Socket(index), slot.generation, event));
+                self.disarm(index);
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => {
+                self.disarm(index);
+                self.fail_send(index, errno);
+            }
+        }
+    }
+
+    fn disarm(&mut self, index: u32) {
+        let armed = std::mem::replace(&mut self.slots[index as usize].armed, NONE);
+        if armed != NONE {
+            self.armed[armed as usize] = None;
+            self.armed_free.push(armed);
+        }
+    }
+}
+
+impl Driver for Epoll {
+    fn next_event(&mut self) -> Option<Event> {
+        assert!(!self.lent, "the receive buffer is still lent");
+        loop {
+            while let Some((socket, generation, event)) = self.queue.pop_front() {
+                if self.slots[socket.0 as usize].generation == generation {
+                    return Some(event);
+                }
+            }
+            let report = *self.ready.get(self.cursor)?;
+            self.cursor += 1;
+            if let Some(event) = self.take(report) {
+                return Some(event);
+            }
+        }
+    }
+
+    fn bytes(&mut self, buffer: &Buffer) -> &mut [u8] {
+        debug_assert!(self.lent);
+        &mut self.buffer[..buffer.len as usize]
+    }
+
+    fn release(&mut self, _buffer: Buffer) {
+        debug_assert!(self.lent);
+        self.lent = false;
+    }
+
+    fn adopt(&mut self, socket: Socket, token: Token) {
+        let slot = &mut self.slots[socket.0 as usize];
+        assert!(slot.fd.is_some() && slot.state == State::New);
+        slot.token = token;
+        slot.state = State::Receiving;
+        self.register(socket.0);
+    }
+
+    fn pause(&mut self, socket: Socket) {
+        let slot = &mut self.slots[socket.0 as usize];
+        if slot.state == State::Receiving {
+            slot.state = State::Paused;
+        }
+    }
+
+    fn resume(&mut self, socket: Socket) {
+        let slot = &mut self.slots[socket.0 as usize];
+        if slot.state == State::Paused {
+            slot.state = State::Receiving;
+            if !slot.registered.read {
+                self.register(socket.0);
+            }
+        }
+    }
+
+    fn flush(
+        &mut self,
+        arena: &[u8],
+        pool: &[u8],
+        segments: &[Segment],
+        sends: &[Send],
+        unsent: &mut Vec<Unsent>,
+    ) {
+        unsent.clear();
+        for (index, send) in sends.iter().enumerate() {
+            let segments = &segments[send.first as usize..][..send.count as usize];
+            let slot = &self.slots[send.socket.0 as usize];
+            debug_assert!(slot.armed == NONE, "a flush behind an armed send");
+            let Some(fd) = &slot.fd else {
+                debug_assert!(false, "a flush to a closed socket");
+                continue;
+            };
+            let (sent, done) = match segments {
+                [segment] => {
+                    let sent = net::send(fd, segment.of(arena, pool), SEND_FLAGS);
+                    (sent.unwrap_or(0) as u32, sent.map(|sent| sent == segment.len as usize))
+                }
+                _ => send_segments(fd, arena, pool, segments),
+            };
+            if done != Ok(true) {
+                unsent.push(Unsent { index: index as u32, sent });
+            }
+            match done {
+                Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => {}
+                Err(errno) => self.fail_send(send.socket.0, errno),
+            }
+        }
+    }
+
+    fn arm_send(&mut self, socket: Socket, chunk: Bytes) {
+        let slot = &mut self.slots[socket.0 as usize];
+        assert!(slot.fd.is_some() && slot.armed == NONE);
+        if slot.failed {
+            return;
+        }
+        slot.armed = self.armed_free.pop().unwrap_or_else(|| {
+            self.armed.push(None);
+            self.armed.len() as u32 - 1
+        });
+        self.armed[slot.armed as usize] = Some(chunk);
+        if !slot.registered.write {
+            self.register(socket.0);
+        }
+    }
+
+    fn shutdown(&mut self, socket: Socket) {
+        if let Some(fd) = &self.slots[socket.0 as usize].fd {
+            // It fails where the peer is gone already, which receiving tells.
+            let _ = net::shutdown(fd, Shutdown::Write);
+        }
+    }
+
+    fn close(&mut self, socket: Socket) {
+        self.disarm(socket.0);
+        let slot = &mut self.slots[socket.0 as usize];
+        // Nobody else holds the descriptor, so that closing takes it out of the epoll set.
+        assert!(slot.fd.take().is_some(), "closed twice");
+        slot.generation = (slot.generation + 1) % SPECIAL;
+        self.free.push(socket.0);
+        if let Accepting::Resting(until) = &mut self.accepting {
+            *until = Instant::now();
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        self.listeners.clear();
+    }
+
+    fn notify(&mut self, core: usize) {
+        if let Some(Some(bell)) = self.bells.get(core) {
+            bell.ring();
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) {
+        self.resume_accepting();
+        self.accepts_left = ACCEPTS;
+        if self.cursor < self.ready.len() || !self.queue.is_empty() {
+            return;
+        }
+        self.cursor = 0;
+        self.ready.clear();
+        let timeout = match self.accepting {
+            Accepting::Resting(until) => {
+                let rest = until.saturating_duration_since(Instant::now());
+                Some(timeout.map_or(rest, |timeout| timeout.min(rest)))
+            }
+            _ => timeout,
+        };
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs().min(i32::MAX as u64) as i64,
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        let done = epoll::wait(&self.epoll, spare_capacity(&mut self.ready), timeout.as_ref());
+        // A signal ends the wait early; there is nothing else that could go wrong.
+        debug_assert!(matches!(done, Ok(_) | Err(Errno::INTR)), "{done:?}");
+    }
+}
+
+/// Sends segments in order until all are out or the socket is full: the bytes that went out, and
+/// whether all did.
+fn send_segments(
+    fd: &OwnedFd,
+    arena: &[u8],
+    pool: &[u8],
+    segments: &[Segment],
+) -> (u32, Result<bool, Errno>) {
+    let mut total = 0;
+    for segments in segments.chunks(SEGMENTS) {
+        let mut parts = [IoSlice::new(&[]); SEGMENTS];
+        let mut len = 0;
+        for (part, segment) in parts.iter_mut().zip(segments) {
+            *part = IoSlice::new(segment.of(arena, pool));
+            len += segment.len;
+        }
+        let parts = &parts[..segments.len()];
+        match net::sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), SEND_FLAGS) {
+            Ok(sent) => {
+                total += sent as u32;
+                if (sent as u32) < len {
+                    return (total, Ok(false));
+                }
+            }
+            Err(errno) => return (total, Err(errno)),
+        }
+    }
+    (total, Ok(true))
+}
+
+fn failed(errno: Errno) -> Error {
+    Error::Epoll(errno.into())
+}

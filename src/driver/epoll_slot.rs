@@ -1,0 +1,72 @@
+//! What the epoll driver remembers of one connection, and how the epoll set names it.
+//!
+//! Must not know sends or listeners. Its invariant: a slot is 24 bytes, and no key of a connection
+//! equals that of a listener or the bell.
+
+use crate::driver::Token;
+use rustix::event::epoll::{EventData, EventFlags};
+use rustix::fd::OwnedFd;
+
+/// The generation word of entries that are not connections: the number is a listener's, or `BELL`.
+pub const SPECIAL: u32 = u32::MAX;
+pub const BELL: u32 = u32::MAX;
+
+/// The armed field of a slot without an armed send.
+pub const NONE: u32 = u32::MAX;
+
+/// One connection's place.
+#[derive(Debug)]
+pub struct Slot {
+    pub token: Token,
+    pub fd: Option<OwnedFd>,
+    /// Counts the connections that this slot has held; never `SPECIAL`.
+    pub generation: u32,
+    /// Where its armed send is in `armed`, or `NONE`.
+    pub armed: u32,
+    /// What the epoll set waits for here; nothing is not being in the set. It may be more than what
+    /// is wanted until an event shows that, so that a short pause costs no system call.
+    pub registered: Interest,
+    pub state: State,
+    /// A send failed and the owner was told.
+    pub failed: bool,
+}
+
+const _: () = assert!(size_of::<Slot>() <= 24);
+
+impl Slot {
+    pub fn wanted(&self) -> Interest {
+        Interest { read: self.state == State::Receiving, write: self.armed != NONE }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    pub read: bool,
+    pub write: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Accepted, not adopted.
+    New,
+    Receiving,
+    Paused,
+    Ended,
+}
+
+pub fn flags(interest: Interest) -> EventFlags {
+    let mut flags = EventFlags::empty();
+    flags.set(EventFlags::IN, interest.read);
+    flags.set(EventFlags::OUT, interest.write);
+    flags
+}
+
+/// What the set gives back with an event: a slot and its generation.
+pub fn key(index: u32, generation: u32) -> EventData {
+    EventData::new_u64(u64::from(generation) << 32 | u64::from(index))
+}
+
+pub fn unkey(data: EventData) -> (u32, u32) {
+    let key = data.u64();
+    (key as u32, (key >> 32) as u32)
+}

@@ -1,0 +1,64 @@
+//! Listeners and bells: the descriptors that a driver is given.
+//!
+//! Must not know drivers or what travels over a connection. Its invariant: every descriptor made
+//! here is closed on exec, and none of them blocks.
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::net::sockopt;
+use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Opens a listener that shares its address with those of other workers (SO_REUSEPORT). What it
+/// accepts has TCP_NODELAY set. `backlog` is cut by net.core.somaxconn.
+///
+/// # Errors
+/// What the kernel says to socket, setsockopt, bind or listen.
+pub fn listen(addr: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    sockopt::set_socket_reuseport(&fd, true)?;
+    // Accepted sockets inherit it.
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    net::bind(&fd, &addr)?;
+    net::listen(&fd, backlog)?;
+    Ok(fd)
+}
+
+/// Makes a core's bell: an eventfd, nothing rung yet.
+///
+/// # Errors
+/// What the kernel says, which is that descriptors have run out.
+pub fn bell() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
+}
+
+/// The ringing end of a bell: an eventfd, or one end of a stream pair.
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Bell {
+    /// Takes a copy of `fd`, which must not block.
+    ///
+    /// # Errors
+    /// What the kernel says, which is that descriptors have run out.
+    pub fn new(fd: impl AsFd) -> io::Result<Bell> {
+        Ok(Bell(fd.as_fd().try_clone_to_owned()?))
+    }
+
+    /// Wakes whoever waits at the other end.
+    pub fn ring(&self) {
+        // A full pipe or counter means that it is ringing already, and a core that is gone needs
+        // no waking.
+        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+}

@@ -1,0 +1,166 @@
+//! The channels that connections of this edge are subscribed to, and the local ids homes know them by.
+//!
+//! Invariant (rule 9): a channel is here while Subscribes pushed exceed Unsubscribes pushed; its
+//! local id is mapped from the first Subscribed answer until the last pair is taken back.
+
+use crate::home::name::Name;
+use foldhash::quality::FixedState;
+use std::collections::HashMap;
+
+/// One subscriber in a channel's dense list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    /// The connection's place.
+    pub connection: u32,
+    /// How deliveries are framed for it: codec, full or delta, compression. One variant so far.
+    pub variant: u8,
+    /// Wants joins and leaves.
+    pub join_leave: bool,
+    /// Its filter; none so far.
+    pub filter: u16,
+}
+
+/// No filter.
+pub const NO_FILTER: u16 = u16::MAX;
+
+/// A channel at an edge.
+#[derive(Debug)]
+pub struct EdgeChannel {
+    pub name: Name,
+    pub home: u16,
+    /// Its number on its home, once that is known.
+    pub local: Option<u32>,
+    /// Subscribes pushed less Unsubscribes pushed and Subscribes refused.
+    pub pairs: u32,
+    /// The offset of the last publication in lane order; none after a loss was declared.
+    pub last: Option<u64>,
+    /// Do clients see offsets?
+    pub keeps_history: bool,
+    pub subscribers: Vec<Subscriber>,
+}
+
+/// The channels of one edge.
+#[derive(Debug)]
+pub struct EdgeChannels {
+    by_name: HashMap<Name, u32, FixedState>,
+    places: Vec<Option<EdgeChannel>>,
+    free: Vec<u32>,
+    /// By home: local id to place.
+    locals: Vec<Vec<Option<u32>>>,
+}
+
+impl EdgeChannels {
+    #[must_use]
+    pub fn new(homes: usize, seed: u64) -> EdgeChannels {
+        EdgeChannels {
+            by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
+            places: Vec::new(),
+            free: Vec::new(),
+            locals: vec![Vec::new(); homes],
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    pub fn find_or_add(&mut self, name: &str, home: u16, keeps_history: bool) -> u32 {
+        if let Some(place) = self.find(name) {
+            return place;
+        }
+        let name = Name::from(name);
+        let channel = Some(EdgeChannel {
+            name: name.clone(),
+            home,
+            local: None,
+            pairs: 0,
+            last: None,
+            keeps_history,
+            subscribers: Vec::new(),
+        });
+        let place = if let Some(place) = self.free.pop() {
+            self.places[place as usize] = channel;
+            place
+        } else {
+            self.places.push(channel);
+            u32::try_from(self.places.len() - 1).expect("the table is bounded")
+        };
+        self.by_name.insert(name, place);
+        place
+    }
+
+    /// The channel at a place that is known to be taken.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn at(&mut self, place: u32) -> &mut EdgeChannel {
+        self.places[place as usize].as_mut().expect("the place is taken")
+    }
+
+    #[must_use]
+    pub fn get(&self, place: u32) -> Option<&EdgeChannel> {
+        self.places.get(place as usize).and_then(Option::as_ref)
+    }
+
+    /// The channel that a home means by a local id; none once the interest was withdrawn.
+    #[must_use]
+    pub fn mapped(&self, home: u16, local: u32) -> Option<u32> {
+        self.locals[usize::from(home)].get(local as usize).copied().flatten()
+    }
+
+    /// Learns a channel's local id from a Subscribed answer.
+    pub fn map(&mut self, place: u32, local: u32) {
+        let channel = self.at(place);
+        debug_assert!(channel.local.is_none_or(|known| known == local), "one id at a time");
+        channel.local = Some(local);
+        let home = usize::from(channel.home);
+        let locals = &mut self.locals[home];
+        let index = local as usize;
+        if locals.len() <= index {
+            locals.resize(index + 1, None);
+        }
+        locals[index] = Some(place);
+    }
+
+    /// Forgets what a channel's home calls it: its interest was withdrawn.
+    pub fn unmap(&mut self, place: u32) {
+        let channel = self.at(place);
+        let home = usize::from(channel.home);
+        if let Some(local) = channel.local.take() {
+            channel.last = None;
+            self.locals[home][local as usize] = None;
+        }
+    }
+
+    /// One pair less; at zero the channel is unmapped and forgotten.
+    pub fn remove_pair(&mut self, place: u32) {
+        let channel = self.at(place);
+        assert!(channel.pairs > 0, "a pair is taken back once");
+        channel.pairs -= 1;
+        if channel.pairs == 0 {
+            self.unmap(place);
+            self.forget_if_unused(place);
+        }
+    }
+
+    /// Forgets a channel that has neither pairs nor subscribers.
+    pub fn forget_if_unused(&mut self, place: u32) {
+        let Some(channel) = self.get(place) else { return };
+        if channel.pairs == 0 && channel.subscribers.is_empty() {
+            let channel = self.places[place as usize].take().expect("it is there");
+            self.by_name.remove(&channel.name);
+            self.free.push(place);
+        }
+    }
+
+    /// Every channel, in the order of places.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &EdgeChannel)> {
+        (0_u32..).zip(&self.places).filter_map(|(place, channel)| Some((place, channel.as_ref()?)))
+    }
+}

@@ -1,0 +1,214 @@
+//! How a connection ends: off the subscriber lists first, then a close frame, then nothing (rule 21).
+
+use super::connection::{Input, Life, SubscriptionState};
+use super::output::{Class, NO_CHANNEL};
+use super::{Edge, Late, Token};
+use crate::clock::Now;
+use crate::codec::command::{Disconnect, UNSUBSCRIBE_INSUFFICIENT};
+use crate::codec::command::{Push, Reply};
+use crate::rules::{Rule, holds};
+use crate::ws::frame;
+
+impl Edge {
+    /// Ends a connection with a code of the protocol.
+    pub(super) fn disconnect(&mut self, token: Token, why: Disconnect, now: Now) {
+        let (code, reason) = why.parts();
+        self.close(token, code, reason, now);
+    }
+
+    /// Ends a WebSocket: close frame, then the peer's close is awaited. What was written before goes
+    /// out before it.
+    pub(super) fn close(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
+        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            return;
+        }
+        self.metrics.disconnect(code);
+        tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
+        if holds(Rule::CloseLast) {
+            self.leave_lists(token);
+        }
+        let mut close = Vec::with_capacity(64);
+        frame::write_close(&mut close, code, reason);
+        let written = self.control_frame(token, &close);
+        self.at(token).become_(Life::Closing);
+        if !written {
+            return self.late.push_back(Late::Finished(token));
+        }
+        let input = self.at(token).input.take();
+        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        self.resume_reading(token);
+        self.drop_parked(token, input);
+        self.await_close(token, now);
+        self.owe(token);
+    }
+
+    /// Ends a slow connection: what waits is discarded, the close goes behind the chunk in flight.
+    pub(super) fn close_slow(&mut self, token: Token, now: Now) {
+        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            return self.kill(token, now);
+        }
+        let (code, reason) = Disconnect::Slow.parts();
+        self.leave_lists(token);
+        self.metrics.disconnect(code);
+        tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
+        self.forget_pending(token);
+        let mut close = Vec::with_capacity(16);
+        frame::write_close(&mut close, code, reason);
+        let fits = self.with_backlog(token, |backlog| backlog.discard_for_close(&close));
+        self.at(token).become_(Life::Closing);
+        let input = self.at(token).input.take();
+        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        self.resume_reading(token);
+        self.drop_parked(token, input);
+        self.await_close(token, now);
+        self.owe(token);
+        if !fits {
+            self.kill(token, now);
+        }
+    }
+
+    /// The peer's close frame came: it is answered, and the socket closed once the answer is out.
+    pub(super) fn peer_closed(&mut self, token: Token, code: Option<u16>, now: Now) {
+        if self.life(token) != Life::Closing {
+            self.close(token, code.unwrap_or(1000), "", now);
+        }
+        if self.life(token) == Life::Closing {
+            self.finish(token);
+        }
+    }
+
+    /// Ends an HTTP connection: no more is written; the socket closes when the peer has closed too.
+    pub(super) fn shut(&mut self, token: Token, now: Now) {
+        self.at(token).facts.finishing = true;
+        self.await_close(token, now);
+    }
+
+    /// Closes the socket once everything written is out.
+    pub(super) fn finish(&mut self, token: Token) {
+        self.at(token).facts.finishing = true;
+        let clear = !self.output.has_pending(token.index) && self.at(token).backlog.is_none();
+        if clear {
+            self.late.push_back(Late::Finished(token));
+        }
+    }
+
+    /// What flush and the drivers' events found, done in a later stage than theirs.
+    pub fn settle_late(&mut self, now: Now) {
+        while let Some(late) = self.late.pop_front() {
+            match late {
+                Late::Overflow(token) if self.is_current(token) => self.overflow(token, now),
+                Late::Finished(token) if self.is_current(token) => self.kill(token, now),
+                _ => {}
+            }
+        }
+    }
+
+    /// A backlog passed its bound: 3008; but while a recovery answer is on its way out, its channel's
+    /// publications are dropped and 2500 follows the answer (rule 24).
+    fn overflow(&mut self, token: Token, now: Now) {
+        let replayed: Vec<u32> = self
+            .at(token)
+            .backlog
+            .as_ref()
+            .map_or(Vec::new(), |backlog| backlog.replayed_channels().collect());
+        for channel in replayed {
+            if holds(Rule::BigAnswer) && self.lose_position(token, channel) {
+                self.with_backlog(token, |backlog| backlog.drop_publications(channel));
+                let name = self.channels.at(channel).name.clone();
+                self.push_unsubscribe(token, name.as_str());
+            }
+        }
+        if self.is_over_backlog(token) {
+            self.close_slow(token, now);
+        }
+    }
+
+    /// Tells every subscriber that was promised to miss nothing that it did miss something: SDKs
+    /// subscribe again and recover.
+    pub(super) fn position_lost(&mut self, channel: u32) {
+        self.mark_staged();
+        self.metrics.position_lost.add(1);
+        let known = self.channels.at(channel);
+        let name = known.name.clone();
+        let listed: Vec<u32> = known.subscribers.iter().map(|it| it.connection).collect();
+        for index in listed {
+            let generation = self.output.generation(index);
+            let token = Token { index, generation };
+            let promised = self
+                .at(token)
+                .subscription(channel)
+                .is_some_and(|subscription| subscription.recoverable || subscription.positioned);
+            if promised && self.lose_position(token, channel) {
+                self.push_unsubscribe(token, name.as_str());
+            }
+        }
+        self.channels.at(channel).last = None;
+    }
+
+    /// Ends one subscription from this side; its Unsubscribe is owed. False: there is none.
+    fn lose_position(&mut self, token: Token, channel: u32) -> bool {
+        let Some(subscription) = self.at(token).subscription(channel) else { return false };
+        if subscription.state != SubscriptionState::Active {
+            return false;
+        }
+        self.remove_subscriber(token, channel);
+        self.at(token).subscription(channel).expect("it was just there").state =
+            SubscriptionState::Owed;
+        self.owe(token);
+        true
+    }
+
+    fn push_unsubscribe(&mut self, token: Token, channel: &str) {
+        let (code, reason) = UNSUBSCRIBE_INSUFFICIENT;
+        self.reply(token, &Reply::Push { channel, push: Push::Unsubscribe { code, reason } });
+    }
+
+    /// Takes a connection off every subscriber list; its subscriptions become owed.
+    pub(super) fn leave_lists(&mut self, token: Token) {
+        for place in 0..self.at(token).subscriptions.len() {
+            let subscription = self.at(token).subscriptions[place];
+            if subscription.state == SubscriptionState::Active {
+                self.remove_subscriber(token, subscription.channel);
+                self.at(token).subscriptions[place].state = SubscriptionState::Owed;
+            }
+        }
+    }
+
+    /// Forgets commands that wait for a lane; they were not answered, and now never will be.
+    pub(super) fn drop_parked(&mut self, token: Token, input: Option<Box<Input>>) {
+        let parked = input.is_some_and(|input| !input.parked.is_empty());
+        if parked {
+            // Subscriptions whose Subscribe was parked never reached a home.
+            self.forget_unpushed(token);
+        }
+    }
+
+    /// Writes a control frame: it overtakes what waits, at a frame boundary. False: no room for it.
+    fn control_frame(&mut self, token: Token, bytes: &[u8]) -> bool {
+        if self.at(token).backlog.is_none() || !holds(Rule::BacklogFirst) {
+            let range = self.output.control(bytes);
+            self.output.mark(token.index, range);
+            return true;
+        }
+        // Ranges of this turn lie behind the backlog; a close frame must lie behind them too.
+        if self.output.has_pending(token.index) {
+            let range = self.output.control(bytes);
+            self.output.mark(token.index, range);
+            return true;
+        }
+        let close = bytes.first() == Some(&0x88);
+        self.with_backlog(token, |backlog| {
+            if close {
+                backlog.push(bytes, Class::Control, NO_CHANNEL);
+                return true;
+            }
+            backlog.push_control(bytes)
+        })
+    }
+
+    /// Writes a control frame other than close.
+    pub(super) fn control(&mut self, token: Token, bytes: &[u8]) {
+        // Where 4 KiB of pings and pongs wait already, one more says nothing new.
+        let _ = self.control_frame(token, bytes);
+    }
+}

@@ -1,0 +1,210 @@
+//! One connection: its life, what it owes, and what waits on it.
+//!
+//! Must not know sockets: the worker keeps those beside. Invariant: an idle connection owns no
+//! buffer; everything large stands behind a box that exists only while it is needed.
+
+use super::backlog::Backlog;
+use super::exchange::Exchange;
+use super::limiter::ControlRate;
+use crate::home::envelope::Request;
+use crate::home::name::Name;
+use crate::ws::deframer::Deframer;
+use std::collections::VecDeque;
+
+/// A connection's name: its place and the place's generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token {
+    pub index: u32,
+    pub generation: u32,
+}
+
+/// Where a connection is in its life. IDLE is ACTIVE without traffic, derived from the last activity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Life {
+    /// Nobody is here.
+    #[default]
+    Free,
+    /// An HTTP head is awaited, or its request is served.
+    Connecting,
+    /// WebSocket, and no answered connect yet.
+    Authenticating,
+    /// Connected (or an echo).
+    Active,
+    /// A close frame was written; the peer's, and its FIN, are awaited.
+    Closing,
+    /// The socket is gone; what is owed to homes is not yet paid.
+    Dead,
+}
+
+impl Life {
+    /// May a connection go from here to `next`?
+    #[must_use]
+    pub fn may_become(self, next: Life) -> bool {
+        use Life::{Active, Authenticating, Closing, Connecting, Dead, Free};
+        matches!(
+            (self, next),
+            (Free, Connecting)
+                | (Connecting, Authenticating | Active | Closing | Dead)
+                | (Authenticating, Active | Closing | Dead)
+                | (Active, Closing | Dead)
+                | (Closing, Dead)
+                | (Dead, Free)
+        )
+    }
+}
+
+/// Where a subscription is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionState {
+    /// Its Subscribe waits for its lane.
+    Parked,
+    /// Its Subscribe was pushed, and is not answered.
+    Pending,
+    Active,
+    /// It ended; its Unsubscribe is still to be pushed (rules 3 and 10).
+    Owed,
+}
+
+/// One subscription of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription {
+    /// The channel's place in the edge's table.
+    pub channel: u32,
+    pub sequence: u32,
+    /// Its place in the channel's list of subscribers, while active.
+    pub place: u32,
+    pub state: SubscriptionState,
+    pub recoverable: bool,
+    pub positioned: bool,
+    pub join_leave: bool,
+}
+
+/// A command that found its lane full, ready to be pushed.
+#[derive(Debug)]
+pub struct Parked {
+    pub home: u16,
+    pub request: Request,
+}
+
+/// What came in and cannot be worked off yet.
+#[derive(Debug, Default)]
+pub struct Input {
+    /// Commands of a message, not yet run.
+    pub message: Vec<u8>,
+    /// Bytes as they came, not yet cut into frames: the spill.
+    pub wire: Vec<u8>,
+    /// Commands that wait for a lane. One, or more only where rule 4 is broken on purpose.
+    pub parked: VecDeque<Parked>,
+    /// The peer has ended; the connection dies when the rest is worked off.
+    pub ended: bool,
+}
+
+impl Input {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.message.is_empty() && self.wire.is_empty() && self.parked.is_empty() && !self.ended
+    }
+}
+
+/// Small facts about a connection.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is one independent fact")]
+pub struct Facts {
+    /// It stands in the line of a full lane.
+    pub waiting: bool,
+    /// It stands in the queue of connections with work left over.
+    pub ready: bool,
+    /// It stands in the queue of connections that owe.
+    pub owing: bool,
+    /// Its reading is paused.
+    pub paused: bool,
+    /// Its connect command waits for home(#user).
+    pub connecting: bool,
+    /// A Register was pushed for it.
+    pub registered: bool,
+    /// It is an `/echo`.
+    pub echo: bool,
+    /// There was no place for it: it is told 503.
+    pub refused: bool,
+    /// It is closed once what was written is out.
+    pub finishing: bool,
+    /// A ping is out and no frame has come since.
+    pub pong_due: bool,
+    /// Its socket sent its FIN or failed.
+    pub peer_gone: bool,
+    /// It counted as a connection in the metrics.
+    pub counted: bool,
+    /// It came in by the internal listener.
+    pub internal: bool,
+}
+
+/// A connection of this edge.
+#[derive(Default)]
+pub struct Connection {
+    pub generation: u32,
+    pub life: Life,
+    /// Commands pushed to homes and not yet answered.
+    pub in_flight: u8,
+    pub facts: Facts,
+    pub control_rate: ControlRate,
+    /// The tick of the timer wheel at which its entry counts.
+    pub timer_tick: u32,
+    /// Its nearest deadline, in milliseconds of the process.
+    pub deadline_ms: u32,
+    /// When it came.
+    pub since_ms: u32,
+    /// The connect command's id, while it waits for home(#user).
+    pub connect_id: u32,
+    pub user: Option<Name>,
+    pub subscriptions: Vec<Subscription>,
+    pub deframer: Deframer,
+    pub input: Option<Box<Input>>,
+    pub http: Option<Box<Exchange>>,
+    pub backlog: Option<Box<Backlog>>,
+}
+
+impl Connection {
+    pub fn become_(&mut self, next: Life) {
+        assert!(self.life.may_become(next), "from {:?} to {next:?}", self.life);
+        self.life = next;
+    }
+
+    /// The input that waits, made when there is none.
+    pub fn input(&mut self) -> &mut Input {
+        self.input.get_or_insert_with(Box::default)
+    }
+
+    /// The subscription to a channel.
+    pub fn subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
+    }
+
+    /// Can commands be run, or does an earlier one have to come first?
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        self.facts.waiting || self.input.as_ref().is_some_and(|input| !input.parked.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_has_one_direction() {
+        use Life::{Active, Authenticating, Closing, Connecting, Dead, Free};
+        let order = [Free, Connecting, Authenticating, Active, Closing, Dead];
+        for (from, earlier) in order.iter().enumerate() {
+            for later in &order[..from] {
+                let freed = *earlier == Dead && *later == Free;
+                assert_eq!(earlier.may_become(*later), freed, "{earlier:?} to {later:?}");
+            }
+        }
+        assert!(!Dead.may_become(Closing) && !Free.may_become(Active));
+    }
+
+    #[test]
+    fn a_connection_is_small() {
+        assert!(size_of::<Connection>() <= 144, "{}", size_of::<Connection>());
+    }
+}

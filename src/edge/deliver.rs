@@ -1,0 +1,245 @@
+//! What homes say, taken in lane order (rule 11). Nothing here pushes a request (rule 3).
+
+use super::client_id::ClientId;
+use super::connection::{Life, SubscriptionState};
+use super::frames::{info, publication};
+use super::replay::Replay;
+use super::subscribe::EpochText;
+use super::{Edge, Token};
+use crate::clock::Now;
+use crate::codec::command::{
+    ClientInfo, Disconnect, ErrorCode, HistoryResult, Publication, Reply, SubscribeResult,
+};
+use crate::home::envelope::{
+    ConnectionKey, Delivery, HistoryAnswer, Placed, Position, PresenceAnswer, Recovery, ReplyTo,
+    Subscribed,
+};
+use crate::rules::{Rule, holds};
+
+/// Bytes of blocks up to which a recovery answer is framed with the turn's other frames.
+const INLINE_RECOVERY_BYTES: usize = 2 << 10;
+
+impl Edge {
+    /// Takes one delivery of a home.
+    pub fn deliver(&mut self, home: u16, delivery: Delivery, now: Now) {
+        match delivery {
+            Delivery::Publication { local, offset, block } => {
+                if let Some(channel) = self.channels.mapped(home, local) {
+                    self.stage_publication(channel, offset, block, now);
+                }
+            }
+            Delivery::Joined { local, who } => {
+                if let Some(channel) = self.channels.mapped(home, local) {
+                    self.stage_membership(channel, who, true);
+                }
+            }
+            Delivery::Left { local, who } => {
+                if let Some(channel) = self.channels.mapped(home, local) {
+                    self.stage_membership(channel, who, false);
+                }
+            }
+            Delivery::PositionLost { local } => {
+                if let Some(channel) = self.channels.mapped(home, local) {
+                    self.position_lost(channel);
+                }
+            }
+            Delivery::Subscribed(answer) => self.subscribed(*answer),
+            Delivery::Refused { to, error, subscribe } => {
+                if let Some(refused) = subscribe {
+                    self.subscribe_refused(to, refused.0);
+                }
+                self.answer_error(to, error);
+            }
+            Delivery::Published { to, position } => self.published(to, position, now),
+            Delivery::History(answer) => self.history_answer(&answer),
+            Delivery::Presence(answer) => self.presence_answer(&answer),
+            Delivery::PresenceStats { to, clients, users } => {
+                self.answer(to, &Reply::PresenceStats { id: to.command, clients, users });
+            }
+            Delivery::Registered { connection } => self.registered(connection, now),
+            Delivery::Disconnect { connections } => {
+                for connection in connections {
+                    if let Some(token) = self.of(connection) {
+                        self.disconnect(token, Disconnect::ForceNoReconnect, now);
+                    }
+                }
+            }
+            Delivery::Disconnected { to } => self.answer_call(to, None, now),
+            Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
+        }
+    }
+
+    /// The connection that a home means, if it is still there.
+    fn of(&self, connection: ConnectionKey) -> Option<Token> {
+        let token = Token { index: connection.index, generation: connection.generation };
+        (connection.core == self.core && self.is_current(token)).then_some(token)
+    }
+
+    /// One command less is under way; what waited for that goes on.
+    fn answered(&mut self, to: ReplyTo) -> Option<Token> {
+        let token = self.of(to.connection)?;
+        let it = self.at(token);
+        debug_assert!(it.in_flight > 0, "every answer has its command");
+        it.in_flight = it.in_flight.saturating_sub(1);
+        if it.input.is_some() {
+            self.make_ready(token);
+        }
+        Some(token)
+    }
+
+    fn answer(&mut self, to: ReplyTo, reply: &Reply<'_>) {
+        if let Some(token) = self.answered(to)
+            && to.command > 0
+        {
+            self.reply(token, reply);
+        }
+    }
+
+    fn answer_error(&mut self, to: ReplyTo, error: ErrorCode) {
+        self.answer(to, &Reply::Error { id: to.command, error });
+    }
+
+    fn published(&mut self, to: ReplyTo, position: Position, now: Now) {
+        if self.of(to.connection).is_some_and(|token| self.at(token).life == Life::Connecting) {
+            return self.answer_call(to, Some(position), now);
+        }
+        self.answer(to, &Reply::Publish { id: to.command });
+    }
+
+    fn answer_call(&mut self, to: ReplyTo, position: Option<Position>, now: Now) {
+        if let Some(token) = self.answered(to) {
+            self.call_answered(token, position, now);
+        }
+    }
+
+    fn registered(&mut self, connection: ConnectionKey, now: Now) {
+        let Some(token) = self.of(connection) else { return };
+        if !self.at(token).facts.connecting {
+            return;
+        }
+        let id = self.at(token).connect_id;
+        self.connected(token, id, now);
+        if self.at(token).input.is_some() {
+            self.make_ready(token);
+        }
+    }
+
+    /// A Subscribe was accepted: the channel is mapped, and the subscriber added behind all that was
+    /// delivered before (rule 11). One whose connection died meanwhile is owed back.
+    fn subscribed(&mut self, answer: Subscribed) {
+        let Subscribed { to, sequence, channel: name, local, position, recovery } = answer;
+        let Some(channel) = self.channels.find(name.as_str()) else {
+            debug_assert!(false, "a channel is known while a Subscribe is pending");
+            return;
+        };
+        if holds(Rule::MarkInorder) {
+            self.mark_staged();
+        }
+        if self.channels.at(channel).pairs > 0 || !holds(Rule::CountSubs) {
+            self.channels.map(channel, local);
+            self.channels.at(channel).last = Some(position.offset);
+        }
+        let Some(token) = self.answered(to) else { return };
+        let life = self.life(token);
+        let pending = |it: &super::connection::Subscription| {
+            it.sequence == sequence && it.state == SubscriptionState::Pending
+        };
+        let Some(subscription) = self.at(token).subscription(channel).filter(|it| pending(it))
+        else {
+            return;
+        };
+        if life != Life::Active {
+            subscription.state = SubscriptionState::Owed;
+            return self.owe(token);
+        }
+        subscription.state = SubscriptionState::Active;
+        let (recoverable, positioned) = (subscription.recoverable, subscription.positioned);
+        let join_leave = subscription.join_leave;
+        self.add_subscriber(token, channel, join_leave);
+        if to.command > 0 {
+            let start = Start { recoverable, positioned, position, channel };
+            self.subscribe_reply(token, to.command, start, recovery);
+        }
+    }
+
+    fn subscribe_reply(&mut self, token: Token, id: u32, start: Start, recovery: Recovery) {
+        let epoch = EpochText::new(start.position.epoch);
+        let told = start.recoverable || start.positioned;
+        let result = SubscribeResult {
+            recoverable: start.recoverable,
+            positioned: start.positioned,
+            epoch: if told { epoch.as_str() } else { "" },
+            offset: if told { start.position.offset } else { 0 },
+            recovered: matches!(recovery, Recovery::Complete(_)),
+            was_recovering: !matches!(recovery, Recovery::NotAsked),
+            publications: &[],
+        };
+        let Recovery::Complete(missed) = recovery else {
+            return self.reply(token, &Reply::Subscribe { id, result });
+        };
+        let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
+        if bytes <= INLINE_RECOVERY_BYTES {
+            let ids = self.ids_of(&missed);
+            let publications = publications(&missed, &ids);
+            let result = SubscribeResult { publications: &publications, ..result };
+            return self.reply(token, &Reply::Subscribe { id, result });
+        }
+        // What was written for the connection before goes before.
+        self.pending_to_backlog(token);
+        let replay = Replay::new(id, &result, missed, start.channel, self.ids);
+        self.metrics.messages_out.add(1);
+        self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
+        self.check_overflow(token);
+    }
+
+    fn subscribe_refused(&mut self, to: ReplyTo, sequence: u32) {
+        let Some(token) = self.of(to.connection) else { return };
+        let refused = |it: &super::connection::Subscription| it.sequence == sequence;
+        let Some(place) = self.at(token).subscriptions.iter().position(refused) else { return };
+        let subscription = self.at(token).subscriptions.swap_remove(place);
+        self.subscriptions -= 1;
+        self.channels.remove_pair(subscription.channel);
+        if self.life(token) == Life::Dead {
+            self.owe(token);
+        }
+    }
+
+    fn history_answer(&mut self, answer: &HistoryAnswer) {
+        let ids = self.ids_of(&answer.publications);
+        let publications = publications(&answer.publications, &ids);
+        let epoch = EpochText::new(answer.position.epoch);
+        let result = HistoryResult {
+            publications: &publications,
+            epoch: epoch.as_str(),
+            offset: answer.position.offset,
+        };
+        self.answer(answer.to, &Reply::History { id: answer.to.command, result });
+    }
+
+    fn presence_answer(&mut self, answer: &PresenceAnswer) {
+        let clients: Vec<ClientInfo<'_>> =
+            answer.members.iter().map(|member| info(member, self.ids)).collect();
+        self.answer(answer.to, &Reply::Presence { id: answer.to.command, clients: &clients });
+    }
+
+    /// The client ids that publications name, in their order.
+    fn ids_of(&self, placed: &[Placed]) -> Vec<Option<ClientId>> {
+        placed.iter().map(|placed| super::frames::publisher_id(&placed.block, self.ids)).collect()
+    }
+}
+
+/// Where a subscription starts.
+struct Start {
+    recoverable: bool,
+    positioned: bool,
+    position: Position,
+    channel: u32,
+}
+
+fn publications<'a>(placed: &'a [Placed], ids: &'a [Option<ClientId>]) -> Vec<Publication<'a>> {
+    placed
+        .iter()
+        .zip(ids)
+        .map(|(placed, id)| publication(&placed.block, placed.offset, id.as_ref()))
+        .collect()
+}

@@ -1,0 +1,43 @@
+//! An HTTP exchange in progress: what a connection needs before it is a WebSocket, or instead.
+
+use crate::http::body::Body;
+use crate::http::routes::ApiMethod;
+
+/// The state of a connection that speaks HTTP.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    /// Bytes of the head that were searched for its end already.
+    pub searched: usize,
+    /// A call whose body is still coming.
+    pub body: Option<Box<PendingBody>>,
+    /// The call whose answer comes from a home: nothing more is read before it.
+    pub awaiting: Option<Awaiting>,
+    /// Does the peer want the connection kept?
+    pub keep_alive: bool,
+    /// The last response was written; what still comes is not looked at.
+    pub last: bool,
+    /// Responses written.
+    pub served: u32,
+}
+
+impl Exchange {
+    /// Does the connection merely idle between requests? Nothing has been begun then.
+    #[must_use]
+    pub fn is_idle(&self, head_begun: bool) -> bool {
+        self.served > 0 && !head_begun && self.body.is_none() && self.awaiting.is_none()
+    }
+}
+
+/// A call's body, as far as it has come.
+#[derive(Debug)]
+pub struct PendingBody {
+    pub method: ApiMethod,
+    pub body: Body,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaiting {
+    Publish,
+    Disconnect,
+}

@@ -1,0 +1,140 @@
+//! Fan-out on one core: publications are framed once per channel and turn, then one pass over the
+//! dense list of subscribers gives each its range.
+//!
+//! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
+//! channel is marked before a subscriber is added to it (rule 11).
+
+use super::Edge;
+use super::output::Range;
+use crate::clock::Now;
+use crate::home::block::Block;
+use crate::home::envelope::Member;
+
+/// What a home delivered for a channel, not yet framed.
+#[derive(Debug)]
+pub struct Staged {
+    channel: u32,
+    order: u32,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Publication { offset: u64, block: Block },
+    Membership { who: Box<Member>, joined: bool },
+}
+
+impl Staged {
+    /// Bytes its frame will take, roughly; what the arena's bound reckons with.
+    fn size(&self) -> usize {
+        match &self.what {
+            What::Publication { block, .. } => block.size() + 160,
+            What::Membership { .. } => 256,
+        }
+    }
+}
+
+impl Edge {
+    /// A publication, in lane order.
+    pub(super) fn stage_publication(&mut self, channel: u32, offset: u64, block: Block, now: Now) {
+        let latency_us = now.monotonic_us.saturating_sub(block.received_us());
+        self.metrics.latency.record(latency_us);
+        let known = self.channels.at(channel);
+        if let Some(last) = known.last {
+            if offset <= last {
+                self.metrics.duplicates.add(1);
+                return;
+            }
+            if offset != last + 1 {
+                self.position_lost(channel);
+            }
+        }
+        self.channels.at(channel).last = Some(offset);
+        self.stage(channel, What::Publication { offset, block });
+    }
+
+    pub(super) fn stage_membership(&mut self, channel: u32, who: Box<Member>, joined: bool) {
+        self.stage(channel, What::Membership { who, joined });
+    }
+
+    fn stage(&mut self, channel: u32, what: What) {
+        let order = u32::try_from(self.staged.len()).expect("a turn's deliveries are bounded");
+        let staged = Staged { channel, order, what };
+        self.staged_bytes += staged.size();
+        self.staged.push(staged);
+    }
+
+    /// Frames and marks all that was staged, channel by channel.
+    pub fn mark_staged(&mut self) {
+        if self.staged.is_empty() {
+            return;
+        }
+        let mut staged = std::mem::take(&mut self.staged);
+        staged.sort_unstable_by_key(|staged| (staged.channel, staged.order));
+        for group in staged.chunk_by(|a, b| a.channel == b.channel) {
+            // Joins and leaves are not for every subscriber, so each run of one kind is a pass.
+            let publication = |staged: &Staged| matches!(staged.what, What::Publication { .. });
+            for run in group.chunk_by(|a, b| publication(a) == publication(b)) {
+                self.mark_run(run);
+            }
+        }
+        staged.clear();
+        self.staged = staged;
+        self.staged_bytes = 0;
+    }
+
+    fn mark_run(&mut self, run: &[Staged]) {
+        let channel = run[0].channel;
+        // Its last subscriber may have left since it was staged.
+        let Some(known) = self.channels.get(channel) else { return };
+        if known.subscribers.is_empty() {
+            return;
+        }
+        let start = self.output.end();
+        for staged in run {
+            match &staged.what {
+                What::Publication { offset, block } => {
+                    let offset = if known.keeps_history { *offset } else { 0 };
+                    self.output.publication(channel, known.name.as_str(), block, offset, self.ids);
+                }
+                What::Membership { who, joined } => {
+                    self.output.membership(channel, known.name.as_str(), who, *joined, self.ids);
+                }
+            }
+        }
+        let range = Range { start, end: self.output.end() };
+        let all = matches!(run[0].what, What::Publication { .. });
+        let mut marked = 0;
+        if self.output.is_too_large((range.end - range.start) as usize) {
+            self.spill_run(channel, range, all);
+            return;
+        }
+        for subscriber in &known.subscribers {
+            if all || subscriber.join_leave {
+                self.output.mark(subscriber.connection, range);
+                marked += 1;
+            }
+        }
+        let frames = run.len() as u64;
+        self.metrics.deliveries.add(marked * frames);
+        if all {
+            self.metrics.publications.add(frames);
+        }
+    }
+
+    /// A run that is large for the arena goes straight to backlogs, and the arena is given back.
+    fn spill_run(&mut self, channel: u32, range: Range, all: bool) {
+        let Some(known) = self.channels.get(channel) else { return };
+        let to: Vec<u32> = known
+            .subscribers
+            .iter()
+            .filter(|subscriber| all || subscriber.join_leave)
+            .map(|subscriber| subscriber.connection)
+            .collect();
+        self.metrics.deliveries.add(to.len() as u64);
+        for index in to {
+            self.output_to_backlog(index, range);
+        }
+        self.output.give_back(range);
+    }
+}

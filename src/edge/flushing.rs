@@ -1,0 +1,223 @@
+//! What the worker's flush asks of an edge: which ranges go to whom, and what becomes of a rest.
+//!
+//! Must not know sockets. Invariant (rule 19): a connection with a backlog is never sent inline; its
+//! ranges are appended.
+
+use super::backlog::Backlog;
+use super::output::{Class, Range};
+use super::{Edge, Late, Token};
+use crate::limits::SEGMENTS_PER_SEND;
+use crate::rules::{Rule, holds};
+use bytes::Bytes;
+
+/// What is to be done with one dirty connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Send the ranges inline.
+    Send(Token),
+    /// Nothing: they were appended to its backlog, or it is gone.
+    Nothing,
+}
+
+impl Edge {
+    /// The bytes that ranges refer to.
+    #[must_use]
+    pub fn arena(&self) -> &[u8] {
+        &self.output.arena
+    }
+
+    /// The next dirty connection, and its ranges; none when all are flushed.
+    pub fn next_flush(&mut self, ranges: &mut Vec<Range>) -> Option<Flush> {
+        let token = self.output.next_dirty()?;
+        let current = self.is_current(token) || !holds(Rule::DirtyGen);
+        if !current || self.connections[token.index as usize].facts.peer_gone {
+            if self.output.generation(token.index) == token.generation {
+                self.output.take(token.index, ranges);
+            }
+            return Some(Flush::Nothing);
+        }
+        let generation = self.connections[token.index as usize].generation;
+        let token = Token { index: token.index, generation };
+        self.output.take(token.index, ranges);
+        if ranges.is_empty() {
+            return Some(Flush::Nothing);
+        }
+        let behind = self.at(token).backlog.is_some() && holds(Rule::BacklogFirst);
+        if behind || ranges.len() > SEGMENTS_PER_SEND as usize {
+            for range in ranges.iter() {
+                self.append(token, *range);
+            }
+            self.after_append(token);
+            return Some(Flush::Nothing);
+        }
+        self.metrics.sends.add(1);
+        Some(Flush::Send(token))
+    }
+
+    /// All of an inline send went out.
+    #[inline]
+    pub fn sent_inline(&mut self, token: Token) {
+        if self.at(token).facts.finishing {
+            self.written(token);
+        }
+    }
+
+    /// All was written to a connection that ends. A WebSocket has said its goodbyes; HTTP ends by FIN,
+    /// and what the peer still sends is waited for, or the response could be lost to a reset.
+    fn written(&mut self, token: Token) {
+        if self.life(token) == super::connection::Life::Connecting {
+            self.effects.push(super::Effect::Shutdown(token));
+        } else {
+            self.late.push_back(Late::Finished(token));
+        }
+    }
+
+    /// `sent` bytes of the ranges went out; the rest becomes the backlog. The frame that was begun is
+    /// finished first, and where it ends the rest may be overtaken (rule 20).
+    pub fn unsent(&mut self, token: Token, ranges: &[Range], sent: u32) {
+        let mut left = sent;
+        for range in ranges {
+            let length = range.end - range.start;
+            let skip = left.min(length);
+            left -= skip;
+            if skip < length {
+                self.append(token, Range { start: range.start + skip, end: range.end });
+            }
+        }
+        self.after_append(token);
+    }
+
+    /// A sealed send did not go out whole: the driver is given the rest as it is, `in_flight` bytes.
+    pub fn unsent_sealed(&mut self, token: Token, in_flight: usize) {
+        assert!(self.at(token).backlog.is_none(), "a backlog is never sent inline");
+        self.at(token).backlog = Some(Box::new(Backlog::behind(in_flight)));
+        self.backlog_bytes += in_flight as u64;
+        self.check_overflow(token);
+    }
+
+    fn append(&mut self, token: Token, range: Range) {
+        let it = &mut self.connections[token.index as usize];
+        let backlog = it.backlog.get_or_insert_with(Box::default);
+        let before = backlog.held_bytes();
+        for (frame, part, whole) in self.output.frames_in(range) {
+            let bytes = &self.output.arena[part.start as usize..part.end as usize];
+            let control = frame.class == Class::Control && whole && bytes.first() != Some(&0x88);
+            if !whole {
+                backlog.push_rest(bytes, frame.class, frame.channel);
+            } else if control && !backlog.is_empty() && holds(Rule::CtlCut) {
+                // Over its bound a ping or pong says nothing new.
+                let _ = backlog.push_control(bytes);
+            } else {
+                backlog.push(bytes, frame.class, frame.channel);
+            }
+        }
+        self.backlog_bytes += (backlog.held_bytes() - before) as u64;
+    }
+
+    fn after_append(&mut self, token: Token) {
+        self.check_overflow(token);
+        if self.at(token).backlog.as_ref().is_some_and(|backlog| !backlog.is_armed()) {
+            self.effects.push(super::Effect::Arm(token));
+        }
+    }
+
+    /// Gives a connection's range to its backlog at once, behind what it was given before.
+    pub(super) fn output_to_backlog(&mut self, index: u32, range: Range) {
+        let token = Token { index, generation: self.output.generation(index) };
+        self.pending_to_backlog(token);
+        self.append(token, range);
+        self.after_append(token);
+    }
+
+    /// Changes a connection's backlog, made when there is none, and keeps the books.
+    pub(super) fn with_backlog<T>(
+        &mut self,
+        token: Token,
+        change: impl FnOnce(&mut Backlog) -> T,
+    ) -> T {
+        let it = &mut self.connections[token.index as usize];
+        let backlog = it.backlog.get_or_insert_with(Box::default);
+        let before = backlog.held_bytes() as u64;
+        let result = change(backlog);
+        let after = backlog.held_bytes() as u64;
+        let armed = backlog.is_armed();
+        self.backlog_bytes = self.backlog_bytes + after - before;
+        if !armed {
+            self.effects.push(super::Effect::Arm(token));
+        }
+        result
+    }
+
+    /// Moves what was written for a connection this turn to its backlog: something follows that
+    /// goes there.
+    pub(super) fn pending_to_backlog(&mut self, token: Token) {
+        let mut ranges = Vec::new();
+        self.output.take(token.index, &mut ranges);
+        for range in ranges {
+            self.append(token, range);
+        }
+    }
+
+    pub(super) fn check_overflow(&mut self, token: Token) {
+        if self.is_over_backlog(token) {
+            self.late.push_back(Late::Overflow(token));
+        }
+    }
+
+    /// Does more wait for the connection than may, or more on this worker?
+    pub(super) fn is_over_backlog(&mut self, token: Token) -> bool {
+        let echo = self.at(token).facts.echo;
+        let bound =
+            if echo { crate::limits::ECHO_BACKLOG_BYTES } else { self.limits.backlog_bytes };
+        let worker = self.limits.backlog_bytes_per_worker;
+        let over_worker = worker > 0 && self.backlog_bytes > worker;
+        let Some(backlog) = self.at(token).backlog.as_ref() else { return false };
+        bound > 0 && backlog.bytes() > bound as usize || over_worker && backlog.bytes() > 0
+    }
+
+    /// The next chunk of a connection's backlog for the driver; none when there is nothing (more) to
+    /// send, or a chunk is in flight.
+    pub fn next_chunk(&mut self, token: Token) -> Option<Bytes> {
+        if !self.is_current(token) || self.at(token).facts.peer_gone {
+            return None;
+        }
+        let it = &mut self.connections[token.index as usize];
+        let backlog = it.backlog.as_mut()?;
+        if backlog.is_armed() {
+            return None;
+        }
+        let before = backlog.held_bytes() as u64;
+        let chunk = backlog.next_chunk();
+        self.backlog_bytes = self.backlog_bytes + backlog.held_bytes() as u64 - before;
+        if chunk.is_none() && backlog.is_empty() {
+            it.backlog = None;
+            if it.facts.finishing && !self.output.has_pending(token.index) {
+                self.written(token);
+            }
+        }
+        chunk
+    }
+
+    /// The chunk in flight went out.
+    pub fn chunk_sent(&mut self, token: Token) {
+        if !self.is_current(token) {
+            return;
+        }
+        let Some(backlog) = self.at(token).backlog.as_mut() else { return };
+        let before = backlog.held_bytes() as u64;
+        backlog.sent();
+        let after = backlog.held_bytes() as u64;
+        self.backlog_bytes = self.backlog_bytes + after - before;
+        self.effects.push(super::Effect::Arm(token));
+    }
+
+    /// Forgets what a connection was to be sent this turn.
+    pub(super) fn forget_pending(&mut self, token: Token) {
+        self.output.take(token.index, &mut Vec::new());
+    }
+
+    /// Is everything flushed? Then the arena begins anew.
+    pub fn is_flushed(&mut self) -> bool {
+        self.output.is_flushed()
+    }
+}

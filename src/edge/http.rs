@@ -1,0 +1,433 @@
+//! A connection that speaks HTTP: the upgrade to a WebSocket, the server API, health and metrics.
+//!
+//! An API call runs the same requests as a client's command, from a connection without a session.
+//! Invariant: one request at a time; the next is read when this one's response is written.
+
+use super::connection::Life;
+use super::exchange::{Awaiting, PendingBody};
+use super::subscribe::EpochText;
+use super::{Edge, RequestLanes, Token, ms};
+use crate::clock::Now;
+use crate::codec::command::ErrorCode;
+use crate::home::block::Block;
+use crate::home::envelope::{Position, ReplyTo, Request};
+use crate::home::name::Name;
+use crate::http::api;
+use crate::http::body::Body;
+use crate::http::request::{self, Head};
+use crate::http::response::{self, Status};
+use crate::http::routes::{self, ApiMethod, Route, RouteOptions};
+use crate::limits::{HTTP_HEAD_MS, HTTP_IDLE_MS};
+use crate::metrics::{self, Cause, ProcessStats};
+use crate::ws::handshake::{self, Offer};
+
+/// Time within which every worker must have answered a probe for `/ready`.
+const READY_WITHIN_MS: u64 = 1_000;
+/// Subprotocols that are spoken; JSON without one.
+const SUBPROTOCOLS: [&str; 2] = ["centrifuge-json", "corecast.v1.json"];
+const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const PROMETHEUS: (&str, &str) = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+const RETRY_AFTER: (&str, &str) = ("Retry-After", "5");
+
+/// What the HTTP side of an edge is told.
+#[derive(Clone)]
+pub struct HttpOptions {
+    pub routes: RouteOptions,
+    /// What the internal listener serves.
+    pub internal_routes: RouteOptions,
+    /// Origins that browsers may come from, exact.
+    pub allowed_origins: Vec<String>,
+    /// Any port of a loopback host is allowed too.
+    pub loopback_origins: bool,
+    /// The key of the server API; none with `dev`: no key is needed.
+    pub api_key: Option<Vec<u8>>,
+    pub dev: bool,
+    /// CPU time in nanoseconds and resident bytes of the process.
+    pub process: fn() -> (u64, u64),
+    /// The driver in use.
+    pub driver: &'static str,
+}
+
+impl Edge {
+    /// Serves the requests in `wire`; gives how many bytes are done with.
+    pub(super) fn requests<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        wire: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) -> usize {
+        let mut at = 0;
+        while self.life(token) == Life::Connecting {
+            let exchange = self.exchange(token);
+            if exchange.awaiting.is_some() || exchange.last {
+                // Behind the last response nothing is read any more.
+                return if exchange.last { wire.len() } else { at };
+            }
+            if exchange.body.is_some() {
+                match self.read_body(token, &wire[at..], now, lanes) {
+                    Some(taken) => at += taken,
+                    None => return wire.len(),
+                }
+                if at == wire.len() && self.exchange(token).body.is_some() {
+                    return at;
+                }
+                continue;
+            }
+            let mut searched = exchange.searched;
+            let parsed = request::parse(&wire[at..], &mut searched);
+            self.exchange(token).searched = searched;
+            match parsed {
+                Ok(None) => return at,
+                Err(error) => {
+                    let head_size = error.status() == Status::HEAD_TOO_LARGE;
+                    let cause = if head_size { Cause::HeadSize } else { Cause::Handshake };
+                    self.refuse(token, cause, error.status(), &[], error.reason(), now);
+                    return wire.len();
+                }
+                Ok(Some((head, length))) => {
+                    at += length;
+                    self.exchange(token).searched = 0;
+                    self.exchange(token).keep_alive = head.keep_alive && !self.draining;
+                    self.request(token, &head, now);
+                }
+            }
+        }
+        at
+    }
+
+    fn request(&mut self, token: Token, head: &Head<'_>, now: Now) {
+        if self.at(token).facts.refused {
+            let headers = [TEXT, RETRY_AFTER];
+            return self.refuse(token, Cause::Slots, Status::UNAVAILABLE, &headers, "full", now);
+        }
+        let internal = self.at(token).facts.internal;
+        let options = if internal { &self.http.internal_routes } else { &self.http.routes };
+        let route = routes::route(head.method, head.path, options);
+        if head.has_body() && !matches!(route, Route::Api(_)) {
+            // What this request does not need is not read: the connection ends with the answer.
+            self.exchange(token).keep_alive = false;
+        }
+        let head_only = head.method == "HEAD";
+        match route {
+            Route::Health => self.respond_text(token, head_only, Status::OK, b"ok\n", now),
+            Route::Ready => {
+                let ready = self.is_ready(now);
+                let (status, body) = if ready {
+                    (Status::OK, b"ready\n".as_slice())
+                } else {
+                    (Status::UNAVAILABLE, b"not ready\n".as_slice())
+                };
+                self.respond_text(token, head_only, status, body, now);
+            }
+            Route::Metrics => self.metrics_page(token, head_only, now),
+            Route::Asset(asset) => {
+                self.respond(token, head_only, Status::OK, asset.headers, asset.body, now);
+            }
+            Route::Api(method) => self.call(token, head, method, now),
+            Route::WebSocket => self.upgrade(token, head, false, now),
+            Route::Echo => self.upgrade(token, head, true, now),
+            Route::NotFound => {
+                self.refuse(token, Cause::Http, Status::NOT_FOUND, &[TEXT], "not found", now);
+            }
+            Route::MethodNotAllowed { allow } => {
+                let headers = [TEXT, ("Allow", allow)];
+                let status = Status::METHOD_NOT_ALLOWED;
+                self.refuse(token, Cause::Http, status, &headers, "method not allowed", now);
+            }
+        }
+    }
+
+    fn is_ready(&self, now: Now) -> bool {
+        !self.draining
+            && self
+                .all_metrics
+                .iter()
+                .all(|core| core.answered_within(now.monotonic_ms(), READY_WITHIN_MS))
+    }
+
+    fn metrics_page(&mut self, token: Token, head_only: bool, now: Now) {
+        let (cpu_ns, resident_bytes) = (self.http.process)();
+        let version = env!("CARGO_PKG_VERSION");
+        let process = ProcessStats { cpu_ns, resident_bytes, driver: self.http.driver, version };
+        let mut page = String::with_capacity(32 << 10);
+        metrics::render(&mut page, &self.all_metrics, &process);
+        self.respond(token, head_only, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
+    }
+
+    fn upgrade(&mut self, token: Token, head: &Head<'_>, echo: bool, now: Now) {
+        if self.draining {
+            let headers = [TEXT, RETRY_AFTER];
+            let status = Status::UNAVAILABLE;
+            return self.refuse(token, Cause::Slots, status, &headers, "shutting down", now);
+        }
+        let offer = Offer {
+            method: head.method,
+            http_1_1: head.http_1_1,
+            has_body: head.has_body(),
+            headers: head.headers(),
+        };
+        let accepted = match handshake::accept(&offer, &SUBPROTOCOLS) {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                let status = Status(refusal.status());
+                let headers = refusal.headers();
+                return self.refuse(
+                    token,
+                    Cause::Handshake,
+                    status,
+                    headers,
+                    refusal.reason(),
+                    now,
+                );
+            }
+        };
+        if !self.is_origin_allowed(head) {
+            let reason = "origin not allowed; list it in allowed_origins";
+            return self.refuse(token, Cause::Origin, Status::FORBIDDEN, &[TEXT], reason, now);
+        }
+        if head.query.split('&').any(|pair| pair == "format=protobuf") {
+            let reason = "this version speaks JSON";
+            let status = Status::BAD_REQUEST;
+            return self.refuse(token, Cause::Handshake, status, &[TEXT], reason, now);
+        }
+        let range = self.output.bytes(|out| handshake::write_response(out, &accepted));
+        self.output.mark(token.index, range);
+        let it = self.at(token);
+        it.http = None;
+        it.facts.echo = echo;
+        it.timer_tick = 0;
+        if echo {
+            it.become_(Life::Active);
+            self.start_pings(token, now);
+        } else {
+            it.become_(Life::Authenticating);
+            let deadline = ms(now) + self.times.connect_timeout_ms;
+            self.set_deadline(token, deadline);
+        }
+    }
+
+    /// An absent Origin is not a browser's; a present one must be listed, exactly.
+    fn is_origin_allowed(&self, head: &Head<'_>) -> bool {
+        let Some(origin) = head.header("Origin") else { return true };
+        let Ok(origin) = std::str::from_utf8(origin) else { return false };
+        self.http.allowed_origins.iter().any(|allowed| allowed == origin)
+            || self.http.loopback_origins && is_loopback(origin)
+    }
+
+    /// Begins a call of the server API: its key is checked before a byte of its body is kept.
+    fn call(&mut self, token: Token, head: &Head<'_>, method: ApiMethod, now: Now) {
+        let key = self.http.api_key.as_deref();
+        let given = (head.header("X-API-Key"), head.header("Authorization"));
+        if !api::authorized(key, self.http.dev, given.0, given.1) {
+            let status = Status::UNAUTHORIZED;
+            return self.refuse(token, Cause::ApiKey, status, &[TEXT], "unauthorized", now);
+        }
+        match Body::new(head.framing) {
+            Ok(body) => {
+                if head.expects_continue {
+                    let range = self.output.bytes(|out| out.extend_from_slice(response::CONTINUE));
+                    self.output.mark(token.index, range);
+                }
+                self.exchange(token).body = Some(Box::new(PendingBody { method, body }));
+            }
+            Err(error) => {
+                self.refuse(token, Cause::BodySize, error.status(), &[TEXT], error.reason(), now);
+            }
+        }
+    }
+
+    /// Reads a call's body on; none when the connection ended over it.
+    fn read_body<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        bytes: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) -> Option<usize> {
+        let pending = self.exchange(token).body.as_mut()?;
+        let method = pending.method;
+        let taken = match pending.body.read(bytes) {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.refuse(token, Cause::BodySize, error.status(), &[TEXT], error.reason(), now);
+                return None;
+            }
+        };
+        if !pending.body.is_whole() {
+            return Some(taken);
+        }
+        let whole = self.exchange(token).body.take()?;
+        let called = match method {
+            ApiMethod::Publish => self.call_publish(token, whole.body.bytes(), now, lanes),
+            ApiMethod::Disconnect => self.call_disconnect(token, whole.body.bytes(), lanes),
+        };
+        if let Err(error) = called {
+            let mut body = Vec::with_capacity(64);
+            api::write_error(&mut body, error);
+            self.respond(token, false, Status::OK, &[JSON], &body, now);
+        }
+        Some(taken)
+    }
+
+    fn call_publish<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        body: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let publish = api::publish(body)?;
+        self.channel_options(&publish.channel)?;
+        if publish.data.len() > self.limits.message_bytes as usize {
+            return Err(ErrorCode::LimitExceeded);
+        }
+        let block = Block::new(&publish.channel, None, publish.data, now.monotonic_us);
+        let to = ReplyTo { connection: self.key(token), command: 0 };
+        let home = self.home_of(&publish.channel);
+        self.exchange(token).awaiting = Some(Awaiting::Publish);
+        self.issue(token, home, Request::Publish { to, block }, lanes);
+        Ok(())
+    }
+
+    fn call_disconnect<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        body: &[u8],
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let user = api::disconnect(body)?;
+        let to = ReplyTo { connection: self.key(token), command: 0 };
+        let home = self.home_of(&user);
+        let user = Name::from(&*user);
+        self.exchange(token).awaiting = Some(Awaiting::Disconnect);
+        self.issue(token, home, Request::DisconnectUser { to, user }, lanes);
+        Ok(())
+    }
+
+    /// A home answered a call.
+    pub(super) fn call_answered(&mut self, token: Token, position: Option<Position>, now: Now) {
+        if self.life(token) != Life::Connecting {
+            return;
+        }
+        let awaited = self.exchange(token).awaiting.take();
+        let mut body = Vec::with_capacity(96);
+        match (awaited, position) {
+            (Some(Awaiting::Publish), Some(position)) if position.offset > 0 => {
+                let epoch = EpochText::new(position.epoch);
+                api::write_published(&mut body, Some((position.offset, epoch.as_str())));
+            }
+            (Some(Awaiting::Publish), _) => api::write_published(&mut body, None),
+            (Some(Awaiting::Disconnect), _) => api::write_done(&mut body),
+            (None, _) => return,
+        }
+        self.respond(token, false, Status::OK, &[JSON], &body, now);
+    }
+
+    fn respond_text(&mut self, token: Token, head: bool, status: Status, body: &[u8], now: Now) {
+        self.respond(token, head, status, &[TEXT], body, now);
+    }
+
+    /// Writes a response; the connection then ends, or waits for its next request.
+    fn respond(
+        &mut self,
+        token: Token,
+        head_only: bool,
+        status: Status,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        now: Now,
+    ) {
+        let keep_alive = self.exchange(token).keep_alive && !self.draining;
+        let range = self.output.bytes(|out| {
+            if head_only {
+                response::write_head(out, status, headers, body.len(), keep_alive);
+            } else {
+                response::write(out, status, headers, body, keep_alive);
+            }
+        });
+        self.mark_or_spill(token, range);
+        self.exchange(token).served += 1;
+        if keep_alive {
+            let idle = u32::try_from(HTTP_IDLE_MS).expect("seconds");
+            self.at(token).timer_tick = 0;
+            return self.set_deadline(token, ms(now) + idle);
+        }
+        self.exchange(token).last = true;
+        self.shut(token, now);
+    }
+
+    /// Says no, and ends the connection.
+    fn refuse(
+        &mut self,
+        token: Token,
+        cause: Cause,
+        status: Status,
+        headers: &[(&str, &str)],
+        reason: &str,
+        now: Now,
+    ) {
+        self.metrics.refuse(cause);
+        self.exchange(token).keep_alive = false;
+        self.respond(token, false, status, headers, reason.as_bytes(), now);
+    }
+
+    /// The head did not come in time, or nothing came at all.
+    pub(super) fn head_deadline(&mut self, token: Token, now: Now) {
+        let started = self.at(token).input.as_ref().is_some_and(|input| !input.wire.is_empty());
+        let refused = self.at(token).facts.refused;
+        let exchange = self.exchange(token);
+        if exchange.last || exchange.is_idle(started) {
+            return self.kill(token, now);
+        }
+        if exchange.awaiting.is_some() {
+            let head = u32::try_from(HTTP_HEAD_MS).expect("seconds");
+            return self.set_deadline(token, ms(now) + head);
+        }
+        if refused {
+            let headers = [TEXT, RETRY_AFTER];
+            return self.refuse(token, Cause::Slots, Status::UNAVAILABLE, &headers, "full", now);
+        }
+        let status = Status::REQUEST_TIMEOUT;
+        self.refuse(token, Cause::HeadTimeout, status, &[TEXT], "the request took too long", now);
+    }
+}
+
+/// Is this the origin of a page served on this machine, at whatever port?
+fn is_loopback(origin: &str) -> bool {
+    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let Some(rest) = rest else { return false };
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
+        rest.strip_prefix(host).is_some_and(|port| {
+            port.is_empty()
+                || port.strip_prefix(':').is_some_and(|port| {
+                    !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
+                })
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_origins_are_told_from_their_likes() {
+        for good in ["http://localhost:8000", "http://127.0.0.1", "https://[::1]:1"] {
+            assert!(is_loopback(good), "{good}");
+        }
+        let bad = [
+            "null",
+            "http://localhost.evil.example",
+            "http://127.0.0.1:80@evil",
+            "http://localhost:",
+            "ftp://localhost",
+            "http://evil/localhost",
+            "http://127.0.0.10",
+        ];
+        for bad in bad {
+            assert!(!is_loopback(bad), "{bad}");
+        }
+    }
+}

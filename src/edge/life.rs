@@ -1,0 +1,204 @@
+//! How a connection begins, is timed, and how its place is freed.
+
+use super::connection::{Connection, Facts, Life};
+use super::exchange::Exchange;
+use super::{Edge, Effect, Token, ms};
+use crate::clock::Now;
+use crate::codec::command::{Disconnect, Reply};
+use crate::limits::{CLOSE_WAIT_MS, HTTP_HEAD_MS, REFUSAL_SLOTS};
+
+/// Time a connection that is only told 503 may take.
+const REFUSAL_MS: u32 = 1_000;
+
+impl Edge {
+    /// A connection came in. None: there is not even a place to say no from.
+    pub fn accept(&mut self, now: Now) -> Option<Token> {
+        let full = self.open >= self.limits.connections_per_worker;
+        let places = (self.limits.connections_per_worker + REFUSAL_SLOTS) as usize;
+        if self.draining || self.connections.len() - self.free.len() >= places {
+            return None;
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(Connection::default());
+            u32::try_from(self.connections.len() - 1).expect("places are bounded")
+        });
+        let it = &mut self.connections[index as usize];
+        let token = Token { index, generation: it.generation };
+        it.become_(Life::Connecting);
+        it.since_ms = ms(now);
+        it.facts = Facts { refused: full, ..Facts::default() };
+        it.http = Some(Box::default());
+        self.open += u32::from(!full);
+        self.output.open(token);
+        self.metrics.accepted.add(1);
+        let wait = if full { REFUSAL_MS } else { u32::try_from(HTTP_HEAD_MS).expect("seconds") };
+        self.set_deadline(token, ms(now) + wait);
+        Some(token)
+    }
+
+    /// The HTTP side of a connection.
+    pub(super) fn exchange(&mut self, token: Token) -> &mut Exchange {
+        self.at(token).http.get_or_insert_with(Box::default)
+    }
+
+    /// Sets the connection's nearest deadline.
+    pub(super) fn set_deadline(&mut self, token: Token, deadline_ms: u32) {
+        let tick = self.wheel.tick_of(deadline_ms);
+        let it = self.at(token);
+        it.deadline_ms = deadline_ms;
+        // An entry that comes earlier is good enough: it moves on when it is looked at.
+        if it.timer_tick == 0 || tick < it.timer_tick {
+            it.timer_tick = tick;
+            self.wheel.add(tick, token);
+        }
+    }
+
+    /// Looks at the deadlines that are over.
+    pub fn timers(&mut self, now: Now) {
+        while let Some((tick, entries)) = self.wheel.expire(ms(now)) {
+            for &token in &entries {
+                if !self.is_current(token) || self.at(token).timer_tick != tick {
+                    continue;
+                }
+                self.at(token).timer_tick = 0;
+                let deadline = self.at(token).deadline_ms;
+                if deadline > ms(now) {
+                    self.set_deadline(token, deadline);
+                } else {
+                    self.deadline(token, now);
+                }
+            }
+            self.wheel.recycle(tick, entries);
+        }
+    }
+
+    /// When `timers` has something to do next, in milliseconds of the process.
+    #[must_use]
+    pub fn next_timer_ms(&self) -> Option<u64> {
+        self.wheel.next_ms().map(u64::from)
+    }
+
+    fn deadline(&mut self, token: Token, now: Now) {
+        let it = self.at(token);
+        let ours = it.facts.paused || it.facts.connecting;
+        match it.life {
+            Life::Connecting => self.head_deadline(token, now),
+            Life::Authenticating if ours => {
+                // The delay is ours: its time stands still.
+                self.set_deadline(token, ms(now) + self.times.connect_timeout_ms);
+            }
+            Life::Authenticating => self.disconnect(token, Disconnect::Stale, now),
+            Life::Active => self.ping_deadline(token, now),
+            Life::Closing => self.kill(token, now),
+            Life::Dead | Life::Free => {}
+        }
+    }
+
+    /// A ping is due, or the frame that answers one.
+    fn ping_deadline(&mut self, token: Token, now: Now) {
+        let times = self.times;
+        let facts = self.at(token).facts;
+        if facts.pong_due && facts.paused {
+            return self.set_deadline(token, ms(now) + times.pong_timeout_ms);
+        }
+        if facts.pong_due {
+            return self.disconnect(token, Disconnect::NoPong, now);
+        }
+        self.send_ping(token);
+        self.at(token).facts.pong_due = true;
+        self.set_deadline(token, ms(now) + times.pong_timeout_ms);
+    }
+
+    fn send_ping(&mut self, token: Token) {
+        if self.at(token).facts.echo {
+            return self.control(token, &[0x89, 0]);
+        }
+        let mut frame = Vec::with_capacity(8);
+        let length = crate::codec::json::reply_len(&Reply::ServerPing);
+        crate::ws::frame::write_header(&mut frame, crate::ws::frame::OpCode::Text, length);
+        crate::codec::json::write_reply(&mut frame, &Reply::ServerPing);
+        self.control(token, &frame);
+    }
+
+    /// A frame came in: it answers the ping that is out, if one is.
+    #[inline]
+    pub(super) fn heard(&mut self, token: Token, now: Now) {
+        let times = self.times;
+        let it = self.at(token);
+        if it.facts.pong_due && it.life == Life::Active {
+            it.facts.pong_due = false;
+            // The next ping is an interval after the last one, however late its answer.
+            let pinged_ms = it.deadline_ms.saturating_sub(times.pong_timeout_ms);
+            let next = (pinged_ms + times.ping_interval_ms).max(ms(now) + 1);
+            self.at(token).deadline_ms = next;
+            self.rearm(token);
+        }
+    }
+
+    /// Puts the deadline in place, be it later or earlier than the entry on the wheel.
+    fn rearm(&mut self, token: Token) {
+        let deadline = self.at(token).deadline_ms;
+        self.set_deadline(token, deadline);
+    }
+
+    /// The first ping: jittered, so that a reconnect storm does not ping in step.
+    pub(super) fn start_pings(&mut self, token: Token, now: Now) {
+        let interval = self.times.ping_interval_ms;
+        if interval == 0 {
+            return self.set_deadline(token, u32::MAX);
+        }
+        let jitter = (self.ids ^ u64::from(token.index) << 20 ^ u64::from(token.generation))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            >> 33;
+        let half = u64::from(interval / 2);
+        let early = u32::try_from(jitter % (half + 1)).expect("below an interval");
+        self.at(token).facts.pong_due = false;
+        let first = ms(now) + interval - early;
+        self.at(token).timer_tick = 0;
+        self.set_deadline(token, first);
+    }
+
+    /// The socket is gone, or is to go now: what is owed to homes stays owed (rule 10).
+    pub(super) fn kill(&mut self, token: Token, now: Now) {
+        if matches!(self.life(token), Life::Dead | Life::Free) {
+            return;
+        }
+        self.leave_lists(token);
+        let it = self.at(token);
+        it.become_(Life::Dead);
+        let lived_us = u64::from(ms(now).saturating_sub(it.since_ms)) * 1000;
+        let (counted, refused) = (it.facts.counted, it.facts.refused);
+        let input = it.input.take();
+        let backlog = it.backlog.take();
+        it.http = None;
+        it.deframer = Default::default();
+        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        self.backlog_bytes -= backlog.as_ref().map_or(0, |backlog| backlog.held_bytes() as u64);
+        self.open -= u32::from(!refused);
+        if counted {
+            self.metrics.connections.set(self.metrics.connections.get() - 1);
+        }
+        self.metrics.connection.record(lived_us);
+        self.drop_parked(token, input);
+        self.effects.push(Effect::Close(token));
+        self.owe(token);
+    }
+
+    /// The last that was owed is in its lane: the place may be used again.
+    pub(super) fn free(&mut self, token: Token) {
+        let it = self.at(token);
+        assert!(it.subscriptions.is_empty() && !it.facts.registered, "nothing is owed");
+        it.become_(Life::Free);
+        let generation = it.generation.wrapping_add(1);
+        self.connections[token.index as usize] = Connection { generation, ..Connection::default() };
+        self.output.open(Token { index: token.index, generation });
+        self.free.push(token.index);
+    }
+
+    /// Waits for the peer's close, at most so long.
+    pub(super) fn await_close(&mut self, token: Token, now: Now) {
+        let wait = u32::try_from(CLOSE_WAIT_MS).expect("seconds");
+        self.at(token).timer_tick = 0;
+        self.set_deadline(token, ms(now) + wait);
+    }
+}

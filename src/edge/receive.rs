@@ -1,0 +1,332 @@
+//! Bytes that came in: cut into messages, and messages into commands, as far as may be.
+//!
+//! Rule 4: behind a command that waits nothing more of its connection is parsed; bytes go to the
+//! spill and reading pauses. Rule 23: over the arena's bound nothing is parsed at all.
+
+use super::connection::Life;
+use super::output::{Class, NO_CHANNEL, Range};
+use super::{Edge, Effect, RequestLanes, Token, ms};
+use crate::clock::Now;
+use crate::codec::command::{Disconnect, Method};
+use crate::codec::json::Commands;
+use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
+use crate::rules::{Rule, holds};
+use crate::ws::deframer::{Item, MessageLimits, Violation};
+use crate::ws::frame::{self, OpCode, close_code};
+
+/// Close code of a worker whose spill is full: try again later.
+const TRY_AGAIN_LATER: u16 = 1013;
+
+impl Edge {
+    /// Bytes of a connection, opened by its transport. They may be changed in place.
+    pub fn receive<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        bytes: &mut [u8],
+        now: Now,
+        lanes: &mut L,
+    ) {
+        if matches!(self.life(token), Life::Free | Life::Dead) {
+            return;
+        }
+        self.metrics.bytes_in.add(bytes.len() as u64);
+        let spilled = self.at(token).input.as_ref().is_some_and(|input| !input.is_empty());
+        if spilled || self.at(token).life == Life::Connecting || self.is_blocked(token) {
+            self.spill(token, bytes, now);
+            if self.is_current(token) && !self.at(token).is_parked() {
+                self.work_off_input(token, now, lanes);
+            }
+            return;
+        }
+        let consumed = self.frames(token, bytes, now, lanes);
+        if consumed < bytes.len() {
+            self.spill(token, &bytes[consumed..], now);
+            self.pause_if_blocked(token);
+        }
+    }
+
+    /// Receiving ended: the connection dies once what it sent before is worked off.
+    pub fn ended<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
+        if matches!(self.life(token), Life::Free | Life::Dead) {
+            return;
+        }
+        let it = self.at(token);
+        let left_over = it.input.as_ref().is_some_and(|input| {
+            !input.message.is_empty() || !input.parked.is_empty() || !input.wire.is_empty()
+        });
+        if left_over && it.life == Life::Active {
+            it.input().ended = true;
+            return self.make_ready(token);
+        }
+        let _ = lanes;
+        self.kill(token, now);
+    }
+
+    /// A send failed: the peer is gone, and nothing can be said to it.
+    pub fn failed(&mut self, token: Token, now: Now) {
+        if !matches!(self.life(token), Life::Free | Life::Dead) {
+            self.at(token).facts.peer_gone = true;
+            self.kill(token, now);
+        }
+    }
+
+    fn spill(&mut self, token: Token, bytes: &[u8], now: Now) {
+        self.spill_bytes += bytes.len() as u64;
+        self.at(token).input().wire.extend_from_slice(bytes);
+        let bound = self.limits.spill_bytes_per_worker;
+        if bound > 0 && self.spill_bytes > bound {
+            if self.at(token).life == Life::Connecting {
+                self.kill(token, now);
+            } else {
+                self.close(token, TRY_AGAIN_LATER, "try again later", now);
+            }
+        }
+    }
+
+    /// Must what came wait?
+    fn is_blocked(&mut self, token: Token) -> bool {
+        let arena_full = !self.has_room() && holds(Rule::GateFrames);
+        let it = self.at(token);
+        let parked = it.is_parked() && holds(Rule::ConnFifo);
+        let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
+        it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT || parked || held || arena_full
+    }
+
+    /// Bytes pile up behind something: stop reading, and come back when that is gone.
+    fn pause_if_blocked(&mut self, token: Token) {
+        if self.is_current(token) && self.at(token).life == Life::Active && self.is_blocked(token) {
+            if !std::mem::replace(&mut self.at(token).facts.paused, true) {
+                self.effects.push(Effect::Pause(token));
+            }
+            self.make_ready_unless_waiting(token);
+        }
+    }
+
+    pub(super) fn resume_reading(&mut self, token: Token) {
+        if std::mem::replace(&mut self.at(token).facts.paused, false) {
+            self.effects.push(Effect::Resume(token));
+        }
+    }
+
+    /// Puts a connection in the queue of those with work left over.
+    pub(super) fn make_ready(&mut self, token: Token) {
+        if !std::mem::replace(&mut self.at(token).facts.ready, true) {
+            self.ready.push_back(token);
+        }
+    }
+
+    /// The same, where no answer and no room will bring it back by itself.
+    fn make_ready_unless_waiting(&mut self, token: Token) {
+        let it = self.at(token);
+        let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT;
+        if !answers && !it.is_parked() {
+            self.make_ready(token);
+        }
+    }
+
+    /// Works off what waits on a connection: the rest of a message, then the spill.
+    pub(super) fn work_off_input<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        if self.at(token).input.is_none() || self.life(token) == Life::Dead {
+            return;
+        }
+        let message = std::mem::take(&mut self.at(token).input().message);
+        if !message.is_empty() {
+            self.commands(token, &message, now, lanes);
+        }
+        if !self.is_current(token) || self.at(token).input.is_none() {
+            return;
+        }
+        if !self.is_blocked(token) {
+            let mut wire = std::mem::take(&mut self.at(token).input().wire);
+            self.spill_bytes -= wire.len() as u64;
+            let consumed = if self.life(token) == Life::Connecting {
+                self.requests(token, &wire, now, lanes)
+            } else {
+                self.frames(token, &mut wire, now, lanes)
+            };
+            self.keep_rest(token, wire, consumed);
+        }
+        self.after_input(token, now);
+    }
+
+    /// What was not consumed goes back to the spill.
+    fn keep_rest(&mut self, token: Token, mut wire: Vec<u8>, consumed: usize) {
+        if consumed >= wire.len() || !self.is_current(token) || self.life(token) == Life::Dead {
+            return;
+        }
+        wire.drain(..consumed);
+        self.spill_bytes += wire.len() as u64;
+        let input = self.at(token).input();
+        debug_assert!(input.wire.is_empty(), "nothing came while it was worked off");
+        input.wire = wire;
+    }
+
+    fn after_input(&mut self, token: Token, now: Now) {
+        if !self.is_current(token) {
+            return;
+        }
+        let life = self.at(token).life;
+        let blocked = self.is_blocked(token);
+        let upgraded = life != Life::Connecting;
+        let Some(input) = self.at(token).input.as_ref() else { return };
+        if blocked {
+            return self.pause_if_blocked_or_ready(token);
+        }
+        if input.ended {
+            // A partial frame will never be whole.
+            return self.kill(token, now);
+        }
+        if input.is_empty() && upgraded {
+            self.at(token).input = None;
+        }
+        self.resume_reading(token);
+    }
+
+    fn pause_if_blocked_or_ready(&mut self, token: Token) {
+        let has_wire = self.at(token).input.as_ref().is_some_and(|input| !input.wire.is_empty());
+        if has_wire {
+            self.pause_if_blocked(token);
+        }
+        self.make_ready_unless_waiting(token);
+    }
+
+    fn message_limits(&mut self, token: Token) -> MessageLimits {
+        let echo = self.at(token).facts.echo;
+        MessageLimits {
+            message_bytes: if echo { ECHO_MESSAGE_BYTES } else { self.limits.message_bytes },
+            fragments_per_message: self.limits.fragments_per_message,
+        }
+    }
+
+    /// Cuts bytes into frames and runs their messages; gives how many bytes are done with.
+    fn frames<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        bytes: &mut [u8],
+        now: Now,
+        lanes: &mut L,
+    ) -> usize {
+        let limits = self.message_limits(token);
+        let mut deframer = std::mem::take(&mut self.at(token).deframer);
+        let mut at = 0;
+        while at < bytes.len() && !self.is_blocked(token) {
+            let next = match deframer.next(&mut bytes[at..], limits) {
+                Ok(next) => next,
+                Err(violation) => {
+                    self.violated(token, violation, now);
+                    return bytes.len();
+                }
+            };
+            at += next.consumed;
+            let Some(item) = next.item else { break };
+            self.heard(token, now);
+            let closed = matches!(item, Item::Close { .. });
+            self.item(token, item, now, lanes);
+            if closed || !self.is_current(token) || self.life(token) == Life::Dead {
+                return bytes.len();
+            }
+        }
+        deframer.release();
+        self.at(token).deframer = deframer;
+        at
+    }
+
+    fn violated(&mut self, token: Token, violation: Violation, now: Now) {
+        if self.life(token) == Life::Closing {
+            return self.kill(token, now);
+        }
+        self.close(token, violation.close_code(), violation.reason(), now);
+    }
+
+    fn item<L: RequestLanes>(&mut self, token: Token, item: Item<'_>, now: Now, lanes: &mut L) {
+        let closing = self.life(token) == Life::Closing;
+        match item {
+            Item::Close { code, .. } => self.peer_closed(token, code, now),
+            _ if closing => {}
+            Item::Ping(payload) => {
+                if self.takes_control(token, now) {
+                    let mut pong = Vec::with_capacity(payload.len() + 2);
+                    frame::write(&mut pong, OpCode::Pong, payload);
+                    self.control(token, &pong);
+                }
+            }
+            Item::Pong => {
+                self.takes_control(token, now);
+            }
+            Item::Text(payload) if self.at(token).facts.echo => {
+                self.echo(token, OpCode::Text, payload);
+            }
+            Item::Binary(payload) if self.at(token).facts.echo => {
+                self.echo(token, OpCode::Binary, payload);
+            }
+            Item::Binary(_) => self.disconnect(token, Disconnect::BadRequest, now),
+            Item::Text(payload) => {
+                self.metrics.messages_in.add(1);
+                self.commands(token, payload, now, lanes);
+            }
+        }
+    }
+
+    fn takes_control(&mut self, token: Token, now: Now) -> bool {
+        let (rate, burst) = (self.limits.control_frames_per_s, self.limits.control_frames_burst);
+        let takes = self.at(token).control_rate.take(ms(now), rate, burst);
+        if !takes {
+            self.close(token, close_code::POLICY, "too many control frames", now);
+        }
+        takes
+    }
+
+    fn echo(&mut self, token: Token, opcode: OpCode, payload: &[u8]) {
+        let start = self.output.begin(Class::Reply, NO_CHANNEL);
+        frame::write(&mut self.output.arena, opcode, payload);
+        let range = Range { start, end: self.output.end() };
+        self.mark_or_spill(token, range);
+    }
+
+    /// Gives a connection a range, at once to its backlog when it is large for the arena.
+    pub(super) fn mark_or_spill(&mut self, token: Token, range: Range) {
+        self.metrics.messages_out.add(1);
+        if self.output.is_too_large((range.end - range.start) as usize) {
+            self.output_to_backlog(token.index, range);
+            self.output.give_back(range);
+        } else {
+            self.output.mark(token.index, range);
+        }
+    }
+
+    /// Runs the commands of a message, as many as may run now; the rest waits as bytes.
+    fn commands<L: RequestLanes>(&mut self, token: Token, message: &[u8], now: Now, lanes: &mut L) {
+        let mut commands = Commands::new(message);
+        let mut taken = 0;
+        while commands.rest() < message.len() {
+            let rest = commands.rest();
+            let Some(command) = commands.next() else { break };
+            let Ok(command) = command else {
+                return self.disconnect(token, Disconnect::BadRequest, now);
+            };
+            // A pong may pass: it asks for nothing.
+            let pong = command.method == Method::Pong;
+            let waits = taken == COMMANDS_PER_TURN
+                || self.is_blocked(token)
+                || self.must_wait(token, &command.method);
+            if waits && !pong {
+                self.at(token).input().message = message[rest..].to_vec();
+                let answers = self.must_wait(token, &command.method);
+                if taken == COMMANDS_PER_TURN || !answers {
+                    self.make_ready_unless_waiting(token);
+                }
+                return;
+            }
+            taken += u32::from(!pong);
+            self.command(token, command, now, lanes);
+            if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+                return;
+            }
+        }
+    }
+}

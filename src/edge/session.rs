@@ -1,0 +1,279 @@
+//! Commands of a client, one after the other: what is wrong is answered at once, the rest is asked
+//! of a home.
+
+use super::connection::Life;
+use super::{Edge, RequestLanes, Token};
+use crate::clock::Now;
+use crate::codec::command::{
+    Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply,
+};
+use crate::edge::auth::Refusal;
+use crate::home::block::Block;
+use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
+use crate::home::name::Name;
+use crate::metrics::Cause;
+use crate::rules::{Rule, holds};
+
+impl Edge {
+    /// Must a command wait for the answer to an earlier one about the same channel?
+    pub(super) fn must_wait(&mut self, token: Token, method: &Method<'_>) -> bool {
+        match method {
+            Method::Subscribe(command) => self.is_in_question(token, &command.channel),
+            Method::Unsubscribe { channel } => self.is_in_question(token, channel),
+            _ => false,
+        }
+    }
+
+    /// Runs one command.
+    pub(super) fn command<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        command: Command<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let Command { id, method } = command;
+        let connected = self.at(token).life == Life::Active;
+        match (&method, connected) {
+            (Method::Connect(connect), false) => {
+                return self.connect(token, id, connect, now, lanes);
+            }
+            (Method::Pong, _) => return,
+            // The first command must be connect, and only the first may be.
+            (Method::Connect(_), true) | (_, false) => {
+                return self.disconnect(token, Disconnect::BadRequest, now);
+            }
+            _ => {}
+        }
+        if id == 0 && !matches!(method, Method::Send { .. }) {
+            return self.disconnect(token, Disconnect::BadRequest, now);
+        }
+        let nameless = match &method {
+            Method::Subscribe(command) => command.channel.is_empty(),
+            Method::Publish(command) => command.channel.is_empty() || command.data.is_empty(),
+            Method::History(command) => command.channel.is_empty(),
+            Method::Unsubscribe { channel }
+            | Method::Presence { channel }
+            | Method::PresenceStats { channel } => channel.is_empty(),
+            _ => false,
+        };
+        if nameless {
+            return self.disconnect(token, Disconnect::BadRequest, now);
+        }
+        if let Err(error) = self.run(token, id, method, now, lanes) {
+            self.metrics.error(u16::try_from(error.parts().0).expect("a small number"));
+            self.reply(token, &Reply::Error { id, error });
+        }
+    }
+
+    fn run<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        method: Method<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        match method {
+            Method::Subscribe(command) => self.subscribe(token, id, &command, lanes),
+            Method::Unsubscribe { channel } => {
+                self.unsubscribe(token, id, &channel, lanes);
+                Ok(())
+            }
+            Method::Publish(command) => self.publish(token, id, &command, now, lanes),
+            Method::History(command) => self.history(token, id, &command, lanes),
+            Method::Presence { channel } => self.presence(token, id, &channel, false, lanes),
+            Method::PresenceStats { channel } => self.presence(token, id, &channel, true, lanes),
+            Method::Ping => {
+                self.reply(token, &Reply::Ping { id });
+                Ok(())
+            }
+            Method::Rpc { method, data } => self.rpc(token, id, &method, data),
+            Method::DataTooDeep => Err(ErrorCode::BadRequest),
+            // Nobody takes messages yet; SDKs are not told, as sending has no answer.
+            Method::Send { .. } => Ok(()),
+            Method::Refresh { .. } | Method::SubRefresh { .. } => Err(ErrorCode::NotAvailable),
+            Method::Connect(_) | Method::Pong => unreachable!("they were run before"),
+        }
+    }
+
+    fn connect<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        command: &Connect<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        if id == 0 {
+            return self.disconnect(token, Disconnect::BadRequest, now);
+        }
+        let identity = match self.auth.connect(&command.token, now) {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.metrics.refuse(Cause::Token);
+                match error.refusal() {
+                    Refusal::Error(error) => self.reply(token, &Reply::Error { id, error }),
+                    Refusal::Disconnect(why) => self.disconnect(token, why, now),
+                }
+                return;
+            }
+        };
+        if identity.user.as_str().is_empty() {
+            return self.connected(token, id, now);
+        }
+        let user = identity.user;
+        let it = self.at(token);
+        it.user = Some(user.clone());
+        it.facts.connecting = true;
+        it.connect_id = id;
+        let home = self.home_of(user.as_str());
+        let connection = self.key(token);
+        self.issue(token, home, Request::Register { connection, user }, lanes);
+        if !holds(Rule::RegFirst) {
+            self.connected(token, id, now);
+        }
+    }
+
+    /// The connection is authenticated and, where it has a user, registered.
+    pub(super) fn connected(&mut self, token: Token, id: u32, now: Now) {
+        let it = self.at(token);
+        it.facts.connecting = false;
+        if it.life != Life::Authenticating {
+            return;
+        }
+        it.become_(Life::Active);
+        it.facts.counted = true;
+        let waited_ms = u64::from(super::ms(now).saturating_sub(it.since_ms));
+        self.metrics.handshake.record(waited_ms * 1000);
+        self.metrics.connections.set(self.metrics.connections.get() + 1);
+        let client = super::client_id::client_id(self.ids, self.key(token));
+        let ping_s = self.times.ping_interval_ms.div_ceil(1000);
+        let result = crate::codec::command::ConnectResult {
+            client: client.as_str(),
+            version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
+            ping_s,
+            pong: ping_s > 0,
+        };
+        self.reply(token, &Reply::Connect { id, result });
+        self.start_pings(token, now);
+    }
+
+    fn publish<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        command: &Publish<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let name: &str = &command.channel;
+        let who = self.channel_options(name)?.allow_publish;
+        if !self.is_allowed(token, name, who) {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let connection = self.key(token);
+        let user = self.at(token).user.clone();
+        let user = user.as_ref().map_or("", |user| user.as_str());
+        let block = Block::new(name, Some((connection, user)), command.data, now.monotonic_us);
+        let home = self.home_of(name);
+        let to = ReplyTo { connection, command: id };
+        self.issue(token, home, Request::Publish { to, block }, lanes);
+        Ok(())
+    }
+
+    fn history<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        command: &History<'_>,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let name: &str = &command.channel;
+        let options = self.channel_options(name)?;
+        if !options.keeps_history() {
+            return Err(ErrorCode::NotAvailable);
+        }
+        if !self.is_allowed(token, name, options.allow_history) {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let since = match &command.since {
+            None => None,
+            Some((offset, epoch)) => Some(
+                super::subscribe::position(epoch, *offset)
+                    .ok_or(ErrorCode::UnrecoverablePosition)?,
+            ),
+        };
+        let to = ReplyTo { connection: self.key(token), command: id };
+        let channel = Name::from(name);
+        let (limit, reverse) = (command.limit, command.reverse);
+        let request = HistoryRequest { to, channel, limit, since, reverse };
+        self.issue(token, self.home_of(name), Request::History(Box::new(request)), lanes);
+        Ok(())
+    }
+
+    fn presence<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        name: &str,
+        stats: bool,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let options = self.channel_options(name)?;
+        if !options.presence {
+            return Err(ErrorCode::NotAvailable);
+        }
+        if !self.is_allowed(token, name, options.allow_presence) {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let to = ReplyTo { connection: self.key(token), command: id };
+        let channel = Name::from(name);
+        let request = if stats {
+            Request::PresenceStats { to, channel }
+        } else {
+            Request::Presence { to, channel }
+        };
+        self.issue(token, self.home_of(name), request, lanes);
+        Ok(())
+    }
+
+    fn rpc(&mut self, token: Token, id: u32, method: &str, data: &[u8]) -> Result<(), ErrorCode> {
+        let data: std::borrow::Cow<'_, [u8]> = match method {
+            "ping" => b"{}".as_slice().into(),
+            "echo" => if data.is_empty() { b"null".as_slice() } else { data }.into(),
+            "where" if self.http.dev => {
+                #[derive(serde::Deserialize)]
+                struct Where<'a> {
+                    #[serde(borrow)]
+                    channel: std::borrow::Cow<'a, str>,
+                }
+                let asked: Where<'_> =
+                    serde_json::from_slice(data).map_err(|_| ErrorCode::BadRequest)?;
+                let home = self.home_of(&asked.channel);
+                format!(r#"{{"worker":{},"home":{home}}}"#, self.core).into_bytes().into()
+            }
+            _ => return Err(ErrorCode::MethodNotFound),
+        };
+        self.reply(token, &Reply::Rpc { id, data: &without_newlines(&data) });
+        Ok(())
+    }
+
+    /// Writes a reply or a push to one connection.
+    pub(super) fn reply(&mut self, token: Token, reply: &Reply<'_>) {
+        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            return;
+        }
+        let range = self.output.reply(reply);
+        self.mark_or_spill(token, range);
+    }
+}
+
+/// Raw CR and LF are white space in JSON, and a separator between messages: they become spaces.
+fn without_newlines(data: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if !data.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+        return data.into();
+    }
+    let spaced = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+    data.iter().map(spaced).collect::<Vec<u8>>().into()
+}

@@ -1,0 +1,217 @@
+//! Subscribing and leaving, on the edge's side: permission, the pending entry, the dense lists.
+//!
+//! Invariant: a subscription is in its channel's list exactly while it is active.
+
+use super::channels::{NO_FILTER, Subscriber};
+use super::connection::{Subscription, SubscriptionState};
+use super::{Edge, RequestLanes, Token};
+use crate::codec::command::{ErrorCode, Reply, Subscribe};
+use crate::home::envelope::{Epoch, Position, ReplyTo, Request, SubscribeRequest};
+use crate::home::name::Name;
+use crate::namespace::{ChannelOptions, Mode, Who};
+
+impl Edge {
+    /// Runs a subscribe command. Its refusals come at once, its answer from the home.
+    pub(super) fn subscribe<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        command: &Subscribe<'_>,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let name: &str = &command.channel;
+        let options = self.channel_options(name)?;
+        if command.kind != 0 {
+            return Err(ErrorCode::NotAvailable);
+        }
+        if let Some(channel) = self.channels.find(name)
+            && self.at(token).subscription(channel).is_some()
+        {
+            return Err(ErrorCode::AlreadySubscribed);
+        }
+        if !self.is_allowed(token, name, options.allow_subscribe) {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        self.check_subscription_limits(token, name)?;
+        let recoverable = options.keeps_history() && options.recovery.on(command.recoverable);
+        let positioned = options.keeps_history() && options.positioning.on(command.positioned);
+        let (join_leave, keeps_history) =
+            (options.join_leave.on(command.join_leave), options.keeps_history());
+        let recovery = options.keeps_history() && options.recovery != Mode::Off;
+        let channel = self.channels.find_or_add(name, self.home_of(name), keeps_history);
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        let sequence = self.next_sequence;
+        self.subscriptions += 1;
+        let state = SubscriptionState::Parked;
+        self.at(token).subscriptions.push(Subscription {
+            channel,
+            sequence,
+            place: 0,
+            state,
+            recoverable,
+            positioned,
+            join_leave,
+        });
+        let known = self.channels.at(channel);
+        let (home, channel) = (known.home, known.name.clone());
+        let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
+        let since = command.recover.then(|| position(&command.epoch, command.offset)).flatten();
+        let to = ReplyTo { connection: self.key(token), command: id };
+        let recover = command.recover && recovery;
+        let request = SubscribeRequest { to, sequence, channel, user, since, recover };
+        self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
+        Ok(())
+    }
+
+    fn check_subscription_limits(&mut self, token: Token, name: &str) -> Result<(), ErrorCode> {
+        let limits = &self.limits;
+        let (per_connection, per_worker) =
+            (limits.channels_per_connection, limits.subscriptions_per_worker);
+        let channels = limits.channels_per_worker as usize;
+        let over = |bound: u32, used: usize| bound > 0 && used >= bound as usize;
+        let new = self.channels.find(name).is_none();
+        if over(per_connection, self.at(token).subscriptions.len())
+            || over(per_worker, self.subscriptions as usize)
+            || new && channels > 0 && self.channels.len() >= channels
+        {
+            return Err(ErrorCode::LimitExceeded);
+        }
+        Ok(())
+    }
+
+    /// The options of a channel's namespace, where its name is one.
+    pub(super) fn channel_options(&self, name: &str) -> Result<ChannelOptions, ErrorCode> {
+        let bytes_max = self.limits.channel_name_bytes as usize;
+        if bytes_max > 0 && name.len() > bytes_max {
+            return Err(ErrorCode::BadRequest);
+        }
+        self.namespaces.options(name).cloned().ok_or(ErrorCode::UnknownChannel)
+    }
+
+    /// May this connection do a thing that `who` may do in a channel?
+    pub(super) fn is_allowed(&mut self, token: Token, channel: &str, who: Who) -> bool {
+        match who {
+            Who::None => false,
+            Who::Anyone => true,
+            Who::User => self.at(token).user.is_some(),
+            Who::Subscriber => {
+                let place = self.channels.find(channel);
+                place.is_some_and(|place| {
+                    let subscription = self.at(token).subscription(place);
+                    subscription.is_some_and(|it| it.state == SubscriptionState::Active)
+                })
+            }
+        }
+    }
+
+    /// Runs an unsubscribe command. It is answered at once; the Unsubscribe goes ahead of what the
+    /// connection asks next.
+    pub(super) fn unsubscribe<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        name: &str,
+        lanes: &mut L,
+    ) {
+        if let Some(channel) = self.channels.find(name)
+            && let Some(subscription) = self.at(token).subscription(channel)
+            && subscription.state == SubscriptionState::Active
+        {
+            self.remove_subscriber(token, channel);
+            self.at(token).subscription(channel).expect("it was just there").state =
+                SubscriptionState::Owed;
+            self.settle(token, lanes);
+        }
+        self.reply(token, &Reply::Unsubscribe { id });
+    }
+
+    /// Must this command wait for the answer to an earlier one about its channel?
+    pub(super) fn is_in_question(&mut self, token: Token, name: &str) -> bool {
+        let Some(channel) = self.channels.find(name) else { return false };
+        let subscription = self.at(token).subscription(channel);
+        subscription.is_some_and(|it| it.state != SubscriptionState::Active)
+    }
+
+    /// Adds an answered subscription to its channel's list.
+    pub(super) fn add_subscriber(&mut self, token: Token, channel: u32, join_leave: bool) {
+        let known = self.channels.at(channel);
+        let place = u32::try_from(known.subscribers.len()).expect("connections are bounded");
+        known.subscribers.push(Subscriber {
+            connection: token.index,
+            variant: 0,
+            join_leave,
+            filter: NO_FILTER,
+        });
+        self.at(token).subscription(channel).expect("it is being answered").place = place;
+        self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
+    }
+
+    /// Takes an active subscription out of its channel's list.
+    pub(super) fn remove_subscriber(&mut self, token: Token, channel: u32) {
+        let place = self.at(token).subscription(channel).expect("it is active").place;
+        let known = self.channels.at(channel);
+        let removed = known.subscribers.swap_remove(place as usize);
+        assert_eq!(removed.connection, token.index, "a subscription knows its place");
+        let moved = known.subscribers.get(place as usize).map(|it| it.connection);
+        if let Some(index) = moved {
+            let generation = self.connections[index as usize].generation;
+            let moved = self.at(Token { index, generation }).subscription(channel);
+            moved.expect("a subscriber is subscribed").place = place;
+        }
+        self.metrics.subscriptions.set(self.metrics.subscriptions.get() - 1);
+    }
+}
+
+/// A position as clients write it; none when the epoch is not one of ours.
+pub fn position(epoch: &str, offset: u64) -> Option<Position> {
+    parse_epoch(epoch).map(|epoch| Position { epoch, offset })
+}
+
+const LETTERS: usize = 8;
+
+/// Epochs are eight lower-case letters.
+fn parse_epoch(text: &str) -> Option<Epoch> {
+    let bytes = text.as_bytes();
+    if bytes.len() != LETTERS || !bytes.iter().all(u8::is_ascii_lowercase) {
+        return None;
+    }
+    Some(Epoch(bytes.iter().fold(0, |number, letter| number * 26 + u64::from(letter - b'a'))))
+}
+
+/// The text of an epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct EpochText([u8; LETTERS]);
+
+impl EpochText {
+    #[must_use]
+    pub fn new(epoch: Epoch) -> EpochText {
+        let mut number = epoch.0;
+        let mut text = [b'a'; LETTERS];
+        for letter in text.iter_mut().rev() {
+            *letter = b'a' + u8::try_from(number % 26).expect("below 26");
+            number /= 26;
+        }
+        EpochText(text)
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn epochs_survive_their_text() {
+        for number in [0, 1, 25, 26, 26_u64.pow(8) - 1, 123_456_789] {
+            let text = EpochText::new(Epoch(number));
+            assert_eq!(parse_epoch(text.as_str()), Some(Epoch(number)));
+        }
+        for bad in ["", "abc", "ABCDEFGH", "abcdefghi", "abcdefg1"] {
+            assert_eq!(parse_epoch(bad), None);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Full lanes and debts: who waits for which lane, and what a connection owes homes.
+//!
+//! Rule 4: each lane has one line, dead connections included, and newcomers stand behind it; what a
+//! connection owes goes before its parked command, and that before anything it sent later. Rule 10: a
+//! dead connection's subscription list is the queue of what it owes. Invariant: a connection stands
+//! in at most one line.
+
+use super::connection::{Life, Parked, Subscription, SubscriptionState};
+use super::{Edge, RequestLanes, Token};
+use crate::clock::Now;
+use crate::home::envelope::Request;
+use crate::rules::{Rule, holds};
+
+impl Edge {
+    /// Pushes a connection's request, or parks it in the lane's line.
+    pub(super) fn issue<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        home: u16,
+        request: Request,
+        lanes: &mut L,
+    ) {
+        if self.may_push(home) {
+            match self.push(token, home, request, lanes) {
+                Ok(()) => return,
+                Err(request) => self.park(token, home, request),
+            }
+        } else {
+            self.park(token, home, request);
+        }
+    }
+
+    /// Is nobody before this connection in the lane's line?
+    fn may_push(&mut self, home: u16) -> bool {
+        let first = self.serving.take() == Some(home);
+        first || self.waiting[usize::from(home)].is_empty() || !holds(Rule::LaneFifo)
+    }
+
+    fn push<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        home: u16,
+        request: Request,
+        lanes: &mut L,
+    ) -> Result<(), Request> {
+        let subscribe = match &request {
+            Request::Subscribe(subscribe) => Some(subscribe.channel.clone()),
+            _ => None,
+        };
+        let register = matches!(request, Request::Register { .. });
+        if let Err(request) = lanes.push(home, request) {
+            self.metrics.lane_full.add(1);
+            return Err(request);
+        }
+        if let Some(name) = subscribe {
+            let channel = self.channels.find(name.as_str()).expect("its subscription holds it");
+            self.channels.at(channel).pairs += 1;
+            let subscription = self.at(token).subscription(channel).expect("it was just made");
+            subscription.state = SubscriptionState::Pending;
+        }
+        let it = self.at(token);
+        if register {
+            it.facts.registered = true;
+        } else {
+            it.in_flight += 1;
+        }
+        Ok(())
+    }
+
+    fn park(&mut self, token: Token, home: u16, request: Request) {
+        self.at(token).input().parked.push_back(Parked { home, request });
+        self.stand_in_line(token, home);
+    }
+
+    fn stand_in_line(&mut self, token: Token, home: u16) {
+        if !std::mem::replace(&mut self.at(token).facts.waiting, true) {
+            self.waiting[usize::from(home)].push_back(token);
+        }
+    }
+
+    /// Serves the lines of lanes that have room again, then the connections with work left over.
+    pub fn resume_work<L: RequestLanes>(&mut self, now: Now, lanes: &mut L) {
+        for home in 0..self.homes {
+            self.serve_line(home, now, lanes);
+        }
+        for _ in 0..self.owing.len() {
+            let Some(token) = self.owing.pop_front() else { break };
+            if self.is_current(token) {
+                self.at(token).facts.owing = false;
+                self.advance(token, now, lanes);
+            }
+        }
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else { break };
+            if self.is_current(token) {
+                self.at(token).facts.ready = false;
+                self.advance(token, now, lanes);
+            }
+        }
+    }
+
+    fn serve_line<L: RequestLanes>(&mut self, home: u16, now: Now, lanes: &mut L) {
+        let line = usize::from(home);
+        for _ in 0..self.waiting[line].len() {
+            let Some(token) = self.waiting[line].pop_front() else { return };
+            self.at(token).facts.waiting = false;
+            self.serving = Some(home);
+            self.advance(token, now, lanes);
+            self.serving = None;
+            // Still without room: it keeps its place, and so does everybody behind it.
+            if self.waiting[line].back() == Some(&token) && self.at(token).facts.waiting {
+                self.waiting[line].rotate_right(1);
+                return;
+            }
+        }
+    }
+
+    /// Does what a connection can do now, in order: what it owes, what is parked, what it sent.
+    pub(super) fn advance<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
+        if self.at(token).facts.waiting || !self.settle(token, lanes) {
+            return;
+        }
+        if !self.push_parked(token, lanes) {
+            return;
+        }
+        if self.life(token) == Life::Dead {
+            return self.settle_registration(token, lanes);
+        }
+        self.work_off_input(token, now, lanes);
+    }
+
+    /// Pushes the parked commands; false when one found no room.
+    fn push_parked<L: RequestLanes>(&mut self, token: Token, lanes: &mut L) -> bool {
+        loop {
+            let Some(input) = self.at(token).input.as_mut() else { return true };
+            let Some(Parked { home, request }) = input.parked.pop_front() else { return true };
+            if !self.may_push(home) {
+                self.at(token).input().parked.push_front(Parked { home, request });
+                self.stand_in_line(token, home);
+                return false;
+            }
+            if let Err(request) = self.push(token, home, request, lanes) {
+                self.at(token).input().parked.push_front(Parked { home, request });
+                self.stand_in_line(token, home);
+                return false;
+            }
+        }
+    }
+
+    /// Puts a connection in the queue of those that owe.
+    pub(super) fn owe(&mut self, token: Token) {
+        if !std::mem::replace(&mut self.at(token).facts.owing, true) {
+            self.owing.push_back(token);
+        }
+    }
+
+    /// Pushes the Unsubscribes that a connection owes; false when one found no room.
+    pub(super) fn settle<L: RequestLanes>(&mut self, token: Token, lanes: &mut L) -> bool {
+        while let Some(place) = self.next_owed(token) {
+            let subscription = self.at(token).subscriptions[place];
+            if !self.push_unsubscribe_request(token, subscription, lanes) {
+                let home = self.channels.at(subscription.channel).home;
+                if !holds(Rule::CleanupQueue) && self.life(token) == Life::Dead {
+                    self.at(token).subscriptions.swap_remove(place);
+                    continue;
+                }
+                self.stand_in_line(token, home);
+                return false;
+            }
+            self.at(token).subscriptions.swap_remove(place);
+        }
+        true
+    }
+
+    fn next_owed(&mut self, token: Token) -> Option<usize> {
+        let it = self.at(token);
+        it.subscriptions.iter().position(|owed| owed.state == SubscriptionState::Owed)
+    }
+
+    /// Takes a Subscribe back at the home; false when the lane has no room.
+    fn push_unsubscribe_request<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        subscription: Subscription,
+        lanes: &mut L,
+    ) -> bool {
+        let known = self.channels.at(subscription.channel);
+        let (home, channel) = (known.home, known.name.clone());
+        let connection = self.key(token);
+        let pushed = self.may_push(home)
+            && lanes.push(home, Request::Unsubscribe { connection, channel }).is_ok();
+        if pushed {
+            self.subscriptions -= 1;
+            self.channels.remove_pair(subscription.channel);
+        }
+        pushed
+    }
+
+    /// The last thing a dead connection owes is its registration; then its place is free. What is
+    /// pending is waited for: its answer says whether there is something to take back.
+    fn settle_registration<L: RequestLanes>(&mut self, token: Token, lanes: &mut L) {
+        if !self.at(token).subscriptions.is_empty() {
+            return;
+        }
+        if self.at(token).facts.registered {
+            let user = self.at(token).user.clone().expect("only a user is registered");
+            let home = self.home_of(user.as_str());
+            let connection = self.key(token);
+            let pushed = self.may_push(home)
+                && lanes.push(home, Request::Deregister { connection, user }).is_ok();
+            if !pushed && holds(Rule::CleanupQueue) {
+                return self.stand_in_line(token, home);
+            }
+            self.at(token).facts.registered = false;
+        }
+        self.free(token);
+    }
+
+    /// Forgets subscriptions whose Subscribe never reached a lane.
+    pub(super) fn forget_unpushed(&mut self, token: Token) {
+        let unpushed = |it: &Subscription| it.state == SubscriptionState::Parked;
+        while let Some(place) = self.at(token).subscriptions.iter().position(unpushed) {
+            let channel = self.at(token).subscriptions.swap_remove(place).channel;
+            self.subscriptions -= 1;
+            self.channels.forget_if_unused(channel);
+        }
+        let line = self.at(token).facts.waiting;
+        if line && self.next_owed(token).is_none() {
+            // It stands in line for nothing now; served, it will find that out.
+            self.owe(token);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! One channel at home: its numbering, what it keeps, who listens from where, who is present.
+//!
+//! Must not know lanes or engines. Invariant: interest counts pairs, Subscribes less Unsubscribes of
+//! each core (rule 9), and epoch and offset live while there is any (rule 13).
+
+use super::envelope::{ConnectionKey, Epoch, Position};
+use super::history::History;
+use super::name::Name;
+use super::replica::Replica;
+use crate::namespace::{ChannelOptions, Mode};
+use std::collections::BTreeMap;
+
+/// One core's interest in a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    pub core: u16,
+    /// The channel's number, for that core, on this home.
+    pub local: u32,
+    /// Subscribes pushed by that core less Unsubscribes.
+    pub pairs: u32,
+}
+
+/// A channel at home.
+#[derive(Debug)]
+pub struct Channel {
+    pub name: Name,
+    pub epoch: Epoch,
+    /// The last publication's offset; 0 before the first.
+    pub last: u64,
+    pub history: History,
+    /// When history is too old, in milliseconds of the process.
+    pub expires_ms: u64,
+    /// `expires_ms` when it last queued up to age.
+    pub queued_ms: u64,
+    /// Is it in the queue of channels whose history ages?
+    pub aging: bool,
+    pub interest: Vec<Interest>,
+    /// Users by connection, where presence or join and leave are on.
+    pub members: BTreeMap<ConnectionKey, Name>,
+    /// How it follows an engine elsewhere; none with a local one.
+    pub replica: Option<Box<Replica>>,
+    pub history_size: u32,
+    pub history_ttl_s: u32,
+    pub presence: bool,
+    pub join_leave: bool,
+}
+
+impl Channel {
+    #[must_use]
+    pub fn new(name: Name, epoch: Epoch, options: &ChannelOptions) -> Channel {
+        let keeps = options.keeps_history();
+        Channel {
+            name,
+            epoch,
+            last: 0,
+            history: History::default(),
+            expires_ms: 0,
+            queued_ms: 0,
+            aging: false,
+            interest: Vec::new(),
+            members: BTreeMap::new(),
+            replica: None,
+            history_size: if keeps { options.history_size } else { 0 },
+            history_ttl_s: options.history_ttl_s,
+            presence: options.presence,
+            join_leave: options.join_leave != Mode::Off,
+        }
+    }
+
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.last }
+    }
+
+    #[must_use]
+    pub fn keeps_members(&self) -> bool {
+        self.presence || self.join_leave
+    }
+
+    /// The interest of a core.
+    pub fn interest_of(&mut self, core: u16) -> Option<&mut Interest> {
+        self.interest.iter_mut().find(|interest| interest.core == core)
+    }
+
+    /// Users present, each counted once.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        let mut users: Vec<&Name> = self.members.values().collect();
+        users.sort_unstable();
+        users.dedup();
+        users.len()
+    }
+}

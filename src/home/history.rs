@@ -1,0 +1,158 @@
+//! What a channel keeps: its last publications in order, without a gap.
+//!
+//! Must not know engines or lanes. Invariant: offsets rise by one from front to back.
+
+use super::block::Block;
+use super::envelope::Placed;
+use std::collections::VecDeque;
+
+/// The ring of a channel's kept publications.
+#[derive(Debug, Default)]
+pub struct History {
+    entries: VecDeque<Placed>,
+    bytes: usize,
+}
+
+impl History {
+    /// Appends the next publication, and forgets the oldest over `size`.
+    pub fn push(&mut self, offset: u64, block: Block, size: usize) {
+        if let Some(back) = self.entries.back() {
+            debug_assert_eq!(back.offset + 1, offset, "history has no gap");
+        }
+        self.bytes += block.size();
+        self.entries.push_back(Placed { offset, block });
+        while self.entries.len() > size {
+            let oldest = self.entries.pop_front().expect("it is not empty");
+            self.bytes -= oldest.block.size();
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// All that was published after `offset`, up to `last`, the channel's last offset; none when
+    /// some of it is gone, or there is more than `bytes_max`.
+    #[must_use]
+    pub fn since(&self, offset: u64, last: u64, bytes_max: usize) -> Option<Box<[Placed]>> {
+        if offset > last {
+            return None;
+        }
+        let missed = usize::try_from(last - offset).ok()?;
+        let start = self.entries.len().checked_sub(missed)?;
+        let range = self.entries.range(start..);
+        if range.clone().map(|placed| placed.block.size()).sum::<usize>() > bytes_max {
+            return None;
+        }
+        debug_assert!(range.clone().next().is_none_or(|first| first.offset == offset + 1));
+        Some(range.cloned().collect())
+    }
+
+    /// A page for a history call: after (or, reversed, before) `since`, at most `limit` publications
+    /// (negative: no limit) and `bytes_max` bytes.
+    #[must_use]
+    pub fn page(&self, query: &Page) -> Box<[Placed]> {
+        let count = usize::try_from(query.limit).unwrap_or(usize::MAX);
+        let mut left = query.bytes_max;
+        let mut fits = |placed: &&Placed| {
+            let size = placed.block.size();
+            let fit = size <= left;
+            left = if fit { left - size } else { 0 };
+            fit
+        };
+        match (query.reverse, query.since) {
+            (false, since) => {
+                let after = |placed: &&Placed| placed.offset > since.unwrap_or(0);
+                let entries = self.entries.iter().filter(after).take(count);
+                entries.take_while(&mut fits).cloned().collect()
+            }
+            (true, since) => {
+                let before = |placed: &&Placed| placed.offset < since.unwrap_or(u64::MAX);
+                let entries = self.entries.iter().rev().filter(before).take(count);
+                entries.take_while(&mut fits).cloned().collect()
+            }
+        }
+    }
+
+    /// The kept publication with this offset.
+    #[must_use]
+    pub fn get(&self, offset: u64) -> Option<&Placed> {
+        let first = self.entries.front()?.offset;
+        self.entries.get(usize::try_from(offset.checked_sub(first)?).ok()?)
+    }
+}
+
+/// What a history call asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    pub since: Option<u64>,
+    pub limit: i32,
+    pub reverse: bool,
+    pub bytes_max: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(count: u64, size: usize) -> History {
+        let mut history = History::default();
+        for offset in 1..=count {
+            history.push(offset, Block::new("c", None, offset.to_string().as_bytes(), 0), size);
+        }
+        history
+    }
+
+    fn offsets(entries: &[Placed]) -> Vec<u64> {
+        entries.iter().map(|placed| placed.offset).collect()
+    }
+
+    #[test]
+    fn recovery_is_whole_or_not_at_all() {
+        let history = filled(10, 4);
+        assert_eq!(offsets(&history.since(6, 10, 1 << 20).unwrap()), [7, 8, 9, 10]);
+        assert_eq!(history.since(10, 10, 1 << 20).unwrap().len(), 0);
+        assert!(history.since(5, 10, 1 << 20).is_none(), "6 is gone");
+        assert!(history.since(11, 10, 1 << 20).is_none(), "from the future");
+        assert!(history.since(6, 10, 10).is_none(), "more than the bound");
+    }
+
+    #[test]
+    fn pages_run_both_ways() {
+        let history = filled(10, 8);
+        let page = |since, limit, reverse| {
+            offsets(&history.page(&Page { since, limit, reverse, bytes_max: 1 << 20 }))
+        };
+        assert_eq!(page(None, -1, false), (3..=10).collect::<Vec<_>>());
+        assert_eq!(page(Some(5), 2, false), [6, 7]);
+        assert_eq!(page(None, 2, true), [10, 9]);
+        assert_eq!(page(Some(5), -1, true), [4, 3]);
+        assert_eq!(page(None, 0, false), Vec::<u64>::new());
+        let one = Block::new("c", None, b"1", 0).size();
+        let small = Page { since: None, limit: -1, reverse: false, bytes_max: 2 * one };
+        assert_eq!(offsets(&history.page(&small)), [3, 4]);
+    }
+
+    #[test]
+    fn bytes_follow_what_is_kept() {
+        let mut history = filled(100, 3);
+        assert_eq!(
+            history.bytes(),
+            (98..=100)
+                .map(|n: u64| { Block::new("c", None, n.to_string().as_bytes(), 0).size() })
+                .sum::<usize>()
+        );
+        assert_eq!(history.get(99).map(|placed| placed.offset), Some(99));
+        assert!(history.get(97).is_none() && history.get(101).is_none());
+        history.clear();
+        assert_eq!(history.bytes(), 0);
+    }
+}

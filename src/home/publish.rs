@@ -1,0 +1,69 @@
+//! Putting publications in order: given an offset here, or by an engine elsewhere.
+
+use super::engine::{Call, Engine};
+use super::envelope::{Delivery, Epoch, Position, ReplyTo, Request};
+use super::replica::Asked;
+use super::{Home, Untaken, block::Block};
+use crate::clock::Now;
+
+impl<E: Engine> Home<E> {
+    pub(super) fn publish(&mut self, to: ReplyTo, block: Block, now: Now) -> Result<(), Untaken> {
+        if !E::LOCAL {
+            let token = self.next_token;
+            if let Err(call) = self.engine.call(Call::Publish { token, block }) {
+                let Call::Publish { block, .. } = call else {
+                    unreachable!("it gives back its call")
+                };
+                return Err(Request::Publish { to, block });
+            }
+            self.next_token += 1;
+            self.asked.insert(token, Asked::Publish(to));
+            return Ok(());
+        }
+        let position = self.sequence(block, now);
+        self.say(to.connection.core, Delivery::Published { to, position });
+        Ok(())
+    }
+
+    /// Gives the publication the next offset of its channel and says it to every core that listens.
+    fn sequence(&mut self, block: Block, now: Now) -> Position {
+        let nowhere = Position { epoch: Epoch(0), offset: 0 };
+        let place = match self.channels.find(block.channel()) {
+            Some(place) => place,
+            None => {
+                let options = self.options(block.channel());
+                if !options.keeps_history() {
+                    return nowhere;
+                }
+                let Some(place) = self.channels.find_or_add(&block.channel().into(), &options)
+                else {
+                    return nowhere;
+                };
+                place
+            }
+        };
+        self.forward(place, block);
+        if self.channels.at(place).history_size > 0 {
+            self.renew(place, now);
+        }
+        self.channels.at(place).position()
+    }
+
+    /// The next publication of a channel: kept, and said to every core that listens.
+    pub(super) fn forward(&mut self, place: u32, block: Block) {
+        let channel = self.channels.at(place);
+        channel.last += 1;
+        let offset = channel.last;
+        if channel.history_size > 0 {
+            let before = channel.history.bytes();
+            channel.history.push(offset, block.clone(), channel.history_size as usize);
+            let after = channel.history.bytes();
+            self.history_bytes = self.history_bytes - before + after;
+        }
+        self.say_to_interested(place, |local| Delivery::Publication {
+            local,
+            offset,
+            block: block.clone(),
+        });
+    }
+}

@@ -1,0 +1,496 @@
+//! A channel whose order is decided elsewhere: this home is an ordered replica of its stream.
+//!
+//! Rules 14 to 18: hear first, then read; forward only last+1; on a gap hold, fill, and say what
+//! cannot be filled; compare tails; a recovery answer ends exactly at the home's last.
+//! Must not know how the engine is reached. Invariant: what was forwarded is a run without holes of
+//! one epoch, or every recoverable subscriber was told.
+
+use super::engine::{Answer, Call, Engine, StreamRead};
+use super::envelope::{
+    Delivery, Epoch, HistoryRequest, Placed, Position, Recovery, ReplyTo, Request, SubscribeRequest,
+};
+use super::history::History;
+use super::{Home, Untaken, block::Block, history_answer};
+use crate::clock::Now;
+use crate::rules::{Rule, holds};
+use std::collections::VecDeque;
+
+/// Publications held while a hole is filled; more are left to the fill.
+const HELD: usize = 64;
+
+/// What an engine elsewhere was asked for.
+#[derive(Debug)]
+pub enum Asked {
+    Publish(ReplyTo),
+    /// The first read after `Watching`.
+    First,
+    /// A read that closes a gap, or compares tails.
+    Fill,
+    /// A read for one subscriber who is further back than the ring.
+    Recover,
+    History(HistoryRequest),
+}
+
+/// How far a replica has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Cold,
+    /// `Watch` was asked.
+    Watching,
+    /// `Watching` has come; the first read is to be asked.
+    Watched,
+    /// The first read was asked.
+    Reading,
+    Live,
+}
+
+/// The state of a channel that follows a stream.
+#[derive(Debug, Default)]
+pub struct Replica {
+    stage: Stage,
+    /// Subscribers not yet answered.
+    pub pending: VecDeque<SubscribeRequest>,
+    /// Publications that came while a read was out, with their positions.
+    held: VecDeque<(Position, Block)>,
+    /// A fill is wanted; it waits for a credit, and costs nobody a place (rule 14).
+    needs_fill: bool,
+    filling: bool,
+    /// A read for the first of `pending` who needs one is out.
+    recovering: bool,
+    unwatch: bool,
+    wanting: bool,
+    /// A ring of this epoch was read before.
+    has_epoch: bool,
+}
+
+impl Replica {
+    /// Is anything out that will come back to this channel, or to be said for it?
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.stage != Stage::Cold
+            || !self.pending.is_empty()
+            || self.unwatch
+            || !holds(Rule::Session)
+    }
+
+    fn hold(&mut self, position: Position, block: Block) {
+        if self.held.len() == HELD {
+            self.held.pop_front();
+        }
+        self.held.push_back((position, block));
+    }
+}
+
+impl<E: Engine> Home<E> {
+    /// Takes what the engine said, while there is nothing left to say from before.
+    /// Gives whether anything was taken.
+    pub fn take_answer(&mut self, now: Now) -> bool {
+        assert!(self.is_free(), "answers wait for the cursor");
+        while let Some(place) = self.wanting.pop_front() {
+            if let Some(replica) = self.replica(place) {
+                replica.wanting = false;
+                self.pump(place);
+                self.drop_if_unused(place);
+                if self.replica(place).is_some_and(|replica| replica.wanting) {
+                    break; // no credit yet
+                }
+            }
+            if !self.is_free() {
+                return true;
+            }
+        }
+        let Some(answer) = self.engine.answer() else { return false };
+        match answer {
+            Answer::Watching { channel } => {
+                if let Some(place) = self.channels.find(channel.as_str())
+                    && let Some(replica) = self.replica(place)
+                    && replica.stage == Stage::Watching
+                {
+                    replica.stage = Stage::Watched;
+                    self.pump(place);
+                }
+            }
+            Answer::Published { token, channel, position } => {
+                let asked = self.asked.remove(&token);
+                let Some(Asked::Publish(to)) = asked else {
+                    debug_assert!(false, "an answer to what was not asked");
+                    return true;
+                };
+                self.say(to.connection.core, Delivery::Published { to, position });
+                if let Some(place) = self.channels.find(channel.as_str()) {
+                    self.compare_tail(place, position);
+                }
+            }
+            Answer::Read(read) => self.take_read(*read, now),
+            Answer::Publication { channel, position, block } => {
+                if let Some(place) = self.channels.find(channel.as_str()) {
+                    self.take_publication(place, position, block);
+                    self.pump(place);
+                }
+            }
+            Answer::Lost { channel } => {
+                if let Some(place) = self.channels.find(channel.as_str())
+                    && let Some(replica) = self.replica(place)
+                {
+                    replica.needs_fill = true;
+                    self.pump(place);
+                }
+            }
+        }
+        true
+    }
+
+    fn replica(&mut self, place: u32) -> Option<&mut Replica> {
+        self.channels.get(place)?;
+        self.channels.at(place).replica.as_deref_mut()
+    }
+
+    /// Is the ring level with what was forwarded, so that it may answer by itself?
+    pub(super) fn is_level(&self, place: u32) -> bool {
+        let replica = self.channels.get(place).and_then(|channel| channel.replica.as_deref());
+        replica.is_some_and(|replica| replica.stage == Stage::Live && !replica.filling)
+    }
+
+    /// Asks the engine; false when there is no credit, and then the channel stands in line for one.
+    fn ask(&mut self, place: u32, asked: Option<Asked>, call: impl FnOnce(u64) -> Call) -> bool {
+        let token = self.next_token;
+        if self.engine.call(call(token)).is_ok() {
+            self.next_token += 1;
+            if let Some(asked) = asked {
+                self.asked.insert(token, asked);
+            }
+            return true;
+        }
+        let replica = self.replica(place).expect("only a replica asks");
+        if !std::mem::replace(&mut replica.wanting, true) {
+            self.wanting.push_back(place);
+        }
+        false
+    }
+
+    /// Goes on with whatever the channel can do now.
+    pub(super) fn pump(&mut self, place: u32) {
+        let name = self.channels.at(place).name.clone();
+        let Some(replica) = self.replica(place) else { return };
+        if replica.unwatch {
+            let channel = name.clone();
+            if self.ask(place, None, |_| Call::Unwatch { channel }) {
+                self.replica(place).expect("it is one").unwatch = false;
+            }
+        }
+        let Some(replica) = self.replica(place) else { return };
+        let (stage, anyone) = (replica.stage, !replica.pending.is_empty());
+        if stage == Stage::Cold && anyone && !replica.unwatch {
+            let channel = name.clone();
+            if self.ask(place, None, |_| Call::Watch { channel }) {
+                self.replica(place).expect("it is one").stage = Stage::Watching;
+            }
+        }
+        if stage == Stage::Watched {
+            let channel = name.clone();
+            let read = |token| Call::Read { token, channel, since: 0 };
+            if self.ask(place, Some(Asked::First), read) {
+                self.replica(place).expect("it is one").stage = Stage::Reading;
+            }
+        }
+        self.pump_fill(place);
+        self.answer_pending(place);
+        if self.replica(place).is_some_and(|replica| replica.stage == Stage::Live) {
+            self.leave_stream(place);
+        }
+    }
+
+    fn pump_fill(&mut self, place: u32) {
+        let channel = self.channels.at(place);
+        let (name, since) = (channel.name.clone(), channel.last);
+        let Some(replica) = self.replica(place) else { return };
+        if replica.needs_fill && replica.stage == Stage::Live && !replica.filling {
+            let read = |token| Call::Read { token, channel: name, since };
+            if self.ask(place, Some(Asked::Fill), read) {
+                let replica = self.replica(place).expect("it is one");
+                replica.filling = true;
+                replica.needs_fill = false;
+            }
+        }
+    }
+
+    /// Answers the subscribers that the ring can answer, and asks for what the first other one needs.
+    fn answer_pending(&mut self, place: u32) {
+        let mut index = 0;
+        loop {
+            let channel = self.channels.at(place);
+            let epoch = channel.epoch;
+            let Some(replica) = channel.replica.as_deref_mut() else { return };
+            if replica.stage != Stage::Live || replica.filling && holds(Rule::FillHold) {
+                return;
+            }
+            let Some(request) = replica.pending.get(index).cloned() else { return };
+            let recovery = self.recover(place, &request);
+            let foreign = request.since.is_none_or(|since| since.epoch != epoch);
+            if matches!(recovery, Recovery::Impossible) && !foreign {
+                let since = request.since.map_or(0, |since| since.offset);
+                let replica = self.replica(place).expect("it is one");
+                if !replica.recovering {
+                    let read = |token| Call::Read { token, channel: request.channel, since };
+                    if self.ask(place, Some(Asked::Recover), read) {
+                        self.replica(place).expect("it is one").recovering = true;
+                    }
+                }
+                index += 1;
+                continue;
+            }
+            self.replica(place).expect("it is one").pending.remove(index);
+            self.admit(place, request, recovery);
+        }
+    }
+
+    /// A publication came from the stream: the next one is forwarded, a gap is filled first.
+    fn take_publication(&mut self, place: u32, position: Position, block: Block) {
+        let channel = self.channels.at(place);
+        let (epoch, last) = (channel.epoch, channel.last);
+        let Some(replica) = channel.replica.as_deref_mut() else { return };
+        if replica.stage != Stage::Live || replica.filling {
+            return replica.hold(position, block);
+        }
+        if position.epoch != epoch && holds(Rule::Epoch) {
+            replica.hold(position, block);
+            replica.needs_fill = true;
+        } else if position.offset == last + 1 {
+            self.forward(place, block);
+        } else if position.offset > last {
+            replica.hold(position, block);
+            replica.needs_fill = true;
+        }
+    }
+
+    fn take_read(&mut self, read: StreamRead, _now: Now) {
+        let asked = self.asked.remove(&read.token);
+        if let Some(Asked::History(request)) = asked {
+            return self.answer_history(request, &read);
+        }
+        let Some(place) = self.channels.find(read.channel.as_str()) else { return };
+        let Some(replica) = self.replica(place) else { return };
+        match asked {
+            Some(Asked::First) if replica.stage == Stage::Reading => {
+                replica.stage = Stage::Live;
+                self.adopt_first(place, &read);
+            }
+            Some(Asked::Fill) => {
+                replica.filling = false;
+                if replica.stage == Stage::Live {
+                    self.adopt(place, &read);
+                }
+            }
+            Some(Asked::Recover) => {
+                replica.recovering = false;
+                if replica.stage == Stage::Live {
+                    self.take_recovery(place, &read);
+                }
+            }
+            _ => debug_assert!(false, "an answer to what was not asked"),
+        }
+        self.pump(place);
+    }
+
+    fn adopt_first(&mut self, place: u32, read: &StreamRead) {
+        let replica = self.replica(place).expect("it is one");
+        let keep_ring = replica.has_epoch && !holds(Rule::Session);
+        replica.has_epoch = true;
+        if keep_ring {
+            let channel = self.channels.at(place);
+            channel.epoch = read.epoch;
+            channel.last = read.top;
+        } else {
+            self.restart(place, read);
+        }
+        self.take_held(place, read.epoch);
+    }
+
+    /// A read of the stream decides: what follows on is forwarded, all else is said to be lost.
+    fn adopt(&mut self, place: u32, read: &StreamRead) {
+        let channel = self.channels.at(place);
+        let last = channel.last;
+        let foreign = read.epoch != channel.epoch && holds(Rule::Epoch);
+        let shrunk = read.top < last && holds(Rule::Epoch);
+        let hole = read.after > last && read.top > last;
+        if foreign || shrunk || hole {
+            self.say_to_interested(place, |local| Delivery::PositionLost { local });
+            self.restart(place, read);
+        } else {
+            for placed in &read.entries {
+                if placed.offset == self.channels.at(place).last + 1 {
+                    self.forward(place, placed.block.clone());
+                }
+            }
+        }
+        self.take_held(place, read.epoch);
+    }
+
+    /// The ring starts again from what was read.
+    fn restart(&mut self, place: u32, read: &StreamRead) {
+        let channel = self.channels.at(place);
+        let before = channel.history.bytes();
+        channel.epoch = read.epoch;
+        channel.last = read.top;
+        channel.history.clear();
+        if channel.history_size > 0 {
+            for Placed { offset, block } in &read.entries {
+                channel.history.push(*offset, block.clone(), channel.history_size as usize);
+            }
+        }
+        let after = channel.history.bytes();
+        self.history_bytes = self.history_bytes - before + after;
+    }
+
+    fn take_held(&mut self, place: u32, epoch: Epoch) {
+        let held = std::mem::take(&mut self.replica(place).expect("it is one").held);
+        for (position, block) in held {
+            if position.epoch == epoch || !holds(Rule::DropOther) {
+                self.take_publication(place, position, block);
+            }
+        }
+    }
+
+    /// The read for a subscriber further back than the ring (rule 16).
+    fn take_recovery(&mut self, place: u32, read: &StreamRead) {
+        let channel = self.channels.at(place);
+        let replica = channel.replica.as_deref_mut().expect("it is one");
+        if holds(Rule::Cut) && (read.epoch != channel.epoch || read.top > channel.last) {
+            if replica.filling {
+                return; // asked again after the fill
+            }
+            self.adopt(place, read);
+        }
+        let channel = self.channels.at(place);
+        let (epoch, last) = (channel.epoch, channel.last);
+        let replica = channel.replica.as_deref_mut().expect("it is one");
+        let waits = |request: &SubscribeRequest| {
+            request
+                .since
+                .is_some_and(|since| since.epoch == read.epoch && since.offset >= read.after)
+        };
+        let Some(index) = replica.pending.iter().position(waits) else {
+            return self.give_up_on_trimmed(place, read);
+        };
+        let since = replica.pending[index].since.expect("it was just matched").offset;
+        let Some(missed) = self.missed(place, read, since, last) else { return };
+        let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
+        let fits = bytes <= self.limits.recovery_bytes as usize;
+        let whole = fits && since <= last && (read.epoch == epoch || !holds(Rule::Cut));
+        let replica = self.replica(place).expect("it is one");
+        let request = replica.pending.remove(index).expect("it was just found");
+        let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
+        self.admit(place, request, recovery);
+    }
+
+    /// What the read and the ring together hold after `since`, up to `last`; none when a part is
+    /// missing and must be read again.
+    fn missed(
+        &mut self,
+        place: u32,
+        read: &StreamRead,
+        since: u64,
+        last: u64,
+    ) -> Option<Box<[Placed]>> {
+        let behind = |placed: &&Placed| placed.offset > since;
+        if !holds(Rule::Cut) {
+            return Some(read.entries.iter().filter(behind).cloned().collect());
+        }
+        let of_read = read.entries.iter().filter(|placed| placed.offset <= last);
+        let mut missed: Vec<Placed> = of_read.filter(behind).cloned().collect();
+        let end = missed.last().map_or(since, |placed| placed.offset);
+        let history = &self.channels.at(place).history;
+        for offset in end + 1..=last {
+            missed.push(history.get(offset)?.clone());
+        }
+        Some(missed.into_boxed_slice())
+    }
+
+    /// The stream no longer reaches back to a subscriber's position: it is told so.
+    fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead) {
+        let replica = self.replica(place).expect("it is one");
+        let trimmed = |request: &SubscribeRequest| {
+            request
+                .since
+                .is_some_and(|since| since.epoch == read.epoch && since.offset < read.after)
+        };
+        if let Some(index) = replica.pending.iter().position(trimmed) {
+            let request = replica.pending.remove(index).expect("it was just found");
+            self.admit(place, request, Recovery::Impossible);
+        }
+    }
+
+    fn compare_tail(&mut self, place: u32, top: Position) {
+        let channel = self.channels.at(place);
+        let behind = top.epoch != channel.epoch || top.offset > channel.last;
+        let Some(replica) = channel.replica.as_deref_mut() else { return };
+        if holds(Rule::TailCheck) && replica.stage == Stage::Live && behind {
+            replica.needs_fill = true;
+            self.pump(place);
+        }
+    }
+
+    /// Compares every live replica's last with its stream's top (rule 17).
+    pub(super) fn check_tails(&mut self) {
+        if !holds(Rule::TailCheck) {
+            return;
+        }
+        let places: Vec<u32> = self
+            .channels
+            .iter()
+            .filter_map(|channel| self.channels.find(channel.name.as_str()))
+            .collect();
+        for place in places {
+            if let Some(replica) = self.replica(place) {
+                replica.needs_fill = true;
+                self.pump(place);
+            }
+        }
+    }
+
+    /// Nobody listens any more: hear the stream no longer, and keep nothing of this session.
+    pub(super) fn leave_stream(&mut self, place: u32) {
+        let channel = self.channels.at(place);
+        let unused = channel.interest.is_empty();
+        let Some(replica) = channel.replica.as_deref_mut() else { return };
+        let idle = replica.pending.is_empty() && !replica.filling && !replica.recovering;
+        if !unused || !idle || replica.stage != Stage::Live {
+            return;
+        }
+        replica.stage = Stage::Cold;
+        replica.held.clear();
+        replica.needs_fill = false;
+        replica.unwatch = true;
+        if holds(Rule::Session) {
+            let before = channel.history.bytes();
+            channel.history.clear();
+            self.history_bytes -= before;
+        }
+        self.pump(place);
+    }
+
+    /// History of a channel that is not live here comes from the stream itself.
+    pub(super) fn read_history(&mut self, request: HistoryRequest) -> Result<(), Untaken> {
+        let token = self.next_token;
+        let call = Call::Read { token, channel: request.channel.clone(), since: 0 };
+        if self.engine.call(call).is_err() {
+            return Err(Request::History(Box::new(request)));
+        }
+        self.next_token += 1;
+        self.asked.insert(token, Asked::History(request));
+        Ok(())
+    }
+
+    fn answer_history(&mut self, request: HistoryRequest, read: &StreamRead) {
+        let mut history = History::default();
+        for Placed { offset, block } in &read.entries {
+            history.push(*offset, block.clone(), usize::MAX);
+        }
+        let position = Position { epoch: read.epoch, offset: read.top };
+        let bytes_max = self.limits.recovery_bytes as usize;
+        let core = request.to.connection.core;
+        let answer = history_answer(request, position, &history, bytes_max);
+        self.say(core, answer);
+    }
+}

@@ -1,0 +1,104 @@
+//! Subscribing and leaving: interest, membership, and the answer that recovery starts from.
+//!
+//! One order per channel makes recover-then-live atomic: the answer names the home's last offset, and
+//! what is published after it is behind it in the same lane.
+
+use super::Home;
+use super::engine::Engine;
+use super::envelope::{ConnectionKey, Delivery, Member, Recovery, SubscribeRequest, Subscribed};
+use super::name::Name;
+use super::replica::Replica;
+use crate::clock::Now;
+use crate::codec::command::ErrorCode;
+use crate::rules::{Rule, holds};
+
+impl<E: Engine> Home<E> {
+    pub(super) fn subscribe(&mut self, request: SubscribeRequest, _now: Now) {
+        let options = self.options(request.channel.as_str());
+        let Some(place) = self.channels.find_or_add(&request.channel, &options) else {
+            return self.refuse_subscribe(request);
+        };
+        let presence_max = self.limits.presence_per_channel as usize;
+        let channel = self.channels.at(place);
+        if channel.keeps_members() && presence_max > 0 && channel.members.len() >= presence_max {
+            self.refuse_subscribe(request);
+            return self.drop_if_unused(place);
+        }
+        if holds(Rule::LiveAtRead) || !E::LOCAL {
+            self.channels.add_pair(place, request.to.connection.core);
+        }
+        if E::LOCAL {
+            let recovery = self.recover(place, &request);
+            self.admit(place, request, recovery);
+        } else {
+            let channel = self.channels.at(place);
+            let replica = channel.replica.get_or_insert_with(Box::<Replica>::default);
+            replica.pending.push_back(request);
+            self.pump(place);
+        }
+    }
+
+    /// What a subscriber missed, from the ring of the home.
+    pub(super) fn recover(&mut self, place: u32, request: &SubscribeRequest) -> Recovery {
+        let bytes_max = self.limits.recovery_bytes as usize;
+        let channel = self.channels.at(place);
+        if !request.recover {
+            return Recovery::NotAsked;
+        }
+        let missed = request
+            .since
+            .filter(|since| since.epoch == channel.epoch)
+            .and_then(|since| channel.history.since(since.offset, channel.last, bytes_max));
+        missed.map_or(Recovery::Impossible, Recovery::Complete)
+    }
+
+    /// The subscriber goes live: it is a member, and is told where it stands.
+    pub(super) fn admit(&mut self, place: u32, request: SubscribeRequest, recovery: Recovery) {
+        let SubscribeRequest { to, sequence, channel: name, user, .. } = request;
+        let core = to.connection.core;
+        let channel = self.channels.at(place);
+        let local = channel.interest_of(core).map_or(u32::MAX, |interest| interest.local);
+        let position = channel.position();
+        let answer = Subscribed { to, sequence, channel: name, local, position, recovery };
+        let join = channel.keeps_members().then(|| {
+            channel.members.insert(to.connection, user.clone());
+            channel.join_leave
+        });
+        self.say(core, Delivery::Subscribed(Box::new(answer)));
+        if join == Some(true) {
+            let who = Member { connection: to.connection, user };
+            self.say_to_interested(place, |local| Delivery::Joined {
+                local,
+                who: Box::new(who.clone()),
+            });
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, connection: ConnectionKey, name: &Name) {
+        let Some(place) = self.channels.find(name.as_str()) else {
+            debug_assert!(false, "an Unsubscribe finds the channel of its Subscribe");
+            return;
+        };
+        self.channels.remove_pair(place, connection.core);
+        let channel = self.channels.at(place);
+        let left = channel.members.remove(&connection).filter(|_| channel.join_leave);
+        if let Some(user) = left {
+            let who = Member { connection, user };
+            self.say_to_interested(place, |local| Delivery::Left {
+                local,
+                who: Box::new(who.clone()),
+            });
+        }
+        if !E::LOCAL {
+            self.leave_stream(place);
+        }
+        self.drop_if_unused(place);
+    }
+
+    fn refuse_subscribe(&mut self, request: SubscribeRequest) {
+        let SubscribeRequest { to, sequence, channel, .. } = request;
+        let error = ErrorCode::LimitExceeded;
+        let subscribe = Some(Box::new((sequence, channel)));
+        self.say(to.connection.core, Delivery::Refused { to, error, subscribe });
+    }
+}

@@ -1,0 +1,141 @@
+//! The channels of one home, by name and by place, and the local ids each core knows them by.
+//!
+//! Invariant: a place is used again only after its channel was removed, a local id only after the
+//! core's interest was withdrawn.
+
+use super::channel::{Channel, Interest};
+use super::envelope::Epoch;
+use super::name::Name;
+use crate::namespace::ChannelOptions;
+use foldhash::quality::FixedState;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+/// Local ids of one core, dense, the freed ones first.
+#[derive(Clone, Debug, Default)]
+struct Locals {
+    free: Vec<u32>,
+    next: u32,
+}
+
+/// The channels of one home.
+#[derive(Debug)]
+pub struct Channels {
+    by_name: HashMap<Name, u32, FixedState>,
+    places: Vec<Option<Channel>>,
+    free: Vec<u32>,
+    locals: Vec<Locals>,
+    capacity: usize,
+    hasher: FixedState,
+    epochs: u64,
+}
+
+/// Epochs are written as eight letters.
+const EPOCHS: u64 = 26u64.pow(8);
+
+impl Channels {
+    #[must_use]
+    pub fn new(cores: usize, capacity: u32, seed: u64) -> Channels {
+        Channels {
+            by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
+            places: Vec::new(),
+            free: Vec::new(),
+            locals: vec![Locals::default(); cores],
+            capacity: capacity as usize,
+            hasher: FixedState::with_seed(seed ^ 0x9e37_79b9_7f4a_7c15),
+            epochs: 0,
+        }
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_name.is_empty()
+    }
+
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The channel's place, made when it is not there; none when the table is full.
+    pub fn find_or_add(&mut self, name: &Name, options: &ChannelOptions) -> Option<u32> {
+        if let Some(place) = self.find(name.as_str()) {
+            return Some(place);
+        }
+        if self.by_name.len() >= self.capacity {
+            return None;
+        }
+        self.epochs += 1;
+        let epoch = Epoch(self.hasher.hash_one(self.epochs) % EPOCHS);
+        let channel = Some(Channel::new(name.clone(), epoch, options));
+        let place = if let Some(place) = self.free.pop() {
+            self.places[place as usize] = channel;
+            place
+        } else {
+            self.places.push(channel);
+            u32::try_from(self.places.len() - 1).expect("the table is bounded")
+        };
+        self.by_name.insert(name.clone(), place);
+        Some(place)
+    }
+
+    pub fn remove(&mut self, place: u32) {
+        let channel = self.places[place as usize].take().expect("only a channel there is removed");
+        assert!(channel.interest.is_empty(), "nobody listens to a channel that is removed");
+        self.by_name.remove(&channel.name);
+        self.free.push(place);
+    }
+
+    /// The channel at a place that is known to be taken.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub fn at(&mut self, place: u32) -> &mut Channel {
+        self.places[place as usize].as_mut().expect("the place is taken")
+    }
+
+    /// The channel at a place, if it is taken.
+    #[must_use]
+    pub fn get(&self, place: u32) -> Option<&Channel> {
+        self.places.get(place as usize).and_then(Option::as_ref)
+    }
+
+    /// One Subscribe more of a core; gives the channel's local id.
+    pub fn add_pair(&mut self, place: u32, core: u16) -> u32 {
+        if let Some(interest) = self.at(place).interest_of(core) {
+            interest.pairs += 1;
+            return interest.local;
+        }
+        let locals = &mut self.locals[usize::from(core)];
+        let local = locals.free.pop().unwrap_or_else(|| {
+            locals.next += 1;
+            locals.next - 1
+        });
+        self.at(place).interest.push(Interest { core, local, pairs: 1 });
+        local
+    }
+
+    /// One Subscribe less; the last one withdraws the core's interest and frees its local id.
+    pub fn remove_pair(&mut self, place: u32, core: u16) {
+        let channel = self.at(place);
+        let Some(index) = channel.interest.iter().position(|interest| interest.core == core) else {
+            debug_assert!(false, "an Unsubscribe without its Subscribe");
+            return;
+        };
+        channel.interest[index].pairs -= 1;
+        if channel.interest[index].pairs == 0 {
+            let interest = channel.interest.swap_remove(index);
+            self.locals[usize::from(core)].free.push(interest.local);
+        }
+    }
+
+    /// Every channel, in the order of places.
+    pub fn iter(&self) -> impl Iterator<Item = &Channel> {
+        self.places.iter().flatten()
+    }
+}

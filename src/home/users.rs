@@ -1,0 +1,91 @@
+//! Who is connected, by user: the registry of the users whose home this is.
+//!
+//! Must not know channels. Invariant: a user is listed while at least one connection is.
+
+use super::envelope::ConnectionKey;
+use super::name::Name;
+use foldhash::quality::FixedState;
+use std::collections::HashMap;
+
+/// Most users have one connection, so one needs no list.
+#[derive(Debug)]
+enum Connections {
+    One(ConnectionKey),
+    Many(Box<Vec<ConnectionKey>>),
+}
+
+/// Connections by user.
+#[derive(Debug)]
+pub struct Users {
+    by_name: HashMap<Name, Connections, FixedState>,
+}
+
+impl Users {
+    /// An empty registry; `seed` keeps its hashing from being guessed.
+    #[must_use]
+    pub fn new(seed: u64) -> Users {
+        Users { by_name: HashMap::with_hasher(FixedState::with_seed(seed)) }
+    }
+
+    pub fn register(&mut self, user: Name, connection: ConnectionKey) {
+        match self.by_name.get_mut(&user) {
+            None => {
+                self.by_name.insert(user, Connections::One(connection));
+            }
+            Some(Connections::Many(list)) => list.push(connection),
+            Some(one) => {
+                let Connections::One(first) = *one else { unreachable!("the other arms took it") };
+                *one = Connections::Many(Box::new(vec![first, connection]));
+            }
+        }
+    }
+
+    pub fn deregister(&mut self, user: &Name, connection: ConnectionKey) {
+        let gone = match self.by_name.get_mut(user) {
+            None => false,
+            Some(Connections::One(first)) => *first == connection,
+            Some(Connections::Many(list)) => {
+                if let Some(place) = list.iter().position(|listed| *listed == connection) {
+                    list.swap_remove(place);
+                }
+                list.is_empty()
+            }
+        };
+        if gone {
+            self.by_name.remove(user);
+        }
+    }
+
+    /// Every connection of a user.
+    #[must_use]
+    pub fn connections(&self, user: &str) -> &[ConnectionKey] {
+        match self.by_name.get(user) {
+            None => &[],
+            Some(Connections::One(first)) => std::slice::from_ref(first),
+            Some(Connections::Many(list)) => list,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_listed_while_connected() {
+        let key = |index| ConnectionKey { core: 0, index, generation: 1 };
+        let mut users = Users::new(7);
+        let alice = Name::from("alice");
+        for index in 0..3 {
+            users.register(alice.clone(), key(index));
+        }
+        users.deregister(&alice, key(9));
+        users.deregister(&alice, key(0));
+        let mut left = users.connections("alice").to_vec();
+        left.sort_unstable();
+        assert_eq!(left, [key(1), key(2)]);
+        users.deregister(&alice, key(1));
+        users.deregister(&alice, key(2));
+        assert!(users.connections("alice").is_empty() && users.by_name.is_empty());
+    }
+}

@@ -1,0 +1,269 @@
+//! What a core counts: counters, gauges and histograms that one core writes and anybody reads.
+//!
+//! Must not know what it counts for: codes and causes are numbers here. Its invariants: every cell has
+//! one writer, so counting is a load and a store without a lock, an allocation or a read-modify-write;
+//! readers may see the cells of one core at slightly different moments.
+
+mod text;
+
+pub use text::{ProcessStats, render};
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number with one writer and any readers.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it; for its one writer.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.set(self.get().wrapping_add(n));
+    }
+
+    /// Replaces it; for its one writer.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Bounded buckets of a histogram; one more takes what lies above them.
+const BUCKETS: usize = 24;
+
+/// Durations in microseconds, in buckets that double: bucket `i` holds those of at most
+/// `2^(first + i)`, and more than the bucket before.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    first: u32,
+    counts: [Counter; BUCKETS + 1],
+    sum_us: Counter,
+}
+
+impl Histogram {
+    /// Its first bucket ends at `2^first` microseconds, the last bounded one 23 doublings later.
+    fn from(first: u32) -> Self {
+        Histogram { first, ..Histogram::default() }
+    }
+
+    /// Counts one duration; for its one writer.
+    #[inline]
+    pub fn record(&self, us: u64) {
+        let doublings = u64::BITS - us.saturating_sub(1).leading_zeros();
+        let bucket = (doublings.saturating_sub(self.first) as usize).min(BUCKETS);
+        self.counts[bucket].add(1);
+        self.sum_us.add(us);
+    }
+
+    /// Upper bound of a bounded bucket.
+    fn bound_us(&self, bucket: usize) -> u64 {
+        1 << (self.first as usize + bucket)
+    }
+}
+
+/// Close codes that are told apart: of the WebSocket protocol (RFC 6455 section 7.4), then the
+/// incumbent's.
+pub const DISCONNECT_CODES: [u16; 22] = [
+    1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, 1013, 3001, 3004, 3008, 3010, 3011, 3012,
+    3500, 3501, 3502, 3503, 3506, 3508,
+];
+
+/// Error codes of replies that are told apart.
+pub const ERROR_CODES: [u16; 12] = [100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 111, 112];
+
+/// Why a connection or a request was refused before it became a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// No connection slot (503).
+    Slots,
+    /// An upgrade request that is none (400, 405, 426).
+    Handshake,
+    /// A foreign Origin (403).
+    Origin,
+    /// The head took too long (408).
+    HeadTimeout,
+    /// The head is too large (431).
+    HeadSize,
+    /// The body is too large (413).
+    BodySize,
+    /// A wrong or missing API key (401).
+    ApiKey,
+    /// A token that is invalid, over, or missing.
+    Token,
+    /// Anything else that HTTP refuses (404, 405, 501).
+    Http,
+}
+
+/// Every cause with its label, in the order of the enum.
+const CAUSES: [(Cause, &str); 9] = [
+    (Cause::Slots, "slots"),
+    (Cause::Handshake, "handshake"),
+    (Cause::Origin, "origin"),
+    (Cause::HeadTimeout, "head_timeout"),
+    (Cause::HeadSize, "head_size"),
+    (Cause::BodySize, "body_size"),
+    (Cause::ApiKey, "api_key"),
+    (Cause::Token, "token"),
+    (Cause::Http, "http"),
+];
+
+const _: () = {
+    let mut index = 0;
+    while index < CAUSES.len() {
+        assert!(CAUSES[index].0 as usize == index);
+        index += 1;
+    }
+};
+
+/// When the bridge last heard from a core. It has the bridge as its writer, so it stands on a cache
+/// line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Probe {
+    /// When the last answer to a probe came, in milliseconds since the process started; 0: never.
+    pub answered_ms: Counter,
+}
+
+/// What one core counts. The core is the writer of everything but `probe`.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct CoreMetrics {
+    /// Gauge: open connections.
+    pub connections: Counter,
+    /// Gauge: subscriptions of its connections.
+    pub subscriptions: Counter,
+    /// Gauge: channels that its connections are subscribed to.
+    pub channels: Counter,
+    /// Gauge: channels that are at home here.
+    pub home_channels: Counter,
+    /// Gauge: connections that wait for room in a lane.
+    pub parked: Counter,
+    /// Gauge: bytes that wait unsent, backlogs and recovery answers together.
+    pub backlog_bytes: Counter,
+    /// Gauge: bytes that the last turn framed.
+    pub arena_bytes: Counter,
+    /// Gauge: bytes of partly received messages.
+    pub spill_bytes: Counter,
+    /// Gauge: bytes of history at home here.
+    pub history_bytes: Counter,
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Messages received, WebSocket and HTTP.
+    pub messages_in: Counter,
+    /// Messages sent.
+    pub messages_out: Counter,
+    /// Bytes received.
+    pub bytes_in: Counter,
+    /// Bytes sent.
+    pub bytes_out: Counter,
+    /// Publications that homes here put in order.
+    pub publications: Counter,
+    /// Publications marked for a subscriber.
+    pub deliveries: Counter,
+    /// Sends handed to the driver.
+    pub sends: Counter,
+    /// Pushes that found their lane full.
+    pub lane_full: Counter,
+    /// Times that a channel's offsets jumped, and its subscribers were told 2500.
+    pub position_lost: Counter,
+    /// Publications dropped because their offset had been seen.
+    pub duplicates: Counter,
+    /// Times that the driver's provided buffers had run out.
+    pub out_of_buffers: Counter,
+    /// Completions that found their queue full.
+    pub overflows: Counter,
+    /// From the accept to the upgrade's answer.
+    pub handshake: Histogram,
+    /// Of one turn, without its sleep.
+    pub turn: Histogram,
+    /// Of connections, when they end.
+    pub connection: Histogram,
+    /// From a publication's receipt to its framing for delivery on this core.
+    pub latency: Histogram,
+    /// When the last turn began, in milliseconds since the process started.
+    pub turned_ms: Counter,
+    /// What `/ready` looks at.
+    pub probe: Probe,
+    disconnects: [Counter; DISCONNECT_CODES.len() + 1],
+    errors: [Counter; ERROR_CODES.len() + 1],
+    refusals: [Counter; CAUSES.len()],
+}
+
+impl Default for CoreMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CoreMetrics {
+    /// Everything at 0.
+    #[must_use]
+    pub fn new() -> Self {
+        CoreMetrics {
+            connections: Counter::default(),
+            subscriptions: Counter::default(),
+            channels: Counter::default(),
+            home_channels: Counter::default(),
+            parked: Counter::default(),
+            backlog_bytes: Counter::default(),
+            arena_bytes: Counter::default(),
+            spill_bytes: Counter::default(),
+            history_bytes: Counter::default(),
+            accepted: Counter::default(),
+            messages_in: Counter::default(),
+            messages_out: Counter::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            publications: Counter::default(),
+            deliveries: Counter::default(),
+            sends: Counter::default(),
+            lane_full: Counter::default(),
+            position_lost: Counter::default(),
+            duplicates: Counter::default(),
+            out_of_buffers: Counter::default(),
+            overflows: Counter::default(),
+            handshake: Histogram::from(4),
+            turn: Histogram::from(0),
+            connection: Histogram::from(14),
+            latency: Histogram::from(0),
+            turned_ms: Counter::default(),
+            probe: Probe::default(),
+            disconnects: Default::default(),
+            errors: Default::default(),
+            refusals: Default::default(),
+        }
+    }
+
+    /// Counts a connection's end by its close code; 1006 when there was none.
+    pub fn disconnect(&self, code: u16) {
+        self.disconnects[place(&DISCONNECT_CODES, code)].add(1);
+    }
+
+    /// Counts an error reply.
+    pub fn error(&self, code: u16) {
+        self.errors[place(&ERROR_CODES, code)].add(1);
+    }
+
+    /// Counts a refusal.
+    pub fn refuse(&self, cause: Cause) {
+        self.refusals[cause as usize].add(1);
+    }
+
+    /// Whether the core answered a probe of the bridge in the last `within_ms`.
+    #[must_use]
+    pub fn answered_within(&self, now_ms: u64, within_ms: u64) -> bool {
+        let answered_ms = self.probe.answered_ms.get();
+        answered_ms > 0 && now_ms.saturating_sub(answered_ms) <= within_ms
+    }
+}
+
+/// A code's place in its table; behind the table for one that is not in it.
+fn place(codes: &[u16], code: u16) -> usize {
+    codes.iter().position(|known| *known == code).unwrap_or(codes.len())
+}

@@ -1,0 +1,186 @@
+//! Writes the counters of all cores in the Prometheus text format 0.0.4.
+//!
+//! Must not know how they came about. Its invariants: each family has one HELP and one TYPE line ahead
+//! of all its samples; buckets are cumulative, and the count is the last of them.
+
+use super::{BUCKETS, CAUSES, CoreMetrics, Counter, DISCONNECT_CODES, ERROR_CODES, Histogram};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// What is known of the process as a whole.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessStats<'a> {
+    /// CPU time of all threads, in nanoseconds.
+    pub cpu_ns: u64,
+    /// Resident memory.
+    pub resident_bytes: u64,
+    /// The driver in use: `io_uring` or `epoll`.
+    pub driver: &'a str,
+    /// This program's version.
+    pub version: &'a str,
+}
+
+type Value = fn(&CoreMetrics) -> &Counter;
+type Family = (&'static str, &'static str, Value);
+
+const GAUGES: &[Family] = &[
+    ("connections", "Open connections.", |core| &core.connections),
+    ("subscriptions", "Subscriptions of this worker's connections.", |core| &core.subscriptions),
+    ("channels", "Channels that this worker's connections are subscribed to.", |core| {
+        &core.channels
+    }),
+    ("home_channels", "Channels at home on this worker.", |core| &core.home_channels),
+    ("parked", "Connections that wait for room in a lane.", |core| &core.parked),
+    ("backlog_bytes", "Bytes that wait unsent.", |core| &core.backlog_bytes),
+    ("arena_bytes", "Bytes framed in the last turn.", |core| &core.arena_bytes),
+    ("spill_bytes", "Bytes of partly received messages.", |core| &core.spill_bytes),
+    ("history_bytes", "Bytes of history at home on this worker.", |core| &core.history_bytes),
+];
+
+const COUNTERS: &[Family] = &[
+    ("accepted_total", "Connections accepted.", |core| &core.accepted),
+    ("messages_in_total", "Messages received.", |core| &core.messages_in),
+    ("messages_out_total", "Messages sent.", |core| &core.messages_out),
+    ("bytes_in_total", "Bytes received.", |core| &core.bytes_in),
+    ("bytes_out_total", "Bytes sent.", |core| &core.bytes_out),
+    ("publications_total", "Publications put in order on this worker.", |core| &core.publications),
+    ("deliveries_total", "Publications delivered to a subscriber.", |core| &core.deliveries),
+    ("sends_total", "Sends handed to the kernel.", |core| &core.sends),
+    ("lane_full_total", "Pushes that found their lane full.", |core| &core.lane_full),
+    ("position_lost_total", "Jumps in a channel's offsets.", |core| &core.position_lost),
+    ("duplicates_total", "Publications dropped as already seen.", |core| &core.duplicates),
+    ("out_of_buffers_total", "Times that receive buffers ran out.", |core| &core.out_of_buffers),
+    ("overflows_total", "Completions that found their queue full.", |core| &core.overflows),
+];
+
+type Durations = fn(&CoreMetrics) -> &Histogram;
+
+const HISTOGRAMS: &[(&str, &str, Durations)] = &[
+    ("handshake_seconds", "From accept to the upgrade's answer.", |core| &core.handshake),
+    ("turn_seconds", "Turns of a worker, sleep not counted.", |core| &core.turn),
+    ("connection_seconds", "Duration of ended connections.", |core| &core.connection),
+    ("latency_seconds", "From a publication's receipt to its framing for delivery.", |core| {
+        &core.latency
+    }),
+];
+
+/// Appends every sample: of the process, then of each core, which is named by its place in `cores`.
+pub fn render(out: &mut String, cores: &[Arc<CoreMetrics>], process: &ProcessStats<'_>) {
+    put_process(out, process);
+    for (kind, families) in [("gauge", GAUGES), ("counter", COUNTERS)] {
+        for (name, help, value) in families {
+            put_head(out, name, help, kind);
+            for (worker, core) in cores.iter().enumerate() {
+                put(
+                    out,
+                    format_args!("corecast_{name}{{worker=\"{worker}\"}} {}", value(core).get()),
+                );
+            }
+        }
+    }
+    put_codes(out, cores, "disconnects_total", "Ended connections by close code.", |core| {
+        (&DISCONNECT_CODES, &core.disconnects)
+    });
+    put_codes(out, cores, "errors_total", "Error replies by code.", |core| {
+        (&ERROR_CODES, &core.errors)
+    });
+    put_head(out, "refusals_total", "Refused connections and requests by cause.", "counter");
+    for (worker, core) in cores.iter().enumerate() {
+        for ((_, cause), counter) in CAUSES.iter().zip(&core.refusals) {
+            let labels = format_args!("worker=\"{worker}\",cause=\"{cause}\"");
+            put(out, format_args!("corecast_refusals_total{{{labels}}} {}", counter.get()));
+        }
+    }
+    for (name, help, histogram) in HISTOGRAMS {
+        put_head(out, name, help, "histogram");
+        for (worker, core) in cores.iter().enumerate() {
+            put_histogram(out, name, worker, histogram(core));
+        }
+    }
+}
+
+fn put_process(out: &mut String, process: &ProcessStats<'_>) {
+    put_head(out, "build_info", "This program.", "gauge");
+    let version = Escaped(process.version);
+    put(out, format_args!("corecast_build_info{{version=\"{version}\"}} 1"));
+    put_head(out, "driver", "The driver in use.", "gauge");
+    let kind = Escaped(process.driver);
+    put(out, format_args!("corecast_driver{{kind=\"{kind}\"}} 1"));
+    put_head(out, "process_cpu_seconds_total", "CPU time of all threads.", "counter");
+    let cpu = Seconds(process.cpu_ns / 1_000);
+    put(out, format_args!("corecast_process_cpu_seconds_total {cpu}"));
+    put_head(out, "process_resident_memory_bytes", "Resident memory.", "gauge");
+    let resident = process.resident_bytes;
+    put(out, format_args!("corecast_process_resident_memory_bytes {resident}"));
+}
+
+/// Writes a family of counters by code; the last counter is for codes that are not in the table.
+fn put_codes(
+    out: &mut String,
+    cores: &[Arc<CoreMetrics>],
+    name: &str,
+    help: &str,
+    table: fn(&CoreMetrics) -> (&[u16], &[Counter]),
+) {
+    put_head(out, name, help, "counter");
+    for (worker, core) in cores.iter().enumerate() {
+        let (codes, counters) = table(core);
+        for (code, counter) in codes.iter().zip(counters) {
+            let labels = format_args!("worker=\"{worker}\",code=\"{code}\"");
+            put(out, format_args!("corecast_{name}{{{labels}}} {}", counter.get()));
+        }
+        let labels = format_args!("worker=\"{worker}\",code=\"other\"");
+        put(out, format_args!("corecast_{name}{{{labels}}} {}", counters[codes.len()].get()));
+    }
+}
+
+fn put_histogram(out: &mut String, name: &str, worker: usize, histogram: &Histogram) {
+    let mut total = 0;
+    for (bucket, count) in histogram.counts[..BUCKETS].iter().enumerate() {
+        total += count.get();
+        let le = Seconds(histogram.bound_us(bucket));
+        let labels = format_args!("worker=\"{worker}\",le=\"{le}\"");
+        put(out, format_args!("corecast_{name}_bucket{{{labels}}} {total}"));
+    }
+    total += histogram.counts[BUCKETS].get();
+    let sum = Seconds(histogram.sum_us.get());
+    put(out, format_args!("corecast_{name}_bucket{{worker=\"{worker}\",le=\"+Inf\"}} {total}"));
+    put(out, format_args!("corecast_{name}_sum{{worker=\"{worker}\"}} {sum}"));
+    put(out, format_args!("corecast_{name}_count{{worker=\"{worker}\"}} {total}"));
+}
+
+fn put_head(out: &mut String, name: &str, help: &str, kind: &str) {
+    put(out, format_args!("# HELP corecast_{name} {help}"));
+    put(out, format_args!("# TYPE corecast_{name} {kind}"));
+}
+
+fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(out, "{line}").expect("a string takes what it is given");
+}
+
+/// Microseconds, written as seconds without rounding.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, part) = (self.0 / 1_000_000, self.0 % 1_000_000);
+        if part == 0 { write!(f, "{whole}") } else { write!(f, "{whole}.{part:06}") }
+    }
+}
+
+/// A label's value: backslash, quote and newline are escaped.
+struct Escaped<'a>(&'a str);
+
+impl std::fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,398 @@
+//! A simulated SDK client: its connections, what it asks for, and what it does out of the blue. What
+//! it does with what comes in stands in `inbox`.
+//!
+//! It speaks to the server through bytes alone. Invariant: it behaves as the SDKs do, so whatever the
+//! server answers to it is the server's doing.
+
+use super::ledger::Ledger;
+use super::net::{LinkId, Net};
+use super::plan::Plan;
+use super::random::Random;
+use super::record::{self, Record};
+use super::wire;
+use crate::transport::Transport;
+use std::io::Write;
+
+/// What a client acts upon.
+pub struct Around<'a> {
+    pub net: &'a mut Net,
+    pub ledger: &'a mut Ledger,
+    pub plan: &'a Plan,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Offline,
+    /// Waits for the 101.
+    Upgrading,
+    /// Waits for the answer to `connect`.
+    Connecting,
+    Connected,
+    /// The server's close frame came in; reads that many times more to see that nothing follows.
+    Closed {
+        reads: u32,
+    },
+}
+
+/// A subscription, as its client knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sub {
+    Off,
+    Asked { id: u32 },
+    Live,
+    Leaving { id: u32, then: Option<u32> },
+}
+
+/// One channel of one client.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub wanted: bool,
+    pub sub: Sub,
+    /// Epoch and offset seen last; none before the first subscription.
+    pub position: Option<(String, u64)>,
+    /// The last publication of this uninterrupted subscription (channels without offsets).
+    pub last: Option<u32>,
+    /// The ledger's count of events when it went live.
+    pub live_since: u64,
+}
+
+/// A command without an answer yet.
+#[derive(Clone, Debug)]
+pub enum Waiting {
+    Connect,
+    Subscribe { channel: usize, since: Option<(String, u64)> },
+    Unsubscribe { channel: usize },
+    Publish { publication: u32 },
+    Presence { channel: usize, live_since: Option<u64> },
+    PresenceStats,
+    History { channel: usize },
+}
+
+/// Both ends of the transport under one connection.
+#[derive(Default)]
+pub(super) struct Ends {
+    pub open: record::State,
+    pub seal: record::State,
+}
+
+/// See the module's page.
+pub struct Client {
+    pub index: u16,
+    /// The user's number; none connects without a token.
+    pub user: Option<usize>,
+    pub phase: Phase,
+    pub link: Option<LinkId>,
+    pub core: usize,
+    /// Counts connections from 1.
+    pub connection: u32,
+    /// The server's name for this connection.
+    pub name: String,
+    pub channels: Vec<Channel>,
+    pub waiting: Vec<(u32, Waiting)>,
+    /// Reads are skipped until then.
+    pub stalled_until_us: u64,
+    /// It does not answer pings on this connection.
+    pub mute: bool,
+    /// It was slow on this connection, so 3008 and 3012 are fair.
+    pub slow: bool,
+    /// `disconnect user` was asked for while it was connected: this connection has to end.
+    pub must_end: bool,
+    /// It may be told 3503: its user is being disconnected.
+    pub may_end: bool,
+    /// Clean time since when nothing of its own doing holds deliveries up.
+    pub clear_since_us: u64,
+    /// The close code of the last connection that was closed by the server.
+    pub last_close: Option<u16>,
+    /// It neither acts nor reads nor comes back any more.
+    pub dead: bool,
+    /// Publications seen, a bit each.
+    pub(super) seen: Vec<u64>,
+    pub(super) inbox: Vec<u8>,
+    pub(super) at: usize,
+    pub(super) ends: Ends,
+    pub(super) random: Random,
+    outbox: Vec<u8>,
+    frames: Vec<u8>,
+    marks: Vec<u32>,
+    next_id: u32,
+    sequence: u32,
+}
+
+impl Client {
+    #[must_use]
+    pub fn new(index: u16, plan: &Plan, mut random: Random) -> Client {
+        let user = (plan.users > 0 && random.chance(600)).then(|| random.below(plan.users));
+        let channels = plan.channels.iter().map(|_| Channel {
+            wanted: random.chance(plan.wanted_per_mille),
+            sub: Sub::Off,
+            position: None,
+            last: None,
+            live_since: 0,
+        });
+        Client {
+            index,
+            user,
+            phase: Phase::Offline,
+            link: None,
+            core: 0,
+            connection: 0,
+            name: String::new(),
+            channels: channels.collect(),
+            waiting: Vec::new(),
+            stalled_until_us: 0,
+            mute: false,
+            slow: false,
+            must_end: false,
+            may_end: false,
+            clear_since_us: 0,
+            last_close: None,
+            dead: false,
+            seen: Vec::new(),
+            inbox: Vec::new(),
+            at: 0,
+            ends: Ends::default(),
+            random,
+            outbox: Vec::new(),
+            frames: Vec::new(),
+            marks: Vec::new(),
+            next_id: 0,
+            sequence: 0,
+        }
+    }
+
+    /// Does something of its own accord; `now_us` is simulated time.
+    pub fn act(&mut self, around: &mut Around, now_us: u64) {
+        match self.phase {
+            Phase::Offline => self.connect(around),
+            Phase::Upgrading | Phase::Connecting | Phase::Closed { .. } => {
+                if self.random.chance(around.plan.kill_per_mille) {
+                    self.leave(around);
+                }
+            }
+            Phase::Connected if self.random.chance(around.plan.kill_per_mille) => {
+                self.leave(around);
+            }
+            Phase::Connected if self.random.chance(around.plan.stall_per_mille) => {
+                let us = self.random.between(100, around.plan.stall_us);
+                self.stalled_until_us = now_us + us as u64;
+                self.slow = true;
+            }
+            Phase::Connected => self.ask(around),
+        }
+    }
+
+    /// Some commands in one message.
+    fn ask(&mut self, around: &mut Around) {
+        for _ in 0..self.random.pick(&[1, 1, 2, 4]) {
+            let channel = self.random.below(self.channels.len());
+            match self.random.below(100) {
+                0..80 => self.publish(around, channel),
+                80..92 => self.come_and_go(channel, around.plan),
+                92..95 => self.presence(channel, around.plan),
+                95..98 => self.history(channel, around.plan),
+                98 => self.mute |= around.plan.mutes,
+                _ => self.subscribe_all(around.plan),
+            }
+        }
+        self.post(around);
+    }
+
+    /// Brings the client to rest in the state that it wants: connected, subscribed, and quiet.
+    pub fn settle(&mut self, around: &mut Around) {
+        self.stalled_until_us = 0;
+        match self.phase {
+            Phase::Offline => self.connect(around),
+            Phase::Connected => {
+                self.subscribe_all(around.plan);
+                self.post(around);
+            }
+            Phase::Upgrading | Phase::Connecting | Phase::Closed { .. } => {}
+        }
+    }
+
+    /// Is there nothing left that it waits for?
+    #[must_use]
+    pub fn settled(&self) -> bool {
+        self.dead
+            || (self.phase == Phase::Connected
+                && self.waiting.is_empty()
+                && self.channels.iter().all(|channel| !channel.wanted || channel.sub == Sub::Live))
+    }
+
+    fn connect(&mut self, around: &mut Around) {
+        let plan = around.plan;
+        self.core = self.random.below(plan.workers);
+        let capacity = self.random.pick(&plan.socket_bytes);
+        self.link = Some(around.net.connect(self.core, capacity));
+        self.connection += 1;
+        self.sequence = 0;
+        self.phase = Phase::Upgrading;
+        (self.inbox, self.at, self.ends) = (Vec::new(), 0, Ends::default());
+        (self.mute, self.slow) = (false, capacity < 4_000);
+        (self.must_end, self.may_end) = (false, false);
+        self.wire(wire::UPGRADE, around);
+    }
+
+    /// After the 101: the connect command, and often all subscriptions in the same message.
+    pub(super) fn introduce(&mut self, around: &mut Around) {
+        self.phase = Phase::Connecting;
+        let id = self.id(Waiting::Connect);
+        let token = self.user.map_or("", |user| around.plan.tokens[user].as_str());
+        let _ = write!(self.outbox, "{{\"id\":{id},\"connect\":{{\"token\":\"{token}\"}}}}");
+        if self.random.chance(500) {
+            self.subscribe_all(around.plan);
+        }
+        self.post(around);
+    }
+
+    /// Asks for every channel that it wants and does not have.
+    pub(super) fn subscribe_all(&mut self, plan: &Plan) {
+        for channel in 0..self.channels.len() {
+            if self.channels[channel].wanted && self.channels[channel].sub == Sub::Off {
+                self.subscribe(channel, plan);
+            }
+        }
+    }
+
+    /// Asks for one channel, from the position seen last.
+    pub(super) fn subscribe(&mut self, channel: usize, plan: &Plan) {
+        let since =
+            self.channels[channel].position.clone().filter(|_| plan.channels[channel].keeps);
+        let more = match &since {
+            Some((epoch, offset)) => {
+                format!(",\"recover\":true,\"epoch\":\"{epoch}\",\"offset\":{offset}")
+            }
+            None => String::new(),
+        };
+        let id = self.id(Waiting::Subscribe { channel, since });
+        self.command(id, "subscribe", &plan.channels[channel].name, &more);
+        self.channels[channel].sub = match self.channels[channel].sub {
+            Sub::Leaving { id: leaving, .. } => Sub::Leaving { id: leaving, then: Some(id) },
+            Sub::Off | Sub::Asked { .. } | Sub::Live => Sub::Asked { id },
+        };
+    }
+
+    fn publish(&mut self, around: &mut Around, channel: usize) {
+        self.sequence += 1;
+        let from = (self.index, self.connection, self.sequence);
+        let pad = self.random.below(around.plan.pad_bytes + 1) as u16;
+        let publication = around.ledger.publish(from, self.core as u16, channel, pad);
+        let id = self.id(Waiting::Publish { publication });
+        self.separate();
+        let name = &around.plan.channels[channel].name;
+        let _ = write!(self.outbox, "{{\"id\":{id},\"publish\":{{\"channel\":\"{name}\",\"data\":");
+        around.ledger.payload(publication, &mut self.outbox);
+        self.outbox.extend_from_slice(b"}}");
+        self.marks.push(publication);
+    }
+
+    /// Unsubscribes and subscribes again, at once or later.
+    fn come_and_go(&mut self, channel: usize, plan: &Plan) {
+        match self.channels[channel].sub {
+            Sub::Asked { .. } | Sub::Live => {
+                let id = self.id(Waiting::Unsubscribe { channel });
+                self.command(id, "unsubscribe", &plan.channels[channel].name, "");
+                self.channels[channel].sub = Sub::Leaving { id, then: None };
+                if self.random.chance(800) {
+                    self.subscribe(channel, plan);
+                }
+            }
+            Sub::Off if self.channels[channel].wanted => self.subscribe(channel, plan),
+            Sub::Off | Sub::Leaving { .. } => {}
+        }
+    }
+
+    fn presence(&mut self, channel: usize, plan: &Plan) {
+        if !plan.channels[channel].presence {
+            return;
+        }
+        if self.random.chance(300) {
+            let id = self.id(Waiting::PresenceStats);
+            return self.command(id, "presence_stats", &plan.channels[channel].name, "");
+        }
+        let state = &self.channels[channel];
+        let live_since = (state.sub == Sub::Live).then_some(state.live_since);
+        let id = self.id(Waiting::Presence { channel, live_since });
+        self.command(id, "presence", &plan.channels[channel].name, "");
+    }
+
+    fn history(&mut self, channel: usize, plan: &Plan) {
+        if plan.channels[channel].keeps {
+            let more = self.random.pick(&["", ",\"limit\":-1", ",\"limit\":5"]);
+            let id = self.id(Waiting::History { channel });
+            self.command(id, "history", &plan.channels[channel].name, more);
+        }
+    }
+
+    fn id(&mut self, waiting: Waiting) -> u32 {
+        self.next_id += 1;
+        self.waiting.push((self.next_id, waiting));
+        self.next_id
+    }
+
+    /// Commands of one message stand on lines of their own.
+    fn separate(&mut self) {
+        if !self.outbox.is_empty() {
+            self.outbox.push(b'\n');
+        }
+    }
+
+    fn command(&mut self, id: u32, method: &str, channel: &str, more: &str) {
+        self.separate();
+        let _ =
+            write!(self.outbox, "{{\"id\":{id},\"{method}\":{{\"channel\":\"{channel}\"{more}}}}}");
+    }
+
+    /// Sends the commands written so far as one message.
+    pub(super) fn post(&mut self, around: &mut Around) {
+        if !self.outbox.is_empty() {
+            let text = std::mem::take(&mut self.outbox);
+            self.frame(1, &text, around);
+            self.outbox = text;
+            self.outbox.clear();
+        }
+        if let Some(link) = self.link {
+            for publication in self.marks.drain(..) {
+                around.net.mark(link, publication);
+            }
+        }
+    }
+
+    /// Sends one WebSocket message.
+    pub(super) fn frame(&mut self, opcode: u8, payload: &[u8], around: &mut Around) {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        wire::put_frame(opcode, payload, &mut self.random, &mut frames);
+        self.wire(&frames, around);
+        self.frames = frames;
+    }
+
+    fn wire(&mut self, plain: &[u8], around: &mut Around) {
+        let Some(link) = self.link else { return };
+        match around.plan.record {
+            None => around.net.write(link, plain),
+            Some(bytes) => {
+                let mut wire = Vec::new();
+                Record::new(bytes).seal(&mut self.ends.seal, plain, &mut wire);
+                around.net.write(link, &wire);
+            }
+        }
+    }
+
+    /// Goes without a word: a FIN or a reset.
+    pub fn leave(&mut self, around: &mut Around) {
+        if let Some(link) = self.link.take() {
+            let reset = self.random.chance(500);
+            around.net.leave(link, reset);
+        }
+        self.phase = Phase::Offline;
+        self.waiting.clear();
+        self.outbox.clear();
+        self.marks.clear();
+        self.must_end = false;
+        for channel in &mut self.channels {
+            channel.sub = Sub::Off;
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a simulated client does with what comes in, and what it holds against the server.
+//!
+//! Must not know anything but the bytes. Invariant: whatever a subscriber was not given in order and
+//! once, it was told of; everything else is a violation.
+
+use super::client::{Around, Client, Phase, Sub, Waiting};
+use super::record::Record;
+use super::wire::{self, Corrupt, Frame, Message};
+use crate::transport::Transport;
+
+/// How late a delivery may come, in microseconds of clean time.
+pub(super) const LATE_US: u64 = 100_000;
+/// Consumed bytes at the inbox's front before it is moved up.
+const COMPACT_BYTES: usize = 16 << 10;
+
+impl Client {
+    /// Reads up to `limit` bytes and handles what is whole.
+    pub fn read(&mut self, limit: usize, around: &mut Around, now_us: u64) {
+        if now_us < self.stalled_until_us {
+            return;
+        }
+        if self.stalled_until_us > 0 {
+            self.stalled_until_us = 0;
+            self.clear_since_us = around.ledger.clean_us;
+        }
+        let Some(link) = self.link else { return };
+        let corrupt = match around.plan.record {
+            None => {
+                around.net.read(link, limit, &mut self.inbox);
+                false
+            }
+            Some(bytes) => {
+                let mut wire = Vec::new();
+                around.net.read(link, limit, &mut wire);
+                Record::new(bytes).open(&mut self.ends.open, &wire, &mut self.inbox).is_err()
+            }
+        };
+        let taken = if corrupt { Err(Corrupt("record")) } else { self.take_all(around) };
+        if let Err(Corrupt(what)) = taken {
+            let (index, connection) = (self.index, self.connection);
+            around.ledger.violation("stream_corrupt", || {
+                format!("client {index} connection {connection}: {what}")
+            });
+            return self.leave(around);
+        }
+        self.end_of_read(around);
+    }
+
+    fn end_of_read(&mut self, around: &mut Around) {
+        let Some(link) = self.link else { return };
+        let over = match &mut self.phase {
+            Phase::Closed { reads: 0 } => true,
+            Phase::Closed { reads } => {
+                *reads -= 1;
+                false
+            }
+            _ => false,
+        };
+        if over || around.net.at_end(link) {
+            self.leave(around);
+        }
+    }
+
+    fn take_all(&mut self, around: &mut Around) -> Result<(), Corrupt> {
+        if self.phase == Phase::Upgrading {
+            let Some(end) = wire::take_head(&self.inbox[self.at..])? else { return Ok(()) };
+            self.at += end;
+            self.introduce(around);
+        }
+        let inbox = std::mem::take(&mut self.inbox);
+        let mut at = std::mem::take(&mut self.at);
+        let taken = self.take_frames(&inbox, &mut at, around);
+        (self.inbox, self.at) = (inbox, at);
+        if self.at == self.inbox.len() || self.at > COMPACT_BYTES {
+            self.inbox.drain(..self.at);
+            self.at = 0;
+        }
+        taken
+    }
+
+    fn take_frames(
+        &mut self,
+        inbox: &[u8],
+        at: &mut usize,
+        around: &mut Around,
+    ) -> Result<(), Corrupt> {
+        while self.link.is_some()
+            && let Some((frame, length)) = wire::take_frame(&inbox[*at..])?
+        {
+            let bytes = &inbox[*at..*at + length];
+            *at += length;
+            if let Phase::Closed { .. } = self.phase {
+                return Err(Corrupt("data after the close frame"));
+            }
+            match frame {
+                Frame::Text { start, end } => {
+                    for line in bytes[start..end].split(|byte| *byte == b'\n') {
+                        let text = std::str::from_utf8(line).map_err(|_| Corrupt("utf-8"))?;
+                        let message =
+                            serde_json::from_str(text).map_err(|_| Corrupt("not a reply"))?;
+                        self.message(text, message, around);
+                    }
+                }
+                Frame::Ping { start, end } => self.frame(10, &bytes[start..end], around),
+                Frame::Pong => return Err(Corrupt("a pong nobody asked for")),
+                Frame::Close { code } => self.closed(code, around),
+            }
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, code: u16, around: &mut Around) {
+        let fair = match code {
+            3001 => around.plan.shutdown,
+            3008 => self.slow,
+            3012 | 3502 => self.slow || self.mute,
+            3503 => self.may_end,
+            _ => false,
+        };
+        if !fair {
+            let (index, connection) = (self.index, self.connection);
+            around.ledger.violation("unexpected_close", || {
+                format!("client {index} connection {connection}: {code}")
+            });
+        }
+        self.last_close = Some(code);
+        self.frame(8, &code.to_be_bytes(), around);
+        self.phase = Phase::Closed { reads: self.random.below(6) as u32 };
+    }
+
+    pub(super) fn wrong(
+        &self,
+        kind: &'static str,
+        around: &mut Around,
+        detail: impl FnOnce() -> String,
+    ) {
+        let (index, connection) = (self.index, self.connection);
+        around.ledger.violation(kind, || format!("client {index}.{connection}: {}", detail()));
+    }
+
+    fn message(&mut self, text: &str, message: Message, around: &mut Around) {
+        if let Some(push) = message.push {
+            return self.push(&push, around);
+        }
+        if message.id == 0 {
+            if text != "{}" {
+                self.wrong("foreign_reply", around, || text.to_owned());
+            } else if !self.mute {
+                self.frame(1, b"{}", around);
+            }
+            return;
+        }
+        let Some(at) = self.waiting.iter().position(|(id, _)| *id == message.id) else {
+            return self.wrong("foreign_or_double_reply", around, || text.to_owned());
+        };
+        let (id, waiting) = self.waiting.remove(at);
+        if let Some(error) = message.error {
+            return self.refused(id, &waiting, error.code, around);
+        }
+        match (waiting, message) {
+            (Waiting::Connect, Message { connect: Some(connected), .. }) => {
+                self.connected(&connected.client, around);
+            }
+            (Waiting::Subscribe { channel, since }, Message { subscribe: Some(answer), .. }) => {
+                self.subscribed(id, channel, since, &answer, around);
+            }
+            (Waiting::Unsubscribe { channel }, Message { unsubscribe: Some(_), .. }) => {
+                self.left(channel, id);
+            }
+            (Waiting::Publish { publication }, Message { publish: Some(_), .. }) => {
+                around.ledger.acknowledged(publication);
+            }
+            (Waiting::Presence { channel, live_since }, Message { presence: Some(who), .. }) => {
+                let state = &self.channels[channel];
+                let stayed = state.sub == Sub::Live && live_since == Some(state.live_since);
+                if stayed && !who.clients.contains_key(self.name.as_str()) {
+                    self.wrong("absent_from_presence", around, || text.to_owned());
+                }
+            }
+            (Waiting::PresenceStats, Message { presence_stats: Some(_), .. }) => {}
+            (Waiting::History { channel }, Message { history: Some(answer), .. }) => {
+                self.history_came(channel, &answer, around);
+            }
+            _ => self.wrong("answer_of_another_kind", around, || text.to_owned()),
+        }
+    }
+
+    fn connected(&mut self, name: &str, around: &mut Around) {
+        self.phase = Phase::Connected;
+        name.clone_into(&mut self.name);
+        around.ledger.connected(self.index, self.connection, name);
+        self.subscribe_all(around.plan);
+        self.post(around);
+    }
+
+    fn refused(&mut self, id: u32, waiting: &Waiting, code: u32, around: &mut Around) {
+        match waiting {
+            Waiting::Subscribe { channel, .. } => {
+                let state = &mut self.channels[*channel];
+                if state.sub == (Sub::Asked { id }) {
+                    state.sub = Sub::Off;
+                }
+            }
+            Waiting::Unsubscribe { channel } => self.left(*channel, id),
+            _ => {}
+        }
+        // A subscribe that was taken back before its answer may be refused; a stop refuses all.
+        let taken_back = matches!(waiting, Waiting::Subscribe { channel, .. }
+            if self.channels[*channel].sub != Sub::Off);
+        if !taken_back && !around.plan.shutdown {
+            self.wrong("refused", around, || format!("{waiting:?}: {code}"));
+        }
+    }
+
+    fn left(&mut self, channel: usize, id: u32) {
+        let state = &mut self.channels[channel];
+        if let Sub::Leaving { id: leaving, then } = state.sub
+            && leaving == id
+        {
+            state.sub = then.map_or(Sub::Off, |id| Sub::Asked { id });
+        }
+    }
+}

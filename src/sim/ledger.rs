@@ -1,0 +1,411 @@
+//! The judge: what was published, acknowledged and seen, and every violation of a run.
+//!
+//! It knows no worker: the clients tell it what they saw, the host what the homes hold. Invariant: a
+//! place (channel, epoch, offset) has one content for everybody, whoever saw it first.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::rc::Rc;
+
+/// The ledger of one run, shared by its clients and drivers.
+pub type SharedLedger = Rc<RefCell<Ledger>>;
+
+/// The client number of what other nodes publish.
+pub const NODE: u16 = u16::MAX;
+/// Not handed over to a worker yet.
+const NEVER: u64 = u64::MAX;
+/// Violations whose details are kept; the rest is counted.
+const KEPT: usize = 20;
+
+/// A rule that was seen broken.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub kind: &'static str,
+    pub detail: String,
+    /// Simulated time, in microseconds.
+    pub at_us: u64,
+}
+
+/// Who published what, and what became of it.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    pub client: u16,
+    pub connection: u32,
+    pub sequence: u32,
+    pub channel: u16,
+    pad: u16,
+    /// The ledger's count of events when it was written to the socket.
+    pub submitted: u64,
+    pub acknowledged: bool,
+    /// The clean time at which it was known to be in order.
+    pub ordered_us: Option<u64>,
+    /// Epoch (its number in the channel's log) and offset, once somebody saw it there.
+    pub place: Option<(u32, u64)>,
+    /// When a driver handed its command over, counted in receives.
+    handed_over: u64,
+    /// The core that it was handed to.
+    pub core: u16,
+}
+
+/// What is known of a channel's order.
+#[derive(Debug, Default)]
+pub struct ChannelLog {
+    pub name: String,
+    pub epochs: Vec<EpochLog>,
+    /// In a channel without offsets: which publication follows which.
+    next: HashMap<u32, u32>,
+}
+
+/// One epoch of a channel: publications by offset, as far as anybody saw them.
+#[derive(Debug, Default)]
+pub struct EpochLog {
+    pub text: String,
+    entries: Vec<Option<u32>>,
+}
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub violations: Vec<Violation>,
+    pub violation_count: u64,
+    pub publications: Vec<Publication>,
+    pub channels: Vec<ChannelLog>,
+    /// Counts what happened, to tell before from after.
+    pub events: u64,
+    pub now_us: u64,
+    /// Time in which no core was stalled and no timer fired, in microseconds.
+    pub clean_us: u64,
+    /// Publications delivered, and the times that a client was told it had missed some.
+    pub deliveries: u64,
+    pub told: u64,
+    /// The latest delivery, in microseconds of clean time.
+    pub latest_us: u64,
+    /// The server's names of the clients' connections.
+    names: HashMap<(u16, u32), String>,
+    scratch: Vec<u8>,
+}
+
+impl Ledger {
+    #[must_use]
+    pub fn new(channels: impl Iterator<Item = String>) -> Ledger {
+        let channels = channels.map(|name| ChannelLog { name, ..ChannelLog::default() });
+        Ledger { channels: channels.collect(), ..Ledger::default() }
+    }
+
+    /// A rule was broken.
+    pub fn violation(&mut self, kind: &'static str, detail: impl FnOnce() -> String) {
+        self.violation_count += 1;
+        if self.violations.len() < KEPT {
+            self.violations.push(Violation { kind, detail: detail(), at_us: self.now_us });
+        }
+    }
+
+    /// One more thing happened; its place in the order of events.
+    pub fn tick(&mut self) -> u64 {
+        self.events += 1;
+        self.events
+    }
+
+    /// A client publishes; the publication's number.
+    pub fn publish(&mut self, from: (u16, u32, u32), core: u16, channel: usize, pad: u16) -> u32 {
+        let (client, connection, sequence) = from;
+        let submitted = self.tick();
+        self.publications.push(Publication {
+            client,
+            connection,
+            sequence,
+            channel: channel as u16,
+            pad,
+            submitted,
+            acknowledged: false,
+            ordered_us: None,
+            place: None,
+            handed_over: NEVER,
+            core,
+        });
+        self.publications.len() as u32 - 1
+    }
+
+    /// The server named a client's connection.
+    pub fn connected(&mut self, client: u16, connection: u32, name: &str) {
+        self.names.insert((client, connection), name.to_owned());
+    }
+
+    /// Is `name` the connection that published it? Nobody's, when it came from another node.
+    #[must_use]
+    pub fn published_by(&self, number: u32, name: &str) -> bool {
+        let publication = &self.publications[number as usize];
+        let known = self.names.get(&(publication.client, publication.connection));
+        // Its own connect may not be answered yet when others see what it published.
+        known.is_none_or(|known| known == name) && (publication.client != NODE || name.is_empty())
+    }
+
+    /// Appends a publication's payload: a JSON value that names it, with raw line breaks in some.
+    pub fn payload(&self, number: u32, into: &mut Vec<u8>) {
+        let Publication { client, connection, sequence, pad, .. } =
+            self.publications[number as usize];
+        let mut text = String::with_capacity(48 + usize::from(pad));
+        let gap = if number % 7 == 3 { "\r\n" } else { "" };
+        let _ = write!(
+            text,
+            "{{\"n\":{number},{gap}\"by\":\"{client}.{connection}.{sequence}\",\"pad\":\""
+        );
+        text.extend(std::iter::repeat_n('x', usize::from(pad)));
+        text.push_str("\"}");
+        into.extend_from_slice(text.as_bytes());
+    }
+
+    /// Which publication a delivered payload is; a violation when it is not exactly one of ours.
+    pub fn recognise(&mut self, channel: usize, data: &[u8]) -> Option<u32> {
+        let digits = data.strip_prefix(b"{\"n\":").unwrap_or_default();
+        let end = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+        let number = std::str::from_utf8(&digits[..end]).ok()?.parse().unwrap_or(u32::MAX);
+        let mut expected = std::mem::take(&mut self.scratch);
+        expected.clear();
+        let known = self.publications.get(number as usize).map(|publication| publication.channel);
+        if known.is_some() {
+            self.payload(number, &mut expected);
+            for byte in &mut expected {
+                if matches!(byte, b'\r' | b'\n') {
+                    *byte = b' ';
+                }
+            }
+        }
+        let same = known == Some(channel as u16) && expected == data;
+        self.scratch = expected;
+        if !same {
+            let text = String::from_utf8_lossy(&data[..data.len().min(80)]).into_owned();
+            self.violation("content_mismatch", || format!("channel {channel}: {text}"));
+        }
+        same.then_some(number)
+    }
+
+    /// A publication was seen at a place.
+    pub fn seen_at(&mut self, channel: usize, epoch: &str, offset: u64, number: u32) {
+        let log = &mut self.channels[channel];
+        let epoch = match log.epochs.iter().rposition(|known| known.text == epoch) {
+            Some(index) => index,
+            None => {
+                log.epochs.push(EpochLog { text: epoch.to_owned(), entries: Vec::new() });
+                log.epochs.len() - 1
+            }
+        };
+        let entries = &mut log.epochs[epoch].entries;
+        let at = offset as usize;
+        if at > self.publications.len() || at == 0 {
+            self.violation("offset_out_of_range", || format!("channel {channel} at {offset}"));
+            return;
+        }
+        if entries.len() <= at {
+            entries.resize(at + 1, None);
+        }
+        let first = *entries[at].get_or_insert(number);
+        let place = (epoch as u32, offset);
+        let publication = &mut self.publications[number as usize];
+        let before = *publication.place.get_or_insert(place);
+        if publication.ordered_us.is_none() {
+            publication.ordered_us = Some(self.clean_us);
+        }
+        if first != number {
+            self.violation("content_mismatch", || {
+                format!("channel {channel} at {offset}: {number}, elsewhere {first}")
+            });
+        }
+        if before != place {
+            self.violation("publication_doubled", || {
+                format!("{number} in channel {channel} at {before:?} and {place:?}")
+            });
+        }
+    }
+
+    /// In a channel without offsets, one uninterrupted subscriber saw `number` right after `before`.
+    pub fn seen_after(&mut self, channel: usize, before: u32, number: u32) {
+        let next = *self.channels[channel].next.entry(before).or_insert(number);
+        if next != number {
+            self.violation("order_or_hole", || {
+                format!("channel {channel}: after {before} came {number}, elsewhere {next}")
+            });
+        }
+    }
+
+    /// A publish was answered.
+    pub fn acknowledged(&mut self, number: u32) {
+        let publication = &mut self.publications[number as usize];
+        publication.acknowledged = true;
+        if publication.ordered_us.is_none() {
+            publication.ordered_us = Some(self.clean_us);
+        }
+    }
+
+    /// A driver handed a publication's command over.
+    pub fn handed_over(&mut self, number: u32, receives: u64) {
+        self.publications[number as usize].handed_over = receives;
+    }
+
+    /// The publication at a place, if anybody saw it.
+    #[must_use]
+    pub fn at(&self, channel: usize, epoch: &str, offset: u64) -> Option<u32> {
+        let log = self.channels[channel].epochs.iter().rfind(|known| known.text == epoch)?;
+        *log.entries.get(offset as usize)?
+    }
+
+    /// Judges what only the whole run shows; `tops` are the channels' last positions at their homes,
+    /// none where a channel keeps no offsets.
+    pub fn judge(&mut self, tops: &[Option<(String, u64)>]) {
+        for (channel, top) in tops.iter().enumerate() {
+            self.judge_order(channel);
+            if let Some((epoch, top)) = top {
+                self.judge_acknowledged(channel, epoch, *top);
+            }
+        }
+    }
+
+    fn judge_order(&mut self, channel: usize) {
+        let mut broken = Vec::new();
+        for log in &self.channels[channel].epochs {
+            let mut last: HashMap<(u16, u32), u32> = HashMap::new();
+            for number in log.entries.iter().flatten() {
+                let publication = &self.publications[*number as usize];
+                let of = (publication.client, publication.connection);
+                let before = last.insert(of, publication.sequence);
+                if before.is_some_and(|before| before > publication.sequence) {
+                    broken.push(*number);
+                }
+            }
+        }
+        for number in broken {
+            self.violation("connection_order_broken", || format!("{number} in {channel}"));
+        }
+    }
+
+    /// As long as a channel had one epoch, every acknowledged publication stands at an offset.
+    fn judge_acknowledged(&mut self, channel: usize, epoch: &str, top: u64) {
+        let log = &self.channels[channel];
+        if log.epochs.iter().any(|known| known.text != epoch) {
+            return;
+        }
+        let entries = log.epochs.first().map_or(&[] as &[_], |log| log.entries.as_slice());
+        let seen = entries.iter().flatten().count() as u64;
+        let lost: Vec<u32> = (0_u32..)
+            .zip(&self.publications)
+            .filter(|(_, one)| usize::from(one.channel) == channel)
+            .filter(|(_, one)| one.acknowledged && one.place.is_none())
+            .map(|(number, _)| number)
+            .collect();
+        if entries.len() as u64 > top + 1 {
+            let seen = entries.len() - 1;
+            self.violation("offset_beyond_the_top", || format!("channel {channel} {seen} > {top}"));
+        }
+        // An offset that nobody saw may hold one of them; more of them than such offsets are lost.
+        if lost.len() as u64 > top.saturating_sub(seen) {
+            self.violation("acknowledged_lost", || format!("channel {channel}: {lost:?}"));
+        }
+    }
+
+    /// By how many later ones the unluckiest publication was passed on its way into the order.
+    #[must_use]
+    pub fn most_passed(&self) -> (u32, u32) {
+        let mut worst = (0, 0);
+        for log in self.channels.iter().flat_map(|channel| &channel.epochs) {
+            let numbers: Vec<u32> = log.entries.iter().flatten().copied().collect();
+            let order: Vec<u64> = numbers
+                .iter()
+                .map(|number| self.publications[*number as usize].handed_over)
+                .collect();
+            for (at, handed) in order.iter().enumerate().filter(|(_, handed)| **handed != NEVER) {
+                let passed = order[..at].iter().filter(|o| **o != NEVER && *o > handed).count();
+                if passed as u32 > worst.0 {
+                    worst = (passed as u32, numbers[at]);
+                }
+            }
+        }
+        worst
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(publications: u32) -> Ledger {
+        let mut ledger = Ledger::new(["a".to_owned()].into_iter());
+        for sequence in 0..publications {
+            ledger.publish((1, 1, sequence), 0, 0, 3);
+        }
+        ledger
+    }
+
+    fn kinds(ledger: &Ledger) -> Vec<&'static str> {
+        ledger.violations.iter().map(|violation| violation.kind).collect()
+    }
+
+    #[test]
+    fn a_clean_run_is_clean() {
+        let mut ledger = ledger(5);
+        for number in 0..5 {
+            let mut data = Vec::new();
+            ledger.payload(number, &mut data);
+            let data: Vec<u8> =
+                data.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }).collect();
+            assert_eq!(ledger.recognise(0, &data), Some(number));
+            ledger.acknowledged(number);
+            ledger.seen_at(0, "e", u64::from(number) + 1, number);
+            ledger.seen_at(0, "e", u64::from(number) + 1, number);
+        }
+        ledger.judge(&[Some(("e".to_owned(), 5))]);
+        assert_eq!(kinds(&ledger), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn each_breach_is_named() {
+        type Breach = fn(&mut Ledger);
+        let cases: [(&str, Breach); 7] = [
+            ("content_mismatch", |l| assert_eq!(l.recognise(0, b"{\"n\":1,\"by\":\"\"}"), None)),
+            ("content_mismatch", |l| {
+                l.seen_at(0, "e", 1, 0);
+                l.seen_at(0, "e", 1, 1);
+            }),
+            ("publication_doubled", |l| {
+                l.seen_at(0, "e", 1, 0);
+                l.seen_at(0, "e", 2, 0);
+            }),
+            ("connection_order_broken", |l| {
+                l.seen_at(0, "e", 1, 1);
+                l.seen_at(0, "e", 2, 0);
+                l.judge(&[Some(("e".to_owned(), 2))]);
+            }),
+            ("acknowledged_lost", |l| {
+                l.acknowledged(0);
+                l.acknowledged(1);
+                l.judge(&[Some(("e".to_owned(), 1))]);
+            }),
+            ("order_or_hole", |l| {
+                l.seen_after(0, 0, 1);
+                l.seen_after(0, 0, 2);
+            }),
+            ("offset_out_of_range", |l| l.seen_at(0, "e", 0, 0)),
+        ];
+        for (kind, breach) in cases {
+            let mut ledger = ledger(3);
+            breach(&mut ledger);
+            assert_eq!(kinds(&ledger), [kind]);
+        }
+    }
+
+    #[test]
+    fn who_is_passed_is_counted() {
+        let mut ledger = ledger(4);
+        for (number, handed) in [(0, 9), (1, 2), (2, 3), (3, 4)] {
+            ledger.handed_over(number, handed);
+            ledger.seen_at(0, "e", u64::from(number) + 1, number);
+        }
+        assert_eq!(ledger.most_passed(), (1, 1));
+        let mut other = self::ledger(3);
+        for (number, handed, offset) in [(0, 1, 3), (1, 2, 1), (2, 3, 2)] {
+            other.handed_over(number, handed);
+            other.seen_at(0, "e", offset, number);
+        }
+        assert_eq!(other.most_passed(), (2, 0));
+    }
+}

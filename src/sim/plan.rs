@@ -1,0 +1,179 @@
+//! What one seed decides before the run begins: sizes, faults, and how unkind everybody is.
+//!
+//! Must not know how a run goes. Invariant: it is a function of the seed and the size alone.
+
+use super::driver::Faults;
+use super::random::Random;
+use crate::limits::Limits;
+use crate::mesh::Slots;
+use crate::namespace::{ChannelOptions, Mode, Namespaces, Who};
+
+/// How big a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// 4 workers, 20 clients, 2,000 publications.
+    Standard,
+    /// 1 to 4 workers, a few clients: for `cargo test`.
+    Small,
+}
+
+/// One channel of the run.
+#[derive(Clone, Debug)]
+pub struct ChannelPlan {
+    pub name: String,
+    /// It keeps history, and every subscription in it recovers.
+    pub keeps: bool,
+    pub presence: bool,
+}
+
+/// See the module's page.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    /// The engine answers turns later; else it is the home's memory.
+    pub late: bool,
+    /// Bytes of a record; none runs without a transport.
+    pub record: Option<usize>,
+    pub workers: usize,
+    pub clients: usize,
+    pub publications: usize,
+    pub slots: Slots,
+    pub limits: Limits,
+    pub namespaces: Namespaces,
+    pub channels: Vec<ChannelPlan>,
+    pub users: usize,
+    pub tokens: Vec<String>,
+    pub faults: Faults,
+    pub socket_bytes: Vec<usize>,
+    pub pad_bytes: usize,
+    pub wanted_per_mille: u32,
+    pub kill_per_mille: u32,
+    pub stall_per_mille: u32,
+    pub stall_us: usize,
+    /// Clients stop answering pings now and then.
+    pub mutes: bool,
+    /// How often a core stalls, in 1,000 of the host's steps.
+    pub core_stall_per_mille: u32,
+    /// Half of the clients die at once at the end of the busy part.
+    pub mass_death: bool,
+    /// Half of the clients stop reading at the end of the busy part.
+    pub hang: bool,
+    pub ping_ms: u64,
+    pub pong_ms: u64,
+    /// `disconnect user` is asked for.
+    pub disconnects: bool,
+    /// The store's copies of publications may be lost, doubled or late.
+    pub lossy: bool,
+    /// Nothing can make a recovery impossible.
+    pub always_recovers: bool,
+    /// The run ends by stopping the host, not by coming to rest.
+    pub shutdown: bool,
+}
+
+impl Plan {
+    /// Draws a run.
+    #[must_use]
+    pub fn new(seed: u64, size: Size) -> Plan {
+        let mut random = Random::new(seed ^ 0x0C0E_CA57);
+        let late = random.chance(400);
+        let small = size == Size::Small;
+        let record = random.chance(300).then(|| random.pick(&[5, 40, 300]));
+        let lossy = late && random.chance(700);
+        let slots = Slots {
+            requests: random.pick(&[1, 1, 2, 2, 4, 16]),
+            deliveries: random.pick(&[1, 1, 2, 2, 4, 16]),
+            bridge: random.pick(&[1, 2, 2, 4, 16]),
+        };
+        let history_size = if random.chance(300) { random.between(4, 40) } else { 1 << 14 };
+        let limits = limits(&mut random);
+        let always_recovers =
+            !late && history_size > 10_000 && limits.history_bytes_per_worker > 10 << 20;
+        let kept = random.between(2, 5);
+        let users = if random.chance(600) { 4 } else { 0 };
+        Plan {
+            seed,
+            late,
+            record,
+            workers: if small { random.between(1, 4) } else { 4 },
+            clients: if small { random.between(3, 8) } else { 20 },
+            publications: if small { 200 } else { 2_000 },
+            slots,
+            namespaces: namespaces(history_size as u32),
+            channels: channels(kept, random.between(0, 2)),
+            users,
+            tokens: Vec::new(),
+            faults: Faults {
+                cut: random.pick(&[0, 100, 500]),
+                delay: random.pick(&[0, 50, 300]),
+                short: random.pick(&[0, 20, 300]),
+                dry: random.pick(&[0, 10, 200]),
+            },
+            socket_bytes: random
+                .pick(&[&[150, 400, 2_000][..], &[1_000, 10_000], &[1 << 20]])
+                .into(),
+            pad_bytes: random.pick(&[0, 10, 80, 400]),
+            wanted_per_mille: random.between(300, 900) as u32,
+            kill_per_mille: random.pick(&[0, 5, 20, 40]),
+            stall_per_mille: random.pick(&[0, 10, 40]),
+            stall_us: random.pick(&[1_000, 20_000, 200_000]),
+            mutes: random.chance(200),
+            core_stall_per_mille: random.pick(&[0, 0, 1]),
+            mass_death: random.chance(200),
+            hang: random.chance(200),
+            ping_ms: random.pick(&[50, 1_000, 25_000]),
+            pong_ms: random.pick(&[20, 8_000]),
+            disconnects: users > 0 && random.chance(500),
+            lossy,
+            always_recovers: always_recovers && limits.recovery_bytes > 400 << 10,
+            shutdown: random.chance(250),
+            limits,
+        }
+    }
+}
+
+fn limits(random: &mut Random) -> Limits {
+    Limits {
+        arena_bytes: random.pick(&[2_000, 8_000, 64_000, 4 << 20]),
+        backlog_bytes: random.pick(&[4_000, 16_000, 1 << 20]),
+        recovery_bytes: random.pick(&[4_000, 60_000, 512 << 10, 512 << 10]),
+        history_bytes_per_worker: random.pick(&[20_000, 256 << 20, 256 << 20]),
+        control_frames_per_s: 0,
+        ..Limits::default()
+    }
+}
+
+fn namespaces(history_size: u32) -> Namespaces {
+    let open = ChannelOptions {
+        presence: true,
+        allow_subscribe: Who::Anyone,
+        allow_publish: Who::Anyone,
+        allow_history: Who::Anyone,
+        allow_presence: Who::Anyone,
+        ..ChannelOptions::default()
+    };
+    let kept = ChannelOptions {
+        history_size,
+        history_ttl_s: 3_600,
+        recovery: Mode::Force,
+        positioning: Mode::Force,
+        ..open.clone()
+    };
+    let joins = ChannelOptions { join_leave: Mode::Force, ..kept.clone() };
+    Namespaces {
+        unnamed: ChannelOptions::default(),
+        named: vec![("kept".into(), kept), ("joins".into(), joins), ("plain".into(), open)],
+    }
+}
+
+fn channels(kept: usize, plain: usize) -> Vec<ChannelPlan> {
+    let kept = (0..kept).map(|n| {
+        let namespace = if n % 3 == 2 { "joins" } else { "kept" };
+        ChannelPlan { name: format!("{namespace}:{n}"), keeps: true, presence: true }
+    });
+    let plain = (0..plain).map(|n| ChannelPlan {
+        name: format!("plain:{n}"),
+        keeps: false,
+        presence: true,
+    });
+    kept.chain(plain).collect()
+}

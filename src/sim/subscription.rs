@@ -1,0 +1,236 @@
+//! One simulated client's view of its channels: positions, what must come next, and what it was told.
+//!
+//! Invariant: a position moves by what was seen, one by one, or by an answer that says plainly that
+//! something was missed.
+
+use super::client::{Around, Client, Sub};
+use super::inbox::LATE_US;
+use super::wire::{History, Publication, Push, Subscribed};
+
+impl Client {
+    pub(super) fn subscribed(
+        &mut self,
+        id: u32,
+        channel: usize,
+        since: Option<(String, u64)>,
+        answer: &Subscribed,
+        around: &mut Around,
+    ) {
+        if self.channels[channel].sub != (Sub::Asked { id }) {
+            return;
+        }
+        match since {
+            Some(since) => self.recovered(channel, &since, answer, around),
+            None if !answer.publications.is_empty() => {
+                self.wrong("recovery_not_asked", around, || format!("channel {channel}"));
+            }
+            None => {}
+        }
+        let clean_us = around.ledger.clean_us;
+        let live_since = around.ledger.tick();
+        let state = &mut self.channels[channel];
+        state.sub = Sub::Live;
+        state.last = None;
+        state.live_since = live_since;
+        if around.plan.channels[channel].keeps {
+            state.position = Some((answer.epoch.clone().into_owned(), answer.offset));
+        }
+        self.clear_since_us = self.clear_since_us.max(clean_us);
+    }
+
+    /// The answer to a recovery: all that was missed, or a plain no.
+    fn recovered(
+        &mut self,
+        channel: usize,
+        since: &(String, u64),
+        answer: &Subscribed,
+        around: &mut Around,
+    ) {
+        if !answer.was_recovering {
+            self.wrong("recovery_forgotten", around, || format!("channel {channel} {since:?}"));
+        }
+        if !answer.recovered {
+            if !answer.publications.is_empty() {
+                self.wrong("recovery_in_part", around, || format!("channel {channel}"));
+            }
+            if around.plan.always_recovers {
+                self.wrong("recovered_false_needlessly", around, || {
+                    format!("channel {channel} {since:?} of {} {}", answer.epoch, answer.offset)
+                });
+            }
+            around.ledger.told += 1;
+            return;
+        }
+        let mut offset = since.1;
+        for publication in &answer.publications {
+            if publication.offset != offset + 1 {
+                self.wrong("recovery_not_contiguous", around, || {
+                    format!("channel {channel}: {} after {offset}", publication.offset)
+                });
+            }
+            offset = publication.offset;
+            self.saw(channel, &since.0, publication, around);
+        }
+        if offset != answer.offset || since.0 != answer.epoch {
+            self.wrong("recovery_short_or_long", around, || {
+                format!("channel {channel}: {since:?} to {offset}, answered {}", answer.offset)
+            });
+        }
+    }
+
+    pub(super) fn push(&mut self, push: &Push, around: &mut Around) {
+        let names = &around.plan.channels;
+        let Some(channel) = names.iter().position(|one| one.name == push.channel) else {
+            return self.wrong("foreign_push", around, || push.channel.to_string());
+        };
+        if let Some(problem) = &push.unsubscribe {
+            return self.unsubscribed(channel, problem.code, around);
+        }
+        match self.channels[channel].sub {
+            Sub::Live => {}
+            Sub::Leaving { .. } => return,
+            Sub::Off | Sub::Asked { .. } => {
+                return self.wrong("foreign_push", around, || format!("channel {channel}"));
+            }
+        }
+        let Some(publication) = &push.publication else { return };
+        if around.plan.channels[channel].keeps {
+            self.live_with_offset(channel, publication, around);
+        } else {
+            self.live_without_offset(channel, publication, around);
+        }
+    }
+
+    /// Told to subscribe again: the SDKs do it at once, with their position.
+    fn unsubscribed(&mut self, channel: usize, code: u32, around: &mut Around) {
+        let live = self.channels[channel].sub == Sub::Live;
+        if code != 2500 || (live && !around.plan.channels[channel].keeps) {
+            self.wrong("unsubscribed", around, || format!("channel {channel}: {code}"));
+        }
+        if live {
+            around.ledger.told += 1;
+            self.channels[channel].sub = Sub::Off;
+            self.subscribe(channel, around.plan);
+            self.post(around);
+        }
+    }
+
+    fn live_with_offset(&mut self, channel: usize, publication: &Publication, around: &mut Around) {
+        let Some((epoch, last)) = self.channels[channel].position.take() else { return };
+        let offset = publication.offset;
+        if offset <= last {
+            self.wrong("duplicate", around, || format!("channel {channel}: {offset} at {last}"));
+        } else if offset != last + 1 {
+            self.wrong("hole", around, || format!("channel {channel}: {offset} at {last}"));
+        }
+        let number = self.saw(channel, &epoch, publication, around);
+        self.channels[channel].position = Some((epoch, offset.max(last)));
+        if let Some(number) = number {
+            self.judge_delay(channel, number, around);
+        }
+    }
+
+    fn live_without_offset(
+        &mut self,
+        channel: usize,
+        publication: &Publication,
+        around: &mut Around,
+    ) {
+        if publication.offset != 0 {
+            self.wrong("offset_without_history", around, || format!("channel {channel}"));
+        }
+        let Some(number) = around.ledger.recognise(channel, publication.data.get().as_bytes())
+        else {
+            return;
+        };
+        self.see_once(channel, number, publication, around);
+        let before = self.channels[channel].last.replace(number);
+        if let Some(before) = before
+            && !around.plan.lossy
+        {
+            around.ledger.seen_after(channel, before, number);
+        }
+        self.judge_delay(channel, number, around);
+    }
+
+    /// Takes note of a publication at its place.
+    fn saw(
+        &mut self,
+        channel: usize,
+        epoch: &str,
+        publication: &Publication,
+        around: &mut Around,
+    ) -> Option<u32> {
+        let number = around.ledger.recognise(channel, publication.data.get().as_bytes())?;
+        around.ledger.seen_at(channel, epoch, publication.offset, number);
+        self.see_once(channel, number, publication, around);
+        Some(number)
+    }
+
+    fn see_once(
+        &mut self,
+        channel: usize,
+        number: u32,
+        publication: &Publication,
+        around: &mut Around,
+    ) {
+        around.ledger.deliveries += 1;
+        if self.mark_seen(number) {
+            self.wrong("publication_seen_twice", around, || format!("{number} in {channel}"));
+        }
+        let told = publication.info.as_ref().map_or("", |info| info.client.as_ref());
+        if !around.ledger.published_by(number, told) {
+            self.wrong("wrong_publisher", around, || format!("{number}: {told}"));
+        }
+    }
+
+    /// Sets a publication's bit; was it set already?
+    fn mark_seen(&mut self, number: u32) -> bool {
+        let (word, bit) = (number as usize / 64, 1 << (number % 64));
+        if self.seen.len() <= word {
+            self.seen.resize(word + 1, 0);
+        }
+        let before = self.seen[word] & bit != 0;
+        self.seen[word] |= bit;
+        before
+    }
+
+    /// Did this client see a publication?
+    #[must_use]
+    pub fn has_seen(&self, number: u32) -> bool {
+        self.seen.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+
+    /// A delivery comes in time, unless this client itself was in the way.
+    fn judge_delay(&mut self, channel: usize, number: u32, around: &mut Around) {
+        if around.plan.lossy || self.slow {
+            return;
+        }
+        let Some(ordered_us) = around.ledger.publications[number as usize].ordered_us else {
+            return;
+        };
+        let late_us = around.ledger.clean_us - ordered_us.max(self.clear_since_us);
+        around.ledger.latest_us = around.ledger.latest_us.max(late_us);
+        if late_us > LATE_US {
+            self.wrong("late_delivery", around, || {
+                format!("{number} in channel {channel} after {late_us} us")
+            });
+        }
+    }
+
+    pub(super) fn history_came(&mut self, channel: usize, answer: &History, around: &mut Around) {
+        let mut last = None;
+        for publication in &answer.publications {
+            if last.is_some_and(|last| publication.offset != last + 1)
+                || publication.offset > answer.offset
+            {
+                self.wrong("history_not_contiguous", around, || format!("channel {channel}"));
+            }
+            last = Some(publication.offset);
+            let data = publication.data.get().as_bytes();
+            if let Some(number) = around.ledger.recognise(channel, data) {
+                around.ledger.seen_at(channel, &answer.epoch, publication.offset, number);
+            }
+        }
+    }
+}

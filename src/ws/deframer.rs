@@ -1,0 +1,230 @@
+//! Received bytes to messages, in place (RFC 6455 sections 5 and 8.1).
+//!
+//! Must not know sockets, spills or time: the caller keeps the bytes of a frame that is not whole.
+//! Invariant: nothing is unmasked or checked twice, no memory is taken for what is only declared,
+//! and a connection with no fragmented message open owns no buffer.
+
+use super::frame::{Header, OpCode};
+use super::utf8::Utf8State;
+use super::{frame, mask};
+
+pub use super::frame::Violation;
+
+/// Bounds of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageLimits {
+    /// Bytes, fragments together.
+    pub message_bytes: u32,
+    /// Frames, this many and one more for every 16 bytes.
+    pub fragments_per_message: u32,
+}
+
+/// What one call of `Deframer::next` found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Next<'a> {
+    /// Bytes of the input that are done with; the next call begins behind them.
+    pub consumed: usize,
+    /// None: the bytes behind `consumed` are no whole frame yet.
+    pub item: Option<Item<'a>>,
+}
+
+/// A message or a control frame, its payload unmasked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// Valid UTF-8.
+    Text(&'a mut [u8]),
+    Binary(&'a mut [u8]),
+    Ping(&'a [u8]),
+    Pong,
+    /// The code is one that may be sent, the reason valid UTF-8. What follows it must not be read.
+    Close {
+        code: Option<u16>,
+        reason: &'a [u8],
+    },
+}
+
+/// Read state of one connection.
+#[derive(Debug, Default)]
+pub struct Deframer {
+    /// A message of which the last frame has not come, or was handed out by the last call.
+    message: Option<Box<Message>>,
+    /// Payload bytes of the data frame at the input's start that are unmasked and checked.
+    done: u32,
+    /// Where the open text stands, across pieces and frames.
+    utf8: Utf8State,
+}
+
+#[derive(Debug)]
+struct Message {
+    buffer: Vec<u8>,
+    frames: u32,
+    text: bool,
+    delivered: bool,
+}
+
+/// A data frame whose header is within the rules.
+struct DataFrame {
+    fin: bool,
+    first: bool,
+    text: bool,
+    mask: [u8; 4],
+    payload_len: usize,
+}
+
+impl Deframer {
+    /// The next message or control frame in `input`, whose first byte is the first of a frame.
+    ///
+    /// When the frame there is not whole, what is there of its payload is unmasked and checked, in
+    /// place: the caller keeps the bytes behind `consumed` as they are *after* the call, and the
+    /// next call's input begins with them. A message of one frame lies in `input`, one of several
+    /// in a buffer that lives until the next call.
+    ///
+    /// # Errors
+    /// A violation ends the connection; the deframer is not to be used again.
+    #[inline]
+    pub fn next<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        limits: MessageLimits,
+    ) -> Result<Next<'a>, Violation> {
+        self.release();
+        let mut at = 0;
+        loop {
+            let Some(header) = Header::parse(&input[at..])? else {
+                return Ok(Next { consumed: at, item: None });
+            };
+            let start = at + header.len;
+            if header.opcode.is_control() {
+                let (len, item) = control(header, &mut input[at..])?;
+                return Ok(Next { consumed: at + len, item });
+            }
+            let data = self.admit(&header, limits)?;
+            if !self.open_payload(&data, &mut input[start..])? {
+                return Ok(Next { consumed: at, item: None });
+            }
+            let end = start + data.payload_len;
+            if data.first && data.fin {
+                let payload = &mut input[start..end];
+                return Ok(Next { consumed: end, item: Some(message_item(data.text, payload)) });
+            }
+            self.append(&data, &input[start..end]);
+            if data.fin {
+                return Ok(Next { consumed: end, item: self.deliver() });
+            }
+            at = end;
+        }
+    }
+
+    /// Frees the buffer of a message that the last call handed out; `next` does so too.
+    #[inline]
+    pub fn release(&mut self) {
+        if self.message.as_ref().is_some_and(|message| message.delivered) {
+            self.message = None;
+        }
+    }
+
+    /// Bytes of memory that an open or just delivered fragmented message holds.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.message.as_ref().map_or(0, |message| message.buffer.capacity())
+    }
+
+    /// Checks a data frame's header against the message it belongs to and the bounds.
+    #[inline]
+    fn admit(&self, header: &Header, limits: MessageLimits) -> Result<DataFrame, Violation> {
+        let (text, before, frames) = match (&self.message, header.opcode) {
+            (None, OpCode::Continuation) => return Err(Violation::StrayContinuation),
+            (None, opcode) => (opcode == OpCode::Text, 0, 0),
+            (Some(open), OpCode::Continuation) => {
+                (open.text, open.buffer.len() as u64, open.frames)
+            }
+            (Some(_), _) => return Err(Violation::InterleavedMessage),
+        };
+        // Both stand below 2^63.
+        let bytes = before + header.payload_len;
+        if bytes > u64::from(limits.message_bytes) {
+            return Err(Violation::MessageTooBig);
+        }
+        if frames > 0 && u64::from(frames) >= u64::from(limits.fragments_per_message) + bytes / 16 {
+            return Err(Violation::TooManyFragments);
+        }
+        Ok(DataFrame {
+            fin: header.fin,
+            first: self.message.is_none(),
+            text,
+            mask: header.mask,
+            payload_len: header.payload_len as usize,
+        })
+    }
+
+    /// Unmasks and checks what is new of a frame's payload, which begins `bytes`. Whether it is whole.
+    #[inline]
+    fn open_payload(&mut self, data: &DataFrame, bytes: &mut [u8]) -> Result<bool, Violation> {
+        let whole = bytes.len() >= data.payload_len;
+        let here = bytes.len().min(data.payload_len);
+        debug_assert!(self.done as usize <= here, "the input does not begin where the last ended");
+        let done = (self.done as usize).min(here);
+        let fresh = &mut bytes[done..here];
+        mask::unmask(fresh, data.mask, done);
+        self.done = if whole { 0 } else { here as u32 };
+        let valid = match (data.text, whole && data.fin) {
+            (false, _) => true,
+            (true, true) => self.utf8.finish(fresh),
+            (true, false) => self.utf8.push(fresh),
+        };
+        if valid { Ok(whole) } else { Err(Violation::BadUtf8) }
+    }
+
+    /// Adds a whole frame's payload to its message.
+    fn append(&mut self, data: &DataFrame, payload: &[u8]) {
+        let message = self.message.get_or_insert_with(|| {
+            Box::new(Message { buffer: Vec::new(), frames: 0, text: data.text, delivered: false })
+        });
+        message.frames += 1;
+        message.buffer.extend_from_slice(payload);
+    }
+
+    /// Hands out the open message.
+    fn deliver(&mut self) -> Option<Item<'_>> {
+        let message = self.message.as_mut()?;
+        message.delivered = true;
+        Some(message_item(message.text, &mut message.buffer))
+    }
+}
+
+fn message_item(text: bool, payload: &mut [u8]) -> Item<'_> {
+    if text { Item::Text(payload) } else { Item::Binary(payload) }
+}
+
+/// The control frame at the start of `input`, if it is whole.
+fn control(header: Header, input: &mut [u8]) -> Result<(usize, Option<Item<'_>>), Violation> {
+    debug_assert!(header.payload_len <= frame::CONTROL_BYTES as u64);
+    let end = header.len + header.payload_len as usize;
+    let Some(payload) = input.get_mut(header.len..end) else { return Ok((0, None)) };
+    mask::unmask(payload, header.mask, 0);
+    let item = match header.opcode {
+        OpCode::Ping => Item::Ping(payload),
+        OpCode::Close => close_item(payload)?,
+        _ => Item::Pong,
+    };
+    Ok((end, Some(item)))
+}
+
+/// Reads a close frame's body (section 5.5.1).
+fn close_item(body: &[u8]) -> Result<Item<'_>, Violation> {
+    let Some((&code, reason)) = body.split_first_chunk::<2>() else {
+        return if body.is_empty() {
+            Ok(Item::Close { code: None, reason: body })
+        } else {
+            Err(Violation::CloseBody)
+        };
+    };
+    let code = u16::from_be_bytes(code);
+    if !frame::may_be_sent(code) {
+        return Err(Violation::CloseCode);
+    }
+    if simdutf8::basic::from_utf8(reason).is_err() {
+        return Err(Violation::CloseReason);
+    }
+    Ok(Item::Close { code: Some(code), reason })
+}

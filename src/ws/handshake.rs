@@ -1,0 +1,211 @@
+//! The upgrade's answer (RFC 6455 section 4.2).
+//!
+//! Must not know HTTP's parser, paths or the Origin policy: the caller says what the request head
+//! holds. Invariant: what is accepted is a request that every RFC 6455 server may accept.
+
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use base64::{Engine, alphabet};
+use sha1::{Digest, Sha1};
+
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+/// Bytes of an encoded key of 16 bytes.
+const KEY_BYTES: usize = 24;
+
+/// Reads keys as other servers do: the two bits that mean nothing may be set.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// What an HTTP request head offers.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    pub method: &'a str,
+    /// HTTP/1.1, not 1.0.
+    pub http_1_1: bool,
+    /// Content-Length above 0, or Transfer-Encoding.
+    pub has_body: bool,
+    /// All header lines in order, values without surrounding white space.
+    pub headers: &'a [(&'a str, &'a [u8])],
+}
+
+/// An upgrade to answer with 101.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted<'s> {
+    /// The subprotocol: the first that the client offers among those supported. None when it offers
+    /// none, or only unknown ones: the incumbent accepts those too, and a client that insists on its
+    /// own fails the connection itself (section 4.1).
+    pub protocol: Option<&'s str>,
+    accept: [u8; 28],
+}
+
+/// Why an upgrade is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not GET.
+    Method,
+    /// Not HTTP/1.1.
+    HttpVersion,
+    /// An upgrade has no body.
+    Body,
+    /// No Host, or more than one.
+    Host,
+    /// Neither Upgrade nor a key: a plain request to a WebSocket's path.
+    NotUpgrade,
+    /// Upgrade does not name websocket.
+    Upgrade,
+    /// Connection does not name Upgrade.
+    Connection,
+    /// Sec-WebSocket-Version is not 13.
+    Version,
+    /// No Sec-WebSocket-Key, more than one, or not 16 bytes in base64.
+    Key,
+}
+
+impl Refusal {
+    /// The HTTP status of the answer.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        match self {
+            Refusal::Method => 405,
+            Refusal::NotUpgrade | Refusal::Version => 426,
+            _ => 400,
+        }
+    }
+
+    /// The answer's body, one line.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::Method => "upgrade with GET",
+            Refusal::HttpVersion => "upgrade with HTTP/1.1",
+            Refusal::Body => "an upgrade has no body",
+            Refusal::Host => "exactly one Host expected",
+            Refusal::NotUpgrade => "this is a WebSocket endpoint",
+            Refusal::Upgrade => "Upgrade does not name websocket",
+            Refusal::Connection => "Connection does not name Upgrade",
+            Refusal::Version => "Sec-WebSocket-Version 13 expected",
+            Refusal::Key => "one Sec-WebSocket-Key of 16 bytes expected",
+        }
+    }
+
+    /// Headers that the status asks for (RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section 4.4).
+    #[must_use]
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self.status() {
+            405 => &[("Allow", "GET")],
+            426 => &[("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")],
+            _ => &[],
+        }
+    }
+}
+
+/// The header lines that count, gathered in one pass.
+#[derive(Default)]
+struct Fields<'a> {
+    hosts: u32,
+    upgrade: Option<bool>,
+    connection: bool,
+    versions: u32,
+    version_13: bool,
+    keys: u32,
+    key: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn gather(headers: &[(&str, &'a [u8])]) -> Fields<'a> {
+        let mut fields = Fields::default();
+        for (name, value) in headers {
+            match name.len() {
+                4 if name.eq_ignore_ascii_case("Host") => fields.hosts += 1,
+                7 if name.eq_ignore_ascii_case("Upgrade") => {
+                    let named = fields.upgrade.unwrap_or(false) || names(value, b"websocket");
+                    fields.upgrade = Some(named);
+                }
+                10 if name.eq_ignore_ascii_case("Connection") => {
+                    fields.connection |= names(value, b"upgrade");
+                }
+                17 if name.eq_ignore_ascii_case("Sec-WebSocket-Key") => {
+                    fields.keys += 1;
+                    fields.key = value;
+                }
+                21 if name.eq_ignore_ascii_case("Sec-WebSocket-Version") => {
+                    fields.versions += 1;
+                    fields.version_13 = *value == b"13";
+                }
+                _ => {}
+            }
+        }
+        fields
+    }
+}
+
+/// Decides on an upgrade. `supported` are the subprotocols this endpoint speaks.
+///
+/// # Errors
+/// The first thing that is wrong, in the order of `Refusal`.
+pub fn accept<'s>(offer: &Offer<'_>, supported: &[&'s str]) -> Result<Accepted<'s>, Refusal> {
+    let fields = Fields::gather(offer.headers);
+    let refusals = [
+        (offer.method != "GET", Refusal::Method),
+        (!offer.http_1_1, Refusal::HttpVersion),
+        (offer.has_body, Refusal::Body),
+        (fields.hosts != 1, Refusal::Host),
+        (fields.upgrade.is_none() && fields.keys == 0, Refusal::NotUpgrade),
+        (fields.upgrade != Some(true), Refusal::Upgrade),
+        (!fields.connection, Refusal::Connection),
+        (fields.versions != 1 || !fields.version_13, Refusal::Version),
+        (fields.keys != 1 || !is_key(fields.key), Refusal::Key),
+    ];
+    if let Some((_, refusal)) = refusals.into_iter().find(|(wrong, _)| *wrong) {
+        return Err(refusal);
+    }
+    Ok(Accepted { protocol: choose(offer, supported), accept: accept_key(fields.key) })
+}
+
+/// Appends the 101 answer.
+pub fn write_response(out: &mut Vec<u8>, accepted: &Accepted<'_>) {
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+          Sec-WebSocket-Accept: ",
+    );
+    out.extend_from_slice(&accepted.accept);
+    if let Some(protocol) = accepted.protocol {
+        out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+        out.extend_from_slice(protocol.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// The first subprotocol offered that is supported; names are compared exactly (section 4.1).
+fn choose<'s>(offer: &Offer<'_>, supported: &[&'s str]) -> Option<&'s str> {
+    offer
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("Sec-WebSocket-Protocol"))
+        .flat_map(|(_, value)| elements(value))
+        .find_map(|offered| supported.iter().find(|name| name.as_bytes() == offered).copied())
+}
+
+/// Whether a comma-separated list has this element, without regard to case.
+fn names(list: &[u8], element: &[u8]) -> bool {
+    elements(list).any(|e| e.eq_ignore_ascii_case(element))
+}
+
+fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+fn is_key(key: &[u8]) -> bool {
+    let mut decoded = [0; 18];
+    key.len() == KEY_BYTES && matches!(LENIENT.decode_slice(key, &mut decoded), Ok(16))
+}
+
+/// Section 4.2.2, step 5.4.
+fn accept_key(key: &[u8]) -> [u8; 28] {
+    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+    let mut accept = [0; 28];
+    let written = STANDARD.encode_slice(digest, &mut accept);
+    debug_assert!(matches!(written, Ok(28)), "20 bytes are 28 in base64");
+    accept
+}

@@ -1,0 +1,165 @@
+//! A driver with a listener on loopback, and what the tests ask of it.
+//!
+//! Must not know which driver it is. Its invariant: nothing waits longer than `PATIENCE`.
+
+use corecast::driver::socket::{self, Bell};
+use corecast::driver::{Driver, End, Event, Options, Segment, Send, Socket, Token, Unsent};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// After that long, what a test waits for will not come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A driver that the suite can make.
+pub trait Make: Driver + Sized {
+    fn make(options: Options) -> Self;
+}
+
+/// An event, its bytes copied out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Got {
+    Accepted(Socket, Option<IpAddr>),
+    Received(Token, Vec<u8>),
+    Ended(Token, End),
+    Sent(Token),
+    SendFailed(Token, i32),
+}
+
+pub struct Rig<D> {
+    pub driver: D,
+    pub addr: SocketAddr,
+    pub bell: Bell,
+    early: VecDeque<Got>,
+}
+
+/// The address a listener got.
+pub fn addr_of(listener: impl AsFd) -> SocketAddr {
+    let addr = rustix::net::getsockname(listener).expect("a bound listener");
+    addr.try_into().expect("an internet address")
+}
+
+impl<D: Make> Rig<D> {
+    pub fn new(slots: u32) -> Rig<D> {
+        Rig::with(slots, Vec::new(), D::make)
+    }
+
+    pub fn with(slots: u32, bells: Vec<Option<Bell>>, make: impl FnOnce(Options) -> D) -> Rig<D> {
+        let listener = socket::listen("127.0.0.1:0".parse().expect("an address"), 1_024);
+        let listener = listener.expect("a listener");
+        let addr = addr_of(&listener);
+        let own_bell = socket::bell().expect("a bell");
+        let bell = Bell::new(&own_bell).expect("a bell");
+        let driver = make(Options { slots, listeners: vec![listener], own_bell, bells });
+        Rig { driver, addr, bell, early: VecDeque::new() }
+    }
+
+    /// The next event, if the driver knows of one without asking the kernel.
+    pub fn poll(&mut self) -> Option<Got> {
+        self.early.pop_front().or_else(|| self.poll_driver())
+    }
+
+    fn poll_driver(&mut self) -> Option<Got> {
+        Some(match self.driver.next_event()? {
+            Event::Accepted { socket, peer } => Got::Accepted(socket, peer),
+            Event::Received { token, buffer } => {
+                let bytes = self.driver.bytes(&buffer).to_vec();
+                assert!(!bytes.is_empty());
+                self.driver.release(buffer);
+                Got::Received(token, bytes)
+            }
+            Event::Ended { token, end } => Got::Ended(token, end),
+            Event::Sent { token } => Got::Sent(token),
+            Event::SendFailed { token, errno } => Got::SendFailed(token, errno),
+        })
+    }
+
+    /// The next event.
+    pub fn next(&mut self) -> Got {
+        let start = Instant::now();
+        loop {
+            if let Some(got) = self.poll() {
+                return got;
+            }
+            assert!(start.elapsed() < PATIENCE, "no event came");
+            self.driver.wait(Some(Duration::from_millis(100)));
+        }
+    }
+
+    /// Turns until `done` says so; the events that come go to it.
+    pub fn turn_until(&mut self, mut done: impl FnMut(&mut D, Option<Got>) -> bool) {
+        let start = Instant::now();
+        loop {
+            while let Some(got) = self.poll() {
+                if done(&mut self.driver, Some(got)) {
+                    return;
+                }
+            }
+            if done(&mut self.driver, None) {
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "what was waited for did not come");
+            self.driver.wait(Some(Duration::from_millis(1)));
+        }
+    }
+
+    /// The next socket accepted; other events are kept for later.
+    pub fn accepted(&mut self) -> Socket {
+        let mut early = VecDeque::new();
+        loop {
+            match self.next() {
+                Got::Accepted(socket, _) => {
+                    early.append(&mut self.early);
+                    self.early = early;
+                    return socket;
+                }
+                other => early.push_back(other),
+            }
+        }
+    }
+
+    /// A connection, adopted under `token`.
+    pub fn connect(&mut self, token: u64) -> (TcpStream, Socket) {
+        let client = self.client();
+        let socket = self.accepted();
+        self.driver.adopt(socket, Token(token));
+        (client, socket)
+    }
+
+    /// A client whose reads and writes end in an error instead of blocking for ever.
+    pub fn client(&self) -> TcpStream {
+        let client = TcpStream::connect(self.addr).expect("a connection");
+        client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        client.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        client
+    }
+
+    /// Flushes `bytes` to one socket, cut into `count` segments; the bytes that went out.
+    pub fn flush(&mut self, socket: Socket, bytes: &[u8], count: usize) -> usize {
+        let segments = cut(bytes.len(), count);
+        let send = Send { socket, first: 0, count: segments.len() as u32 };
+        let mut unsent = vec![Unsent { index: 9, sent: 9 }];
+        self.driver.flush(bytes, bytes, &segments, &[send], &mut unsent);
+        match unsent[..] {
+            [] => bytes.len(),
+            [Unsent { index: 0, sent }] => {
+                assert!((sent as usize) < bytes.len());
+                sent as usize
+            }
+            _ => panic!("{unsent:?}"),
+        }
+    }
+}
+
+/// Segments that cover `len` bytes in order, from the arena and the pool in turn.
+pub fn cut(len: usize, count: usize) -> Vec<Segment> {
+    use corecast::driver::Place::{Arena, Pool};
+    let at = |part: usize| (len * part / count) as u32;
+    let segment = |part| Segment {
+        place: if part % 2 == 0 { Arena } else { Pool },
+        start: at(part),
+        len: at(part + 1) - at(part),
+    };
+    (0..count).map(segment).collect()
+}
