@@ -95,6 +95,7 @@ fn dev_changes_only_defaults() {
     assert!(!config.loopback_origins && config.limits.control_frames_per_s == 5);
     assert_eq!(config.namespaces.unnamed.allow_publish, Who::None);
     let plain = ChannelOptions { presence: true, ..ChannelOptions::default() };
+    assert_eq!(config.namespaces.named.len(), 2, "a namespace of the file replaces the default");
     assert_eq!(config.namespaces.options("plain:x"), Some(&plain));
     assert_eq!(config.namespaces.options("chat:x"), Some(&chat));
 }
@@ -317,8 +318,12 @@ fn wrong_variables_and_flags_are_named() {
 
 #[test]
 fn a_near_miss_of_a_variable_is_a_warning() {
-    let variables =
-        [("CORECAST_LISTN", "x"), ("CORECAST_SERVICE_HOST", "10.0.0.1"), ("LISTEN", "y")];
+    let variables = [
+        ("CORECAST_LISTN", "x"),
+        ("CORECAST_SERVICE_HOST", "10.0.0.1"),
+        ("CORECAST_BIN", "x"),
+        ("LISTEN", "y"),
+    ];
     let config = load_all(true, "", &variables, Flags::default()).expect("only a warning");
     assert_eq!(config.warnings, ["CORECAST_LISTN is no key: did you mean CORECAST_LISTEN?"]);
 }
