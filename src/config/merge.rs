@@ -276,7 +276,9 @@ impl Merged {
         match serde_path_to_error::deserialize(self.table.clone()) {
             Ok(raw) => Some((raw, namespaces)),
             Err(error) => {
-                let key = error.path().to_string();
+                // An item of a list stands under the list's key.
+                let mut key = error.path().to_string();
+                key.truncate(key.find('[').unwrap_or(key.len()));
                 let value = self.value(&key);
                 self.mistyped(key, Some(value), &error);
                 None

@@ -172,6 +172,8 @@ const WRONG: &[(&str, &str)] = &[
         "driver = \"uring\" (line 1): unknown variant `uring`, \
          expected one of `auto`, `io_uring`, `epoll`",
     ),
+    ("websocket_paths = [\"/a\", 1]", "websocket_paths = [\"/a\", 1] (line 1): invalid type"),
+    ("allowed_origins = \"x\"", "allowed_origins = \"x\" (line 1): invalid type"),
     ("limits = 5", "limits = 5 (line 1): invalid type"),
     ("[log]\nlevel = \"loud\"", "log.level = \"loud\" (line 2): unknown variant `loud`"),
     ("[log]\nformat = \"xml\"", "log.format = \"xml\" (line 2): unknown variant `xml`"),
@@ -261,6 +263,23 @@ fn a_file_that_cannot_be_read_is_the_only_error() {
     assert!(matches!(errors.as_slice(), [ConfigError::Unreadable { .. }]), "{errors:?}");
     let errors = load_all(false, "listen = [", &[], Flags::default()).expect_err("no TOML");
     assert!(errors.len() == 1 && errors[0].starts_with("not TOML (line 1): "), "{errors:?}");
+}
+
+proptest::proptest! {
+    /// Lines that may stand in a file, in any order and number: read or refused, never a panic.
+    #[test]
+    fn no_file_panics(picks in proptest::collection::vec((0..WRONG.len(), 0..12_usize), 0..6)) {
+        let pieces = ["\"a.b\" = 1", "limits.x.y = 2", "namespace = [1]", "log = []", "[a.b]",
+            "[[limits]]", "[[namespace]]\nname = \"a.b\"", "channel.\"presence\" = true", "x",
+            "workers = 1e3", "listen = 1979-05-27", "[namespace]"];
+        let lines = picks
+            .iter()
+            .map(|(wrong, piece)| format!("{}\n{}", WRONG[*wrong].0, pieces[*piece]));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        for error in load(&text).err().into_iter().flatten() {
+            proptest::prop_assert!(!error.is_empty() && !error.contains('\n'), "{}", error);
+        }
+    }
 }
 
 #[test]
