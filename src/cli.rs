@@ -109,9 +109,13 @@ fn load(source: Source, flags: Flags) -> Result<Config, ExitCode> {
 }
 
 fn start(config: Config) -> ExitCode {
-    let _logging = logging::start(config.log);
+    let logging = logging::start(config.log);
     for warning in &config.warnings {
         tracing::warn!("config: {warning}");
     }
-    server::run(config)
+    let code = server::run(config);
+    if logging.dropped_lines() > 0 {
+        tracing::warn!(lines = logging.dropped_lines(), "log lines were dropped");
+    }
+    code
 }

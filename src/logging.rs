@@ -16,10 +16,10 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Counts the lines that were dropped.
+    /// Lines that were dropped so far.
     #[must_use]
-    pub fn dropped(&self) -> &ErrorCounter {
-        &self.dropped
+    pub fn dropped_lines(&self) -> usize {
+        self.dropped.dropped_lines()
     }
 }
 

@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
+/// What the variables of this program begin with.
+const PREFIX: &str = "CORECAST_";
+
 /// Values by key, and where each came from.
 pub struct Merged {
     table: Table,
@@ -192,13 +195,13 @@ impl Merged {
         let names: BTreeMap<String, String> =
             keys(&schema, "").map(|key| (variable(&key), key)).collect();
         for (name, text) in variables {
-            if !name.starts_with("CORECAST_") {
+            let Some(own) = name.strip_prefix(PREFIX) else {
                 continue;
-            }
-            if let Some(key) = names.get(&name) {
+            };
+            if let Some(key) = names.get(own) {
                 self.text(key, &text, Origin::Variable(name));
-            } else if let Some(near) = did_you_mean(&name, names.keys().map(String::as_str)) {
-                self.warnings.push(format!("{name} is no key: did you mean {near}?"));
+            } else if let Some(near) = did_you_mean(own, names.keys().map(String::as_str)) {
+                self.warnings.push(format!("{name} is no key: did you mean {PREFIX}{near}?"));
             }
         }
     }
@@ -273,7 +276,9 @@ impl Merged {
         match serde_path_to_error::deserialize(self.table.clone()) {
             Ok(raw) => Some((raw, namespaces)),
             Err(error) => {
-                let key = error.path().to_string();
+                // An item of a list stands under the list's key.
+                let mut key = error.path().to_string();
+                key.truncate(key.find('[').unwrap_or(key.len()));
                 let value = self.value(&key);
                 self.mistyped(key, Some(value), &error);
                 None
@@ -310,9 +315,9 @@ fn keys<'a>(schema: &'a Table, prefix: &'a str) -> Box<dyn Iterator<Item = Strin
     }))
 }
 
-/// The variable of a key.
+/// The variable of a key, after the prefix.
 fn variable(key: &str) -> String {
-    format!("CORECAST_{}", key.replace('.', "_").to_uppercase())
+    key.replace('.', "_").to_uppercase()
 }
 
 fn secret(key: &str) -> bool {

@@ -95,6 +95,7 @@ fn dev_changes_only_defaults() {
     assert!(!config.loopback_origins && config.limits.control_frames_per_s == 5);
     assert_eq!(config.namespaces.unnamed.allow_publish, Who::None);
     let plain = ChannelOptions { presence: true, ..ChannelOptions::default() };
+    assert_eq!(config.namespaces.named.len(), 2, "a namespace of the file replaces the default");
     assert_eq!(config.namespaces.options("plain:x"), Some(&plain));
     assert_eq!(config.namespaces.options("chat:x"), Some(&chat));
 }
@@ -171,6 +172,8 @@ const WRONG: &[(&str, &str)] = &[
         "driver = \"uring\" (line 1): unknown variant `uring`, \
          expected one of `auto`, `io_uring`, `epoll`",
     ),
+    ("websocket_paths = [\"/a\", 1]", "websocket_paths = [\"/a\", 1] (line 1): invalid type"),
+    ("allowed_origins = \"x\"", "allowed_origins = \"x\" (line 1): invalid type"),
     ("limits = 5", "limits = 5 (line 1): invalid type"),
     ("[log]\nlevel = \"loud\"", "log.level = \"loud\" (line 2): unknown variant `loud`"),
     ("[log]\nformat = \"xml\"", "log.format = \"xml\" (line 2): unknown variant `xml`"),
@@ -262,6 +265,23 @@ fn a_file_that_cannot_be_read_is_the_only_error() {
     assert!(errors.len() == 1 && errors[0].starts_with("not TOML (line 1): "), "{errors:?}");
 }
 
+proptest::proptest! {
+    /// Lines that may stand in a file, in any order and number: read or refused, never a panic.
+    #[test]
+    fn no_file_panics(picks in proptest::collection::vec((0..WRONG.len(), 0..12_usize), 0..6)) {
+        let pieces = ["\"a.b\" = 1", "limits.x.y = 2", "namespace = [1]", "log = []", "[a.b]",
+            "[[limits]]", "[[namespace]]\nname = \"a.b\"", "channel.\"presence\" = true", "x",
+            "workers = 1e3", "listen = 1979-05-27", "[namespace]"];
+        let lines = picks
+            .iter()
+            .map(|(wrong, piece)| format!("{}\n{}", WRONG[*wrong].0, pieces[*piece]));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        for error in load(&text).err().into_iter().flatten() {
+            proptest::prop_assert!(!error.is_empty() && !error.contains('\n'), "{}", error);
+        }
+    }
+}
+
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
     let errors = load("lisen = 1\nworkers = 99\n[api]\nkez = 1").expect_err("wrong");
@@ -317,8 +337,12 @@ fn wrong_variables_and_flags_are_named() {
 
 #[test]
 fn a_near_miss_of_a_variable_is_a_warning() {
-    let variables =
-        [("CORECAST_LISTN", "x"), ("CORECAST_SERVICE_HOST", "10.0.0.1"), ("LISTEN", "y")];
+    let variables = [
+        ("CORECAST_LISTN", "x"),
+        ("CORECAST_SERVICE_HOST", "10.0.0.1"),
+        ("CORECAST_BIN", "x"),
+        ("LISTEN", "y"),
+    ];
     let config = load_all(true, "", &variables, Flags::default()).expect("only a warning");
     assert_eq!(config.warnings, ["CORECAST_LISTN is no key: did you mean CORECAST_LISTEN?"]);
 }

@@ -48,7 +48,7 @@ function tint(text) {
   return `hsl(${hash} 60% 50%)`;
 }
 
-function showPeople() {
+function showMembers() {
   const lines = [...here].sort((a, b) => nameOf(a).localeCompare(nameOf(b))).map((client) => {
     const line = document.createElement("li");
     line.style.setProperty("--tint", tint(nameOf(client)));
@@ -60,7 +60,7 @@ function showPeople() {
     }
     return line;
   });
-  $("people").replaceChildren(...lines);
+  $("members").replaceChildren(...lines);
   $("count").textContent = here.size;
 }
 
@@ -116,7 +116,7 @@ function receive(publication, live) {
   if (typeof data.text === "string") message(name, data.text, data.at, mine.has(client));
   else if (live && before && before !== name) note(`${before} is now called ${name}`);
   else if (live && !before && !mine.has(client)) note(`${name} is here`);
-  if (client) showPeople();
+  if (client) showMembers();
 }
 
 function publish(data) {
@@ -188,7 +188,7 @@ async function loadPresence() {
     const { clients } = await room.presence();
     here.clear();
     for (const client of Object.keys(clients)) here.add(client);
-    showPeople();
+    showMembers();
   } catch (error) {
     note(`no presence: ${error.message}`);
   }
@@ -207,14 +207,14 @@ async function where() {
 
 room.on("join", ({ info }) => {
   here.add(info.client);
-  showPeople();
+  showMembers();
 });
 
 room.on("leave", ({ info }) => {
   here.delete(info.client);
   if (!mine.has(info.client)) note(`${nameOf(info.client)} left`);
   names.delete(info.client);
-  showPeople();
+  showMembers();
 });
 
 room.on("error", (context) => note(context.error.message, "lost"));
@@ -224,9 +224,9 @@ room.on("unsubscribed", (context) => note(`left the room: ${context.reason}`, "l
 
 $("say").addEventListener("submit", (event) => {
   event.preventDefault();
-  const text = $("text").value.trim();
+  const text = $("message").value.trim();
   if (text) publish({ text });
-  $("text").value = "";
+  $("message").value = "";
 });
 
 $("rename").addEventListener("submit", (event) => {
@@ -246,6 +246,6 @@ $("cut").addEventListener("click", () => {
 
 sessionStorage.setItem("name", myName);
 $("name").value = myName;
-showPeople();
+showMembers();
 room.subscribe();
 centrifuge.connect();

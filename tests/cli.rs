@@ -1,0 +1,107 @@
+//! The command line as an operator meets it: what is printed where, and the exit code.
+
+use std::process::{Command, Output};
+
+/// Runs the binary with these variables and no others of ours.
+fn corecast(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corecast"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CORECAST_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).envs(variables.iter().copied()).output().expect("the binary runs")
+}
+
+/// Exit code, standard output, standard error.
+fn told(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let output = corecast(arguments, variables);
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A configuration file that is gone with the value.
+struct File(std::path::PathBuf);
+
+impl File {
+    fn new(name: &str, text: &str) -> File {
+        let path = std::env::temp_dir().join(format!("corecast-{}-{name}", std::process::id()));
+        std::fs::write(&path, text).expect("a temporary file");
+        File(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("a path that is text")
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // A left-over file in the temporary directory harms nobody.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn check_says_what_is_wrong_and_exits_78() {
+    let file = File::new("wrong.toml", "lisen = \"x\"\n[limits]\nmessage_bytes = 1\n");
+    let (code, out, err) = told(&["check", "--dev", "--config", file.path()], &[]);
+    assert_eq!((code, out.as_str()), (Some(78), ""));
+    assert_eq!(
+        err,
+        "config: unknown key \"lisen\" (line 1): did you mean \"listen\"?\n\
+         config: limits.message_bytes = 1 (line 3): must be at least 128\n"
+    );
+    let (code, out, _) = told(&["serve", "--dev", "--config", file.path()], &[]);
+    assert_eq!((code, out.as_str()), (Some(78), ""), "serve refuses the same");
+}
+
+#[test]
+fn without_secret_or_anonymous_nothing_starts() {
+    for command in ["check", "serve"] {
+        let (code, _, err) = told(&[command], &[]);
+        assert_eq!(code, Some(78), "{command}");
+        assert!(err.starts_with("config: client.token_hmac_secret, client.allow_anonymous: "));
+    }
+    let secret = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "0123456789abcdef0123456789abcdef")];
+    let (code, out, err) = told(&["check"], &secret);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("configuration ok: listen 0.0.0.0:8000, one worker per core, tokens"));
+    assert!(!out.contains("0123456789"), "a secret is not printed");
+}
+
+#[test]
+fn a_variable_wins_over_the_file_and_a_flag_over_both() {
+    let file = File::new("order.toml", "listen = \"127.0.0.1:21001\"\nworkers = 1\n");
+    let check = ["check", "--dev", "--config", file.path()];
+    let (_, out, _) = told(&check, &[("CORECAST_LISTEN", "127.0.0.1:21002")]);
+    assert!(out.starts_with("configuration ok: listen 127.0.0.1:21002, 1 worker, "), "{out}");
+    let serve = ["serve", "--dev", "--config", file.path(), "--listen", "nowhere"];
+    let (code, _, err) = told(&serve, &[("CORECAST_LISTEN", "127.0.0.1:21002")]);
+    assert_eq!(code, Some(78));
+    assert!(err.starts_with("config: listen = \"nowhere\" (--listen): must be "), "{err}");
+}
+
+#[test]
+fn warnings_do_not_stop_a_check() {
+    let (code, out, err) = told(&["check", "--dev"], &[("CORECAST_WORKRES", "2")]);
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("configuration ok: "));
+    assert_eq!(
+        err,
+        "config: warning: CORECAST_WORKRES is no key: did you mean CORECAST_WORKERS?\n"
+    );
+}
+
+#[test]
+fn the_rest_of_the_command_line() {
+    let version = format!("corecast {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(told(&["version"], &[]), (Some(0), version, String::new()));
+    let (code, out, _) = told(&["--help"], &[]);
+    assert!(code == Some(0) && out.contains("Examples:") && out.contains("serve --dev"));
+    let (code, _, err) = told(&["serve", "--driver", "kqueue"], &[]);
+    assert!(code == Some(2) && err.contains("io_uring"), "{err}");
+    let (code, _, err) = told(&["check", "--config", "/nowhere/corecast.toml"], &[]);
+    assert_eq!(code, Some(78));
+    assert!(err.starts_with("config: cannot read /nowhere/corecast.toml: "), "{err}");
+}

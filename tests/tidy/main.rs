@@ -1,0 +1,45 @@
+//! Holds the layout that ARCHITECTURE.md describes: layers, sizes, banned names, `unsafe`.
+//!
+//! Each checker is seen to fail on planted text beside it. What is let off stands in a table with
+//! its reason: change the table, not the checker.
+
+mod bans;
+mod layers;
+mod shape;
+mod source;
+
+use source::Source;
+use std::path::Path;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn none_wrong(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+fn judge(directories: &[&str], check: fn(&Source) -> Vec<String>) {
+    let mut wrong = Vec::new();
+    for directory in directories {
+        let sources = Source::all(root(), directory);
+        assert!(!sources.is_empty(), "no file under {directory}");
+        wrong.extend(sources.iter().flat_map(check));
+    }
+    none_wrong(&wrong);
+}
+
+#[test]
+fn layers_import_downward() {
+    judge(&["src"], layers::check);
+}
+
+#[test]
+fn banned_names_stay_in_their_places() {
+    judge(&["src"], bans::check);
+}
+
+#[test]
+fn files_and_functions_keep_their_size() {
+    judge(&["src", "tests", "bench/src"], shape::check);
+}
