@@ -22,7 +22,8 @@ pub struct Limits {
     pub channels_per_connection: u32,
     /// Unsent bytes that may wait for one connection; over it disconnect 3008.
     pub backlog_bytes: u32,
-    /// Bytes of publications in one recovery answer; over it `recovered: false`. History is cut to it.
+    /// Bytes of publications in one recovery answer; over it `recovered: false`. History is cut to
+    /// it.
     pub recovery_bytes: u32,
     /// Bytes of partly received messages on one worker; over it 1013.
     pub spill_bytes_per_worker: u64,

@@ -15,7 +15,8 @@ struct Scrape {
 }
 
 impl Scrape {
-    /// Reads the text format 0.0.4 strictly: HELP, then TYPE, then the samples of that family alone.
+    /// Reads the text format 0.0.4 strictly: HELP, then TYPE, then the samples of that family
+    /// alone.
     fn read(text: &str) -> Scrape {
         let mut scrape = Scrape::default();
         let mut family = String::new();

@@ -1,7 +1,8 @@
-//! What the kernel says about a process and the machine, and how many sockets this process may have.
+//! What the kernel says about a process and the machine, and how many sockets this process may
+//! have.
 //!
-//! Must not know the runs. CPU time is the sum of the threads' `schedstat`: user and system split by
-//! clock tick is worthless for short turns.
+//! Must not know the runs. CPU time is the sum of the threads' `schedstat`: user and system split
+//! by clock tick is worthless for short turns.
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,5 +1,5 @@
-//! The bridge core, on monoio: all that talks outward, which without Redis is nothing. Then it probes:
-//! every 250 ms it asks each worker whether it turns, and notes when the answer came.
+//! The bridge core, on monoio: all that talks outward, which without Redis is nothing. Then it
+//! probes: every 250 ms it asks each worker whether it turns, and notes when the answer came.
 //!
 //! Must not know connections or channels. Invariant: a probe waits for nobody (rule 7); a full lane
 //! means that a worker is not ready.
@@ -82,7 +82,8 @@ impl Bridge {
         }
     }
 
-    /// Takes what workers say. Before it waits for its bell again it announces that and looks once more.
+    /// Takes what workers say. Before it waits for its bell again it announces that and looks once
+    /// more.
     fn take_answers(&mut self) {
         let own = self.options.end.bells.len() - 1;
         loop {

@@ -1,7 +1,8 @@
 //! The schema: what a client may ask and what it may be told, whatever the codec.
 //!
 //! Names and numbers are the Centrifuge protocol's (`client.proto`, errors and disconnect codes of
-//! the incumbent), so unmodified SDKs understand them. Nothing here knows a codec, a socket or a channel's state.
+//! the incumbent), so unmodified SDKs understand them. Nothing here knows a codec, a socket or a
+//! channel's state.
 
 use std::borrow::Cow;
 
@@ -240,7 +241,8 @@ impl ErrorCode {
     }
 }
 
-/// Why the server ends a connection (the incumbent's `disconnect.go`). Below 3500 the SDKs come back.
+/// Why the server ends a connection (the incumbent's `disconnect.go`). Below 3500 the SDKs come
+/// back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disconnect {
     Shutdown,

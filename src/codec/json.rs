@@ -5,8 +5,9 @@
 //! strings with escapes, and no input makes it panic or recurse.
 //!
 //! Rules where the grammar leaves a choice: unknown members are passed over whatever their type;
-//! `null` means absent, except for `data`, where it is a value like any other; of a member that stands
-//! twice the last counts; a lone surrogate escape passes inside `data` and becomes U+FFFD in a name.
+//! `null` means absent, except for `data`, where it is a value like any other; of a member that
+//! stands twice the last counts; a lone surrogate escape passes inside `data` and becomes U+FFFD in
+//! a name.
 
 use super::command::{Command, Connect, DecodeError, History, Method, Publish, Subscribe};
 use super::scanner::Scanner;
@@ -21,8 +22,8 @@ pub use super::json_write::{
 
 const _: () = assert!(JSON_DEPTH <= Scanner::MAX_LEVELS);
 
-/// The commands of one message, in order. They are separated by newlines; white space around them is
-/// passed over, and a command may itself span lines.
+/// The commands of one message, in order. They are separated by newlines; white space around them
+/// is passed over, and a command may itself span lines.
 #[derive(Clone, Debug)]
 pub struct Commands<'a> {
     bytes: &'a [u8],

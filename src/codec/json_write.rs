@@ -1,7 +1,8 @@
 //! Writes replies as JSON, the way the incumbent does: empty fields are left out where it does so.
 //!
 //! Must not know connections. Its invariants: what is appended is one object without a raw newline,
-//! nothing is allocated but the output's growth, and each `*_len` is exact, because the same code counts.
+//! nothing is allocated but the output's growth, and each `*_len` is exact, because the same code
+//! counts.
 
 use super::command::{
     ClientInfo, ConnectResult, ErrorCode, HistoryResult, Publication, Push, Reply, SubscribeResult,
@@ -48,9 +49,9 @@ pub fn push_publication_len(channel: &str, publication: &Publication<'_>) -> usi
     count(|out| put_push_publication(out, channel, publication))
 }
 
-/// Appends the start of a subscribe reply, up to its first publication. `result.publications` is not
-/// looked at: publications follow with `PUBLICATION_SEPARATOR` between them, then the tail. They stand
-/// last in the reply so that the tail is the same for all.
+/// Appends the start of a subscribe reply, up to its first publication. `result.publications` is
+/// not looked at: publications follow with `PUBLICATION_SEPARATOR` between them, then the tail.
+/// They stand last in the reply so that the tail is the same for all.
 pub fn write_subscribe_head(out: &mut Vec<u8>, id: u32, result: &SubscribeResult<'_>) {
     put_subscribe_head(out, id, result);
 }

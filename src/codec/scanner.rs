@@ -1,8 +1,9 @@
 //! A strict JSON scanner (RFC 8259) that reads scalars and keeps the raw extents of values.
 //!
 //! Must not know commands. Its invariants: it never recurses and never allocates but for a string
-//! with escapes, so hostile depth costs time linear in the bytes and no stack; what it accepts is what
-//! the grammar accepts. UTF-8 is checked where text is handed out; an extent's is the caller's.
+//! with escapes, so hostile depth costs time linear in the bytes and no stack; what it accepts is
+//! what the grammar accepts. UTF-8 is checked where text is handed out; an extent's is the
+//! caller's.
 
 use super::command::DecodeError;
 use super::unescape::unescape;
@@ -101,8 +102,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The name of an object's next member, whose value must be read before the next call; none when
-    /// the object ends. `first` starts true.
+    /// The name of an object's next member, whose value must be read before the next call; none
+    /// when the object ends. `first` starts true.
     ///
     /// # Errors
     /// `Malformed`.
@@ -116,8 +117,8 @@ impl<'a> Scanner<'a> {
         Ok(Some(name))
     }
 
-    /// Whether an array has another element, which must be read before the next call. `first` starts
-    /// true.
+    /// Whether an array has another element, which must be read before the next call. `first`
+    /// starts true.
     ///
     /// # Errors
     /// `Malformed`.
@@ -170,7 +171,8 @@ impl<'a> Scanner<'a> {
     /// Reads an integer: sign and magnitude, without a detour over floats.
     ///
     /// # Errors
-    /// `Malformed`, or `WrongType` when it is no number, has a fraction or an exponent, or exceeds a
+    /// `Malformed`, or `WrongType` when it is no number, has a fraction or an exponent, or exceeds
+    /// a
     /// `u64`.
     pub fn integer(&mut self) -> Result<(bool, u64), DecodeError> {
         self.skip_space();
@@ -412,8 +414,8 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Bytes before the first that ends a run of plain text in a string: a quote, a backslash or a control
-/// character. Looks at eight bytes at a time.
+/// Bytes before the first that ends a run of plain text in a string: a quote, a backslash or a
+/// control character. Looks at eight bytes at a time.
 #[must_use]
 pub fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);

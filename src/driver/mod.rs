@@ -1,9 +1,9 @@
 //! The seam to the kernel: what a worker needs of sockets, and nothing more.
 //!
 //! Three implementations keep one behaviour: `uring`, `epoll`, and the simulation's. A driver must
-//! not know frames, commands or channels. Its invariant: what an operation in flight reads or writes
-//! belongs to the driver until that operation has ended, and a socket's number is not used again
-//! before its last one has.
+//! not know frames, commands or channels. Its invariant: what an operation in flight reads or
+//! writes belongs to the driver until that operation has ended, and a socket's number is not used
+//! again before its last one has.
 
 pub mod epoll;
 mod epoll_slot;
@@ -119,7 +119,8 @@ pub enum End {
 /// What happened since the last turn.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A connection came in. The owner answers with `adopt` or `close`; until then nothing is received.
+    /// A connection came in. The owner answers with `adopt` or `close`; until then nothing is
+    /// received.
     /// `listener` is the place of its listener in `Options::listeners`.
     Accepted { socket: Socket, peer: Option<IpAddr>, listener: u8 },
     /// Bytes came in. The owner must `release` the buffer. May still come after `pause`.
@@ -134,8 +135,8 @@ pub enum Event {
 
 /// Sockets, as a worker needs them. No call blocks but `wait`.
 pub trait Driver {
-    /// The next event, none when nothing more is known without asking the kernel. Events of a socket
-    /// come in the order of its bytes, and none comes after its `close`.
+    /// The next event, none when nothing more is known without asking the kernel. Events of a
+    /// socket come in the order of its bytes, and none comes after its `close`.
     fn next_event(&mut self) -> Option<Event>;
 
     /// The bytes of a received buffer.
@@ -155,7 +156,8 @@ pub trait Driver {
 
     /// Sends what one turn wrote, at once and without waiting; what did not go out is listed in
     /// `unsent` (cleared first), in the order of `sends`. A socket whose peer is gone counts as
-    /// unsent, and its `Ended` or `SendFailed` follows. `arena` and `pool` may be overwritten when this returns.
+    /// unsent, and its `Ended` or `SendFailed` follows. `arena` and `pool` may be overwritten when
+    /// this returns.
     fn flush(
         &mut self,
         arena: &[u8],

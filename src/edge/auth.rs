@@ -1,7 +1,7 @@
 //! Who connects: anonymous, or the user that a connection token (JWT, HS256) names.
 //!
-//! Must not know connections or clocks. Its invariants: only HS256 signatures by the configured secret
-//! pass, whatever a token's header asks for, and no token ever reaches a log or an error.
+//! Must not know connections or clocks. Its invariants: only HS256 signatures by the configured
+//! secret pass, whatever a token's header asks for, and no token ever reaches a log or an error.
 
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode};
@@ -31,8 +31,8 @@ pub struct Identity {
 /// Why a connection is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthError {
-    /// No token, and anonymous connections are not allowed. The incumbent finds no credentials then,
-    /// and calls it a bad request.
+    /// No token, and anonymous connections are not allowed. The incumbent finds no credentials
+    /// then, and calls it a bad request.
     NoToken,
     /// Signed rightly, but its time is over or has not come (`exp`, `nbf`). SDKs fetch another.
     Expired,
@@ -50,8 +50,8 @@ pub enum Refusal {
 }
 
 impl AuthError {
-    /// Error 109 for a token whose time is over, which makes SDKs fetch a new one; disconnect 3500 for
-    /// one that is invalid and 3501 for none, after which they stay away.
+    /// Error 109 for a token whose time is over, which makes SDKs fetch a new one; disconnect 3500
+    /// for one that is invalid and 3501 for none, after which they stay away.
     #[must_use]
     pub fn refusal(self) -> Refusal {
         match self {
@@ -70,8 +70,8 @@ pub struct Auth {
     allow_anonymous: bool,
 }
 
-/// The claims that count. Times are seconds since 1970 and may have a fraction (RFC 7519 section 2);
-/// an `f64` keeps whole seconds exact for 285 million years.
+/// The claims that count. Times are seconds since 1970 and may have a fraction (RFC 7519 section
+/// 2); an `f64` keeps whole seconds exact for 285 million years.
 #[derive(Deserialize)]
 struct Claims {
     #[serde(default)]
@@ -115,7 +115,8 @@ impl Auth {
         let key = self.key.as_ref().ok_or(AuthError::Invalid)?;
         let token =
             decode::<Claims>(token, key, &self.validation).map_err(|_| AuthError::Invalid)?;
-        // Extensions that a token calls critical have to be understood, and none is (RFC 7515 4.1.11).
+        // Extensions that a token calls critical have to be understood, and none is (RFC 7515
+        // 4.1.11).
         if token.header.crit.is_some() {
             return Err(AuthError::Invalid);
         }

@@ -1,8 +1,8 @@
 //! What a slow connection has not been sent yet: whole frames in order, and control frames that
 //! overtake them at frame boundaries (rules 19, 20 and 24).
 //!
-//! Must not know sockets. Invariant: a chunk that was handed out ends on a frame boundary, or inside
-//! a recovery answer, and then nothing but its rest follows.
+//! Must not know sockets. Invariant: a chunk that was handed out ends on a frame boundary, or
+//! inside a recovery answer, and then nothing but its rest follows.
 
 use super::output::{Class, NO_CHANNEL};
 use super::replay::Replay;
@@ -164,7 +164,8 @@ impl Backlog {
         }
     }
 
-    /// Drops the publications of a channel that wait behind a recovery answer; gives whether any did.
+    /// Drops the publications of a channel that wait behind a recovery answer; gives whether any
+    /// did.
     pub fn drop_publications(&mut self, of: u32) -> bool {
         let mut dropped = 0;
         let mut mid_frame = self.mid_frame;

@@ -1,4 +1,5 @@
-//! The channels that connections of this edge are subscribed to, and the local ids homes know them by.
+//! The channels that connections of this edge are subscribed to, and the local ids homes know them
+//! by.
 //!
 //! Invariant (rule 9): a channel is here while Subscribes pushed exceed Unsubscribes pushed; its
 //! local id is mapped from the first Subscribed answer until the last pair is taken back.

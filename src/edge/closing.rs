@@ -1,4 +1,5 @@
-//! How a connection ends: off the subscriber lists first, then a close frame, then nothing (rule 21).
+//! How a connection ends: off the subscriber lists first, then a close frame, then nothing (rule
+//! 21).
 
 use super::connection::{Input, Life, SubscriptionState};
 use super::output::{Class, NO_CHANNEL};
@@ -16,8 +17,8 @@ impl Edge {
         self.close(token, code, reason, now);
     }
 
-    /// Ends a WebSocket: close frame, then the peer's close is awaited. What was written before goes
-    /// out before it.
+    /// Ends a WebSocket: close frame, then the peer's close is awaited. What was written before
+    /// goes out before it.
     pub(super) fn close(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
         if !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
@@ -103,8 +104,8 @@ impl Edge {
         }
     }
 
-    /// A backlog passed its bound: 3008; but while a recovery answer is on its way out, its channel's
-    /// publications are dropped and 2500 follows the answer (rule 24).
+    /// A backlog passed its bound: 3008; but while a recovery answer is on its way out, its
+    /// channel's publications are dropped and 2500 follows the answer (rule 24).
     fn overflow(&mut self, token: Token, now: Now) {
         let replayed: Vec<u32> = self
             .at(token)

@@ -18,7 +18,8 @@ pub struct Token {
     pub generation: u32,
 }
 
-/// Where a connection is in its life. IDLE is ACTIVE without traffic, derived from the last activity.
+/// Where a connection is in its life. IDLE is ACTIVE without traffic, derived from the last
+/// activity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Life {
     /// Nobody is here.

@@ -124,8 +124,8 @@ impl Edge {
         }
     }
 
-    /// A Subscribe was accepted: the channel is mapped, and the subscriber added behind all that was
-    /// delivered before (rule 11). One whose connection died meanwhile is owed back.
+    /// A Subscribe was accepted: the channel is mapped, and the subscriber added behind all that
+    /// was delivered before (rule 11). One whose connection died meanwhile is owed back.
     fn subscribed(&mut self, answer: Subscribed) {
         let Subscribed { to, sequence, channel: name, local, position, recovery } = answer;
         let Some(channel) = self.channels.find(name.as_str()) else {

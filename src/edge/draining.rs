@@ -1,5 +1,5 @@
-//! An edge's part in a shutdown (rule 25): nothing new is taken, what is parked is refused, and when
-//! the homes have said their last, everybody is told 3001.
+//! An edge's part in a shutdown (rule 25): nothing new is taken, what is parked is refused, and
+//! when the homes have said their last, everybody is told 3001.
 
 use super::connection::Life;
 use super::{Edge, Token};

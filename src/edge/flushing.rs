@@ -1,7 +1,7 @@
 //! What the worker's flush asks of an edge: which ranges go to whom, and what becomes of a rest.
 //!
-//! Must not know sockets. Invariant (rule 19): a connection with a backlog is never sent inline; its
-//! ranges are appended.
+//! Must not know sockets. Invariant (rule 19): a connection with a backlog is never sent inline;
+//! its ranges are appended.
 
 use super::backlog::Backlog;
 use super::output::{Class, Range};
@@ -62,8 +62,8 @@ impl Edge {
         }
     }
 
-    /// All was written to a connection that ends. A WebSocket has said its goodbyes; HTTP ends by FIN,
-    /// and what the peer still sends is waited for, or the response could be lost to a reset.
+    /// All was written to a connection that ends. A WebSocket has said its goodbyes; HTTP ends by
+    /// FIN, and what the peer still sends is waited for, or the response could be lost to a reset.
     fn written(&mut self, token: Token) {
         if self.life(token) == super::connection::Life::Connecting {
             self.effects.push(super::Effect::Shutdown(token));
@@ -72,8 +72,8 @@ impl Edge {
         }
     }
 
-    /// `sent` bytes of the ranges went out; the rest becomes the backlog. The frame that was begun is
-    /// finished first, and where it ends the rest may be overtaken (rule 20).
+    /// `sent` bytes of the ranges went out; the rest becomes the backlog. The frame that was begun
+    /// is finished first, and where it ends the rest may be overtaken (rule 20).
     pub fn unsent(&mut self, token: Token, ranges: &[Range], sent: u32) {
         let mut left = sent;
         for range in ranges {
@@ -87,7 +87,8 @@ impl Edge {
         self.after_append(token);
     }
 
-    /// A sealed send did not go out whole: the driver is given the rest as it is, `in_flight` bytes.
+    /// A sealed send did not go out whole: the driver is given the rest as it is, `in_flight`
+    /// bytes.
     pub fn unsent_sealed(&mut self, token: Token, in_flight: usize) {
         assert!(self.at(token).backlog.is_none(), "a backlog is never sent inline");
         self.at(token).backlog = Some(Box::new(Backlog::behind(in_flight)));
@@ -175,8 +176,8 @@ impl Edge {
         bound > 0 && backlog.bytes() > bound as usize || over_worker && backlog.bytes() > 0
     }
 
-    /// The next chunk of a connection's backlog for the driver; none when there is nothing (more) to
-    /// send, or a chunk is in flight.
+    /// The next chunk of a connection's backlog for the driver; none when there is nothing (more)
+    /// to send, or a chunk is in flight.
     pub fn next_chunk(&mut self, token: Token) -> Option<Bytes> {
         if !self.is_current(token) || self.at(token).facts.peer_gone {
             return None;

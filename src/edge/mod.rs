@@ -1,9 +1,9 @@
-//! Edges: the connections of one core, from bytes received to bytes to send. Edges only deliver; what
-//! is ordered or remembered is a home's.
+//! Edges: the connections of one core, from bytes received to bytes to send. Edges only deliver;
+//! what is ordered or remembered is a home's.
 //!
-//! Must not know sockets, rings, lanes' insides or clocks. Invariants: a delivery never causes a push
-//! (rule 3: `deliver` is not given the lanes); what must be done to a socket is queued as an effect
-//! for the worker to carry out.
+//! Must not know sockets, rings, lanes' insides or clocks. Invariants: a delivery never causes a
+//! push (rule 3: `deliver` is not given the lanes); what must be done to a socket is queued as an
+//! effect for the worker to carry out.
 
 pub mod auth;
 mod backlog;
@@ -136,7 +136,8 @@ pub struct Edge {
     staged: Vec<Staged>,
     staged_bytes: usize,
     wheel: Wheel,
-    /// By home: connections whose next request found the lane full, first come first served (rule 4).
+    /// By home: connections whose next request found the lane full, first come first served (rule
+    /// 4).
     waiting: Vec<VecDeque<Token>>,
     /// The home whose line is being served: its first may pass the line.
     serving: Option<u16>,

@@ -1,7 +1,7 @@
 //! What a turn writes: frames in one arena, and for each connection the ranges that are its own.
 //!
-//! Must not know what the bytes mean. Invariant: a connection with ranges is on the dirty list once,
-//! and its ranges lie in the order in which they were written.
+//! Must not know what the bytes mean. Invariant: a connection with ranges is on the dirty list
+//! once, and its ranges lie in the order in which they were written.
 
 use super::connection::Token;
 
@@ -208,8 +208,8 @@ impl Output {
         self.flushed < self.dirty.len()
     }
 
-    /// The frames in `range`, the first of which may have begun before it: each with its bytes' range
-    /// cut to it, and whether it begins in it.
+    /// The frames in `range`, the first of which may have begun before it: each with its bytes'
+    /// range cut to it, and whether it begins in it.
     pub fn frames_in(&self, range: Range) -> impl Iterator<Item = (FrameMark, Range, bool)> {
         let first = self.frames.partition_point(|frame| frame.start <= range.start).max(1) - 1;
         let frames = &self.frames[first..];

@@ -48,8 +48,7 @@ impl Wheel {
         let now_tick = now_ms / TICK_MS;
         if now_tick >= self.tick + TICKS {
             // Nothing lies further ahead than one round.
-            let ahead = self.next_tick()?;
-            self.tick = ahead.max(self.tick);
+            self.tick = self.next_tick().unwrap_or(now_tick);
         }
         while self.tick <= now_tick {
             let tick = self.tick;

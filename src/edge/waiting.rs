@@ -1,9 +1,9 @@
 //! Full lanes and debts: who waits for which lane, and what a connection owes homes.
 //!
 //! Rule 4: each lane has one line, dead connections included, and newcomers stand behind it; what a
-//! connection owes goes before its parked command, and that before anything it sent later. Rule 10: a
-//! dead connection's subscription list is the queue of what it owes. Invariant: a connection stands
-//! in at most one line.
+//! connection owes goes before its parked command, and that before anything it sent later. Rule 10:
+//! a dead connection's subscription list is the queue of what it owes. Invariant: a connection
+//! stands in at most one line.
 
 use super::connection::{Life, Parked, Subscription, SubscriptionState};
 use super::{Edge, RequestLanes, Token};
@@ -20,12 +20,9 @@ impl Edge {
         request: Request,
         lanes: &mut L,
     ) {
-        if self.may_push(home) {
-            match self.push(token, home, request, lanes) {
-                Ok(()) => return,
-                Err(request) => self.park(token, home, request),
-            }
-        } else {
+        let pushed =
+            if self.may_push(home) { self.push(token, home, request, lanes) } else { Err(request) };
+        if let Err(request) = pushed {
             self.park(token, home, request);
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Layout, little endian: channel length u16, user length u16, publisher (core u16, index u32,
 //! generation u32; all ones when it came from the server API), flags u8, the process's microsecond
-//! it was received in u64; then channel, user, data. The offset is the home's to give and travels beside the block.
+//! it was received in u64; then channel, user, data. The offset is the home's to give and travels
+//! beside the block.
 
 use super::envelope::ConnectionKey;
 use bytes::Bytes;
@@ -19,7 +20,8 @@ impl Block {
     /// become spaces here, once: newline batching downstream relies on it.
     ///
     /// # Panics
-    /// When the channel's or the user's name is longer than a `u16` says; both are bounded far below.
+    /// When the channel's or the user's name is longer than a `u16` says; both are bounded far
+    /// below.
     #[must_use]
     pub fn new(
         channel: &str,

@@ -1,7 +1,7 @@
 //! One channel at home: its numbering, what it keeps, who listens from where, who is present.
 //!
-//! Must not know lanes or engines. Invariant: interest counts pairs, Subscribes less Unsubscribes of
-//! each core (rule 9), and epoch and offset live while there is any (rule 13).
+//! Must not know lanes or engines. Invariant: interest counts pairs, Subscribes less Unsubscribes
+//! of each core (rule 9), and epoch and offset live while there is any (rule 13).
 
 use super::envelope::{ConnectionKey, Epoch, Position};
 use super::history::History;

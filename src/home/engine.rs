@@ -1,4 +1,5 @@
-//! The seam that decides a channel's order: here (`Memory`), or in a store that the bridge speaks to.
+//! The seam that decides a channel's order: here (`Memory`), or in a store that the bridge speaks
+//! to.
 //!
 //! A local engine answers inside the call and holds nothing: the home's own ring is the truth. Any
 //! other answers by envelope, turns later; the home is then an ordered replica (rules 14 to 18).
@@ -142,8 +143,8 @@ pub enum FromBridge {
 const _: () = assert!(size_of::<ToBridge>() <= 64);
 const _: () = assert!(size_of::<FromBridge>() <= 96);
 
-/// An engine behind the bridge: what it is asked leaves by envelope, and credits keep its answers from
-/// ever lacking a place (rule 14).
+/// An engine behind the bridge: what it is asked leaves by envelope, and credits keep its answers
+/// from ever lacking a place (rule 14).
 #[derive(Debug)]
 pub struct Bridged {
     credits: usize,

@@ -56,8 +56,8 @@ impl History {
         Some(range.cloned().collect())
     }
 
-    /// A page for a history call: after (or, reversed, before) `since`, at most `limit` publications
-    /// (negative: no limit) and `bytes_max` bytes.
+    /// A page for a history call: after (or, reversed, before) `since`, at most `limit`
+    /// publications (negative: no limit) and `bytes_max` bytes.
     #[must_use]
     pub fn page(&self, query: &Page) -> Box<[Placed]> {
         let count = usize::try_from(query.limit).unwrap_or(usize::MAX);

@@ -1,8 +1,9 @@
-//! Homes: every channel lives on one worker, which orders it, keeps its history and its members, and
-//! tells the edges. Edges only deliver.
+//! Homes: every channel lives on one worker, which orders it, keeps its history and its members,
+//! and tells the edges. Edges only deliver.
 //!
-//! Must not know connections' sockets, codecs' bytes, lanes or clocks. Invariant (rule 2): a request
-//! is sequenced once; its deliveries leave one by one, and until the last is out nothing else is taken.
+//! Must not know connections' sockets, codecs' bytes, lanes or clocks. Invariant (rule 2): a
+//! request is sequenced once; its deliveries leave one by one, and until the last is out nothing
+//! else is taken.
 
 mod aging;
 pub mod block;

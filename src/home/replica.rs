@@ -215,7 +215,8 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    /// Answers the subscribers that the ring can answer, and asks for what the first other one needs.
+    /// Answers the subscribers that the ring can answer, and asks for what the first other one
+    /// needs.
     fn answer_pending(&mut self, place: u32) {
         let mut index = 0;
         loop {

@@ -1,7 +1,7 @@
 //! Subscribing and leaving: interest, membership, and the answer that recovery starts from.
 //!
-//! One order per channel makes recover-then-live atomic: the answer names the home's last offset, and
-//! what is published after it is behind it in the same lane.
+//! One order per channel makes recover-then-live atomic: the answer names the home's last offset,
+//! and what is published after it is behind it in the same lane.
 
 use super::Home;
 use super::engine::Engine;

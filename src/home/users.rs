@@ -11,7 +11,7 @@ use std::collections::HashMap;
 #[derive(Debug)]
 enum Connections {
     One(ConnectionKey),
-    Many(Box<Vec<ConnectionKey>>),
+    Many(Vec<ConnectionKey>),
 }
 
 /// Connections by user.
@@ -35,7 +35,7 @@ impl Users {
             Some(Connections::Many(list)) => list.push(connection),
             Some(one) => {
                 let Connections::One(first) = *one else { unreachable!("the other arms took it") };
-                *one = Connections::Many(Box::new(vec![first, connection]));
+                *one = Connections::Many(vec![first, connection]);
             }
         }
     }

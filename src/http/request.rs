@@ -41,7 +41,8 @@ pub enum HeadError {
     Host,
     /// Content-Length twice, or not a number (section 6.3).
     ContentLength,
-    /// Transfer-Encoding other than `chunked` once, in HTTP/1.0, or beside Content-Length (section 6.1).
+    /// Transfer-Encoding other than `chunked` once, in HTTP/1.0, or beside Content-Length (section
+    /// 6.1).
     TransferEncoding,
     /// An expectation other than 100-continue (RFC 9110 section 10.1.1).
     Expectation,
@@ -72,9 +73,9 @@ impl HeadError {
     }
 }
 
-/// Reads the head at the start of `bytes`, and says how many bytes it has; none until its empty line
-/// is there. `searched` is how far earlier calls looked (0 for a new head): bytes that drip in are
-/// looked at once.
+/// Reads the head at the start of `bytes`, and says how many bytes it has; none until its empty
+/// line is there. `searched` is how far earlier calls looked (0 for a new head): bytes that drip in
+/// are looked at once.
 ///
 /// # Errors
 /// As soon as no bytes to come could make it a head that is served.

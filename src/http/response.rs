@@ -58,8 +58,8 @@ impl Status {
 /// The interim answer to `Expect: 100-continue`, before the body is read.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Appends a response. `headers` besides Content-Length and Connection; neither names nor values may
-/// hold CR or LF.
+/// Appends a response. `headers` besides Content-Length and Connection; neither names nor values
+/// may hold CR or LF.
 pub fn write(
     out: &mut Vec<u8>,
     status: Status,

@@ -1,8 +1,8 @@
 //! How a core that sleeps is woken: a flag, two fences, and whatever the driver rings with.
 //!
 //! The sleeper announces, fences, re-checks what it could do now, sleeps. A sender commits, fences,
-//! and rings when its `swap` found the flag up. One of the two fences comes first: either the sender
-//! sees the flag, or the sleeper sees the item.
+//! and rings when its `swap` found the flag up. One of the two fences comes first: either the
+//! sender sees the flag, or the sleeper sees the item.
 
 use super::sync::{AtomicBool, Ordering, fence};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Cores talk through here alone: lanes of every ordered pair, and doorbells.
 //!
-//! Generic over what crosses; it must not know an envelope. Invariant: each end of a lane has one owner.
+//! Generic over what crosses; it must not know an envelope. Invariant: each end of a lane has one
+//! owner.
 
 mod doorbell;
 mod lane;

@@ -1,8 +1,8 @@
 //! What a core counts: counters, gauges and histograms that one core writes and anybody reads.
 //!
-//! Must not know what it counts for: codes and causes are numbers here. Its invariants: every cell has
-//! one writer, so counting is a load and a store without a lock, an allocation or a read-modify-write;
-//! readers may see the cells of one core at slightly different moments.
+//! Must not know what it counts for: codes and causes are numbers here. Its invariants: every cell
+//! has one writer, so counting is a load and a store without a lock, an allocation or a
+//! read-modify-write; readers may see the cells of one core at slightly different moments.
 
 mod text;
 

@@ -1,7 +1,7 @@
 //! Writes the counters of all cores in the Prometheus text format 0.0.4.
 //!
-//! Must not know how they came about. Its invariants: each family has one HELP and one TYPE line ahead
-//! of all its samples; buckets are cumulative, and the count is the last of them.
+//! Must not know how they came about. Its invariants: each family has one HELP and one TYPE line
+//! ahead of all its samples; buckets are cumulative, and the count is the last of them.
 
 use super::{BUCKETS, CAUSES, CoreMetrics, Counter, DISCONNECT_CODES, ERROR_CODES, Histogram};
 use std::fmt::Write;

@@ -1,5 +1,5 @@
-//! Topology: configuration in, pinned cores out. Builds the mesh, opens the listeners, starts workers
-//! and bridge, waits for a signal, and ends them in order.
+//! Topology: configuration in, pinned cores out. Builds the mesh, opens the listeners, starts
+//! workers and bridge, waits for a signal, and ends them in order.
 //!
 //! Must not know the data path. Invariant: what a core needs is built before it starts, and moved
 //! into it; nothing is handed over afterwards but signals.

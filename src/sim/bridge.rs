@@ -1,8 +1,8 @@
 //! A stub of the bridge: probes, and for the `late` engine a store that answers turns later, with
 //! other nodes' publications in between, some lost or doubled.
 //!
-//! Must not know homes' state. Invariant (rule 14): an answer is never dropped as long as homes keep
-//! to their credits; of publications it may drop any, and then says so until it was heard.
+//! Must not know homes' state. Invariant (rule 14): an answer is never dropped as long as homes
+//! keep to their credits; of publications it may drop any, and then says so until it was heard.
 
 use super::ledger::SharedLedger;
 use super::net::SharedNet;

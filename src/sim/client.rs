@@ -1,8 +1,8 @@
-//! A simulated SDK client: its connections, what it asks for, and what it does out of the blue. What
-//! it does with what comes in stands in `inbox`.
+//! A simulated SDK client: its connections, what it asks for, and what it does out of the blue.
+//! What it does with what comes in stands in `inbox`.
 //!
-//! It speaks to the server through bytes alone. Invariant: it behaves as the SDKs do, so whatever the
-//! server answers to it is the server's doing.
+//! It speaks to the server through bytes alone. Invariant: it behaves as the SDKs do, so whatever
+//! the server answers to it is the server's doing.
 
 use super::ledger::Ledger;
 use super::net::{LinkId, Net};

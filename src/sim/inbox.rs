@@ -1,7 +1,7 @@
 //! What a simulated client does with what comes in, and what it holds against the server.
 //!
-//! Must not know anything but the bytes. Invariant: whatever a subscriber was not given in order and
-//! once, it was told of; everything else is a violation.
+//! Must not know anything but the bytes. Invariant: whatever a subscriber was not given in order
+//! and once, it was told of; everything else is a violation.
 
 use super::client::{Around, Client, Phase, Sub, Waiting};
 use super::record::Record;

@@ -1,7 +1,7 @@
 //! The judge: what was published, acknowledged and seen, and every violation of a run.
 //!
-//! It knows no worker: the clients tell it what they saw, the host what the homes hold. Invariant: a
-//! place (channel, epoch, offset) has one content for everybody, whoever saw it first.
+//! It knows no worker: the clients tell it what they saw, the host what the homes hold. Invariant:
+//! a place (channel, epoch, offset) has one content for everybody, whoever saw it first.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -219,7 +219,8 @@ impl Ledger {
         }
     }
 
-    /// In a channel without offsets, one uninterrupted subscriber saw `number` right after `before`.
+    /// In a channel without offsets, one uninterrupted subscriber saw `number` right after
+    /// `before`.
     pub fn seen_after(&mut self, channel: usize, before: u32, number: u32) {
         let next = *self.channels[channel].next.entry(before).or_insert(number);
         if next != number {
@@ -250,8 +251,8 @@ impl Ledger {
         *log.entries.get(offset as usize)?
     }
 
-    /// Judges what only the whole run shows; `tops` are the channels' last positions at their homes,
-    /// none where a channel keeps no offsets.
+    /// Judges what only the whole run shows; `tops` are the channels' last positions at their
+    /// homes, none where a channel keeps no offsets.
     pub fn judge(&mut self, tops: &[Option<(String, u64)>]) {
         for (channel, top) in tops.iter().enumerate() {
             self.judge_order(channel);

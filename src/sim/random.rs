@@ -1,7 +1,7 @@
 //! The simulation's only source of chance: a seed decides everything.
 //!
-//! Must not know what is drawn. Invariant: the same seed and the same calls give the same numbers on
-//! every machine.
+//! Must not know what is drawn. Invariant: the same seed and the same calls give the same numbers
+//! on every machine.
 
 /// A splitmix64 generator: small, quick, and good enough to shuffle schedules.
 #[derive(Clone, Debug)]

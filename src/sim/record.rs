@@ -1,8 +1,9 @@
-//! A transport that is not identity, to keep the seam honest until TLS stands there: plain bytes are
-//! cut into records, each with its length and every byte changed.
+//! A transport that is not identity, to keep the seam honest until TLS stands there: plain bytes
+//! are cut into records, each with its length and every byte changed.
 //!
 //! Must not know frames. Invariant: records are small, so that frames span records and records span
-//! receives; the n-th record opens with the n-th key alone, so a lost, doubled or swapped one is noticed.
+//! receives; the n-th record opens with the n-th key alone, so a lost, doubled or swapped one is
+//! noticed.
 
 use crate::transport::{Transport, Unreadable};
 

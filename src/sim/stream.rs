@@ -1,4 +1,5 @@
-//! The simulated store: a stream per channel, trimmed, with an epoch that may change under everybody.
+//! The simulated store: a stream per channel, trimmed, with an epoch that may change under
+//! everybody.
 //!
 //! Must not know homes or lanes. Invariant: within an epoch offsets go up by one from 1.
 

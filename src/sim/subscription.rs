@@ -1,4 +1,5 @@
-//! One simulated client's view of its channels: positions, what must come next, and what it was told.
+//! One simulated client's view of its channels: positions, what must come next, and what it was
+//! told.
 //!
 //! Invariant: a position moves by what was seen, one by one, or by an answer that says plainly that
 //! something was missed.

@@ -1,5 +1,5 @@
-//! The client's end of the wire: WebSocket frames and JSON, read by code that shares nothing with the
-//! server's, so that neither can agree with the other's mistake.
+//! The client's end of the wire: WebSocket frames and JSON, read by code that shares nothing with
+//! the server's, so that neither can agree with the other's mistake.
 //!
 //! Must not know what a message means. Invariant: bytes that are not exactly a server's frames are
 //! `Corrupt`.

@@ -15,7 +15,8 @@ pub trait Transport {
     /// Wire bytes are the plain bytes: nothing is copied on either way.
     const IDENTITY: bool;
 
-    /// Opens received wire bytes, appending the plain ones; what is not yet whole is kept in `state`.
+    /// Opens received wire bytes, appending the plain ones; what is not yet whole is kept in
+    /// `state`.
     ///
     /// # Errors
     /// When the bytes are not of this transport.

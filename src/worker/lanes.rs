@@ -1,4 +1,5 @@
-//! A worker's side of the mesh: serving requests, taking deliveries, ringing, and the sleep protocol.
+//! A worker's side of the mesh: serving requests, taking deliveries, ringing, and the sleep
+//! protocol.
 
 use super::{Rest, Worker};
 use crate::clock::Now;
@@ -50,8 +51,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         taken
     }
 
-    /// Serves the requests of all lanes, each for a while, in rotation. A home that meets a full lane
-    /// waits with that request (rule 2). True: something was done.
+    /// Serves the requests of all lanes, each for a while, in rotation. A home that meets a full
+    /// lane waits with that request (rule 2). True: something was done.
     pub(super) fn serve_requests(&mut self, now: Now) -> bool {
         let cores = self.mesh.requests_in.len();
         let mut served = false;

@@ -1,9 +1,10 @@
-//! The glue of one pinned core: its driver, its transport, its edge, its home, and its ends of the mesh.
+//! The glue of one pinned core: its driver, its transport, its edge, its home, and its ends of the
+//! mesh.
 //!
-//! A worker is a function, `turn(now)`: it never sleeps, reads no clock and draws no randomness. Whoever
-//! owns it decides when it turns and when it may sleep. Must not know what is inside a frame or a
-//! request. Invariants: work waits only for a lane of higher rank (rule 1), and nothing is pushed
-//! behind the doorbells stage (rule 6).
+//! A worker is a function, `turn(now)`: it never sleeps, reads no clock and draws no randomness.
+//! Whoever owns it decides when it turns and when it may sleep. Must not know what is inside a
+//! frame or a request. Invariants: work waits only for a lane of higher rank (rule 1), and nothing
+//! is pushed behind the doorbells stage (rule 6).
 
 mod drain;
 mod flush;
@@ -114,8 +115,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         &mut self.driver
     }
 
-    /// Lets the driver hand over what was asked of it, and sleeps until something happens or `timeout`
-    /// is over; zero does not sleep.
+    /// Lets the driver hand over what was asked of it, and sleeps until something happens or
+    /// `timeout` is over; zero does not sleep.
     pub fn sleep(&mut self, timeout: Option<Duration>) {
         self.driver.wait(timeout);
     }

@@ -157,7 +157,8 @@ impl Deframer {
         })
     }
 
-    /// Unmasks and checks what is new of a frame's payload, which begins `bytes`. Whether it is whole.
+    /// Unmasks and checks what is new of a frame's payload, which begins `bytes`. Whether it is
+    /// whole.
     #[inline]
     fn open_payload(&mut self, data: &DataFrame, bytes: &mut [u8]) -> Result<bool, Violation> {
         let whole = bytes.len() >= data.payload_len;

@@ -31,8 +31,8 @@ pub struct Offer<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted<'s> {
     /// The subprotocol: the first that the client offers among those supported. None when it offers
-    /// none, or only unknown ones: the incumbent accepts those too, and a client that insists on its
-    /// own fails the connection itself (section 4.1).
+    /// none, or only unknown ones: the incumbent accepts those too, and a client that insists on
+    /// its own fails the connection itself (section 4.1).
     pub protocol: Option<&'s str>,
     accept: [u8; 28],
 }
@@ -87,7 +87,8 @@ impl Refusal {
         }
     }
 
-    /// Headers that the status asks for (RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section 4.4).
+    /// Headers that the status asks for (RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section
+    /// 4.4).
     #[must_use]
     pub fn headers(self) -> &'static [(&'static str, &'static str)] {
         match self.status() {

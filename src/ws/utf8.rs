@@ -93,7 +93,8 @@ fn may_open(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Every text of up to 4 bytes from the edges of the grammar, in every split into two, against std.
+    /// Every text of up to 4 bytes from the edges of the grammar, in every split into two, against
+    /// std.
     #[test]
     fn every_short_text_has_the_verdict_of_std() {
         const EDGES: [u8; 19] = [

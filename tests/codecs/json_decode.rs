@@ -361,7 +361,8 @@ proptest! {
         match (oracle(&list), whole) {
             (Some(extent), Ok(_)) => prop_assert_eq!(payload(&text), Some(extent.as_bytes())),
             (None, Err(_)) => prop_assert_eq!(payload(&text), None),
-            // The mutation closed the payload and opened something else, in one of the two readings.
+            // The mutation closed the payload and opened something else, in one of the two
+            // readings.
             _ => drop(Commands::new(text.as_bytes()).next()),
         }
     }

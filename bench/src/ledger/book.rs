@@ -1,7 +1,7 @@
 //! The judge: what was published, what was acknowledged, and what each subscriber was given.
 //!
-//! Must not know connections. Invariant: a subscriber's publications are offsets 1, 2, 3, ... of one
-//! epoch, every subscriber sees the same payload at an offset, no payload has two offsets, a
+//! Must not know connections. Invariant: a subscriber's publications are offsets 1, 2, 3, ... of
+//! one epoch, every subscriber sees the same payload at an offset, no payload has two offsets, a
 //! publisher's payloads keep its order, and in the end each acknowledged payload has an offset.
 
 use crate::rng::mix;

@@ -1,7 +1,7 @@
 //! Publishers and subscribers on real sockets, and a book that judges every delivery.
 //!
-//! Two proofs share them: `proof` kills connections, `terminate` the server. Must not know the wire.
-//! Invariant: success means that every check was made and held.
+//! Two proofs share them: `proof` kills connections, `terminate` the server. Must not know the
+//! wire. Invariant: success means that every check was made and held.
 
 mod book;
 mod chaos;

@@ -1,7 +1,8 @@
 //! The life of publishers and subscribers: placed, joined, killed, recovered, judged.
 //!
 //! Must not know how kills are chosen. Invariant: a publication is never sent twice; a publisher
-//! that lost its connection goes on with the next number, and leaves what was unanswered unanswered.
+//! that lost its connection goes on with the next number, and leaves what was unanswered
+//! unanswered.
 
 use super::Setup;
 use super::book::{Book, Payload};
