@@ -10,6 +10,7 @@ mod buf_ring;
 mod chunks;
 pub mod epoll;
 mod epoll_slot;
+pub mod probe;
 mod ring_accept;
 mod ring_slots;
 pub mod socket;
