@@ -118,16 +118,16 @@ fn start(config: &Config) -> Result<Server, Error> {
 }
 
 fn choose_driver(choice: DriverChoice) -> Result<Kind, Error> {
-    let found = probe::probe();
-    let kind = match (choice, found.kind) {
+    let (works, reason) = probe::probe();
+    let kind = match (choice, works) {
         (DriverChoice::Epoll, _) => Kind::Epoll,
         (DriverChoice::IoUring, Kind::Epoll) => {
-            return Err(Error::Driver { wanted: "io_uring", reason: found.reason });
+            return Err(Error::Driver { wanted: "io_uring", reason });
         }
         (_, kind) => kind,
     };
     let why = match choice {
-        DriverChoice::Auto => found.reason,
+        DriverChoice::Auto => reason,
         _ => "as configured".to_owned(),
     };
     tracing::info!(driver = kind.name(), why, "driver chosen");

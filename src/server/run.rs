@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::driver::epoll::Epoll;
 use crate::driver::probe::Kind;
 use crate::driver::socket::{self, Bell};
+use crate::driver::uring::{Tuning, Uring};
 
 use crate::driver::{Driver, Options};
 use crate::edge::auth::{self, Auth};
@@ -29,6 +30,10 @@ use std::time::Duration;
 
 /// Connections that may wait to be accepted by one worker.
 const ACCEPT_BACKLOG: i32 = 4_096;
+/// Buffers that a worker with a core of its own receives into, 2 KiB each.
+const BUFFERS: u16 = 4_096;
+/// The same where workers share cores: 256 KiB each, or 56 workers would take 450 MiB.
+const CROWDED_BUFFERS: u16 = 128;
 /// Time that a worker sleeps at most during a shutdown, to see how far the others are.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
@@ -91,6 +96,8 @@ pub struct WorkerSeat {
     kind: Kind,
     cpu: Option<usize>,
     spin_us: u64,
+    /// Buffers that a ring receives into.
+    buffers: u16,
     options: Options,
     edge: EdgeOptions,
     home: HomeOptions,
@@ -115,6 +122,7 @@ impl Seats<'_> {
             kind: self.kind,
             cpu,
             spin_us: if cpu.is_some() { u64::from(self.config.spin_us) } else { 0 },
+            buffers: if cores > self.host.cores { CROWDED_BUFFERS } else { BUFFERS },
             options,
             edge: self.edge(number, seed),
             home: HomeOptions {
@@ -196,7 +204,12 @@ pub fn spawn_worker(
                 tracing::warn!(cpu = id, "cannot pin a worker; it runs where the kernel puts it");
             }
             match seat.kind {
-                Kind::IoUring => work(seat, clock, &control, Epoll::new),
+                Kind::IoUring => {
+                    let buffers = seat.buffers;
+                    work(seat, clock, &control, move |options| {
+                        Uring::new(options, Tuning { buffers, ..Tuning::default() })
+                    })
+                }
                 Kind::Epoll => work(seat, clock, &control, Epoll::new),
             }
         })
