@@ -1,8 +1,9 @@
 //! The channels that connections of this edge are subscribed to, and the local ids homes know them
 //! by.
 //!
-//! Invariant (rule 9): a channel is here while Subscribes pushed exceed Unsubscribes pushed; its
-//! local id is mapped from the first Subscribed answer until the last pair is taken back.
+//! Invariant (rule 9): a channel is here while Subscribes pushed exceed Unsubscribes pushed, or one
+//! waits to be pushed; its local id is mapped from the first Subscribed answer until the last pair
+//! is taken back.
 
 use crate::home::name::Name;
 use foldhash::quality::FixedState;
@@ -33,6 +34,8 @@ pub struct EdgeChannel {
     pub local: Option<u32>,
     /// Subscribes pushed less Unsubscribes pushed and Subscribes refused.
     pub pairs: u32,
+    /// Subscriptions whose Subscribe waits for its lane: they hold the channel too.
+    pub parked: u32,
     /// The offset of the last publication in lane order; none after a loss was declared.
     pub last: Option<u64>,
     /// Do clients see offsets?
@@ -81,6 +84,7 @@ impl EdgeChannels {
             home,
             local: None,
             pairs: 0,
+            parked: 0,
             last: None,
             keeps_history,
             subscribers: Vec::new(),
@@ -150,10 +154,10 @@ impl EdgeChannels {
         }
     }
 
-    /// Forgets a channel that has neither pairs nor subscribers.
+    /// Forgets a channel that has neither pairs nor subscribers, nor anybody who waits to ask for it.
     pub fn forget_if_unused(&mut self, place: u32) {
         let Some(channel) = self.get(place) else { return };
-        if channel.pairs == 0 && channel.subscribers.is_empty() {
+        if channel.pairs == 0 && channel.parked == 0 && channel.subscribers.is_empty() {
             let channel = self.places[place as usize].take().expect("it is there");
             self.by_name.remove(&channel.name);
             self.free.push(place);

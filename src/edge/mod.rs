@@ -47,6 +47,7 @@ use timers::Wheel;
 pub use connection::Token;
 pub use flushing::Flush;
 pub use output::Range;
+pub use subscribe::EpochText;
 
 /// The lanes to the homes, as an edge sees them.
 pub trait RequestLanes {

@@ -39,6 +39,7 @@ impl Edge {
             (options.join_leave.on(command.join_leave), options.keeps_history());
         let recovery = options.keeps_history() && options.recovery != Mode::Off;
         let channel = self.channels.find_or_add(name, self.home_of(name), keeps_history);
+        self.channels.at(channel).parked += 1;
         self.next_sequence = self.next_sequence.wrapping_add(1);
         let sequence = self.next_sequence;
         self.subscriptions += 1;

@@ -51,7 +51,9 @@ impl Edge {
         }
         if let Some(name) = subscribe {
             let channel = self.channels.find(name.as_str()).expect("its subscription holds it");
-            self.channels.at(channel).pairs += 1;
+            let known = self.channels.at(channel);
+            known.pairs += 1;
+            known.parked -= 1;
             let subscription = self.at(token).subscription(channel).expect("it was just made");
             subscription.state = SubscriptionState::Pending;
         }
@@ -219,6 +221,7 @@ impl Edge {
         while let Some(place) = self.at(token).subscriptions.iter().position(unpushed) {
             let channel = self.at(token).subscriptions.swap_remove(place).channel;
             self.subscriptions -= 1;
+            self.channels.at(channel).parked -= 1;
             self.channels.forget_if_unused(channel);
         }
         let line = self.at(token).facts.waiting;

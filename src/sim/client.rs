@@ -55,6 +55,8 @@ pub struct Channel {
     pub last: Option<u32>,
     /// The ledger's count of events when it went live.
     pub live_since: u64,
+    /// It was live when the host began to stop.
+    pub live_at_stop: bool,
 }
 
 /// A command without an answer yet.
@@ -98,8 +100,8 @@ pub struct Client {
     pub slow: bool,
     /// `disconnect user` was asked for while it was connected: this connection has to end.
     pub must_end: bool,
-    /// It may be told 3503: its user is being disconnected.
-    pub may_end: bool,
+    /// It was connected when the host began to stop.
+    pub stopping: bool,
     /// Clean time since when nothing of its own doing holds deliveries up.
     pub clear_since_us: u64,
     /// The close code of the last connection that was closed by the server.
@@ -129,6 +131,7 @@ impl Client {
             position: None,
             last: None,
             live_since: 0,
+            live_at_stop: false,
         });
         Client {
             index,
@@ -144,7 +147,7 @@ impl Client {
             mute: false,
             slow: false,
             must_end: false,
-            may_end: false,
+            stopping: false,
             clear_since_us: 0,
             last_close: None,
             dead: false,
@@ -230,7 +233,7 @@ impl Client {
         self.phase = Phase::Upgrading;
         (self.inbox, self.at, self.ends) = (Vec::new(), 0, Ends::default());
         (self.mute, self.slow) = (false, capacity < 4_000);
-        (self.must_end, self.may_end) = (false, false);
+        self.must_end = false;
         self.wire(wire::UPGRADE, around);
     }
 

@@ -72,6 +72,7 @@ pub struct SimDriver {
     dry_polls: usize,
     flushes: u64,
     listening: bool,
+    arena_high: usize,
 }
 
 impl SimDriver {
@@ -97,6 +98,7 @@ impl SimDriver {
             dry_polls: 0,
             flushes: 0,
             listening: true,
+            arena_high: 0,
         }
     }
 
@@ -124,6 +126,12 @@ impl SimDriver {
     pub fn lent_buffers(&self) -> usize {
         let queued = self.events.iter().filter(|event| matches!(event, Event::Received { .. }));
         BUFFERS - self.free_buffers.len() - queued.count()
+    }
+
+    /// The longest arena that was flushed, in bytes.
+    #[must_use]
+    pub fn arena_high(&self) -> usize {
+        self.arena_high
     }
 
     fn broken(&self, what: &'static str, socket: Socket) {
@@ -336,6 +344,7 @@ impl Link {
         }
         let count = bytes.len().min(limit).min(self.room());
         self.down.extend(&bytes[..count]);
+        self.was_short |= count < bytes.len();
         count
     }
 
@@ -401,6 +410,7 @@ impl Driver for SimDriver {
         use crate::driver::Place;
         unsent.clear();
         self.flushes += 1;
+        self.arena_high = self.arena_high.max(arena.len());
         let mut bytes: Vec<&[u8]> = Vec::new();
         for (index, send) in sends.iter().enumerate() {
             bytes.clear();

@@ -96,8 +96,11 @@ impl Client {
                 Frame::Text { start, end } => {
                     for line in bytes[start..end].split(|byte| *byte == b'\n') {
                         let text = std::str::from_utf8(line).map_err(|_| Corrupt("utf-8"))?;
-                        let message =
-                            serde_json::from_str(text).map_err(|_| Corrupt("not a reply"))?;
+                        let Ok(message) = serde_json::from_str(text) else {
+                            let text: String = text.chars().take(200).collect();
+                            self.wrong("not_a_reply", around, || text);
+                            return Err(Corrupt("not a reply"));
+                        };
                         self.message(text, message, around);
                     }
                 }
@@ -110,11 +113,12 @@ impl Client {
     }
 
     fn closed(&mut self, code: u16, around: &mut Around) {
+        let short = self.link.is_some_and(|link| around.net.links[link].was_short);
         let fair = match code {
             3001 => around.plan.shutdown,
-            3008 => self.slow,
+            3008 => self.slow || short,
             3012 | 3502 => self.slow || self.mute,
-            3503 => self.may_end,
+            3503 => around.plan.disconnects && self.user.is_some(),
             _ => false,
         };
         if !fair {

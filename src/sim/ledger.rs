@@ -11,8 +11,9 @@ use std::rc::Rc;
 /// The ledger of one run, shared by its clients and drivers.
 pub type SharedLedger = Rc<RefCell<Ledger>>;
 
-/// The client number of what other nodes publish.
+/// The client number of what other nodes publish, and of what comes by the server API.
 pub const NODE: u16 = u16::MAX;
+pub const API: u16 = u16::MAX - 1;
 /// Not handed over to a worker yet.
 const NEVER: u64 = u64::MAX;
 /// Violations whose details are kept; the rest is counted.
@@ -81,6 +82,8 @@ pub struct Ledger {
     pub told: u64,
     /// The latest delivery, in microseconds of clean time.
     pub latest_us: u64,
+    /// By how many others the unluckiest publication was passed.
+    pub most_passed: u32,
     /// The server's names of the clients' connections.
     names: HashMap<(u16, u32), String>,
     scratch: Vec<u8>,
@@ -138,7 +141,7 @@ impl Ledger {
         let publication = &self.publications[number as usize];
         let known = self.names.get(&(publication.client, publication.connection));
         // Its own connect may not be answered yet when others see what it published.
-        known.is_none_or(|known| known == name) && (publication.client != NODE || name.is_empty())
+        known.is_none_or(|known| known == name) && (publication.client < API || name.is_empty())
     }
 
     /// Appends a publication's payload: a JSON value that names it, with raw line breaks in some.

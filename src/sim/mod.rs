@@ -3,15 +3,22 @@
 //!
 //! It may import everything but the real drivers and the server. Invariant: one seed is one run.
 
+mod assemble;
 pub mod bridge;
+pub mod caller;
 pub mod client;
+pub mod core;
 pub mod driver;
+pub mod host;
 mod inbox;
 pub mod ledger;
 pub mod net;
 pub mod plan;
 pub mod random;
 pub mod record;
+mod rest;
+pub mod run;
+mod stop;
 pub mod stream;
 mod subscription;
 pub mod wire;

@@ -31,6 +31,8 @@ pub struct Link {
     pub client_gone: bool,
     /// The server has closed its end.
     pub server_gone: bool,
+    /// A send to the client once stopped short: it was slow, or had bad luck.
+    pub was_short: bool,
     /// Bytes that the client wrote, and those that the server's driver handed over.
     written: u64,
     handed: u64,

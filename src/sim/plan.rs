@@ -4,9 +4,14 @@
 
 use super::driver::Faults;
 use super::random::Random;
+use crate::home::envelope::Epoch;
 use crate::limits::Limits;
 use crate::mesh::Slots;
 use crate::namespace::{ChannelOptions, Mode, Namespaces, Who};
+use std::sync::OnceLock;
+
+/// Users, where there are any.
+const USERS: usize = 4;
 
 /// How big a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +69,19 @@ pub struct Plan {
     pub disconnects: bool,
     /// The store's copies of publications may be lost, doubled or late.
     pub lossy: bool,
+    /// Copies of a publication that the store's way loses and doubles, in 1,000.
+    pub loss_per_mille: u32,
+    pub double_per_mille: u32,
+    /// Publications that the store keeps of a channel.
+    pub trim: usize,
+    /// How often the store forgets a stream, in 1,000 strokes of fate.
+    pub renew_per_mille: u32,
+    /// How a channel's epoch is written on the wire.
+    pub epoch_text: fn(Epoch) -> String,
+    /// Time that everybody must have been settled before the end is judged.
+    pub watch_us: u64,
+    /// A publication may be passed by so many that came later, at most.
+    pub passed_most: u32,
     /// Nothing can make a recovery impossible.
     pub always_recovers: bool,
     /// The run ends by stopping the host, not by coming to rest.
@@ -78,7 +96,6 @@ impl Plan {
         let late = random.chance(400);
         let small = size == Size::Small;
         let record = random.chance(300).then(|| random.pick(&[5, 40, 300]));
-        let lossy = late && random.chance(700);
         let slots = Slots {
             requests: random.pick(&[1, 1, 2, 2, 4, 16]),
             deliveries: random.pick(&[1, 1, 2, 2, 4, 16]),
@@ -89,7 +106,7 @@ impl Plan {
         let always_recovers =
             !late && history_size > 10_000 && limits.history_bytes_per_worker > 10 << 20;
         let kept = random.between(2, 5);
-        let users = if random.chance(600) { 4 } else { 0 };
+        let users = if random.chance(600) { USERS } else { 0 };
         Plan {
             seed,
             late,
@@ -101,7 +118,7 @@ impl Plan {
             namespaces: namespaces(history_size as u32),
             channels: channels(kept, random.between(0, 2)),
             users,
-            tokens: Vec::new(),
+            tokens: tokens(users),
             faults: Faults {
                 cut: random.pick(&[0, 100, 500]),
                 delay: random.pick(&[0, 50, 300]),
@@ -120,10 +137,18 @@ impl Plan {
             core_stall_per_mille: random.pick(&[0, 0, 1]),
             mass_death: random.chance(200),
             hang: random.chance(200),
-            ping_ms: random.pick(&[50, 1_000, 25_000]),
-            pong_ms: random.pick(&[20, 8_000]),
+            ping_ms: random.pick(if late { &[2_000, 25_000] } else { &[200, 25_000] }),
+            pong_ms: random.pick(&[100, 8_000]),
             disconnects: users > 0 && random.chance(500),
-            lossy,
+            lossy: late,
+            loss_per_mille: random.pick(&[0, 0, 30, 300]),
+            double_per_mille: random.pick(&[0, 30, 300]),
+            trim: random.pick(&[4, 12, 100, 1 << 14]),
+            renew_per_mille: random.pick(&[0, 3, 20]),
+            epoch_text: |epoch| crate::edge::EpochText::new(epoch).as_str().to_owned(),
+            // Two checks of the tails, every 10 s, find what a lossy way swallowed.
+            watch_us: if late { 25_000_000 } else { 0 },
+            passed_most: 200,
             always_recovers: always_recovers && limits.recovery_bytes > 400 << 10,
             shutdown: random.chance(250),
             limits,
@@ -131,8 +156,54 @@ impl Plan {
     }
 }
 
+/// The secret of the users' tokens.
+pub const SECRET: &[u8] = b"the simulation's";
+
+/// Tokens of the users `u0`, `u1`, ...: made once in a process.
+fn tokens(users: usize) -> Vec<String> {
+    static TOKENS: OnceLock<Vec<String>> = OnceLock::new();
+    let make = |user: usize| {
+        let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+        let claims = serde_json::json!({ "sub": format!("u{user}") });
+        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key)
+            .expect("plain claims are signed")
+    };
+    TOKENS.get_or_init(|| (0..USERS).map(make).collect())[..users].to_vec()
+}
+
+/// The plan in one line.
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "seed {}: engine {}, transport {}, {} workers, lanes {}/{}/{}, {} clients, {} channels, \
+             arena {}, backlog {}, recovery {}, sockets {:?}, ping {} ms{}{}{}{}{}",
+            self.seed,
+            if self.late { "late" } else { "memory" },
+            self.record.map_or("plain".into(), |bytes| format!("record({bytes})")),
+            self.workers,
+            self.slots.requests,
+            self.slots.deliveries,
+            self.slots.bridge,
+            self.clients,
+            self.channels.len(),
+            self.limits.arena_bytes,
+            self.limits.backlog_bytes,
+            self.limits.recovery_bytes,
+            self.socket_bytes,
+            self.ping_ms,
+            if self.core_stall_per_mille > 0 { ", stalls" } else { "" },
+            if self.disconnects { ", disconnects" } else { "" },
+            if self.mass_death { ", mass death" } else { "" },
+            if self.hang { ", hang" } else { "" },
+            if self.shutdown { ", shutdown" } else { "" },
+        )
+    }
+}
+
 fn limits(random: &mut Random) -> Limits {
     Limits {
+        connections_per_worker: 64,
         arena_bytes: random.pick(&[2_000, 8_000, 64_000, 4 << 20]),
         backlog_bytes: random.pick(&[4_000, 16_000, 1 << 20]),
         recovery_bytes: random.pick(&[4_000, 60_000, 512 << 10, 512 << 10]),

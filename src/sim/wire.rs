@@ -198,7 +198,7 @@ pub struct History<'a> {
 
 #[derive(Debug, Deserialize)]
 pub struct Presence<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, rename = "presence")]
     pub clients: HashMap<Cow<'a, str>, Nothing>,
 }
 

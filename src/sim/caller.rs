@@ -1,0 +1,171 @@
+//! A backend that calls the server API over HTTP: it publishes, and disconnects users.
+//!
+//! It speaks to the server through bytes alone. Invariant: one request is out at a time, and every
+//! one is answered with 200, once.
+
+use super::client::Around;
+use super::ledger::API;
+use super::net::LinkId;
+use super::random::Random;
+use super::record::{self, Record};
+use crate::transport::Transport;
+use std::io::Write;
+
+/// The key that the host is given for its API.
+pub const API_KEY: &str = "sim";
+
+/// What was asked and is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Publish { publication: u32 },
+    Disconnect { user: usize },
+}
+
+/// See the module's page.
+pub struct Caller {
+    pub link: Option<LinkId>,
+    pub waiting: Option<Call>,
+    /// A disconnect was answered, and its host has not looked yet.
+    pub disconnected: bool,
+    core: usize,
+    inbox: Vec<u8>,
+    open: record::State,
+    seal: record::State,
+    connection: u32,
+    sequence: u32,
+    random: Random,
+}
+
+impl Caller {
+    #[must_use]
+    pub fn new(random: Random) -> Caller {
+        Caller {
+            link: None,
+            waiting: None,
+            disconnected: false,
+            core: 0,
+            inbox: Vec::new(),
+            open: record::State::default(),
+            seal: record::State::default(),
+            connection: 0,
+            sequence: 0,
+            random,
+        }
+    }
+
+    /// The core that it is connected to.
+    #[must_use]
+    pub fn core(&self) -> usize {
+        self.core
+    }
+
+    /// Calls something, unless a call is out. The user that it disconnects, if it does.
+    pub fn act(&mut self, around: &mut Around) -> Option<usize> {
+        if self.waiting.is_some() {
+            return None;
+        }
+        if self.link.is_some() && self.random.chance(100) {
+            self.leave(around);
+        }
+        if self.link.is_none() {
+            self.connect(around);
+        }
+        if around.plan.disconnects && self.random.chance(300) {
+            let user = self.random.below(around.plan.users);
+            self.request("disconnect", format!("{{\"user\":\"u{user}\"}}").as_bytes(), around);
+            self.waiting = Some(Call::Disconnect { user });
+            return Some(user);
+        }
+        let channel = self.random.below(around.plan.channels.len());
+        self.sequence += 1;
+        let from = (API, self.connection, self.sequence);
+        let publication = around.ledger.publish(from, self.core as u16, channel, 10);
+        let name = &around.plan.channels[channel].name;
+        let mut body = format!("{{\"channel\":\"{name}\",\"data\":").into_bytes();
+        around.ledger.payload(publication, &mut body);
+        body.push(b'}');
+        self.request("publish", &body, around);
+        self.waiting = Some(Call::Publish { publication });
+        None
+    }
+
+    fn connect(&mut self, around: &mut Around) {
+        self.core = self.random.below(around.plan.workers);
+        self.link = Some(around.net.connect(self.core, 1 << 16));
+        self.connection += 1;
+        (self.open, self.seal) = Default::default();
+        self.inbox.clear();
+    }
+
+    /// Goes away; what is out stays unanswered.
+    pub fn leave(&mut self, around: &mut Around) {
+        if let Some(link) = self.link.take() {
+            around.net.leave(link, self.random.chance(500));
+        }
+        self.waiting = None;
+    }
+
+    fn request(&mut self, method: &str, body: &[u8], around: &mut Around) {
+        let Some(link) = self.link else { return };
+        let mut plain = Vec::with_capacity(200 + body.len());
+        let length = body.len();
+        let _ = write!(
+            plain,
+            "POST /api/{method} HTTP/1.1\r\nHost: sim\r\nX-API-Key: {API_KEY}\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        );
+        plain.extend_from_slice(body);
+        match around.plan.record {
+            None => around.net.write(link, &plain),
+            Some(bytes) => {
+                let mut wire = Vec::new();
+                Record::new(bytes).seal(&mut self.seal, &plain, &mut wire);
+                around.net.write(link, &wire);
+            }
+        }
+    }
+
+    /// Reads the answer, if it has come.
+    pub fn read(&mut self, around: &mut Around) {
+        let Some(link) = self.link else { return };
+        let mut wire = Vec::new();
+        around.net.read(link, usize::MAX, &mut wire);
+        match around.plan.record {
+            None => self.inbox.append(&mut wire),
+            Some(bytes) => {
+                let record = Record::new(bytes);
+                if record.open(&mut self.open, &wire, &mut self.inbox).is_err() {
+                    around.ledger.violation("stream_corrupt", || "the API's".to_owned());
+                }
+            }
+        }
+        if let Some(length) = whole_response(&self.inbox) {
+            let text = String::from_utf8_lossy(&self.inbox[..length]).into_owned();
+            self.inbox.drain(..length);
+            self.answered(&text, around);
+        }
+        if around.net.at_end(link) {
+            self.leave(around);
+        }
+    }
+
+    fn answered(&mut self, text: &str, around: &mut Around) {
+        let good = text.starts_with("HTTP/1.1 200 ") && !text.contains("\"error\"");
+        match self.waiting.take() {
+            Some(Call::Publish { publication }) if good => around.ledger.acknowledged(publication),
+            Some(Call::Disconnect { .. }) if good => self.disconnected = true,
+            // While the host stops, it says so.
+            _ if around.plan.shutdown => {}
+            call => around.ledger.violation("api_refused", || format!("{call:?}: {text}")),
+        }
+    }
+}
+
+/// The length of the response at the start, once it is whole.
+fn whole_response(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = std::str::from_utf8(&bytes[..head]).ok()?.to_ascii_lowercase();
+    let value = text.split("content-length:").nth(1)?.split("\r\n").next()?;
+    let length: usize = value.trim().parse().ok()?;
+    (bytes.len() >= head + length).then_some(head + length)
+}

@@ -1,0 +1,187 @@
+//! Judgement when a simulated host is at rest: nothing may be owed to anybody, and homes and edges
+//! must agree.
+//!
+//! Must not move anything. Invariant: what it holds against a host no schedule can excuse.
+
+use super::client::{Client, Phase, Sub};
+use super::host::Host;
+use crate::home::engine::Engine;
+use crate::home::envelope::{ConnectionKey, Position};
+use crate::transport::Transport;
+use std::collections::BTreeSet;
+
+impl<T: Transport, E: Engine> Host<T, E> {
+    /// Every core sleeps, and no timer may be needed: what is still owed was forgotten.
+    pub(super) fn judge_rest(&mut self) {
+        let mut found = Vec::new();
+        for client in self.clients.iter().filter(|client| self.is_served(client)) {
+            let who =
+                format!("client {}.{} on core {}", client.index, client.connection, client.core);
+            if client.must_end && client.phase == Phase::Connected {
+                found.push(("disconnect_missed_a_connection", who.clone()));
+            }
+            match client.phase {
+                Phase::Upgrading => found.push(("asleep_while_owed", format!("{who}: a 101"))),
+                Phase::Connecting | Phase::Connected => {
+                    if let Some((_, waiting)) = client.waiting.first() {
+                        found.push(("command_never_answered", format!("{who}: {waiting:?}")));
+                    }
+                    self.judge_tails(client, &who, &mut found);
+                }
+                Phase::Offline | Phase::Closed { .. } => {}
+            }
+        }
+        if let Some(call) = self.caller.waiting {
+            found.push(("api_never_answered", format!("{call:?}")));
+        }
+        for (core, worker) in self.cores.iter().enumerate() {
+            let parked = worker.worker.edge().parked();
+            if parked > 0 {
+                found.push(("parked_for_ever", format!("core {core}: {parked}")));
+            }
+        }
+        let mut ledger = self.ledger.borrow_mut();
+        for (kind, detail) in found {
+            ledger.violation(kind, || detail);
+        }
+    }
+
+    /// A live subscriber is where its channel's home is.
+    fn judge_tails(&self, client: &Client, who: &str, found: &mut Vec<(&'static str, String)>) {
+        for (channel, state) in client.channels.iter().enumerate() {
+            if state.sub != Sub::Live || !self.plan.channels[channel].keeps {
+                continue;
+            }
+            let top = self.home_position(channel).map(|position| self.told_position(position));
+            if top != state.position {
+                let position = &state.position;
+                found.push((
+                    "tail_lost",
+                    format!("{who}, channel {channel}: {position:?} of {top:?}"),
+                ));
+            }
+        }
+    }
+
+    /// A position as clients are told it.
+    fn told_position(&self, position: Position) -> (String, u64) {
+        ((self.plan.epoch_text)(position.epoch), position.offset)
+    }
+
+    fn home_core(&self, channel: usize) -> usize {
+        usize::from(self.cores[0].worker.edge().home_of(&self.plan.channels[channel].name))
+    }
+
+    fn home_position(&self, channel: usize) -> Option<Position> {
+        let core = &self.cores[self.home_core(channel)];
+        core.worker.home().position(&self.plan.channels[channel].name)
+    }
+
+    /// The end of a run: everybody has settled.
+    pub(super) fn judge_end(&mut self) {
+        let mut found = Vec::new();
+        for channel in 0..self.plan.channels.len() {
+            self.judge_channel(channel, &mut found);
+        }
+        for core in 0..self.cores.len() {
+            self.judge_core(core, &mut found);
+        }
+        if !self.bridge.is_idle() {
+            found.push(("bridge_not_idle", String::new()));
+        }
+        let tops: Vec<_> = (0..self.plan.channels.len())
+            .map(|channel| {
+                let keeps = self.plan.channels[channel].keeps;
+                let top = if self.plan.late {
+                    self.bridge.store().position(&self.plan.channels[channel].name)
+                } else {
+                    self.home_position(channel)
+                };
+                top.filter(|_| keeps).map(|top| self.told_position(top))
+            })
+            .collect();
+        self.judge_unkept(&mut found);
+        let mut ledger = self.ledger.borrow_mut();
+        for (kind, detail) in found {
+            ledger.violation(kind, || detail);
+        }
+        ledger.judge(&tops);
+        let (passed, number) = ledger.most_passed();
+        ledger.most_passed = passed;
+        if self.plan.core_stall_per_mille == 0 && passed > self.plan.passed_most {
+            ledger.violation("unfair", || format!("publication {number} passed by {passed}"));
+        }
+    }
+
+    /// Home and edges count the same, and nobody is there who is not.
+    fn judge_channel(&self, channel: usize, found: &mut Vec<(&'static str, String)>) {
+        let name = self.plan.channels[channel].name.as_str();
+        let home = self.cores[self.home_core(channel)].worker.home();
+        let mut live: BTreeSet<ConnectionKey> = BTreeSet::new();
+        for (core, worker) in self.cores.iter().enumerate() {
+            let edge = worker.worker.edge();
+            live.extend(edge.subscribers(name));
+            let here = edge.channels().find(|(known, ..)| *known == name);
+            let (pairs, subscribers) = here.map_or((0, 0), |(_, pairs, count)| (pairs, count));
+            let interest = home.interest(name).find(|(of, _)| usize::from(*of) == core);
+            let counted = interest.map_or(0, |(_, pairs)| pairs);
+            let detail =
+                || format!("{name}, core {core}: home {counted}, edge {pairs}, {subscribers}");
+            match (counted, subscribers) {
+                (0, 1..) => found.push(("subscriber_without_interest", detail())),
+                (1.., 0) => found.push(("interest_leak", detail())),
+                _ if counted != pairs => found.push(("interest_miscounted", detail())),
+                _ => {}
+            }
+        }
+        let present: BTreeSet<ConnectionKey> = home.members(name).collect();
+        if self.plan.channels[channel].presence && present != live {
+            let detail = format!("{name}: present {present:?}, subscribed {live:?}");
+            found.push(("presence_ghost", detail));
+        }
+    }
+
+    fn judge_core(&mut self, core: usize, found: &mut Vec<(&'static str, String)>) {
+        let worker = &mut self.cores[core].worker;
+        let net = self.net.borrow();
+        let connected = self.clients.iter().filter(|client| client.core == core);
+        let called = self.caller.link.filter(|_| self.caller.core() == core);
+        let links = connected.filter_map(|client| client.link).chain(called);
+        let connected = links.filter(|link| !net.links[*link].server_gone).count();
+        let used = worker.edge().places_used();
+        if used != connected {
+            found.push(("connection_ghost", format!("core {core}: {used} of {connected}")));
+        }
+        let sockets = worker.driver().open_sockets();
+        if sockets != connected {
+            found.push(("socket_leak", format!("core {core}: {sockets} of {connected}")));
+        }
+        let lent = worker.driver().lent_buffers();
+        if lent > 0 {
+            found.push(("buffer_not_released", format!("core {core}: {lent}")));
+        }
+    }
+
+    /// Channels without offsets: who stayed saw everything acknowledged since it came.
+    pub(super) fn judge_unkept(&self, found: &mut Vec<(&'static str, String)>) {
+        if self.plan.lossy {
+            return;
+        }
+        let ledger = self.ledger.borrow();
+        for client in self.clients.iter().filter(|client| self.is_served(client)) {
+            for (number, publication) in (0_u32..).zip(&ledger.publications) {
+                let state = &client.channels[usize::from(publication.channel)];
+                if state.sub == Sub::Live
+                    && publication.acknowledged
+                    && publication.submitted > state.live_since
+                    && !client.has_seen(number)
+                {
+                    let channel = publication.channel;
+                    let detail = format!("client {}: {number} in {channel}", client.index);
+                    found.push(("acknowledged_not_delivered", detail));
+                    break;
+                }
+            }
+        }
+    }
+}

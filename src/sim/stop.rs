@@ -1,0 +1,85 @@
+//! The end of a run that stops its host (rule 25), and what must have reached whom by then.
+//!
+//! Invariant: what was acknowledged is delivered to everybody who was live; then everybody is told
+//! 3001.
+
+use super::client::{Phase, Sub};
+use super::core::Core;
+use super::host::Host;
+use crate::home::engine::Engine;
+use crate::transport::Transport;
+
+/// Steps in which a host must have stopped.
+const STOP_STEPS: u32 = 400_000;
+
+impl<T: Transport, E: Engine> Host<T, E> {
+    pub(super) fn shut_down(&mut self) {
+        self.remember_live();
+        let now = self.now();
+        for core in &mut self.cores {
+            core.stop(now);
+        }
+        for _ in 0..STOP_STEPS {
+            if self.is_broken() {
+                return;
+            }
+            // A worker ends when its connections are gone, and no other needs its home.
+            if self.cores.iter().all(Core::has_said) {
+                self.cores.iter_mut().filter(|core| core.is_quiet()).for_each(Core::end);
+            }
+            if self.cores.iter().all(Core::has_ended) && self.is_read() {
+                return self.judge_stop();
+            }
+            if self.is_at_rest() && self.is_read() {
+                self.jump();
+            }
+            self.quiet_step();
+        }
+        self.ledger.borrow_mut().violation("never_stopped", String::new);
+    }
+
+    /// Leaving wipes a client's state; who was live where is what the judgement needs.
+    fn remember_live(&mut self) {
+        for client in &mut self.clients {
+            client.last_close = None;
+            client.stopping = client.phase == Phase::Connected && !client.dead;
+            for channel in &mut client.channels {
+                channel.live_at_stop = channel.sub == Sub::Live;
+            }
+        }
+    }
+
+    fn judge_stop(&mut self) {
+        let mut found = Vec::new();
+        let ledger = self.ledger.borrow();
+        for client in self.clients.iter().filter(|client| client.stopping) {
+            let who = format!("client {}.{}", client.index, client.connection);
+            match client.last_close {
+                Some(3001) => {}
+                // It was slow, mute or disconnected before its turn came.
+                Some(3008 | 3012 | 3503) => continue,
+                other => found.push(("closed_without_3001", format!("{who}: {other:?}"))),
+            }
+            for (number, publication) in (0_u32..).zip(&ledger.publications) {
+                let state = &client.channels[usize::from(publication.channel)];
+                if !self.plan.lossy
+                    && state.live_at_stop
+                    && publication.acknowledged
+                    && publication.submitted > state.live_since
+                    && !client.has_seen(number)
+                {
+                    let detail = format!("{who}: {number} in {}", publication.channel);
+                    found.push(("acknowledged_lost_at_shutdown", detail));
+                    break;
+                }
+            }
+        }
+        drop(ledger);
+        let mut ledger = self.ledger.borrow_mut();
+        for (kind, detail) in found {
+            ledger.violation(kind, || detail);
+        }
+        let tops = vec![None; self.plan.channels.len()];
+        ledger.judge(&tops);
+    }
+}
