@@ -68,6 +68,16 @@ impl Edge {
         }
     }
 
+    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends is
+    /// passed over until it closes too, or a reset could overtake the close frame.
+    pub(super) fn fail(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
+        self.close(token, code, reason, now);
+        if self.life(token) == Life::Closing {
+            self.at(token).facts.failed = true;
+            self.finish(token);
+        }
+    }
+
     /// The peer's close frame came: it is answered, and the socket closed once the answer is out.
     pub(super) fn peer_closed(&mut self, token: Token, code: Option<u16>, now: Now) {
         if self.life(token) != Life::Closing {
@@ -89,7 +99,7 @@ impl Edge {
         self.at(token).facts.finishing = true;
         let clear = !self.output.has_pending(token.index) && self.at(token).backlog.is_none();
         if clear {
-            self.late.push_back(Late::Finished(token));
+            self.written(token);
         }
     }
 
