@@ -35,10 +35,8 @@ impl Edge {
         if !written {
             return self.late.push_back(Late::Finished(token));
         }
-        let input = self.at(token).input.take();
-        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        self.drop_commands(token);
         self.resume_reading(token);
-        self.drop_parked(token, input);
         self.await_close(token, now);
         self.owe(token);
     }
@@ -57,10 +55,8 @@ impl Edge {
         frame::write_close(&mut close, code, reason);
         let fits = self.with_backlog(token, |backlog| backlog.discard_for_close(&close));
         self.at(token).become_(Life::Closing);
-        let input = self.at(token).input.take();
-        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        self.drop_commands(token);
         self.resume_reading(token);
-        self.drop_parked(token, input);
         self.await_close(token, now);
         self.owe(token);
         if !fits {
@@ -75,6 +71,19 @@ impl Edge {
         if self.life(token) == Life::Closing {
             self.at(token).facts.failed = true;
             self.finish(token);
+        }
+    }
+
+    /// What was asked and not yet run never will be. Bytes not yet cut into frames are kept: the
+    /// deframer stands in them, and the peer's close frame is still to come.
+    fn drop_commands(&mut self, token: Token) {
+        let Some(mut input) = self.at(token).input.take() else { return };
+        let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
+        self.drop_parked(token, Some(input));
+        if !wire.is_empty() || ended {
+            let kept = self.at(token).input();
+            (kept.wire, kept.ended) = (wire, ended);
+            self.make_ready(token);
         }
     }
 
