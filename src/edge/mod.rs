@@ -144,6 +144,8 @@ pub struct Edge {
     serving: Option<u16>,
     /// Connections with commands or bytes left over.
     ready: VecDeque<Token>,
+    /// The push now tried is that of the first in line: without room it keeps its place.
+    first_in_line: bool,
     /// Connections with Unsubscribes or a Deregister to push (rules 3 and 10).
     owing: VecDeque<Token>,
     late: VecDeque<Late>,
@@ -184,6 +186,7 @@ impl Edge {
             serving: None,
             ready: VecDeque::new(),
             owing: VecDeque::new(),
+            first_in_line: false,
             late: VecDeque::new(),
             effects: Vec::new(),
             spill_bytes: 0,
