@@ -153,7 +153,7 @@ pub struct Connection {
     /// The tick of the timer wheel at which its entry counts.
     pub timer_tick: u32,
     /// Its nearest deadline, in milliseconds of the process.
-    pub deadline_ms: u32,
+    pub deadline_ms: u64,
     /// When it came.
     pub since_ms: u32,
     /// The connect command's id, while it waits for home(#user).

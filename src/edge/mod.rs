@@ -263,7 +263,7 @@ impl Edge {
 }
 
 fn ms(now: Now) -> u32 {
-    // 49 days of milliseconds; the wheel and the rates compare within minutes.
+    // It wraps after 49 days: only differences of moments close to each other are used.
     u32::try_from(now.monotonic_ms() & u64::from(u32::MAX)).expect("it was just cut")
 }
 
