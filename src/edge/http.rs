@@ -263,9 +263,7 @@ impl Edge {
             ApiMethod::Disconnect => self.call_disconnect(token, whole.body.bytes(), lanes),
         };
         if let Err(error) = called {
-            let mut body = Vec::with_capacity(64);
-            api::write_error(&mut body, error);
-            self.respond(token, false, Status::OK, &[JSON], &body, now);
+            self.call_refused(token, error, now);
         }
         Some(taken)
     }
@@ -321,6 +319,14 @@ impl Edge {
             (Some(Awaiting::Disconnect), _) => api::write_done(&mut body),
             (None, _) => return,
         }
+        self.respond(token, false, Status::OK, &[JSON], &body, now);
+    }
+
+    /// A call was not carried out.
+    pub(super) fn call_refused(&mut self, token: Token, error: ErrorCode, now: Now) {
+        self.exchange(token).awaiting = None;
+        let mut body = Vec::with_capacity(64);
+        api::write_error(&mut body, error);
         self.respond(token, false, Status::OK, &[JSON], &body, now);
     }
 
