@@ -79,6 +79,7 @@ impl Edge {
     fn drop_commands(&mut self, token: Token) {
         let Some(mut input) = self.at(token).input.take() else { return };
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
+        self.spill_bytes -= input.message.len() as u64;
         self.drop_parked(token, Some(input));
         if !wire.is_empty() || ended {
             let kept = self.at(token).input();

@@ -59,7 +59,7 @@ impl Edge {
         lanes: &mut L,
     ) -> usize {
         let mut at = 0;
-        while self.life(token) == Life::Connecting {
+        while self.life(token) == Life::Connecting && !self.is_blocked(token) {
             let exchange = self.exchange(token);
             if exchange.awaiting.is_some() || exchange.last {
                 // Behind the last response nothing is read any more.

@@ -173,8 +173,8 @@ impl Edge {
         let input = it.input.take();
         let backlog = it.backlog.take();
         it.http = None;
-        it.deframer = Default::default();
-        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        let partial = std::mem::take(&mut it.deframer).held_bytes() as u64;
+        self.spill_bytes -= partial + input.as_ref().map_or(0, |input| input.bytes());
         self.backlog_bytes -= backlog.as_ref().map_or(0, |backlog| backlog.held_bytes() as u64);
         self.open -= u32::from(!refused);
         if counted {

@@ -25,6 +25,8 @@ mod receive;
 mod replay;
 mod session;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod waiting;
 
@@ -142,10 +144,10 @@ pub struct Edge {
     waiting: Vec<VecDeque<Token>>,
     /// The home whose line is being served: its first may pass the line.
     serving: Option<u16>,
-    /// Connections with commands or bytes left over.
-    ready: VecDeque<Token>,
     /// The push now tried is that of the first in line: without room it keeps its place.
     first_in_line: bool,
+    /// Connections with commands or bytes left over.
+    ready: VecDeque<Token>,
     /// Connections with Unsubscribes or a Deregister to push (rules 3 and 10).
     owing: VecDeque<Token>,
     late: VecDeque<Late>,
@@ -184,9 +186,9 @@ impl Edge {
             wheel: Wheel::default(),
             waiting: vec![VecDeque::new(); homes],
             serving: None,
+            first_in_line: false,
             ready: VecDeque::new(),
             owing: VecDeque::new(),
-            first_in_line: false,
             late: VecDeque::new(),
             effects: Vec::new(),
             spill_bytes: 0,
