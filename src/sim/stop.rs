@@ -54,7 +54,6 @@ impl<T: Transport, E: Engine> Host<T, E> {
         let ledger = self.ledger.borrow();
         for client in self.clients.iter().filter(|client| client.stopping) {
             let who = format!("client {}.{}", client.index, client.connection);
-            let (c, n) = (client.core, &client.name);
             match client.last_close {
                 Some(3001) => {}
                 // It was slow, mute or disconnected before its turn came.
