@@ -5,10 +5,11 @@
 //! no condition that persists (a full table, no descriptors left, a paused socket whose peer is
 //! gone) makes `wait` return over and over.
 
-use super::epoll_slot::{BELL, Interest, NONE, SPECIAL, Slot, State, flags, key, unkey};
+use super::chunks::{Chunks, NONE};
+use super::epoll_slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey};
 use super::socket::Bell;
 use super::{Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Token, Unsent};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventFlags};
@@ -43,9 +44,6 @@ enum Accepting {
     Resting(Instant),
 }
 
-/// An armed send: the chunk, less what went out.
-type Armed = Option<Bytes>;
-
 /// See the module's page.
 pub struct Epoll {
     epoll: OwnedFd,
@@ -58,8 +56,7 @@ pub struct Epoll {
     max_slots: u32,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    armed: Vec<Armed>,
-    armed_free: Vec<u32>,
+    chunks: Chunks,
     /// What the last wait reported, taken up to `cursor`.
     ready: Vec<epoll::Event>,
     cursor: usize,
@@ -90,8 +87,7 @@ impl Epoll {
             max_slots: options.slots,
             slots: Vec::new(),
             free: Vec::new(),
-            armed: Vec::new(),
-            armed_free: Vec::new(),
+            chunks: Chunks::default(),
             ready: Vec::with_capacity(READY),
             cursor: 0,
             queue: VecDeque::new(),
@@ -178,18 +174,20 @@ impl Epoll {
                 fd: None,
                 generation: 0,
                 armed: NONE,
-                registered: Interest::default(),
+                registered: Interest::NOTHING,
                 state: State::New,
                 failed: false,
+                fin: false,
             });
             self.slots.len() as u32 - 1
         });
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.fd.is_none() && slot.armed == NONE);
         slot.fd = Some(fd);
-        slot.registered = Interest::default();
+        slot.registered = Interest::NOTHING;
         slot.state = State::New;
         slot.failed = false;
+        slot.fin = false;
         Socket(index)
     }
 
@@ -202,9 +200,9 @@ impl Epoll {
         }
         let Some(fd) = &slot.fd else { return };
         let key = key(index, slot.generation);
-        let done = if to == Interest::default() {
+        let done = if to == Interest::NOTHING {
             epoll::delete(&self.epoll, fd)
-        } else if from == Interest::default() {
+        } else if from == Interest::NOTHING {
             epoll::add(&self.epoll, fd, key, flags(to))
         } else {
             epoll::modify(&self.epoll, fd, key, flags(to))
@@ -254,14 +252,14 @@ impl Epoll {
         let gone = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         let readable = gone || flags.contains(EventFlags::IN);
         let writable = gone || flags.contains(EventFlags::OUT);
-        if wanted.write && writable {
+        if wanted.writes() && writable {
             self.send_armed(index);
         }
-        if wanted.read && readable {
+        if wanted.reads() && readable {
             return self.receive(index);
         }
         // What is reported and not wanted would be reported for ever.
-        if readable || (writable && !wanted.write) {
+        if readable || (writable && !wanted.writes()) {
             self.register(index);
         }
         None
@@ -285,10 +283,10 @@ impl Epoll {
 
     fn send_armed(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        let Some(chunk) = &mut self.armed[slot.armed as usize] else { return };
+        let chunk = self.chunks.get_mut(slot.armed);
         let Some(fd) = &slot.fd else { return };
         match net::send(fd, chunk, SEND_FLAGS) {
-            Ok(sent) if sent < chunk.len() => drop(chunk.split_to(sent)),
+            Ok(sent) if sent < chunk.len() => chunk.advance(sent),
             Ok(_) => {
                 let event = Event::Sent { token: slot.token };
                 self.queue.push_back((Socket(index), slot.generation, event));
@@ -302,11 +300,12 @@ impl Epoll {
         }
     }
 
+    /// The armed send is over: a FIN that waited for it goes out.
     fn disarm(&mut self, index: u32) {
-        let armed = std::mem::replace(&mut self.slots[index as usize].armed, NONE);
-        if armed != NONE {
-            self.armed[armed as usize] = None;
-            self.armed_free.push(armed);
+        let slot = &mut self.slots[index as usize];
+        self.chunks.remove(std::mem::replace(&mut slot.armed, NONE));
+        if std::mem::take(&mut slot.fin) {
+            self.shutdown(Socket(index));
         }
     }
 }
@@ -357,7 +356,7 @@ impl Driver for Epoll {
         let slot = &mut self.slots[socket.0 as usize];
         if slot.state == State::Paused {
             slot.state = State::Receiving;
-            if !slot.registered.read {
+            if !slot.registered.reads() {
                 self.register(socket.0);
             }
         }
@@ -403,26 +402,25 @@ impl Driver for Epoll {
         if slot.failed {
             return;
         }
-        slot.armed = self.armed_free.pop().unwrap_or_else(|| {
-            self.armed.push(None);
-            self.armed.len() as u32 - 1
-        });
-        self.armed[slot.armed as usize] = Some(chunk);
-        if !slot.registered.write {
+        slot.armed = self.chunks.insert(chunk);
+        if !slot.registered.writes() {
             self.register(socket.0);
         }
     }
 
     fn shutdown(&mut self, socket: Socket) {
-        if let Some(fd) = &self.slots[socket.0 as usize].fd {
+        let slot = &mut self.slots[socket.0 as usize];
+        if slot.armed != NONE {
+            slot.fin = true;
+        } else if let Some(fd) = &slot.fd {
             // It fails where the peer is gone already, which receiving tells.
             let _ = net::shutdown(fd, Shutdown::Write);
         }
     }
 
     fn close(&mut self, socket: Socket) {
-        self.disarm(socket.0);
         let slot = &mut self.slots[socket.0 as usize];
+        self.chunks.remove(std::mem::replace(&mut slot.armed, NONE));
         // Nobody else holds the descriptor, so that closing takes it out of the epoll set.
         assert!(slot.fd.take().is_some(), "closed twice");
         slot.generation = (slot.generation + 1) % SPECIAL;

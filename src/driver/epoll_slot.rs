@@ -3,6 +3,7 @@
 //! Must not know sends or listeners. Its invariant: a slot is 24 bytes, and no key of a connection
 //! equals that of a listener or the bell.
 
+use super::chunks::NONE;
 use crate::driver::Token;
 use rustix::event::epoll::{EventData, EventFlags};
 use rustix::fd::OwnedFd;
@@ -11,9 +12,6 @@ use rustix::fd::OwnedFd;
 pub const SPECIAL: u32 = u32::MAX;
 pub const BELL: u32 = u32::MAX;
 
-/// The armed field of a slot without an armed send.
-pub const NONE: u32 = u32::MAX;
-
 /// One connection's place.
 #[derive(Debug)]
 pub struct Slot {
@@ -21,7 +19,7 @@ pub struct Slot {
     pub fd: Option<OwnedFd>,
     /// Counts the connections that this slot has held; never `SPECIAL`.
     pub generation: u32,
-    /// Where its armed send is in `armed`, or `NONE`.
+    /// Its armed send's chunk, or `NONE`.
     pub armed: u32,
     /// What the epoll set waits for here; nothing is not being in the set. It may be more than what
     /// is wanted until an event shows that, so that a short pause costs no system call.
@@ -29,20 +27,36 @@ pub struct Slot {
     pub state: State,
     /// A send failed and the owner was told.
     pub failed: bool,
+    /// A FIN is to follow the armed send.
+    pub fin: bool,
 }
 
 const _: () = assert!(size_of::<Slot>() <= 24);
 
 impl Slot {
     pub fn wanted(&self) -> Interest {
-        Interest { read: self.state == State::Receiving, write: self.armed != NONE }
+        Interest::new(self.state == State::Receiving, self.armed != NONE)
     }
 }
 
+/// What is waited for: reading, writing, both or nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Interest {
-    pub read: bool,
-    pub write: bool,
+pub struct Interest(u8);
+
+impl Interest {
+    pub const NOTHING: Interest = Interest(0);
+
+    fn new(read: bool, write: bool) -> Interest {
+        Interest(u8::from(read) | u8::from(write) << 1)
+    }
+
+    pub fn reads(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    pub fn writes(self) -> bool {
+        self.0 & 2 != 0
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +70,8 @@ pub enum State {
 
 pub fn flags(interest: Interest) -> EventFlags {
     let mut flags = EventFlags::empty();
-    flags.set(EventFlags::IN, interest.read);
-    flags.set(EventFlags::OUT, interest.write);
+    flags.set(EventFlags::IN, interest.reads());
+    flags.set(EventFlags::OUT, interest.writes());
     flags
 }
 

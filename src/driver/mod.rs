@@ -5,10 +5,17 @@
 //! writes belongs to the driver until that operation has ended, and a socket's number is not used
 //! again before its last one has.
 
+#[expect(unsafe_code, reason = "the kernel writes this memory")]
+mod buf_ring;
+mod chunks;
 pub mod epoll;
 mod epoll_slot;
 pub mod probe;
+mod ring_accept;
+mod ring_slots;
 pub mod socket;
+#[expect(unsafe_code, reason = "system calls, and memory named to the kernel")]
+pub mod uring;
 
 use bytes::Bytes;
 use std::fmt;
@@ -34,12 +41,15 @@ pub struct Options {
 pub enum Error {
     /// The epoll instance could not be made or filled.
     Epoll(std::io::Error),
+    /// The kernel has no ring for us, or not one with all that is needed.
+    Ring(std::io::Error),
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Epoll(error) => write!(f, "epoll: {error}"),
+            Error::Ring(error) => write!(f, "io_uring: {error}"),
         }
     }
 }
@@ -171,7 +181,7 @@ pub trait Driver {
     /// most one per socket, and no flush names that socket meanwhile.
     fn arm_send(&mut self, socket: Socket, chunk: Bytes);
 
-    /// Sends a FIN once what was sent before is out; receiving goes on.
+    /// Sends a FIN once what was sent before is out, an armed send too; receiving goes on.
     fn shutdown(&mut self, socket: Socket);
 
     /// Closes for good: ends what is under way, sends a FIN, forgets the token.
@@ -179,6 +189,11 @@ pub trait Driver {
 
     /// Stops taking connections; those already accepted stay.
     fn stop_listening(&mut self);
+
+    /// What it counted since its start.
+    fn stats(&self) -> DriverStats {
+        DriverStats::default()
+    }
 
     /// Rings another core's doorbell (its index in the mesh).
     fn notify(&mut self, core: usize);

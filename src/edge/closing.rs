@@ -64,6 +64,16 @@ impl Edge {
         }
     }
 
+    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends is
+    /// passed over until it closes too, or a reset could overtake the close frame.
+    pub(super) fn fail(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
+        self.close(token, code, reason, now);
+        if self.life(token) == Life::Closing {
+            self.at(token).facts.failed = true;
+            self.finish(token);
+        }
+    }
+
     /// What was asked and not yet run never will be. Bytes not yet cut into frames are kept: the
     /// deframer stands in them, and the peer's close frame is still to come.
     fn drop_commands(&mut self, token: Token) {
@@ -98,7 +108,7 @@ impl Edge {
         self.at(token).facts.finishing = true;
         let clear = !self.output.has_pending(token.index) && self.at(token).backlog.is_none();
         if clear {
-            self.late.push_back(Late::Finished(token));
+            self.written(token);
         }
     }
 

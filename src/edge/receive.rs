@@ -31,6 +31,9 @@ impl Edge {
             return;
         }
         self.metrics.bytes_in.add(bytes.len() as u64);
+        if self.at(token).facts.failed {
+            return;
+        }
         let spilled = self.at(token).input.as_ref().is_some_and(|input| !input.is_empty());
         if spilled || self.at(token).life == Life::Connecting || self.is_blocked(token) {
             self.spill(token, bytes, now);
@@ -78,7 +81,7 @@ impl Edge {
             if self.at(token).life == Life::Connecting {
                 self.kill(token, now);
             } else {
-                self.close(token, TRY_AGAIN_LATER, "try again later", now);
+                self.fail(token, TRY_AGAIN_LATER, "try again later", now);
             }
         }
     }
@@ -246,10 +249,7 @@ impl Edge {
     }
 
     fn violated(&mut self, token: Token, violation: Violation, now: Now) {
-        if self.life(token) == Life::Closing {
-            return self.kill(token, now);
-        }
-        self.close(token, violation.close_code(), violation.reason(), now);
+        self.fail(token, violation.close_code(), violation.reason(), now);
     }
 
     fn item<L: RequestLanes>(&mut self, token: Token, item: Item<'_>, now: Now, lanes: &mut L) {
@@ -288,7 +288,7 @@ impl Edge {
         let (rate, burst) = (self.limits.control_frames_per_s, self.limits.control_frames_burst);
         let takes = self.at(token).control_rate.take(ms(now), rate, burst);
         if !takes {
-            self.close(token, close_code::POLICY, "too many control frames", now);
+            self.fail(token, close_code::POLICY, "too many control frames", now);
         }
         takes
     }

@@ -99,6 +99,7 @@ fn start(config: &Config) -> Result<Server, Error> {
     let control = Arc::new(Control::new(workers, bells.remote()?));
     let clock = Clock::start();
     let seats = run::Seats { config, limits, kind, host: &host, metrics: &metrics };
+    seats.check_addresses()?;
     let mut threads = Vec::with_capacity(workers);
     for endpoint in endpoints {
         let seat: WorkerSeat = seats.seat(endpoint, &bells)?;
@@ -118,16 +119,16 @@ fn start(config: &Config) -> Result<Server, Error> {
 }
 
 fn choose_driver(choice: DriverChoice) -> Result<Kind, Error> {
-    let found = probe::probe();
-    let kind = match (choice, found.kind) {
+    let (works, reason) = probe::probe();
+    let kind = match (choice, works) {
         (DriverChoice::Epoll, _) => Kind::Epoll,
         (DriverChoice::IoUring, Kind::Epoll) => {
-            return Err(Error::Driver { wanted: "io_uring", reason: found.reason });
+            return Err(Error::Driver { wanted: "io_uring", reason });
         }
         (_, kind) => kind,
     };
     let why = match choice {
-        DriverChoice::Auto => found.reason,
+        DriverChoice::Auto => reason,
         _ => "as configured".to_owned(),
     };
     tracing::info!(driver = kind.name(), why, "driver chosen");

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::driver::epoll::Epoll;
 use crate::driver::probe::Kind;
 use crate::driver::socket::{self, Bell};
+use crate::driver::uring::{Tuning, Uring};
 
 use crate::driver::{Driver, Options};
 use crate::edge::auth::{self, Auth};
@@ -20,6 +21,7 @@ use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Plain;
 use crate::worker::{DrainStage, Parts, Rest, Worker, WorkerEndpoint};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -29,6 +31,10 @@ use std::time::Duration;
 
 /// Connections that may wait to be accepted by one worker.
 const ACCEPT_BACKLOG: i32 = 4_096;
+/// Buffers that a worker with a core of its own receives into, 2 KiB each.
+const BUFFERS: u16 = 4_096;
+/// The same where workers share cores: 256 KiB each, or 56 workers would take 450 MiB.
+const CROWDED_BUFFERS: u16 = 128;
 /// Time that a worker sleeps at most during a shutdown, to see how far the others are.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
@@ -91,6 +97,8 @@ pub struct WorkerSeat {
     kind: Kind,
     cpu: Option<usize>,
     spin_us: u64,
+    /// Buffers that a ring receives into.
+    buffers: u16,
     options: Options,
     edge: EdgeOptions,
     home: HomeOptions,
@@ -115,6 +123,7 @@ impl Seats<'_> {
             kind: self.kind,
             cpu,
             spin_us: if cpu.is_some() { u64::from(self.config.spin_us) } else { 0 },
+            buffers: if cores > self.host.cores { CROWDED_BUFFERS } else { BUFFERS },
             options,
             edge: self.edge(number, seed),
             home: HomeOptions {
@@ -129,10 +138,20 @@ impl Seats<'_> {
         })
     }
 
+    /// Fails when another server listens where this one is to listen.
+    pub fn check_addresses(&self) -> Result<(), Error> {
+        let unused =
+            |addr| socket::check_unused(addr).map_err(|cause| Error::Listen { addr, cause });
+        self.addresses().try_for_each(unused)
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.config.listen).chain(self.config.internal_listen)
+    }
+
     /// The public listener first, the internal one second.
     fn listeners(&self) -> Result<Vec<OwnedFd>, Error> {
-        let addrs = std::iter::once(self.config.listen).chain(self.config.internal_listen);
-        addrs
+        self.addresses()
             .map(|addr| {
                 socket::listen(addr, ACCEPT_BACKLOG).map_err(|cause| Error::Listen { addr, cause })
             })
@@ -196,7 +215,12 @@ pub fn spawn_worker(
                 tracing::warn!(cpu = id, "cannot pin a worker; it runs where the kernel puts it");
             }
             match seat.kind {
-                Kind::IoUring => work(seat, clock, &control, Epoll::new),
+                Kind::IoUring => {
+                    let buffers = seat.buffers;
+                    work(seat, clock, &control, move |options| {
+                        Uring::new(options, Tuning { buffers, ..Tuning::default() })
+                    })
+                }
                 Kind::Epoll => work(seat, clock, &control, Epoll::new),
             }
         })

@@ -9,10 +9,17 @@ mod suite;
 
 use corecast::driver::Options;
 use corecast::driver::epoll::Epoll;
+use corecast::driver::uring::{Tuning, Uring};
 
 impl rig::Make for Epoll {
     fn make(options: Options) -> Epoll {
         Epoll::new(options).expect("an epoll instance")
+    }
+}
+
+impl rig::Make for Uring {
+    fn make(options: Options) -> Uring {
+        Uring::new(options, Tuning::default()).expect("a ring")
     }
 }
 
@@ -21,6 +28,9 @@ macro_rules! on_every_driver {
     ($($file:ident::$test:ident),* $(,)?) => {
         mod epoll {
             $(#[test] fn $test() { crate::$file::$test::<super::Epoll>() })*
+        }
+        mod uring {
+            $(#[test] fn $test() { crate::$file::$test::<super::Uring>() })*
         }
     };
 }
@@ -37,6 +47,7 @@ on_every_driver! {
     suite::close_sends_a_fin_and_frees_the_slot,
     suite::nothing_comes_after_close,
     suite::shutdown_ends_one_direction,
+    suite::a_fin_follows_the_armed_send,
     suite::a_full_table_waits,
     suite::a_bell_wakes_from_another_thread,
     suite::a_ring_before_the_wait_is_heard,

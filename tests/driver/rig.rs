@@ -60,6 +60,11 @@ impl<D: Make> Rig<D> {
         self.early.pop_front().or_else(|| self.poll_driver())
     }
 
+    /// Forgets events that were kept for later: their sockets were closed.
+    pub fn forget(&mut self) {
+        self.early.clear();
+    }
+
     fn poll_driver(&mut self) -> Option<Got> {
         Some(match self.driver.next_event()? {
             Event::Accepted { socket, peer, .. } => Got::Accepted(socket, peer),

@@ -182,6 +182,8 @@ pub fn a_peer_that_is_gone_wakes_nobody_who_paused<D: Make>() {
     let mut rig = Rig::<D>::new(8);
     let (client, socket) = rig.connect(1);
     rig.driver.pause(socket);
+    // The pause takes effect here.
+    rig.driver.wait(Some(Duration::ZERO));
     reset_on_drop(&client);
     drop(client);
     // A second connection's bytes are behind the reset.
@@ -251,6 +253,32 @@ pub fn shutdown_ends_one_direction<D: Make>() {
     assert_eq!(rig.next(), Got::Ended(Token(1), End::Closed));
     sleeps_through(&mut rig);
     rig.driver.close(socket);
+}
+
+pub fn a_fin_follows_the_armed_send<D: Make>() {
+    let mut rig = Rig::<D>::new(8);
+    let (mut client, socket) = rig.connect(1);
+    let mut stream = Stream::new(4);
+    let chunk = loop {
+        let bytes = stream.take(300_000);
+        let sent = rig.flush(socket, &bytes, 1);
+        if sent < bytes.len() {
+            break Bytes::from(bytes).slice(sent..);
+        }
+    };
+    rig.driver.arm_send(socket, chunk);
+    rig.driver.shutdown(socket);
+    rig.driver.wait(Some(Duration::ZERO));
+    let reader = thread::spawn(move || {
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).expect("a FIN");
+        read
+    });
+    assert_eq!(rig.next(), Got::Sent(Token(1)));
+    rig.driver.wait(Some(Duration::ZERO));
+    let read = reader.join().expect("a reader");
+    assert_eq!(read.len() as u64, stream.at);
+    Stream::new(4).expect(&read);
 }
 
 pub fn a_full_table_waits<D: Make>() {

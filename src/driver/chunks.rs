@@ -1,0 +1,41 @@
+//! Where the chunks of armed sends are kept, so that a connection without one pays four bytes.
+//!
+//! Must not know sockets. Its invariant: a chunk stays until it is removed, however often others
+//! come and go.
+
+use bytes::Bytes;
+
+/// The number of no chunk.
+pub const NONE: u32 = u32::MAX;
+
+/// Chunks by number.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    chunks: Vec<Bytes>,
+    free: Vec<u32>,
+}
+
+impl Chunks {
+    /// Keeps a chunk; its number.
+    pub fn insert(&mut self, chunk: Bytes) -> u32 {
+        if let Some(number) = self.free.pop() {
+            self.chunks[number as usize] = chunk;
+            return number;
+        }
+        self.chunks.push(chunk);
+        self.chunks.len() as u32 - 1
+    }
+
+    /// The chunk of that number.
+    pub fn get_mut(&mut self, number: u32) -> &mut Bytes {
+        &mut self.chunks[number as usize]
+    }
+
+    /// Forgets a chunk; its number is used again.
+    pub fn remove(&mut self, number: u32) {
+        if number != NONE {
+            self.chunks[number as usize] = Bytes::new();
+            self.free.push(number);
+        }
+    }
+}

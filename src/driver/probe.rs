@@ -1,0 +1,115 @@
+//! Which driver this host can run: found out by carrying a byte over a ring.
+//!
+//! Must not know what the drivers are used for. Its invariant: a ring that is chosen has done all
+//! that the driver asks of one, once.
+
+use super::uring::{Tuning, Uring};
+use super::{Driver, Error, Event, Options, Token, socket};
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// The drivers to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    IoUring,
+    Epoll,
+}
+
+impl Kind {
+    /// The name that configuration, logs and metrics use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::IoUring => "io_uring",
+            Kind::Epoll => "epoll",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Time that one byte may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The driver for this host, and why, as text for a log line.
+#[must_use]
+pub fn probe() -> (Kind, String) {
+    match try_ring() {
+        Ok(()) => (Kind::IoUring, "the kernel's ring does all that is needed".to_owned()),
+        Err(error) => (Kind::Epoll, reason(&error, disabled_by().as_deref())),
+    }
+}
+
+/// What keeps us from the ring; `disabled` is the sysctl's value, if there is one.
+fn reason(error: &io::Error, disabled: Option<&str>) -> String {
+    let why = match (error.raw_os_error(), disabled) {
+        (Some(libc::EPERM), Some("1" | "2")) => "kernel.io_uring_disabled forbids io_uring",
+        (Some(libc::EPERM | libc::EACCES), _) => "a seccomp profile or a policy forbids io_uring",
+        (Some(libc::ENOSYS), _) => "the kernel has no io_uring, or a seccomp profile hides it",
+        (Some(libc::EINVAL | libc::EOPNOTSUPP), _) => {
+            "io_uring lacks a feature (Linux 6.1 has all)"
+        }
+        (Some(libc::ENOMEM), _) => "io_uring gets no memory (RLIMIT_MEMLOCK, or a cgroup)",
+        _ => "io_uring does not work",
+    };
+    format!("{why}: {error}")
+}
+
+fn disabled_by() -> Option<String> {
+    let value = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
+    Some(value.trim().to_owned())
+}
+
+/// Accepts one connection over loopback, receives its byte and closes it.
+fn try_ring() -> io::Result<()> {
+    let listener = socket::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1)?;
+    let addr = SocketAddr::try_from(rustix::net::getsockname(&listener)?)
+        .map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
+    let own_bell = socket::bell()?;
+    let options = Options { slots: 1, listeners: vec![listener], own_bell, bells: Vec::new() };
+    let tuning = Tuning { submissions: 8, completions: 64, buffers: 1, ..Tuning::default() };
+    let mut driver = Uring::new(options, tuning).map_err(|error| match error {
+        Error::Epoll(error) | Error::Ring(error) => error,
+    })?;
+    let mut client = TcpStream::connect(addr)?;
+    client.write_all(&[7])?;
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        match driver.next_event() {
+            Some(Event::Accepted { socket, .. }) => driver.adopt(socket, Token(1)),
+            Some(Event::Received { buffer, .. }) => {
+                let arrived = driver.bytes(&buffer) == [7];
+                driver.release(buffer);
+                return if arrived { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) };
+            }
+            Some(Event::Ended { end: super::End::Failed(errno), .. }) => {
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            Some(_) => {}
+            None => driver.wait(Some(PATIENCE / 10)),
+        }
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_names_what_to_change() {
+        let reason = |errno, disabled| reason(&io::Error::from_raw_os_error(errno), disabled);
+        assert!(reason(libc::EPERM, Some("2")).starts_with("kernel.io_uring_disabled"));
+        assert!(reason(libc::EPERM, Some("0")).starts_with("a seccomp profile"));
+        assert!(reason(libc::EPERM, None).starts_with("a seccomp profile"));
+        assert!(reason(libc::ENOSYS, None).contains("no io_uring"));
+        assert!(reason(libc::EINVAL, Some("0")).contains("Linux 6.1"));
+        assert!(reason(libc::EBADF, None).contains("os error 9"));
+    }
+}

@@ -1,0 +1,159 @@
+//! What the ring driver remembers of one connection, and how a completion names it.
+//!
+//! Must not know the ring. Its invariant: a slot is used again only when none of its operations is
+//! under way, so that no late completion, and no late operation, meets another connection.
+
+use super::chunks::NONE;
+use crate::driver::Token;
+use std::ops::{Index, IndexMut};
+
+/// What a completion is of; the upper four bits of its user data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Bell,
+    Accept,
+    Recv,
+    /// An armed send.
+    Armed,
+    /// A send of a flush; the index is its place in the flush.
+    Flush,
+    Cancel,
+    Shutdown,
+    Close,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind::Bell,
+    Kind::Accept,
+    Kind::Recv,
+    Kind::Armed,
+    Kind::Flush,
+    Kind::Cancel,
+    Kind::Shutdown,
+    Kind::Close,
+];
+const GENERATIONS: u32 = 1 << 28;
+
+/// The user data of an operation on `index`.
+pub fn tag(kind: Kind, generation: u32, index: u32) -> u64 {
+    debug_assert!(generation < GENERATIONS);
+    (kind as u64) << 60 | u64::from(generation) << 32 | u64::from(index)
+}
+
+/// What `tag` was made of: kind, generation, index.
+pub fn untag(data: u64) -> (Kind, u32, u32) {
+    (KINDS[(data >> 60) as usize], (data >> 32) as u32 % GENERATIONS, data as u32)
+}
+
+/// Whether a connection is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nobody's, or promised to an accept.
+    Free,
+    /// Accepted, not adopted.
+    New,
+    Receiving,
+    Paused,
+    Ended,
+    /// Closed by its owner; operations are still under way.
+    Closing,
+}
+
+/// Bits of `Slot::under_way`: operations that will still complete.
+pub const RECV: u8 = 1;
+pub const ARMED: u8 = 2;
+pub const SHUTDOWN: u8 = 4;
+pub const CLOSE: u8 = 8;
+
+/// One connection's place.
+#[derive(Debug)]
+pub struct Slot {
+    pub token: Token,
+    /// Counts the connections that this slot has held.
+    pub generation: u32,
+    /// Its armed send's chunk.
+    pub armed: u32,
+    /// The turn that `taken` belongs to.
+    pub turn: u16,
+    /// Buffers taken in that turn.
+    pub taken: u8,
+    pub under_way: u8,
+    pub state: State,
+    /// A cancel of its receive is under way.
+    pub cancelling: bool,
+    /// A send failed and the owner was told.
+    pub failed: bool,
+    /// A FIN is to follow the armed send.
+    pub fin: bool,
+}
+
+const _: () = assert!(size_of::<Slot>() <= 24);
+
+/// The slots, of which only those that were in use once take memory.
+#[derive(Debug)]
+pub struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    max: u32,
+}
+
+impl Slots {
+    pub fn new(max: u32) -> Slots {
+        Slots { slots: Vec::new(), free: Vec::new(), max }
+    }
+
+    /// A free slot, for an accept.
+    pub fn take(&mut self) -> Option<u32> {
+        if let Some(index) = self.free.pop() {
+            return Some(index);
+        }
+        if self.slots.len() == self.max as usize {
+            return None;
+        }
+        self.slots.push(Slot {
+            token: Token(0),
+            generation: 0,
+            armed: NONE,
+            turn: 0,
+            taken: 0,
+            under_way: 0,
+            state: State::Free,
+            cancelling: false,
+            failed: false,
+            fin: false,
+        });
+        Some(self.slots.len() as u32 - 1)
+    }
+
+    /// Gives a slot back.
+    pub fn give(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        assert!(slot.under_way == 0 && slot.armed == NONE);
+        slot.generation = (slot.generation + 1) % GENERATIONS;
+        slot.state = State::Free;
+        slot.cancelling = false;
+        slot.failed = false;
+        slot.fin = false;
+        self.free.push(index);
+    }
+
+    /// Whether the owner still has the connection that a completion was of.
+    pub fn is_open(&self, index: u32, generation: u32) -> bool {
+        let slot = &self.slots[index as usize];
+        slot.generation == generation && !matches!(slot.state, State::Free | State::Closing)
+    }
+}
+
+impl Index<u32> for Slots {
+    type Output = Slot;
+
+    fn index(&self, index: u32) -> &Slot {
+        &self.slots[index as usize]
+    }
+}
+
+impl IndexMut<u32> for Slots {
+    fn index_mut(&mut self, index: u32) -> &mut Slot {
+        &mut self.slots[index as usize]
+    }
+}

@@ -1,0 +1,392 @@
+//! What completions mean to the owner, and what the owner asks: the ring's state machine.
+//!
+//! Must not know how the kernel is spoken to. Its invariants: a receive is armed if and only if the
+//! socket is `Receiving` (or its last completion is on its way, or it waits for a buffer), and what
+//! completes for a closed socket reaches nobody.
+
+#![deny(unsafe_code)]
+
+use super::{Op, TAKEN, Uring};
+use crate::driver::chunks::NONE;
+use crate::driver::ring_slots::{ARMED, CLOSE, Kind, RECV, SHUTDOWN, State, untag};
+use crate::driver::{
+    Buffer, Driver, DriverStats, End, Event, Segment, Send, Socket, Token, Unsent,
+};
+use bytes::{Buf, Bytes};
+use io_uring::cqueue;
+use std::time::Duration;
+
+impl Uring {
+    pub(super) fn arm_accepts(&mut self) {
+        while let Some(index) = self.accepts.next_idle() {
+            let Some(slot) = self.slots.take() else { return self.accepts.put_back(index) };
+            let accept = self.accepts.get_mut(index);
+            accept.slot = slot;
+            accept.under_way = true;
+            self.under_way += 1;
+            self.push(Op::Accept(index));
+        }
+    }
+
+    fn arm_recv(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        debug_assert!(slot.state == State::Receiving && slot.under_way & RECV == 0);
+        slot.under_way |= RECV;
+        slot.cancelling = false;
+        self.under_way += 1;
+        self.push(Op::Recv(index));
+    }
+
+    fn cancel_recv(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        if slot.under_way & RECV != 0 && !slot.cancelling {
+            slot.cancelling = true;
+            self.push(Op::CancelRecv(index));
+        }
+    }
+
+    /// Goes on with receives that found no buffer, now that there are some.
+    fn feed_starved(&mut self) {
+        for _ in 0..self.buffers.left() {
+            let Some((index, generation)) = self.starved.pop_front() else { return };
+            let slot = &self.slots[index];
+            let same = slot.generation == generation;
+            if same && slot.state == State::Receiving && slot.under_way & RECV == 0 {
+                self.arm_recv(index);
+            }
+        }
+    }
+
+    /// What a completion says to the owner.
+    fn complete(&mut self, cqe: &cqueue::Entry) -> Option<Event> {
+        let (kind, generation, index) = untag(cqe.user_data());
+        let more = cqueue::more(cqe.flags());
+        match kind {
+            Kind::Bell if !more => self.push(Op::Bell),
+            Kind::Bell | Kind::Cancel => {}
+            Kind::Flush => debug_assert!(false, "a flush leaves no send behind"),
+            Kind::Accept => return self.accepted(index, cqe.result()),
+            Kind::Recv => return self.received(index, generation, cqe),
+            Kind::Armed => return self.armed_done(index, generation, cqe.result()),
+            Kind::Shutdown => self.done(index, SHUTDOWN),
+            Kind::Close => self.done(index, CLOSE),
+        }
+        None
+    }
+
+    fn accepted(&mut self, index: u32, result: i32) -> Option<Event> {
+        self.under_way -= 1;
+        self.accepts.ended(index);
+        let accept = self.accepts.get_mut(index);
+        let (slot, peer, listener) = (accept.slot, accept.address.ip(), accept.listener);
+        if result >= 0 {
+            self.slots[slot].state = State::New;
+            let listener = u8::try_from(listener).expect("few listeners");
+            return Some(Event::Accepted { socket: Socket(slot), peer, listener });
+        }
+        self.slots.give(slot);
+        // A connection that was gone before it was taken is no reason to wait.
+        if ![libc::ECONNABORTED, libc::EPROTO, libc::EINTR, libc::ECANCELED].contains(&-result) {
+            self.accepts.rest();
+        }
+        None
+    }
+
+    fn received(&mut self, index: u32, generation: u32, cqe: &cqueue::Entry) -> Option<Event> {
+        let result = cqe.result();
+        let buffer = cqueue::buffer_select(cqe.flags());
+        if let Some(id) = buffer {
+            self.buffers.lend(id);
+        }
+        let open = self.slots.is_open(index, generation);
+        if !cqueue::more(cqe.flags()) {
+            self.under_way -= 1;
+            self.slots[index].cancelling = false;
+            self.done(index, RECV);
+        }
+        let slot = &mut self.slots[index];
+        let token = slot.token;
+        match (buffer, result) {
+            (Some(id), 1..) if open => {
+                self.go_on_receiving(index);
+                let buffer = Buffer { id: id.into(), len: result as u32 };
+                return Some(Event::Received { token, buffer });
+            }
+            (Some(id), _) => self.buffers.give_back(id),
+            (None, _) => {}
+        }
+        if !open {
+            return None;
+        }
+        let end = match -result {
+            libc::ENOBUFS => {
+                self.stats.out_of_buffers += 1;
+                self.buffers.grow(0);
+                self.starved.push_back((index, generation));
+                return None;
+            }
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => {
+                self.go_on_receiving(index);
+                return None;
+            }
+            0 => End::Closed,
+            errno => End::Failed(errno),
+        };
+        self.slots[index].state = State::Ended;
+        Some(Event::Ended { token, end })
+    }
+
+    /// After a completion: arms the next receive if that was the last of this one, and ends it if
+    /// the socket has had its share of the turn.
+    fn go_on_receiving(&mut self, index: u32) {
+        let turn = self.turn;
+        let slot = &mut self.slots[index];
+        if slot.state != State::Receiving {
+            return;
+        }
+        if slot.under_way & RECV == 0 {
+            return self.arm_recv(index);
+        }
+        if !self.tuning.total_cap {
+            slot.taken = if slot.turn == turn { slot.taken.saturating_add(1) } else { 1 };
+            slot.turn = turn;
+            if slot.taken >= TAKEN {
+                self.cancel_recv(index);
+            }
+        }
+    }
+
+    /// An operation on a slot has ended; the slot is free when its last one has.
+    fn done(&mut self, index: u32, operation: u8) {
+        let slot = &mut self.slots[index];
+        debug_assert!(slot.under_way & operation != 0);
+        slot.under_way &= !operation;
+        if slot.state == State::Closing && slot.under_way == 0 {
+            self.slots.give(index);
+        }
+    }
+
+    fn armed_done(&mut self, index: u32, generation: u32, result: i32) -> Option<Event> {
+        self.under_way -= 1;
+        let open = self.slots.is_open(index, generation);
+        let number = self.slots[index].armed;
+        let chunk = self.chunks.get_mut(number);
+        let sent = usize::try_from(result).unwrap_or(0);
+        let short = sent < chunk.len();
+        chunk.advance(sent);
+        let passing = result > 0 || [-libc::EINTR, -libc::EAGAIN].contains(&result);
+        if open && short && passing {
+            self.under_way += 1;
+            self.push(Op::Armed(index));
+            return None;
+        }
+        self.chunks.remove(number);
+        let slot = &mut self.slots[index];
+        slot.armed = NONE;
+        let (token, fin) = (slot.token, slot.fin);
+        self.done(index, ARMED);
+        if !open {
+            return None;
+        }
+        if short {
+            self.fail_send(index, -result);
+            return None;
+        }
+        if fin {
+            self.push_shutdown(index);
+        }
+        Some(Event::Sent { token })
+    }
+
+    /// A send failed: tells the owner, once.
+    fn fail_send(&mut self, index: u32, errno: i32) {
+        let slot = &mut self.slots[index];
+        if !slot.failed {
+            slot.failed = true;
+            let event = Event::SendFailed { token: slot.token, errno };
+            self.told.push_back((index, slot.generation, event));
+        }
+    }
+
+    fn push_shutdown(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        if slot.under_way & SHUTDOWN == 0 {
+            slot.under_way |= SHUTDOWN;
+            self.push(Op::Shutdown(index));
+        }
+    }
+
+    /// What the sends of a flush that did not go out whole came to.
+    fn settle(&mut self, sends: &[Send], unsent: &mut Vec<Unsent>) {
+        let mut results = std::mem::take(&mut self.results);
+        for (index, result) in results.drain(..) {
+            unsent.push(Unsent { index, sent: result.max(0) as u32 });
+            match -result {
+                ..=0 | libc::EAGAIN | libc::EINTR | libc::ENOBUFS | libc::ENOMEM => {}
+                errno => self.fail_send(sends[index as usize].socket.0, errno),
+            }
+        }
+        self.results = results;
+    }
+}
+
+impl Driver for Uring {
+    fn next_event(&mut self) -> Option<Event> {
+        loop {
+            while let Some((index, generation, event)) = self.told.pop_front() {
+                if self.slots.is_open(index, generation) {
+                    return Some(event);
+                }
+            }
+            if self.held.is_empty() {
+                self.hold();
+            }
+            let cqe = self.held.pop_front()?;
+            if let Some(event) = self.complete(&cqe) {
+                return Some(event);
+            }
+        }
+    }
+
+    fn bytes(&mut self, buffer: &Buffer) -> &mut [u8] {
+        self.buffers.bytes(buffer.id as u16, buffer.len)
+    }
+
+    fn release(&mut self, buffer: Buffer) {
+        self.buffers.give_back(buffer.id as u16);
+    }
+
+    fn adopt(&mut self, socket: Socket, token: Token) {
+        let slot = &mut self.slots[socket.0];
+        assert_eq!(slot.state, State::New);
+        slot.token = token;
+        slot.state = State::Receiving;
+        self.arm_recv(socket.0);
+    }
+
+    fn pause(&mut self, socket: Socket) {
+        if self.slots[socket.0].state == State::Receiving {
+            self.slots[socket.0].state = State::Paused;
+            self.cancel_recv(socket.0);
+        }
+    }
+
+    fn resume(&mut self, socket: Socket) {
+        let slot = &mut self.slots[socket.0];
+        if slot.state == State::Paused {
+            slot.state = State::Receiving;
+            // One that is being cancelled is armed again after its last completion.
+            if slot.under_way & RECV == 0 {
+                self.arm_recv(socket.0);
+            }
+        }
+    }
+
+    fn flush(
+        &mut self,
+        arena: &[u8],
+        pool: &[u8],
+        segments: &[Segment],
+        sends: &[Send],
+        unsent: &mut Vec<Unsent>,
+    ) {
+        unsent.clear();
+        debug_assert!(one_each(sends), "two sends to one socket");
+        let room = self.ring.submission().capacity();
+        for (number, piece) in sends.chunks(room).enumerate() {
+            if self.ring.submission().len() + piece.len() > room {
+                self.submit();
+            }
+            self.queue_sends(arena, pool, segments, piece, number * room);
+            self.submit();
+            self.hold();
+            while self.ring.submission().cq_overflow() {
+                self.enter(0, None);
+                self.hold();
+            }
+            self.settle(sends, unsent);
+        }
+        unsent.sort_unstable_by_key(|unsent| unsent.index);
+    }
+
+    fn arm_send(&mut self, socket: Socket, chunk: Bytes) {
+        let slot = &mut self.slots[socket.0];
+        assert!(slot.armed == NONE && !matches!(slot.state, State::Free | State::Closing));
+        if slot.failed {
+            return;
+        }
+        slot.armed = self.chunks.insert(chunk);
+        slot.under_way |= ARMED;
+        self.under_way += 1;
+        self.push(Op::Armed(socket.0));
+    }
+
+    fn shutdown(&mut self, socket: Socket) {
+        let slot = &mut self.slots[socket.0];
+        if slot.armed != NONE {
+            slot.fin = true;
+        } else {
+            self.push_shutdown(socket.0);
+        }
+    }
+
+    fn close(&mut self, socket: Socket) {
+        let slot = &mut self.slots[socket.0];
+        assert!(!matches!(slot.state, State::Free | State::Closing), "closed twice");
+        slot.state = State::Closing;
+        slot.under_way |= CLOSE;
+        let armed = slot.under_way & ARMED != 0;
+        // A receive that is still armed when its socket is closed goes on, and no FIN is sent.
+        self.cancel_recv(socket.0);
+        if armed {
+            self.push(Op::CancelArmed(socket.0));
+        }
+        self.push(Op::Close(socket.0));
+    }
+
+    fn stop_listening(&mut self) {
+        for index in self.accepts.stop() {
+            self.push(Op::CancelAccept(index));
+        }
+        // An accept not yet submitted names its listener by number.
+        self.submit();
+        self.listeners.clear();
+    }
+
+    fn stats(&self) -> DriverStats {
+        self.stats
+    }
+
+    fn notify(&mut self, core: usize) {
+        if let Some(Some(bell)) = self.bells.get(core) {
+            bell.ring();
+        }
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) {
+        self.turn = self.turn.wrapping_add(1);
+        self.feed_starved();
+        self.arm_accepts();
+        let known = !self.told.is_empty() || !self.held.is_empty();
+        if known || timeout == Some(Duration::ZERO) || !self.ring.completion().is_empty() {
+            let queue = self.ring.submission();
+            if !queue.is_empty() || queue.taskrun() || queue.cq_overflow() {
+                drop(queue);
+                self.enter(0, None);
+            }
+            return;
+        }
+        let timeout = match self.accepts.resting() {
+            Some(rest) => Some(timeout.map_or(rest, |timeout| timeout.min(rest))),
+            None => timeout,
+        };
+        self.enter(1, timeout);
+    }
+}
+
+/// Two sends to one socket in one submission may overtake each other.
+fn one_each(sends: &[Send]) -> bool {
+    let mut sockets: Vec<u32> = sends.iter().map(|send| send.socket.0).collect();
+    sockets.sort_unstable();
+    sockets.windows(2).all(|pair| pair[0] != pair[1])
+}
