@@ -58,9 +58,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 Some(3001) => {}
                 // It was slow, mute or disconnected before its turn came.
                 Some(3008 | 3012 | 3503) => continue,
-                other => {
-                    found.push(("closed_without_3001", format!("{who}: {other:?} core {c} {n}")))
-                }
+                other => found.push(("closed_without_3001", format!("{who}: {other:?}"))),
             }
             for (number, publication) in (0_u32..).zip(&ledger.publications) {
                 let state = &client.channels[usize::from(publication.channel)];
