@@ -27,7 +27,7 @@ impl Edge {
         lanes: &mut L,
     ) {
         let life = self.life(token);
-        if matches!(life, Life::Free | Life::Dead) || self.draining && life != Life::Closing {
+        if matches!(life, Life::Free | Life::Dead) || self.draining && life == Life::Connecting {
             return;
         }
         self.metrics.bytes_in.add(bytes.len() as u64);
@@ -89,10 +89,18 @@ impl Edge {
     /// Must what came wait?
     fn is_blocked(&mut self, token: Token) -> bool {
         let arena_full = !self.has_room() && holds(Rule::GateFrames);
+        let held_back = self.is_held_back(token);
         let it = self.at(token);
         let parked = it.is_parked() && holds(Rule::ConnFifo);
         let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
-        it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT || parked || held || arena_full
+        let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT;
+        answers || parked || held || arena_full || held_back
+    }
+
+    /// While the server stops, nothing is parsed before the close frame is written: what comes is
+    /// kept, because the peer's close frame will be behind it (rule 25).
+    fn is_held_back(&self, token: Token) -> bool {
+        self.draining && matches!(self.life(token), Life::Authenticating | Life::Active)
     }
 
     /// Bytes pile up behind something: stop reading, and come back when that is gone.
@@ -120,9 +128,10 @@ impl Edge {
 
     /// The same, where no answer and no room will bring it back by itself.
     fn make_ready_unless_waiting(&mut self, token: Token) {
+        let held_back = self.is_held_back(token);
         let it = self.at(token);
         let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT;
-        if !answers && !it.is_parked() {
+        if !answers && !it.is_parked() && !held_back {
             self.make_ready(token);
         }
     }
