@@ -190,6 +190,11 @@ pub trait Driver {
     /// Stops taking connections; those already accepted stay.
     fn stop_listening(&mut self);
 
+    /// What it counted since its start.
+    fn stats(&self) -> DriverStats {
+        DriverStats::default()
+    }
+
     /// Rings another core's doorbell (its index in the mesh).
     fn notify(&mut self, core: usize);
 

@@ -28,6 +28,19 @@ pub fn listen(addr: SocketAddr, backlog: i32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Says whether `addr` is nobody's. Listeners that share an address would share it with another
+/// server of the same user too, and each of the two would get a part of the connections.
+///
+/// # Errors
+/// `AddrInUse` when somebody listens there, and what else the kernel says to bind.
+pub fn check_unused(addr: SocketAddr) -> io::Result<()> {
+    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let fd = net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // Connections of an earlier server that linger in TIME_WAIT are no listeners.
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    Ok(net::bind(&fd, &addr)?)
+}
+
 /// Makes a core's bell: an eventfd, nothing rung yet.
 ///
 /// # Errors
@@ -60,5 +73,22 @@ impl Bell {
         // A full pipe or counter means that it is ringing already, and a core that is gone needs
         // no waking.
         let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_unused_until_somebody_listens_there() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = listen(any, 1).expect("the kernel finds a port");
+        let addr = net::getsockname(&first).expect("it is bound").try_into().expect("it is IPv4");
+        assert!(listen(addr, 1).is_ok(), "workers share it");
+        let found = check_unused(addr).map_err(|error| error.kind());
+        assert_eq!(found, Err(io::ErrorKind::AddrInUse));
+        drop(first);
+        assert!(check_unused(addr).is_ok());
     }
 }

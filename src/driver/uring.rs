@@ -158,12 +158,6 @@ impl Uring {
         Ok(driver)
     }
 
-    /// What happened so far.
-    #[must_use]
-    pub fn stats(&self) -> DriverStats {
-        self.stats
-    }
-
     /// Hands the submission queue over, runs deferred work, and waits for `want` completions.
     fn enter(&mut self, want: u32, timeout: Option<Duration>) {
         let pending = self.ring.submission().len() as u32;

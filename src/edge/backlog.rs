@@ -33,6 +33,9 @@ pub struct Backlog {
     control: Vec<u8>,
     /// Bytes of the chunk that the driver has, 0 when it has none.
     in_flight: usize,
+    /// Those of them that are recovery answers', and the channels of these.
+    replay_in_flight: usize,
+    replays_in_flight: Vec<u32>,
     /// The stream stands inside a frame: its rest is first, and nothing may come before that.
     mid_frame: bool,
     /// Bytes of waiting frames.
@@ -88,8 +91,10 @@ impl Backlog {
     /// Bytes that count against the connection's bound.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let replaying = if holds(Rule::BigAnswer) { 0 } else { self.replaying };
-        self.waiting + self.in_flight + replaying
+        if !holds(Rule::BigAnswer) {
+            return self.waiting + self.in_flight + self.replaying;
+        }
+        self.waiting + self.in_flight - self.replay_in_flight
     }
 
     /// All bytes it holds or refers to; what the worker's bound counts.
@@ -113,6 +118,8 @@ impl Backlog {
     pub fn sent(&mut self) {
         assert!(self.in_flight > 0, "nothing was in flight");
         self.in_flight = 0;
+        self.replay_in_flight = 0;
+        self.replays_in_flight.clear();
     }
 
     /// The next chunk for the driver: control frames first where a frame boundary is, then whole
@@ -135,7 +142,10 @@ impl Backlog {
                 None => break,
                 Some(Piece::Replay(replay)) => {
                     self.replaying -= replay.held_bytes();
+                    let before = chunk.len();
                     let done = replay.write(&mut chunk, CHUNK_BYTES);
+                    self.replay_in_flight += chunk.len() - before;
+                    self.replays_in_flight.push(replay.channel());
                     self.mid_frame = !done;
                     if !done {
                         self.replaying += replay.held_bytes();
@@ -194,12 +204,13 @@ impl Backlog {
         dropped > 0
     }
 
-    /// Channels whose recovery answers wait here.
+    /// Channels whose recovery answers wait here, or are on their way.
     pub fn replayed_channels(&self) -> impl Iterator<Item = u32> {
-        self.pieces.iter().filter_map(|piece| match piece {
+        let waiting = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Replay(replay) => Some(replay.channel()),
-            _ => None,
-        })
+            Piece::Frames { .. } => None,
+        });
+        waiting.chain(self.replays_in_flight.iter().copied())
     }
 
     /// Discards all that waits and lets `close` be the last frame, behind the one that was begun. A

@@ -35,10 +35,8 @@ impl Edge {
         if !written {
             return self.late.push_back(Late::Finished(token));
         }
-        let input = self.at(token).input.take();
-        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        self.drop_commands(token);
         self.resume_reading(token);
-        self.drop_parked(token, input);
         self.await_close(token, now);
         self.owe(token);
     }
@@ -57,14 +55,35 @@ impl Edge {
         frame::write_close(&mut close, code, reason);
         let fits = self.with_backlog(token, |backlog| backlog.discard_for_close(&close));
         self.at(token).become_(Life::Closing);
-        let input = self.at(token).input.take();
-        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        self.drop_commands(token);
         self.resume_reading(token);
-        self.drop_parked(token, input);
         self.await_close(token, now);
         self.owe(token);
         if !fits {
             self.kill(token, now);
+        }
+    }
+
+    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends is
+    /// passed over until it closes too, or a reset could overtake the close frame.
+    pub(super) fn fail(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
+        self.close(token, code, reason, now);
+        if self.life(token) == Life::Closing {
+            self.at(token).facts.failed = true;
+            self.finish(token);
+        }
+    }
+
+    /// What was asked and not yet run never will be. Bytes not yet cut into frames are kept: the
+    /// deframer stands in them, and the peer's close frame is still to come.
+    fn drop_commands(&mut self, token: Token) {
+        let Some(mut input) = self.at(token).input.take() else { return };
+        let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
+        self.drop_parked(token, Some(input));
+        if !wire.is_empty() || ended {
+            let kept = self.at(token).input();
+            (kept.wire, kept.ended) = (wire, ended);
+            self.make_ready(token);
         }
     }
 
@@ -89,7 +108,7 @@ impl Edge {
         self.at(token).facts.finishing = true;
         let clear = !self.output.has_pending(token.index) && self.at(token).backlog.is_none();
         if clear {
-            self.late.push_back(Late::Finished(token));
+            self.written(token);
         }
     }
 

@@ -129,6 +129,8 @@ pub struct Facts {
     pub refused: bool,
     /// It is closed once what was written is out.
     pub finishing: bool,
+    /// It broke the rules of its protocol: what it still sends is not looked at.
+    pub failed: bool,
     /// A ping is out and no frame has come since.
     pub pong_due: bool,
     /// Its socket sent its FIN or failed.

@@ -4,6 +4,7 @@
 //! its ranges are appended.
 
 use super::backlog::Backlog;
+use super::connection::Life;
 use super::output::{Class, Range};
 use super::{Edge, Late, Token};
 use crate::limits::SEGMENTS_PER_SEND;
@@ -62,10 +63,10 @@ impl Edge {
         }
     }
 
-    /// All was written to a connection that ends. A WebSocket has said its goodbyes; HTTP ends by
+    /// All was written to a connection that ends. Where both sides said goodbye it is closed; else by
     /// FIN, and what the peer still sends is waited for, or the response could be lost to a reset.
-    fn written(&mut self, token: Token) {
-        if self.life(token) == super::connection::Life::Connecting {
+    pub(super) fn written(&mut self, token: Token) {
+        if self.life(token) == Life::Connecting || self.at(token).facts.failed {
             self.effects.push(super::Effect::Shutdown(token));
         } else {
             self.late.push_back(Late::Finished(token));

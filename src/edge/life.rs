@@ -7,6 +7,8 @@ use crate::clock::Now;
 use crate::codec::command::{Disconnect, Reply};
 use crate::limits::{CLOSE_WAIT_MS, HTTP_HEAD_MS, REFUSAL_SLOTS};
 
+/// How a WebSocket that ended without a close frame is counted (RFC 6455 section 7.4.1).
+const NO_CLOSE_FRAME: u16 = 1006;
 /// Time a connection that is only told 503 may take.
 const REFUSAL_MS: u32 = 1_000;
 
@@ -162,6 +164,10 @@ impl Edge {
     pub(super) fn kill(&mut self, token: Token, now: Now) {
         if matches!(self.life(token), Life::Dead | Life::Free) {
             return;
+        }
+        if matches!(self.life(token), Life::Authenticating | Life::Active) {
+            self.metrics.disconnect(NO_CLOSE_FRAME);
+            tracing::debug!(core = self.core, connection = token.index, "closed by its peer's end");
         }
         self.leave_lists(token);
         let it = self.at(token);

@@ -27,10 +27,13 @@ impl Edge {
         lanes: &mut L,
     ) {
         let life = self.life(token);
-        if matches!(life, Life::Free | Life::Dead) || self.draining && life != Life::Closing {
+        if matches!(life, Life::Free | Life::Dead) || self.draining && life == Life::Connecting {
             return;
         }
         self.metrics.bytes_in.add(bytes.len() as u64);
+        if self.at(token).facts.failed {
+            return;
+        }
         let spilled = self.at(token).input.as_ref().is_some_and(|input| !input.is_empty());
         if spilled || self.at(token).life == Life::Connecting || self.is_blocked(token) {
             self.spill(token, bytes, now);
@@ -78,7 +81,7 @@ impl Edge {
             if self.at(token).life == Life::Connecting {
                 self.kill(token, now);
             } else {
-                self.close(token, TRY_AGAIN_LATER, "try again later", now);
+                self.fail(token, TRY_AGAIN_LATER, "try again later", now);
             }
         }
     }
@@ -86,10 +89,18 @@ impl Edge {
     /// Must what came wait?
     fn is_blocked(&mut self, token: Token) -> bool {
         let arena_full = !self.has_room() && holds(Rule::GateFrames);
+        let held_back = self.is_held_back(token);
         let it = self.at(token);
         let parked = it.is_parked() && holds(Rule::ConnFifo);
         let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
-        it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT || parked || held || arena_full
+        let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT;
+        answers || parked || held || arena_full || held_back
+    }
+
+    /// While the server stops, nothing is parsed before the close frame is written: what comes is
+    /// kept, because the peer's close frame will be behind it (rule 25).
+    fn is_held_back(&self, token: Token) -> bool {
+        self.draining && matches!(self.life(token), Life::Authenticating | Life::Active)
     }
 
     /// Bytes pile up behind something: stop reading, and come back when that is gone.
@@ -117,9 +128,10 @@ impl Edge {
 
     /// The same, where no answer and no room will bring it back by itself.
     fn make_ready_unless_waiting(&mut self, token: Token) {
+        let held_back = self.is_held_back(token);
         let it = self.at(token);
         let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT;
-        if !answers && !it.is_parked() {
+        if !answers && !it.is_parked() && !held_back {
             self.make_ready(token);
         }
     }
@@ -237,10 +249,7 @@ impl Edge {
     }
 
     fn violated(&mut self, token: Token, violation: Violation, now: Now) {
-        if self.life(token) == Life::Closing {
-            return self.kill(token, now);
-        }
-        self.close(token, violation.close_code(), violation.reason(), now);
+        self.fail(token, violation.close_code(), violation.reason(), now);
     }
 
     fn item<L: RequestLanes>(&mut self, token: Token, item: Item<'_>, now: Now, lanes: &mut L) {
@@ -279,7 +288,7 @@ impl Edge {
         let (rate, burst) = (self.limits.control_frames_per_s, self.limits.control_frames_burst);
         let takes = self.at(token).control_rate.take(ms(now), rate, burst);
         if !takes {
-            self.close(token, close_code::POLICY, "too many control frames", now);
+            self.fail(token, close_code::POLICY, "too many control frames", now);
         }
         takes
     }

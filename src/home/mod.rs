@@ -72,6 +72,8 @@ pub struct Home<E> {
     /// Channels that have something to ask of the engine and found no credit.
     wanting: VecDeque<u32>,
     tails_checked_ms: u64,
+    /// Cores whose shutdown marker came in; none are left once they were answered.
+    marked: Vec<bool>,
 }
 
 impl<E: Engine> Home<E> {
@@ -92,6 +94,7 @@ impl<E: Engine> Home<E> {
             next_token: 0,
             wanting: VecDeque::new(),
             tails_checked_ms: 0,
+            marked: vec![false; cores],
         }
     }
 
@@ -137,9 +140,24 @@ impl<E: Engine> Home<E> {
             }
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
             Request::DisconnectUser { to, user } => self.disconnect_user(to, &user),
-            Request::Marker { core } => self.say(core, Delivery::Marker { core: self.core }),
+            Request::Marker { core } => {
+                self.marked[usize::from(core)] = true;
+                self.answer_markers();
+            }
         }
         Ok(())
+    }
+
+    /// Answers the markers of a shutdown once nothing more can come: every core's is in, and the
+    /// engine owes no answer. Only then is what another core published before its own marker
+    /// delivered ahead of the answers (rule 25).
+    fn answer_markers(&mut self) {
+        if self.asked.is_empty() && self.marked.iter().all(|marked| *marked) {
+            let cores = std::mem::take(&mut self.marked).len();
+            for core in (0..cores).filter_map(|core| u16::try_from(core).ok()) {
+                self.say(core, Delivery::Marker { core: self.core });
+            }
+        }
     }
 
     fn say(&mut self, core: u16, delivery: Delivery) {

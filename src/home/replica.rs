@@ -138,6 +138,7 @@ impl<E: Engine> Home<E> {
                 }
             }
         }
+        self.answer_markers();
         true
     }
 

@@ -99,6 +99,7 @@ fn start(config: &Config) -> Result<Server, Error> {
     let control = Arc::new(Control::new(workers, bells.remote()?));
     let clock = Clock::start();
     let seats = run::Seats { config, limits, kind, host: &host, metrics: &metrics };
+    seats.check_addresses()?;
     let mut threads = Vec::with_capacity(workers);
     for endpoint in endpoints {
         let seat: WorkerSeat = seats.seat(endpoint, &bells)?;

@@ -21,6 +21,7 @@ use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Plain;
 use crate::worker::{DrainStage, Parts, Rest, Worker, WorkerEndpoint};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -137,10 +138,20 @@ impl Seats<'_> {
         })
     }
 
+    /// Fails when another server listens where this one is to listen.
+    pub fn check_addresses(&self) -> Result<(), Error> {
+        let unused =
+            |addr| socket::check_unused(addr).map_err(|cause| Error::Listen { addr, cause });
+        self.addresses().try_for_each(unused)
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.config.listen).chain(self.config.internal_listen)
+    }
+
     /// The public listener first, the internal one second.
     fn listeners(&self) -> Result<Vec<OwnedFd>, Error> {
-        let addrs = std::iter::once(self.config.listen).chain(self.config.internal_listen);
-        addrs
+        self.addresses()
             .map(|addr| {
                 socket::listen(addr, ACCEPT_BACKLOG).map_err(|cause| Error::Listen { addr, cause })
             })

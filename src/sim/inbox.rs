@@ -113,7 +113,9 @@ impl Client {
     }
 
     fn closed(&mut self, code: u16, around: &mut Around) {
-        let short = self.link.is_some_and(|link| around.net.links[link].was_short);
+        // A small bound may be passed by one turn's output, whatever the reader's speed.
+        let tight = around.plan.limits.backlog_bytes < 1 << 20;
+        let short = tight || self.link.is_some_and(|link| around.net.links[link].was_short);
         let fair = match code {
             3001 => around.plan.shutdown,
             3008 => self.slow || short,

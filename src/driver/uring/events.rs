@@ -9,7 +9,9 @@
 use super::{Op, TAKEN, Uring};
 use crate::driver::chunks::NONE;
 use crate::driver::ring_slots::{ARMED, CLOSE, Kind, RECV, SHUTDOWN, State, untag};
-use crate::driver::{Buffer, Driver, End, Event, Segment, Send, Socket, Token, Unsent};
+use crate::driver::{
+    Buffer, Driver, DriverStats, End, Event, Segment, Send, Socket, Token, Unsent,
+};
 use bytes::{Buf, Bytes};
 use io_uring::cqueue;
 use std::time::Duration;
@@ -349,6 +351,10 @@ impl Driver for Uring {
         // An accept not yet submitted names its listener by number.
         self.submit();
         self.listeners.clear();
+    }
+
+    fn stats(&self) -> DriverStats {
+        self.stats
     }
 
     fn notify(&mut self, core: usize) {
