@@ -127,6 +127,10 @@ impl Edge {
     /// A backlog passed its bound: 3008; but while a recovery answer is on its way out, its
     /// channel's publications are dropped and 2500 follows the answer (rule 24).
     fn overflow(&mut self, token: Token, now: Now) {
+        if self.life(token) == Life::Closing {
+            // Nothing follows its close frame, so nothing grows any more.
+            return;
+        }
         let replayed: Vec<u32> = self
             .at(token)
             .backlog
