@@ -247,6 +247,7 @@ impl Backlog {
 mod tests {
     use super::*;
     use crate::codec::command::SubscribeResult;
+    use crate::home::block::Block;
     use crate::home::envelope::Placed;
 
     #[test]
@@ -279,8 +280,9 @@ mod tests {
 
     #[test]
     fn a_ping_behind_a_recovery_answer_comes_before_the_close() {
-        let block = crate::home::block::Block::new("c", None, &[b'1'; CHUNK_BYTES], 0);
-        let missed = (1..=2).map(|offset| Placed { offset, block: block.clone() }).collect();
+        let block = |size| Block::new("c", None, &vec![b'1'; size], 0);
+        let missed = [(1, block(CHUNK_BYTES)), (2, block(1))];
+        let missed = missed.map(|(offset, block)| Placed { offset, block }).into();
         let result = SubscribeResult::default();
         let mut backlog = Backlog::default();
         backlog.push_replay(Box::new(Replay::new(1, &result, missed, 1, 0)));
