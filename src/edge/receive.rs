@@ -68,7 +68,7 @@ impl Edge {
         self.kill(token, now);
     }
 
-    /// Who asked and then sent its FIN still reads: a response, or a close frame, that is on its way
+    /// Who asked and then sent its FIN still reads: a response, or a close frame, that is under way
     /// goes out before the end.
     fn is_owed_an_answer(&mut self, token: Token) -> bool {
         let unsent = self.output.has_pending(token.index) || self.at(token).backlog.is_some();
