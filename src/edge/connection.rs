@@ -101,6 +101,12 @@ pub struct Input {
 }
 
 impl Input {
+    /// Bytes that wait; what the worker's bound counts.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        (self.message.len() + self.wire.len()) as u64
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.message.is_empty() && self.wire.is_empty() && self.parked.is_empty() && !self.ended
@@ -153,7 +159,7 @@ pub struct Connection {
     /// The tick of the timer wheel at which its entry counts.
     pub timer_tick: u32,
     /// Its nearest deadline, in milliseconds of the process.
-    pub deadline_ms: u32,
+    pub deadline_ms: u64,
     /// When it came.
     pub since_ms: u32,
     /// The connect command's id, while it waits for home(#user).
