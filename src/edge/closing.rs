@@ -70,7 +70,16 @@ impl Edge {
         self.close(token, code, reason, now);
         if self.life(token) == Life::Closing {
             self.at(token).facts.failed = true;
+            self.drop_unread(token);
             self.finish(token);
+        }
+    }
+
+    /// Gives up what a failed connection sent and nobody will look at.
+    fn drop_unread(&mut self, token: Token) {
+        if let Some(input) = self.at(token).input.as_mut() {
+            let wire = std::mem::take(&mut input.wire);
+            self.spill_bytes -= wire.len() as u64;
         }
     }
 

@@ -239,7 +239,8 @@ impl Edge {
             self.heard(token, now);
             let closed = matches!(item, Item::Close { .. });
             self.item(token, item, now, lanes);
-            if closed || !self.is_current(token) || self.life(token) == Life::Dead {
+            let over = !self.is_current(token) || self.life(token) == Life::Dead;
+            if closed || over || self.at(token).facts.failed {
                 return bytes.len();
             }
         }
