@@ -264,11 +264,17 @@ impl Edge {
             ApiMethod::Disconnect => self.call_disconnect(token, whole.body.bytes(), lanes),
         };
         if let Err(error) = called {
-            let mut body = Vec::with_capacity(64);
-            api::write_error(&mut body, error);
-            self.respond(token, false, Status::OK, &[JSON], &body, now);
+            self.call_refused(token, error, now);
         }
         Some(taken)
+    }
+
+    /// A call is answered with an error, found here or by a home.
+    pub(super) fn call_refused(&mut self, token: Token, error: ErrorCode, now: Now) {
+        self.exchange(token).awaiting = None;
+        let mut body = Vec::with_capacity(64);
+        api::write_error(&mut body, error);
+        self.respond(token, false, Status::OK, &[JSON], &body, now);
     }
 
     fn call_publish<L: RequestLanes>(
