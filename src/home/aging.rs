@@ -41,6 +41,9 @@ impl<E: Engine> Home<E> {
     /// When `timers` has something to do next, in milliseconds of the process.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
+        if self.is_over_history() {
+            return Some(0);
+        }
         let oldest = self.aging.front().and_then(|place| self.channels.get(*place));
         let expiry = oldest.map(Channel::checked_at_ms);
         let tails = (!E::LOCAL && !self.channels.is_empty())
@@ -48,10 +51,15 @@ impl<E: Engine> Home<E> {
         expiry.into_iter().chain(tails).min()
     }
 
+    fn is_over_history(&self) -> bool {
+        let bound = self.limits.history_bytes_per_worker;
+        bound > 0 && self.history_bytes as u64 > bound
+    }
+
     /// Where in line the channel stands whose history goes next, if any goes now.
     fn next_to_age(&mut self, now: Now) -> Option<usize> {
-        let bound = self.limits.history_bytes_per_worker;
-        if bound > 0 && self.history_bytes as u64 > bound {
+        if self.is_over_history() {
+            self.put_empty_behind();
             let looked_at = self.aging.iter().take(CHANNELS_PER_TURN).enumerate();
             return looked_at
                 .filter(|(_, place)| {
@@ -74,6 +82,17 @@ impl<E: Engine> Home<E> {
             self.aging.rotate_left(1);
         }
         None
+    }
+
+    /// Channels in line for their numbering alone must not hide the history of those behind them.
+    fn put_empty_behind(&mut self) {
+        for _ in 0..CHANNELS_PER_TURN.min(self.aging.len()) {
+            let front = self.aging.front().and_then(|place| self.channels.get(*place));
+            if front.is_some_and(|channel| channel.history.bytes() > 0) {
+                return;
+            }
+            self.aging.rotate_left(1);
+        }
     }
 
     /// Forgets a channel's history; its numbering stays (rule 13).
