@@ -101,6 +101,12 @@ pub struct Input {
 }
 
 impl Input {
+    /// Bytes that count against the worker's spill.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        (self.message.len() + self.wire.len()) as u64
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.message.is_empty() && self.wire.is_empty() && self.parked.is_empty() && !self.ended

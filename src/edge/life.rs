@@ -177,8 +177,8 @@ impl Edge {
         let input = it.input.take();
         let backlog = it.backlog.take();
         it.http = None;
-        it.deframer = Default::default();
-        self.spill_bytes -= input.as_ref().map_or(0, |input| input.wire.len() as u64);
+        let fragments = std::mem::take(&mut it.deframer).held_bytes() as u64;
+        self.spill_bytes -= fragments + input.as_ref().map_or(0, |input| input.held_bytes());
         self.backlog_bytes -= backlog.as_ref().map_or(0, |backlog| backlog.held_bytes() as u64);
         self.open -= u32::from(!refused);
         if counted {

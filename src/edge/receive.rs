@@ -76,6 +76,11 @@ impl Edge {
     fn spill(&mut self, token: Token, bytes: &[u8], now: Now) {
         self.spill_bytes += bytes.len() as u64;
         self.at(token).input().wire.extend_from_slice(bytes);
+        self.check_spill(token, now);
+    }
+
+    /// Over the worker's bound the connection that wants more goes.
+    fn check_spill(&mut self, token: Token, now: Now) {
         let bound = self.limits.spill_bytes_per_worker;
         if bound > 0 && self.spill_bytes > bound {
             if self.at(token).life == Life::Connecting {
@@ -147,6 +152,7 @@ impl Edge {
             return;
         }
         let message = std::mem::take(&mut self.at(token).input().message);
+        self.spill_bytes -= message.len() as u64;
         if !message.is_empty() {
             self.commands(token, &message, now, lanes);
         }
@@ -225,6 +231,7 @@ impl Edge {
     ) -> usize {
         let limits = self.message_limits(token);
         let mut deframer = std::mem::take(&mut self.at(token).deframer);
+        self.spill_bytes -= deframer.held_bytes() as u64;
         let mut at = 0;
         while at < bytes.len() && !self.is_blocked(token) {
             let next = match deframer.next(&mut bytes[at..], limits) {
@@ -245,8 +252,13 @@ impl Edge {
             }
         }
         deframer.release();
+        let held = deframer.held_bytes() as u64;
         self.at(token).deframer = deframer;
-        at
+        if held > 0 {
+            self.spill_bytes += held;
+            self.check_spill(token, now);
+        }
+        if self.at(token).facts.failed { bytes.len() } else { at }
     }
 
     fn violated(&mut self, token: Token, violation: Violation, now: Now) {
@@ -328,7 +340,9 @@ impl Edge {
                 || self.is_blocked(token)
                 || self.must_wait(token, &command.method);
             if waits && !pong {
-                self.at(token).input().message = message[rest..].to_vec();
+                let held = message[rest..].to_vec();
+                self.spill_bytes += held.len() as u64;
+                self.at(token).input().message = held;
                 let answers = self.must_wait(token, &command.method);
                 if taken == COMMANDS_PER_TURN || !answers {
                     self.make_ready_unless_waiting(token);
