@@ -64,8 +64,8 @@ impl Edge {
         }
     }
 
-    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends is
-    /// passed over until it closes too, or a reset could overtake the close frame.
+    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends
+    /// is passed over until it closes too, or a reset could overtake the close frame.
     pub(super) fn fail(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
         self.close(token, code, reason, now);
         if self.life(token) == Life::Closing {
