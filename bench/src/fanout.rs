@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 const WARM_UP: Duration = Duration::from_secs(1);
 const LAST_DELIVERY: Duration = Duration::from_secs(10);
+/// A generator that is later than this was disturbed: its figures say nothing.
+const DISTURBED: Duration = Duration::from_millis(20);
 const FIRST_PUBLISH_ID: u32 = 16;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -107,6 +109,9 @@ pub fn run(args: &Args) -> Result<()> {
         own.as_secs_f64() / seconds,
         late.as_micros(),
     );
+    if late > DISTURBED {
+        eprintln!("warning: the generator was up to {late:?} late; the machine is busy elsewhere");
+    }
     Ok(())
 }
 

@@ -11,15 +11,27 @@ use std::time::Duration;
 
 /// CPU time of all threads of a process so far.
 pub fn cpu(pid: u32) -> Result<Duration> {
+    Ok(schedule(pid)?.0)
+}
+
+/// Time that threads of a process had work and no core, so far.
+pub fn run_delay(pid: u32) -> Result<Duration> {
+    Ok(schedule(pid)?.1)
+}
+
+/// The sums of the threads' `schedstat`: time on a core, and time waiting for one.
+fn schedule(pid: u32) -> Result<(Duration, Duration)> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
         .with_context(|| format!("process {pid} is not running"))?;
-    let mut total_ns = 0u64;
+    let (mut ran_ns, mut waited_ns) = (0u64, 0u64);
     for task in tasks {
         let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        let ns = text.split(' ').next().context("an empty schedstat")?;
-        total_ns += ns.parse::<u64>()?;
+        let mut fields = text.split_whitespace().map(str::parse::<u64>);
+        let mut next = || fields.next().context("a short schedstat");
+        ran_ns += next()??;
+        waited_ns += next()??;
     }
-    Ok(Duration::from_nanos(total_ns))
+    Ok((Duration::from_nanos(ran_ns), Duration::from_nanos(waited_ns)))
 }
 
 /// Resident bytes of a process.

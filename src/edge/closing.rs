@@ -89,8 +89,8 @@ impl Edge {
     /// deframer stands in them, and the peer's close frame is still to come.
     fn drop_commands(&mut self, token: Token) {
         let Some(mut input) = self.at(token).input.take() else { return };
-        self.spill_bytes -= input.message.len() as u64;
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
+        self.spill_bytes -= input.message.len() as u64;
         self.drop_parked(token, Some(input));
         if !wire.is_empty() || ended {
             let kept = self.at(token).input();
@@ -138,6 +138,10 @@ impl Edge {
     /// A backlog passed its bound: 3008; but while a recovery answer is on its way out, its
     /// channel's publications are dropped and 2500 follows the answer (rule 24).
     fn overflow(&mut self, token: Token, now: Now) {
+        if self.life(token) == Life::Closing {
+            // Nothing follows its close frame, so nothing grows any more.
+            return;
+        }
         let replayed: Vec<u32> = self
             .at(token)
             .backlog

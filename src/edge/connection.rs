@@ -101,9 +101,9 @@ pub struct Input {
 }
 
 impl Input {
-    /// Bytes that count against the worker's spill.
+    /// Bytes that wait; what the worker's bound counts.
     #[must_use]
-    pub fn held_bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         (self.message.len() + self.wire.len()) as u64
     }
 
@@ -159,7 +159,7 @@ pub struct Connection {
     /// The tick of the timer wheel at which its entry counts.
     pub timer_tick: u32,
     /// Its nearest deadline, in milliseconds of the process.
-    pub deadline_ms: u32,
+    pub deadline_ms: u64,
     /// When it came.
     pub since_ms: u32,
     /// The connect command's id, while it waits for home(#user).

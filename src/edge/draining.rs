@@ -15,16 +15,19 @@ impl Edge {
             let parked =
                 self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.parked));
             for parked in parked.into_iter().flatten() {
-                self.refuse_parked(token, &parked.request);
+                self.refuse_parked(token, &parked.request, now);
             }
             self.forget_unpushed(token);
-            if self.life(token) == Life::Connecting && self.exchange(token).awaiting.is_none() {
+            if self.life(token) == Life::Connecting && self.exchange(token).is_quiet() {
                 self.kill(token, now);
             }
         }
     }
 
-    fn refuse_parked(&mut self, token: Token, request: &Request) {
+    fn refuse_parked(&mut self, token: Token, request: &Request, now: Now) {
+        if self.life(token) == Life::Connecting {
+            return self.call_refused(token, ErrorCode::Internal, now);
+        }
         let id = match request {
             Request::Subscribe(subscribe) => subscribe.to.command,
             Request::History(history) => history.to.command,
@@ -52,7 +55,8 @@ impl Edge {
                 Life::Authenticating | Life::Active => {
                     self.disconnect(token, Disconnect::Shutdown, now);
                 }
-                Life::Connecting => self.kill(token, now),
+                // A last response that is still on its way ends by itself.
+                Life::Connecting if !self.exchange(token).last => self.kill(token, now),
                 _ => {}
             }
         }

@@ -21,6 +21,12 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Is no response awaited or on its way?
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.awaiting.is_none() && !self.last
+    }
+
     /// Does the connection merely idle between requests? Nothing has been begun then.
     #[must_use]
     pub fn is_idle(&self, head_begun: bool) -> bool {

@@ -69,12 +69,17 @@ impl Edge {
         if self.staged.is_empty() {
             return;
         }
+        let large_bytes = self.output.large_bytes();
         let mut staged = std::mem::take(&mut self.staged);
         staged.sort_unstable_by_key(|staged| (staged.channel, staged.order));
         for group in staged.chunk_by(|a, b| a.channel == b.channel) {
             // Joins and leaves are not for every subscriber, so each run of one kind is a pass.
             let publication = |staged: &Staged| matches!(staged.what, What::Publication { .. });
-            for run in group.chunk_by(|a, b| publication(a) == publication(b)) {
+            // A frame that is large for the arena goes alone: a burst of small ones is none.
+            let alone = |staged: &Staged| staged.size() > large_bytes;
+            let same =
+                |a: &Staged, b: &Staged| publication(a) == publication(b) && !alone(a) && !alone(b);
+            for run in group.chunk_by(same) {
                 self.mark_run(run);
             }
         }
@@ -105,7 +110,7 @@ impl Edge {
         let range = Range { start, end: self.output.end() };
         let all = matches!(run[0].what, What::Publication { .. });
         let mut marked = 0;
-        if self.output.is_too_large((range.end - range.start) as usize) {
+        if run.len() == 1 && self.output.is_too_large((range.end - range.start) as usize) {
             self.spill_run(channel, range, all);
             return;
         }

@@ -31,7 +31,8 @@ impl Edge {
     pub fn next_flush(&mut self, ranges: &mut Vec<Range>) -> Option<Flush> {
         let token = self.output.next_dirty()?;
         let current = self.is_current(token) || !holds(Rule::DirtyGen);
-        if !current || self.connections[token.index as usize].facts.peer_gone {
+        let dead = self.life(token) == Life::Dead;
+        if !current || dead || self.connections[token.index as usize].facts.peer_gone {
             if self.output.generation(token.index) == token.generation {
                 self.output.take(token.index, ranges);
             }

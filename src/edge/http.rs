@@ -6,7 +6,7 @@
 use super::connection::Life;
 use super::exchange::{Awaiting, PendingBody};
 use super::subscribe::EpochText;
-use super::{Edge, RequestLanes, Token, ms};
+use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::home::block::Block;
@@ -59,7 +59,7 @@ impl Edge {
         lanes: &mut L,
     ) -> usize {
         let mut at = 0;
-        while self.life(token) == Life::Connecting {
+        while self.life(token) == Life::Connecting && !self.is_blocked(token) {
             let exchange = self.exchange(token);
             if exchange.awaiting.is_some() || exchange.last {
                 // Behind the last response nothing is read any more.
@@ -197,14 +197,13 @@ impl Edge {
         let it = self.at(token);
         it.http = None;
         it.facts.echo = echo;
-        it.timer_tick = 0;
         if echo {
             it.become_(Life::Active);
             self.start_pings(token, now);
         } else {
             it.become_(Life::Authenticating);
-            let deadline = ms(now) + self.times.connect_timeout_ms;
-            self.set_deadline(token, deadline);
+            let wait = u64::from(self.times.connect_timeout_ms);
+            self.set_deadline(token, now.monotonic_ms() + wait);
         }
     }
 
@@ -331,6 +330,14 @@ impl Edge {
         self.respond(token, false, Status::OK, &[JSON], &body, now);
     }
 
+    /// A call was not carried out.
+    pub(super) fn call_refused(&mut self, token: Token, error: ErrorCode, now: Now) {
+        self.exchange(token).awaiting = None;
+        let mut body = Vec::with_capacity(64);
+        api::write_error(&mut body, error);
+        self.respond(token, false, Status::OK, &[JSON], &body, now);
+    }
+
     fn respond_text(&mut self, token: Token, head: bool, status: Status, body: &[u8], now: Now) {
         self.respond(token, head, status, &[TEXT], body, now);
     }
@@ -356,9 +363,7 @@ impl Edge {
         self.mark_or_spill(token, range);
         self.exchange(token).served += 1;
         if keep_alive {
-            let idle = u32::try_from(HTTP_IDLE_MS).expect("seconds");
-            self.at(token).timer_tick = 0;
-            return self.set_deadline(token, ms(now) + idle);
+            return self.set_deadline(token, now.monotonic_ms() + HTTP_IDLE_MS);
         }
         self.exchange(token).last = true;
         self.shut(token, now);
@@ -388,8 +393,7 @@ impl Edge {
             return self.kill(token, now);
         }
         if exchange.awaiting.is_some() {
-            let head = u32::try_from(HTTP_HEAD_MS).expect("seconds");
-            return self.set_deadline(token, ms(now) + head);
+            return self.set_deadline(token, now.monotonic_ms() + HTTP_HEAD_MS);
         }
         if refused {
             let headers = [TEXT, RETRY_AFTER];

@@ -10,7 +10,7 @@ use crate::limits::{CLOSE_WAIT_MS, HTTP_HEAD_MS, REFUSAL_SLOTS};
 /// How a WebSocket that ended without a close frame is counted (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
 /// Time a connection that is only told 503 may take.
-const REFUSAL_MS: u32 = 1_000;
+const REFUSAL_MS: u64 = 1_000;
 
 impl Edge {
     /// A connection came in. None: there is not even a place to say no from.
@@ -33,8 +33,8 @@ impl Edge {
         self.open += u32::from(!full);
         self.output.open(token);
         self.metrics.accepted.add(1);
-        let wait = if full { REFUSAL_MS } else { u32::try_from(HTTP_HEAD_MS).expect("seconds") };
-        self.set_deadline(token, ms(now) + wait);
+        let wait = if full { REFUSAL_MS } else { HTTP_HEAD_MS };
+        self.set_deadline(token, now.monotonic_ms() + wait);
         Some(token)
     }
 
@@ -44,7 +44,7 @@ impl Edge {
     }
 
     /// Sets the connection's nearest deadline.
-    pub(super) fn set_deadline(&mut self, token: Token, deadline_ms: u32) {
+    pub(super) fn set_deadline(&mut self, token: Token, deadline_ms: u64) {
         let tick = self.wheel.tick_of(deadline_ms);
         let it = self.at(token);
         it.deadline_ms = deadline_ms;
@@ -57,14 +57,14 @@ impl Edge {
 
     /// Looks at the deadlines that are over.
     pub fn timers(&mut self, now: Now) {
-        while let Some((tick, entries)) = self.wheel.expire(ms(now)) {
+        while let Some((tick, entries)) = self.wheel.expire(now.monotonic_ms()) {
             for &token in &entries {
                 if !self.is_current(token) || self.at(token).timer_tick != tick {
                     continue;
                 }
                 self.at(token).timer_tick = 0;
                 let deadline = self.at(token).deadline_ms;
-                if deadline > ms(now) {
+                if deadline > now.monotonic_ms() {
                     self.set_deadline(token, deadline);
                 } else {
                     self.deadline(token, now);
@@ -77,7 +77,7 @@ impl Edge {
     /// When `timers` has something to do next, in milliseconds of the process.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
-        self.wheel.next_ms().map(u64::from)
+        self.wheel.next_ms()
     }
 
     fn deadline(&mut self, token: Token, now: Now) {
@@ -87,7 +87,8 @@ impl Edge {
             Life::Connecting => self.head_deadline(token, now),
             Life::Authenticating if ours => {
                 // The delay is ours: its time stands still.
-                self.set_deadline(token, ms(now) + self.times.connect_timeout_ms);
+                let wait = u64::from(self.times.connect_timeout_ms);
+                self.set_deadline(token, now.monotonic_ms() + wait);
             }
             Life::Authenticating => self.disconnect(token, Disconnect::Stale, now),
             Life::Active => self.ping_deadline(token, now),
@@ -98,17 +99,17 @@ impl Edge {
 
     /// A ping is due, or the frame that answers one.
     fn ping_deadline(&mut self, token: Token, now: Now) {
-        let times = self.times;
+        let pong_by = now.monotonic_ms() + u64::from(self.times.pong_timeout_ms);
         let facts = self.at(token).facts;
         if facts.pong_due && facts.paused {
-            return self.set_deadline(token, ms(now) + times.pong_timeout_ms);
+            return self.set_deadline(token, pong_by);
         }
         if facts.pong_due {
             return self.disconnect(token, Disconnect::NoPong, now);
         }
         self.send_ping(token);
         self.at(token).facts.pong_due = true;
-        self.set_deadline(token, ms(now) + times.pong_timeout_ms);
+        self.set_deadline(token, pong_by);
     }
 
     fn send_ping(&mut self, token: Token) {
@@ -130,8 +131,9 @@ impl Edge {
         if it.facts.pong_due && it.life == Life::Active {
             it.facts.pong_due = false;
             // The next ping is an interval after the last one, however late its answer.
-            let pinged_ms = it.deadline_ms.saturating_sub(times.pong_timeout_ms);
-            let next = (pinged_ms + times.ping_interval_ms).max(ms(now) + 1);
+            let pinged_ms = it.deadline_ms.saturating_sub(u64::from(times.pong_timeout_ms));
+            let next = pinged_ms + u64::from(times.ping_interval_ms);
+            let next = next.max(now.monotonic_ms() + 1);
             self.at(token).deadline_ms = next;
             self.rearm(token);
         }
@@ -145,18 +147,18 @@ impl Edge {
 
     /// The first ping: jittered, so that a reconnect storm does not ping in step.
     pub(super) fn start_pings(&mut self, token: Token, now: Now) {
-        let interval = self.times.ping_interval_ms;
+        let interval = u64::from(self.times.ping_interval_ms);
         if interval == 0 {
-            return self.set_deadline(token, u32::MAX);
+            // No deadline: what stands on the wheel finds nobody.
+            self.at(token).timer_tick = 0;
+            return;
         }
         let jitter = (self.ids ^ u64::from(token.index) << 20 ^ u64::from(token.generation))
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             >> 33;
-        let half = u64::from(interval / 2);
-        let early = u32::try_from(jitter % (half + 1)).expect("below an interval");
+        let early = jitter % (interval / 2 + 1);
         self.at(token).facts.pong_due = false;
-        let first = ms(now) + interval - early;
-        self.at(token).timer_tick = 0;
+        let first = now.monotonic_ms() + interval - early;
         self.set_deadline(token, first);
     }
 
@@ -172,13 +174,13 @@ impl Edge {
         self.leave_lists(token);
         let it = self.at(token);
         it.become_(Life::Dead);
-        let lived_us = u64::from(ms(now).saturating_sub(it.since_ms)) * 1000;
+        let lived_us = u64::from(ms(now).wrapping_sub(it.since_ms)) * 1000;
         let (counted, refused) = (it.facts.counted, it.facts.refused);
         let input = it.input.take();
         let backlog = it.backlog.take();
         it.http = None;
-        let fragments = std::mem::take(&mut it.deframer).held_bytes() as u64;
-        self.spill_bytes -= fragments + input.as_ref().map_or(0, |input| input.held_bytes());
+        let partial = std::mem::take(&mut it.deframer).held_bytes() as u64;
+        self.spill_bytes -= partial + input.as_ref().map_or(0, |input| input.bytes());
         self.backlog_bytes -= backlog.as_ref().map_or(0, |backlog| backlog.held_bytes() as u64);
         self.open -= u32::from(!refused);
         if counted {
@@ -203,8 +205,6 @@ impl Edge {
 
     /// Waits for the peer's close, at most so long.
     pub(super) fn await_close(&mut self, token: Token, now: Now) {
-        let wait = u32::try_from(CLOSE_WAIT_MS).expect("seconds");
-        self.at(token).timer_tick = 0;
-        self.set_deadline(token, ms(now) + wait);
+        self.set_deadline(token, now.monotonic_ms() + CLOSE_WAIT_MS);
     }
 }

@@ -25,6 +25,8 @@ mod receive;
 mod replay;
 mod session;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod waiting;
 
@@ -142,6 +144,8 @@ pub struct Edge {
     waiting: Vec<VecDeque<Token>>,
     /// The home whose line is being served: its first may pass the line.
     serving: Option<u16>,
+    /// The push now tried is that of the first in line: without room it keeps its place.
+    first_in_line: bool,
     /// Connections with commands or bytes left over.
     ready: VecDeque<Token>,
     /// Connections with Unsubscribes or a Deregister to push (rules 3 and 10).
@@ -182,6 +186,7 @@ impl Edge {
             wheel: Wheel::default(),
             waiting: vec![VecDeque::new(); homes],
             serving: None,
+            first_in_line: false,
             ready: VecDeque::new(),
             owing: VecDeque::new(),
             late: VecDeque::new(),
@@ -260,7 +265,7 @@ impl Edge {
 }
 
 fn ms(now: Now) -> u32 {
-    // 49 days of milliseconds; the wheel and the rates compare within minutes.
+    // It wraps after 49 days: only differences of moments close to each other are used.
     u32::try_from(now.monotonic_ms() & u64::from(u32::MAX)).expect("it was just cut")
 }
 

@@ -104,7 +104,13 @@ impl Output {
     /// Is a frame of this size too large for the arena? It goes straight to backlogs.
     #[must_use]
     pub fn is_too_large(&self, bytes: usize) -> bool {
-        bytes > self.arena_bytes_max / 4
+        bytes > self.large_bytes()
+    }
+
+    /// The size up to which a frame is none too large.
+    #[must_use]
+    pub fn large_bytes(&self) -> usize {
+        self.arena_bytes_max / 4
     }
 
     /// Begins a frame at the arena's end.

@@ -37,10 +37,10 @@ impl Edge {
         let spilled = self.at(token).input.as_ref().is_some_and(|input| !input.is_empty());
         if spilled || self.at(token).life == Life::Connecting || self.is_blocked(token) {
             self.spill(token, bytes, now);
-            if self.is_current(token) && !self.at(token).is_parked() {
-                self.work_off_input(token, now, lanes);
+            if self.at(token).is_parked() {
+                return self.pause_if_blocked(token);
             }
-            return;
+            return self.work_off_input(token, now, lanes);
         }
         let consumed = self.frames(token, bytes, now, lanes);
         if consumed < bytes.len() {
@@ -79,7 +79,7 @@ impl Edge {
         self.check_spill(token, now);
     }
 
-    /// Over the worker's bound the connection that wants more goes.
+    /// More waits on this worker than may: who adds to it goes.
     fn check_spill(&mut self, token: Token, now: Now) {
         let bound = self.limits.spill_bytes_per_worker;
         if bound > 0 && self.spill_bytes > bound {
@@ -92,13 +92,14 @@ impl Edge {
     }
 
     /// Must what came wait?
-    fn is_blocked(&mut self, token: Token) -> bool {
+    pub(super) fn is_blocked(&mut self, token: Token) -> bool {
         let arena_full = !self.has_room() && holds(Rule::GateFrames);
         let held_back = self.is_held_back(token);
         let it = self.at(token);
         let parked = it.is_parked() && holds(Rule::ConnFifo);
         let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
-        let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT;
+        let called = it.http.as_ref().is_some_and(|http| http.awaiting.is_some());
+        let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT || called;
         answers || parked || held || arena_full || held_back
     }
 
@@ -110,11 +111,13 @@ impl Edge {
 
     /// Bytes pile up behind something: stop reading, and come back when that is gone.
     fn pause_if_blocked(&mut self, token: Token) {
-        if self.is_current(token) && self.at(token).life == Life::Active && self.is_blocked(token) {
+        let open =
+            matches!(self.life(token), Life::Connecting | Life::Authenticating | Life::Active);
+        if open && self.is_blocked(token) {
             if !std::mem::replace(&mut self.at(token).facts.paused, true) {
                 self.effects.push(Effect::Pause(token));
             }
-            self.make_ready_unless_waiting(token);
+            self.make_ready_for_room(token);
         }
     }
 
@@ -141,6 +144,13 @@ impl Edge {
         }
     }
 
+    /// The same, where it is the arena that has no room: nobody else would bring it back.
+    fn make_ready_for_room(&mut self, token: Token) {
+        if !self.has_room() {
+            self.make_ready_unless_waiting(token);
+        }
+    }
+
     /// Works off what waits on a connection: the rest of a message, then the spill.
     pub(super) fn work_off_input<L: RequestLanes>(
         &mut self,
@@ -148,7 +158,8 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) {
-        if self.at(token).input.is_none() || self.life(token) == Life::Dead {
+        let life = self.life(token);
+        if self.at(token).input.is_none() || life == Life::Dead {
             return;
         }
         let message = std::mem::take(&mut self.at(token).input().message);
@@ -162,11 +173,14 @@ impl Edge {
         if !self.is_blocked(token) {
             let mut wire = std::mem::take(&mut self.at(token).input().wire);
             self.spill_bytes -= wire.len() as u64;
-            let consumed = if self.life(token) == Life::Connecting {
-                self.requests(token, &wire, now, lanes)
-            } else {
-                self.frames(token, &mut wire, now, lanes)
-            };
+            let mut consumed = 0;
+            if self.life(token) == Life::Connecting {
+                consumed = self.requests(token, &wire, now, lanes);
+            }
+            // Frames may have come in the upgrade's own packet.
+            if matches!(self.life(token), Life::Authenticating | Life::Active | Life::Closing) {
+                consumed += self.frames(token, &mut wire[consumed..], now, lanes);
+            }
             self.keep_rest(token, wire, consumed);
         }
         self.after_input(token, now);
@@ -210,7 +224,7 @@ impl Edge {
         if has_wire {
             self.pause_if_blocked(token);
         }
-        self.make_ready_unless_waiting(token);
+        self.make_ready_for_room(token);
     }
 
     fn message_limits(&mut self, token: Token) -> MessageLimits {
@@ -340,9 +354,8 @@ impl Edge {
                 || self.is_blocked(token)
                 || self.must_wait(token, &command.method);
             if waits && !pong {
-                let held = message[rest..].to_vec();
-                self.spill_bytes += held.len() as u64;
-                self.at(token).input().message = held;
+                self.spill_bytes += (message.len() - rest) as u64;
+                self.at(token).input().message = message[rest..].to_vec();
                 let answers = self.must_wait(token, &command.method);
                 if taken == COMMANDS_PER_TURN || !answers {
                     self.make_ready_unless_waiting(token);

@@ -144,7 +144,7 @@ impl Edge {
         }
         it.become_(Life::Active);
         it.facts.counted = true;
-        let waited_ms = u64::from(super::ms(now).saturating_sub(it.since_ms));
+        let waited_ms = u64::from(super::ms(now).wrapping_sub(it.since_ms));
         self.metrics.handshake.record(waited_ms * 1000);
         self.metrics.connections.set(self.metrics.connections.get() + 1);
         let client = super::client_id::client_id(self.ids, self.key(token));

@@ -6,7 +6,7 @@
 use super::connection::Token;
 
 /// Milliseconds of a tick.
-const TICK_MS: u32 = 32;
+const TICK_MS: u64 = 32;
 /// Ticks of the wheel: 65 s; a later deadline goes round again.
 const TICKS: u32 = 2_048;
 const WORDS: usize = TICKS as usize / 64;
@@ -30,8 +30,8 @@ impl Default for Wheel {
 impl Wheel {
     /// The tick at which a deadline is looked at: not before it.
     #[must_use]
-    pub fn tick_of(&self, deadline_ms: u32) -> u32 {
-        let tick = deadline_ms.div_ceil(TICK_MS).max(self.tick);
+    pub fn tick_of(&self, deadline_ms: u64) -> u32 {
+        let tick = narrow(deadline_ms.div_ceil(TICK_MS)).max(self.tick);
         tick.min(self.tick + TICKS - 1)
     }
 
@@ -44,8 +44,8 @@ impl Wheel {
     }
 
     /// Takes the entries of the next tick that is over at `now_ms`; none when all are looked at.
-    pub fn expire(&mut self, now_ms: u32) -> Option<(u32, Vec<Token>)> {
-        let now_tick = now_ms / TICK_MS;
+    pub fn expire(&mut self, now_ms: u64) -> Option<(u32, Vec<Token>)> {
+        let now_tick = narrow(now_ms / TICK_MS);
         if now_tick >= self.tick + TICKS {
             // Nothing lies further ahead than one round.
             self.tick = self.next_tick().unwrap_or(now_tick);
@@ -92,11 +92,22 @@ impl Wheel {
         None
     }
 
+    /// Entries on the wheel, stale ones included.
+    #[cfg(test)]
+    pub fn entries(&self) -> usize {
+        self.slots.iter().map(Vec::len).sum()
+    }
+
     /// When the next entry is to be looked at, in milliseconds of the process.
     #[must_use]
-    pub fn next_ms(&self) -> Option<u32> {
-        self.next_tick().map(|tick| tick.saturating_mul(TICK_MS))
+    pub fn next_ms(&self) -> Option<u64> {
+        self.next_tick().map(|tick| u64::from(tick) * TICK_MS)
     }
+}
+
+/// Ticks are 32 bits wide for four years.
+fn narrow(tick: u64) -> u32 {
+    u32::try_from(tick).unwrap_or(u32::MAX - TICKS)
 }
 
 #[cfg(test)]
@@ -110,7 +121,7 @@ mod tests {
     #[test]
     fn entries_come_in_time_and_not_before() {
         let mut wheel = Wheel::default();
-        let deadlines = [0_u32, 5, 31, 32, 33, 1_000, 64_000];
+        let deadlines = [0_u64, 5, 31, 32, 33, 1_000, 64_000];
         for (index, deadline) in deadlines.iter().enumerate() {
             wheel.add(wheel.tick_of(*deadline), token(u32::try_from(index).unwrap()));
         }

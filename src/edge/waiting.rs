@@ -29,8 +29,12 @@ impl Edge {
 
     /// Is nobody before this connection in the lane's line?
     fn may_push(&mut self, home: u16) -> bool {
-        let first = self.serving.take() == Some(home);
-        first || self.waiting[usize::from(home)].is_empty() || !holds(Rule::LaneFifo)
+        self.first_in_line = self.serving == Some(home);
+        if self.first_in_line {
+            // Once: what it asks next stands behind the others.
+            self.serving = None;
+        }
+        self.first_in_line || self.waiting[usize::from(home)].is_empty() || !holds(Rule::LaneFifo)
     }
 
     fn push<L: RequestLanes>(
@@ -72,8 +76,10 @@ impl Edge {
     }
 
     fn stand_in_line(&mut self, token: Token, home: u16) {
+        let first = std::mem::take(&mut self.first_in_line);
         if !std::mem::replace(&mut self.at(token).facts.waiting, true) {
-            self.waiting[usize::from(home)].push_back(token);
+            let line = &mut self.waiting[usize::from(home)];
+            if first { line.push_front(token) } else { line.push_back(token) }
         }
     }
 
@@ -107,8 +113,7 @@ impl Edge {
             self.advance(token, now, lanes);
             self.serving = None;
             // Still without room: it keeps its place, and so does everybody behind it.
-            if self.waiting[line].back() == Some(&token) && self.at(token).facts.waiting {
-                self.waiting[line].rotate_right(1);
+            if self.waiting[line].front() == Some(&token) {
                 return;
             }
         }

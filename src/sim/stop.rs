@@ -54,14 +54,11 @@ impl<T: Transport, E: Engine> Host<T, E> {
         let ledger = self.ledger.borrow();
         for client in self.clients.iter().filter(|client| client.stopping) {
             let who = format!("client {}.{}", client.index, client.connection);
-            let (c, n) = (client.core, &client.name);
             match client.last_close {
                 Some(3001) => {}
                 // It was slow, mute or disconnected before its turn came.
                 Some(3008 | 3012 | 3503) => continue,
-                other => {
-                    found.push(("closed_without_3001", format!("{who}: {other:?} core {c} {n}")))
-                }
+                other => found.push(("closed_without_3001", format!("{who}: {other:?}"))),
             }
             for (number, publication) in (0_u32..).zip(&ledger.publications) {
                 let state = &client.channels[usize::from(publication.channel)];

@@ -51,14 +51,6 @@ try {
   await hears(first, 'Seen, over on the second');
   console.log('ok: each tab sees what the other says');
 
-  await say(first, '<b id="injected">&amp;</b>');
-  await hears(second, '<b id="injected">&amp;</b>');
-  assert.equal(await second.locator('#injected').count(), 0);
-  console.log('ok: what people type stays text');
-
-  if (picture) await second.screenshot({ path: picture });
-  assert.deepEqual(errors, []);
-
   if (await second.locator('#cut').count() > 0) {
     await second.locator('#cut').click();
     await second.locator('#state', { hasNotText: /\bconnected\b/i }).waitFor();
@@ -66,6 +58,19 @@ try {
     await hears(second, 'Said while the second was away');
     console.log('ok: what was said to a tab that was cut off comes after');
   }
+
+  if (picture) {
+    for (const tab of [first, second]) {
+      await tab.waitForFunction(() => document.querySelector('#members').children.length === 2);
+    }
+    await second.screenshot({ path: picture });
+  }
+
+  await say(first, '<b id="injected">&amp;</b>');
+  await hears(second, '<b id="injected">&amp;</b>');
+  assert.equal(await second.locator('#injected').count(), 0);
+  console.log('ok: what people type stays text');
+  assert.deepEqual(errors, []);
 
   await first.close();
   await second.waitForFunction(() => document.querySelector('#members').children.length === 1);

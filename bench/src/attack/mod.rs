@@ -75,7 +75,7 @@ const CHECKS: &[(&str, Check)] = &[
 
 pub fn run(args: &Args) -> Result<()> {
     proc::sockets();
-    let neighbour = Neighbour::start(&args.site.target, &args.site.neighbour);
+    let neighbour = Neighbour::start(&args.site.target, args.site.server_pid, &args.site.neighbour);
     let mut failed = 0;
     for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(&args.only)) {
         let started = Instant::now();

@@ -1,0 +1,362 @@
+//! An edge driven by hand: bytes in, requests into lanes of a chosen capacity, deliveries back.
+//!
+//! Must not know homes: a test answers in their place.
+
+use super::auth::{self, Auth};
+use super::{ClientTimes, Edge, EdgeOptions, Effect, Flush, HttpOptions, RequestLanes, Token};
+use crate::clock::Now;
+use crate::home::block::Block;
+use crate::home::envelope::{Delivery, Epoch, Position, Recovery, Request, Subscribed};
+use crate::http::routes::RouteOptions;
+use crate::limits::Limits;
+use crate::metrics::CoreMetrics;
+use crate::namespace::{ChannelOptions, Namespaces, Who};
+use crate::ws::frame::{self, OpCode};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// One lane, to the one home.
+struct Lane {
+    slots: usize,
+    requests: VecDeque<Request>,
+}
+
+impl RequestLanes for Lane {
+    fn push(&mut self, _: u16, request: Request) -> Result<(), Request> {
+        if self.requests.len() >= self.slots {
+            return Err(request);
+        }
+        self.requests.push_back(request);
+        Ok(())
+    }
+}
+
+struct Bench {
+    edge: Edge,
+    lane: Lane,
+    now: Now,
+    effects: Vec<Effect>,
+}
+
+fn at_ms(ms: u64) -> Now {
+    Now { monotonic_us: ms * 1_000, unix_ms: 1_700_000_000_000 + ms }
+}
+
+impl Bench {
+    fn new(slots: usize, limits: Limits) -> Bench {
+        let everyone = ChannelOptions {
+            allow_subscribe: Who::Anyone,
+            allow_publish: Who::Anyone,
+            ..ChannelOptions::default()
+        };
+        let routes =
+            RouteOptions { websocket_paths: vec!["/ws".to_owned()], dev: true, serves_api: true };
+        let auth = auth::Options { hmac_secret: None, allow_anonymous: true };
+        let edge = Edge::new(EdgeOptions {
+            core: 0,
+            homes: 1,
+            namespaces: Namespaces { unnamed: everyone, named: Vec::new() },
+            limits,
+            times: ClientTimes {
+                ping_interval_ms: 25_000,
+                pong_timeout_ms: 8_000,
+                connect_timeout_ms: 10_000,
+            },
+            auth: Auth::new(&auth),
+            http: HttpOptions {
+                internal_routes: routes.clone(),
+                routes,
+                allowed_origins: Vec::new(),
+                loopback_origins: false,
+                api_key: None,
+                dev: true,
+                process: || (0, 0),
+                driver: "none",
+            },
+            home_seed: 1,
+            ids: 2,
+            seed: 3,
+            metrics: vec![Arc::new(CoreMetrics::new())],
+        });
+        let lane = Lane { slots, requests: VecDeque::new() };
+        Bench { edge, lane, now: at_ms(1_000), effects: Vec::new() }
+    }
+
+    fn receive(&mut self, token: Token, bytes: &[u8]) {
+        self.edge.receive(token, &mut bytes.to_vec(), self.now, &mut self.lane);
+    }
+
+    fn resume(&mut self) {
+        self.edge.settle_late(self.now);
+        self.edge.resume_work(self.now, &mut self.lane);
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        self.edge.deliver(0, delivery, self.now);
+    }
+
+    /// Flushes everything to sockets that take it all; gives what `token` was sent.
+    fn flush(&mut self, token: Token) -> Vec<u8> {
+        let mut sent = Vec::new();
+        let mut ranges = Vec::new();
+        while let Some(flush) = self.edge.next_flush(&mut ranges) {
+            if let Flush::Send(to) = flush {
+                if to == token {
+                    for range in &ranges {
+                        sent.extend(&self.edge.arena()[range.start as usize..range.end as usize]);
+                    }
+                }
+                self.edge.sent_inline(to);
+            }
+        }
+        self.edge.is_flushed();
+        self.edge.take_effects(&mut self.effects);
+        sent
+    }
+
+    fn accept(&mut self) -> Token {
+        self.edge.accept(false, self.now).expect("there is a place")
+    }
+
+    /// A connection that has connected.
+    fn client(&mut self) -> Token {
+        let token = self.accept();
+        self.receive(token, UPGRADE);
+        self.receive(token, &text(r#"{"id":1,"connect":{}}"#));
+        let sent = String::from_utf8_lossy(&self.flush(token)).into_owned();
+        assert!(sent.contains(r#""connect""#), "{sent}");
+        token
+    }
+
+    /// A connection that is subscribed to `channel`, which its home calls `local`.
+    fn subscriber(&mut self, channel: &str, local: u32) -> Token {
+        let token = self.client();
+        self.receive(token, &text(&format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#)));
+        let Some(Request::Subscribe(asked)) = self.lane.requests.pop_front() else {
+            panic!("a Subscribe was pushed")
+        };
+        self.deliver(Delivery::Subscribed(Box::new(Subscribed {
+            to: asked.to,
+            sequence: asked.sequence,
+            channel: asked.channel,
+            local,
+            position: Position { epoch: Epoch(0), offset: 0 },
+            recovery: Recovery::NotAsked,
+        })));
+        self.flush(token);
+        token
+    }
+
+    fn published_by(&mut self) -> Vec<u32> {
+        let publisher = |request: Request| match request {
+            Request::Publish { to, .. } => to.connection.index,
+            other => panic!("{other:?}"),
+        };
+        self.lane.requests.drain(..).map(publisher).collect()
+    }
+}
+
+const UPGRADE: &[u8] =
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A client's text frame.
+fn text(json: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::write_masked(&mut bytes, OpCode::Text, true, [1, 2, 3, 4], json.as_bytes());
+    bytes
+}
+
+fn publish(id: u32) -> Vec<u8> {
+    text(&format!(r#"{{"id":{id},"publish":{{"channel":"c","data":{id}}}}}"#))
+}
+
+fn publication(local: u32, offset: u64, data: &str) -> Delivery {
+    Delivery::Publication { local, offset, block: Block::new("c", None, data.as_bytes(), 0) }
+}
+
+#[test]
+fn frames_behind_an_upgrade_are_run() {
+    let mut bench = Bench::new(8, Limits::default());
+    let token = bench.accept();
+    let bytes = [UPGRADE, &text(r#"{"id":1,"connect":{}}"#)].concat();
+    bench.receive(token, &bytes);
+    bench.resume();
+    let sent = String::from_utf8_lossy(&bench.flush(token)).into_owned();
+    assert!(sent.contains(r#"{"id":1,"connect""#), "{sent}");
+}
+
+#[test]
+fn who_was_served_goes_to_the_end_of_the_line() {
+    let mut bench = Bench::new(1, Limits::default());
+    let (first, second) = (bench.client(), bench.client());
+    // One goes into the lane, the others of `first` wait, and `second` stands behind.
+    let many: Vec<u8> = (2..12).flat_map(publish).collect();
+    bench.receive(first, &many);
+    bench.receive(second, &publish(2));
+    let mut order = bench.published_by();
+    for _ in 0..3 {
+        bench.resume();
+        order.extend(bench.published_by());
+    }
+    assert_eq!(order[..3], [first.index, first.index, second.index]);
+}
+
+#[test]
+fn nothing_that_waits_is_run_once_a_shutdown_has_begun() {
+    let mut bench = Bench::new(64, Limits::default());
+    let token = bench.client();
+    // More than a turn takes: the rest waits as bytes.
+    let many: Vec<u8> = (2..40)
+        .flat_map(|id| {
+            format!("{{\"id\":{id},\"publish\":{{\"channel\":\"c\",\"data\":1}}}}\n").into_bytes()
+        })
+        .collect();
+    bench.receive(token, &text(std::str::from_utf8(&many).unwrap()));
+    let before = bench.published_by().len();
+    assert_eq!(before, 16);
+    bench.edge.begin_drain(bench.now);
+    for _ in 0..3 {
+        bench.resume();
+    }
+    assert!(
+        bench.lane.requests.is_empty(),
+        "a request behind the marker: {:?}",
+        bench.lane.requests
+    );
+    assert!(!bench.edge.has_work(), "there is nothing left to do");
+}
+
+#[test]
+fn a_burst_of_publications_is_sent_inline_whatever_its_sum() {
+    let mut bench = Bench::new(8, Limits { arena_bytes: 64 << 10, ..Limits::default() });
+    let token = bench.subscriber("c", 0);
+    let data = format!("\"{}\"", "x".repeat(4_000));
+    for offset in 1..=10 {
+        bench.deliver(publication(0, offset, &data));
+    }
+    bench.edge.mark_staged();
+    let sent = bench.flush(token);
+    assert!(sent.len() > 40_000, "no frame is large by itself: {} bytes inline", sent.len());
+    assert_eq!(bench.edge.backlog_bytes(), 0);
+}
+
+#[test]
+fn a_dead_connection_gets_no_backlog() {
+    let mut bench = Bench::new(64, Limits::default());
+    let (token, other) = (bench.client(), bench.client());
+    // Answers to the two in turn, so that ranges are not adjacent.
+    for id in 0..70 {
+        bench.receive(token, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
+        bench.receive(other, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
+    }
+    bench.edge.ended(token, bench.now);
+    bench.flush(token);
+    let held: u64 = bench.edge.backlog_bytes();
+    bench.edge.ended(other, bench.now);
+    bench.resume();
+    assert_eq!(bench.edge.backlog_bytes(), 0, "{held} at first");
+    assert_eq!(bench.edge.places_used(), 0);
+}
+
+#[test]
+fn a_command_that_waits_for_an_answer_keeps_nobody_awake() {
+    let mut bench = Bench::new(64, Limits::default());
+    let token = bench.client();
+    let both = "{\"id\":2,\"subscribe\":{\"channel\":\"c\"}}\n\
+                {\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}";
+    bench.receive(token, &text(both));
+    bench.receive(token, &text(r#"{"id":4,"ping":{}}"#));
+    bench.flush(token);
+    for _ in 0..3 {
+        bench.resume();
+        bench.flush(token);
+    }
+    assert!(!bench.edge.has_work(), "the home's answer will wake it");
+}
+
+#[test]
+fn pings_go_on_after_fifty_days() {
+    let mut bench = Bench::new(8, Limits::default());
+    bench.now = at_ms(u64::from(u32::MAX) - 1_000);
+    let token = bench.client();
+    let mut pings = 0;
+    for _ in 0..1_000 {
+        bench.now = at_ms(bench.now.monotonic_ms() + 100);
+        bench.edge.timers(bench.now);
+        if bench.flush(token).ends_with(b"{}") {
+            pings += 1;
+            bench.receive(token, &text("{}"));
+        }
+    }
+    assert!((3..=8).contains(&pings), "{pings} pings in 100 s");
+}
+
+#[test]
+fn kept_alive_http_leaves_no_timers_behind() {
+    let mut bench = Bench::new(8, Limits::default());
+    let token = bench.accept();
+    for _ in 0..100 {
+        bench.receive(token, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+        bench.now = at_ms(bench.now.monotonic_ms() + 50);
+        assert!(bench.flush(token).starts_with(b"HTTP/1.1 200"));
+    }
+    assert!(bench.edge.wheel.entries() <= 2, "{} entries", bench.edge.wheel.entries());
+}
+
+#[test]
+fn every_byte_of_a_message_that_is_not_whole_is_counted() {
+    let mut bench = Bench::new(8, Limits::default());
+    let token = bench.client();
+    let mut part = Vec::new();
+    frame::write_masked(&mut part, OpCode::Text, false, [1, 2, 3, 4], &[b' '; 5_000]);
+    bench.receive(token, &part);
+    assert!(bench.edge.spill_bytes() >= 5_000, "{}", bench.edge.spill_bytes());
+    bench.edge.ended(token, bench.now);
+    assert_eq!(bench.edge.spill_bytes(), 0);
+}
+
+#[test]
+fn pipelined_requests_wait_for_the_arena() {
+    let mut bench = Bench::new(8, Limits { arena_bytes: 4 << 10, ..Limits::default() });
+    let token = bench.accept();
+    bench.receive(token, &b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200));
+    assert!(bench.edge.arena_bytes() < 8 << 10, "{} bytes at once", bench.edge.arena_bytes());
+    let mut answers = 0;
+    for _ in 0..200 {
+        let sent = bench.flush(token);
+        answers += sent.windows(8).filter(|window| window == b"HTTP/1.1").count();
+        bench.resume();
+    }
+    assert_eq!(answers, 200);
+}
+
+#[test]
+fn a_parked_call_is_answered_at_shutdown() {
+    let mut bench = Bench::new(0, Limits::default());
+    let token = bench.accept();
+    let body = r#"{"channel":"c","data":1}"#;
+    let head =
+        format!("POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    bench.receive(token, (head + body).as_bytes());
+    bench.edge.begin_drain(bench.now);
+    let sent = String::from_utf8_lossy(&bench.flush(token)).into_owned();
+    assert!(sent.contains("error"), "{sent}");
+}
+
+#[test]
+fn reading_pauses_behind_a_parked_command() {
+    let mut bench = Bench::new(0, Limits::default());
+    let token = bench.client();
+    bench.receive(token, &publish(2));
+    for _ in 0..3 {
+        bench.receive(token, &text("{}"));
+    }
+    bench.flush(token);
+    assert_eq!(bench.effects, [Effect::Pause(token)], "what comes cannot be looked at yet");
+    bench.lane.slots = 1;
+    bench.resume();
+    bench.flush(token);
+    assert_eq!(bench.effects[1..], [Effect::Resume(token)]);
+    assert_eq!((bench.edge.spill_bytes(), bench.edge.has_work()), (0, false));
+}
