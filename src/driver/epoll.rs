@@ -8,7 +8,9 @@
 use super::chunks::{Chunks, NONE};
 use super::epoll_slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey};
 use super::socket::Bell;
-use super::{Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Token, Unsent};
+use super::{
+    Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Token, Unsent, one_each,
+};
 use bytes::{Buf, Bytes};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -371,6 +373,7 @@ impl Driver for Epoll {
         unsent: &mut Vec<Unsent>,
     ) {
         unsent.clear();
+        debug_assert!(one_each(sends), "two sends to one socket");
         for (index, send) in sends.iter().enumerate() {
             let segments = &segments[send.first as usize..][..send.count as usize];
             let slot = &self.slots[send.socket.0 as usize];

@@ -152,6 +152,8 @@ impl Backlog {
                         break;
                     }
                     self.pieces.pop_front();
+                    // Here at the latest: a close frame may be behind, and nothing follows that.
+                    chunk.append(&mut self.control);
                 }
                 Some(Piece::Frames { .. }) => self.take_frame(&mut chunk),
             }
@@ -244,6 +246,9 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::command::SubscribeResult;
+    use crate::home::block::Block;
+    use crate::home::envelope::Placed;
 
     #[test]
     fn control_overtakes_between_frames() {
@@ -271,6 +276,26 @@ mod tests {
         backlog.push(b"[two]", Class::Publication, 1);
         assert!(backlog.discard_for_close(b"<close>"));
         assert_eq!(backlog.next_chunk().unwrap(), b"rest]<close>".as_slice());
+    }
+
+    #[test]
+    fn a_ping_behind_a_recovery_answer_comes_before_the_close() {
+        let block = |size| Block::new("c", None, &vec![b'1'; size], 0);
+        let missed = [(1, block(CHUNK_BYTES)), (2, block(1))];
+        let missed = missed.map(|(offset, block)| Placed { offset, block }).into();
+        let result = SubscribeResult::default();
+        let mut backlog = Backlog::default();
+        backlog.push_replay(Box::new(Replay::new(1, &result, missed, 1, 0)));
+        assert!(backlog.next_chunk().is_some() && backlog.mid_frame);
+        assert!(backlog.push_control(b"<ping>"));
+        backlog.push(b"<close>", Class::Control, NO_CHANNEL);
+        let mut sent = Vec::new();
+        backlog.sent();
+        while let Some(chunk) = backlog.next_chunk() {
+            sent.extend_from_slice(&chunk);
+            backlog.sent();
+        }
+        assert!(sent.ends_with(b"<ping><close>"));
     }
 
     #[test]

@@ -67,7 +67,9 @@ impl Edge {
     /// All was written to a connection that ends. Where both sides said goodbye it is closed; else by
     /// FIN, and what the peer still sends is waited for, or the response could be lost to a reset.
     pub(super) fn written(&mut self, token: Token) {
-        if self.life(token) == Life::Connecting || self.at(token).facts.failed {
+        let facts = self.at(token).facts;
+        let open = self.life(token) == Life::Connecting || facts.failed;
+        if open && !facts.ended {
             self.effects.push(super::Effect::Shutdown(token));
         } else {
             self.late.push_back(Late::Finished(token));

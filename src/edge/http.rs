@@ -330,14 +330,6 @@ impl Edge {
         self.respond(token, false, Status::OK, &[JSON], &body, now);
     }
 
-    /// A call was not carried out.
-    pub(super) fn call_refused(&mut self, token: Token, error: ErrorCode, now: Now) {
-        self.exchange(token).awaiting = None;
-        let mut body = Vec::with_capacity(64);
-        api::write_error(&mut body, error);
-        self.respond(token, false, Status::OK, &[JSON], &body, now);
-    }
-
     fn respond_text(&mut self, token: Token, head: bool, status: Status, body: &[u8], now: Now) {
         self.respond(token, head, status, &[TEXT], body, now);
     }
