@@ -181,6 +181,14 @@ impl Edge {
         self.channels.at(channel).last = None;
     }
 
+    /// Tells one subscriber that it missed something.
+    pub(super) fn drop_slow(&mut self, token: Token, channel: u32) {
+        let name = self.channels.at(channel).name.clone();
+        if self.lose_position(token, channel) {
+            self.push_unsubscribe(token, name.as_str());
+        }
+    }
+
     /// Ends one subscription from this side; its Unsubscribe is owed. False: there is none.
     fn lose_position(&mut self, token: Token, channel: u32) -> bool {
         let Some(subscription) = self.at(token).subscription(channel) else { return false };

@@ -135,13 +135,13 @@ impl Edge {
     fn subscribed(&mut self, answer: Subscribed) {
         let Subscribed { to, sequence, channel: name, local, position, recovery } = answer;
         let Some(channel) = self.channels.find(name.as_str()) else {
-            debug_assert!(false, "a channel is known while a Subscribe is pending");
+            debug_assert!(!holds(Rule::CountSubs), "a channel is known while one is pending");
             return;
         };
         if holds(Rule::MarkInorder) {
             self.mark_staged();
         }
-        if self.channels.at(channel).pairs > 0 || !holds(Rule::CountSubs) {
+        if self.channels.at(channel).pairs > 0 {
             self.channels.map(channel, local);
             self.channels.at(channel).last = Some(position.offset);
         }
@@ -155,6 +155,10 @@ impl Edge {
             return;
         };
         if life != Life::Active {
+            if !holds(Rule::UndoPending) {
+                self.at(token).subscriptions.retain(|it| it.sequence != sequence);
+                return self.owe(token);
+            }
             subscription.state = SubscriptionState::Owed;
             return self.owe(token);
         }
