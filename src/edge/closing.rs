@@ -89,7 +89,6 @@ impl Edge {
     /// deframer stands in them, and the peer's close frame is still to come.
     fn drop_commands(&mut self, token: Token) {
         let Some(mut input) = self.at(token).input.take() else { return };
-        self.spill_bytes -= input.message.len() as u64;
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
         self.spill_bytes -= input.message.len() as u64;
         self.drop_parked(token, Some(input));
