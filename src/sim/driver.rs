@@ -4,7 +4,7 @@
 //! goes to the ledger: a broken rule is a violation of the run, never a panic.
 
 use super::ledger::SharedLedger;
-use super::net::{Link, SharedNet};
+use super::net::{ECONNRESET, Link, SharedNet};
 use super::random::Random;
 use crate::driver::{Buffer, Driver, End, Event, Segment, Send, Socket, Token, Unsent};
 use bytes::Bytes;
@@ -223,7 +223,7 @@ impl SimDriver {
         {
             open.failure = Failure::Told;
             open.armed = None;
-            self.events.push_back(Event::SendFailed { token, errno: libc::ECONNRESET });
+            self.events.push_back(Event::SendFailed { token, errno: ECONNRESET });
         }
         link.down_fin |= open.finishing && open.armed.is_none();
     }
@@ -244,7 +244,7 @@ impl SimDriver {
             if link.up.is_empty() {
                 if link.reset || link.up_fin {
                     open.ended = true;
-                    let end = if link.reset { End::Failed(libc::ECONNRESET) } else { End::Closed };
+                    let end = if link.reset { End::Failed(ECONNRESET) } else { End::Closed };
                     self.events.push_back(Event::Ended { token, end });
                 }
                 return;
