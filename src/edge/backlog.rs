@@ -134,10 +134,13 @@ impl Backlog {
             self.take_frame(&mut chunk);
             self.mid_frame = false;
         }
-        if !self.mid_frame {
-            chunk.append(&mut self.control);
-        }
-        while chunk.len() < CHUNK_BYTES {
+        loop {
+            if !self.mid_frame {
+                chunk.append(&mut self.control);
+            }
+            if chunk.len() >= CHUNK_BYTES {
+                break;
+            }
             match self.pieces.front_mut() {
                 None => break,
                 Some(Piece::Replay(replay)) => {
@@ -244,6 +247,9 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::command::SubscribeResult;
+    use crate::home::block::Block;
+    use crate::home::envelope::Placed;
 
     #[test]
     fn control_overtakes_between_frames() {
@@ -271,6 +277,23 @@ mod tests {
         backlog.push(b"[two]", Class::Publication, 1);
         assert!(backlog.discard_for_close(b"<close>"));
         assert_eq!(backlog.next_chunk().unwrap(), b"rest]<close>".as_slice());
+    }
+
+    #[test]
+    fn control_goes_between_a_recovery_answer_and_the_close_frame() {
+        let mut backlog = Backlog::default();
+        let missed = [(1, CHUNK_BYTES), (2, 1)].map(|(offset, size)| Placed {
+            offset,
+            block: Block::new("a", None, &vec![b'1'; size], 0),
+        });
+        let replay = Replay::new(1, &SubscribeResult::default(), Box::new(missed), 7, 0);
+        backlog.push_replay(Box::new(replay));
+        let first = backlog.next_chunk().unwrap();
+        assert!(backlog.push_control(b"<ping>"));
+        backlog.push(b"<close>", Class::Control, NO_CHANNEL);
+        backlog.sent();
+        let rest = backlog.next_chunk().unwrap();
+        assert!(first.len() > CHUNK_BYTES && rest.ends_with(b"<ping><close>"));
     }
 
     #[test]
