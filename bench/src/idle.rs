@@ -1,6 +1,6 @@
-//! Memory of a connected, subscribed and otherwise idle client: the slope between two counts.
+//! Memory of a connected, subscribed and otherwise idle client: the slope over their count.
 //!
-//! Must not know the server. Invariant: a figure is a difference of two settled states of the same
+//! Must not know the server. Invariant: a figure is a slope over settled states of the same
 //! processes, so what the server takes at start is not in it.
 
 use crate::client::{Client, Identity};
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// Time in which buffers of the set-up go back.
 const SETTLE: Duration = Duration::from_secs(3);
+
+/// Counts of clients at which memory is read: a line through them says more than two of them.
+const STATES: usize = 6;
 
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -57,19 +60,36 @@ pub fn run(args: &Args) -> Result<()> {
         channels => Some(format!("{}-{}", args.channel, tag % channels)),
     };
     let mut crowd = Crowd::new(channel, |_, _| {});
-    let before = settled(args, &mut client, &mut crowd, args.from)?;
-    let after = settled(args, &mut client, &mut crowd, args.to)?;
-    let slope = |from: u64, to: u64| (to as f64 - from as f64) / (args.to - args.from) as f64;
-    let machine = slope(after.available, before.available);
+    let mut states = Vec::with_capacity(STATES);
+    for number in 0..STATES {
+        let size = args.from + (args.to - args.from) * number / (STATES - 1);
+        states.push((size, settled(args, &mut client, &mut crowd, size)?));
+    }
+    let slope = |bytes: fn(&Memory) -> u64| {
+        let points = states.iter().map(|(size, memory)| (*size as f64, bytes(memory) as f64));
+        slope(&points.collect::<Vec<_>>())
+    };
+    let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
+    let series: Vec<String> = states.iter().map(|(_, memory)| mib(memory.server)).collect();
     println!(
         "server_rss_bytes_per_client={:.0} machine_bytes_per_client={:.0} \
-         generator_rss_bytes_per_client={:.0} server_rss_mib={:.1}",
-        slope(before.server, after.server),
-        machine,
-        slope(before.own, after.own),
-        after.server as f64 / f64::from(1 << 20),
+         generator_rss_bytes_per_client={:.0} server_rss_mib={}",
+        slope(|memory| memory.server),
+        -slope(|memory| memory.available),
+        slope(|memory| memory.own),
+        series.join(","),
     );
     Ok(())
+}
+
+/// The slope of the straight line with the least squares.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let product: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    let square: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    product / square
 }
 
 fn settled(args: &Args, client: &mut Client, crowd: &mut Crowd<'_>, size: usize) -> Result<Memory> {
@@ -80,4 +100,21 @@ fn settled(args: &Args, client: &mut Client, crowd: &mut Crowd<'_>, size: usize)
         own: proc::rss(std::process::id())?,
         available: proc::available()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_slope_of_a_line_is_found_among_noise() {
+        let points: Vec<(f64, f64)> = (0..6)
+            .map(|number| (f64::from(number) * 2_000.0, f64::from(number) * 1_024_000.0))
+            .collect();
+        assert!((super::slope(&points) - 512.0).abs() < 0.001);
+        let noisy: Vec<(f64, f64)> = points
+            .iter()
+            .enumerate()
+            .map(|(index, point)| (point.0, point.1 + if index % 2 == 0 { 100.0 } else { -100.0 }))
+            .collect();
+        assert!((super::slope(&noisy) - 512.0).abs() < 0.1);
+    }
 }

@@ -141,3 +141,25 @@ fn ring_bytes(entries: u16) -> usize {
 fn mapped_bytes(entries: u16, buffer_bytes: u32) -> usize {
     ring_bytes(entries) + entries as usize * buffer_bytes as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_doubles_until_all_buffers_are_the_kernels() {
+        let mut ring = BufRing::new(256, 64).expect("memory");
+        let left: Vec<u16> = (0..4)
+            .map(|_| {
+                ring.grow(64);
+                ring.left()
+            })
+            .collect();
+        assert_eq!(left, [64, 128, 256, 256]);
+        ring.lend(255);
+        assert_eq!(ring.left(), 255);
+        ring.bytes(255, 64).fill(7);
+        ring.give_back(255);
+        assert_eq!(ring.left(), 256);
+    }
+}

@@ -9,6 +9,7 @@
 mod buf_ring;
 mod chunks;
 pub mod epoll;
+mod epoll_send;
 mod epoll_slot;
 pub mod probe;
 mod ring_accept;
@@ -106,6 +107,14 @@ pub struct Send {
     pub socket: Socket,
     pub first: u32,
     pub count: u32,
+}
+
+/// Whether no socket is named twice: two sends to one tear its stream, where the first stops short
+/// or they overtake each other.
+fn one_each(sends: &[Send]) -> bool {
+    let mut sockets: Vec<u32> = sends.iter().map(|send| send.socket.0).collect();
+    sockets.sort_unstable();
+    sockets.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 /// A send of a flush of which not all bytes went out.

@@ -73,14 +73,12 @@ pub struct Slot {
     pub generation: u32,
     /// Its armed send's chunk.
     pub armed: u32,
-    /// The turn that `taken` belongs to.
-    pub turn: u16,
-    /// Buffers taken in that turn.
-    pub taken: u8,
     pub under_way: u8,
     pub state: State,
     /// A cancel of its receive is under way.
     pub cancelling: bool,
+    /// It found no buffer and waits for one.
+    pub starved: bool,
     /// A send failed and the owner was told.
     pub failed: bool,
     /// A FIN is to follow the armed send.
@@ -114,11 +112,10 @@ impl Slots {
             token: Token(0),
             generation: 0,
             armed: NONE,
-            turn: 0,
-            taken: 0,
             under_way: 0,
             state: State::Free,
             cancelling: false,
+            starved: false,
             failed: false,
             fin: false,
         });
@@ -132,6 +129,7 @@ impl Slots {
         slot.generation = (slot.generation + 1) % GENERATIONS;
         slot.state = State::Free;
         slot.cancelling = false;
+        slot.starved = false;
         slot.failed = false;
         slot.fin = false;
         self.free.push(index);

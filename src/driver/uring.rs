@@ -25,7 +25,7 @@ use std::ptr;
 use std::time::{Duration, Instant};
 
 /// Buffers that one socket may take before others have their turn.
-const TAKEN: u8 = 8;
+const SHARE: u32 = 8;
 /// Buffers handed to the kernel at first.
 const FIRST_BUFFERS: u16 = 64;
 /// An inline send: it ends at once, and ends as a success only if all went out.
@@ -50,8 +50,8 @@ pub struct Tuning {
     pub buffers: u16,
     /// Bytes of one.
     pub buffer_bytes: u32,
-    /// Let the kernel end a receive after a turn's share (Linux 6.17), else cancel it. Where the
-    /// kernel refuses, the driver finds out.
+    /// Let the kernel end a receive after a turn's share (Linux 6.17). Where the kernel cannot, the
+    /// driver finds out, and a flood gets as much as one system call brings.
     pub total_cap: bool,
 }
 
@@ -92,7 +92,6 @@ pub struct Uring {
     messages: Vec<libc::msghdr>,
     /// Operations under way that use memory of the driver's.
     under_way: u32,
-    turn: u16,
     tuning: Tuning,
     stats: DriverStats,
 }
@@ -148,7 +147,6 @@ impl Uring {
             parts: Vec::new(),
             messages: Vec::new(),
             under_way: 0,
-            turn: 0,
             tuning,
             stats: DriverStats::default(),
         };
@@ -246,7 +244,7 @@ impl Uring {
             Op::Recv(index) => {
                 let mut entry = opcode::RecvMulti::new(Fixed(index), buf_ring::GROUP).build();
                 if self.tuning.total_cap {
-                    cap(&mut entry, u32::from(TAKEN) * self.tuning.buffer_bytes);
+                    cap(&mut entry, SHARE * self.tuning.buffer_bytes);
                 }
                 entry.user_data(self.tag(Kind::Recv, index))
             }
@@ -341,6 +339,7 @@ impl Uring {
 
 impl Drop for Uring {
     /// Ends what is under way before its memory goes.
+    #[expect(clippy::disallowed_methods, reason = "better lost than written after its end")]
     fn drop(&mut self) {
         self.submit();
         let start = Instant::now();
@@ -361,7 +360,6 @@ impl Drop for Uring {
                 break;
             }
             if start.elapsed() > DROP_PATIENCE {
-                // Better lost than written after its end.
                 self.buffers.leak();
                 mem::forget(mem::take(&mut self.chunks));
                 mem::forget(mem::replace(&mut self.accepts, Accepts::new(0, 0)));

@@ -64,13 +64,24 @@ impl Edge {
         }
     }
 
-    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends is
-    /// passed over until it closes too, or a reset could overtake the close frame.
+    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends
+    /// is passed over until it closes too, or a reset could overtake the close frame.
     pub(super) fn fail(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
         self.close(token, code, reason, now);
         if self.life(token) == Life::Closing {
             self.at(token).facts.failed = true;
+            self.drop_unread(token);
             self.finish(token);
+        }
+    }
+
+    /// Gives up what a failed connection sent and nobody will look at.
+    fn drop_unread(&mut self, token: Token) {
+        let fragments = std::mem::take(&mut self.at(token).deframer).held_bytes();
+        self.spill_bytes -= fragments as u64;
+        if let Some(input) = self.at(token).input.as_mut() {
+            let wire = std::mem::take(&mut input.wire);
+            self.spill_bytes -= wire.len() as u64;
         }
     }
 

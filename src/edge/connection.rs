@@ -137,6 +137,8 @@ pub struct Facts {
     pub finishing: bool,
     /// It broke the rules of its protocol: what it still sends is not looked at.
     pub failed: bool,
+    /// Its peer sent its FIN; only what it is still owed is awaited.
+    pub ended: bool,
     /// A ping is out and no frame has come since.
     pub pong_due: bool,
     /// Its socket sent its FIN or failed.

@@ -48,7 +48,7 @@ impl Edge {
                 if let Some(refused) = subscribe {
                     self.subscribe_refused(to, refused.0);
                 }
-                self.answer_error(to, error);
+                self.answer_error(to, error, now);
             }
             Delivery::Published { to, position } => self.published(to, position, now),
             Delivery::History(answer) => self.history_answer(&answer),
@@ -95,7 +95,13 @@ impl Edge {
         }
     }
 
-    fn answer_error(&mut self, to: ReplyTo, error: ErrorCode) {
+    fn answer_error(&mut self, to: ReplyTo, error: ErrorCode, now: Now) {
+        if self.of(to.connection).is_some_and(|token| self.at(token).life == Life::Connecting) {
+            if let Some(token) = self.answered(to) {
+                self.call_refused(token, error, now);
+            }
+            return;
+        }
         self.answer(to, &Reply::Error { id: to.command, error });
     }
 

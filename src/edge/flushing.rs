@@ -64,10 +64,13 @@ impl Edge {
         }
     }
 
-    /// All was written to a connection that ends. Where both sides said goodbye it is closed; else by
-    /// FIN, and what the peer still sends is waited for, or the response could be lost to a reset.
+    /// All was written to a connection that ends. Where both sides said goodbye it is closed; else
+    /// by FIN, and what the peer still sends is waited for, or the response could be lost to a
+    /// reset.
     pub(super) fn written(&mut self, token: Token) {
-        if self.life(token) == Life::Connecting || self.at(token).facts.failed {
+        let facts = self.at(token).facts;
+        let open = self.life(token) == Life::Connecting || facts.failed;
+        if open && !facts.ended {
             self.effects.push(super::Effect::Shutdown(token));
         } else {
             self.late.push_back(Late::Finished(token));
@@ -175,7 +178,7 @@ impl Edge {
         let worker = self.limits.backlog_bytes_per_worker;
         let over_worker = worker > 0 && self.backlog_bytes > worker;
         let Some(backlog) = self.at(token).backlog.as_ref() else { return false };
-        bound > 0 && backlog.bytes() > bound as usize || over_worker && backlog.bytes() > 0
+        bound > 0 && backlog.bytes() > bound as usize || over_worker && backlog.held_bytes() > 0
     }
 
     /// The next chunk of a connection's backlog for the driver; none when there is nothing (more)

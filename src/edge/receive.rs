@@ -62,7 +62,27 @@ impl Edge {
             it.input().ended = true;
             return self.make_ready(token);
         }
+        if self.is_owed_an_answer(token) {
+            return;
+        }
         self.kill(token, now);
+    }
+
+    /// Who asked and then sent its FIN still reads: a response, or a close frame, that is under way
+    /// goes out before the end.
+    fn is_owed_an_answer(&mut self, token: Token) -> bool {
+        let unsent = self.output.has_pending(token.index) || self.at(token).backlog.is_some();
+        let it = self.at(token);
+        let called = it.http.as_mut().filter(|http| http.awaiting.is_some());
+        if let Some(http) = called {
+            http.keep_alive = false;
+        } else if !unsent || !matches!(it.life, Life::Connecting | Life::Closing) {
+            return false;
+        } else {
+            it.facts.finishing = true;
+        }
+        it.facts.ended = true;
+        true
     }
 
     /// A send failed: the peer is gone, and nothing can be said to it.
@@ -260,7 +280,8 @@ impl Edge {
             self.heard(token, now);
             let closed = matches!(item, Item::Close { .. });
             self.item(token, item, now, lanes);
-            if closed || !self.is_current(token) || self.life(token) == Life::Dead {
+            let over = !self.is_current(token) || self.life(token) == Life::Dead;
+            if closed || over || self.at(token).facts.failed {
                 return bytes.len();
             }
         }
@@ -271,7 +292,7 @@ impl Edge {
             self.spill_bytes += held;
             self.check_spill(token, now);
         }
-        at
+        if self.at(token).facts.failed { bytes.len() } else { at }
     }
 
     fn violated(&mut self, token: Token, violation: Violation, now: Now) {

@@ -360,3 +360,19 @@ fn reading_pauses_behind_a_parked_command() {
     assert_eq!(bench.effects[1..], [Effect::Resume(token)]);
     assert_eq!((bench.edge.spill_bytes(), bench.edge.has_work()), (0, false));
 }
+
+#[test]
+fn who_half_closes_still_gets_its_answer() {
+    let mut bench = Bench::new(8, Limits::default());
+    let token = bench.accept();
+    bench.receive(token, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    bench.edge.ended(token, bench.now);
+    assert!(bench.flush(token).starts_with(b"HTTP/1.1 200"));
+    let failed = bench.client();
+    bench.receive(failed, &[0xff; 8]);
+    bench.edge.ended(failed, bench.now);
+    let close = bench.flush(failed);
+    assert_eq!((close[0], &close[2..4]), (0x88, &[3, 0xea][..]), "1002");
+    bench.resume();
+    assert_eq!(bench.edge.places_used(), 0, "and nothing more is waited for");
+}

@@ -3,7 +3,7 @@
 //! Rule 13: trimming never touches epoch and offset while anyone is subscribed.
 
 use super::Home;
-use super::channel::Channel;
+use super::channel::{Age, Aging};
 use super::engine::Engine;
 use super::envelope::Epoch;
 use crate::clock::Now;
@@ -21,10 +21,16 @@ impl<E: Engine> Home<E> {
     /// When the request taken last has not been said in full.
     pub fn timers(&mut self, now: Now) {
         assert!(self.outgoing.is_empty(), "timers wait for the cursor");
-        for _ in 0..CHANNELS_PER_TURN.min(self.aging.len()) {
-            let Some(index) = self.next_to_age(now) else { break };
-            let place = self.aging.remove(index).expect("it was just found");
-            self.channels.at(place).aging = false;
+        for _ in 0..CHANNELS_PER_TURN {
+            let Some((age, place)) = self.next_to_age(now) else { break };
+            self.aging.remove(&(age, place));
+            let channel = self.channels.at(place);
+            channel.aging = None;
+            if channel.age() != age {
+                // It was renewed since.
+                self.age(place);
+                continue;
+            }
             self.evict(place);
             if self.channels.get(place).is_some_and(|it| it.kept_until_ms > now.monotonic_ms()) {
                 self.age(place);
@@ -41,39 +47,26 @@ impl<E: Engine> Home<E> {
     /// When `timers` has something to do next, in milliseconds of the process.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
-        let oldest = self.aging.front().and_then(|place| self.channels.get(*place));
-        let expiry = oldest.map(Channel::checked_at_ms);
+        let expiry = self.soonest().map(|(age, _)| age.at_ms).min();
         let tails = (!E::LOCAL && !self.channels.is_empty())
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);
         expiry.into_iter().chain(tails).min()
     }
 
-    /// Where in line the channel stands whose history goes next, if any goes now.
-    fn next_to_age(&mut self, now: Now) -> Option<usize> {
+    /// The soonest of each kind.
+    fn soonest(&self) -> impl Iterator<Item = (Age, u32)> {
+        let numbering = (Age { what: Aging::Numbering, at_ms: 0 }, 0);
+        let history = self.aging.first().filter(|first| **first < numbering);
+        history.into_iter().chain(self.aging.range(numbering..).next()).copied()
+    }
+
+    /// The channel that is to be looked at now, if one is: over the bound, the one whose history
+    /// goes soonest, however long that may be.
+    fn next_to_age(&self, now: Now) -> Option<(Age, u32)> {
         let bound = self.limits.history_bytes_per_worker;
-        if bound > 0 && self.history_bytes as u64 > bound {
-            let looked_at = self.aging.iter().take(CHANNELS_PER_TURN).enumerate();
-            return looked_at
-                .filter(|(_, place)| {
-                    self.channels.get(**place).is_some_and(|it| it.history.bytes() > 0)
-                })
-                .min_by_key(|(_, place)| self.channels.get(**place).map(|it| it.expires_ms))
-                .map(|(index, _)| index);
-        }
-        // A channel that was renewed since it queued up goes to the back.
-        for _ in 0..CHANNELS_PER_TURN.min(self.aging.len()) {
-            let place = *self.aging.front()?;
-            let channel = self.channels.at(place);
-            if channel.checked_at_ms() <= now.monotonic_ms() {
-                return Some(0);
-            }
-            if channel.queued_ms == channel.checked_at_ms() {
-                return None;
-            }
-            channel.queued_ms = channel.checked_at_ms();
-            self.aging.rotate_left(1);
-        }
-        None
+        let over = bound > 0 && self.history_bytes as u64 > bound;
+        self.soonest()
+            .find(|(age, _)| age.at_ms <= now.monotonic_ms() || over && age.what == Aging::History)
     }
 
     /// Forgets a channel's history; its numbering stays (rule 13).
@@ -107,19 +100,26 @@ impl<E: Engine> Home<E> {
         self.drop_if_unused(place);
     }
 
+    /// Lines a channel up by what is to be forgotten of it next. One that was renewed keeps its
+    /// place until it is looked at; one that has history again moves.
     fn age(&mut self, place: u32) {
         let channel = self.channels.at(place);
-        if !std::mem::replace(&mut channel.aging, true) {
-            channel.queued_ms = channel.checked_at_ms();
-            self.aging.push_back(place);
+        let age = channel.age();
+        if channel.aging.is_some_and(|known| known.what == age.what) {
+            return;
         }
+        let before = channel.aging.replace(age);
+        if let Some(before) = before {
+            self.aging.remove(&(before, place));
+        }
+        self.aging.insert((age, place));
     }
 
     /// A channel without history or listeners is not kept.
     pub(super) fn drop_if_unused(&mut self, place: u32) {
         let Some(channel) = self.channels.get(place) else { return };
         let replica_busy = channel.replica.as_ref().is_some_and(|replica| replica.is_busy());
-        if channel.interest.is_empty() && !channel.aging && !replica_busy {
+        if channel.interest.is_empty() && channel.aging.is_none() && !replica_busy {
             self.channels.remove(place);
         }
     }

@@ -20,6 +20,20 @@ pub struct Interest {
     pub pairs: u32,
 }
 
+/// What of a channel is forgotten with time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aging {
+    History,
+    Numbering,
+}
+
+/// When something of a channel is to be forgotten, in milliseconds of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age {
+    pub what: Aging,
+    pub at_ms: u64,
+}
+
 /// A channel at home.
 #[derive(Debug)]
 pub struct Channel {
@@ -32,10 +46,8 @@ pub struct Channel {
     pub expires_ms: u64,
     /// Until when epoch and offset are kept for subscribers that left and may come back.
     pub kept_until_ms: u64,
-    /// `checked_at_ms` when it last queued up to age.
-    pub queued_ms: u64,
-    /// Is it in the queue of channels that age?
-    pub aging: bool,
+    /// Where it stands among the channels that age, if it does.
+    pub aging: Option<Age>,
     pub interest: Vec<Interest>,
     /// Users by connection, where presence or join and leave are on.
     pub members: BTreeMap<ConnectionKey, Name>,
@@ -58,8 +70,7 @@ impl Channel {
             history: History::default(),
             expires_ms: 0,
             kept_until_ms: 0,
-            queued_ms: 0,
-            aging: false,
+            aging: None,
             interest: Vec::new(),
             members: BTreeMap::new(),
             replica: None,
@@ -75,10 +86,14 @@ impl Channel {
         Position { epoch: self.epoch, offset: self.last }
     }
 
-    /// When there is something to be forgotten: history first, then the numbering.
+    /// What is to be forgotten next, and when: history first, then the numbering.
     #[must_use]
-    pub fn checked_at_ms(&self) -> u64 {
-        if self.history.bytes() > 0 { self.expires_ms } else { self.kept_until_ms }
+    pub fn age(&self) -> Age {
+        if self.history.bytes() > 0 {
+            Age { what: Aging::History, at_ms: self.expires_ms }
+        } else {
+            Age { what: Aging::Numbering, at_ms: self.kept_until_ms }
+        }
     }
 
     #[must_use]

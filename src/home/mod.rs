@@ -16,6 +16,8 @@ mod publish;
 mod replica;
 mod subscribe;
 mod table;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use crate::clock::Now;
@@ -23,7 +25,7 @@ use crate::codec::command::ErrorCode;
 use crate::limits::Limits;
 use crate::namespace::{ChannelOptions, Namespaces};
 use crate::rules::{Rule, holds};
-use channel::Channel;
+use channel::{Age, Channel};
 use engine::Engine;
 use envelope::{
     ConnectionKey, Delivery, HistoryAnswer, HistoryRequest, Member, Position, PresenceAnswer,
@@ -33,7 +35,7 @@ use foldhash::quality::FixedState;
 use history::{History, Page};
 use name::Name;
 use replica::Asked;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Channels;
 use users::Users;
 
@@ -63,8 +65,8 @@ pub struct Home<E> {
     users: Users,
     /// What the request taken last has still to say: the cursor of rule 2.
     outgoing: VecDeque<(u16, Delivery)>,
-    /// Places of channels whose history will be too old, soonest checked first.
-    aging: VecDeque<u32>,
+    /// Places of channels of which something will be too old, the soonest of each kind first.
+    aging: BTreeSet<(Age, u32)>,
     history_bytes: usize,
     /// What an engine elsewhere was asked, by token.
     asked: HashMap<u64, Asked, FixedState>,
@@ -88,7 +90,7 @@ impl<E: Engine> Home<E> {
             namespaces,
             limits,
             outgoing: VecDeque::new(),
-            aging: VecDeque::new(),
+            aging: BTreeSet::new(),
             history_bytes: 0,
             asked: HashMap::with_hasher(FixedState::with_seed(seed)),
             next_token: 0,

@@ -293,6 +293,8 @@ impl<E: Engine> Home<E> {
             _ => debug_assert!(false, "an answer to what was not asked"),
         }
         self.pump(place);
+        // Its last subscriber may have left while it was read.
+        self.drop_if_unused(place);
     }
 
     fn adopt_first(&mut self, place: u32, read: &StreamRead) {

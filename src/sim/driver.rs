@@ -11,7 +11,6 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-const ECONNRESET: i32 = 104;
 /// Receive buffers of a core: few, so that they run out.
 const BUFFERS: usize = 6;
 /// Polls that a closed socket's number rests before it is given out again, at most.
@@ -30,7 +29,6 @@ pub struct Faults {
     pub dry: u32,
 }
 
-/// An open socket.
 struct Open {
     link: usize,
     token: Option<Token>,
@@ -225,7 +223,7 @@ impl SimDriver {
         {
             open.failure = Failure::Told;
             open.armed = None;
-            self.events.push_back(Event::SendFailed { token, errno: ECONNRESET });
+            self.events.push_back(Event::SendFailed { token, errno: libc::ECONNRESET });
         }
         link.down_fin |= open.finishing && open.armed.is_none();
     }
@@ -246,7 +244,7 @@ impl SimDriver {
             if link.up.is_empty() {
                 if link.reset || link.up_fin {
                     open.ended = true;
-                    let end = if link.reset { End::Failed(ECONNRESET) } else { End::Closed };
+                    let end = if link.reset { End::Failed(libc::ECONNRESET) } else { End::Closed };
                     self.events.push_back(Event::Ended { token, end });
                 }
                 return;

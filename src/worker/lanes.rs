@@ -29,7 +29,11 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Takes deliveries, in lane order, as far as the arena goes (rule 23). True: some were taken.
     pub(super) fn take_deliveries(&mut self, now: Now) -> bool {
         let mut taken = false;
-        for home in 0..self.mesh.deliveries_in.len() {
+        // Each turn another first: one that fills the arena every turn must not starve the rest.
+        let homes = self.mesh.deliveries_in.len();
+        self.taking = (self.taking + 1) % homes;
+        for step in 0..homes {
+            let home = (self.taking + step) % homes;
             for _ in 0..self.budgets.deliveries_per_lane {
                 if !self.edge.has_room() || !self.fits(home) || self.is_behind_a_request(home) {
                     break;
@@ -198,7 +202,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                     lane.want_room();
                 }
             }
-            self.mesh.to_bridge.want_room();
+            if let Some(call) = self.home.engine().outgoing() {
+                self.home.engine().put_back(call);
+                self.mesh.to_bridge.want_room();
+            }
         }
         self.mesh.bells[self.mesh.core].announce();
     }
@@ -240,7 +247,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         if busy {
             return Rest::Busy;
         }
-        let timers = [self.edge.next_timer_ms(), self.home.next_timer_ms()];
+        // A home that waits for room is woken by that; its timers come behind.
+        let home = self.home.next_timer_ms().filter(|_| self.home.is_free());
+        let timers = [self.edge.next_timer_ms(), home];
         Rest::Until(timers.into_iter().flatten().min().map(|ms| ms * 1000))
     }
 }

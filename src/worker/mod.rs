@@ -75,6 +75,8 @@ pub struct Worker<D, T: Transport, E> {
     held: Option<Request>,
     /// The lane whose turn it is.
     serving: usize,
+    /// The lane of deliveries that was looked at first.
+    taking: usize,
     drain: Option<Drain>,
     effects: Vec<Effect>,
     plain: Vec<u8>,
@@ -97,6 +99,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             rung: 0,
             held: None,
             serving: 0,
+            taking: 0,
             drain: None,
             effects: Vec::new(),
             plain: Vec::new(),

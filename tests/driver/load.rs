@@ -23,19 +23,21 @@ fn writer(mut client: TcpStream, seed: u64, len: u64, piece: usize) -> thread::J
 }
 
 pub fn receives_in_order_under_load<D: Make>() {
-    const SOCKETS: u64 = 64;
-    const LEN: u64 = 1 << 20;
-    let mut rig = Rig::<D>::new(SOCKETS as u32);
-    let writers: Vec<_> = (0..SOCKETS)
-        .map(|seed| writer(rig.connect(seed).0, seed, LEN, 1_000 + 512 * seed as usize))
+    receives_in_order(&mut Rig::<D>::new(64), 64, 1 << 20);
+}
+
+/// Receives `len` bytes and a FIN from each of so many sockets.
+pub fn receives_in_order<D: Make>(rig: &mut Rig<D>, sockets: u64, len: u64) {
+    let writers: Vec<_> = (0..sockets)
+        .map(|seed| writer(rig.connect(seed).0, seed, len, 1_000 + 512 * seed as usize))
         .collect();
-    let mut streams: Vec<_> = (0..SOCKETS).map(Stream::new).collect();
-    let mut open = SOCKETS;
+    let mut streams: Vec<_> = (0..sockets).map(Stream::new).collect();
+    let mut open = sockets;
     while open > 0 {
         match rig.next() {
             Got::Received(token, bytes) => streams[token.0 as usize].expect(&bytes),
             Got::Ended(token, End::Closed) => {
-                assert!(streams[token.0 as usize].at >= LEN);
+                assert!(streams[token.0 as usize].at >= len);
                 open -= 1;
             }
             other => panic!("{other:?}"),
@@ -111,20 +113,23 @@ pub fn one_sender_does_not_starve_the_others<D: Make>() {
 }
 
 pub fn close_under_load_frees_the_slots<D: Make>() {
-    const SLOTS: u64 = 16;
-    let mut rig = Rig::<D>::new(SLOTS as u32);
+    close_under_load(&mut Rig::<D>::new(16), 16);
+}
+
+/// Fills every slot with a flooding client and closes them all, again and again.
+pub fn close_under_load<D: Make>(rig: &mut Rig<D>, slots: u64) {
     for round in 0..20 {
         let mut clients = Vec::new();
         let mut sockets = Vec::new();
-        for seed in 0..SLOTS {
-            let (mut client, socket) = rig.connect(round * SLOTS + seed);
+        for seed in 0..slots {
+            let (mut client, socket) = rig.connect(round * slots + seed);
             sockets.push(socket);
             clients.push(thread::spawn(move || while client.write_all(&[1; 10_000]).is_ok() {}));
         }
         let mut seen = 0;
         while seen < 100 {
             let Got::Received(token, _) = rig.next() else { panic!("not received") };
-            assert_eq!(token.0 / SLOTS, round);
+            assert_eq!(token.0 / slots, round);
             seen += 1;
         }
         for socket in sockets {

@@ -4,6 +4,7 @@
 
 mod load;
 mod rig;
+mod ring_rules;
 mod streams;
 mod suite;
 
@@ -40,6 +41,7 @@ on_every_driver! {
     suite::nothing_is_received_before_adopt,
     suite::flushes_whole_sends,
     suite::a_flush_reaches_every_socket,
+    suite::one_send_per_socket_and_flush,
     suite::the_unsent_rest_is_exact,
     suite::armed_sends_follow_each_other,
     suite::a_reset_peer_ends_and_fails,

@@ -91,25 +91,37 @@ pub fn a_flush_reaches_every_socket<D: Make>() {
     }
 }
 
+pub fn one_send_per_socket_and_flush<D: Make>() {
+    let mut rig = Rig::<D>::new(8);
+    let (_client, socket) = rig.connect(1);
+    let segments = crate::rig::cut(10, 2);
+    let sends = [0, 1].map(|first| Send { socket, first, count: 1 });
+    let twice = std::panic::AssertUnwindSafe(|| {
+        rig.driver.flush(&[0; 10], &[0; 10], &segments, &sends, &mut Vec::new());
+    });
+    assert_eq!(std::panic::catch_unwind(twice).is_err(), cfg!(debug_assertions));
+}
+
 /// Fills the socket, counts what went out, hands the rest over, and compares what the client reads.
 pub fn the_unsent_rest_is_exact<D: Make>() {
     let mut rig = Rig::<D>::new(8);
     for count in [1, 5, 64] {
         let (mut client, socket) = rig.connect(count as u64);
         let mut stream = Stream::new(count as u64);
-        let mut rest = loop {
-            let bytes = stream.take(300_000);
-            let sent = rig.flush(socket, &bytes, count);
-            if sent < bytes.len() {
-                break Bytes::from(bytes).slice(sent..);
+        let mut rest = Vec::new();
+        // Until a flush sends nothing, and says so.
+        loop {
+            if rest.is_empty() {
+                rest = stream.take(300_000);
             }
-        };
-        // A second flush to a full socket sends nothing, and says so.
-        let more = stream.take(10);
-        assert_eq!(rig.flush(socket, &more, 1), 0);
-        rest = [&rest[..], &more].concat().into();
+            let sent = rig.flush(socket, &rest, count);
+            if sent == 0 {
+                break;
+            }
+            rest.drain(..sent);
+        }
         let total = stream.at;
-        rig.driver.arm_send(socket, rest);
+        rig.driver.arm_send(socket, rest.into());
         let reader = thread::spawn(move || {
             let mut check = Stream::new(count as u64);
             let mut read = vec![0; 100_000];
@@ -161,6 +173,14 @@ pub fn a_reset_peer_ends_and_fails<D: Make>() {
     let Got::SendFailed(Token(1), _) = rig.next() else { panic!("sent") };
     rig.driver.close(socket);
 
+    // What a flush found out is nobody's after a close.
+    let (client, socket) = rig.connect(3);
+    reset_on_drop(&client);
+    drop(client);
+    assert!(matches!(rig.next(), Got::Ended(Token(3), _)));
+    assert_eq!(rig.flush(socket, b"nobody", 1), 0);
+    rig.driver.close(socket);
+
     // While reading is paused only the sends can tell.
     let (client, socket) = rig.connect(2);
     rig.driver.pause(socket);
@@ -197,7 +217,7 @@ pub fn a_peer_that_is_gone_wakes_nobody_who_paused<D: Make>() {
 }
 
 /// `wait` must sleep, where nothing happens; a driver may need a few to settle.
-fn sleeps_through<D: Make>(rig: &mut Rig<D>) {
+pub fn sleeps_through<D: Make>(rig: &mut Rig<D>) {
     let slept = (0..5).any(|_| {
         let start = Instant::now();
         rig.driver.wait(Some(Duration::from_millis(50)));
@@ -268,7 +288,8 @@ pub fn a_fin_follows_the_armed_send<D: Make>() {
     };
     rig.driver.arm_send(socket, chunk);
     rig.driver.shutdown(socket);
-    rig.driver.wait(Some(Duration::ZERO));
+    // Until the client reads the send waits, and the FIN behind it.
+    sleeps_through(&mut rig);
     let reader = thread::spawn(move || {
         let mut read = Vec::new();
         client.read_to_end(&mut read).expect("a FIN");

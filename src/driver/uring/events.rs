@@ -6,15 +6,20 @@
 
 #![deny(unsafe_code)]
 
-use super::{Op, TAKEN, Uring};
+use super::{Op, Uring};
 use crate::driver::chunks::NONE;
 use crate::driver::ring_slots::{ARMED, CLOSE, Kind, RECV, SHUTDOWN, State, untag};
 use crate::driver::{
-    Buffer, Driver, DriverStats, End, Event, Segment, Send, Socket, Token, Unsent,
+    Buffer, Driver, DriverStats, End, Event, Segment, Send, Socket, Token, Unsent, one_each,
 };
 use bytes::{Buf, Bytes};
 use io_uring::cqueue;
 use std::time::Duration;
+
+/// Completions that a turn begins with, where there are so many.
+const BATCH: usize = 256;
+/// Calls to get them.
+const BATCH_ROUNDS: usize = 16;
 
 impl Uring {
     pub(super) fn arm_accepts(&mut self) {
@@ -49,10 +54,9 @@ impl Uring {
     fn feed_starved(&mut self) {
         for _ in 0..self.buffers.left() {
             let Some((index, generation)) = self.starved.pop_front() else { return };
-            let slot = &self.slots[index];
-            let same = slot.generation == generation;
-            if same && slot.state == State::Receiving && slot.under_way & RECV == 0 {
-                self.arm_recv(index);
+            if self.slots[index].generation == generation {
+                self.slots[index].starved = false;
+                self.go_on_receiving(index);
             }
         }
     }
@@ -122,7 +126,9 @@ impl Uring {
             libc::ENOBUFS => {
                 self.stats.out_of_buffers += 1;
                 self.buffers.grow(0);
-                self.starved.push_back((index, generation));
+                if !std::mem::replace(&mut self.slots[index].starved, true) {
+                    self.starved.push_back((index, generation));
+                }
                 return None;
             }
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => {
@@ -136,23 +142,28 @@ impl Uring {
         Some(Event::Ended { token, end })
     }
 
-    /// After a completion: arms the next receive if that was the last of this one, and ends it if
-    /// the socket has had its share of the turn.
+    /// After a completion: arms the next receive if that was the last of this one.
     fn go_on_receiving(&mut self, index: u32) {
-        let turn = self.turn;
-        let slot = &mut self.slots[index];
-        if slot.state != State::Receiving {
-            return;
+        let slot = &self.slots[index];
+        if slot.state == State::Receiving && slot.under_way & RECV == 0 {
+            self.arm_recv(index);
         }
-        if slot.under_way & RECV == 0 {
-            return self.arm_recv(index);
-        }
-        if !self.tuning.total_cap {
-            slot.taken = if slot.turn == turn { slot.taken.saturating_add(1) } else { 1 };
-            slot.turn = turn;
-            if slot.taken >= TAKEN {
-                self.cancel_recv(index);
+    }
+
+    /// Runs deferred work until a turn has enough to do: one `enter` runs some 20 pieces of it.
+    /// What was queued goes out too, where `submit` says so.
+    fn run_deferred(&mut self, submit: bool) {
+        // Without the total cap one socket could take much in every round.
+        let rounds = if self.tuning.total_cap { BATCH_ROUNDS } else { 1 };
+        for round in 0..rounds {
+            let queue = self.ring.submission();
+            let due = queue.taskrun() || queue.cq_overflow();
+            let queued = submit && round == 0 && !queue.is_empty();
+            drop(queue);
+            if !queued && (!due || self.ring.completion().len() >= BATCH) {
+                return;
             }
+            self.enter(0, None);
         }
     }
 
@@ -364,29 +375,17 @@ impl Driver for Uring {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) {
-        self.turn = self.turn.wrapping_add(1);
         self.feed_starved();
         self.arm_accepts();
         let known = !self.told.is_empty() || !self.held.is_empty();
         if known || timeout == Some(Duration::ZERO) || !self.ring.completion().is_empty() {
-            let queue = self.ring.submission();
-            if !queue.is_empty() || queue.taskrun() || queue.cq_overflow() {
-                drop(queue);
-                self.enter(0, None);
-            }
-            return;
+            return self.run_deferred(true);
         }
         let timeout = match self.accepts.resting() {
             Some(rest) => Some(timeout.map_or(rest, |timeout| timeout.min(rest))),
             None => timeout,
         };
         self.enter(1, timeout);
+        self.run_deferred(false);
     }
-}
-
-/// Two sends to one socket in one submission may overtake each other.
-fn one_each(sends: &[Send]) -> bool {
-    let mut sockets: Vec<u32> = sends.iter().map(|send| send.socket.0).collect();
-    sockets.sort_unstable();
-    sockets.windows(2).all(|pair| pair[0] != pair[1])
 }

@@ -1,0 +1,256 @@
+//! The rules of the ring: each was somebody's bug, and each test fails when its rule is broken.
+//!
+//! Must not know how the driver keeps them: small rings make the rare case the common one.
+
+use crate::load::{close_under_load, receives_in_order};
+use crate::rig::{Got, PATIENCE, Rig};
+use crate::streams::Stream;
+use crate::suite::sleeps_through;
+use bytes::Bytes;
+use corecast::driver::uring::{Tuning, Uring};
+use corecast::driver::{Driver, Event, Send, Socket, Token};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn rig(slots: u32, tuning: Tuning) -> Rig<Uring> {
+    Rig::with(slots, Vec::new(), |options| Uring::new(options, tuning).expect("a ring"))
+}
+
+/// Deferred work runs only in an `enter`: a core that never sleeps must look for the flag.
+#[test]
+fn a_core_that_never_sleeps_sees_completions() {
+    let mut rig = rig(8, Tuning::default());
+    let (mut client, _) = rig.connect(1);
+    rig.driver.wait(Some(Duration::ZERO));
+    for round in 0..100 {
+        client.write_all(&[round]).expect("a write");
+        let start = Instant::now();
+        let got = loop {
+            rig.driver.wait(Some(Duration::ZERO));
+            if let Some(got) = rig.poll() {
+                break got;
+            }
+            assert!(start.elapsed() < PATIENCE / 4, "completions are not seen");
+        };
+        assert_eq!(got, Got::Received(Token(1), vec![round]));
+    }
+}
+
+/// A multishot receive ends when no buffer is left, and is armed again once there is one.
+#[test]
+fn receives_go_on_after_buffers_ran_out() {
+    for total_cap in [true, false] {
+        let tuning = Tuning { buffers: 2, buffer_bytes: 512, total_cap, ..Tuning::default() };
+        let mut rig = rig(16, tuning);
+        receives_in_order(&mut rig, 16, 100_000);
+        assert!(rig.driver.stats().out_of_buffers > 0);
+    }
+}
+
+/// What arrives for a closed socket reaches nobody, and its buffers go back.
+#[test]
+fn closed_sockets_give_their_buffers_back() {
+    let tuning = Tuning { buffers: 32, buffer_bytes: 512, ..Tuning::default() };
+    close_under_load(&mut rig(16, tuning), 16);
+}
+
+/// While the owner holds every buffer nothing is asked for, and nothing spins.
+#[test]
+fn an_empty_buffer_ring_is_waited_for() {
+    let mut rig = rig(4, Tuning { buffers: 4, buffer_bytes: 64, ..Tuning::default() });
+    let (mut client, _) = rig.connect(1);
+    let sent = Stream::new(1).take(64 * 100);
+    client.write_all(&sent).expect("a write");
+    let mut check = Stream::new(1);
+    let mut held = Vec::new();
+    while held.len() < 4 {
+        match rig.driver.next_event() {
+            Some(Event::Received { buffer, .. }) => held.push(buffer),
+            Some(other) => panic!("{other:?}"),
+            None => rig.driver.wait(Some(PATIENCE)),
+        }
+    }
+    sleeps_through(&mut rig);
+    for buffer in held {
+        check.expect(rig.driver.bytes(&buffer));
+        rig.driver.release(buffer);
+    }
+    while check.at < sent.len() as u64 {
+        let Got::Received(Token(1), bytes) = rig.next() else { panic!("not received") };
+        check.expect(&bytes);
+    }
+    let out = rig.driver.stats().out_of_buffers;
+    assert!((1..=100).contains(&out), "out of buffers {out} times");
+}
+
+/// Completions beyond the queue are kept by the kernel, counted, and fetched.
+#[test]
+fn completions_beyond_the_queue_are_counted_and_come() {
+    let mut rig = rig(64, Tuning { submissions: 4, completions: 8, ..Tuning::default() });
+    let mut clients: Vec<_> = (0..64).map(|token| rig.connect(token).0).collect();
+    rig.driver.wait(Some(Duration::ZERO));
+    assert_eq!(rig.poll(), None);
+    for round in 0..20 {
+        for client in &mut clients {
+            client.write_all(&[round]).expect("a write");
+        }
+        let start = Instant::now();
+        let mut seen = [false; 64];
+        while seen.contains(&false) {
+            // A core that never sleeps has to fetch them too.
+            match rig.poll() {
+                None => rig.driver.wait(Some(Duration::ZERO)),
+                Some(Got::Received(token, bytes)) => {
+                    assert_eq!(bytes, [round]);
+                    assert!(!std::mem::replace(&mut seen[token.0 as usize], true));
+                }
+                Some(other) => panic!("{other:?}"),
+            }
+            assert!(start.elapsed() < PATIENCE, "{seen:?}");
+        }
+    }
+    assert!(rig.driver.stats().overflows > 0);
+}
+
+/// A full submission queue is handed over, whatever comes next.
+#[test]
+fn no_entry_of_a_small_queue_is_dropped() {
+    let mut rig = rig(64, Tuning { submissions: 2, completions: 4, ..Tuning::default() });
+    for _ in 0..3 {
+        let clients: Vec<_> = (0..64).map(|_| rig.client()).collect();
+        let sockets: Vec<_> = clients.iter().map(|_| rig.accepted()).collect();
+        for (token, socket) in sockets.iter().enumerate() {
+            rig.driver.adopt(*socket, Token(token as u64));
+        }
+        says_and_hears(&mut rig, &sockets, clients);
+        for socket in sockets {
+            rig.driver.pause(socket);
+            rig.driver.close(socket);
+        }
+        rig.driver.wait(Some(Duration::ZERO));
+        rig.forget();
+    }
+}
+
+/// One flush to all, in two segments each; then each client writes and ends.
+fn says_and_hears(rig: &mut Rig<Uring>, sockets: &[Socket], clients: Vec<TcpStream>) {
+    let arena = Stream::new(3).take(100);
+    let segments = crate::rig::cut(100, 2);
+    let send = |(at, socket): (usize, &Socket)| Send {
+        socket: *socket,
+        first: 0,
+        count: 1 + at as u32 % 2,
+    };
+    let sends: Vec<_> = sockets.iter().enumerate().map(send).collect();
+    let mut unsent = Vec::new();
+    rig.driver.flush(&arena, &arena, &segments, &sends, &mut unsent);
+    assert_eq!(unsent, []);
+    for (at, mut client) in clients.into_iter().enumerate() {
+        let mut read = vec![0; 50 + 50 * (at % 2)];
+        client.read_exact(&mut read).expect("a read");
+        assert_eq!(read, arena[..read.len()]);
+        client.write_all(b"x").expect("a write");
+    }
+    let mut open = sockets.len();
+    while open > 0 {
+        match rig.next() {
+            Got::Received(_, bytes) => assert_eq!(bytes, b"x"),
+            Got::Ended(..) => open -= 1,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What is not sent is listed, though there are more such sends than places for completions.
+#[test]
+fn unsent_sends_beyond_the_completion_queue_are_listed() {
+    let mut rig = rig(64, Tuning { submissions: 32, completions: 32, ..Tuning::default() });
+    let mut connected: Vec<_> = (0..64).map(|token| rig.connect(token)).collect();
+    for (_, socket) in &connected {
+        while rig.flush(*socket, &[0; 500_000], 1) == 500_000 {}
+    }
+    // Receives will complete among the sends.
+    for (client, _) in &mut connected {
+        client.write_all(b"x").expect("a write");
+    }
+    let arena = vec![0; 8 << 20];
+    let segments = crate::rig::cut(arena.len(), 1);
+    let send = |(_, socket): &(TcpStream, Socket)| Send { socket: *socket, first: 0, count: 1 };
+    let sends: Vec<_> = connected.iter().map(send).collect();
+    let mut unsent = Vec::new();
+    rig.driver.flush(&arena, &[], &segments, &sends, &mut unsent);
+    assert!(unsent.iter().all(|unsent| (unsent.sent as usize) < arena.len()));
+    assert!(unsent.iter().map(|unsent| unsent.index).eq(0..64), "{unsent:?}");
+}
+
+/// A close under an armed receive sends no FIN and leaves the receive behind, unless it is
+/// cancelled first.
+#[test]
+fn close_under_an_armed_receive_sends_a_fin() {
+    let mut rig = rig(200, Tuning::default());
+    for round in 0..3 {
+        let connected: Vec<_> = (0..200).map(|at| rig.connect(round * 200 + at)).collect();
+        rig.driver.wait(Some(Duration::ZERO));
+        connected.iter().for_each(|(_, socket)| rig.driver.close(*socket));
+        let clients = thread::spawn(move || {
+            for (mut client, _) in connected {
+                assert_eq!(client.read(&mut [0]).expect("a FIN"), 0);
+                // Nobody is there to receive it.
+                let _ = client.write_all(b"late");
+            }
+        });
+        rig.turn_until(|_, got| {
+            assert_eq!(got, None);
+            clients.is_finished()
+        });
+        clients.join().expect("a FIN for each");
+    }
+}
+
+/// A socket that has much gets its share of a turn and no more: 8 buffers and the one begun, or, on
+/// kernels without the total cap, what these bring in one `enter` (132 seen).
+#[test]
+fn one_socket_takes_its_share_of_a_turn() {
+    for (total_cap, share) in [(true, 9 * 2_048), (false, 192 * 2_048)] {
+        let mut rig = rig(2, Tuning { total_cap, ..Tuning::default() });
+        let (mut client, _) = rig.connect(1);
+        let flood = thread::spawn(move || {
+            let piece = [0; 100_000];
+            (0..200).for_each(|_| client.write_all(&piece).expect("a write"));
+        });
+        let (mut total, mut most) = (0, 0);
+        while total < 20_000_000 {
+            let mut turn = 0;
+            while let Some(got) = rig.poll() {
+                let Got::Received(_, bytes) = got else { break };
+                turn += bytes.len();
+            }
+            total += turn;
+            most = most.max(turn);
+            rig.driver.wait(Some(Duration::from_millis(10)));
+        }
+        assert!(most <= share, "{most} bytes in a turn, total_cap {total_cap}");
+        flood.join().expect("the flood");
+    }
+}
+
+/// A driver ends what is under way and gives its registered ring back, of which a thread has 16.
+#[test]
+fn a_dropped_driver_leaves_nothing_behind() {
+    for round in 0..40 {
+        let mut rig = rig(4, Tuning::default());
+        let (mut reading, _) = rig.connect(1);
+        let (full, socket) = rig.connect(2);
+        while rig.flush(socket, &[0; 500_000], 1) == 500_000 {}
+        rig.driver.arm_send(socket, Bytes::from(vec![1; 10_000]));
+        if round % 2 == 0 {
+            rig.driver.wait(Some(Duration::ZERO));
+        }
+        drop(rig);
+        // The ring's last work interrupts this thread's calls; this one goes on.
+        assert_eq!(reading.read_to_end(&mut Vec::new()).expect("a FIN"), 0);
+        drop(full);
+    }
+}
