@@ -5,7 +5,7 @@
 //! inside a recovery answer, and then nothing but its rest follows.
 
 use super::output::{Class, NO_CHANNEL};
-use super::replay::Replay;
+use super::replay::{Replay, Replayed};
 use crate::limits::{CHUNK_BYTES, CONTROL_BACKLOG_BYTES};
 use crate::rules::{Rule, holds};
 use bytes::Bytes;
@@ -33,9 +33,9 @@ pub struct Backlog {
     control: Vec<u8>,
     /// Bytes of the chunk that the driver has, 0 when it has none.
     in_flight: usize,
-    /// Those of them that are recovery answers', and the channels of these.
+    /// Those of them that are recovery answers', and the subscriptions that these begin.
     replay_in_flight: usize,
-    replays_in_flight: Vec<u32>,
+    replays_in_flight: Vec<Replayed>,
     /// The stream stands inside a frame: its rest is first, and nothing may come before that.
     mid_frame: bool,
     /// Bytes of waiting frames.
@@ -145,7 +145,7 @@ impl Backlog {
                     let before = chunk.len();
                     let done = replay.write(&mut chunk, CHUNK_BYTES);
                     self.replay_in_flight += chunk.len() - before;
-                    self.replays_in_flight.push(replay.channel());
+                    self.replays_in_flight.push(replay.subscription());
                     self.mid_frame = !done;
                     if !done {
                         self.replaying += replay.held_bytes();
@@ -210,10 +210,10 @@ impl Backlog {
         dropped > 0
     }
 
-    /// Channels whose recovery answers wait here, or are on their way.
-    pub fn replayed_channels(&self) -> impl Iterator<Item = u32> {
+    /// Subscriptions whose recovery answers wait here, or are on their way.
+    pub fn replayed(&self) -> impl Iterator<Item = Replayed> {
         let waiting = self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Replay(replay) => Some(replay.channel()),
+            Piece::Replay(replay) => Some(replay.subscription()),
             Piece::Frames { .. } => None,
         });
         waiting.chain(self.replays_in_flight.iter().copied())
@@ -284,8 +284,9 @@ mod tests {
         let missed = [(1, block(CHUNK_BYTES)), (2, block(1))];
         let missed = missed.map(|(offset, block)| Placed { offset, block }).into();
         let result = SubscribeResult::default();
+        let of = Replayed { channel: 1, sequence: 1 };
         let mut backlog = Backlog::default();
-        backlog.push_replay(Box::new(Replay::new(1, &result, missed, 1, 0)));
+        backlog.push_replay(Box::new(Replay::new(1, &result, missed, of, 0)));
         assert!(backlog.next_chunk().is_some() && backlog.mid_frame);
         assert!(backlog.push_control(b"<ping>"));
         backlog.push(b"<close>", Class::Control, NO_CHANNEL);

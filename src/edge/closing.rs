@@ -3,6 +3,7 @@
 
 use super::connection::{Input, Life, SubscriptionState};
 use super::output::{Class, NO_CHANNEL};
+use super::replay::Replayed;
 use super::{Edge, Late, Token};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, UNSUBSCRIBE_INSUFFICIENT};
@@ -142,13 +143,16 @@ impl Edge {
             // Nothing follows its close frame, so nothing grows any more.
             return;
         }
-        let replayed: Vec<u32> = self
+        let replayed: Vec<Replayed> = self
             .at(token)
             .backlog
             .as_ref()
-            .map_or(Vec::new(), |backlog| backlog.replayed_channels().collect());
-        for channel in replayed {
-            if holds(Rule::BigAnswer) && self.lose_position(token, channel) {
+            .map_or(Vec::new(), |backlog| backlog.replayed().collect());
+        for Replayed { channel, sequence } in replayed {
+            // The client may have left that channel, and its number be another's now.
+            let lasts =
+                self.at(token).subscription(channel).is_some_and(|it| it.sequence == sequence);
+            if holds(Rule::BigAnswer) && lasts && self.lose_position(token, channel) {
                 self.with_backlog(token, |backlog| backlog.drop_publications(channel));
                 let name = self.channels.at(channel).name.clone();
                 self.push_unsubscribe(token, name.as_str());

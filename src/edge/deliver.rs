@@ -3,7 +3,7 @@
 use super::client_id::ClientId;
 use super::connection::{Life, SubscriptionState};
 use super::frames::{info, publication};
-use super::replay::Replay;
+use super::replay::{Replay, Replayed};
 use super::subscribe::EpochText;
 use super::{Edge, Token};
 use crate::clock::Now;
@@ -167,7 +167,8 @@ impl Edge {
         let join_leave = subscription.join_leave;
         self.add_subscriber(token, channel, join_leave);
         if to.command > 0 {
-            let start = Start { recoverable, positioned, position, channel };
+            let subscription = Replayed { channel, sequence };
+            let start = Start { recoverable, positioned, position, subscription };
             self.subscribe_reply(token, to.command, start, recovery);
         }
     }
@@ -196,7 +197,7 @@ impl Edge {
         }
         // What was written for the connection before goes before.
         self.pending_to_backlog(token);
-        let replay = Replay::new(id, &result, missed, start.channel, self.ids);
+        let replay = Replay::new(id, &result, missed, start.subscription, self.ids);
         self.metrics.messages_out.add(1);
         self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
         self.check_overflow(token);
@@ -243,7 +244,7 @@ struct Start {
     recoverable: bool,
     positioned: bool,
     position: Position,
-    channel: u32,
+    subscription: Replayed,
 }
 
 fn publications<'a>(placed: &'a [Placed], ids: &'a [Option<ClientId>]) -> Vec<Publication<'a>> {

@@ -9,13 +9,21 @@ use crate::codec::json;
 use crate::home::envelope::Placed;
 use crate::ws::frame::{self, OpCode};
 
+/// The subscription that an answer begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// The edge's number of its channel; another channel's, once nobody here is in this one.
+    pub channel: u32,
+    pub sequence: u32,
+}
+
 /// A subscribe reply with the publications that were missed.
 #[derive(Debug)]
 pub struct Replay {
     head: Vec<u8>,
     publications: Box<[Placed]>,
     next: usize,
-    channel: u32,
+    subscription: Replayed,
     /// Bytes of blocks still referred to.
     held: usize,
     /// Seed of the client ids that publications name.
@@ -23,13 +31,13 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The answer to command `id` in `channel` (the edge's number of it).
+    /// The answer to command `id`, which begins a subscription.
     #[must_use]
     pub fn new(
         id: u32,
         result: &SubscribeResult<'_>,
         publications: Box<[Placed]>,
-        channel: u32,
+        subscription: Replayed,
         ids: u64,
     ) -> Replay {
         let separators = publications.len().saturating_sub(1);
@@ -40,12 +48,12 @@ impl Replay {
         frame::write_header(&mut head, OpCode::Text, length);
         json::write_subscribe_head(&mut head, id, result);
         let held = publications.iter().map(|placed| placed.block.size()).sum();
-        Replay { head, publications, next: 0, channel, held, ids }
+        Replay { head, publications, next: 0, subscription, held, ids }
     }
 
     #[must_use]
-    pub fn channel(&self) -> u32 {
-        self.channel
+    pub fn subscription(&self) -> Replayed {
+        self.subscription
     }
 
     /// Bytes it refers to and has not written.

@@ -55,7 +55,7 @@ pub struct Channel {
     pub last: Option<u32>,
     /// The ledger's count of events when it went live.
     pub live_since: u64,
-    /// It was live when the host began to stop.
+    /// It was live when the host began to stop, and was not told otherwise since.
     pub live_at_stop: bool,
 }
 

@@ -18,7 +18,7 @@ use crate::home::name::Name;
 use crate::transport::Transport;
 
 /// Steps in which a lull, or the end, must have come to rest.
-const REST_STEPS: u32 = 400_000;
+const REST_STEPS: u32 = 2_000_000;
 /// Times that the clock may jump to a timer before everybody must have settled.
 const JUMPS: u32 = 3_000;
 /// Microseconds of one step, at most.

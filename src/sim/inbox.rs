@@ -90,6 +90,9 @@ impl Client {
             let bytes = &inbox[*at..*at + length];
             *at += length;
             if let Phase::Closed { .. } = self.phase {
+                let text = String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).into_owned();
+                let code = self.last_close;
+                self.wrong("data_after_close_frame", around, || format!("{code:?}: {text}"));
                 return Err(Corrupt("data after the close frame"));
             }
             match frame {

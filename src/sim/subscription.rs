@@ -111,6 +111,7 @@ impl Client {
         if live {
             around.ledger.told += 1;
             self.channels[channel].sub = Sub::Off;
+            self.channels[channel].live_at_stop = false;
             self.subscribe(channel, around.plan);
             self.post(around);
         }
@@ -204,7 +205,8 @@ impl Client {
 
     /// A delivery comes in time, unless this client itself was in the way.
     fn judge_delay(&mut self, channel: usize, number: u32, around: &mut Around) {
-        if around.plan.lossy || self.slow {
+        let short = self.link.is_some_and(|link| around.net.links[link].was_short);
+        if around.plan.lossy || self.slow || short {
             return;
         }
         let Some(ordered_us) = around.ledger.publications[number as usize].ordered_us else {
