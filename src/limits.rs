@@ -103,6 +103,30 @@ pub const EVENTS_PER_TURN: usize = 1_024;
 pub const ECHO_MESSAGE_BYTES: u32 = 16 << 20;
 /// Unsent bytes that may wait for one `/echo` connection.
 pub const ECHO_BACKLOG_BYTES: u32 = 32 << 20;
+/// What one stage of a turn takes at most before the next has its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Driver events.
+    pub events: usize,
+    /// Deliveries of each lane.
+    pub deliveries_per_lane: usize,
+    /// Requests of each lane, and messages of the bridge.
+    pub requests_per_lane: usize,
+    /// Connections of one flush.
+    pub sends: usize,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Budgets {
+            events: EVENTS_PER_TURN,
+            deliveries_per_lane: DELIVERIES_PER_LANE,
+            requests_per_lane: REQUESTS_PER_LANE,
+            sends: SENDS_PER_FLUSH,
+        }
+    }
+}
+
 /// Workers, at most: a core number fits one bit of the doorbell set.
 pub const WORKERS: usize = 63;
 

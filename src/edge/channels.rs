@@ -6,6 +6,7 @@
 //! is taken back.
 
 use crate::home::name::Name;
+use crate::rules::{Rule, holds};
 use foldhash::quality::FixedState;
 use std::collections::HashMap;
 
@@ -148,6 +149,11 @@ impl EdgeChannels {
         let channel = self.at(place);
         assert!(channel.pairs > 0, "a pair is taken back once");
         channel.pairs -= 1;
+        let last_member = channel.subscribers.is_empty() && !holds(Rule::CountSubs);
+        if last_member {
+            // With the last member, whoever else has asked.
+            (channel.pairs, channel.parked) = (0, 0);
+        }
         if channel.pairs == 0 {
             self.unmap(place);
             self.forget_if_unused(place);

@@ -70,7 +70,18 @@ impl Edge {
         self.close(token, code, reason, now);
         if self.life(token) == Life::Closing {
             self.at(token).facts.failed = true;
+            self.drop_unread(token);
             self.finish(token);
+        }
+    }
+
+    /// Gives up what a failed connection sent and nobody will look at.
+    fn drop_unread(&mut self, token: Token) {
+        let fragments = std::mem::take(&mut self.at(token).deframer).held_bytes();
+        self.spill_bytes -= fragments as u64;
+        if let Some(input) = self.at(token).input.as_mut() {
+            let wire = std::mem::take(&mut input.wire);
+            self.spill_bytes -= wire.len() as u64;
         }
     }
 
@@ -78,6 +89,7 @@ impl Edge {
     /// deframer stands in them, and the peer's close frame is still to come.
     fn drop_commands(&mut self, token: Token) {
         let Some(mut input) = self.at(token).input.take() else { return };
+        self.spill_bytes -= input.message.len() as u64;
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
         self.spill_bytes -= input.message.len() as u64;
         self.drop_parked(token, Some(input));
@@ -168,6 +180,14 @@ impl Edge {
             }
         }
         self.channels.at(channel).last = None;
+    }
+
+    /// Tells one subscriber that it missed something.
+    pub(super) fn drop_slow(&mut self, token: Token, channel: u32) {
+        let name = self.channels.at(channel).name.clone();
+        if self.lose_position(token, channel) {
+            self.push_unsubscribe(token, name.as_str());
+        }
     }
 
     /// Ends one subscription from this side; its Unsubscribe is owed. False: there is none.

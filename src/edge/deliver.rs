@@ -48,7 +48,7 @@ impl Edge {
                 if let Some(refused) = subscribe {
                     self.subscribe_refused(to, refused.0);
                 }
-                self.answer_error(to, error);
+                self.answer_error(to, error, now);
             }
             Delivery::Published { to, position } => self.published(to, position, now),
             Delivery::History(answer) => self.history_answer(&answer),
@@ -95,7 +95,13 @@ impl Edge {
         }
     }
 
-    fn answer_error(&mut self, to: ReplyTo, error: ErrorCode) {
+    fn answer_error(&mut self, to: ReplyTo, error: ErrorCode, now: Now) {
+        if self.of(to.connection).is_some_and(|token| self.at(token).life == Life::Connecting) {
+            if let Some(token) = self.answered(to) {
+                self.call_refused(token, error, now);
+            }
+            return;
+        }
         self.answer(to, &Reply::Error { id: to.command, error });
     }
 
@@ -129,13 +135,13 @@ impl Edge {
     fn subscribed(&mut self, answer: Subscribed) {
         let Subscribed { to, sequence, channel: name, local, position, recovery } = answer;
         let Some(channel) = self.channels.find(name.as_str()) else {
-            debug_assert!(false, "a channel is known while a Subscribe is pending");
+            debug_assert!(!holds(Rule::CountSubs), "a channel is known while one is pending");
             return;
         };
         if holds(Rule::MarkInorder) {
             self.mark_staged();
         }
-        if self.channels.at(channel).pairs > 0 || !holds(Rule::CountSubs) {
+        if self.channels.at(channel).pairs > 0 {
             self.channels.map(channel, local);
             self.channels.at(channel).last = Some(position.offset);
         }
@@ -149,6 +155,10 @@ impl Edge {
             return;
         };
         if life != Life::Active {
+            if !holds(Rule::UndoPending) {
+                self.at(token).subscriptions.retain(|it| it.sequence != sequence);
+                return self.owe(token);
+            }
             subscription.state = SubscriptionState::Owed;
             return self.owe(token);
         }

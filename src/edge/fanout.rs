@@ -4,11 +4,12 @@
 //! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
 //! channel is marked before a subscriber is added to it (rule 11).
 
-use super::Edge;
 use super::output::Range;
+use super::{Edge, Token};
 use crate::clock::Now;
 use crate::home::block::Block;
 use crate::home::envelope::Member;
+use crate::rules::{Rule, holds};
 
 /// What a home delivered for a channel, not yet framed.
 #[derive(Debug)]
@@ -114,6 +115,9 @@ impl Edge {
             self.spill_run(channel, range, all);
             return;
         }
+        if !holds(Rule::WholePass) {
+            return self.mark_and_remove(channel, range, all);
+        }
         for subscriber in &known.subscribers {
             if all || subscriber.join_leave {
                 self.output.mark(subscriber.connection, range);
@@ -124,6 +128,26 @@ impl Edge {
         self.metrics.deliveries.add(marked * frames);
         if all {
             self.metrics.publications.add(frames);
+        }
+    }
+
+    /// The pass as it must not be: it takes slow subscribers out of the list that it walks, and the
+    /// one that takes a removed one's place is passed over.
+    fn mark_and_remove(&mut self, channel: u32, range: Range, all: bool) {
+        let mut place = 0;
+        while let Some(known) = self.channels.get(channel)
+            && let Some(subscriber) = known.subscribers.get(place).copied()
+        {
+            if all || subscriber.join_leave {
+                self.output.mark(subscriber.connection, range);
+            }
+            let index = subscriber.connection;
+            let token = Token { index, generation: self.output.generation(index) };
+            let slow = self.at(token).backlog.is_some();
+            if slow {
+                self.drop_slow(token, channel);
+            }
+            place += 1;
         }
     }
 

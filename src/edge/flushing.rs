@@ -177,7 +177,7 @@ impl Edge {
         let worker = self.limits.backlog_bytes_per_worker;
         let over_worker = worker > 0 && self.backlog_bytes > worker;
         let Some(backlog) = self.at(token).backlog.as_ref() else { return false };
-        bound > 0 && backlog.bytes() > bound as usize || over_worker && backlog.bytes() > 0
+        bound > 0 && backlog.bytes() > bound as usize || over_worker && backlog.held_bytes() > 0
     }
 
     /// The next chunk of a connection's backlog for the driver; none when there is nothing (more)

@@ -268,6 +268,14 @@ impl Edge {
         Some(taken)
     }
 
+    /// A call is answered with an error, found here or by a home.
+    pub(super) fn call_refused(&mut self, token: Token, error: ErrorCode, now: Now) {
+        self.exchange(token).awaiting = None;
+        let mut body = Vec::with_capacity(64);
+        api::write_error(&mut body, error);
+        self.respond(token, false, Status::OK, &[JSON], &body, now);
+    }
+
     fn call_publish<L: RequestLanes>(
         &mut self,
         token: Token,
@@ -319,14 +327,6 @@ impl Edge {
             (Some(Awaiting::Disconnect), _) => api::write_done(&mut body),
             (None, _) => return,
         }
-        self.respond(token, false, Status::OK, &[JSON], &body, now);
-    }
-
-    /// A call was not carried out.
-    pub(super) fn call_refused(&mut self, token: Token, error: ErrorCode, now: Now) {
-        self.exchange(token).awaiting = None;
-        let mut body = Vec::with_capacity(64);
-        api::write_error(&mut body, error);
         self.respond(token, false, Status::OK, &[JSON], &body, now);
     }
 

@@ -4,6 +4,7 @@
 //! once, and its ranges lie in the order in which they were written.
 
 use super::connection::Token;
+use crate::rules::{Rule, holds};
 
 /// How a frame may be treated when its connection is slow. Class 0 overtakes; nothing else does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ impl Output {
         let fresh = Pending { start: 0, end: 0, before: NO_LINK, generation: token.generation };
         if index == self.pending.len() {
             self.pending.push(fresh);
-        } else {
+        } else if holds(Rule::DirtyGen) {
             self.pending[index] = fresh;
         }
     }

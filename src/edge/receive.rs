@@ -280,7 +280,8 @@ impl Edge {
             self.heard(token, now);
             let closed = matches!(item, Item::Close { .. });
             self.item(token, item, now, lanes);
-            if closed || !self.is_current(token) || self.life(token) == Life::Dead {
+            let over = !self.is_current(token) || self.life(token) == Life::Dead;
+            if closed || over || self.at(token).facts.failed {
                 return bytes.len();
             }
         }
@@ -291,7 +292,7 @@ impl Edge {
             self.spill_bytes += held;
             self.check_spill(token, now);
         }
-        at
+        if self.at(token).facts.failed { bytes.len() } else { at }
     }
 
     fn violated(&mut self, token: Token, violation: Violation, now: Now) {

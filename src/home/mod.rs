@@ -116,6 +116,11 @@ impl<E: Engine> Home<E> {
         self.outgoing.pop_front()
     }
 
+    /// The cores that have still to be told something, once for each delivery.
+    pub fn outgoing(&self) -> impl Iterator<Item = u16> {
+        self.outgoing.iter().map(|(core, _)| *core)
+    }
+
     /// Puts a delivery back that found its lane full.
     pub fn put_back(&mut self, core: u16, delivery: Delivery) {
         self.outgoing.push_front((core, delivery));
@@ -147,7 +152,15 @@ impl<E: Engine> Home<E> {
                 self.answer_markers();
             }
         }
+        debug_assert!(!E::LOCAL || self.is_bounded(), "a request says little to each core");
         Ok(())
+    }
+
+    /// Does no core have more than two deliveries to come? Whatever the number of connections, a
+    /// request says one thing to each core and answers the one that asked (rule 2).
+    fn is_bounded(&self) -> bool {
+        let told = |core: u16| self.outgoing().filter(|other| *other == core).count();
+        self.outgoing().all(|core| told(core) <= 2)
     }
 
     /// Answers the markers of a shutdown once nothing more can come: every core's is in, and the

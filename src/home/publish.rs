@@ -5,6 +5,7 @@ use super::envelope::{Delivery, Epoch, Position, ReplyTo, Request};
 use super::replica::Asked;
 use super::{Home, Untaken, block::Block};
 use crate::clock::Now;
+use crate::codec::command::ErrorCode;
 
 impl<E: Engine> Home<E> {
     pub(super) fn publish(&mut self, to: ReplyTo, block: Block, now: Now) -> Result<(), Untaken> {
@@ -20,33 +21,34 @@ impl<E: Engine> Home<E> {
             self.asked.insert(token, Asked::Publish(to));
             return Ok(());
         }
-        let position = self.sequence(block, now);
-        self.say(to.connection.core, Delivery::Published { to, position });
+        let answer = match self.sequence(block, now) {
+            Ok(position) => Delivery::Published { to, position },
+            Err(error) => Delivery::Refused { to, error, subscribe: None },
+        };
+        self.say(to.connection.core, answer);
         Ok(())
     }
 
     /// Gives the publication the next offset of its channel and says it to every core that listens.
-    fn sequence(&mut self, block: Block, now: Now) -> Position {
+    /// What there is no place to keep is refused: acknowledged, it would be lost in silence.
+    fn sequence(&mut self, block: Block, now: Now) -> Result<Position, ErrorCode> {
         let nowhere = Position { epoch: Epoch(0), offset: 0 };
         let place = match self.channels.find(block.channel()) {
             Some(place) => place,
             None => {
                 let options = self.options(block.channel());
                 if !options.keeps_history() {
-                    return nowhere;
+                    return Ok(nowhere);
                 }
-                let Some(place) = self.channels.find_or_add(&block.channel().into(), &options)
-                else {
-                    return nowhere;
-                };
-                place
+                let name = block.channel().into();
+                self.channels.find_or_add(&name, &options).ok_or(ErrorCode::LimitExceeded)?
             }
         };
         self.forward(place, block);
         if self.channels.at(place).history_size > 0 {
             self.renew(place, now);
         }
-        self.channels.at(place).position()
+        Ok(self.channels.at(place).position())
     }
 
     /// The next publication of a channel: kept, and said to every core that listens.

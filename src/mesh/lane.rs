@@ -64,6 +64,12 @@ impl<T> Receiver<T> {
         item
     }
 
+    /// The oldest item.
+    #[must_use]
+    pub fn peek(&self) -> Option<&T> {
+        self.ring.peek().ok()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty()

@@ -16,7 +16,7 @@ use crate::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
 use crate::home::engine::{FromBridge, Memory, ToBridge};
 use crate::home::{Home, HomeOptions};
 use crate::http::routes::RouteOptions;
-use crate::limits::{Limits, REFUSAL_SLOTS};
+use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};
 use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Plain;
@@ -250,6 +250,7 @@ fn work<D: Driver>(
         home: Home::new(seat.home, Memory),
         mesh: seat.mesh,
         metrics: Arc::clone(&seat.metrics),
+        budgets: Budgets::default(),
     });
     control.started.fetch_add(1, Ordering::AcqRel);
     Looping { worker, clock, control, metrics: &seat.metrics, spin_us: seat.spin_us }.run();

@@ -78,12 +78,14 @@ fn run_with<T: Transport, E: Engine>(
             home: Home::new(home, engine(&plan)),
             metrics: Arc::clone(&metrics[ends.core]),
             mesh: ends,
+            budgets: plan.budgets,
         }))
     });
     let cores: Vec<_> = cores.collect();
     let faults = StoreFaults {
         loss: plan.loss_per_mille,
         double: plan.double_per_mille,
+        probe_us: plan.probe_us,
         trim: plan.trim,
         epoch_text: plan.epoch_text,
     };

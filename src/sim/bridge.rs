@@ -18,8 +18,6 @@ use std::collections::{HashSet, VecDeque};
 
 /// Publications that wait for a lane, at most; more are dropped, and said to be lost.
 const HEARD: usize = 16;
-/// Time between probes.
-const PROBE_US: u64 = 250_000;
 
 /// How the store and the way from it misbehave.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +26,8 @@ pub struct StoreFaults {
     pub loss: u32,
     /// Copies doubled.
     pub double: u32,
+    /// Time between probes.
+    pub probe_us: u64,
     /// Publications kept of a stream.
     pub trim: usize,
     /// How a channel's epoch is written on the wire.
@@ -138,7 +138,7 @@ impl Bridge {
             self.net.borrow_mut().bells[bridge] = false;
         }
         if now_us >= self.next_probe_us {
-            self.next_probe_us = now_us + PROBE_US;
+            self.next_probe_us = now_us + self.faults.probe_us;
             self.probe();
         }
         let worker = self.random.below(bridge);

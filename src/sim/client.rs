@@ -169,7 +169,8 @@ impl Client {
         match self.phase {
             Phase::Offline => self.connect(around),
             Phase::Upgrading | Phase::Connecting | Phase::Closed { .. } => {
-                if self.random.chance(around.plan.kill_per_mille) {
+                // Likelier than later on: the server's work is just under way.
+                if self.random.chance(around.plan.kill_per_mille * 5) {
                     self.leave(around);
                 }
             }

@@ -174,7 +174,10 @@ impl SimDriver {
 
     /// Asks the network what happened.
     fn poll(&mut self) {
-        self.accept();
+        let accepts_first = self.random.chance(500);
+        if accepts_first {
+            self.accept();
+        }
         if self.dry_polls > 0 {
             self.dry_polls -= 1;
         } else if self.random.chance(self.faults.dry) {
@@ -195,6 +198,9 @@ impl SimDriver {
                     self.receive(number, most);
                 }
             }
+        }
+        if !accepts_first {
+            self.accept();
         }
     }
 

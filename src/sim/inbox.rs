@@ -119,7 +119,8 @@ impl Client {
         let fair = match code {
             3001 => around.plan.shutdown,
             3008 => self.slow || short,
-            3012 | 3502 => self.slow || self.mute,
+            // Within a short time a fair answer may be late, for all that the network does.
+            3012 | 3502 => self.slow || self.mute || around.plan.pong_ms < 1_000,
             3503 => around.plan.disconnects && self.user.is_some(),
             _ => false,
         };

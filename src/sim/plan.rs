@@ -5,7 +5,7 @@
 use super::driver::Faults;
 use super::random::Random;
 use crate::home::envelope::Epoch;
-use crate::limits::Limits;
+use crate::limits::{Budgets, Limits};
 use crate::mesh::Slots;
 use crate::namespace::{ChannelOptions, Mode, Namespaces, Who};
 use std::sync::OnceLock;
@@ -44,6 +44,7 @@ pub struct Plan {
     pub publications: usize,
     pub slots: Slots,
     pub limits: Limits,
+    pub budgets: Budgets,
     pub namespaces: Namespaces,
     pub channels: Vec<ChannelPlan>,
     pub users: usize,
@@ -74,6 +75,8 @@ pub struct Plan {
     pub double_per_mille: u32,
     /// Publications that the store keeps of a channel.
     pub trim: usize,
+    /// Time between the bridge's probes.
+    pub probe_us: u64,
     /// How often the store forgets a stream, in 1,000 strokes of fate.
     pub renew_per_mille: u32,
     /// How a channel's epoch is written on the wire.
@@ -115,6 +118,7 @@ impl Plan {
             clients: if small { random.between(3, 8) } else { 20 },
             publications: if small { 200 } else { 2_000 },
             slots,
+            budgets: budgets(&mut random),
             namespaces: namespaces(history_size as u32),
             channels: channels(kept, random.between(0, 2)),
             users,
@@ -144,6 +148,7 @@ impl Plan {
             loss_per_mille: random.pick(&[0, 0, 30, 300]),
             double_per_mille: random.pick(&[0, 30, 300]),
             trim: random.pick(&[4, 12, 100, 1 << 14]),
+            probe_us: random.pick(&[10_000, 250_000, 250_000]),
             renew_per_mille: random.pick(&[0, 3, 20]),
             epoch_text: |epoch| crate::edge::EpochText::new(epoch).as_str().to_owned(),
             // Two checks of the tails, every 10 s, find what a lossy way swallowed.
@@ -210,6 +215,18 @@ fn limits(random: &mut Random) -> Limits {
         history_bytes_per_worker: random.pick(&[20_000, 256 << 20, 256 << 20]),
         control_frames_per_s: 0,
         ..Limits::default()
+    }
+}
+
+fn budgets(random: &mut Random) -> Budgets {
+    if random.chance(500) {
+        return Budgets::default();
+    }
+    Budgets {
+        events: random.pick(&[1, 3, 20]),
+        deliveries_per_lane: random.pick(&[1, 4]),
+        requests_per_lane: random.pick(&[1, 4]),
+        sends: random.pick(&[1, 3]),
     }
 }
 

@@ -10,6 +10,9 @@ use crate::home::envelope::{ConnectionKey, Position};
 use crate::transport::Transport;
 use std::collections::BTreeSet;
 
+/// What one item taken below the arena's bound may add, in bytes.
+const ARENA_SLACK: usize = 4_000;
+
 impl<T: Transport, E: Engine> Host<T, E> {
     /// Every core sleeps, and no timer may be needed: what is still owed was forgotten.
     pub(super) fn judge_rest(&mut self) {
@@ -35,10 +38,16 @@ impl<T: Transport, E: Engine> Host<T, E> {
             found.push(("api_never_answered", format!("{call:?}")));
         }
         for (core, worker) in self.cores.iter().enumerate() {
+            if worker.worker.has_mail() {
+                found.push(("stuck_lane", format!("to core {core}")));
+            }
             let parked = worker.worker.edge().parked();
             if parked > 0 {
                 found.push(("parked_for_ever", format!("core {core}: {parked}")));
             }
+        }
+        for channel in 0..self.plan.channels.len() {
+            self.judge_channel(channel, &mut found);
         }
         let mut ledger = self.ledger.borrow_mut();
         for (kind, detail) in found {
@@ -80,9 +89,6 @@ impl<T: Transport, E: Engine> Host<T, E> {
     /// The end of a run: everybody has settled.
     pub(super) fn judge_end(&mut self) {
         let mut found = Vec::new();
-        for channel in 0..self.plan.channels.len() {
-            self.judge_channel(channel, &mut found);
-        }
         for core in 0..self.cores.len() {
             self.judge_core(core, &mut found);
         }
@@ -100,6 +106,16 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 top.filter(|_| keeps).map(|top| self.told_position(top))
             })
             .collect();
+        for (channel, top) in tops.iter().enumerate() {
+            let live = self
+                .clients
+                .iter()
+                .any(|client| self.is_served(client) && client.channels[channel].sub == Sub::Live);
+            let here = self.home_position(channel).map(|position| self.told_position(position));
+            if live && top.is_some() && here != *top {
+                found.push(("tail_lost", format!("channel {channel}: {here:?} of {top:?}")));
+            }
+        }
         self.judge_unkept(&mut found);
         let mut ledger = self.ledger.borrow_mut();
         for (kind, detail) in found {
@@ -155,6 +171,11 @@ impl<T: Transport, E: Engine> Host<T, E> {
         let sockets = worker.driver().open_sockets();
         if sockets != connected {
             found.push(("socket_leak", format!("core {core}: {sockets} of {connected}")));
+        }
+        let high = worker.driver().arena_high();
+        let bound = self.plan.limits.arena_bytes as usize;
+        if high > bound + bound / 4 + ARENA_SLACK {
+            found.push(("arena_over_its_bound", format!("core {core}: {high} of {bound}")));
         }
         let lent = worker.driver().lent_buffers();
         if lent > 0 {

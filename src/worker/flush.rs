@@ -4,7 +4,7 @@ use super::{Range, Segment, Send, Unsent, Worker};
 use crate::driver::{Driver, Place};
 use crate::edge::{Flush, Token};
 use crate::home::engine::Engine;
-use crate::limits::SENDS_PER_FLUSH;
+use crate::rules::{Rule, holds};
 use crate::transport::Transport;
 use bytes::Bytes;
 
@@ -21,7 +21,7 @@ pub(super) struct Batch {
 }
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
-    /// Sends what was written, to at most `SENDS_PER_FLUSH` connections; the others wait for the
+    /// Sends what was written, to at most as many connections as the budget has; the others wait for the
     /// next turn, so that a large fan-out does not freeze everything else.
     pub(super) fn flush(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
@@ -29,7 +29,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         batch.sends.clear();
         batch.tokens.clear();
         batch.pool.clear();
-        for _ in 0..SENDS_PER_FLUSH {
+        for _ in 0..self.budgets.sends {
             match self.edge.next_flush(&mut batch.ranges) {
                 None => break,
                 Some(Flush::Nothing) => {}
@@ -69,7 +69,13 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 len: bounded(batch.pool.len() - start),
             });
         }
-        let count = u32::try_from(batch.segments.len()).expect("a flush is bounded") - first;
+        let mut count = u32::try_from(batch.segments.len()).expect("a flush is bounded") - first;
+        let mut first = first;
+        if count > 1 && !holds(Rule::OneSend) {
+            batch.sends.push(Send { socket: link.socket, first, count: 1 });
+            batch.tokens.push(token);
+            (first, count) = (first + 1, count - 1);
+        }
         batch.sends.push(Send { socket: link.socket, first, count });
         batch.tokens.push(token);
     }

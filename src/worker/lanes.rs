@@ -7,7 +7,6 @@ use crate::driver::Driver;
 use crate::edge::RequestLanes;
 use crate::home::engine::{Engine, FromBridge, ToBridge};
 use crate::home::envelope::{Delivery, Request};
-use crate::limits::{DELIVERIES_PER_LANE, REQUESTS_PER_LANE};
 use crate::mesh::Sender;
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;
@@ -35,8 +34,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.taking = (self.taking + 1) % homes;
         for step in 0..homes {
             let home = (self.taking + step) % homes;
-            for _ in 0..DELIVERIES_PER_LANE {
-                if !self.edge.has_room() {
+            for _ in 0..self.budgets.deliveries_per_lane {
+                if !self.edge.has_room() || !self.fits(home) || self.is_behind_a_request(home) {
                     break;
                 }
                 let Some(delivery) = self.mesh.deliveries_in[home].pop() else { break };
@@ -47,7 +46,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 }
                 self.edge.deliver(u16::try_from(home).expect("few cores"), delivery, now);
             }
-            if self.mesh.deliveries_in[home].freed() {
+            if self.mesh.deliveries_in[home].freed() && holds(Rule::SpaceBell) {
                 self.rung |= 1 << home;
             }
         }
@@ -60,7 +59,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     pub(super) fn serve_requests(&mut self, now: Now) -> bool {
         let cores = self.mesh.requests_in.len();
         let mut served = false;
-        if !self.say(&mut served) {
+        if !self.settle_broken() || !self.say(&mut served) {
             return served;
         }
         self.home.timers(now);
@@ -70,7 +69,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         for step in 0..cores {
             let core = (self.serving + step) % cores;
             let finished = self.serve_lane(core, now, &mut served);
-            if self.mesh.requests_in[core].freed() {
+            if self.mesh.requests_in[core].freed() && holds(Rule::SpaceBell) {
                 self.rung |= 1 << core;
             }
             if !finished {
@@ -84,11 +83,12 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     /// False: the home waits, for a lane's room or for a credit.
     fn serve_lane(&mut self, core: usize, now: Now, served: &mut bool) -> bool {
-        for _ in 0..REQUESTS_PER_LANE {
+        for _ in 0..self.budgets.requests_per_lane {
             let held = self.held.take();
             let Some(request) = held.or_else(|| self.mesh.requests_in[core].pop()) else {
                 return true;
             };
+            self.note_request(&request);
             if let Err(untaken) = self.home.take(request, now) {
                 self.held = Some(untaken);
                 self.send_calls();
@@ -105,6 +105,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     /// Pushes what the home has to say, one by one; false when a lane is full.
     pub(super) fn say(&mut self, said: &mut bool) -> bool {
+        if !self.has_room_for_all() {
+            return false;
+        }
         while let Some((core, delivery)) = self.home.next_delivery() {
             match self.mesh.deliveries_out[usize::from(core)].push(delivery) {
                 Ok(()) => {
@@ -114,7 +117,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 Err(delivery) => {
                     self.home.put_back(core, delivery);
                     self.metrics.lane_full.add(1);
-                    return false;
+                    return !self.waits_with_request();
                 }
             }
         }
@@ -124,7 +127,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Takes what the bridge says: probes, and an engine's answers. False: the home waits.
     fn serve_bridge(&mut self, now: Now, served: &mut bool) -> bool {
         let mut finished = true;
-        for _ in 0..REQUESTS_PER_LANE {
+        for _ in 0..self.budgets.requests_per_lane {
             while self.home.take_answer(now) {
                 *served = true;
                 self.send_calls();
@@ -141,14 +144,16 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             match said {
                 FromBridge::Probe { sequence } => {
                     // A full lane means "not ready": nobody waits for a probe (rule 7).
-                    if self.mesh.to_bridge.push(ToBridge::Probed { sequence }).is_ok() {
+                    if self.answers_probe()
+                        && self.mesh.to_bridge.push(ToBridge::Probed { sequence }).is_ok()
+                    {
                         self.rung |= 1 << self.bridge();
                     }
                 }
                 FromBridge::Answer(answer) => self.home.engine().incoming(answer),
             }
         }
-        if self.mesh.from_bridge.freed() {
+        if self.mesh.from_bridge.freed() && holds(Rule::SpaceBell) {
             self.rung |= 1 << self.bridge();
         }
         self.send_calls();
@@ -213,7 +218,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let line = (0_u16..)
             .zip(&self.mesh.requests_out)
             .any(|(home, lane)| self.edge.waits_for(home) && lane.has_room());
-        delivery || line || self.home_can_go_on() || self.edge.has_work()
+        delivery || line || self.home_can_go_on() || self.edge.has_work() || self.broken_work()
     }
 
     fn home_can_go_on(&mut self) -> bool {

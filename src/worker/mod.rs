@@ -10,6 +10,7 @@ mod drain;
 mod flush;
 mod lanes;
 mod recv;
+mod sabotage;
 mod turn;
 
 use crate::driver::{Driver, Segment, Send, Socket, Unsent};
@@ -17,6 +18,7 @@ use crate::edge::{Edge, Effect, Range, Token};
 use crate::home::Home;
 use crate::home::engine::{Engine, FromBridge, ToBridge};
 use crate::home::envelope::{Delivery, Request};
+use crate::limits::Budgets;
 use crate::mesh::Endpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Transport;
@@ -37,6 +39,7 @@ pub struct Parts<D, T, E> {
     pub home: Home<E>,
     pub mesh: WorkerEndpoint,
     pub metrics: Arc<CoreMetrics>,
+    pub budgets: Budgets,
 }
 
 /// When a worker wants to turn again.
@@ -64,6 +67,7 @@ pub struct Worker<D, T: Transport, E> {
     home: Home<E>,
     mesh: WorkerEndpoint,
     metrics: Arc<CoreMetrics>,
+    budgets: Budgets,
     links: Vec<Option<Link<T::State>>>,
     /// Cores to ring at the doorbells stage, a bit each, the bridge's the highest.
     rung: u64,
@@ -77,6 +81,7 @@ pub struct Worker<D, T: Transport, E> {
     effects: Vec<Effect>,
     plain: Vec<u8>,
     batch: flush::Batch,
+    broken: sabotage::Broken,
 }
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
@@ -89,6 +94,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             home: parts.home,
             mesh: parts.mesh,
             metrics: parts.metrics,
+            budgets: parts.budgets,
             links: Vec::new(),
             rung: 0,
             held: None,
@@ -98,6 +104,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             effects: Vec::new(),
             plain: Vec::new(),
             batch: flush::Batch::default(),
+            broken: sabotage::Broken::default(),
         }
     }
 
@@ -111,6 +118,14 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     #[must_use]
     pub fn home(&self) -> &Home<E> {
         &self.home
+    }
+
+    /// Does anything lie in the lanes to this core? For simulation and tests.
+    #[must_use]
+    pub fn has_mail(&self) -> bool {
+        self.mesh.requests_in.iter().any(|lane| !lane.is_empty())
+            || self.mesh.deliveries_in.iter().any(|lane| !lane.is_empty())
+            || !self.mesh.from_bridge.is_empty()
     }
 
     /// The driver, for simulation and tests.

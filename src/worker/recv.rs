@@ -6,7 +6,6 @@ use crate::clock::Now;
 use crate::driver::{self, Buffer, Driver, Event, Socket};
 use crate::edge::{Effect, Token};
 use crate::home::engine::Engine;
-use crate::limits::EVENTS_PER_TURN;
 use crate::transport::Transport;
 use bytes::Bytes;
 
@@ -23,7 +22,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Works off the driver's events, within a turn's budget. True: there were some.
     pub(super) fn receive(&mut self, now: Now) -> bool {
         let mut any = false;
-        for _ in 0..EVENTS_PER_TURN {
+        for _ in 0..self.budgets.events {
             let Some(event) = self.driver.next_event() else { break };
             any = true;
             match event {

@@ -4,6 +4,7 @@ use super::{Rest, Worker};
 use crate::clock::Now;
 use crate::driver::Driver;
 use crate::home::engine::Engine;
+use crate::rules::{Rule, holds};
 use crate::transport::Transport;
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
@@ -20,6 +21,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.apply_effects();
         self.ring();
         self.flush();
+        if !holds(Rule::NoBellAfter) {
+            self.edge.settle_late(now);
+            self.resume_work(now);
+        }
         self.apply_effects();
         self.count();
         self.rest(busy || self.edge.has_work())

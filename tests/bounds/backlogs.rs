@@ -1,0 +1,193 @@
+//! Bounds on bytes that wait: unread input (1013), unsent output (3008), and a turn's arena.
+
+use crate::client::{Client, FIN, TEXT, frame, header};
+use crate::server::{Server, Setup, limits, until};
+use crate::{on_both_drivers, serve};
+use serde_json::json;
+
+on_both_drivers!(
+    a_stalled_reader,
+    backlogs_of_a_worker,
+    recovery_answers_of_a_worker,
+    half_received_frames,
+    half_received_messages,
+    a_tiny_arena,
+);
+
+/// Data of a publication, a JSON string of about so many bytes.
+fn data(bytes: usize) -> String {
+    format!("\"{}\"", "x".repeat(bytes))
+}
+
+/// Subscribed, and deaf from then on.
+fn stalled(server: &Server, channel: &str) -> Client {
+    let mut client = server.client();
+    assert_eq!(client.subscribe_error(channel), 0);
+    client
+}
+
+/// Publishes until so many were told 3008; the kernel's buffers take megabytes first.
+fn publish_until_slow(server: &Server, channel: &str, told: u64) -> usize {
+    let data = data(50_000);
+    for round in 1..2_000 {
+        assert!(server.publish(channel, &data)["error"].is_null());
+        if server.disconnects(3008) >= told {
+            return round;
+        }
+    }
+    panic!("100 MB wait for a reader that does not read");
+}
+
+fn a_stalled_reader(driver: &str) {
+    let server = serve!(driver, limits("backlog_bytes = 65536"));
+    let neighbour = server.neighbour();
+    let mut reader = server.client();
+    assert_eq!(reader.subscribe_error("n:big"), 0);
+    let reading = std::thread::spawn(move || {
+        let mut read = 0;
+        while reader.publication()["data"] != 0 {
+            read += 1;
+        }
+        read
+    });
+    let mut slow = stalled(&server, "n:big");
+    let published = publish_until_slow(&server, "n:big", 1);
+    server.publish("n:big", "0");
+    assert_eq!(reading.join().unwrap(), published, "who reads gets everything");
+    assert_eq!(slow.close_code(), Some(3008), "told behind what was under way");
+    drop(slow);
+    server.settles("backlog_bytes", 0);
+    server.settles("subscriptions", 1);
+    neighbour.end();
+    server.end();
+}
+
+fn backlogs_of_a_worker(driver: &str) {
+    let bounds = "backlog_bytes = 1073741824\nbacklog_bytes_per_worker = 1048576";
+    let server = serve!(driver, limits(bounds));
+    let neighbour = server.neighbour();
+    let mut slow = [stalled(&server, "n:big"), stalled(&server, "n:big")];
+    publish_until_slow(&server, "n:big", 2);
+    assert!(slow.iter_mut().all(|client| client.close_code() == Some(3008)));
+    drop(slow);
+    server.settles("backlog_bytes", 0);
+    neighbour.end();
+    server.end();
+}
+
+/// A recovery answer holds history for its reader: that counts on the worker's account too.
+fn recovery_answers_of_a_worker(driver: &str) {
+    let bounds = "backlog_bytes_per_worker = 65536\nrecovery_bytes = 10000000";
+    let server = serve!(driver, limits(bounds));
+    let neighbour = server.neighbour();
+    let mut client = server.client();
+    let epoch = client.subscribe("h:big")["subscribe"]["epoch"].as_str().unwrap().to_owned();
+    for _ in 0..10 {
+        server.publish("h:big", &data(20_000));
+    }
+    let mut late = server.client();
+    late.tell(
+        "subscribe",
+        json!({"channel": "h:big", "recover": true, "epoch": epoch, "offset": 0}),
+    );
+    // The stream may stand inside the answer's frame, where no close frame can go.
+    assert!(matches!(late.close_code(), None | Some(3008)));
+    assert_eq!(server.disconnects(3008), 1, "200,000 bytes where 65,536 may wait");
+    drop(late);
+    server.settles("backlog_bytes", 0);
+    let mut back = server.client();
+    let since = json!({"channel": "h:big", "recover": true, "epoch": epoch, "offset": 8});
+    assert_eq!(back.ask("subscribe", since)["subscribe"]["recovered"], true);
+    neighbour.end();
+    server.end();
+}
+
+const HELD: usize = 40_000;
+
+/// Connections that send part of something until one is told 1013; how many held it.
+fn fill_the_spill(server: &Server, part: &[u8]) -> Vec<Client> {
+    let mut holding = Vec::new();
+    loop {
+        let mut client = server.client();
+        client.send(part);
+        let held = (holding.len() + 1) * HELD;
+        until("held or refused", || {
+            server.metric("corecast_spill_bytes{") >= held as u64 || server.disconnects(1013) > 0
+        });
+        if server.disconnects(1013) > 0 {
+            assert_eq!(client.close_code(), Some(1013));
+            return holding;
+        }
+        holding.push(client);
+        assert!(holding.len() < 5, "over 65,536 bytes are held, and nobody is refused");
+    }
+}
+
+fn half_received_frames(driver: &str) {
+    let server = serve!(driver, limits("spill_bytes_per_worker = 65536"));
+    let neighbour = server.neighbour();
+    let mut part = header(FIN | TEXT, 60_000);
+    part.extend(vec![b' ' ^ 0x11; HELD]);
+    // Valid UTF-8 under every byte of the mask.
+    let mut holding = fill_the_spill(&server, &part);
+    assert_eq!(holding.len(), 1);
+    neighbour.receives();
+    holding[0].half_close();
+    drop(holding);
+    server.settles("spill_bytes", 0);
+    let mut client = server.client();
+    client.text(&format!(r#"{{"id":7,"ping":{{}}}}{}"#, " ".repeat(50_000)));
+    assert!(client.answer_to(7)["error"].is_null(), "there is room again");
+    neighbour.end();
+    server.end();
+}
+
+fn half_received_messages(driver: &str) {
+    let server = serve!(driver, limits("spill_bytes_per_worker = 65536"));
+    let neighbour = server.neighbour();
+    let holding = fill_the_spill(&server, &frame(TEXT, &vec![b' '; HELD]));
+    assert_eq!(holding.len(), 1);
+    neighbour.receives();
+    drop(holding);
+    server.settles("spill_bytes", 0);
+    neighbour.end();
+    server.end();
+}
+
+/// Four KiB of arena: some frames exceed a quarter of it, some all of it.
+fn a_tiny_arena(driver: &str) {
+    const COUNT: usize = 400;
+    let setup = Setup { workers: 2, limits: "arena_bytes = 4096", ..Setup::default() };
+    let server = serve!(driver, setup);
+    let neighbour = server.neighbour();
+    let mut readers: Vec<Client> = (0..6).map(|_| server.client()).collect();
+    assert!(readers.iter_mut().all(|reader| reader.subscribe_error("n:arena") == 0));
+    let size = |number: usize| [10, 900, 5_000, 200, 20_000][number % 5] + number;
+    let mut publisher = server.client();
+    let publishing = std::thread::spawn(move || {
+        let ids: Vec<u32> = (0..COUNT)
+            .map(|number| {
+                let data = json!([number, "x".repeat(size(number))]);
+                publisher.tell("publish", json!({"channel": "n:arena", "data": data}))
+            })
+            .collect();
+        assert!(ids.into_iter().all(|id| publisher.answer_to(id)["error"].is_null()));
+    });
+    let reading: Vec<_> = readers
+        .into_iter()
+        .map(|mut reader| {
+            std::thread::spawn(move || {
+                for number in 0..COUNT {
+                    let got = reader.publication();
+                    assert_eq!(got["data"][0], number, "in order");
+                    assert_eq!(got["data"][1].as_str().unwrap().len(), size(number));
+                }
+            })
+        })
+        .collect();
+    publishing.join().unwrap();
+    reading.into_iter().for_each(|reader| reader.join().unwrap());
+    server.settles("backlog_bytes", 0);
+    neighbour.end();
+    server.end();
+}

@@ -1,0 +1,65 @@
+//! `connections_per_worker`: one more is told so, the process idles meanwhile, and places come
+//! back.
+
+use crate::client::{Client, UPGRADE};
+use crate::server::{Server, limits, until};
+use crate::{on_both_drivers, serve};
+use std::time::Duration;
+
+on_both_drivers!(full_is_said_and_costs_nothing);
+
+const PLACES: usize = 8;
+const REFUSAL_SLOTS: usize = 64;
+/// Share of a core over which a server spins; the neighbour's own traffic is far below.
+const SPINS: f64 = 0.3;
+const WATCH: Duration = Duration::from_millis(400);
+
+fn full_is_said_and_costs_nothing(driver: &str) {
+    let server = serve!(driver, limits("connections_per_worker = 8"));
+    // The connection that asked for /health may still hold its place.
+    until("a place for the neighbour", || Client::try_connected(server.addr).is_some());
+    let neighbour = server.neighbour();
+    let mut inside = fill(&server);
+    assert!(inside.len() < PLACES, "{} beside the neighbour in {PLACES} places", inside.len());
+    is_told(&server);
+
+    // Refusals that stay open without a word, as many as there are places for them, and more.
+    let mut silent: Vec<Client> =
+        (0..REFUSAL_SLOTS + 16).map(|_| Client::open(server.addr)).collect();
+    let before = server.cpu();
+    std::thread::sleep(WATCH);
+    let share = (server.cpu() - before).as_secs_f64() / WATCH.as_secs_f64();
+    assert!(share < SPINS, "{:.0} % of a core while nothing happens", share * 100.0);
+    neighbour.receives();
+    assert!(inside.iter_mut().all(Client::lives), "who is inside stays");
+    assert!(silent.iter_mut().all(|client| client.answer().is_none_or(|it| it.status == 503)));
+
+    drop(silent);
+    drop(inside);
+    let mut again = Vec::new();
+    until("every place is free again", || {
+        again.extend(Client::try_connected(server.addr));
+        again.len() == PLACES - 1
+    });
+    neighbour.end();
+    server.end();
+}
+
+/// Connects until it is refused.
+fn fill(server: &Server) -> Vec<Client> {
+    let mut inside = Vec::new();
+    while let Some(client) = Client::try_connected(server.addr) {
+        inside.push(client);
+        assert!(inside.len() <= PLACES, "nobody is refused");
+    }
+    inside
+}
+
+fn is_told(server: &Server) {
+    let mut client = Client::open(server.addr);
+    client.send(UPGRADE.as_bytes());
+    let answer = client.answer().expect("a refusal in words");
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("\r\nretry-after: 5\r\n"), "{}", answer.head);
+    assert!(client.is_ended());
+}

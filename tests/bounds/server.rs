@@ -1,0 +1,264 @@
+//! A server as a child process: started on a port of its own, asked for its metrics, ended by a
+//! signal. Also what `/proc` says about it.
+
+use crate::client::Client;
+use crate::neighbour::Neighbour;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is not bound by a time-out of the server's own.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const API_KEY: &str = "key-of-the-tests";
+
+const FIRST_PORT: u16 = 25_500;
+static NEXT_PORT: AtomicU16 = AtomicU16::new(FIRST_PORT);
+
+/// What every configuration begins with. `n` is the neighbour's, `h` keeps history.
+const BASE: &str = r#"
+[client]
+allow_anonymous = true
+ping_interval_ms = 60000
+connect_timeout_ms = CONNECT_MS
+
+[api]
+key = "key-of-the-tests"
+
+[[namespace]]
+name = "n"
+allow_subscribe = "anyone"
+allow_publish = "anyone"
+
+[[namespace]]
+name = "p"
+presence = true
+allow_subscribe = "anyone"
+allow_publish = "anyone"
+allow_presence = "anyone"
+
+[[namespace]]
+name = "h"
+history_size = 1000
+history_ttl_s = 300
+recovery = "force"
+positioning = "force"
+allow_subscribe = "anyone"
+allow_publish = "anyone"
+allow_history = "anyone"
+"#;
+
+/// What a test wants of its server.
+pub struct Setup<'a> {
+    pub workers: usize,
+    pub connect_timeout_ms: u32,
+    /// Lines of `[limits]`.
+    pub limits: &'a str,
+    /// Keys above the first section.
+    pub top: &'a str,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Setup { workers: 1, connect_timeout_ms: 10_000, limits: "", top: "" }
+    }
+}
+
+/// Limits on one worker.
+pub fn limits(lines: &str) -> Setup<'_> {
+    Setup { limits: lines, ..Setup::default() }
+}
+
+/// A running server; it ends with the value.
+pub struct Server {
+    child: Child,
+    pub addr: SocketAddr,
+    config: PathBuf,
+}
+
+/// A port that nobody listens on.
+pub fn free_port() -> u16 {
+    loop {
+        let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        assert!(port < FIRST_PORT + 500, "the tests' ports are used up");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The binary, with none of our variables around it.
+pub fn corecast() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_corecast"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("CORECAST_") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+impl Server {
+    /// Starts one and waits until it serves. None, and a line that says so, where the kernel
+    /// refuses the driver.
+    pub fn start(driver: &str, setup: Setup<'_>) -> Option<Server> {
+        let base = BASE.replace("CONNECT_MS", &setup.connect_timeout_ms.to_string());
+        let (top, limits, workers) = (setup.top, setup.limits, setup.workers);
+        let text = format!("workers = {workers}\n{top}\n{base}\n[limits]\n{limits}\n");
+        Server::launch(driver, &text, &[])
+    }
+
+    /// Starts one with `--dev`.
+    pub fn start_dev(driver: &str) -> Option<Server> {
+        Server::launch(driver, "workers = 1\n", &["--dev"])
+    }
+
+    fn launch(driver: &str, text: &str, flags: &[&str]) -> Option<Server> {
+        let port = free_port();
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let name = format!("corecast-bounds-{}-{port}.toml", std::process::id());
+        let config = std::env::temp_dir().join(name);
+        std::fs::write(&config, text).expect("a temporary file");
+        let child = corecast()
+            .args(["serve", "--driver", driver, "--listen", &addr.to_string(), "--config"])
+            .arg(&config)
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let mut server = Server { child, addr, config };
+        let until = Instant::now() + PATIENCE;
+        while Client::get(addr, "/health").is_none_or(|answer| answer.status != 200) {
+            if let Some(status) = server.child.try_wait().expect("it is our child") {
+                let said = server.said();
+                if status.code() == Some(69) && said.contains("does not work here") {
+                    eprintln!("SKIPPED: driver {driver}: {said}");
+                    return None;
+                }
+                panic!("the server ended with {status}: {said}");
+            }
+            assert!(Instant::now() < until, "no /health in time");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Some(server)
+    }
+
+    /// What it wrote to standard error; it has ended.
+    fn said(&mut self) -> String {
+        let mut said = String::new();
+        if let Some(mut err) = self.child.stderr.take() {
+            // What was not text is not worth a failure here.
+            let _ = err.read_to_string(&mut said);
+        }
+        said
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connected(self.addr)
+    }
+
+    pub fn neighbour(&self) -> Neighbour {
+        Neighbour::start(self.addr)
+    }
+
+    /// The sum over workers of the samples that begin so.
+    pub fn metric(&self, begins: &str) -> u64 {
+        let page = Client::get(self.addr, "/metrics").expect("a page").body;
+        let samples = page.lines().filter(|line| line.starts_with(begins));
+        let values = samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+        let values: Vec<u64> = values.collect();
+        assert!(!values.is_empty(), "no {begins} in\n{page}");
+        values.iter().sum()
+    }
+
+    /// Disconnects with this code so far.
+    pub fn disconnects(&self, code: u16) -> u64 {
+        let page = Client::get(self.addr, "/metrics").expect("a page").body;
+        let label = format!("code=\"{code}\"");
+        page.lines()
+            .filter(|line| line.starts_with("corecast_disconnects_total") && line.contains(&label))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    }
+
+    /// Waits until a gauge stands at a value.
+    pub fn settles(&self, gauge: &str, at: u64) {
+        let begins = format!("corecast_{gauge}{{");
+        until(&format!("{gauge} = {at}"), || self.metric(&begins) == at);
+    }
+
+    /// Publishes by the server API; the status and the body.
+    pub fn publish(&self, channel: &str, data: &str) -> serde_json::Value {
+        let body = format!(r#"{{"channel":"{channel}","data":{data}}}"#);
+        let answer = Client::post(self.addr, "/api/publish", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// CPU time of all its threads.
+    pub fn cpu(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let spent = tasks.filter_map(|task| {
+            let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(spent.sum())
+    }
+
+    /// Resident bytes.
+    pub fn rss(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()));
+        let pages: u64 = text.expect("it runs").split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    }
+
+    /// Ends it by SIGTERM; it must have lived until then, and end well.
+    pub fn end(mut self) {
+        assert!(self.child.try_wait().expect("our child").is_none(), "it died: {}", self.said());
+        self.terminate();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our child") {
+                assert!(status.success(), "it ended with {status}: {}", self.said());
+                return;
+            }
+            assert!(Instant::now() < until, "it does not end on SIGTERM");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        // It may have ended by itself, which `end` notices.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.terminate();
+            let until = Instant::now() + Duration::from_secs(7);
+            while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            // Nothing more can be done about it.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        let _ = std::fs::remove_file(&self.config);
+    }
+}
+
+/// Waits for a condition.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < until, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
