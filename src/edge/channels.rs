@@ -160,7 +160,8 @@ impl EdgeChannels {
         }
     }
 
-    /// Forgets a channel that has neither pairs nor subscribers, nor anybody who waits to ask for it.
+    /// Forgets a channel that has neither pairs nor subscribers, nor anybody who waits to ask for
+    /// it.
     pub fn forget_if_unused(&mut self, place: u32) {
         let Some(channel) = self.get(place) else { return };
         if channel.pairs == 0 && channel.parked == 0 && channel.subscribers.is_empty() {

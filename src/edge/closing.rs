@@ -64,8 +64,8 @@ impl Edge {
         }
     }
 
-    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends is
-    /// passed over until it closes too, or a reset could overtake the close frame.
+    /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends
+    /// is passed over until it closes too, or a reset could overtake the close frame.
     pub(super) fn fail(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
         self.close(token, code, reason, now);
         if self.life(token) == Life::Closing {
@@ -89,7 +89,6 @@ impl Edge {
     /// deframer stands in them, and the peer's close frame is still to come.
     fn drop_commands(&mut self, token: Token) {
         let Some(mut input) = self.at(token).input.take() else { return };
-        self.spill_bytes -= input.message.len() as u64;
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
         self.spill_bytes -= input.message.len() as u64;
         self.drop_parked(token, Some(input));

@@ -64,8 +64,9 @@ impl Edge {
         }
     }
 
-    /// All was written to a connection that ends. Where both sides said goodbye it is closed; else by
-    /// FIN, and what the peer still sends is waited for, or the response could be lost to a reset.
+    /// All was written to a connection that ends. Where both sides said goodbye it is closed; else
+    /// by FIN, and what the peer still sends is waited for, or the response could be lost to a
+    /// reset.
     pub(super) fn written(&mut self, token: Token) {
         let facts = self.at(token).facts;
         let open = self.life(token) == Life::Connecting || facts.failed;

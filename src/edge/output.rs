@@ -70,7 +70,8 @@ pub struct Output {
 impl Output {
     #[must_use]
     pub fn new(connections_max: usize, arena_bytes_max: usize) -> Output {
-        // Touched now, so that what a server takes without clients is all that it takes for them all.
+        // Touched now, so that what a server takes without clients is all that it takes for them
+        // all.
         let mut arena = Vec::with_capacity(arena_bytes_max + arena_bytes_max / 4);
         arena.resize(arena_bytes_max, 0);
         arena.clear();

@@ -1,6 +1,7 @@
 //! Builds the host that a plan asks for, out of the real parts, and runs it.
 //!
-//! Must not know how a run goes. Invariant: every seed that a part is given follows from the plan's.
+//! Must not know how a run goes. Invariant: every seed that a part is given follows from the
+//! plan's.
 
 use super::bridge::{Bridge, StoreFaults};
 use super::caller::{API_KEY, Caller};

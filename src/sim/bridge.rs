@@ -14,7 +14,7 @@ use crate::home::envelope::{Epoch, Position};
 use crate::home::name::Name;
 use crate::mesh::BridgeEndpoint;
 use crate::rules::{Rule, holds};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 /// Publications that wait for a lane, at most; more are dropped, and said to be lost.
 const HEARD: usize = 16;
@@ -45,7 +45,7 @@ struct Peer {
     answers: VecDeque<Answer>,
     /// What the subscription side says, in order.
     heard: VecDeque<Answer>,
-    watched: HashSet<Name>,
+    watched: BTreeSet<Name>,
     /// The sticky marks of rule 14.
     lost: Vec<Name>,
     /// Calls that will be answered and were not.

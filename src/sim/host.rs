@@ -1,7 +1,7 @@
 //! One host: its workers, bridge, clients and clock, and who acts next.
 //!
-//! Must not know what is right or wrong: `rest` judges. Invariant: whatever happens follows from the
-//! plan and the seed alone.
+//! Must not know what is right or wrong: `rest` judges. Invariant: whatever happens follows from
+//! the plan and the seed alone.
 
 use super::bridge::Bridge;
 use super::caller::Caller;

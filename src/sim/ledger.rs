@@ -4,7 +4,7 @@
 //! a place (channel, epoch, offset) has one content for everybody, whoever saw it first.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -55,7 +55,7 @@ pub struct ChannelLog {
     pub name: String,
     pub epochs: Vec<EpochLog>,
     /// In a channel without offsets: which publication follows which.
-    next: HashMap<u32, u32>,
+    next: BTreeMap<u32, u32>,
 }
 
 /// One epoch of a channel: publications by offset, as far as anybody saw them.
@@ -85,7 +85,7 @@ pub struct Ledger {
     /// By how many others the unluckiest publication was passed.
     pub most_passed: u32,
     /// The server's names of the clients' connections.
-    names: HashMap<(u16, u32), String>,
+    names: BTreeMap<(u16, u32), String>,
     scratch: Vec<u8>,
 }
 
@@ -268,7 +268,7 @@ impl Ledger {
     fn judge_order(&mut self, channel: usize) {
         let mut broken = Vec::new();
         for log in &self.channels[channel].epochs {
-            let mut last: HashMap<(u16, u32), u32> = HashMap::new();
+            let mut last: BTreeMap<(u16, u32), u32> = BTreeMap::new();
             for number in log.entries.iter().flatten() {
                 let publication = &self.publications[*number as usize];
                 let of = (publication.client, publication.connection);

@@ -7,7 +7,7 @@ use crate::home::block::Block;
 use crate::home::engine::StreamRead;
 use crate::home::envelope::{Epoch, Placed, Position};
 use crate::home::name::Name;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// One channel's stream.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ struct Stream {
 /// Every stream of the store.
 #[derive(Debug)]
 pub struct Store {
-    streams: HashMap<Name, Stream>,
+    streams: BTreeMap<Name, Stream>,
     /// Publications kept of a stream.
     trim: usize,
     epochs: u64,
@@ -29,7 +29,7 @@ pub struct Store {
 impl Store {
     #[must_use]
     pub fn new(trim: usize) -> Store {
-        Store { streams: HashMap::new(), trim, epochs: 0 }
+        Store { streams: BTreeMap::new(), trim, epochs: 0 }
     }
 
     fn stream(&mut self, channel: &Name) -> &mut Stream {

@@ -8,7 +8,7 @@ use super::random::Random;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// The request that opens a WebSocket; the key and its answer are those of RFC 6455 section 1.3.
 pub const UPGRADE: &[u8] = b"GET /connection/websocket HTTP/1.1\r\nHost: sim\r\n\
@@ -199,7 +199,7 @@ pub struct History<'a> {
 #[derive(Debug, Deserialize)]
 pub struct Presence<'a> {
     #[serde(borrow, rename = "presence")]
-    pub clients: HashMap<Cow<'a, str>, Nothing>,
+    pub clients: BTreeMap<Cow<'a, str>, Nothing>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -21,8 +21,8 @@ pub(super) struct Batch {
 }
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
-    /// Sends what was written, to at most as many connections as the budget has; the others wait for the
-    /// next turn, so that a large fan-out does not freeze everything else.
+    /// Sends what was written, to at most as many connections as the budget has; the others wait
+    /// for the next turn, so that a large fan-out does not freeze everything else.
     pub(super) fn flush(&mut self) {
         let mut batch = std::mem::take(&mut self.batch);
         batch.segments.clear();

@@ -1,5 +1,5 @@
-//! What a worker does where a rule of lanes is broken on purpose, to prove that the simulation would
-//! notice. Without the feature `sabotage` nothing here is reached.
+//! What a worker does where a rule of lanes is broken on purpose, to prove that the simulation
+//! would notice. Without the feature `sabotage` nothing here is reached.
 
 use super::Worker;
 use super::lanes::Out;
@@ -64,7 +64,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         })
     }
 
-    /// Before requests are served. False: the home waits for something that no rule lets it wait for.
+    /// Before requests are served. False: the home waits for something that no rule lets it wait
+    /// for.
     pub(super) fn settle_broken(&mut self) -> bool {
         while let Some((core, delivery)) = self.broken.skipped.pop_front() {
             match self.mesh.deliveries_out[usize::from(core)].push(delivery) {

@@ -341,6 +341,11 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
+/// The members of an object, whatever they are.
+type Members = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
+/// A string literal with escapes, as a pattern.
+const STRING: &str = "\"([ !#-\\[\\]-~é😀]|\\\\[\"\\\\/bfnrt]|\\\\u[0-9a-fA-F]{4}){0,24}\"";
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
@@ -357,7 +362,7 @@ proptest! {
         // In an array an early end of the value cannot pass for the end of the command.
         let text = format!("{{\"send\":{{\"data\":[{value}]}}}}");
         let list = format!("[{value}]");
-        let whole = serde_json::from_str::<std::collections::HashMap<String, serde::de::IgnoredAny>>(&text);
+        let whole = serde_json::from_str::<Members>(&text);
         match (oracle(&list), whole) {
             (Some(extent), Ok(_)) => prop_assert_eq!(payload(&text), Some(extent.as_bytes())),
             (None, Err(_)) => prop_assert_eq!(payload(&text), None),
@@ -371,17 +376,18 @@ proptest! {
     fn any_command_is_judged_as_serde_json_judges_it(value in mutated()) {
         // Without a newline there is no second command, whatever the mutation did.
         let text = format!("{{\"unknown\":{value}}}").replace('\n', " ");
-        let known = serde_json::from_str::<std::collections::HashMap<String, serde::de::IgnoredAny>>(&text);
+        let known = serde_json::from_str::<Members>(&text);
         let grammar = !matches!(one(&text), Err(DecodeError::Malformed));
         prop_assert_eq!(grammar, known.is_ok(), "{}", text);
     }
 
     #[test]
-    fn names_are_unescaped_as_serde_json_does(value in "\"([ !#-\\[\\]-~é😀]|\\\\[\"\\\\/bfnrt]|\\\\u[0-9a-fA-F]{4}){0,24}\"") {
+    fn names_are_unescaped_as_serde_json_does(value in STRING) {
         let text = format!("{{\"refresh\":{{\"token\":{value}}}}}");
         // Without lone surrogates, of which serde_json makes an error.
         if let Ok(expected) = serde_json::from_str::<String>(&value) {
-            prop_assert_eq!(one(&text), Ok(Command { id: 0, method: Method::Refresh { token: expected.into() } }));
+            let method = Method::Refresh { token: expected.into() };
+            prop_assert_eq!(one(&text), Ok(Command { id: 0, method }));
         }
     }
 
