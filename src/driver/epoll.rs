@@ -6,6 +6,7 @@
 //! gone) makes `wait` return over and over.
 
 use super::chunks::{Chunks, NONE};
+use super::epoll_send::{SEND_FLAGS, send_segments};
 use super::epoll_slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey};
 use super::socket::Bell;
 use super::{
@@ -17,9 +18,8 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags};
+use rustix::net::{self, RecvFlags, Shutdown, SocketFlags};
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -31,9 +31,6 @@ const READY: usize = 1_024;
 const ACCEPTS: u32 = 64;
 /// Time that accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
-/// Segments handed to the kernel in one call.
-const SEGMENTS: usize = crate::limits::SEGMENTS_PER_SEND as usize;
-const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// Whether connections are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -466,36 +463,6 @@ impl Driver for Epoll {
         // A signal ends the wait early; there is nothing else that could go wrong.
         debug_assert!(matches!(done, Ok(_) | Err(Errno::INTR)), "{done:?}");
     }
-}
-
-/// Sends segments in order until all are out or the socket is full: the bytes that went out, and
-/// whether all did.
-fn send_segments(
-    fd: &OwnedFd,
-    arena: &[u8],
-    pool: &[u8],
-    segments: &[Segment],
-) -> (u32, Result<bool, Errno>) {
-    let mut total = 0;
-    for segments in segments.chunks(SEGMENTS) {
-        let mut parts = [IoSlice::new(&[]); SEGMENTS];
-        let mut len = 0;
-        for (part, segment) in parts.iter_mut().zip(segments) {
-            *part = IoSlice::new(segment.of(arena, pool));
-            len += segment.len;
-        }
-        let parts = &parts[..segments.len()];
-        match net::sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), SEND_FLAGS) {
-            Ok(sent) => {
-                total += sent as u32;
-                if (sent as u32) < len {
-                    return (total, Ok(false));
-                }
-            }
-            Err(errno) => return (total, Err(errno)),
-        }
-    }
-    (total, Ok(true))
 }
 
 fn failed(errno: Errno) -> Error {

@@ -9,6 +9,7 @@
 mod buf_ring;
 mod chunks;
 pub mod epoll;
+mod epoll_send;
 mod epoll_slot;
 pub mod probe;
 mod ring_accept;

@@ -339,6 +339,7 @@ impl Uring {
 
 impl Drop for Uring {
     /// Ends what is under way before its memory goes.
+    #[expect(clippy::disallowed_methods, reason = "better lost than written after its end")]
     fn drop(&mut self) {
         self.submit();
         let start = Instant::now();
@@ -359,7 +360,6 @@ impl Drop for Uring {
                 break;
             }
             if start.elapsed() > DROP_PATIENCE {
-                // Better lost than written after its end.
                 self.buffers.leak();
                 mem::forget(mem::take(&mut self.chunks));
                 mem::forget(mem::replace(&mut self.accepts, Accepts::new(0, 0)));

@@ -4,14 +4,13 @@
 //! goes to the ledger: a broken rule is a violation of the run, never a panic.
 
 use super::ledger::SharedLedger;
-use super::net::{Link, SharedNet};
+use super::net::{ECONNRESET, Link, SharedNet};
 use super::random::Random;
 use crate::driver::{Buffer, Driver, End, Event, Segment, Send, Socket, Token, Unsent};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-const ECONNRESET: i32 = 104;
 /// Receive buffers of a core: few, so that they run out.
 const BUFFERS: usize = 6;
 /// Polls that a closed socket's number rests before it is given out again, at most.
@@ -30,7 +29,6 @@ pub struct Faults {
     pub dry: u32,
 }
 
-/// An open socket.
 struct Open {
     link: usize,
     token: Option<Token>,

@@ -7,6 +7,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+/// What the kernel calls a connection that its peer reset.
+pub const ECONNRESET: i32 = 104;
+
 /// The network, shared by every driver and client of one simulated host.
 pub type SharedNet = Rc<RefCell<Net>>;
 
