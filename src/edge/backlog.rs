@@ -17,6 +17,8 @@ struct Frame {
     bytes: u32,
     class: Class,
     channel: u32,
+    /// It is the one large reply that does not count against the bound.
+    exempt: bool,
 }
 
 /// Part of a backlog, in order.
@@ -42,6 +44,9 @@ pub struct Backlog {
     waiting: usize,
     /// Bytes of waiting recovery answers.
     replaying: usize,
+    /// Bytes of one large reply, waiting or in flight, that do not count against the bound.
+    answer: usize,
+    answer_in_flight: bool,
 }
 
 impl Backlog {
@@ -55,7 +60,13 @@ impl Backlog {
     pub fn push(&mut self, frame: &[u8], class: Class, channel: u32) {
         self.waiting += frame.len();
         let size = u32::try_from(frame.len()).expect("a frame is bounded");
-        let meta = Frame { bytes: size, class, channel };
+        // A client that asks for a large answer is not slow because it gets it; but one at a time,
+        // or asking on and on without reading would be free.
+        let exempt = class == Class::Reply && frame.len() > CHUNK_BYTES && self.answer == 0;
+        if exempt {
+            self.answer = frame.len();
+        }
+        let meta = Frame { bytes: size, class, channel, exempt };
         if let Some(Piece::Frames { bytes, frames, .. }) = self.pieces.back_mut() {
             bytes.extend_from_slice(frame);
             frames.push_back(meta);
@@ -94,7 +105,7 @@ impl Backlog {
         if !holds(Rule::BigAnswer) {
             return self.waiting + self.in_flight + self.replaying;
         }
-        self.waiting + self.in_flight - self.replay_in_flight
+        self.waiting + self.in_flight - self.replay_in_flight - self.answer
     }
 
     /// All bytes it holds or refers to; what the worker's bound counts.
@@ -120,6 +131,9 @@ impl Backlog {
         self.in_flight = 0;
         self.replay_in_flight = 0;
         self.replays_in_flight.clear();
+        if std::mem::take(&mut self.answer_in_flight) {
+            self.answer = 0;
+        }
     }
 
     /// The next chunk for the driver: control frames first where a frame boundary is, then whole
@@ -170,6 +184,7 @@ impl Backlog {
             chunk.extend_from_slice(&bytes[*taken..*taken + size]);
             *taken += size;
             self.waiting -= size;
+            self.answer_in_flight |= frame.exempt;
         }
         if frames.is_empty() {
             self.pieces.pop_front();
@@ -233,6 +248,8 @@ impl Backlog {
         }
         self.pieces.clear();
         self.control.clear();
+        self.answer = 0;
+        self.answer_in_flight = false;
         self.waiting = 0;
         self.replaying = 0;
         if !rest.is_empty() {
@@ -297,6 +314,23 @@ mod tests {
             backlog.sent();
         }
         assert!(sent.ends_with(b"<ping><close>"));
+    }
+
+    #[test]
+    fn one_large_reply_is_not_held_against_its_client() {
+        let mut backlog = Backlog::default();
+        let large = vec![b'r'; 4 * CHUNK_BYTES];
+        backlog.push(&large, Class::Reply, NO_CHANNEL);
+        backlog.push(b"[next]", Class::Publication, 1);
+        assert_eq!((backlog.bytes(), backlog.held_bytes()), (6, large.len() + 6));
+        backlog.push(&large, Class::Reply, NO_CHANNEL);
+        assert_eq!(backlog.bytes(), large.len() + 6, "the second one counts");
+        backlog.next_chunk().unwrap();
+        assert_eq!(backlog.bytes(), large.len() + 6);
+        backlog.sent();
+        backlog.next_chunk().unwrap();
+        backlog.sent();
+        assert!(backlog.is_empty() && backlog.bytes() == 0);
     }
 
     #[test]

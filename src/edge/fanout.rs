@@ -126,9 +126,7 @@ impl Edge {
         }
         let frames = run.len() as u64;
         self.metrics.deliveries.add(marked * frames);
-        if all {
-            self.metrics.publications.add(frames);
-        }
+        self.metrics.messages_out.add(marked * frames);
     }
 
     /// The pass as it must not be: it takes slow subscribers out of the list that it walks, and the
@@ -161,6 +159,7 @@ impl Edge {
             .map(|subscriber| subscriber.connection)
             .collect();
         self.metrics.deliveries.add(to.len() as u64);
+        self.metrics.messages_out.add(to.len() as u64);
         for index in to {
             self.output_to_backlog(index, range);
         }

@@ -61,7 +61,6 @@ impl Edge {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
         if let Err(error) = self.run(token, id, method, now, lanes) {
-            self.metrics.error(u16::try_from(error.parts().0).expect("a small number"));
             self.reply(token, &Reply::Error { id, error });
         }
     }
@@ -144,8 +143,6 @@ impl Edge {
         }
         it.become_(Life::Active);
         it.facts.counted = true;
-        let waited_ms = u64::from(super::ms(now).wrapping_sub(it.since_ms));
-        self.metrics.handshake.record(waited_ms * 1000);
         self.metrics.connections.set(self.metrics.connections.get() + 1);
         let client = super::client_id::client_id(self.ids, self.key(token));
         let ping_s = self.times.ping_interval_ms.div_ceil(1000);
@@ -259,10 +256,17 @@ impl Edge {
         Ok(())
     }
 
+    pub(super) fn count_error(&self, error: ErrorCode) {
+        self.metrics.error(u16::try_from(error.parts().0).expect("a small number"));
+    }
+
     /// Writes a reply or a push to one connection.
     pub(super) fn reply(&mut self, token: Token, reply: &Reply<'_>) {
         if !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
+        }
+        if let Reply::Error { error, .. } = reply {
+            self.count_error(*error);
         }
         let range = self.output.reply(reply);
         self.mark_or_spill(token, range);

@@ -68,6 +68,8 @@ pub struct Home<E> {
     /// Places of channels of which something will be too old, the soonest of each kind first.
     aging: BTreeSet<(Age, u32)>,
     history_bytes: usize,
+    /// Publications put in order.
+    published: u64,
     /// What an engine elsewhere was asked, by token.
     asked: HashMap<u64, Asked, FixedState>,
     next_token: u64,
@@ -92,6 +94,7 @@ impl<E: Engine> Home<E> {
             outgoing: VecDeque::new(),
             aging: BTreeSet::new(),
             history_bytes: 0,
+            published: 0,
             asked: HashMap::with_hasher(FixedState::with_seed(seed)),
             next_token: 0,
             wanting: VecDeque::new(),
@@ -281,6 +284,12 @@ impl<E> Home<E> {
     #[must_use]
     pub fn position(&self, channel: &str) -> Option<Position> {
         self.channel(channel).map(Channel::position)
+    }
+
+    /// Publications put in order since the start.
+    #[must_use]
+    pub fn published(&self) -> u64 {
+        self.published
     }
 
     /// Bytes of history held.

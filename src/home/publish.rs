@@ -45,9 +45,11 @@ impl<E: Engine> Home<E> {
             }
         };
         self.forward(place, block);
-        if self.channels.at(place).history_size > 0 {
-            self.renew(place, now);
+        self.published += 1;
+        if self.channels.at(place).history_size == 0 {
+            return Ok(nowhere);
         }
+        self.renew(place, now);
         Ok(self.channels.at(place).position())
     }
 

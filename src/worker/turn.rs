@@ -40,6 +40,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         metrics.channels.set(self.edge.channel_count() as u64);
         metrics.home_channels.set(self.home.channels() as u64);
         metrics.history_bytes.set(self.home.history_bytes() as u64);
+        metrics.publications.set(self.home.published());
         let stats = self.driver.stats();
         metrics.out_of_buffers.set(stats.out_of_buffers);
         metrics.overflows.set(stats.overflows);
