@@ -355,20 +355,3 @@ impl Rules {
         }
     }
 }
-
-/// Is it `http://localhost`, or an address of the loopback, at any port?
-pub fn is_loopback_origin(origin: &str) -> bool {
-    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-    host.is_some_and(|host| {
-        ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|loopback| {
-            host.strip_prefix(loopback).is_some_and(|rest| {
-                let port = rest.strip_prefix(':');
-                rest.is_empty() || port.is_some_and(is_port)
-            })
-        })
-    })
-}
-
-fn is_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
-}

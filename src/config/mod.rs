@@ -193,13 +193,6 @@ impl Config {
         Limits { connections_per_worker, ..self.limits.clone() }
     }
 
-    /// May a browser come from this origin? One that is absent is not asked about.
-    #[must_use]
-    pub fn allows_origin(&self, origin: &str) -> bool {
-        self.allowed_origins.iter().any(|allowed| allowed == origin)
-            || self.loopback_origins && check::is_loopback_origin(origin)
-    }
-
     /// The configuration in one line, without secrets.
     #[must_use]
     pub fn summary(&self) -> String {

@@ -8,6 +8,8 @@ use crate::http::routes::ApiMethod;
 pub struct Exchange {
     /// Bytes of the head that were searched for its end already.
     pub searched: usize,
+    /// Bytes of the next head have come.
+    pub head_begun: bool,
     /// A call whose body is still coming.
     pub body: Option<Box<PendingBody>>,
     /// The call whose answer comes from a home: nothing more is read before it.

@@ -14,6 +14,7 @@ use crate::home::envelope::{Position, ReplyTo, Request};
 use crate::home::name::Name;
 use crate::http::api;
 use crate::http::body::Body;
+use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
 use crate::http::response::{self, Status};
 use crate::http::routes::{self, ApiMethod, Route, RouteOptions};
@@ -36,10 +37,8 @@ pub struct HttpOptions {
     pub routes: RouteOptions,
     /// What the internal listener serves.
     pub internal_routes: RouteOptions,
-    /// Origins that browsers may come from, exact.
-    pub allowed_origins: Vec<String>,
-    /// Any port of a loopback host is allowed too.
-    pub loopback_origins: bool,
+    /// Where browsers may come from.
+    pub origins: Origins,
     /// The key of the server API; none with `dev`: no key is needed.
     pub api_key: Option<Vec<u8>>,
     pub dev: bool,
@@ -79,7 +78,10 @@ impl Edge {
             let parsed = request::parse(&wire[at..], &mut searched);
             self.exchange(token).searched = searched;
             match parsed {
-                Ok(None) => return at,
+                Ok(None) => {
+                    self.head_begun(token, at < wire.len(), now);
+                    return at;
+                }
                 Err(error) => {
                     let head_size = error.status() == Status::HEAD_TOO_LARGE;
                     let cause = if head_size { Cause::HeadSize } else { Cause::Handshake };
@@ -89,12 +91,22 @@ impl Edge {
                 Ok(Some((head, length))) => {
                     at += length;
                     self.exchange(token).searched = 0;
+                    self.exchange(token).head_begun = false;
                     self.exchange(token).keep_alive = head.keep_alive && !self.draining;
                     self.request(token, &head, now);
                 }
             }
         }
         at
+    }
+
+    /// The first bytes of a head came on a connection that was kept: the rest has as long as the
+    /// first request's.
+    fn head_begun(&mut self, token: Token, begun: bool, now: Now) {
+        let exchange = self.exchange(token);
+        if begun && exchange.served > 0 && !std::mem::replace(&mut exchange.head_begun, true) {
+            self.set_deadline(token, now.monotonic_ms() + HTTP_HEAD_MS);
+        }
     }
 
     fn request(&mut self, token: Token, head: &Head<'_>, now: Now) {
@@ -192,6 +204,9 @@ impl Edge {
             let status = Status::BAD_REQUEST;
             return self.refuse(token, Cause::Handshake, status, &[TEXT], reason, now);
         }
+        let since_ms = self.at(token).since_ms;
+        let waited_ms = super::ms(now).wrapping_sub(since_ms);
+        self.metrics.handshake.record(u64::from(waited_ms) * 1000);
         let range = self.output.bytes(|out| handshake::write_response(out, &accepted));
         self.output.mark(token.index, range);
         let it = self.at(token);
@@ -211,8 +226,7 @@ impl Edge {
     fn is_origin_allowed(&self, head: &Head<'_>) -> bool {
         let Some(origin) = head.header("Origin") else { return true };
         let Ok(origin) = std::str::from_utf8(origin) else { return false };
-        self.http.allowed_origins.iter().any(|allowed| allowed == origin)
-            || self.http.loopback_origins && is_loopback(origin)
+        self.http.origins.allow(origin)
     }
 
     /// Begins a call of the server API: its key is checked before a byte of its body is kept.
@@ -270,6 +284,7 @@ impl Edge {
 
     /// A call is answered with an error, found here or by a home.
     pub(super) fn call_refused(&mut self, token: Token, error: ErrorCode, now: Now) {
+        self.count_error(error);
         self.exchange(token).awaiting = None;
         let mut body = Vec::with_capacity(64);
         api::write_error(&mut body, error);
@@ -393,43 +408,5 @@ impl Edge {
         }
         let status = Status::REQUEST_TIMEOUT;
         self.refuse(token, Cause::HeadTimeout, status, &[TEXT], "the request took too long", now);
-    }
-}
-
-/// Is this the origin of a page served on this machine, at whatever port?
-fn is_loopback(origin: &str) -> bool {
-    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-    let Some(rest) = rest else { return false };
-    ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
-        rest.strip_prefix(host).is_some_and(|port| {
-            port.is_empty()
-                || port.strip_prefix(':').is_some_and(|port| {
-                    !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
-                })
-        })
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_origins_are_told_from_their_likes() {
-        for good in ["http://localhost:8000", "http://127.0.0.1", "https://[::1]:1"] {
-            assert!(is_loopback(good), "{good}");
-        }
-        let bad = [
-            "null",
-            "http://localhost.evil.example",
-            "http://127.0.0.1:80@evil",
-            "http://localhost:",
-            "ftp://localhost",
-            "http://evil/localhost",
-            "http://127.0.0.10",
-        ];
-        for bad in bad {
-            assert!(!is_loopback(bad), "{bad}");
-        }
     }
 }

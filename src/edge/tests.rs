@@ -66,8 +66,7 @@ impl Bench {
             http: HttpOptions {
                 internal_routes: routes.clone(),
                 routes,
-                allowed_origins: Vec::new(),
-                loopback_origins: false,
+                origins: crate::http::origin::Origins::default(),
                 api_key: None,
                 dev: true,
                 process: || (0, 0),

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod body;
+pub mod origin;
 pub mod page;
 pub mod request;
 pub mod response;

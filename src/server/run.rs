@@ -15,6 +15,7 @@ use crate::edge::auth::{self, Auth};
 use crate::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
 use crate::home::engine::{FromBridge, Memory, ToBridge};
 use crate::home::{Home, HomeOptions};
+use crate::http::origin::Origins;
 use crate::http::routes::RouteOptions;
 use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};
 use crate::mesh::BridgeEndpoint;
@@ -184,8 +185,10 @@ impl Seats<'_> {
             http: HttpOptions {
                 internal_routes: RouteOptions { serves_api: true, ..routes.clone() },
                 routes,
-                allowed_origins: config.allowed_origins.clone(),
-                loopback_origins: config.loopback_origins,
+                origins: Origins {
+                    listed: config.allowed_origins.clone(),
+                    loopback: config.loopback_origins,
+                },
                 api_key: config.api.key.as_ref().map(|key| key.as_bytes().to_vec()),
                 dev: config.dev,
                 process: host::process,

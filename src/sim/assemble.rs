@@ -156,8 +156,7 @@ fn edge_options(
         http: HttpOptions {
             internal_routes: routes.clone(),
             routes,
-            allowed_origins: Vec::new(),
-            loopback_origins: false,
+            origins: crate::http::origin::Origins::default(),
             api_key: Some(API_KEY.as_bytes().to_vec()),
             dev: false,
             process: || (0, 0),
