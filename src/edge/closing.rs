@@ -153,6 +153,8 @@ impl Edge {
             let lasts =
                 self.at(token).subscription(channel).is_some_and(|it| it.sequence == sequence);
             if holds(Rule::BigAnswer) && lasts && self.lose_position(token, channel) {
+                // What an earlier turn wrote and no flush has reached yet is dropped with the rest.
+                self.pending_to_backlog(token);
                 self.with_backlog(token, |backlog| backlog.drop_publications(channel));
                 let name = self.channels.at(channel).name.clone();
                 self.push_unsubscribe(token, name.as_str());

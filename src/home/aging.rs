@@ -21,6 +21,10 @@ impl<E: Engine> Home<E> {
     /// When the request taken last has not been said in full.
     pub fn timers(&mut self, now: Now) {
         assert!(self.outgoing.is_empty(), "timers wait for the cursor");
+        self.go_live_late();
+        if !self.is_free() {
+            return;
+        }
         for _ in 0..CHANNELS_PER_TURN {
             let Some((age, place)) = self.next_to_age(now) else { break };
             self.aging.remove(&(age, place));
@@ -47,6 +51,9 @@ impl<E: Engine> Home<E> {
     /// When `timers` has something to do next, in milliseconds of the process.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
+        if !self.read_early.is_empty() {
+            return Some(0);
+        }
         let expiry = self.soonest().map(|(age, _)| age.at_ms).min();
         let tails = (!E::LOCAL && !self.channels.is_empty())
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);

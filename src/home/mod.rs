@@ -29,7 +29,7 @@ use channel::{Age, Channel};
 use engine::Engine;
 use envelope::{
     ConnectionKey, Delivery, HistoryAnswer, HistoryRequest, Member, Position, PresenceAnswer,
-    ReplyTo, Request,
+    Recovery, ReplyTo, Request, SubscribeRequest,
 };
 use foldhash::quality::FixedState;
 use history::{History, Page};
@@ -78,6 +78,8 @@ pub struct Home<E> {
     tails_checked_ms: u64,
     /// Cores whose shutdown marker came in; none are left once they were answered.
     marked: Vec<bool>,
+    /// Where subscriptions do not go live in the turn of their read, on purpose.
+    read_early: Vec<(SubscribeRequest, Recovery, Position)>,
 }
 
 impl<E: Engine> Home<E> {
@@ -100,6 +102,7 @@ impl<E: Engine> Home<E> {
             wanting: VecDeque::new(),
             tails_checked_ms: 0,
             marked: vec![false; cores],
+            read_early: Vec::new(),
         }
     }
 

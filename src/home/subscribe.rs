@@ -5,7 +5,9 @@
 
 use super::Home;
 use super::engine::Engine;
-use super::envelope::{ConnectionKey, Delivery, Member, Recovery, SubscribeRequest, Subscribed};
+use super::envelope::{
+    ConnectionKey, Delivery, Member, Position, Recovery, SubscribeRequest, Subscribed,
+};
 use super::name::Name;
 use super::replica::Replica;
 use crate::clock::Now;
@@ -24,9 +26,13 @@ impl<E: Engine> Home<E> {
             self.refuse_subscribe(request);
             return self.drop_if_unused(place);
         }
-        if holds(Rule::LiveAtRead) || !E::LOCAL {
-            self.channels.add_pair(place, request.to.connection.core);
+        if E::LOCAL && !holds(Rule::LiveAtRead) {
+            let recovery = self.recover(place, &request);
+            let position = self.channels.at(place).position();
+            self.read_early.push((request, recovery, position));
+            return;
         }
+        self.channels.add_pair(place, request.to.connection.core);
         if E::LOCAL {
             let recovery = self.recover(place, &request);
             self.admit(place, request, recovery);
@@ -35,6 +41,17 @@ impl<E: Engine> Home<E> {
             let replica = channel.replica.get_or_insert_with(Box::<Replica>::default);
             replica.pending.push_back(request);
             self.pump(place);
+        }
+    }
+
+    /// Lets those go live that were read for in an earlier turn: what came between is theirs no more.
+    pub(super) fn go_live_late(&mut self) {
+        for (request, recovery, position) in std::mem::take(&mut self.read_early) {
+            let options = self.options(request.channel.as_str());
+            if let Some(place) = self.channels.find_or_add(&request.channel, &options) {
+                self.channels.add_pair(place, request.to.connection.core);
+                self.admit_at(place, request, recovery, position);
+            }
         }
     }
 
@@ -54,11 +71,21 @@ impl<E: Engine> Home<E> {
 
     /// The subscriber goes live: it is a member, and is told where it stands.
     pub(super) fn admit(&mut self, place: u32, request: SubscribeRequest, recovery: Recovery) {
+        let position = self.channels.at(place).position();
+        self.admit_at(place, request, recovery, position);
+    }
+
+    fn admit_at(
+        &mut self,
+        place: u32,
+        request: SubscribeRequest,
+        recovery: Recovery,
+        position: Position,
+    ) {
         let SubscribeRequest { to, sequence, channel: name, user, .. } = request;
         let core = to.connection.core;
         let channel = self.channels.at(place);
         let local = channel.interest_of(core).map_or(u32::MAX, |interest| interest.local);
-        let position = channel.position();
         let answer = Subscribed { to, sequence, channel: name, local, position, recovery };
         let join = channel.keeps_members().then(|| {
             channel.members.insert(to.connection, user.clone());
