@@ -4,7 +4,7 @@ use corecast::sim::plan::Size;
 use corecast::sim::run::run;
 
 /// Seeds for each of the engines, transports and endings to be drawn several times.
-const SEEDS: u64 = 48;
+const SEEDS: u64 = 200;
 
 #[test]
 fn small_hosts_are_clean() {

@@ -14,6 +14,7 @@ mod history;
 pub mod name;
 mod publish;
 mod replica;
+mod sabotage;
 mod subscribe;
 mod table;
 #[cfg(test)]

@@ -44,17 +44,6 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    /// Lets those go live that were read for in an earlier turn: what came between is theirs no more.
-    pub(super) fn go_live_late(&mut self) {
-        for (request, recovery, position) in std::mem::take(&mut self.read_early) {
-            let options = self.options(request.channel.as_str());
-            if let Some(place) = self.channels.find_or_add(&request.channel, &options) {
-                self.channels.add_pair(place, request.to.connection.core);
-                self.admit_at(place, request, recovery, position);
-            }
-        }
-    }
-
     /// What a subscriber missed, from the ring of the home.
     pub(super) fn recover(&mut self, place: u32, request: &SubscribeRequest) -> Recovery {
         let bytes_max = self.limits.recovery_bytes as usize;

@@ -10,7 +10,7 @@ use crate::home::engine::Engine;
 use crate::transport::Transport;
 
 /// Steps in which a host must have stopped.
-const STOP_STEPS: u32 = 400_000;
+const STOP_STEPS: u32 = 2_000_000;
 
 impl<T: Transport, E: Engine> Host<T, E> {
     pub(super) fn shut_down(&mut self) {
