@@ -44,7 +44,8 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    /// Lets those go live that were read for in an earlier turn: what came between is theirs no more.
+    /// Lets those go live that were read for in an earlier turn: what came between is theirs no
+    /// more.
     pub(super) fn go_live_late(&mut self) {
         for (request, recovery, position) in std::mem::take(&mut self.read_early) {
             let options = self.options(request.channel.as_str());
