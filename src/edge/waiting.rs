@@ -71,7 +71,9 @@ impl Edge {
     }
 
     fn park(&mut self, token: Token, home: u16, request: Request) {
-        self.at(token).input().parked.push_back(Parked { home, request });
+        let parked = &mut self.at(token).input().parked;
+        debug_assert!(parked.is_empty(), "nothing is parsed behind a command that waits");
+        parked.push_back(Parked { home, request });
         self.stand_in_line(token, home);
     }
 
@@ -79,7 +81,8 @@ impl Edge {
         let first = std::mem::take(&mut self.first_in_line);
         if !std::mem::replace(&mut self.at(token).facts.waiting, true) {
             let line = &mut self.waiting[usize::from(home)];
-            if first { line.push_front(token) } else { line.push_back(token) }
+            let front = first || !holds(Rule::LaneFifo);
+            if front { line.push_front(token) } else { line.push_back(token) }
         }
     }
 

@@ -361,6 +361,9 @@ impl<E: Engine> Home<E> {
         let channel = self.channels.at(place);
         let replica = channel.replica.as_deref_mut().expect("it is one");
         if holds(Rule::Cut) && (read.epoch != channel.epoch || read.top > channel.last) {
+            if replica.filling && !holds(Rule::FillHold) {
+                return self.answer_as_read(place, read);
+            }
             if replica.filling {
                 return; // asked again after the fill
             }
@@ -386,6 +389,18 @@ impl<E: Engine> Home<E> {
         let request = replica.pending.remove(index).expect("it was just found");
         let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
         self.admit(place, request, recovery);
+    }
+
+    /// Answers from a read of the subscriber's own while a fill is out, as it must not be: what the
+    /// fill forwards, the answer had already.
+    fn answer_as_read(&mut self, place: u32, read: &StreamRead) {
+        let Some(replica) = self.replica(place) else { return };
+        let since = |request: &SubscribeRequest| request.since.map(|since| since.offset);
+        let Some(request) = replica.pending.pop_front() else { return };
+        let since = since(&request).unwrap_or(read.top);
+        let missed = read.entries.iter().filter(|placed| placed.offset > since).cloned().collect();
+        let position = Position { epoch: read.epoch, offset: read.top };
+        self.admit_at(place, request, Recovery::Complete(missed), position);
     }
 
     /// What the read and the ring together hold after `since`, up to `last`; none when a part is

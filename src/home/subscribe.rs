@@ -76,7 +76,7 @@ impl<E: Engine> Home<E> {
         self.admit_at(place, request, recovery, position);
     }
 
-    fn admit_at(
+    pub(super) fn admit_at(
         &mut self,
         place: u32,
         request: SubscribeRequest,

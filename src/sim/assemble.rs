@@ -112,10 +112,11 @@ fn run_with<T: Transport, E: Engine>(
         plan,
     };
     host.run();
-    outcome(&host)
+    outcome(&mut host)
 }
 
-fn outcome<T: Transport, E: Engine>(host: &Host<T, E>) -> Outcome {
+fn outcome<T: Transport, E: Engine>(host: &mut Host<T, E>) -> Outcome {
+    let high = host.cores.iter_mut().map(|core| core.worker.driver().arena_high()).max();
     let ledger = host.ledger.borrow();
     Outcome {
         violations: ledger.violations.clone(),
@@ -127,6 +128,7 @@ fn outcome<T: Transport, E: Engine>(host: &Host<T, E>) -> Outcome {
         told: ledger.told,
         latest_us: ledger.latest_us,
         most_passed: ledger.most_passed,
+        arena_over: high.unwrap_or(0).saturating_sub(host.plan.limits.arena_bytes as usize),
         ..Outcome::default()
     }
 }

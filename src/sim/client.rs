@@ -63,12 +63,28 @@ pub struct Channel {
 #[derive(Clone, Debug)]
 pub enum Waiting {
     Connect,
-    Subscribe { channel: usize, since: Option<(String, u64)> },
-    Unsubscribe { channel: usize },
-    Publish { publication: u32 },
-    Presence { channel: usize, live_since: Option<u64> },
+    Subscribe {
+        channel: usize,
+        since: Option<(String, u64)>,
+    },
+    Unsubscribe {
+        channel: usize,
+    },
+    Publish {
+        publication: u32,
+    },
+    Presence {
+        channel: usize,
+        live_since: Option<u64>,
+    },
     PresenceStats,
-    History { channel: usize },
+    /// An `rpc` whose data comes back: so many bytes.
+    Echo {
+        bytes: usize,
+    },
+    History {
+        channel: usize,
+    },
 }
 
 /// Both ends of the transport under one connection.
@@ -195,7 +211,8 @@ impl Client {
                 80..92 => self.come_and_go(channel, around.plan),
                 92..95 => self.presence(channel, around.plan),
                 95..98 => self.history(channel, around.plan),
-                98 => self.mute |= around.plan.mutes,
+                98 if self.random.chance(500) => self.mute |= around.plan.mutes,
+                98 => self.echoes(around.plan),
                 _ => self.subscribe_all(around.plan),
             }
         }
@@ -282,6 +299,7 @@ impl Client {
         let from = (self.index, self.connection, self.sequence);
         let pad = self.random.below(around.plan.pad_bytes + 1) as u16;
         let publication = around.ledger.publish(from, self.core as u16, channel, pad);
+        around.ledger.publications[publication as usize].alone = self.waiting.is_empty();
         let id = self.id(Waiting::Publish { publication });
         self.separate();
         let name = &around.plan.channels[channel].name;
@@ -319,6 +337,20 @@ impl Client {
         let live_since = (state.sub == Sub::Live).then_some(state.live_since);
         let id = self.id(Waiting::Presence { channel, live_since });
         self.command(id, "presence", &plan.channels[channel].name, "");
+    }
+
+    /// Many commands that are answered at once, without a home.
+    fn echoes(&mut self, plan: &Plan) {
+        for _ in 0..self.random.between(1, 20) {
+            let bytes = self.random.below(plan.pad_bytes + 1);
+            let id = self.id(Waiting::Echo { bytes });
+            self.separate();
+            let text = "e".repeat(bytes);
+            let _ = write!(
+                self.outbox,
+                "{{\"id\":{id},\"rpc\":{{\"method\":\"echo\",\"data\":\"{text}\"}}}}"
+            );
+        }
     }
 
     fn history(&mut self, channel: usize, plan: &Plan) {

@@ -229,6 +229,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
 
     /// Nobody starts anything: all that was begun must come to its end without a timer's help.
     fn lull(&mut self) {
+        let mut burst = self.plan.late && self.random.chance(500);
         for _ in 0..REST_STEPS {
             if self.is_broken() {
                 return;
@@ -236,7 +237,14 @@ impl<T: Transport, E: Engine> Host<T, E> {
             if self.is_at_rest() && self.is_read() {
                 if self.cores.iter().all(|core| !core.is_stalled(self.now_us)) {
                     self.judge_rest();
-                    return;
+                    if !std::mem::take(&mut burst) {
+                        return;
+                    }
+                    // Another node's, of which a narrow way drops the end.
+                    let channel = self.random.below(self.names.len());
+                    for _ in 0..self.random.between(1, 40) {
+                        self.publish_elsewhere(channel);
+                    }
                 }
                 let awake = self.cores.iter().map(Core::stalled_until_us).max().unwrap_or(0);
                 self.pass(awake.saturating_sub(self.now_us), false);

@@ -187,6 +187,8 @@ impl Client {
                     self.wrong("absent_from_presence", around, || text.to_owned());
                 }
             }
+            (Waiting::Echo { bytes }, Message { rpc: Some(echo), .. })
+                if echo.data.len() == bytes && echo.data.bytes().all(|byte| byte == b'e') => {}
             (Waiting::PresenceStats, Message { presence_stats: Some(_), .. }) => {}
             (Waiting::History { channel }, Message { history: Some(answer), .. }) => {
                 self.history_came(channel, &answer, around);

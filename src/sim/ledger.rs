@@ -43,6 +43,8 @@ pub struct Publication {
     pub ordered_us: Option<u64>,
     /// Epoch (its number in the channel's log) and offset, once somebody saw it there.
     pub place: Option<(u32, u64)>,
+    /// Its connection waited for nothing when it was submitted.
+    pub alone: bool,
     /// When a driver handed its command over, counted in receives.
     handed_over: u64,
     /// The core that it was handed to.
@@ -124,6 +126,7 @@ impl Ledger {
             acknowledged: false,
             ordered_us: None,
             place: None,
+            alone: false,
             handed_over: NEVER,
             core,
         });
@@ -307,20 +310,28 @@ impl Ledger {
         }
     }
 
-    /// By how many later ones the unluckiest publication was passed on its way into the order.
+    /// By how many later ones of its core the unluckiest publication was passed on its way into the
+    /// order, of those whose connection had nothing else to wait for.
     #[must_use]
     pub fn most_passed(&self) -> (u32, u32) {
         let mut worst = (0, 0);
         for log in self.channels.iter().flat_map(|channel| &channel.epochs) {
             let numbers: Vec<u32> = log.entries.iter().flatten().copied().collect();
-            let order: Vec<u64> = numbers
+            let order: Vec<(u64, u16)> = numbers
                 .iter()
-                .map(|number| self.publications[*number as usize].handed_over)
+                .map(|number| &self.publications[*number as usize])
+                .map(|publication| (publication.handed_over, publication.core))
                 .collect();
-            for (at, handed) in order.iter().enumerate().filter(|(_, handed)| **handed != NEVER) {
-                let passed = order[..at].iter().filter(|o| **o != NEVER && *o > handed).count();
-                if passed as u32 > worst.0 {
-                    worst = (passed as u32, numbers[at]);
+            for (at, number) in numbers.iter().enumerate() {
+                let (handed, core) = order[at];
+                if handed == NEVER || !self.publications[*number as usize].alone {
+                    continue;
+                }
+                let later =
+                    |other: &&(u64, u16)| other.0 != NEVER && other.0 > handed && other.1 == core;
+                let passed = order[..at].iter().filter(later).count() as u32;
+                if passed > worst.0 {
+                    worst = (passed, *number);
                 }
             }
         }
@@ -401,12 +412,14 @@ mod tests {
     fn who_is_passed_is_counted() {
         let mut ledger = ledger(4);
         for (number, handed) in [(0, 9), (1, 2), (2, 3), (3, 4)] {
+            ledger.publications[number as usize].alone = true;
             ledger.handed_over(number, handed);
             ledger.seen_at(0, "e", u64::from(number) + 1, number);
         }
         assert_eq!(ledger.most_passed(), (1, 1));
         let mut other = self::ledger(3);
         for (number, handed, offset) in [(0, 1, 3), (1, 2, 1), (2, 3, 2)] {
+            other.publications[number as usize].alone = number == 0;
             other.handed_over(number, handed);
             other.seen_at(0, "e", offset, number);
         }

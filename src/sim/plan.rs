@@ -153,7 +153,7 @@ impl Plan {
             epoch_text: |epoch| crate::edge::EpochText::new(epoch).as_str().to_owned(),
             // Two checks of the tails, every 10 s, find what a lossy way swallowed.
             watch_us: if late { 25_000_000 } else { 0 },
-            passed_most: 200,
+            passed_most: 20,
             always_recovers: always_recovers && limits.recovery_bytes > 400 << 10,
             shutdown: random.chance(250),
             limits,

@@ -31,6 +31,8 @@ pub struct Outcome {
     pub latest_us: u64,
     /// By how many others the unluckiest publication was passed.
     pub most_passed: u32,
+    /// Bytes by which an arena passed its bound, at most.
+    pub arena_over: usize,
 }
 
 impl Outcome {
@@ -44,7 +46,7 @@ impl Outcome {
     pub fn figures(&self) -> String {
         format!(
             "seed {}: {} publications, {} deliveries, {} turns in {} steps, {} us simulated; told \
-             {} times; latest delivery {} us; most passed {}",
+             {} times; latest delivery {} us; most passed {}; arena over by {}",
             self.seed,
             self.publications,
             self.deliveries,
@@ -53,7 +55,8 @@ impl Outcome {
             self.simulated_us,
             self.told,
             self.latest_us,
-            self.most_passed
+            self.most_passed,
+            self.arena_over
         )
     }
 }

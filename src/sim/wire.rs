@@ -156,11 +156,19 @@ pub struct Message<'a> {
     pub presence_stats: Option<PresenceStats>,
     #[serde(borrow)]
     pub history: Option<History<'a>>,
+    #[serde(borrow)]
+    pub rpc: Option<Echo<'a>>,
 }
 
 /// An object whose fields nobody reads.
 #[derive(Debug, Deserialize)]
 pub struct Nothing {}
+
+#[derive(Debug, Deserialize)]
+pub struct Echo<'a> {
+    #[serde(borrow)]
+    pub data: Cow<'a, str>,
+}
 
 #[derive(Debug, Deserialize)]
 pub struct Problem {

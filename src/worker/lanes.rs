@@ -215,16 +215,19 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     pub fn must_stay_awake(&mut self) -> bool {
         let room = self.edge.has_room();
         let delivery = room && self.mesh.deliveries_in.iter().any(|lane| !lane.is_empty());
-        let line = (0_u16..)
-            .zip(&self.mesh.requests_out)
-            .any(|(home, lane)| self.edge.waits_for(home) && lane.has_room());
+        // Who has not asked for room has no right to look for it.
+        let line = holds(Rule::RearmWant)
+            && (0_u16..)
+                .zip(&self.mesh.requests_out)
+                .any(|(home, lane)| self.edge.waits_for(home) && lane.has_room());
         delivery || line || self.home_can_go_on() || self.edge.has_work() || self.broken_work()
     }
 
     fn home_can_go_on(&mut self) -> bool {
         if let Some((core, delivery)) = self.home.next_delivery() {
             self.home.put_back(core, delivery);
-            return self.mesh.deliveries_out[usize::from(core)].has_room();
+            return holds(Rule::RearmWant)
+                && self.mesh.deliveries_out[usize::from(core)].has_room();
         }
         if !self.mesh.from_bridge.is_empty() {
             return true;
