@@ -284,6 +284,12 @@ impl<E> Home<E> {
         self.channel(channel).into_iter().flat_map(|channel| channel.members.keys().copied())
     }
 
+    /// Connections registered for a user.
+    #[must_use]
+    pub fn registered(&self, user: &str) -> usize {
+        self.users.connections(user).len()
+    }
+
     /// Where a channel stands.
     #[must_use]
     pub fn position(&self, channel: &str) -> Option<Position> {

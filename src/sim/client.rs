@@ -202,6 +202,13 @@ impl Client {
         }
     }
 
+    /// Goes on asking while the host stops, where it is still connected.
+    pub fn go_on(&mut self, around: &mut Around) {
+        if self.phase == Phase::Connected && !self.dead {
+            self.ask(around);
+        }
+    }
+
     /// Some commands in one message.
     fn ask(&mut self, around: &mut Around) {
         for _ in 0..self.random.pick(&[1, 1, 2, 4]) {
@@ -316,6 +323,7 @@ impl Client {
                 let id = self.id(Waiting::Unsubscribe { channel });
                 self.command(id, "unsubscribe", &plan.channels[channel].name, "");
                 self.channels[channel].sub = Sub::Leaving { id, then: None };
+                self.channels[channel].live_at_stop = false;
                 if self.random.chance(800) {
                     self.subscribe(channel, plan);
                 }

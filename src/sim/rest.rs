@@ -93,6 +93,9 @@ impl<T: Transport, E: Engine> Host<T, E> {
         for core in 0..self.cores.len() {
             self.judge_core(core, &mut found);
         }
+        for user in 0..self.plan.users {
+            self.judge_registrations(user, &mut found);
+        }
         if !self.bridge.is_idle() {
             found.push(("bridge_not_idle", String::new()));
         }
@@ -196,6 +199,22 @@ impl<T: Transport, E: Engine> Host<T, E> {
         let lent = worker.driver().lent_buffers();
         if lent > 0 {
             found.push(("buffer_not_released", format!("core {core}: {lent}")));
+        }
+    }
+
+    /// A user's home knows the connections that are there, and no other.
+    fn judge_registrations(&self, user: usize, found: &mut Vec<(&'static str, String)>) {
+        if self.plan.hang {
+            // Whether one that reads nothing is there yet or still, only its server knows.
+            return;
+        }
+        let name = format!("u{user}");
+        let core = usize::from(self.cores[0].worker.edge().home_of(&name));
+        let known = self.cores[core].worker.home().registered(&name);
+        let there = self.clients.iter().filter(|client| client.user == Some(user) && !client.dead);
+        let there = there.count();
+        if known != there {
+            found.push(("registration_ghost", format!("{name}: {known} of {there}")));
         }
     }
 

@@ -1,4 +1,5 @@
-//! The end of a run that stops its host (rule 25), and what must have reached whom by then.
+//! The end of a run that stops its host under load (rule 25), and what must have reached whom by
+//! then.
 //!
 //! Invariant: what was acknowledged is delivered to everybody who was live; then everybody is told
 //! 3001.
@@ -15,9 +16,13 @@ const STOP_STEPS: u32 = 2_000_000;
 impl<T: Transport, E: Engine> Host<T, E> {
     pub(super) fn shut_down(&mut self) {
         self.remember_live();
-        let now = self.now();
-        for core in &mut self.cores {
-            core.stop(now);
+        for core in 0..self.cores.len() {
+            let now = self.now();
+            self.cores[core].stop(now);
+            // Not every worker looks at the signal at the same moment.
+            for _ in 0..self.random.below(60) {
+                self.quiet_step();
+            }
         }
         for _ in 0..STOP_STEPS {
             if self.is_broken() {
@@ -32,6 +37,10 @@ impl<T: Transport, E: Engine> Host<T, E> {
             }
             if self.is_at_rest() && self.is_read() {
                 self.jump();
+            }
+            if self.random.chance(100) {
+                let client = self.random.below(self.clients.len());
+                self.with_client(client, |client, around| client.go_on(around));
             }
             self.quiet_step();
         }

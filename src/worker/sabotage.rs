@@ -67,6 +67,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Before requests are served. False: the home waits for something that no rule lets it wait
     /// for.
     pub(super) fn settle_broken(&mut self) -> bool {
+        if holds(Rule::HomeRr) && holds(Rule::ProbeStar) {
+            return true;
+        }
         while let Some((core, delivery)) = self.broken.skipped.pop_front() {
             match self.mesh.deliveries_out[usize::from(core)].push(delivery) {
                 Ok(()) => self.rung |= 1 << core,
@@ -105,6 +108,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     /// What this core could still do although it is going to sleep.
     pub(super) fn broken_work(&self) -> bool {
+        if holds(Rule::HomeRr) && holds(Rule::ProbeStar) && holds(Rule::Cursor) {
+            return false;
+        }
         let hop = (self.mesh.core + 1) % self.mesh.requests_out.len();
         let skipped = self.broken.skipped.front();
         skipped.is_some_and(|(core, _)| self.mesh.deliveries_out[usize::from(*core)].has_room())
