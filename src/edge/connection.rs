@@ -115,7 +115,6 @@ impl Input {
 
 /// Small facts about a connection.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one independent fact")]
 pub struct Facts {
     /// It stands in the line of a full lane.
     pub waiting: bool,
