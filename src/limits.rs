@@ -85,6 +85,14 @@ pub const COMMANDS_PER_TURN: u32 = 16;
 pub const COMMANDS_IN_FLIGHT: u8 = 32;
 /// Depth of JSON: 3501 in the envelope, error 107 inside `data`.
 pub const JSON_DEPTH: usize = 64;
+/// Tags of one publication; with more it is answered 107.
+pub const TAGS_PER_PUBLICATION: usize = 64;
+/// Levels of a filter; a deeper one is answered 107.
+pub const FILTER_DEPTH: usize = 16;
+/// Nodes of a filter, and values of all its comparisons together; with more it is answered 107.
+pub const FILTER_NODES: usize = 256;
+/// Server-side subscriptions that a connect command may want to recover; with more it is 107.
+pub const CONNECT_SUBS: usize = 128;
 /// Segments of one connection in one turn; more are copied to its backlog.
 pub const SEGMENTS_PER_SEND: u32 = 64;
 /// Connections flushed before the worker looks at completions and lanes again.

@@ -2,6 +2,9 @@
 
 pub mod command;
 pub mod json;
+mod json_fields;
+mod json_sink;
 pub mod json_write;
 pub mod scanner;
+pub mod tags;
 pub mod unescape;

@@ -183,7 +183,7 @@ impl Edge {
             offset: if told { start.position.offset } else { 0 },
             recovered: matches!(recovery, Recovery::Complete(_)),
             was_recovering: !matches!(recovery, Recovery::NotAsked),
-            publications: &[],
+            ..SubscribeResult::default()
         };
         let Recovery::Complete(missed) = recovery else {
             return self.reply(token, &Reply::Subscribe { id, result });

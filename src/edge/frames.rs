@@ -14,17 +14,20 @@ use std::borrow::Cow;
 /// The client id of a block's publisher; none when it came from the server API.
 #[must_use]
 pub fn publisher_id(block: &Block, ids: u64) -> Option<ClientId> {
-    block.publisher().map(|(key, _)| client_id(ids, key))
+    block.publisher().map(|by| client_id(ids, by.key))
 }
 
 /// A publication as replies and pushes name it.
 #[must_use]
 pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) -> Publication<'a> {
-    let info = block.publisher().zip(id).map(|((_, user), id)| ClientInfo {
-        user: Cow::Borrowed(user),
+    let info = block.publisher().zip(id).map(|(by, id)| ClientInfo {
+        user: Cow::Borrowed(by.user),
         client: Cow::Borrowed(id.as_str()),
+        conn_info: Cow::Borrowed(by.conn_info),
+        chan_info: Cow::Borrowed(by.chan_info),
     });
-    Publication { data: block.data(), info, offset }
+    let (tags, time_ms) = (block.tags(), block.time_ms());
+    Publication { data: block.data(), info, offset, tags, delta: false, time_ms }
 }
 
 /// The info of somebody in a channel.
@@ -32,7 +35,8 @@ pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) 
 pub fn info(member: &Member, ids: u64) -> ClientInfo<'static> {
     let client = client_id(ids, member.connection);
     let user = member.user.as_str().to_owned();
-    ClientInfo { user: Cow::Owned(user), client: Cow::Owned(client.as_str().to_owned()) }
+    let client = Cow::Owned(client.as_str().to_owned());
+    ClientInfo { user: Cow::Owned(user), client, ..ClientInfo::default() }
 }
 
 impl Output {

@@ -303,7 +303,7 @@ impl Edge {
         if publish.data.len() > self.limits.message_bytes as usize {
             return Err(ErrorCode::LimitExceeded);
         }
-        let block = Block::new(&publish.channel, None, publish.data, now.monotonic_us);
+        let block = Block::plain(&publish.channel, publish.data, now);
         let to = ReplyTo { connection: self.key(token), command: 0 };
         let home = self.home_of(&publish.channel);
         self.exchange(token).awaiting = Some(Awaiting::Publish);

@@ -5,10 +5,11 @@ use super::connection::Life;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{
-    Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply,
+    Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
 };
+use crate::codec::tags;
 use crate::edge::auth::Refusal;
-use crate::home::block::Block;
+use crate::home::block::{Block, Parts, Publisher};
 use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
 use crate::home::name::Name;
 use crate::metrics::Cause;
@@ -32,7 +33,7 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) {
-        let Command { id, method } = command;
+        let Command { id, method, attributes } = command;
         let connected = self.at(token).life == Life::Active;
         match (&method, connected) {
             (Method::Connect(connect), false) => {
@@ -60,7 +61,12 @@ impl Edge {
         if nameless {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
-        if let Err(error) = self.run(token, id, method, now, lanes) {
+        let run = if attributes {
+            Err(ErrorCode::NotAvailable)
+        } else {
+            self.run(token, id, method, now, lanes)
+        };
+        if let Err(error) = run {
             self.reply(token, &Reply::Error { id, error });
         }
     }
@@ -88,7 +94,7 @@ impl Edge {
                 Ok(())
             }
             Method::Rpc { method, data } => self.rpc(token, id, &method, data),
-            Method::DataTooDeep => Err(ErrorCode::BadRequest),
+            Method::Excessive => Err(ErrorCode::BadRequest),
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
             Method::Refresh { .. } | Method::SubRefresh { .. } => Err(ErrorCode::NotAvailable),
@@ -151,6 +157,7 @@ impl Edge {
             version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
             ping_s,
             pong: ping_s > 0,
+            ..Default::default()
         };
         self.reply(token, &Reply::Connect { id, result });
         self.start_pings(token, now);
@@ -164,6 +171,9 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
+        if command.asks_more || command.exclude_self || !command.idempotency_key.is_empty() {
+            return Err(ErrorCode::NotAvailable);
+        }
         let name: &str = &command.channel;
         let who = self.channel_options(name)?.allow_publish;
         if !self.is_allowed(token, name, who) {
@@ -172,7 +182,15 @@ impl Edge {
         let connection = self.key(token);
         let user = self.at(token).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
-        let block = Block::new(name, Some((connection, user)), command.data, now.monotonic_us);
+        let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
+        let publisher = Publisher { key: connection, user, conn_info: b"", chan_info: b"" };
+        let block = Block::new(&Parts {
+            channel: name,
+            publisher: Some(publisher),
+            tags: Tags::packed(&tags),
+            data: command.data,
+            now,
+        });
         let home = self.home_of(name);
         let to = ReplyTo { connection, command: id };
         self.issue(token, home, Request::Publish { to, block }, lanes);

@@ -171,7 +171,7 @@ fn publish(id: u32) -> Vec<u8> {
 }
 
 fn publication(local: u32, offset: u64, data: &str) -> Delivery {
-    Delivery::Publication { local, offset, block: Block::new("c", None, data.as_bytes(), 0) }
+    Delivery::Publication { local, offset, block: Block::plain("c", data.as_bytes(), at_ms(0)) }
 }
 
 #[test]
