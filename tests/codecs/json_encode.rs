@@ -37,9 +37,7 @@ fn text(reply: &Reply<'_>) -> String {
 }
 
 #[test]
-fn results_are_what_the_incumbent_writes() {
-    let clients = [info("al", "c1"), info("", "c2")];
-    let publications = [full()];
+fn what_begins_and_renews_is_what_the_incumbent_writes() {
     let connect = ConnectResult {
         client: "c1",
         version: "0.1.0",
@@ -57,23 +55,12 @@ fn results_are_what_the_incumbent_writes() {
             SubscribeResult { epoch: "abcd", data: b"1", publications: &one, ..Default::default() },
         ),
     ];
-    let history = HistoryResult { publications: &publications, epoch: "abcd", offset: 9 };
-    let position = HistoryResult { publications: &[], epoch: "abcd", offset: 0 };
     let table = [
-        (
-            Reply::Error { id: 1, error: ErrorCode::UnknownChannel },
-            r#"{"id":1,"error":{"code":102,"message":"unknown channel"}}"#,
-        ),
-        (
-            Reply::Error { id: 1, error: ErrorCode::Internal },
-            r#"{"id":1,"error":{"code":100,"message":"internal server error","temporary":true}}"#,
-        ),
         (
             Reply::Connect { id: 1, result: connect },
             r#"{"id":1,"connect":{"client":"c1","version":"0.1.0","ping":25,"pong":true}}"#,
         ),
         (Reply::Connect { id: 1, result: quiet }, r#"{"id":1,"connect":{"client":"c1"}}"#),
-        (Reply::Unsubscribe { id: 1 }, r#"{"id":1,"unsubscribe":{}}"#),
         (
             Reply::Connect {
                 id: 1,
@@ -101,6 +88,28 @@ fn results_are_what_the_incumbent_writes() {
             r#"{"id":2,"refresh":{"client":"c1","version":"v","expires":true,"ttl":1}}"#,
         ),
         (Reply::SubRefresh { id: 3, expiry: Expiry::default() }, r#"{"id":3,"sub_refresh":{}}"#),
+    ];
+    for (reply, expected) in table {
+        assert_eq!(text(&reply), expected);
+    }
+}
+
+#[test]
+fn results_are_what_the_incumbent_writes() {
+    let clients = [info("al", "c1"), info("", "c2")];
+    let publications = [full()];
+    let history = HistoryResult { publications: &publications, epoch: "abcd", offset: 9 };
+    let position = HistoryResult { publications: &[], epoch: "abcd", offset: 0 };
+    let table = [
+        (
+            Reply::Error { id: 1, error: ErrorCode::UnknownChannel },
+            r#"{"id":1,"error":{"code":102,"message":"unknown channel"}}"#,
+        ),
+        (
+            Reply::Error { id: 1, error: ErrorCode::Internal },
+            r#"{"id":1,"error":{"code":100,"message":"internal server error","temporary":true}}"#,
+        ),
+        (Reply::Unsubscribe { id: 1 }, r#"{"id":1,"unsubscribe":{}}"#),
         (Reply::Publish { id: u32::MAX }, r#"{"id":4294967295,"publish":{}}"#),
         (
             Reply::Presence { id: 1, clients: &clients },
