@@ -76,6 +76,10 @@ fn what_nests_is_read() {
     for (text, method) in table {
         assert_eq!(one(text), Ok(Command { id: 1, method, attributes: false }), "{text}");
     }
+}
+
+#[test]
+fn what_asks_for_nothing_is_told_from_what_does() {
     let attributes = one(r#"{"id":1,"ping":{},"attributes":{"set":{"a":"b"}}}"#);
     assert_eq!(attributes, Ok(Command { id: 1, method: Method::Ping, attributes: true }));
     let nothing = one(r#"{"id":1,"ping":{},"attributes":{}}"#);
