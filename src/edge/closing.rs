@@ -20,7 +20,7 @@ impl Edge {
 
     /// Ends a WebSocket: close frame, then the peer's close is awaited. What was written before
     /// goes out before it.
-    pub(super) fn close(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
+    pub(super) fn close(&mut self, token: Token, code: u16, reason: &str, now: Now) {
         if !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
         }

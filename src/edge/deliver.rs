@@ -8,7 +8,7 @@ use super::subscribe::EpochText;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::codec::command::{
-    ClientInfo, Disconnect, ErrorCode, HistoryResult, Publication, Reply, SubscribeResult,
+    ClientInfo, ErrorCode, HistoryResult, Publication, Reply, SubscribeResult,
 };
 use crate::home::envelope::{
     ConnectionKey, Delivery, HistoryAnswer, Placed, Position, PresenceAnswer, Recovery, ReplyTo,
@@ -57,20 +57,22 @@ impl Edge {
                 self.answer(to, &Reply::PresenceStats { id: to.command, clients, users });
             }
             Delivery::Registered { connection } => self.registered(connection, now),
-            Delivery::Disconnect { connections } => {
+            Delivery::UserCommand { connections, what } => {
                 for connection in connections {
                     if let Some(token) = self.of(connection) {
-                        self.disconnect(token, Disconnect::ForceNoReconnect, now);
+                        self.user_command(token, &what, now);
                     }
                 }
             }
-            Delivery::Disconnected { to } => self.answer_call(to, None, now),
+            Delivery::HandedOn { to } | Delivery::HistoryRemoved { to } => {
+                self.answer_call(to, None, now);
+            }
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
         }
     }
 
     /// The connection that a home means, if it is still there.
-    fn of(&self, connection: ConnectionKey) -> Option<Token> {
+    pub(super) fn of(&self, connection: ConnectionKey) -> Option<Token> {
         let token = Token { index: connection.index, generation: connection.generation };
         (connection.core == self.core && self.is_current(token)).then_some(token)
     }

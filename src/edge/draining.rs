@@ -34,7 +34,8 @@ impl Edge {
             Request::Publish { to, .. }
             | Request::Presence { to, .. }
             | Request::PresenceStats { to, .. }
-            | Request::DisconnectUser { to, .. } => to.command,
+            | Request::RemoveHistory { to, .. } => to.command,
+            Request::ToUser(to_user) => to_user.to.command,
             _ => 0,
         };
         if id > 0 {

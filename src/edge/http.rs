@@ -8,9 +8,11 @@ use super::exchange::{Awaiting, PendingBody};
 use super::subscribe::EpochText;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
-use crate::codec::command::ErrorCode;
+use crate::codec::command::{Disconnect, ErrorCode};
 use crate::home::block::Block;
-use crate::home::envelope::{Position, ReplyTo, Request};
+use crate::home::envelope::{
+    Position, ReplyTo, Request, Selection, ToUser, UserAction, UserCommand,
+};
 use crate::home::name::Name;
 use crate::http::api;
 use crate::http::body::Body;
@@ -322,7 +324,10 @@ impl Edge {
         let home = self.home_of(&user);
         let user = Name::from(&*user);
         self.exchange(token).awaiting = Some(Awaiting::Disconnect);
-        self.issue(token, home, Request::DisconnectUser { to, user }, lanes);
+        let (code, reason) = Disconnect::ForceNoReconnect.parts();
+        let action = UserAction::Disconnect { code, reason: reason.into() };
+        let what = UserCommand { selection: Selection::default(), action };
+        self.issue(token, home, Request::ToUser(Box::new(ToUser { to, user, what })), lanes);
         Ok(())
     }
 

@@ -28,6 +28,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod user_commands;
 mod waiting;
 
 use crate::clock::Now;

@@ -5,6 +5,11 @@
 use super::block::Block;
 use super::name::Name;
 use crate::codec::command::ErrorCode;
+use std::sync::Arc;
+
+mod user;
+
+pub use user::{Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand};
 
 /// A connection, named so that a late answer to an earlier one in the same place finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,10 +75,12 @@ pub enum Request {
         connection: ConnectionKey,
         user: Name,
     },
-    /// Ends every connection of a user.
-    DisconnectUser {
+    /// Does something to a user's connections; answered by `HandedOn`.
+    ToUser(Box<ToUser>),
+    /// Forgets a channel's history; its numbering goes on. Answered by `HistoryRemoved`.
+    RemoveHistory {
         to: ReplyTo,
-        user: Name,
+        channel: Name,
     },
     /// Shutdown: everything this edge had to say is behind it (rule 25).
     Marker {
@@ -151,12 +158,16 @@ pub enum Delivery {
     PositionLost {
         local: u32,
     },
-    /// Ends these connections with 3503.
-    Disconnect {
+    /// Does something to these connections, where they are still there and selected.
+    UserCommand {
         connections: Box<[ConnectionKey]>,
+        what: Arc<UserCommand>,
     },
-    /// A `DisconnectUser` was carried out.
-    Disconnected {
+    /// A `ToUser` was handed on to every edge that has the user's connections.
+    HandedOn {
+        to: ReplyTo,
+    },
+    HistoryRemoved {
         to: ReplyTo,
     },
     /// The home's answer to a marker: nothing follows.
