@@ -59,7 +59,8 @@ impl Edge {
         let since = command.recover.then(|| position(&command.epoch, command.offset)).flatten();
         let to = ReplyTo { connection: self.key(token), command: id };
         let recover = command.recover && recovery;
-        let request = SubscribeRequest { to, sequence, channel, user, since, recover };
+        let infos = None;
+        let request = SubscribeRequest { to, sequence, channel, user, infos, since, recover };
         self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
         Ok(())
     }

@@ -51,7 +51,7 @@ impl Bench {
         };
         let routes =
             RouteOptions { websocket_paths: vec!["/ws".to_owned()], dev: true, serves_api: true };
-        let auth = auth::Options { hmac_secret: None, allow_anonymous: true };
+        let auth = auth::Options { allow_anonymous: true, ..auth::Options::default() };
         let edge = Edge::new(EdgeOptions {
             core: 0,
             homes: 1,
@@ -62,7 +62,7 @@ impl Bench {
                 pong_timeout_ms: 8_000,
                 connect_timeout_ms: 10_000,
             },
-            auth: Auth::new(&auth),
+            auth: Auth::new(&auth).expect("no keys"),
             http: HttpOptions {
                 internal_routes: routes.clone(),
                 routes,
