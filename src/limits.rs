@@ -93,6 +93,8 @@ pub const FILTER_DEPTH: usize = 16;
 pub const FILTER_NODES: usize = 256;
 /// Server-side subscriptions that a connect command may want to recover; with more it is 107.
 pub const CONNECT_SUBS: usize = 128;
+/// Commands of the server API that wait for one connection; with more it is disconnected with 3010.
+pub const USER_COMMANDS_WAITING: usize = 1_024;
 /// Segments of one connection in one turn; more are copied to its backlog.
 pub const SEGMENTS_PER_SEND: u32 = 64;
 /// Connections flushed before the worker looks at completions and lanes again.

@@ -124,43 +124,36 @@ impl Edge {
                 return;
             }
         };
-        if identity.user.as_str().is_empty() {
-            return self.connected(token, id, now);
+        if self.at(token).facts.registered {
+            // Its connect was refused over a subscription.
+            return self.disconnect(token, Disconnect::BadRequest, now);
         }
         let user = identity.user;
+        let begins = match self.connect_subscriptions(command, &user, Vec::new()) {
+            Ok(begins) => begins,
+            Err(error) => return self.reply(token, &Reply::Error { id, error }),
+        };
+        let anonymous = user.as_str().is_empty();
         let it = self.at(token);
-        it.user = Some(user.clone());
+        it.user = (!anonymous).then(|| user.clone());
         it.facts.connecting = true;
         it.connect_id = id;
+        let subscribes = !begins.is_empty();
+        if subscribes {
+            self.await_subscriptions(token, begins);
+        }
+        if anonymous {
+            if !subscribes {
+                self.connected(token, now);
+            }
+            return;
+        }
         let home = self.home_of(user.as_str());
         let connection = self.key(token);
         self.issue(token, home, Request::Register { connection, user }, lanes);
         if !holds(Rule::RegFirst) {
-            self.connected(token, id, now);
+            self.connect_registered(token, now);
         }
-    }
-
-    /// The connection is authenticated and, where it has a user, registered.
-    pub(super) fn connected(&mut self, token: Token, id: u32, now: Now) {
-        let it = self.at(token);
-        it.facts.connecting = false;
-        if it.life != Life::Authenticating {
-            return;
-        }
-        it.become_(Life::Active);
-        it.facts.counted = true;
-        self.metrics.connections.set(self.metrics.connections.get() + 1);
-        let client = super::client_id::client_id(self.ids, self.key(token));
-        let ping_s = self.times.ping_interval_ms.div_ceil(1000);
-        let result = crate::codec::command::ConnectResult {
-            client: client.as_str(),
-            version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
-            ping_s,
-            pong: ping_s > 0,
-            ..Default::default()
-        };
-        self.reply(token, &Reply::Connect { id, result });
-        self.start_pings(token, now);
     }
 
     fn publish<L: RequestLanes>(

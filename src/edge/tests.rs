@@ -55,7 +55,7 @@ impl Bench {
         let edge = Edge::new(EdgeOptions {
             core: 0,
             homes: 1,
-            namespaces: Namespaces { unnamed: everyone, named: Vec::new() },
+            namespaces: Namespaces { unnamed: everyone, ..Namespaces::default() },
             limits,
             times: ClientTimes {
                 ping_interval_ms: 25_000,
