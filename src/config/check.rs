@@ -232,7 +232,7 @@ impl Rules {
     fn limits(&mut self, limits: &Limits) {
         const KIB: u64 = 1 << 10;
         const GIB: u64 = 1 << 30;
-        let bounds: [(&str, u64, u64, u64); 16] = [
+        let bounds: [(&str, u64, u64, u64); 17] = [
             (
                 "connections_per_worker",
                 limits.connections_per_worker.into(),
@@ -254,6 +254,7 @@ impl Rules {
             ("subscriptions_per_worker", limits.subscriptions_per_worker.into(), 1, 1 << 31),
             ("history_bytes_per_worker", limits.history_bytes_per_worker, 0, 1 << 40),
             ("presence_per_channel", limits.presence_per_channel.into(), 1, 1 << 24),
+            ("idempotency_keys_per_worker", limits.idempotency_keys_per_worker.into(), 1, 1 << 24),
             ("arena_bytes", limits.arena_bytes.into(), 4 * KIB, GIB),
         ];
         for (key, value, least, most) in bounds {

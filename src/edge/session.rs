@@ -10,8 +10,9 @@ use crate::codec::command::{
 use crate::codec::tags;
 use crate::edge::auth::Refusal;
 use crate::home::block::{Block, Parts, Publisher};
-use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
+use crate::home::envelope::{HistoryRequest, PublishOptions, ReplyTo, Request};
 use crate::home::name::Name;
+use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::metrics::Cause;
 use crate::rules::{Rule, holds};
 
@@ -164,8 +165,12 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
-        if command.asks_more || command.exclude_self || !command.idempotency_key.is_empty() {
+        if command.asks_more {
             return Err(ErrorCode::NotAvailable);
+        }
+        let idempotency_key: Box<str> = (&*command.idempotency_key).into();
+        if idempotency_key.len() > IDEMPOTENCY_KEY_BYTES {
+            return Err(ErrorCode::BadRequest);
         }
         let name: &str = &command.channel;
         let who = self.channel_options(name)?.allow_publish;
@@ -176,7 +181,13 @@ impl Edge {
         let user = self.at(token).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
         let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
-        let publisher = Publisher { key: connection, user, conn_info: b"", chan_info: b"" };
+        let publisher = Publisher {
+            key: connection,
+            user,
+            conn_info: b"",
+            chan_info: b"",
+            exclude_self: command.exclude_self,
+        };
         let block = Block::new(&Parts {
             channel: name,
             publisher: Some(publisher),
@@ -186,7 +197,9 @@ impl Edge {
         });
         let home = self.home_of(name);
         let to = ReplyTo { connection, command: id };
-        self.issue(token, home, Request::Publish { to, block }, lanes);
+        let options = (!idempotency_key.is_empty())
+            .then(|| Box::new(PublishOptions { idempotency_key, skip_history: false }));
+        self.issue(token, home, Request::Publish { to, block, options }, lanes);
         Ok(())
     }
 

@@ -206,20 +206,20 @@ impl Edge {
 
     /// Adds an answered subscription to its channel's list.
     pub(super) fn add_subscriber(&mut self, token: Token, channel: u32, join_leave: bool) {
-        let known = self.channels.at(channel);
-        let place = u32::try_from(known.subscribers.len()).expect("connections are bounded");
-        known.subscribers.push(Subscriber {
-            connection: token.index,
-            variant: 0,
-            join_leave,
-            filter: NO_FILTER,
-        });
-        self.at(token).subscription(channel).expect("it is being answered").place = place;
+        let connection = token.index;
+        let subscriber = Subscriber { connection, variant: 0, join_leave, filter: NO_FILTER };
+        self.put_back(token, channel, subscriber);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
     }
 
-    /// Takes an active subscription out of its channel's list.
+    /// Takes an active subscription out of its channel's list for good.
     pub(super) fn remove_subscriber(&mut self, token: Token, channel: u32) {
+        self.set_aside(token, channel);
+        self.metrics.subscriptions.set(self.metrics.subscriptions.get() - 1);
+    }
+
+    /// Takes an active subscription out of its channel's list.
+    pub(super) fn set_aside(&mut self, token: Token, channel: u32) -> Subscriber {
         let place = self.at(token).subscription(channel).expect("it is active").place;
         let known = self.channels.at(channel);
         let removed = known.subscribers.swap_remove(place as usize);
@@ -230,7 +230,15 @@ impl Edge {
             let moved = self.at(Token { index, generation }).subscription(channel);
             moved.expect("a subscriber is subscribed").place = place;
         }
-        self.metrics.subscriptions.set(self.metrics.subscriptions.get() - 1);
+        removed
+    }
+
+    /// Puts a subscription back that was set aside.
+    pub(super) fn put_back(&mut self, token: Token, channel: u32, subscriber: Subscriber) {
+        let known = self.channels.at(channel);
+        let place = u32::try_from(known.subscribers.len()).expect("connections are bounded");
+        known.subscribers.push(subscriber);
+        self.at(token).subscription(channel).expect("it is active").place = place;
     }
 }
 

@@ -42,7 +42,11 @@ fn said<E: Engine>(home: &mut Home<E>) -> Vec<Delivery> {
 }
 
 fn publish(home: &mut Home<Memory>, channel: &str, data: &[u8], now: Now) {
-    ask(home, Request::Publish { to: TO, block: Block::plain(channel, data, at_ms(0)) }, now);
+    ask(
+        home,
+        Request::Publish { to: TO, block: Block::plain(channel, data, at_ms(0)), options: None },
+        now,
+    );
 }
 
 fn subscribe(channel: &str) -> Request {
