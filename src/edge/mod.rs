@@ -25,6 +25,8 @@ mod output;
 mod receive;
 mod replay;
 mod server_subs;
+#[cfg(test)]
+mod server_tests;
 mod session;
 mod subscribe;
 #[cfg(test)]
