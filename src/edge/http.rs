@@ -309,7 +309,7 @@ impl Edge {
         let to = ReplyTo { connection: self.key(token), command: 0 };
         let home = self.home_of(&publish.channel);
         self.exchange(token).awaiting = Some(Awaiting::Publish);
-        self.issue(token, home, Request::Publish { to, block }, lanes);
+        self.issue(token, home, Request::Publish { to, block, options: None }, lanes);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ mod channel;
 pub mod engine;
 pub mod envelope;
 mod history;
+mod idempotency;
 pub mod name;
 mod publish;
 mod replica;
@@ -33,6 +34,7 @@ use envelope::{
 };
 use foldhash::quality::FixedState;
 use history::{History, Page};
+use idempotency::Keys;
 use name::Name;
 use replica::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -63,6 +65,7 @@ pub struct Home<E> {
     limits: Limits,
     channels: Channels,
     users: Users,
+    keys: Keys,
     /// What the request taken last has still to say: the cursor of rule 2.
     outgoing: VecDeque<(u16, Delivery)>,
     /// Places of channels of which something will be too old, the soonest of each kind first.
@@ -91,6 +94,7 @@ impl<E: Engine> Home<E> {
             engine,
             channels: Channels::new(cores, limits.channels_per_worker, seed),
             users: Users::new(seed),
+            keys: Keys::new(limits.idempotency_keys_per_worker, seed),
             namespaces,
             limits,
             outgoing: VecDeque::new(),
@@ -143,7 +147,9 @@ impl<E: Engine> Home<E> {
             Request::Unsubscribe { connection, channel } => {
                 self.unsubscribe(connection, &channel, now);
             }
-            Request::Publish { to, block } => return self.publish(to, block, now),
+            Request::Publish { to, block, options } => {
+                return self.publish(to, block, options, now);
+            }
             Request::History(history) => return self.history(*history, now),
             Request::Presence { to, channel } => self.presence(to, &channel),
             Request::PresenceStats { to, channel } => self.presence_stats(to, &channel),

@@ -229,7 +229,7 @@ impl Times {
         let until_ms = exp.map(ms);
         let expires_ms = match expire_at {
             None => until_ms,
-            Some(never) if never == 0.0 => None,
+            Some(0.0) => None,
             Some(seconds) => Some(ms(seconds)),
         };
         Times { until_ms, from_ms: nbf.map(ms), expires_ms }

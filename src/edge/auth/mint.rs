@@ -22,7 +22,7 @@ pub struct Signer {
 }
 
 enum Key {
-    Hmac(hmac::Key),
+    Hmac(Box<hmac::Key>),
     Rsa(RsaKeyPair, &'static RsaSignatureEncoding),
     Ecdsa(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
@@ -40,7 +40,7 @@ impl Signer {
             Algorithm::HS512 => hmac::HMAC_SHA512,
             other => return Err(format!("{other:?} needs a private key, not a secret")),
         };
-        Ok(Signer { algorithm, key: Key::Hmac(hmac::Key::new(hash, secret)) })
+        Ok(Signer { algorithm, key: Key::Hmac(Box::new(hmac::Key::new(hash, secret))) })
     }
 
     /// Signs with a private key in PEM (PKCS #8, PKCS #1 or SEC 1). Without an algorithm it is the

@@ -44,9 +44,11 @@ fn find_cookie<'a>(value: &'a [u8], wanted: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
+    type Headers = &'static [(&'static str, &'static str)];
+
     #[test]
     fn the_header_goes_before_the_cookie() {
-        let table: [(&[(&str, &str)], Option<&str>); 11] = [
+        let table: [(Headers, Option<&str>); 11] = [
             (&[], None),
             (&[("Authorization", "Bearer a.b.c")], Some("a.b.c")),
             (&[("authorization", "bearer  a.b.c ")], Some("a.b.c")),
