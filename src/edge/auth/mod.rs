@@ -177,10 +177,7 @@ impl Auth {
     }
 
     /// The token that an upgrade brings, in `Authorization: Bearer` or in the configured cookie.
-    pub fn offered<'a>(
-        &self,
-        headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
-    ) -> Option<&'a str> {
+    pub fn offered<'a>(&self, headers: &[(&'a str, &'a [u8])]) -> Option<&'a str> {
         offered::token(headers, self.cookie.as_deref())
     }
 

@@ -5,21 +5,14 @@
 
 /// The token of an upgrade; the header goes before the cookie named `cookie`.
 #[must_use]
-pub fn token<'a>(
-    mut headers: impl Iterator<Item = (&'a str, &'a [u8])> + Clone,
-    cookie: Option<&str>,
-) -> Option<&'a str> {
-    let cookies = headers.clone();
-    let bearer = headers.find_map(|(name, value)| {
-        if name.eq_ignore_ascii_case("Authorization") { bearer(value) } else { None }
-    });
-    let cookie = || {
-        let wanted = cookie?;
-        cookies
-            .filter(|(name, _)| name.eq_ignore_ascii_case("Cookie"))
-            .find_map(|(_, value)| find_cookie(value, wanted))
+pub fn token<'a>(headers: &[(&'a str, &'a [u8])], cookie: Option<&str>) -> Option<&'a str> {
+    let all = |wanted: &'static str| {
+        let named = headers.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(wanted));
+        named.map(|(_, value)| *value)
     };
-    bearer.or_else(cookie)
+    let of_cookie =
+        || cookie.and_then(|cookie| all("Cookie").find_map(|it| find_cookie(it, cookie)));
+    all("Authorization").find_map(bearer).or_else(of_cookie)
 }
 
 /// The token of `Bearer TOKEN` (RFC 6750 section 2.1).
@@ -62,12 +55,13 @@ mod tests {
             (&[("Cookie", "session=c"), ("Authorization", "Basic h")], Some("c")),
         ];
         for (headers, expected) in table {
-            let bytes = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-            assert_eq!(token(bytes.clone(), Some("session")), expected, "{headers:?}");
+            let bytes: Vec<(&str, &[u8])> =
+                headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+            assert_eq!(token(&bytes, Some("session")), expected, "{headers:?}");
             let header_only = expected.filter(|_| headers.iter().any(|it| it.1.contains("earer")));
-            assert_eq!(token(bytes, None), header_only, "{headers:?}");
+            assert_eq!(token(&bytes, None), header_only, "{headers:?}");
         }
         let garbage = [("Cookie", b"session=\xff".as_slice()), ("Authorization", b"Bearer \xff")];
-        assert_eq!(token(garbage.into_iter(), Some("session")), None);
+        assert_eq!(token(&garbage, Some("session")), None);
     }
 }
