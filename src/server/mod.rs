@@ -8,6 +8,7 @@ mod clock;
 mod host;
 mod run;
 
+use crate::clock::Now;
 use crate::config::{Config, DriverChoice, Secret};
 use crate::driver::probe::{self, Kind};
 use crate::edge::auth::{self, Auth, KeyError, KeyOptions};
@@ -81,6 +82,12 @@ pub fn auth(config: &Config) -> Result<Auth, Vec<KeyError>> {
         cookie: tokens.cookie.clone(),
         allow_anonymous: config.client.allow_anonymous,
     })
+}
+
+/// The moment that it is.
+#[must_use]
+pub fn now() -> Now {
+    Clock::start().now()
 }
 
 /// Runs the server until it is told to stop. `auth` is the configuration's.
