@@ -15,6 +15,8 @@ use crate::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod mixed;
+
 /// One lane, to the one home.
 struct Lane {
     slots: usize,
