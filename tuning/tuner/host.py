@@ -96,7 +96,7 @@ class Host:
         """Cores that a receive queue's work is spread over; none where the queues suffice."""
         device = path.split("/")[4]
         many = len(self.queues(device, "rx")) >= len(self.network_cpus)
-        return [] if many and len(self.cpus) > 1 or len(self.cpus) == 1 else self.network_cpus
+        return [] if many else self.network_cpus
 
     def xps(self, path):
         """Cores that use a transmit queue."""
