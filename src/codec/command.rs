@@ -363,6 +363,7 @@ pub enum Disconnect {
     BadRequest,
     Stale,
     ForceNoReconnect,
+    ChannelLimit,
     InappropriateProtocol,
     NotAvailable,
 }
@@ -382,6 +383,7 @@ impl Disconnect {
             Disconnect::BadRequest => (3501, "bad request"),
             Disconnect::Stale => (3502, "stale"),
             Disconnect::ForceNoReconnect => (3503, "force disconnect"),
+            Disconnect::ChannelLimit => (3505, "channel limit"),
             Disconnect::InappropriateProtocol => (3506, "inappropriate protocol"),
             Disconnect::NotAvailable => (3508, "not available"),
         }

@@ -171,6 +171,7 @@ impl Edge {
             self.metrics.disconnect(NO_CLOSE_FRAME);
             tracing::debug!(core = self.core, connection = token.index, "closed by its peer's end");
         }
+        self.drop_server_side(token);
         self.leave_lists(token);
         let it = self.at(token);
         it.become_(Life::Dead);

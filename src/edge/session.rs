@@ -10,8 +10,9 @@ use crate::codec::command::{
 use crate::codec::{payload, tags};
 use crate::edge::auth::Refusal;
 use crate::home::block::{Block, Parts, Publisher};
-use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
+use crate::home::envelope::{HistoryRequest, PublishOptions, ReplyTo, Request};
 use crate::home::name::Name;
+use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::metrics::Cause;
 use crate::rules::{Rule, holds};
 
@@ -124,43 +125,36 @@ impl Edge {
                 return;
             }
         };
-        if identity.user.as_str().is_empty() {
-            return self.connected(token, id, now);
+        if self.at(token).facts.registered {
+            // Its connect was refused over a subscription.
+            return self.disconnect(token, Disconnect::BadRequest, now);
         }
         let user = identity.user;
+        let begins = match self.connect_subscriptions(command, &user, Vec::new()) {
+            Ok(begins) => begins,
+            Err(error) => return self.reply(token, &Reply::Error { id, error }),
+        };
+        let anonymous = user.as_str().is_empty();
         let it = self.at(token);
-        it.user = Some(user.clone());
+        it.user = (!anonymous).then(|| user.clone());
         it.facts.connecting = true;
         it.connect_id = id;
+        let subscribes = !begins.is_empty();
+        if subscribes {
+            self.await_subscriptions(token, begins);
+        }
+        if anonymous {
+            if !subscribes {
+                self.connected(token, now);
+            }
+            return;
+        }
         let home = self.home_of(user.as_str());
         let connection = self.key(token);
         self.issue(token, home, Request::Register { connection, user }, lanes);
         if !holds(Rule::RegFirst) {
-            self.connected(token, id, now);
+            self.connect_registered(token, now);
         }
-    }
-
-    /// The connection is authenticated and, where it has a user, registered.
-    pub(super) fn connected(&mut self, token: Token, id: u32, now: Now) {
-        let it = self.at(token);
-        it.facts.connecting = false;
-        if it.life != Life::Authenticating {
-            return;
-        }
-        it.become_(Life::Active);
-        it.facts.counted = true;
-        self.metrics.connections.set(self.metrics.connections.get() + 1);
-        let client = super::client_id::client_id(self.ids, self.key(token));
-        let ping_s = self.times.ping_interval_ms.div_ceil(1000);
-        let result = crate::codec::command::ConnectResult {
-            client: client.as_str(),
-            version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
-            ping_s,
-            pong: ping_s > 0,
-            ..Default::default()
-        };
-        self.reply(token, &Reply::Connect { id, result });
-        self.start_pings(token, now);
     }
 
     fn publish<L: RequestLanes>(
@@ -171,8 +165,12 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
-        if command.asks_more || command.exclude_self || !command.idempotency_key.is_empty() {
+        if command.asks_more {
             return Err(ErrorCode::NotAvailable);
+        }
+        let idempotency_key: Box<str> = (&*command.idempotency_key).into();
+        if idempotency_key.len() > IDEMPOTENCY_KEY_BYTES {
+            return Err(ErrorCode::BadRequest);
         }
         let name: &str = &command.channel;
         let options = self.channel_options(name)?;
@@ -184,7 +182,13 @@ impl Edge {
         let user = self.at(token).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
         let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
-        let publisher = Publisher { key: connection, user, conn_info: b"", chan_info: b"" };
+        let publisher = Publisher {
+            key: connection,
+            user,
+            conn_info: b"",
+            chan_info: b"",
+            exclude_self: command.exclude_self,
+        };
         let codec = self.at(token).codec;
         let data = payload::keep(codec, options.payload, command.data)?;
         let parts = Parts {
@@ -197,7 +201,9 @@ impl Edge {
         let block = Block::of(options.payload, &parts);
         let home = self.home_of(name);
         let to = ReplyTo { connection, command: id };
-        self.issue(token, home, Request::Publish { to, block }, lanes);
+        let options = (!idempotency_key.is_empty())
+            .then(|| Box::new(PublishOptions { idempotency_key, skip_history: false }));
+        self.issue(token, home, Request::Publish { to, block, options }, lanes);
         Ok(())
     }
 
