@@ -178,11 +178,19 @@ impl Edge {
         if ours {
             self.server_subscribed(token, name.as_str(), &start, recovery, now);
         } else {
-            self.subscribe_reply(token, to.command, start, recovery);
+            self.subscribe_reply(token, to.command, start, recovery, now);
         }
     }
 
-    fn subscribe_reply(&mut self, token: Token, id: u32, start: Start, recovery: Recovery) {
+    fn subscribe_reply(
+        &mut self,
+        token: Token,
+        id: u32,
+        start: Start,
+        recovery: Recovery,
+        now: Now,
+    ) {
+        let (expiry, data) = self.told_of(token, start.subscription.sequence, now);
         let epoch = EpochText::new(start.position.epoch);
         let told = start.recoverable || start.positioned;
         let result = SubscribeResult {
@@ -192,6 +200,8 @@ impl Edge {
             offset: if told { start.position.offset } else { 0 },
             recovered: matches!(recovery, Recovery::Complete(_)),
             was_recovering: !matches!(recovery, Recovery::NotAsked),
+            expiry,
+            data: &data,
             ..SubscribeResult::default()
         };
         let Recovery::Complete(missed) = recovery else {
@@ -206,7 +216,8 @@ impl Edge {
         }
         // What was written for the connection before goes before.
         self.pending_to_backlog(token);
-        let replay = Replay::new(id, &result, missed, start.subscription, self.ids);
+        let codec = self.at(token).codec;
+        let replay = Replay::new(codec, id, &result, missed, start.subscription, self.ids);
         self.metrics.messages_out.add(1);
         self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
         self.check_overflow(token);

@@ -6,6 +6,8 @@
 
 use super::connection::{Life, Parked, SubscriptionState};
 use super::deliver::Start;
+use super::details::SubscriptionDetails;
+use super::frames::{publication, publisher_id};
 use super::output::Range;
 use super::subscribe::{Asked, EpochText};
 use super::{Edge, Late, RequestLanes, Token};
@@ -190,7 +192,7 @@ impl Edge {
         lanes: &mut L,
     ) -> bool {
         let ServerBegin { subscription, recover, since } = begin;
-        let ServerSubscription { channel: name, data, overrides, .. } = subscription;
+        let ServerSubscription { channel: name, info, data, overrides } = subscription;
         let options = match self.server_options(token, name.as_str()) {
             Ok(Some(options)) => options,
             Ok(None) => return true,
@@ -213,8 +215,10 @@ impl Edge {
             recover: recover && recoverable,
         };
         let to = ReplyTo { connection: self.key(token), command: 0 };
-        let (home, request) = self.new_subscription(token, to, &asked);
+        let (home, mut request) = self.new_subscription(token, to, &asked);
         let sequence = request.sequence;
+        self.keep_subscription(token, SubscriptionDetails { sequence, info, ..Default::default() });
+        request.infos = self.infos(token, Some(sequence));
         self.server_side(token).begun.push(Begun { sequence, data, in_connect });
         self.push_begun(token, home, Request::Subscribe(Box::new(request)), lanes)
     }
@@ -316,10 +320,12 @@ impl Edge {
         self.reply(token, &Reply::Push { channel: name, push });
         // The push has no place for what was missed: it follows as if it were published now.
         if let Recovery::Complete(missed) = recovery {
+            let (channel, codec) = (start.subscription.channel, self.at(token).codec);
             for Placed { offset, block } in &missed {
-                let (channel, ids) = (start.subscription.channel, self.ids);
+                let id = publisher_id(block, self.ids);
+                let missed = publication(block, *offset, id.as_ref());
                 let begin = self.output.end();
-                self.output.publication(channel, name, block, *offset, ids);
+                self.output.publication(codec, (channel, name), &missed);
                 let range = Range { start: begin, end: self.output.end() };
                 self.mark_or_spill(token, range);
             }

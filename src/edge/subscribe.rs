@@ -2,9 +2,10 @@
 //!
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
-use super::channels::{NO_FILTER, Subscriber};
+use super::channels::{NO_FILTER, Subscriber, Variant};
 use super::connection::{Subscription, SubscriptionState};
 use super::{Edge, RequestLanes, Token};
+use crate::clock::Now;
 use crate::codec::command::{ErrorCode, Reply, Subscribe};
 use crate::home::envelope::{
     Epoch, Overrides, Position, ReplyTo, Request, ServerSubscription, SubscribeRequest,
@@ -34,6 +35,7 @@ impl Edge {
         token: Token,
         id: u32,
         command: &Subscribe<'_>,
+        now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         let name: &str = &command.channel;
@@ -46,23 +48,38 @@ impl Edge {
         {
             return Err(ErrorCode::AlreadySubscribed);
         }
-        if !self.may_subscribe(token, name, &options) {
+        let grant = match &*command.token {
+            "" => None,
+            text => Some(self.grant(token, name, text, now)?),
+        };
+        // A token lets in where nobody may come by himself, but not to another user's channel.
+        let allowed = match grant {
+            Some(_) => self.is_listed(token, name) != Some(false),
+            None => self.may_subscribe(token, name, &options),
+        };
+        if !allowed {
             return Err(ErrorCode::PermissionDenied);
         }
         self.check_subscription_limits(token, name)?;
         let keeps_history = options.keeps_history();
+        let own = grant.as_ref().map_or_else(Overrides::default, |grant| grant.overrides);
+        let on = |own: Option<bool>, mode: Mode, asked| own.unwrap_or(mode.on(asked));
         let asked = Asked {
             name,
-            recoverable: keeps_history && options.recovery.on(command.recoverable),
-            positioned: keeps_history && options.positioning.on(command.positioned),
-            join_leave: options.join_leave.on(command.join_leave),
+            recoverable: keeps_history && on(own.recover, options.recovery, command.recoverable),
+            positioned: keeps_history && on(own.position, options.positioning, command.positioned),
+            join_leave: on(own.force_push_join_leave, options.join_leave, command.join_leave),
             keeps_history,
             server_side: false,
             since: command.recover.then(|| position(&command.epoch, command.offset)).flatten(),
             recover: command.recover && keeps_history && options.recovery != Mode::Off,
         };
         let to = ReplyTo { connection: self.key(token), command: id };
-        let (home, request) = self.new_subscription(token, to, &asked);
+        let (home, mut request) = self.new_subscription(token, to, &asked);
+        if let Some(grant) = grant {
+            self.granted(token, request.sequence, grant, now);
+        }
+        request.infos = self.infos(token, Some(request.sequence));
         self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
         Ok(())
     }
@@ -94,7 +111,7 @@ impl Edge {
         let channel = self.channels.at(channel).name.clone();
         let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
         let (since, recover) = (asked.since, asked.recover);
-        (home, SubscribeRequest { to, sequence, channel, user, since, recover })
+        (home, SubscribeRequest { to, sequence, channel, user, infos: None, since, recover })
     }
 
     pub(super) fn check_subscription_limits(
@@ -206,8 +223,9 @@ impl Edge {
 
     /// Adds an answered subscription to its channel's list.
     pub(super) fn add_subscriber(&mut self, token: Token, channel: u32, join_leave: bool) {
+        let variant = Variant::new(self.at(token).codec);
         let connection = token.index;
-        let subscriber = Subscriber { connection, variant: 0, join_leave, filter: NO_FILTER };
+        let subscriber = Subscriber { connection, variant, join_leave, filter: NO_FILTER };
         self.put_back(token, channel, subscriber);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
     }
@@ -222,7 +240,7 @@ impl Edge {
     pub(super) fn set_aside(&mut self, token: Token, channel: u32) -> Subscriber {
         let place = self.at(token).subscription(channel).expect("it is active").place;
         let known = self.channels.at(channel);
-        let removed = known.subscribers.swap_remove(place as usize);
+        let removed = known.remove_subscriber(place);
         assert_eq!(removed.connection, token.index, "a subscription knows its place");
         let moved = known.subscribers.get(place as usize).map(|it| it.connection);
         if let Some(index) = moved {
@@ -235,9 +253,7 @@ impl Edge {
 
     /// Puts a subscription back that was set aside.
     pub(super) fn put_back(&mut self, token: Token, channel: u32, subscriber: Subscriber) {
-        let known = self.channels.at(channel);
-        let place = u32::try_from(known.subscribers.len()).expect("connections are bounded");
-        known.subscribers.push(subscriber);
+        let place = self.channels.at(channel).add_subscriber(subscriber);
         self.at(token).subscription(channel).expect("it is active").place = place;
     }
 }
