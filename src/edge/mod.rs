@@ -29,10 +29,13 @@ mod server_subs;
 #[cfg(test)]
 mod server_tests;
 mod session;
+mod subprotocol;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 mod timers;
+#[cfg(test)]
+mod token_tests;
 mod tokens;
 mod user_commands;
 mod waiting;

@@ -7,6 +7,7 @@
 use super::connection::{Life, Parked, SubscriptionState};
 use super::deliver::Start;
 use super::details::SubscriptionDetails;
+use super::frames::{publication, publisher_id};
 use super::output::Range;
 use super::subscribe::{Asked, EpochText};
 use super::{Edge, Late, RequestLanes, Token};
@@ -319,10 +320,12 @@ impl Edge {
         self.reply(token, &Reply::Push { channel: name, push });
         // The push has no place for what was missed: it follows as if it were published now.
         if let Recovery::Complete(missed) = recovery {
+            let (channel, codec) = (start.subscription.channel, self.at(token).codec);
             for Placed { offset, block } in &missed {
-                let (channel, ids) = (start.subscription.channel, self.ids);
+                let id = publisher_id(block, self.ids);
+                let missed = publication(block, *offset, id.as_ref());
                 let begin = self.output.end();
-                self.output.publication(channel, name, block, *offset, ids);
+                self.output.publication(codec, (channel, name), &missed);
                 let range = Range { start: begin, end: self.output.end() };
                 self.mark_or_spill(token, range);
             }

@@ -2,9 +2,9 @@
 //!
 //! Must not know homes: a test answers in their place.
 
+use super::Token;
 use super::server_subs::ServerBegin;
-use super::tests::{Bench, SECRET, UPGRADE, at_ms, publication, text};
-use super::{Flush, Token};
+use super::tests::{Bench, SECRET, UPGRADE, at_ms, publication, sent_whole, text};
 use crate::codec::command::ErrorCode;
 use crate::home::block::{Block, Parts, Publisher};
 use crate::home::envelope::{
@@ -100,13 +100,12 @@ impl Bench {
         let mut sent = tokens.map(|_| String::new());
         let mut ranges = Vec::new();
         while let Some(flush) = self.edge.next_flush(&mut ranges) {
-            let Flush::Send(to) = flush else { continue };
+            let Some(to) = sent_whole(&mut self.edge, flush, &mut ranges) else { continue };
             let place = tokens.iter().position(|token| *token == to).expect("it is listened to");
             for range in &ranges {
                 let bytes = &self.edge.arena()[range.start as usize..range.end as usize];
                 sent[place] += &String::from_utf8_lossy(bytes);
             }
-            self.edge.sent_inline(to);
         }
         self.edge.is_flushed();
         sent

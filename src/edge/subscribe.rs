@@ -2,7 +2,7 @@
 //!
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
-use super::channels::{NO_FILTER, Subscriber};
+use super::channels::{NO_FILTER, Subscriber, Variant};
 use super::connection::{Subscription, SubscriptionState};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
@@ -223,8 +223,9 @@ impl Edge {
 
     /// Adds an answered subscription to its channel's list.
     pub(super) fn add_subscriber(&mut self, token: Token, channel: u32, join_leave: bool) {
+        let variant = Variant::new(self.at(token).codec);
         let connection = token.index;
-        let subscriber = Subscriber { connection, variant: 0, join_leave, filter: NO_FILTER };
+        let subscriber = Subscriber { connection, variant, join_leave, filter: NO_FILTER };
         self.put_back(token, channel, subscriber);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
     }
@@ -239,7 +240,7 @@ impl Edge {
     pub(super) fn set_aside(&mut self, token: Token, channel: u32) -> Subscriber {
         let place = self.at(token).subscription(channel).expect("it is active").place;
         let known = self.channels.at(channel);
-        let removed = known.subscribers.swap_remove(place as usize);
+        let removed = known.remove_subscriber(place);
         assert_eq!(removed.connection, token.index, "a subscription knows its place");
         let moved = known.subscribers.get(place as usize).map(|it| it.connection);
         if let Some(index) = moved {
@@ -252,9 +253,7 @@ impl Edge {
 
     /// Puts a subscription back that was set aside.
     pub(super) fn put_back(&mut self, token: Token, channel: u32, subscriber: Subscriber) {
-        let known = self.channels.at(channel);
-        let place = u32::try_from(known.subscribers.len()).expect("connections are bounded");
-        known.subscribers.push(subscriber);
+        let place = self.channels.at(channel).add_subscriber(subscriber);
         self.at(token).subscription(channel).expect("it is active").place = place;
     }
 }

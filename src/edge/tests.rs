@@ -3,7 +3,9 @@
 //! Must not know homes: a test answers in their place.
 
 use super::auth::{self, Auth};
-use super::{ClientTimes, Edge, EdgeOptions, Effect, Flush, HttpOptions, RequestLanes, Token};
+use super::{
+    ClientTimes, Edge, EdgeOptions, Effect, Flush, HttpOptions, Range, RequestLanes, Token,
+};
 use crate::clock::Now;
 use crate::home::block::Block;
 use crate::home::envelope::{Delivery, Epoch, Position, Recovery, Request, Subscribed};
@@ -15,6 +17,7 @@ use crate::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod mixed;
 pub(super) const SECRET: &[u8] = b"a secret of the tests";
 
 /// One lane, to the one home.
@@ -107,13 +110,12 @@ impl Bench {
         let mut sent = Vec::new();
         let mut ranges = Vec::new();
         while let Some(flush) = self.edge.next_flush(&mut ranges) {
-            if let Flush::Send(to) = flush {
-                if to == token {
-                    for range in &ranges {
-                        sent.extend(&self.edge.arena()[range.start as usize..range.end as usize]);
-                    }
+            if let Some(to) = sent_whole(&mut self.edge, flush, &mut ranges)
+                && to == token
+            {
+                for range in &ranges {
+                    sent.extend(&self.edge.arena()[range.start as usize..range.end as usize]);
                 }
-                self.edge.sent_inline(to);
             }
         }
         self.edge.is_flushed();
@@ -160,6 +162,21 @@ impl Bench {
             other => panic!("{other:?}"),
         };
         self.lane.requests.drain(..).map(publisher).collect()
+    }
+}
+
+/// Takes a send as one that goes out whole; to whom it went, and in `ranges` what.
+pub(super) fn sent_whole(edge: &mut Edge, flush: Flush, ranges: &mut Vec<Range>) -> Option<Token> {
+    match flush {
+        Flush::Nothing => None,
+        Flush::One(to, range) => {
+            *ranges = vec![range];
+            Some(to)
+        }
+        Flush::Send(to) => {
+            edge.sent_inline(to);
+            Some(to)
+        }
     }
 }
 
