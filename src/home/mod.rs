@@ -158,7 +158,7 @@ impl<E: Engine> Home<E> {
                 self.say(connection.core, Delivery::Registered { connection });
             }
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
-            Request::ToUser(to_user) => self.tell_user(*to_user),
+            Request::ToUser(to_user) => self.hand_on(*to_user),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;
