@@ -186,7 +186,9 @@ fn jwks(text: &str) -> Result<Vec<Key>, String> {
     for (index, value) in set.keys.into_iter().enumerate() {
         let wrong = |rule: &str| format!("key {} {rule}", index + 1);
         let jwk: Jwk = serde_json::from_value(value).map_err(|_| wrong("is no JWK"))?;
-        let Some(algorithms) = algorithms(&jwk).filter(|_| is_for_signatures(&jwk)) else { continue };
+        let Some(algorithms) = algorithms(&jwk).filter(|_| is_for_signatures(&jwk)) else {
+            continue;
+        };
         let key = decoding_key(&jwk).ok_or_else(|| wrong("is broken, or too short"))?;
         keys.push(Key { kid: jwk.common.key_id.map(Box::from), algorithms, key });
     }
