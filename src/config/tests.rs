@@ -194,6 +194,22 @@ const WRONG: &[(&str, &str)] = &[
         "[client]\ntoken_hmac_secret = 12345",
         "client.token_hmac_secret = (secret) (line 2): must be a string",
     ),
+    (
+        "[client]\ntoken_hmac_secrets_old = [\"0123456789abcdef0123456789abcdef\"]",
+        "client.token_hmac_secrets_old = (secret) (line 2): needs client.token_hmac_secret",
+    ),
+    (
+        "[client]\ntoken_rsa_public_key = \"/nowhere/key.pem\"",
+        "client.token_rsa_public_key = (secret) (line 2): cannot be read as a file: ",
+    ),
+    (
+        "[client]\ntoken_jwks_file = \"/nowhere/keys\"",
+        "client.token_jwks_file = \"/nowhere/keys\" (line 2): cannot be read as a file: ",
+    ),
+    (
+        "[client]\ntoken_cookie = \"a b\"",
+        "client.token_cookie = \"a b\" (line 2): must be the name of a cookie",
+    ),
     ("listen = \"localhost\"", "listen = \"localhost\" (line 1): must be an IP address and a port"),
     (
         "internal_listen = \"9000\"",

@@ -148,10 +148,6 @@ pub struct Facts {
     pub peer_gone: bool,
     /// It counted as a connection in the metrics.
     pub counted: bool,
-    /// Its client knows when its token ends, and may show another.
-    pub refreshes: bool,
-    /// Some of its subscriptions end by themselves.
-    pub subscriptions_expire: bool,
     /// It came in by the internal listener.
     pub internal: bool,
     /// It speaks a subprotocol of ours, and so understands what SDKs of the incumbent do not.
@@ -233,6 +229,6 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 152, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 144, "{}", size_of::<Connection>());
     }
 }

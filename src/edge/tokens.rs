@@ -45,15 +45,18 @@ impl Edge {
     ) {
         self.keep_info(token, info);
         let grace_ms = if shown { REFRESH_GRACE_MS } else { 0 };
-        let it = self.at(token);
-        it.facts.refreshes = shown;
-        it.expires_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(grace_ms));
+        if shown {
+            self.drop_offered(token);
+        }
+        let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(grace_ms));
+        self.at(token).expires_s = end_s;
     }
 
-    /// What the client of a connection is told of its end.
+    /// What the client of a connection is told of its end: nothing, when the token is not its own.
     pub(super) fn expiry(&mut self, token: Token, now: Now) -> Expiry {
-        let it = self.at(token);
-        told(if it.facts.refreshes { it.expires_s } else { 0 }, now)
+        let details = self.details.get(&token.index);
+        let offered = details.is_some_and(|details| details.offered.is_some());
+        told(if offered { 0 } else { self.at(token).expires_s }, now)
     }
 
     /// Runs a refresh command.
@@ -65,7 +68,7 @@ impl Edge {
         now: Now,
     ) -> Result<(), ErrorCode> {
         let it = self.at(token);
-        if text.is_empty() || !it.facts.refreshes && it.expires_s == 0 {
+        if text.is_empty() || it.user.is_none() && it.expires_s == 0 {
             self.disconnect(token, Disconnect::BadRequest, now);
             return Ok(());
         }
@@ -103,9 +106,8 @@ impl Edge {
         if expires_ms.is_some_and(|at| at <= now.unix_ms) {
             return self.disconnect(token, Disconnect::Expired, now);
         }
-        let it = self.at(token);
-        it.facts.refreshes = true;
-        it.expires_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
+        let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
+        self.at(token).expires_s = end_s;
         self.rearm(token);
         let push = Push::Refresh(self.expiry(token, now));
         self.reply(token, &Reply::Push { channel: "", push });
@@ -136,7 +138,6 @@ impl Edge {
         let kept = SubscriptionDetails { sequence, info, data, expires_s };
         self.keep_subscription(token, kept);
         if expires_s > 0 {
-            self.at(token).facts.subscriptions_expire = true;
             self.rearm(token);
         }
     }
@@ -182,9 +183,9 @@ impl Edge {
         if it.life != Life::Active {
             return u64::MAX;
         }
-        let (own, others) = (it.expires_s, it.facts.subscriptions_expire);
+        let own = it.expires_s;
         let mut nearest = (own > 0).then_some(own);
-        if others && let Some(details) = self.details.get(&token.index) {
+        if let Some(details) = self.details.get(&token.index) {
             let ends = details.subscriptions.iter().map(|it| it.expires_s);
             nearest = ends.filter(|end| *end > 0).chain(nearest).min();
         }
@@ -199,7 +200,7 @@ impl Edge {
             return self.disconnect(token, Disconnect::Expired, now);
         }
         let Some(details) = self.details.get_mut(&token.index) else { return };
-        let it = &mut self.connections[token.index as usize];
+        let it = &self.connections[token.index as usize];
         let mut ended = Vec::new();
         details.subscriptions.retain(|kept| {
             let of = it.subscriptions.iter().find(|it| it.sequence == kept.sequence);
@@ -212,7 +213,6 @@ impl Edge {
                 of => of.is_some(),
             }
         });
-        it.facts.subscriptions_expire = details.subscriptions.iter().any(|it| it.expires_s > 0);
         for channel in ended {
             self.end_with(token, channel, UNSUBSCRIBE_EXPIRED);
         }

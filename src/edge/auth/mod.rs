@@ -6,6 +6,8 @@
 
 mod cache;
 mod claims;
+#[cfg(test)]
+mod key_tests;
 mod keys;
 pub mod mint;
 mod offered;
