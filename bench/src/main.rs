@@ -7,6 +7,7 @@ mod churn;
 mod client;
 mod crowd;
 mod fanout;
+mod hold;
 mod idle;
 mod ledger;
 mod net;
@@ -36,6 +37,8 @@ enum Command {
     Fanout(fanout::Args),
     /// Memory per idle client.
     Idle(idle::Args),
+    /// Hold many idle connections in little memory; told what to do on standard input.
+    Hold(hold::Args),
     /// Bad input of every kind: each gets its documented answer, and neighbours feel nothing.
     Attack(attack::Args),
     /// Server CPU per connect.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Terminate(args) => ledger::terminate(&args),
         Command::Fanout(args) => fanout::run(&args),
         Command::Idle(args) => idle::run(&args),
+        Command::Hold(args) => hold::run(&args),
         Command::Attack(args) => attack::run(&args),
         Command::Churn(args) => churn::run(&args),
     };
