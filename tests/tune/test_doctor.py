@@ -129,17 +129,18 @@ class Agree(unittest.TestCase):
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
     def test_a_low_limit_of_locked_memory_is_named(self):
-        def lower():
-            limit("RLIMIT_MEMLOCK", 16384)
-            os.setgroups([])
-            os.setuid(65534)
-
-        ran = doctor(preexec_fn=lower)
-        self.assertRegex(ran.stdout, r"differs +limit memlock: 16384, wanted at least unlimited\. ")
+        ran = doctor(preexec_fn=nobody_without_memory)
+        self.assertRegex(ran.stdout, r"differs +limit memlock: 65536, wanted at least unlimited\. ")
         self.assertRegex(
             ran.stdout,
-            r"differs +io_uring rings of all workers: worker 0 gets none: io_uring gets no memory",
+            r"differs +io_uring rings of all workers: worker \d gets none: io_uring gets no memory",
         )
+
+
+def nobody_without_memory():
+    limit("RLIMIT_MEMLOCK", 65536)
+    os.setgroups([])
+    os.setuid(65534)
 
 
 def limit(name, number):
@@ -164,7 +165,12 @@ class Confined(unittest.TestCase):
             with self.subTest(driver):
                 self.serve(driver)
 
-    def serve(self, driver):
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
+    def test_without_memory_for_its_rings_the_server_runs_on_epoll(self):
+        said = self.serve("auto", nobody_without_memory)
+        self.assertRegex(said, "driver=.*epoll.* why=.*worker .* gets none: io_uring gets no memory")
+
+    def serve(self, driver, before=None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -172,7 +178,7 @@ class Confined(unittest.TestCase):
         command = [binary(), "serve", "--dev", "--driver", driver, "--listen", at]
         server = subprocess.Popen(
             command,
-            preexec_fn=confine(profile()),
+            preexec_fn=before or confine(profile()),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -195,6 +201,7 @@ class Confined(unittest.TestCase):
             out, _ = server.communicate(timeout=15)
         self.assertEqual(server.returncode, 0, out)
         self.assertNotIn("WARN", out)
+        return out
 
     def await_health(self, at, server):
         until = time.monotonic() + 10

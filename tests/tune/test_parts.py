@@ -186,6 +186,28 @@ class Cores(unittest.TestCase):
             self.assertFalse(rules.same(current, written), current)
 
 
+@unittest.skipIf(shutil.which("systemd-analyze") is None, "no systemd-analyze")
+class Unit(unittest.TestCase):
+    def analyze(self, *words):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "corecast.service")
+            with open(os.path.join(ROOT, "tuning", "corecast.service"), encoding="utf-8") as file:
+                text = file.read()
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text.replace("/usr/bin/corecast", "/bin/true"))
+            return subprocess.run(
+                ["systemd-analyze", *words, path], capture_output=True, text=True
+            )
+
+    def test_systemd_knows_every_line(self):
+        ran = self.analyze("verify")
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+
+    def test_it_is_hardened(self):
+        ran = self.analyze("security", "--offline=yes", "--threshold=20")
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+
+
 class Pages(unittest.TestCase):
     def test_every_line_has_a_reason(self):
         for path in glob.glob(os.path.join(ROOT, "tuning", "*.tune")):
