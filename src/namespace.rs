@@ -39,6 +39,16 @@ pub enum Who {
     Anyone,
 }
 
+/// How publications may be shortened against the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delta {
+    #[default]
+    Off,
+    /// By Fossil's delta format.
+    Fossil,
+}
+
 /// Options of the channels of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -55,6 +65,10 @@ pub struct ChannelOptions {
     pub allow_publish: Who,
     pub allow_history: Who,
     pub allow_presence: Who,
+    /// Subscribers may ask for publications by their tags alone.
+    pub allow_tags_filter: bool,
+    /// Subscribers may ask for what is new in a publication alone.
+    pub delta: Delta,
 }
 
 impl ChannelOptions {

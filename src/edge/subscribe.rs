@@ -59,7 +59,8 @@ impl Edge {
         let since = command.recover.then(|| position(&command.epoch, command.offset)).flatten();
         let to = ReplyTo { connection: self.key(token), command: id };
         let recover = command.recover && recovery;
-        let request = SubscribeRequest { to, sequence, channel, user, since, recover };
+        let delta = false;
+        let request = SubscribeRequest { to, sequence, channel, user, since, recover, delta };
         self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
         Ok(())
     }

@@ -92,6 +92,8 @@ pub struct SubscribeRequest {
     pub since: Option<Position>,
     /// A recovery was asked for, whether or not its position could be read.
     pub recover: bool,
+    /// It wants deltas.
+    pub delta: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -71,9 +71,12 @@ impl<E: Engine> Home<E> {
         recovery: Recovery,
         position: Position,
     ) {
-        let SubscribeRequest { to, sequence, channel: name, user, .. } = request;
-        let core = to.connection.core;
+        let core = request.to.connection.core;
         let channel = self.channels.at(place);
+        if request.delta {
+            channel.delta.get_or_insert_with(Box::default);
+        }
+        let SubscribeRequest { to, sequence, channel: name, user, .. } = request;
         let local = channel.interest_of(core).map_or(u32::MAX, |interest| interest.local);
         let answer = Subscribed { to, sequence, channel: name, local, position, recovery };
         let join = channel.keeps_members().then(|| {
@@ -97,6 +100,9 @@ impl<E: Engine> Home<E> {
         };
         self.channels.remove_pair(place, connection.core);
         let channel = self.channels.at(place);
+        if channel.interest.is_empty() {
+            channel.delta = None;
+        }
         let left = channel.members.remove(&connection).filter(|_| channel.join_leave);
         if let Some(user) = left {
             let who = Member { connection, user };
