@@ -1,7 +1,7 @@
 //! How a connection ends: off the subscriber lists first, then a close frame, then nothing (rule
 //! 21).
 
-use super::connection::{Input, Life, SubscriptionState};
+use super::connection::{Input, Life, SubscriptionState, Traits};
 use super::output::{Class, NO_CHANNEL};
 use super::replay::Replayed;
 use super::{Edge, Late, Token};
@@ -176,10 +176,9 @@ impl Edge {
         for index in listed {
             let generation = self.output.generation(index);
             let token = Token { index, generation };
-            let promised = self
-                .at(token)
-                .subscription(channel)
-                .is_some_and(|subscription| subscription.recoverable || subscription.positioned);
+            let promised = self.at(token).subscription(channel).is_some_and(|it| {
+                it.traits.has(Traits::RECOVERABLE) || it.traits.has(Traits::POSITIONED)
+            });
             if promised && self.lose_position(token, channel) {
                 self.push_unsubscribe(token, name.as_str());
             }

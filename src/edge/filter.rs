@@ -8,6 +8,7 @@
 
 use super::decimal;
 use crate::codec::command::{ErrorCode, FilterNode, Tags};
+use crate::home::envelope::Placed;
 use crate::limits::FILTERS_PER_WORKER;
 use foldhash::quality::FixedState;
 use std::cmp::Ordering;
@@ -260,6 +261,16 @@ impl Filters {
             entry.matches = entry.filter.matches(tags);
         }
         entry.matches
+    }
+
+    /// What of a recovery passes a filter, or all of it.
+    #[must_use]
+    pub fn keep(&self, number: u16, missed: Box<[Placed]>) -> Box<[Placed]> {
+        let entry = self.entries.get(usize::from(number)).and_then(Option::as_ref);
+        let Some(entry) = entry else { return missed };
+        let mut kept = missed.into_vec();
+        kept.retain(|placed| entry.filter.matches(placed.block.tags()));
+        kept.into_boxed_slice()
     }
 
     /// Distinct filters.

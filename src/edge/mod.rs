@@ -41,6 +41,7 @@ use auth::Auth;
 use channels::EdgeChannels;
 use connection::{Connection, Life};
 use fanout::Staged;
+use filter::Filters;
 use foldhash::quality::FixedState;
 use output::Output;
 use std::collections::VecDeque;
@@ -135,6 +136,7 @@ pub struct Edge {
     /// Connections that are not refusals.
     open: u32,
     channels: EdgeChannels,
+    filters: Filters,
     subscriptions: u32,
     next_sequence: u32,
     output: Output,
@@ -180,6 +182,7 @@ impl Edge {
             free: Vec::new(),
             open: 0,
             channels: EdgeChannels::new(homes, options.seed),
+            filters: Filters::new(options.seed),
             subscriptions: 0,
             next_sequence: 0,
             output: Output::new(places, options.limits.arena_bytes as usize),

@@ -3,12 +3,13 @@
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
 use super::channels::{NO_FILTER, Subscriber};
-use super::connection::{Subscription, SubscriptionState};
+use super::connection::{Subscription, SubscriptionState, Traits};
+use super::filter::{Filter, FilterError};
 use super::{Edge, RequestLanes, Token};
 use crate::codec::command::{ErrorCode, Reply, Subscribe};
 use crate::home::envelope::{Epoch, Position, ReplyTo, Request, SubscribeRequest};
 use crate::home::name::Name;
-use crate::namespace::{ChannelOptions, Mode, Who};
+use crate::namespace::{ChannelOptions, Delta, Mode, Who};
 
 impl Edge {
     /// Runs a subscribe command. Its refusals come at once, its answer from the home.
@@ -35,34 +36,53 @@ impl Edge {
         self.check_subscription_limits(token, name)?;
         let recoverable = options.keeps_history() && options.recovery.on(command.recoverable);
         let positioned = options.keeps_history() && options.positioning.on(command.positioned);
-        let (join_leave, keeps_history) =
-            (options.join_leave.on(command.join_leave), options.keeps_history());
-        let recovery = options.keeps_history() && options.recovery != Mode::Off;
+        let join_leave = options.join_leave.on(command.join_leave);
+        let keeps_history = options.keeps_history();
+        let recovery = keeps_history && options.recovery != Mode::Off;
+        let filter = self.compile_filter(&options, command)?;
+        // A delta needs the publication before, which a filter may have kept back.
+        let delta = options.delta == Delta::Fossil && command.delta == "fossil";
+        let delta = delta && filter == NO_FILTER;
+        let traits = Traits::default()
+            .with(Traits::RECOVERABLE, recoverable)
+            .with(Traits::POSITIONED, positioned)
+            .with(Traits::JOIN_LEAVE, join_leave)
+            .with(Traits::DELTA, delta);
         let channel = self.channels.find_or_add(name, self.home_of(name), keeps_history);
         self.channels.at(channel).parked += 1;
         self.next_sequence = self.next_sequence.wrapping_add(1);
         let sequence = self.next_sequence;
         self.subscriptions += 1;
         let state = SubscriptionState::Parked;
-        self.at(token).subscriptions.push(Subscription {
-            channel,
-            sequence,
-            place: 0,
-            state,
-            recoverable,
-            positioned,
-            join_leave,
-        });
+        let subscriptions = &mut self.at(token).subscriptions;
+        if subscriptions.capacity() == 0 {
+            // Most connections have one, and a list grows to four by itself.
+            subscriptions.reserve_exact(1);
+        }
+        subscriptions.push(Subscription { channel, sequence, place: 0, state, traits, filter });
         let known = self.channels.at(channel);
         let (home, channel) = (known.home, known.name.clone());
         let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
         let since = command.recover.then(|| position(&command.epoch, command.offset)).flatten();
         let to = ReplyTo { connection: self.key(token), command: id };
         let recover = command.recover && recovery;
-        let delta = false;
         let request = SubscribeRequest { to, sequence, channel, user, since, recover, delta };
         self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
         Ok(())
+    }
+
+    /// The number of the filter that a command asks for.
+    fn compile_filter(
+        &mut self,
+        options: &ChannelOptions,
+        command: &Subscribe<'_>,
+    ) -> Result<u16, ErrorCode> {
+        let Some(node) = &command.filter else { return Ok(NO_FILTER) };
+        if !options.allow_tags_filter {
+            return Err(ErrorCode::BadRequest);
+        }
+        let filter = Filter::compile(node).map_err(FilterError::code)?;
+        self.filters.add(filter).ok_or(ErrorCode::LimitExceeded)
     }
 
     fn check_subscription_limits(&mut self, token: Token, name: &str) -> Result<(), ErrorCode> {
@@ -135,14 +155,16 @@ impl Edge {
     }
 
     /// Adds an answered subscription to its channel's list.
-    pub(super) fn add_subscriber(&mut self, token: Token, channel: u32, join_leave: bool) {
+    pub(super) fn add_subscriber(&mut self, token: Token, channel: u32) {
+        let subscription = self.at(token).subscription(channel).expect("it is being answered");
+        let (traits, filter) = (subscription.traits, subscription.filter);
         let known = self.channels.at(channel);
         let place = u32::try_from(known.subscribers.len()).expect("connections are bounded");
         known.subscribers.push(Subscriber {
             connection: token.index,
             variant: 0,
-            join_leave,
-            filter: NO_FILTER,
+            join_leave: traits.has(Traits::JOIN_LEAVE),
+            filter,
         });
         self.at(token).subscription(channel).expect("it is being answered").place = place;
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
