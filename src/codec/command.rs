@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 pub use super::tags::{Tag, Tags};
+pub use crate::namespace::Payload;
 
 /// One command of a client. `id` 0 asks for no answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +89,7 @@ pub struct Subscribe<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publish<'a> {
     pub channel: Cow<'a, str>,
-    /// The payload as it came: a JSON value's extent, or bytes.
+    /// The payload as it came: a JSON or MessagePack value's extent, or bytes.
     pub data: &'a [u8],
     /// Names and values that filters look at, at most `limits::TAGS_PER_PUBLICATION`.
     pub tags: Vec<Tag<'a>>,
@@ -174,6 +175,7 @@ pub enum Reply<'a> {
     },
     Rpc {
         id: u32,
+        /// In the receiver's codec; empty for nothing.
         data: &'a [u8],
     },
     Refresh {
@@ -204,7 +206,7 @@ pub enum Push<'a> {
     },
     /// A server-side subscription has begun.
     Subscribe(PushSubscribe<'a>),
-    /// A message to this connection alone.
+    /// A message to this connection alone: a JSON value.
     Message {
         data: &'a [u8],
     },
@@ -231,7 +233,7 @@ pub struct ConnectResult<'a> {
     pub client: &'a str,
     pub version: &'a str,
     pub expiry: Expiry,
-    /// A value for the client, in the receiver's codec; empty for none.
+    /// A JSON value for the client; empty for none.
     pub data: &'a [u8],
     /// Server-side subscriptions, by channel.
     pub subs: &'a [(&'a str, SubscribeResult<'a>)],
@@ -261,7 +263,7 @@ pub struct SubscribeResult<'a> {
     pub was_recovering: bool,
     /// Publications on this subscription may be deltas.
     pub delta: bool,
-    /// A value for the subscriber; empty for none.
+    /// A JSON value for the subscriber; empty for none.
     pub data: &'a [u8],
     pub publications: &'a [Publication<'a>],
 }
@@ -296,8 +298,9 @@ pub struct ClientInfo<'a> {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publication<'a> {
-    /// A JSON value, with no raw CR or LF.
+    /// A JSON value with no raw CR or LF, or bytes, as `payload` says.
     pub data: &'a [u8],
+    pub payload: Payload,
     pub info: Option<ClientInfo<'a>>,
     /// 0 where the channel keeps no history.
     pub offset: u64,
@@ -321,6 +324,7 @@ pub enum ErrorCode {
     BadRequest,
     NotAvailable,
     TokenExpired,
+    Expired,
     TooManyRequests,
     UnrecoverablePosition,
 }
@@ -340,6 +344,7 @@ impl ErrorCode {
             ErrorCode::BadRequest => (107, "bad request", false),
             ErrorCode::NotAvailable => (108, "not available", false),
             ErrorCode::TokenExpired => (109, "token expired", false),
+            ErrorCode::Expired => (110, "expired", false),
             ErrorCode::TooManyRequests => (111, "too many requests", true),
             ErrorCode::UnrecoverablePosition => (112, "unrecoverable position", false),
         }
@@ -352,6 +357,7 @@ impl ErrorCode {
 pub enum Disconnect {
     Shutdown,
     ServerError,
+    Expired,
     Slow,
     InsufficientState,
     ForceReconnect,
@@ -360,6 +366,7 @@ pub enum Disconnect {
     BadRequest,
     Stale,
     ForceNoReconnect,
+    ChannelLimit,
     InappropriateProtocol,
     NotAvailable,
 }
@@ -371,6 +378,7 @@ impl Disconnect {
         match self {
             Disconnect::Shutdown => (3001, "shutdown"),
             Disconnect::ServerError => (3004, "internal server error"),
+            Disconnect::Expired => (3005, "connection expired"),
             Disconnect::Slow => (3008, "slow"),
             Disconnect::InsufficientState => (3010, "insufficient state"),
             Disconnect::ForceReconnect => (3011, "force reconnect"),
@@ -379,11 +387,21 @@ impl Disconnect {
             Disconnect::BadRequest => (3501, "bad request"),
             Disconnect::Stale => (3502, "stale"),
             Disconnect::ForceNoReconnect => (3503, "force disconnect"),
+            Disconnect::ChannelLimit => (3505, "channel limit"),
             Disconnect::InappropriateProtocol => (3506, "inappropriate protocol"),
             Disconnect::NotAvailable => (3508, "not available"),
         }
+    }
+
+    /// The same as a push. SDKs come back after codes below 3500, and 4000 to 4499.
+    #[must_use]
+    pub fn push(self) -> Push<'static> {
+        let (code, reason) = self.parts();
+        Push::Disconnect { code: u32::from(code), reason, reconnect: code < 3500 }
     }
 }
 
 /// Code and reason of the unsubscribe push after which SDKs subscribe again and recover.
 pub const UNSUBSCRIBE_INSUFFICIENT: (u32, &str) = (2500, "insufficient state");
+/// Code and reason of the unsubscribe push to a subscription whose token was not renewed in time.
+pub const UNSUBSCRIBE_EXPIRED: (u32, &str) = (2501, "subscription expired");

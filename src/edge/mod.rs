@@ -10,9 +10,11 @@ mod backlog;
 mod channels;
 mod client_id;
 mod closing;
+mod connecting;
 mod connection;
 mod decimal;
 mod deliver;
+mod details;
 mod draining;
 mod exchange;
 mod fanout;
@@ -25,11 +27,17 @@ mod limiter;
 mod output;
 mod receive;
 mod replay;
+mod server_subs;
+#[cfg(test)]
+mod server_tests;
 mod session;
+mod subprotocol;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tokens;
+mod user_commands;
 mod waiting;
 
 use crate::clock::Now;
@@ -40,11 +48,12 @@ use crate::namespace::Namespaces;
 use auth::Auth;
 use channels::EdgeChannels;
 use connection::{Connection, Life};
+use details::Details;
 use fanout::Staged;
 use filter::Filters;
 use foldhash::quality::FixedState;
 use output::Output;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use timers::Wheel;
@@ -116,6 +125,10 @@ enum Late {
     Overflow(Token),
     /// All was written to a connection that ends.
     Finished(Token),
+    /// More was held for a connection than may be.
+    Slow(Token),
+    /// It missed what the server wants it to have: 3010, and it comes back.
+    Insufficient(Token),
 }
 
 /// The connections of one core.
@@ -135,6 +148,8 @@ pub struct Edge {
     free: Vec<u32>,
     /// Connections that are not refusals.
     open: u32,
+    /// By place: what few connections have.
+    details: HashMap<u32, Box<Details>, FixedState>,
     channels: EdgeChannels,
     filters: Filters,
     subscriptions: u32,
@@ -181,6 +196,7 @@ impl Edge {
             connections: Vec::with_capacity(places),
             free: Vec::new(),
             open: 0,
+            details: HashMap::with_hasher(FixedState::with_seed(options.seed)),
             channels: EdgeChannels::new(homes, options.seed),
             filters: Filters::new(options.seed),
             subscriptions: 0,
