@@ -215,7 +215,8 @@ impl Edge {
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
         if bytes <= INLINE_RECOVERY_BYTES {
             let ids = self.ids_of(&missed);
-            let publications = publications(&missed, &ids);
+            let mut publications = publications(&missed, &ids);
+            publications.iter_mut().for_each(|missed| missed.verbatim = result.delta);
             let result = SubscribeResult { publications: &publications, ..result };
             return self.reply(token, &Reply::Subscribe { id, result });
         }

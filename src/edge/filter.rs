@@ -263,6 +263,12 @@ impl Filters {
         entry.matches
     }
 
+    /// Has nobody a filter?
+    #[cfg(test)]
+    pub fn is_unused(&self) -> bool {
+        self.by_hash.is_empty() && self.entries.iter().all(Option::is_none)
+    }
+
     /// What of a recovery passes a filter, or all of it.
     #[must_use]
     pub fn keep(&self, number: u16, missed: Box<[Placed]>) -> Box<[Placed]> {
@@ -271,17 +277,6 @@ impl Filters {
         let mut kept = missed.into_vec();
         kept.retain(|placed| entry.filter.matches(placed.block.tags()));
         kept.into_boxed_slice()
-    }
-
-    /// Distinct filters.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

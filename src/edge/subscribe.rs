@@ -2,17 +2,18 @@
 //!
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
-use super::channels::{NO_FILTER, Subscriber, Variant};
+use super::channels::{Form, NO_FILTER, Subscriber, Variant};
 use super::connection::{Subscription, SubscriptionState, Traits};
 use super::filter::{Filter, FilterError};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
+use crate::codec::Codec;
 use crate::codec::command::{ErrorCode, Reply, Subscribe};
 use crate::home::envelope::{
     Epoch, Overrides, Position, ReplyTo, Request, ServerSubscription, SubscribeRequest,
 };
 use crate::home::name::Name;
-use crate::namespace::{self, ChannelOptions, Delta, Mode, NameError, Who};
+use crate::namespace::{self, ChannelOptions, Delta, Mode, NameError, Payload, Who};
 
 /// A subscription as it is allowed to be.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,9 @@ impl Edge {
         let filter = self.compile_filter(&options, command)?;
         // A delta needs the publication before, which a filter may have kept back.
         let delta = options.delta == Delta::Fossil && command.delta == "fossil";
+        // Bytes are base64 in JSON, and the SDKs apply deltas to text there.
+        let delta =
+            delta && (options.payload == Payload::Json || self.at(token).codec != Codec::Json);
         let keeps_history = options.keeps_history();
         let own = grant.as_ref().map_or_else(Overrides::default, |grant| grant.overrides);
         let on = |own: Option<bool>, mode: Mode, asked| own.unwrap_or(mode.on(asked));
@@ -245,7 +249,8 @@ impl Edge {
     pub(super) fn add_subscriber(&mut self, token: Token, channel: u32) {
         let subscription = self.at(token).subscription(channel).expect("it is being answered");
         let (traits, filter) = (subscription.traits, subscription.filter);
-        let variant = Variant::new(self.at(token).codec);
+        let form = if traits.has(Traits::DELTA) { Form::Fresh } else { Form::Plain };
+        let variant = Variant::new(self.at(token).codec, form);
         let join_leave = traits.has(Traits::JOIN_LEAVE);
         let subscriber = Subscriber { connection: token.index, variant, join_leave, filter };
         self.put_back(token, channel, subscriber);
