@@ -40,6 +40,10 @@ impl Edge {
     pub(super) fn stage_publication(&mut self, channel: u32, offset: u64, block: Block, now: Now) {
         let latency_us = now.monotonic_us.saturating_sub(block.received_us());
         self.metrics.latency.record(latency_us);
+        if offset == 0 {
+            // It is not kept, and has no place among those that are.
+            return self.stage(channel, What::Publication { offset, block });
+        }
         let known = self.channels.at(channel);
         if let Some(last) = known.last {
             if offset <= last {

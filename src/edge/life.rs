@@ -172,6 +172,7 @@ impl Edge {
             tracing::debug!(core = self.core, connection = token.index, "closed by its peer's end");
         }
         self.leave_lists(token);
+        self.discharge(token);
         let it = self.at(token);
         it.become_(Life::Dead);
         let lived_us = u64::from(ms(now).wrapping_sub(it.since_ms)) * 1000;

@@ -10,8 +10,7 @@ use crate::codec::command::{
 use crate::codec::tags;
 use crate::edge::auth::Refusal;
 use crate::home::block::{Block, Parts, Publisher};
-use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
-use crate::home::name::Name;
+use crate::home::envelope::{ReplyTo, Request};
 use crate::metrics::Cause;
 use crate::rules::{Rule, holds};
 
@@ -205,25 +204,13 @@ impl Edge {
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         let name: &str = &command.channel;
-        let options = self.channel_options(name)?;
-        if !options.keeps_history() {
-            return Err(ErrorCode::NotAvailable);
-        }
-        if !self.is_allowed(token, name, options.allow_history) {
+        let who = self.history_options(name)?.allow_history;
+        if !self.is_allowed(token, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
-        let since = match &command.since {
-            None => None,
-            Some((offset, epoch)) => Some(
-                super::subscribe::position(epoch, *offset)
-                    .ok_or(ErrorCode::UnrecoverablePosition)?,
-            ),
-        };
         let to = ReplyTo { connection: self.key(token), command: id };
-        let channel = Name::from(name);
-        let (limit, reverse) = (command.limit, command.reverse);
-        let request = HistoryRequest { to, channel, limit, since, reverse };
-        self.issue(token, self.home_of(name), Request::History(Box::new(request)), lanes);
+        let request = Self::history_request(to, command)?;
+        self.issue(token, self.home_of(name), request, lanes);
         Ok(())
     }
 
@@ -235,41 +222,18 @@ impl Edge {
         stats: bool,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
-        let options = self.channel_options(name)?;
-        if !options.presence {
-            return Err(ErrorCode::NotAvailable);
-        }
-        if !self.is_allowed(token, name, options.allow_presence) {
+        let who = self.presence_options(name)?.allow_presence;
+        if !self.is_allowed(token, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
         let to = ReplyTo { connection: self.key(token), command: id };
-        let channel = Name::from(name);
-        let request = if stats {
-            Request::PresenceStats { to, channel }
-        } else {
-            Request::Presence { to, channel }
-        };
+        let request = Self::presence_request(to, name, stats);
         self.issue(token, self.home_of(name), request, lanes);
         Ok(())
     }
 
     fn rpc(&mut self, token: Token, id: u32, method: &str, data: &[u8]) -> Result<(), ErrorCode> {
-        let data: std::borrow::Cow<'_, [u8]> = match method {
-            "ping" => b"{}".as_slice().into(),
-            "echo" => if data.is_empty() { b"null".as_slice() } else { data }.into(),
-            "where" if self.http.dev => {
-                #[derive(serde::Deserialize)]
-                struct Where<'a> {
-                    #[serde(borrow)]
-                    channel: std::borrow::Cow<'a, str>,
-                }
-                let asked: Where<'_> =
-                    serde_json::from_slice(data).map_err(|_| ErrorCode::BadRequest)?;
-                let home = self.home_of(&asked.channel);
-                format!(r#"{{"worker":{},"home":{home}}}"#, self.core).into_bytes().into()
-            }
-            _ => return Err(ErrorCode::MethodNotFound),
-        };
+        let data = self.rpc_answer(method, data)?;
         self.reply(token, &Reply::Rpc { id, data: &without_newlines(&data) });
         Ok(())
     }

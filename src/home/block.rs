@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 const HEAD: usize = 43;
 const FLAG_INFO: u8 = 1;
+const FLAG_PASSING: u8 = 2;
 
 /// One publication, without its place in the channel.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,6 +55,16 @@ impl Block {
     /// When a part is longer than its length can say; all are bounded far below.
     #[must_use]
     pub fn new(parts: &Parts<'_>) -> Block {
+        Block::build(parts, 0)
+    }
+
+    /// A block that is delivered and not kept: it takes no offset either.
+    #[must_use]
+    pub fn passing(parts: &Parts<'_>) -> Block {
+        Block::build(parts, FLAG_PASSING)
+    }
+
+    fn build(parts: &Parts<'_>, flags: u8) -> Block {
         let by = parts.publisher.unwrap_or(Publisher::NOBODY);
         let sections = [
             parts.channel.as_bytes(),
@@ -75,7 +86,7 @@ impl Block {
         bytes.extend_from_slice(&by.key.core.to_le_bytes());
         bytes.extend_from_slice(&by.key.index.to_le_bytes());
         bytes.extend_from_slice(&by.key.generation.to_le_bytes());
-        bytes.push(if parts.publisher.is_some() { FLAG_INFO } else { 0 });
+        bytes.push(flags | if parts.publisher.is_some() { FLAG_INFO } else { 0 });
         bytes.extend_from_slice(&parts.now.monotonic_us.to_le_bytes());
         bytes.extend_from_slice(&parts.now.unix_ms.to_le_bytes());
         debug_assert_eq!(bytes.len(), HEAD);
@@ -147,6 +158,12 @@ impl Block {
         })
     }
 
+    /// Is it delivered and not kept?
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.0[26] & FLAG_PASSING != 0
+    }
+
     /// When it was received, in microseconds of the process.
     #[must_use]
     pub fn received_us(&self) -> u64 {
@@ -210,6 +227,8 @@ mod tests {
         assert_eq!((block.received_us(), block.time_ms()), (1 << 40, 1 << 41));
         let server = Block::plain("x", b"1", now);
         assert_eq!((server.publisher(), server.data()), (None, b"1".as_slice()));
-        assert!(server.tags().is_empty());
+        assert!(server.tags().is_empty() && !server.is_passing());
+        let passing = Block::passing(&parts);
+        assert!(passing.is_passing() && passing.publisher() == Some(by));
     }
 }

@@ -9,6 +9,12 @@ use crate::codec::command::ErrorCode;
 
 impl<E: Engine> Home<E> {
     pub(super) fn publish(&mut self, to: ReplyTo, block: Block, now: Now) -> Result<(), Untaken> {
+        if !E::LOCAL && block.is_passing() {
+            // The stream keeps all that it orders.
+            let (core, error) = (to.connection.core, ErrorCode::NotAvailable);
+            self.say(core, Delivery::Refused { to, error, subscribe: None });
+            return Ok(());
+        }
         if !E::LOCAL {
             let token = self.next_token;
             if let Err(call) = self.engine.call(Call::Publish { token, block }) {
@@ -33,6 +39,10 @@ impl<E: Engine> Home<E> {
     /// What there is no place to keep is refused: acknowledged, it would be lost in silence.
     fn sequence(&mut self, block: Block, now: Now) -> Result<Position, ErrorCode> {
         let nowhere = Position { epoch: Epoch(0), offset: 0 };
+        if block.is_passing() {
+            self.pass_on(block);
+            return Ok(nowhere);
+        }
         let place = match self.channels.find(block.channel()) {
             Some(place) => place,
             None => {
@@ -51,6 +61,17 @@ impl<E: Engine> Home<E> {
         }
         self.renew(place, now);
         Ok(self.channels.at(place).position())
+    }
+
+    /// A publication that is not kept: it goes to whoever listens, in order with the others, and
+    /// takes no place among them.
+    fn pass_on(&mut self, block: Block) {
+        if let Some(place) = self.channels.find(block.channel()) {
+            self.published += 1;
+            let publication =
+                |local| Delivery::Publication { local, offset: 0, block: block.clone() };
+            self.say_to_interested(place, publication);
+        }
     }
 
     /// The next publication of a channel: kept, and said to every core that listens.

@@ -1,14 +1,16 @@
 //! A home driven by hand: requests in, deliveries out, time as an argument.
 
-use super::block::Block;
+use super::block::{Block, Parts};
 use super::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
 use super::envelope::{
-    ConnectionKey, Delivery, Epoch, HistoryRequest, Position, ReplyTo, Request, SubscribeRequest,
+    ConnectionKey, Delivery, Epoch, HistoryRequest, ListCursor, Position, ReplyTo, Request,
+    SubscribeRequest,
 };
 use super::name::Name;
 use super::{Home, HomeOptions};
 use crate::clock::Now;
-use crate::limits::Limits;
+use crate::codec::command::Tags;
+use crate::limits::{CHANNELS_PER_PART, Limits};
 use crate::namespace::{ChannelOptions, Mode, Namespaces};
 
 const CONNECTION: ConnectionKey = ConnectionKey { core: 0, index: 7, generation: 1 };
@@ -137,4 +139,62 @@ fn a_replica_left_while_it_reads_is_dropped() {
     tell(&mut home, read(token, 6));
     assert!(matches!(calls(&mut home)[..], [Call::Unwatch { .. }]));
     assert_eq!(home.channels(), 0, "nobody needs it");
+}
+
+fn list(home: &mut Home<Memory>, from: ListCursor) -> (Vec<(String, u32)>, Option<ListCursor>) {
+    let said = ask(home, Request::Channels { to: TO, from }, at_ms(0));
+    let [Delivery::Channels(part)] = &said[..] else { panic!("{said:?}") };
+    let names = part.channels.iter().map(|(name, pairs)| (name.as_str().to_owned(), *pairs));
+    (names.collect(), part.next)
+}
+
+#[test]
+fn a_list_of_channels_comes_in_parts_and_names_none_twice() {
+    let mut home = home(Memory, Limits::default());
+    assert_eq!(list(&mut home, ListCursor::default()), (Vec::new(), None));
+    let count = CHANNELS_PER_PART + 10;
+    for number in 0..count {
+        ask(&mut home, subscribe(&format!("c{number}")), at_ms(0));
+    }
+    ask(&mut home, subscribe("c1"), at_ms(0));
+    publish(&mut home, "long:kept", b"1", at_ms(0));
+    assert_eq!(home.subscribed_channels(), count);
+    let (first, next) = list(&mut home, ListCursor::default());
+    assert_eq!((first.len(), &first[1]), (CHANNELS_PER_PART, &("c1".to_owned(), 2)));
+    // One that was listed goes and comes again, at a place that is still to be looked at.
+    ask(&mut home, unsubscribe("c5"), at_ms(0));
+    ask(&mut home, subscribe("new"), at_ms(0));
+    ask(&mut home, subscribe("c5"), at_ms(0));
+    let (second, last) = list(&mut home, next.expect("there is more"));
+    assert_eq!(last, None);
+    let names: Vec<&str> = second.iter().map(|(name, _)| name.as_str()).collect();
+    let expected: Vec<String> = (CHANNELS_PER_PART..count).map(|n| format!("c{n}")).collect();
+    assert_eq!(names, expected, "neither c5 again, nor what nobody is subscribed to");
+    for number in 0..count {
+        ask(&mut home, unsubscribe(&format!("c{number}")), at_ms(0));
+    }
+    assert_eq!(home.subscribed_channels(), 2, "c1 had two, and new");
+}
+
+#[test]
+fn what_passes_takes_no_place() {
+    let mut home = home(Memory, Limits::default());
+    ask(&mut home, subscribe("long:a"), at_ms(0));
+    publish(&mut home, "long:a", b"1", at_ms(0));
+    let bytes = home.history_bytes();
+    let (channel, tags) = ("long:a", Tags::default());
+    let parts = Parts { channel, publisher: None, tags, data: b"2", now: at_ms(0) };
+    let block = Block::passing(&parts);
+    let said = ask(&mut home, Request::Publish { to: TO, block: block.clone() }, at_ms(0));
+    let [Delivery::Publication { offset: 0, .. }, Delivery::Published { position, .. }] = &said[..]
+    else {
+        panic!("{said:?}")
+    };
+    assert_eq!(position.offset, 0);
+    assert_eq!(home.position("long:a").map(|it| it.offset), Some(1));
+    assert_eq!(home.history_bytes(), bytes);
+    // Where nobody listens there is nothing to do, and no channel is made.
+    let parts = Parts { channel: "long:b", publisher: None, tags, data: b"2", now: at_ms(0) };
+    ask(&mut home, Request::Publish { to: TO, block: Block::passing(&parts) }, at_ms(0));
+    assert_eq!(home.channels(), 1);
 }
