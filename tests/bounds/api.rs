@@ -123,12 +123,17 @@ fn methods_and_paths(driver: &str) {
 
     // Without a key a page of another origin could call: its browser says where it is from.
     let Some(open) = Server::start_dev(driver) else { return };
-    for (origin, status) in [("", 200), ("http://localhost:3000", 200), ("https://evil.example", 403)]
+    for (origin, status) in
+        [("", 200), ("http://localhost:3000", 200), ("https://evil.example", 403)]
     {
         let header =
             if origin.is_empty() { String::new() } else { format!("Origin: {origin}\r\n") };
         let head = format!("POST /api/publish HTTP/1.1\r\n{header}");
-        assert_eq!(raw(&open, &head, r#"{"channel":"chat:a","data":1}"#).status, status, "{origin}");
+        assert_eq!(
+            raw(&open, &head, r#"{"channel":"chat:a","data":1}"#).status,
+            status,
+            "{origin}"
+        );
     }
     open.end();
 }
