@@ -40,6 +40,9 @@ pub struct Limits {
     pub presence_per_channel: u32,
     /// Bytes of bodies and answers of the server API's calls on a worker; over it 503. 0: no limit.
     pub api_bytes_per_worker: u64,
+    /// Keys of publications that one worker remembers for `IDEMPOTENCY_MS`; with more the oldest is
+    /// forgotten.
+    pub idempotency_keys_per_worker: u32,
     /// Bytes framed in one turn before the worker flushes.
     pub arena_bytes: u32,
 }
@@ -63,6 +66,7 @@ impl Default for Limits {
             history_bytes_per_worker: 256 << 20,
             presence_per_channel: 10_000,
             api_bytes_per_worker: 64 << 20,
+            idempotency_keys_per_worker: 100_000,
             arena_bytes: 4 << 20,
         }
     }
@@ -112,6 +116,12 @@ pub const CHANNELS_PER_PART: usize = 1_024;
 pub const PATTERN_BYTES: usize = 256;
 /// Bytes of a close frame's reason (RFC 6455 section 5.5: 125 with the code).
 pub const CLOSE_REASON_BYTES: usize = 123;
+/// Time for which the key of a publication is remembered.
+pub const IDEMPOTENCY_MS: u64 = 300_000;
+/// Bytes of such a key; a longer one is answered 107.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
+/// Commands of the server API that wait for one connection; with more it is disconnected with 3010.
+pub const USER_COMMANDS_WAITING: usize = 1_024;
 /// Segments of one connection in one turn; more are copied to its backlog.
 pub const SEGMENTS_PER_SEND: u32 = 64;
 /// Connections flushed before the worker looks at completions and lanes again.

@@ -4,6 +4,7 @@
 use super::Edge;
 use super::subscribe::position;
 use crate::codec::command::{ErrorCode, History};
+use crate::codec::{Codec, payload};
 use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
 use crate::home::name::Name;
 use crate::namespace::ChannelOptions;
@@ -51,23 +52,26 @@ impl Edge {
     /// What a method that is built in answers to an rpc.
     pub(super) fn rpc_answer<'a>(
         &self,
+        codec: Codec,
         method: &str,
         data: &'a [u8],
     ) -> Result<Cow<'a, [u8]>, ErrorCode> {
         match method {
-            "ping" => Ok(b"{}".as_slice().into()),
-            "echo" => Ok(if data.is_empty() { b"null".as_slice() } else { data }.into()),
+            "ping" => Ok(payload::from_json(codec, b"{}")),
+            "echo" if data.is_empty() => Ok(payload::from_json(codec, b"null")),
+            "echo" => Ok(data.into()),
             "where" if self.http.dev => {
                 #[derive(serde::Deserialize)]
                 struct Where<'a> {
                     #[serde(borrow)]
                     channel: Cow<'a, str>,
                 }
+                let data = payload::to_json(codec, data)?;
                 let asked: Where<'_> =
-                    serde_json::from_slice(data).map_err(|_| ErrorCode::BadRequest)?;
+                    serde_json::from_slice(&data).map_err(|_| ErrorCode::BadRequest)?;
                 let home = self.home_of(&asked.channel);
                 let answer = format!(r#"{{"worker":{},"home":{home}}}"#, self.core);
-                Ok(answer.into_bytes().into())
+                Ok(payload::from_json(codec, answer.as_bytes()).into_owned().into())
             }
             _ => Err(ErrorCode::MethodNotFound),
         }

@@ -11,17 +11,18 @@ use super::frames::info;
 use super::subscribe::{EpochText, position};
 use crate::clock::Now;
 use crate::codec::command::{ClientInfo, Disconnect, ErrorCode, HistoryResult, Tags};
+use crate::codec::{Codec, payload};
 use crate::home::block::{Block, Parts};
 use crate::home::envelope::{
-    Delivery, Epoch, Overrides, Position, ReplyTo, Request, Selection, ServerSubscription, ToUser,
-    UserAction, UserCommand,
+    Delivery, Epoch, Overrides, Position, PublishOptions, ReplyTo, Request, Selection,
+    ServerSubscription, ToUser, UserAction, UserCommand,
 };
 use crate::home::name::Name;
 use crate::http::api::answer::{self, Answer, Node};
 use crate::http::api::{
     ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published,
 };
-use crate::limits::PATTERN_BYTES;
+use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES};
 use crate::metrics::totals;
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -32,7 +33,7 @@ const NOWHERE: Position = Position { epoch: Epoch(u64::MAX), offset: 0 };
 
 impl Edge {
     /// Begins one command.
-    pub(super) fn begin(
+    pub(super) fn begin_command(
         &mut self,
         to: ReplyTo,
         request: ApiRequest<'_>,
@@ -85,7 +86,7 @@ impl Edge {
             }
             ApiRequest::Info => Ok(Begun::Answer(self.node_info(now))),
             ApiRequest::Rpc { method, params } => {
-                let data = self.rpc_answer(&method, params)?;
+                let data = self.rpc_answer(Codec::Json, &method, params)?;
                 let mut result = Vec::with_capacity(data.len() + 16);
                 answer::rpc(&mut result, &data);
                 Ok(Begun::Answer(result))
@@ -104,17 +105,24 @@ impl Edge {
         if channel.is_empty() {
             return Err(ErrorCode::BadRequest);
         }
-        self.channel_options(channel)?;
-        let data = kept(what)?;
-        if data.len() > self.limits.message_bytes as usize {
+        let kind = self.channel_options(channel)?.payload;
+        if what.data.len() > self.limits.message_bytes as usize {
             return Err(ErrorCode::LimitExceeded);
         }
-        if !what.idempotency_key.is_empty() {
-            return Err(ErrorCode::NotAvailable);
+        if what.idempotency_key.len() > IDEMPOTENCY_KEY_BYTES {
+            return Err(ErrorCode::BadRequest);
         }
-        let parts = Parts { channel, publisher: None, tags: Tags::packed(&what.tags), data, now };
-        let block = if what.skip_history { Block::passing(&parts) } else { Block::new(&parts) };
-        Ok((self.home_of(channel), Request::Publish { to, block }))
+        // Bytes come in as a Protobuf client's do.
+        let form = if what.bytes { Codec::Protobuf } else { Codec::Json };
+        let data = payload::keep(form, kind, &what.data)?;
+        let tags = Tags::packed(&what.tags);
+        let block = Block::of(kind, &Parts { channel, publisher: None, tags, data: &data, now });
+        let asks_more = what.skip_history || !what.idempotency_key.is_empty();
+        let options = asks_more.then(|| {
+            let idempotency_key = what.idempotency_key.as_ref().into();
+            Box::new(PublishOptions { idempotency_key, skip_history: what.skip_history })
+        });
+        Ok((self.home_of(channel), Request::Publish { to, block, options }))
     }
 
     fn to_user(
@@ -219,15 +227,6 @@ impl Edge {
         }
         Ok(result)
     }
-}
-
-/// The payload as it is kept.
-fn kept<'a>(what: &'a Published<'_>) -> Result<&'a [u8], ErrorCode> {
-    if what.bytes {
-        let json: Result<&serde_json::value::RawValue, _> = serde_json::from_slice(&what.data);
-        json.map_err(|_| ErrorCode::BadRequest)?;
-    }
-    Ok(&what.data)
 }
 
 /// What tells whether a name fits a pattern, as globs are written; none when all do.

@@ -160,7 +160,8 @@ impl Edge {
     ) {
         let to = ReplyTo { connection: self.key(token), command: call.next_question() };
         let (method, body) = call.command(task);
-        let begun = api::read(method, body).and_then(|request| self.begin(to, request, now));
+        let begun =
+            api::read(method, body).and_then(|request| self.begin_command(to, request, now));
         match begun {
             Ok(Begun::Ask(home, request)) => {
                 *call.state(task) = State::Asked;

@@ -17,6 +17,11 @@ impl Edge {
             for parked in parked.into_iter().flatten() {
                 self.refuse_parked(token, &parked.request);
             }
+            let server = self.at(token).server.as_deref_mut();
+            if let Some(server) = server {
+                server.queue.clear();
+                server.parked = None;
+            }
             self.forget_unpushed(token);
             if self.life(token) == Life::Connecting {
                 self.drain_call(token, now);

@@ -3,6 +3,7 @@
 //! Invariant: one request at a time; the next is read when this one's response is written.
 
 use super::connection::Life;
+use super::subprotocol;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::http::api;
@@ -16,8 +17,6 @@ use crate::ws::handshake::{self, Offer};
 
 /// Time within which every worker must have answered a probe for `/ready`.
 const READY_WITHIN_MS: u64 = 1_000;
-/// Subprotocols that are spoken; JSON without one.
-const SUBPROTOCOLS: [&str; 2] = ["centrifuge-json", "corecast.v1.json"];
 pub(super) const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
 pub(super) const JSON: (&str, &str) = ("Content-Type", "application/json");
 const PROMETHEUS: (&str, &str) = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
@@ -178,7 +177,7 @@ impl Edge {
             has_body: head.has_body(),
             headers: head.headers(),
         };
-        let accepted = match handshake::accept(&offer, &SUBPROTOCOLS) {
+        let accepted = match handshake::accept(&offer, &subprotocol::NAMES) {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 let status = Status(refusal.status());
@@ -197,11 +196,6 @@ impl Edge {
             let reason = "origin not allowed; list it in allowed_origins";
             return self.refuse(token, Cause::Origin, Status::FORBIDDEN, &[TEXT], reason, now);
         }
-        if head.query.split('&').any(|pair| pair == "format=protobuf") {
-            let reason = "this version speaks JSON";
-            let status = Status::BAD_REQUEST;
-            return self.refuse(token, Cause::Handshake, status, &[TEXT], reason, now);
-        }
         let since_ms = self.at(token).since_ms;
         let waited_ms = super::ms(now).wrapping_sub(since_ms);
         self.metrics.handshake.record(u64::from(waited_ms) * 1000);
@@ -210,6 +204,7 @@ impl Edge {
         let it = self.at(token);
         it.http = None;
         it.facts.echo = echo;
+        (it.codec, it.facts.own_protocol) = subprotocol::choose(accepted.protocol, head.query);
         if echo {
             it.become_(Life::Active);
             self.start_pings(token, now);

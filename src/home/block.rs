@@ -8,12 +8,13 @@
 
 use super::envelope::ConnectionKey;
 use crate::clock::Now;
-use crate::codec::command::Tags;
+use crate::codec::command::{Payload, Tags};
 use bytes::Bytes;
 
 const HEAD: usize = 43;
 const FLAG_INFO: u8 = 1;
-const FLAG_PASSING: u8 = 2;
+const FLAG_BINARY: u8 = 2;
+const FLAG_EXCLUDE_SELF: u8 = 4;
 
 /// One publication, without its place in the channel.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,31 +41,37 @@ pub struct Publisher<'a> {
     pub conn_info: &'a [u8],
     /// JSON, or empty.
     pub chan_info: &'a [u8],
+    /// Its own subscription is not told.
+    pub exclude_self: bool,
 }
 
 impl Publisher<'_> {
-    const NOBODY: Publisher<'static> =
-        Publisher { key: ConnectionKey::NOBODY, user: "", conn_info: b"", chan_info: b"" };
+    const NOBODY: Publisher<'static> = Publisher {
+        key: ConnectionKey::NOBODY,
+        user: "",
+        conn_info: b"",
+        chan_info: b"",
+        exclude_self: false,
+    };
 }
 
 impl Block {
-    /// Builds the block of a publication. Raw CR and LF, which valid JSON has only as white space,
-    /// become spaces here, once: newline batching downstream relies on it.
+    /// Builds the block of a publication whose payload is JSON. Raw CR and LF, which valid JSON has
+    /// only as white space, become spaces here, once: newline batching downstream relies on it.
     ///
     /// # Panics
     /// When a part is longer than its length can say; all are bounded far below.
     #[must_use]
     pub fn new(parts: &Parts<'_>) -> Block {
-        Block::build(parts, 0)
+        Block::of(Payload::Json, parts)
     }
 
-    /// A block that is delivered and not kept: it takes no offset either.
+    /// The same of a payload of either kind; bytes stay as they are.
+    ///
+    /// # Panics
+    /// As `new`.
     #[must_use]
-    pub fn passing(parts: &Parts<'_>) -> Block {
-        Block::build(parts, FLAG_PASSING)
-    }
-
-    fn build(parts: &Parts<'_>, flags: u8) -> Block {
+    pub fn of(payload: Payload, parts: &Parts<'_>) -> Block {
         let by = parts.publisher.unwrap_or(Publisher::NOBODY);
         let sections = [
             parts.channel.as_bytes(),
@@ -86,7 +93,10 @@ impl Block {
         bytes.extend_from_slice(&by.key.core.to_le_bytes());
         bytes.extend_from_slice(&by.key.index.to_le_bytes());
         bytes.extend_from_slice(&by.key.generation.to_le_bytes());
-        bytes.push(flags | if parts.publisher.is_some() { FLAG_INFO } else { 0 });
+        let info = if parts.publisher.is_some() { FLAG_INFO } else { 0 };
+        let binary = if payload == Payload::Binary { FLAG_BINARY } else { 0 };
+        let exclude_self = if by.exclude_self { FLAG_EXCLUDE_SELF } else { 0 };
+        bytes.push(info | binary | exclude_self);
         bytes.extend_from_slice(&parts.now.monotonic_us.to_le_bytes());
         bytes.extend_from_slice(&parts.now.unix_ms.to_le_bytes());
         debug_assert_eq!(bytes.len(), HEAD);
@@ -96,7 +106,7 @@ impl Block {
         let start = bytes.len();
         bytes.extend_from_slice(parts.data);
         for byte in &mut bytes[start..] {
-            if matches!(byte, b'\r' | b'\n') {
+            if matches!(byte, b'\r' | b'\n') && binary == 0 {
                 *byte = b' ';
             }
         }
@@ -155,13 +165,14 @@ impl Block {
             user: self.text(user, conn_info - user),
             conn_info: &self.0[conn_info..chan_info],
             chan_info: &self.0[chan_info..tags],
+            exclude_self: self.excludes_self(),
         })
     }
 
-    /// Is it delivered and not kept?
+    /// Is the publisher's own subscription not told?
     #[must_use]
-    pub fn is_passing(&self) -> bool {
-        self.0[26] & FLAG_PASSING != 0
+    pub fn excludes_self(&self) -> bool {
+        self.0[26] & FLAG_EXCLUDE_SELF != 0
     }
 
     /// When it was received, in microseconds of the process.
@@ -188,6 +199,12 @@ impl Block {
         &self.0[self.starts()[5]..]
     }
 
+    /// What the payload is.
+    #[must_use]
+    pub fn payload(&self) -> Payload {
+        if self.0[26] & FLAG_BINARY == 0 { Payload::Json } else { Payload::Binary }
+    }
+
     /// Bytes it takes; what history and recovery bounds count.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -209,7 +226,7 @@ mod tests {
     fn a_block_gives_back_what_it_was_made_of() {
         let key = ConnectionKey { core: 3, index: 70_000, generation: 9 };
         let (conn_info, chan_info) = (b"{\"a\":1}".as_slice(), b"2".as_slice());
-        let by = Publisher { key, user: "al", conn_info, chan_info };
+        let by = Publisher { key, user: "al", conn_info, chan_info, exclude_self: true };
         let packed = crate::codec::tags::pack(&[("k".into(), "v".into())]).expect("short");
         let now = Now { monotonic_us: 1 << 40, unix_ms: 1 << 41 };
         let parts = Parts {
@@ -222,13 +239,15 @@ mod tests {
         let block = Block::new(&parts);
         assert_eq!(block.channel(), "chat:lobby");
         assert_eq!(block.publisher(), Some(by));
+        assert!(block.excludes_self());
         assert_eq!(block.tags().get("k"), Some("v"));
         assert_eq!(block.data(), b"{   \"a\":1}");
         assert_eq!((block.received_us(), block.time_ms()), (1 << 40, 1 << 41));
         let server = Block::plain("x", b"1", now);
         assert_eq!((server.publisher(), server.data()), (None, b"1".as_slice()));
-        assert!(server.tags().is_empty() && !server.is_passing());
-        let passing = Block::passing(&parts);
-        assert!(passing.is_passing() && passing.publisher() == Some(by));
+        assert!(server.tags().is_empty() && server.payload() == Payload::Json);
+        let binary = Block::of(Payload::Binary, &Parts { data: b"\r\n\0", ..parts });
+        assert_eq!((binary.payload(), binary.data()), (Payload::Binary, b"\r\n\0".as_slice()));
+        assert_eq!(binary.publisher(), Some(by));
     }
 }

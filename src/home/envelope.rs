@@ -56,6 +56,8 @@ pub enum Request {
     Publish {
         to: ReplyTo,
         block: Block,
+        /// None for a publication that asks for nothing more.
+        options: Option<Box<PublishOptions>>,
     },
     History(Box<HistoryRequest>),
     Presence {
@@ -113,6 +115,16 @@ pub struct SubscribeRequest {
     pub since: Option<Position>,
     /// A recovery was asked for, whether or not its position could be read.
     pub recover: bool,
+}
+
+/// What few publications ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// With a key that was carried out in this channel before, nothing is published and the answer
+    /// is the first one's; "" for none. At most `limits::IDEMPOTENCY_KEY_BYTES`.
+    pub idempotency_key: Box<str>,
+    /// It is delivered without an offset, and not kept.
+    pub skip_history: bool,
 }
 
 #[derive(Clone, Debug)]

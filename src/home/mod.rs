@@ -11,6 +11,7 @@ mod channel;
 pub mod engine;
 pub mod envelope;
 mod history;
+mod idempotency;
 mod list;
 pub mod name;
 mod publish;
@@ -34,6 +35,7 @@ use envelope::{
 };
 use foldhash::quality::FixedState;
 use history::{History, Page};
+use idempotency::Keys;
 use name::Name;
 use replica::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -64,6 +66,7 @@ pub struct Home<E> {
     limits: Limits,
     channels: Channels,
     users: Users,
+    keys: Keys,
     /// What the request taken last has still to say: the cursor of rule 2.
     outgoing: VecDeque<(u16, Delivery)>,
     /// Places of channels of which something will be too old, the soonest of each kind first.
@@ -92,6 +95,7 @@ impl<E: Engine> Home<E> {
             engine,
             channels: Channels::new(cores, limits.channels_per_worker, seed),
             users: Users::new(seed),
+            keys: Keys::new(limits.idempotency_keys_per_worker, seed),
             namespaces,
             limits,
             outgoing: VecDeque::new(),
@@ -144,7 +148,9 @@ impl<E: Engine> Home<E> {
             Request::Unsubscribe { connection, channel } => {
                 self.unsubscribe(connection, &channel, now);
             }
-            Request::Publish { to, block } => return self.publish(to, block, now),
+            Request::Publish { to, block, options } => {
+                return self.publish(to, block, options, now);
+            }
             Request::History(history) => return self.history(*history, now),
             Request::Presence { to, channel } => self.presence(to, &channel),
             Request::PresenceStats { to, channel } => self.presence_stats(to, &channel),
@@ -153,7 +159,7 @@ impl<E: Engine> Home<E> {
                 self.say(connection.core, Delivery::Registered { connection });
             }
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
-            Request::ToUser(to_user) => self.to_user(*to_user),
+            Request::ToUser(to_user) => self.tell_user(*to_user),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
             Request::Channels { to, from } => self.list(to, from),
             Request::Marker { core } => {

@@ -1,6 +1,6 @@
 //! A home driven by hand: requests in, deliveries out, time as an argument.
 
-use super::block::{Block, Parts};
+use super::block::Block;
 use super::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
 use super::envelope::{
     ConnectionKey, Delivery, Epoch, HistoryRequest, ListCursor, Position, ReplyTo, Request,
@@ -9,7 +9,6 @@ use super::envelope::{
 use super::name::Name;
 use super::{Home, HomeOptions};
 use crate::clock::Now;
-use crate::codec::command::Tags;
 use crate::limits::{CHANNELS_PER_PART, Limits};
 use crate::namespace::{ChannelOptions, Mode, Namespaces};
 
@@ -29,7 +28,7 @@ fn home<E: Engine>(engine: E, limits: Limits) -> Home<E> {
         ..ChannelOptions::default()
     };
     let named = vec![("long".to_owned(), keeps(3_600)), ("short".to_owned(), keeps(1))];
-    let namespaces = Namespaces { unnamed: ChannelOptions::default(), named };
+    let namespaces = Namespaces { named, ..Namespaces::default() };
     Home::new(HomeOptions { core: 0, cores: 1, namespaces, limits, seed: 5 }, engine)
 }
 
@@ -44,7 +43,11 @@ fn said<E: Engine>(home: &mut Home<E>) -> Vec<Delivery> {
 }
 
 fn publish(home: &mut Home<Memory>, channel: &str, data: &[u8], now: Now) {
-    ask(home, Request::Publish { to: TO, block: Block::plain(channel, data, at_ms(0)) }, now);
+    ask(
+        home,
+        Request::Publish { to: TO, block: Block::plain(channel, data, at_ms(0)), options: None },
+        now,
+    );
 }
 
 fn subscribe(channel: &str) -> Request {
@@ -174,27 +177,4 @@ fn a_list_of_channels_comes_in_parts_and_names_none_twice() {
         ask(&mut home, unsubscribe(&format!("c{number}")), at_ms(0));
     }
     assert_eq!(home.subscribed_channels(), 2, "c1 had two, and new");
-}
-
-#[test]
-fn what_passes_takes_no_place() {
-    let mut home = home(Memory, Limits::default());
-    ask(&mut home, subscribe("long:a"), at_ms(0));
-    publish(&mut home, "long:a", b"1", at_ms(0));
-    let bytes = home.history_bytes();
-    let (channel, tags) = ("long:a", Tags::default());
-    let parts = Parts { channel, publisher: None, tags, data: b"2", now: at_ms(0) };
-    let block = Block::passing(&parts);
-    let said = ask(&mut home, Request::Publish { to: TO, block: block.clone() }, at_ms(0));
-    let [Delivery::Publication { offset: 0, .. }, Delivery::Published { position, .. }] = &said[..]
-    else {
-        panic!("{said:?}")
-    };
-    assert_eq!(position.offset, 0);
-    assert_eq!(home.position("long:a").map(|it| it.offset), Some(1));
-    assert_eq!(home.history_bytes(), bytes);
-    // Where nobody listens there is nothing to do, and no channel is made.
-    let parts = Parts { channel: "long:b", publisher: None, tags, data: b"2", now: at_ms(0) };
-    ask(&mut home, Request::Publish { to: TO, block: Block::passing(&parts) }, at_ms(0));
-    assert_eq!(home.channels(), 1);
 }

@@ -9,7 +9,8 @@ mod tests;
 
 use super::ApiMethod;
 use super::values::{ApiTags, Object, Text, base64, json, raw};
-use crate::codec::command::{ErrorCode, History};
+use crate::codec::command::{ErrorCode, History, Payload};
+use crate::codec::{Codec, payload};
 use crate::limits::{BROADCAST_CHANNELS, CLOSE_REASON_BYTES, WHITELIST_CLIENTS};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -336,26 +337,14 @@ impl<'a> SubscribeBody<'a> {
         if self.expire_at.unwrap_or(0) != 0 {
             return Err(ErrorCode::NotAvailable);
         }
-        let value = |field: &Text<'a>, raw: Option<&'a RawValue>| match bytes_or_value(field, raw)?
-        {
-            // They travel as JSON, whatever the codec of the receiver.
-            (true, bytes) => {
-                let text = std::str::from_utf8(&bytes).map_err(|_| ErrorCode::BadRequest)?;
-                let value: Result<&RawValue, _> = serde_json::from_str(text);
-                value.map_err(|_| ErrorCode::BadRequest)?;
-                Ok(bytes)
-            }
-            (false, null) if *null == *b"null" => Ok(Cow::default()),
-            (false, value) => Ok(value),
-        };
         let on =
             |body: Option<Object<BoolBody>>| body.map(|Object(body)| body.value.unwrap_or(false));
         let Object(switches) = self.switches.unwrap_or_default();
         Ok(ApiRequest::Subscribe(ApiSubscribe {
             whom,
             channel,
-            info: value(&self.b64info, self.info)?,
-            data: value(&self.b64data, self.data)?,
+            info: json_value(&self.b64info, self.info)?,
+            data: json_value(&self.b64data, self.data)?,
             since: self
                 .recover_since
                 .map(|Object(since)| (since.offset.unwrap_or(0), since.epoch.0)),
@@ -368,6 +357,19 @@ impl<'a> SubscribeBody<'a> {
             },
         }))
     }
+}
+
+/// What travels as JSON, whatever the codec of the receiver: empty for `null`.
+fn json_value<'a>(
+    base64_field: &Text<'a>,
+    value: Option<&'a RawValue>,
+) -> Result<Cow<'a, [u8]>, ErrorCode> {
+    let (bytes, data) = bytes_or_value(base64_field, value)?;
+    if bytes {
+        let kept = payload::keep(Codec::Protobuf, Payload::Json, &data)?;
+        return Ok(Cow::Owned(kept.into_owned()));
+    }
+    Ok(if *data == *b"null" { Cow::default() } else { data })
 }
 
 #[derive(Deserialize)]
