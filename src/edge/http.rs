@@ -1,5 +1,5 @@
-//! A connection that speaks HTTP: the upgrade to a WebSocket, health and metrics, and the way to the
-//! server API.
+//! A connection that speaks HTTP: the upgrade to a WebSocket, health and metrics, and the way to
+//! the server API.
 //! Invariant: one request at a time; the next is read when this one's response is written.
 
 use super::connection::Life;

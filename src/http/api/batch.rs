@@ -1,4 +1,4 @@
-//! A batch of calls: where each stands in the body. They are read one by one, when it is their turn.
+//! A batch of calls: where each stands in the body. They are read one by one, each in its turn.
 //!
 //! Must not know what a command says. Invariant: the body is JSON as a whole, or nothing is done.
 

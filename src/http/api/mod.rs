@@ -8,15 +8,17 @@ pub mod answer;
 mod batch;
 mod body;
 mod key;
+mod request;
 #[cfg(test)]
 mod tests;
 mod values;
 
 pub use batch::{Batch, Extent};
-pub use body::{
-    ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, Switches, read,
-};
+pub use body::read;
 pub use key::authorized;
+pub use request::{
+    ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, Switches,
+};
 
 /// The API in OpenAPI 3.1, served at `/api/openapi.json`.
 pub const OPENAPI: &str = include_str!("openapi.json");
