@@ -116,6 +116,16 @@ pub const CHANNELS_PER_PART: usize = 1_024;
 pub const PATTERN_BYTES: usize = 256;
 /// Bytes of a close frame's reason (RFC 6455 section 5.5: 125 with the code).
 pub const CLOSE_REASON_BYTES: usize = 123;
+/// Bytes of a token; a longer one is invalid, and is not looked at.
+pub const TOKEN_BYTES: usize = 8 << 10;
+/// Bytes of a token up to which it is remembered that its signature was right.
+pub const CACHED_TOKEN_BYTES: usize = 2 << 10;
+/// Tokens of each kind that a worker remembers so; those unused for longest are forgotten.
+pub const TOKENS_CACHED: usize = 4_096;
+/// Time beyond its end that a connection, or a subscription, has to bring another token.
+pub const REFRESH_GRACE_MS: u64 = 25_000;
+/// Longest time that a client is told that its token lasts: a year.
+pub const EXPIRY_S: u64 = 365 * 24 * 3_600;
 /// Time for which the key of a publication is remembered.
 pub const IDEMPOTENCY_MS: u64 = 300_000;
 /// Bytes of such a key; a longer one is answered 107.

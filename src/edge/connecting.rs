@@ -168,7 +168,8 @@ impl Edge {
         let server = self.at(token).server.as_deref_mut();
         let connect = server.and_then(|server| server.connect.take());
         let answers = connect.map_or(Vec::new(), |connect| connect.answers);
-        self.connect_reply(token, id, &answers);
+        self.connect_reply(token, id, &answers, now);
+        self.drop_offered(token);
         self.release_held(token);
         self.start_pings(token, now);
         if self.at(token).server.is_some() {
@@ -179,7 +180,7 @@ impl Edge {
         }
     }
 
-    fn connect_reply(&mut self, token: Token, id: u32, answers: &[Answer]) {
+    fn connect_reply(&mut self, token: Token, id: u32, answers: &[Answer], now: Now) {
         let ids: Vec<Vec<Option<ClientId>>> =
             answers.iter().map(|answer| self.ids_of(answer.missed())).collect();
         let publications: Vec<Vec<Publication<'_>>> = answers
@@ -201,6 +202,7 @@ impl Edge {
         let result = ConnectResult {
             client: client.as_str(),
             version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
+            expiry: self.expiry(token, now),
             ping_s,
             pong: ping_s > 0,
             subs: &subs,

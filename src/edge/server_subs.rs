@@ -6,6 +6,7 @@
 
 use super::connection::{Life, Parked, SubscriptionState};
 use super::deliver::Start;
+use super::details::SubscriptionDetails;
 use super::frames::{publication, publisher_id};
 use super::output::Range;
 use super::subscribe::{Asked, EpochText};
@@ -191,7 +192,7 @@ impl Edge {
         lanes: &mut L,
     ) -> bool {
         let ServerBegin { subscription, recover, since } = begin;
-        let ServerSubscription { channel: name, data, overrides, .. } = subscription;
+        let ServerSubscription { channel: name, info, data, overrides } = subscription;
         let options = match self.server_options(token, name.as_str()) {
             Ok(Some(options)) => options,
             Ok(None) => return true,
@@ -214,8 +215,10 @@ impl Edge {
             recover: recover && recoverable,
         };
         let to = ReplyTo { connection: self.key(token), command: 0 };
-        let (home, request) = self.new_subscription(token, to, &asked);
+        let (home, mut request) = self.new_subscription(token, to, &asked);
         let sequence = request.sequence;
+        self.keep_subscription(token, SubscriptionDetails { sequence, info, ..Default::default() });
+        request.infos = self.infos(token, Some(sequence));
         self.server_side(token).begun.push(Begun { sequence, data, in_connect });
         self.push_begun(token, home, Request::Subscribe(Box::new(request)), lanes)
     }

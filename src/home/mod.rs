@@ -30,8 +30,8 @@ use crate::namespace::{ChannelOptions, Namespaces};
 use channel::{Age, Channel};
 use engine::Engine;
 use envelope::{
-    ConnectionKey, Delivery, HistoryAnswer, HistoryRequest, Member, Position, PresenceAnswer,
-    Recovery, ReplyTo, Request, SubscribeRequest,
+    ConnectionKey, Delivery, HistoryAnswer, HistoryRequest, Position, PresenceAnswer, Recovery,
+    ReplyTo, Request, SubscribeRequest,
 };
 use foldhash::quality::FixedState;
 use history::{History, Page};
@@ -240,11 +240,8 @@ impl<E: Engine> Home<E> {
 
     fn presence(&mut self, to: ReplyTo, name: &Name) {
         let members = self.channels.find(name.as_str()).map_or(Box::default(), |place| {
-            let member = |(connection, user): (&ConnectionKey, &Name)| Member {
-                connection: *connection,
-                user: user.clone(),
-            };
-            self.channels.at(place).members.iter().map(member).collect()
+            let members = &self.channels.at(place).members;
+            members.iter().map(|(connection, it)| it.member(*connection)).collect()
         });
         self.say(to.connection.core, Delivery::Presence(Box::new(PresenceAnswer { to, members })));
     }

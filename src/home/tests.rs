@@ -53,7 +53,8 @@ fn publish(home: &mut Home<Memory>, channel: &str, data: &[u8], now: Now) {
 fn subscribe(channel: &str) -> Request {
     let (channel, user) = (Name::from(channel), Name::from(""));
     let (since, recover) = (None, false);
-    let request = SubscribeRequest { to: TO, sequence: 1, channel, user, since, recover };
+    let request =
+        SubscribeRequest { to: TO, sequence: 1, channel, user, infos: None, since, recover };
     Request::Subscribe(Box::new(request))
 }
 

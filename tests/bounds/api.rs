@@ -146,6 +146,7 @@ fn errors_as_statuses(driver: &str) {
              X-Centrifugo-Error-Mode: transport\r\n"
         )
     };
+    let many = json!({"channels": vec!["n:a"; 10_001], "data": 1}).to_string();
     let cases = [
         ("publish", r#"{"channel":"n:a","data":1}"#, 200, 0),
         ("publish", "{}", 400, 107),
@@ -154,6 +155,7 @@ fn errors_as_statuses(driver: &str) {
         ("rpc", r#"{"method":"x"}"#, 404, 104),
         ("history", r#"{"channel":"h:a","since":{"offset":1,"epoch":"x"}}"#, 416, 112),
         ("batch", "{}", 400, 107),
+        ("broadcast", &many, 429, 106),
         ("batch", r#"{"commands":[{}]}"#, 200, 0),
     ];
     for (method, body, status, expected) in cases {

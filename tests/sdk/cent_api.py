@@ -103,6 +103,10 @@ class Listener:
             self.told.extend(await self.receive())
 
     async def closed(self):
+        """Code and reason of the server's close, which comes in time."""
+        return await asyncio.wait_for(self.end(), 10)
+
+    async def end(self):
         while True:
             try:
                 await self.receive()
