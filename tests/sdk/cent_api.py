@@ -1,7 +1,7 @@
 """What a backend does with the unmodified PyPI `cent` library: every call of the server API.
 
-SDK_URL names the server by its WebSocket address; a plain `websockets` client is who is called
-about. The oracle has no HTTP API, so this runs against Corecast alone.
+Run by scripts/api. SDK_URL names the server by its WebSocket address; a plain `websockets` client is
+who is called about. The oracle has no HTTP API, so this runs against Corecast alone.
 """
 
 import asyncio
