@@ -70,10 +70,12 @@ const asIs = (value) => value;
 
 /**
  * `pack` makes of a value what this codec's applications publish, `unpack` the reverse;
- * `subprotocol` is what the codec's bytes are asked for with.
+ * `subprotocol` is what the codec's bytes are asked for with, `malformed` what is none of its messages.
  */
 export const codecs = {
-  json: { name: 'json', Sdk: Json, subprotocol: undefined, binary: false, pack: asIs, unpack: asIs },
+  json: { name: 'json', Sdk: Json, subprotocol: undefined, binary: false, pack: asIs, unpack: asIs, malformed: [
+    Buffer.from('{"id":2,"publish":'), Buffer.from('{"id":2,"levitate":{}}'),
+  ] },
   protobuf: {
     name: 'protobuf',
     Sdk: Protobuf,
@@ -81,6 +83,7 @@ export const codecs = {
     binary: true,
     pack: (value) => new TextEncoder().encode(JSON.stringify(value)),
     unpack: (bytes) => JSON.parse(new TextDecoder().decode(bytes)),
+    malformed: [Buffer.from([5, 8, 2]), Buffer.from([2, 0x6a, 0x7f]), Buffer.from([4, 8, 2, 0xfa, 0x7f])],
   },
   msgpack: {
     name: 'msgpack',
@@ -89,6 +92,7 @@ export const codecs = {
     binary: true,
     pack: asIs,
     unpack: asIs,
+    malformed: [Buffer.from([0xc1]), Buffer.from([0x82, 1, 2, 13]), Buffer.from([0x93, 1, 2, 3])],
   },
 };
 for (const codec of Object.values(codecs)) codec.codec = new codec.Sdk('ws://unused')._codec;

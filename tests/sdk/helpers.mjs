@@ -9,7 +9,10 @@ export const secret = process.env.SDK_SECRET ?? 'sdk-tests-secret-sdk-tests-secr
 // 'corecast' has what the oracle lacks: rpc `where` and the HTTP API.
 export const corecast = process.env.SDK_SERVER !== 'oracle';
 // What this server does not have; scenarios that need it are skipped, and counted as such.
-const lacking = new Set(corecast ? ['protobuf', 'msgpack', 'refresh', 'subscription tokens', 'api', 'server subscriptions', 'filters', 'delta'] : ['msgpack']);
+const lacking = new Set(corecast ? [
+  'protobuf', 'msgpack', 'token info', 'refresh', 'subscription tokens', 'api', 'server subscriptions',
+  'filters', 'delta',
+] : ['msgpack']);
 /** The first of `needs` that the server under test does not have, or false. */
 export const lacks = (...needs) => needs.find((need) => lacking.has(need)) ?? false;
 
@@ -167,10 +170,10 @@ export function kit(codecName = 'json', websocketName = 'ws') {
     t.after(() => kill());
     await within(5_000, opened, 'open');
 
-    const wait = (matches, what) => {
+    const wait = (matches, what, ms = 5_000) => {
       const found = replies.findIndex(matches);
       if (found >= 0) return Promise.resolve(replies.splice(found, 1)[0]);
-      return within(5_000, new Promise((resolve) => waiting.push({ matches, resolve })), what);
+      return within(ms, new Promise((resolve) => waiting.push({ matches, resolve })), what);
     };
     const send = (...commands) => {
       const bytes = codec.codec.encodeCommands(commands);
@@ -182,8 +185,8 @@ export function kit(codecName = 'json', websocketName = 'ws') {
       send,
       frames: () => frames,
       reply: (number) => wait((reply) => reply.id === number, `reply ${number}`),
-      push: (kind) => wait((reply) => reply.push?.[kind], `push ${kind}`),
-      close: () => within(10_000, closed, 'close'),
+      push: (kind, ms) => wait((reply) => reply.push?.[kind], `push ${kind}`, ms),
+      close: (ms = 10_000) => within(ms, closed, 'close'),
       ask(command) {
         id += 1;
         send({ id, ...command });

@@ -134,4 +134,38 @@ export default function declare(kit, test) {
       }
     }
   });
+
+  test('unsubscribed and subscribed again, a subscription goes on', async (t) => {
+    const [sdk, publisher] = await Promise.all([connect(t), connect(t)]);
+    const name = channel();
+    const room = await subscribe(sdk, name);
+    for (const n of numbers(5)) {
+      await publisher.publish(name, pack({ n }));
+      await room.publications.reach(n + 1);
+      const unsubscribed = next(room, 'unsubscribed');
+      room.unsubscribe();
+      assert.equal((await unsubscribed).code, 0);
+      room.subscribe();
+      await room.ready(5_000);
+    }
+    assert.deepEqual(room.publications.seen.map(sent), numbers(5));
+  });
+
+  test('big publications arrive whole, live, recovered and from history', async (t) => {
+    const [sdk, publisher] = await Promise.all([connect(t), connect(t)]);
+    const name = channel();
+    const room = await subscribe(sdk, name);
+    const text = numbers(6_000).map((n) => `${n} \u00e9`).join(' ').slice(0, 50_000);
+    for (const n of numbers(4)) await publisher.publish(name, pack({ n, text }));
+    sdk.hold();
+    await room.publications.reach(4);
+    sdk.kill();
+    await next(sdk, 'connecting');
+    for (const n of numbers(4, 4)) await publisher.publish(name, pack({ n, text }));
+    sdk.release();
+    const publications = await room.publications.reach(8);
+    assert.deepEqual(publications.map(({ data }) => unpack(data)), numbers(8).map((n) => ({ n, text })));
+    const kept = (await room.history({ limit: -1 })).publications;
+    assert.deepEqual(kept.map(({ data }) => unpack(data)), numbers(8).map((n) => ({ n, text })));
+  });
 }
