@@ -1,6 +1,7 @@
 // What the SDK tests share: where the server is, tokens, connections that can be killed, and waits
 // for conditions. Nothing here sleeps for a fixed time to let something happen.
 import { createHmac, randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { codecs } from './codecs.mjs';
 import { websockets } from './websockets.mjs';
 
@@ -9,10 +10,9 @@ export const secret = process.env.SDK_SECRET ?? 'sdk-tests-secret-sdk-tests-secr
 // 'corecast' has what the oracle lacks: rpc `where` and the HTTP API.
 export const corecast = process.env.SDK_SERVER !== 'oracle';
 // What this server does not have; scenarios that need it are skipped, and counted as such.
-const lacking = new Set(corecast ? [
-  'protobuf', 'msgpack', 'token info', 'refresh', 'subscription tokens', 'api', 'server subscriptions',
-  'filters', 'delta',
-] : ['msgpack']);
+const lacking = new Set(
+  JSON.parse(readFileSync(new URL('lacks.json', import.meta.url)))[corecast ? 'corecast' : 'oracle'],
+);
 /** The first of `needs` that the server under test does not have, or false. */
 export const lacks = (...needs) => needs.find((need) => lacking.has(need)) ?? false;
 
@@ -151,12 +151,10 @@ export function kit(codecName = 'json', websocketName = 'ws') {
     const socket = new WebSocket(url);
     const replies = [];
     const waiting = [];
-    let frames = 0;
     const closed = new Promise((resolve) => { socket.onclose = ({ code }) => resolve(code); });
     const opened = new Promise((resolve) => { socket.onopen = resolve; });
     socket.onerror = () => {};
     socket.onmessage = ({ data }) => {
-      frames += 1;
       for (const reply of codec.codec.decodeReplies(data)) {
         if (!reply.id && !reply.push) {
           socket.send(codec.codec.encodeCommands([{}]));
@@ -183,7 +181,6 @@ export function kit(codecName = 'json', websocketName = 'ws') {
     return {
       socket,
       send,
-      frames: () => frames,
       reply: (number) => wait((reply) => reply.id === number, `reply ${number}`),
       push: (kind, ms) => wait((reply) => reply.push?.[kind], `push ${kind}`, ms),
       close: (ms = 10_000) => within(ms, closed, 'close'),
