@@ -39,6 +39,17 @@ pub enum Who {
     Anyone,
 }
 
+/// What the payloads of a namespace are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Payload {
+    /// A JSON value, or what says the same in MessagePack.
+    #[default]
+    Json,
+    /// Bytes that mean nothing to the server.
+    Binary,
+}
+
 /// Options of the channels of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,6 +59,8 @@ pub struct ChannelOptions {
     /// Seconds a channel's history is kept after its last publication; 0 keeps none.
     pub history_ttl_s: u32,
     pub presence: bool,
+    /// What is published there; what is not of this kind is answered 107.
+    pub payload: Payload,
     pub recovery: Mode,
     pub positioning: Mode,
     pub join_leave: Mode,

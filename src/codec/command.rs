@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 pub use super::tags::{Tag, Tags};
+pub use crate::namespace::Payload;
 
 /// One command of a client. `id` 0 asks for no answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +89,7 @@ pub struct Subscribe<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publish<'a> {
     pub channel: Cow<'a, str>,
-    /// The payload as it came: a JSON value's extent, or bytes.
+    /// The payload as it came: a JSON or MessagePack value's extent, or bytes.
     pub data: &'a [u8],
     /// Names and values that filters look at, at most `limits::TAGS_PER_PUBLICATION`.
     pub tags: Vec<Tag<'a>>,
@@ -174,6 +175,7 @@ pub enum Reply<'a> {
     },
     Rpc {
         id: u32,
+        /// In the receiver's codec; empty for nothing.
         data: &'a [u8],
     },
     Refresh {
@@ -204,7 +206,7 @@ pub enum Push<'a> {
     },
     /// A server-side subscription has begun.
     Subscribe(PushSubscribe<'a>),
-    /// A message to this connection alone.
+    /// A message to this connection alone: a JSON value.
     Message {
         data: &'a [u8],
     },
@@ -231,7 +233,7 @@ pub struct ConnectResult<'a> {
     pub client: &'a str,
     pub version: &'a str,
     pub expiry: Expiry,
-    /// A value for the client, in the receiver's codec; empty for none.
+    /// A JSON value for the client; empty for none.
     pub data: &'a [u8],
     /// Server-side subscriptions, by channel.
     pub subs: &'a [(&'a str, SubscribeResult<'a>)],
@@ -261,7 +263,7 @@ pub struct SubscribeResult<'a> {
     pub was_recovering: bool,
     /// Publications on this subscription may be deltas.
     pub delta: bool,
-    /// A value for the subscriber; empty for none.
+    /// A JSON value for the subscriber; empty for none.
     pub data: &'a [u8],
     pub publications: &'a [Publication<'a>],
 }
@@ -296,8 +298,9 @@ pub struct ClientInfo<'a> {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publication<'a> {
-    /// A JSON value, with no raw CR or LF.
+    /// A JSON value with no raw CR or LF, or bytes, as `payload` says.
     pub data: &'a [u8],
+    pub payload: Payload,
     pub info: Option<ClientInfo<'a>>,
     /// 0 where the channel keeps no history.
     pub offset: u64,
@@ -382,6 +385,13 @@ impl Disconnect {
             Disconnect::InappropriateProtocol => (3506, "inappropriate protocol"),
             Disconnect::NotAvailable => (3508, "not available"),
         }
+    }
+
+    /// The same as a push. SDKs come back after codes below 3500, and 4000 to 4499.
+    #[must_use]
+    pub fn push(self) -> Push<'static> {
+        let (code, reason) = self.parts();
+        Push::Disconnect { code: u32::from(code), reason, reconnect: code < 3500 }
     }
 }
 

@@ -1,35 +1,11 @@
-//! Where written JSON goes, and how its strings, numbers and members are put.
+//! How strings, numbers and members of JSON are put.
 //!
-//! Must not know replies. Invariant: counting and writing run the same code, so a length is exact.
+//! Must not know replies. Invariant: what is put is JSON without a raw newline.
 
 use super::scanner::plain_length;
-
-/// Where text goes: to an output, or to a count of its bytes.
-pub(super) trait Sink {
-    fn put(&mut self, bytes: &[u8]);
-}
-
-impl Sink for Vec<u8> {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
-    }
-}
-
-pub(super) struct Count(usize);
-
-impl Sink for Count {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len();
-    }
-}
-
-pub(super) fn count(write: impl FnOnce(&mut Count)) -> usize {
-    let mut count = Count(0);
-    write(&mut count);
-    count.0
-}
+use super::sink::Sink;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// Members of an object that is open, with commas between them.
 pub(super) struct Fields<'a, S> {
@@ -103,6 +79,17 @@ fn put_escape(out: &mut impl Sink, byte: u8) {
             out.put(&digits);
         }
     }
+}
+
+/// Bytes as a string of base64, with padding.
+pub(super) fn put_base64(out: &mut impl Sink, bytes: &[u8]) {
+    let mut text = [0; 1_024];
+    out.put(b"\"");
+    for part in bytes.chunks(text.len() / 4 * 3) {
+        let written = STANDARD.encode_slice(part, &mut text);
+        out.put(&text[..written.expect("four letters hold three bytes")]);
+    }
+    out.put(b"\"");
 }
 
 pub(super) fn put_number(out: &mut impl Sink, number: u64) {

@@ -5,10 +5,11 @@
 //! counts.
 
 use super::command::{
-    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Publication, Push, PushSubscribe,
-    RefreshResult, Reply, SubscribeResult, Tags,
+    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Payload, Publication, Push,
+    PushSubscribe, RefreshResult, Reply, SubscribeResult, Tags,
 };
-use super::json_sink::{Fields, Sink, count, put_number, put_string};
+use super::json_sink::{Fields, put_base64, put_number, put_string};
+use super::sink::{Sink, count};
 
 /// Stands between two messages of one frame.
 pub const MESSAGE_SEPARATOR: u8 = b'\n';
@@ -329,10 +330,11 @@ fn put_publications(out: &mut impl Sink, publications: &[Publication<'_>]) {
 }
 
 fn put_publication(out: &mut impl Sink, publication: &Publication<'_>) {
-    debug_assert!(!publication.data.is_empty(), "a payload is a JSON value");
-    debug_assert!(!publication.data.iter().any(|byte| matches!(byte, b'\r' | b'\n')));
     out.put(b"{\"data\":");
-    out.put(publication.data);
+    match publication.payload {
+        Payload::Json => put_value(out, publication.data),
+        Payload::Binary => put_base64(out, publication.data),
+    }
     if let Some(info) = &publication.info {
         out.put(b",\"info\":");
         put_info(out, info);
@@ -353,6 +355,13 @@ fn put_publication(out: &mut impl Sink, publication: &Publication<'_>) {
         put_number(out, publication.time_ms);
     }
     out.put(b"}");
+}
+
+/// A JSON value as it is.
+fn put_value(out: &mut impl Sink, value: &[u8]) {
+    debug_assert!(!value.is_empty(), "a payload is a JSON value");
+    debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n')));
+    out.put(value);
 }
 
 fn put_tags(out: &mut impl Sink, tags: Tags<'_>) {

@@ -306,7 +306,14 @@ mod tests {
         let result = SubscribeResult::default();
         let of = Replayed { channel: 1, sequence: 1 };
         let mut backlog = Backlog::default();
-        backlog.push_replay(Box::new(Replay::new(1, &result, missed, of, 0)));
+        backlog.push_replay(Box::new(Replay::new(
+            crate::codec::Codec::Json,
+            1,
+            &result,
+            missed,
+            of,
+            0,
+        )));
         assert!(backlog.next_chunk().is_some() && backlog.mid_frame);
         assert!(backlog.push_control(b"<ping>"));
         backlog.push(b"<close>", Class::Control, NO_CHANNEL);

@@ -2,6 +2,7 @@
 //! 21).
 
 use super::connection::{Input, Life, SubscriptionState};
+use super::frames::opcode;
 use super::output::{Class, NO_CHANNEL};
 use super::replay::Replayed;
 use super::{Edge, Late, Token};
@@ -15,6 +16,9 @@ impl Edge {
     /// Ends a connection with a code of the protocol.
     pub(super) fn disconnect(&mut self, token: Token, why: Disconnect, now: Now) {
         let (code, reason) = why.parts();
+        if self.is_told_why(token) {
+            self.reply(token, &Reply::Push { channel: "", push: why.push() });
+        }
         self.close(token, code, reason, now);
     }
 
@@ -53,6 +57,15 @@ impl Edge {
         tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
         self.forget_pending(token);
         let mut close = Vec::with_capacity(16);
+        if self.is_told_why(token) {
+            let codec = self.at(token).codec;
+            let mut push = Vec::with_capacity(64);
+            codec.write_reply(
+                &mut push,
+                &Reply::Push { channel: "", push: Disconnect::Slow.push() },
+            );
+            frame::write(&mut close, opcode(codec), &push);
+        }
         frame::write_close(&mut close, code, reason);
         let fits = self.with_backlog(token, |backlog| backlog.discard_for_close(&close));
         self.at(token).become_(Life::Closing);
@@ -63,6 +76,12 @@ impl Edge {
         if !fits {
             self.kill(token, now);
         }
+    }
+
+    /// Connections of our own protocol have the close frame's code and reason in a push before it.
+    fn is_told_why(&self, token: Token) -> bool {
+        let open = matches!(self.life(token), Life::Authenticating | Life::Active);
+        open && self.connections[token.index as usize].facts.own_protocol
     }
 
     /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends

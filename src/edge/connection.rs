@@ -6,6 +6,7 @@
 use super::backlog::Backlog;
 use super::exchange::Exchange;
 use super::limiter::ControlRate;
+use crate::codec::Codec;
 use crate::home::envelope::Request;
 use crate::home::name::Name;
 use crate::ws::deframer::Deframer;
@@ -146,6 +147,8 @@ pub struct Facts {
     pub counted: bool,
     /// It came in by the internal listener.
     pub internal: bool,
+    /// It speaks a subprotocol of ours, and so understands what SDKs of the incumbent do not.
+    pub own_protocol: bool,
 }
 
 /// A connection of this edge.
@@ -153,6 +156,8 @@ pub struct Facts {
 pub struct Connection {
     pub generation: u32,
     pub life: Life,
+    /// How its messages are written.
+    pub codec: Codec,
     /// Commands pushed to homes and not yet answered.
     pub in_flight: u8,
     pub facts: Facts,

@@ -197,7 +197,8 @@ impl Edge {
         }
         // What was written for the connection before goes before.
         self.pending_to_backlog(token);
-        let replay = Replay::new(id, &result, missed, start.subscription, self.ids);
+        let codec = self.at(token).codec;
+        let replay = Replay::new(codec, id, &result, missed, start.subscription, self.ids);
         self.metrics.messages_out.add(1);
         self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
         self.check_overflow(token);

@@ -24,6 +24,7 @@ mod output;
 mod receive;
 mod replay;
 mod session;
+mod subprotocol;
 mod subscribe;
 #[cfg(test)]
 mod tests;

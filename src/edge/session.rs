@@ -7,7 +7,7 @@ use crate::clock::Now;
 use crate::codec::command::{
     Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
 };
-use crate::codec::tags;
+use crate::codec::{payload, tags};
 use crate::edge::auth::Refusal;
 use crate::home::block::{Block, Parts, Publisher};
 use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
@@ -175,7 +175,8 @@ impl Edge {
             return Err(ErrorCode::NotAvailable);
         }
         let name: &str = &command.channel;
-        let who = self.channel_options(name)?.allow_publish;
+        let options = self.channel_options(name)?;
+        let who = options.allow_publish;
         if !self.is_allowed(token, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
@@ -184,13 +185,16 @@ impl Edge {
         let user = user.as_ref().map_or("", |user| user.as_str());
         let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
         let publisher = Publisher { key: connection, user, conn_info: b"", chan_info: b"" };
-        let block = Block::new(&Parts {
+        let codec = self.at(token).codec;
+        let data = payload::keep(codec, options.payload, command.data)?;
+        let parts = Parts {
             channel: name,
             publisher: Some(publisher),
             tags: Tags::packed(&tags),
-            data: command.data,
+            data: &data,
             now,
-        });
+        };
+        let block = Block::of(options.payload, &parts);
         let home = self.home_of(name);
         let to = ReplyTo { connection, command: id };
         self.issue(token, home, Request::Publish { to, block }, lanes);
@@ -254,23 +258,27 @@ impl Edge {
     }
 
     fn rpc(&mut self, token: Token, id: u32, method: &str, data: &[u8]) -> Result<(), ErrorCode> {
-        let data: std::borrow::Cow<'_, [u8]> = match method {
-            "ping" => b"{}".as_slice().into(),
-            "echo" => if data.is_empty() { b"null".as_slice() } else { data }.into(),
+        let codec = self.at(token).codec;
+        let answer = match method {
+            "ping" => payload::from_json(codec, b"{}"),
+            "echo" if data.is_empty() => payload::from_json(codec, b"null"),
+            "echo" => data.into(),
             "where" if self.http.dev => {
                 #[derive(serde::Deserialize)]
                 struct Where<'a> {
                     #[serde(borrow)]
                     channel: std::borrow::Cow<'a, str>,
                 }
+                let data = payload::to_json(codec, data)?;
                 let asked: Where<'_> =
-                    serde_json::from_slice(data).map_err(|_| ErrorCode::BadRequest)?;
+                    serde_json::from_slice(&data).map_err(|_| ErrorCode::BadRequest)?;
                 let home = self.home_of(&asked.channel);
-                format!(r#"{{"worker":{},"home":{home}}}"#, self.core).into_bytes().into()
+                let answer = format!(r#"{{"worker":{},"home":{home}}}"#, self.core);
+                payload::from_json(codec, answer.as_bytes()).into_owned().into()
             }
             _ => return Err(ErrorCode::MethodNotFound),
         };
-        self.reply(token, &Reply::Rpc { id, data: &without_newlines(&data) });
+        self.reply(token, &Reply::Rpc { id, data: &answer });
         Ok(())
     }
 
@@ -286,16 +294,8 @@ impl Edge {
         if let Reply::Error { error, .. } = reply {
             self.count_error(*error);
         }
-        let range = self.output.reply(reply);
+        let codec = self.at(token).codec;
+        let range = self.output.reply(codec, reply);
         self.mark_or_spill(token, range);
     }
-}
-
-/// Raw CR and LF are white space in JSON, and a separator between messages: they become spaces.
-fn without_newlines(data: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    if !data.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        return data.into();
-    }
-    let spaced = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
-    data.iter().map(spaced).collect::<Vec<u8>>().into()
 }

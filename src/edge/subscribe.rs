@@ -2,7 +2,7 @@
 //!
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
-use super::channels::{NO_FILTER, Subscriber};
+use super::channels::{NO_FILTER, Subscriber, Variant};
 use super::connection::{Subscription, SubscriptionState};
 use super::{Edge, RequestLanes, Token};
 use crate::codec::command::{ErrorCode, Reply, Subscribe};
@@ -135,14 +135,10 @@ impl Edge {
 
     /// Adds an answered subscription to its channel's list.
     pub(super) fn add_subscriber(&mut self, token: Token, channel: u32, join_leave: bool) {
-        let known = self.channels.at(channel);
-        let place = u32::try_from(known.subscribers.len()).expect("connections are bounded");
-        known.subscribers.push(Subscriber {
-            connection: token.index,
-            variant: 0,
-            join_leave,
-            filter: NO_FILTER,
-        });
+        let variant = Variant::new(self.at(token).codec);
+        let subscriber =
+            Subscriber { connection: token.index, variant, join_leave, filter: NO_FILTER };
+        let place = self.channels.at(channel).add_subscriber(subscriber);
         self.at(token).subscription(channel).expect("it is being answered").place = place;
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
     }
@@ -151,7 +147,7 @@ impl Edge {
     pub(super) fn remove_subscriber(&mut self, token: Token, channel: u32) {
         let place = self.at(token).subscription(channel).expect("it is active").place;
         let known = self.channels.at(channel);
-        let removed = known.subscribers.swap_remove(place as usize);
+        let removed = known.remove_subscriber(place);
         assert_eq!(removed.connection, token.index, "a subscription knows its place");
         let moved = known.subscribers.get(place as usize).map(|it| it.connection);
         if let Some(index) = moved {

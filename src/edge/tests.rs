@@ -15,6 +15,8 @@ use crate::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod mixed;
+
 /// One lane, to the one home.
 struct Lane {
     slots: usize,
@@ -99,6 +101,11 @@ impl Bench {
         let mut sent = Vec::new();
         let mut ranges = Vec::new();
         while let Some(flush) = self.edge.next_flush(&mut ranges) {
+            if let Flush::One(to, range) = flush
+                && to == token
+            {
+                sent.extend(&self.edge.arena()[range.start as usize..range.end as usize]);
+            }
             if let Flush::Send(to) = flush {
                 if to == token {
                     for range in &ranges {

@@ -8,11 +8,12 @@
 
 use super::envelope::ConnectionKey;
 use crate::clock::Now;
-use crate::codec::command::Tags;
+use crate::codec::command::{Payload, Tags};
 use bytes::Bytes;
 
 const HEAD: usize = 43;
 const FLAG_INFO: u8 = 1;
+const FLAG_BINARY: u8 = 2;
 
 /// One publication, without its place in the channel.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,13 +48,22 @@ impl Publisher<'_> {
 }
 
 impl Block {
-    /// Builds the block of a publication. Raw CR and LF, which valid JSON has only as white space,
-    /// become spaces here, once: newline batching downstream relies on it.
+    /// Builds the block of a publication whose payload is JSON. Raw CR and LF, which valid JSON has
+    /// only as white space, become spaces here, once: newline batching downstream relies on it.
     ///
     /// # Panics
     /// When a part is longer than its length can say; all are bounded far below.
     #[must_use]
     pub fn new(parts: &Parts<'_>) -> Block {
+        Block::of(Payload::Json, parts)
+    }
+
+    /// The same of a payload of either kind; bytes stay as they are.
+    ///
+    /// # Panics
+    /// As `new`.
+    #[must_use]
+    pub fn of(payload: Payload, parts: &Parts<'_>) -> Block {
         let by = parts.publisher.unwrap_or(Publisher::NOBODY);
         let sections = [
             parts.channel.as_bytes(),
@@ -75,7 +85,9 @@ impl Block {
         bytes.extend_from_slice(&by.key.core.to_le_bytes());
         bytes.extend_from_slice(&by.key.index.to_le_bytes());
         bytes.extend_from_slice(&by.key.generation.to_le_bytes());
-        bytes.push(if parts.publisher.is_some() { FLAG_INFO } else { 0 });
+        let info = if parts.publisher.is_some() { FLAG_INFO } else { 0 };
+        let binary = if payload == Payload::Binary { FLAG_BINARY } else { 0 };
+        bytes.push(info | binary);
         bytes.extend_from_slice(&parts.now.monotonic_us.to_le_bytes());
         bytes.extend_from_slice(&parts.now.unix_ms.to_le_bytes());
         debug_assert_eq!(bytes.len(), HEAD);
@@ -85,7 +97,7 @@ impl Block {
         let start = bytes.len();
         bytes.extend_from_slice(parts.data);
         for byte in &mut bytes[start..] {
-            if matches!(byte, b'\r' | b'\n') {
+            if matches!(byte, b'\r' | b'\n') && binary == 0 {
                 *byte = b' ';
             }
         }
@@ -171,6 +183,12 @@ impl Block {
         &self.0[self.starts()[5]..]
     }
 
+    /// What the payload is.
+    #[must_use]
+    pub fn payload(&self) -> Payload {
+        if self.0[26] & FLAG_BINARY == 0 { Payload::Json } else { Payload::Binary }
+    }
+
     /// Bytes it takes; what history and recovery bounds count.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -210,6 +228,9 @@ mod tests {
         assert_eq!((block.received_us(), block.time_ms()), (1 << 40, 1 << 41));
         let server = Block::plain("x", b"1", now);
         assert_eq!((server.publisher(), server.data()), (None, b"1".as_slice()));
-        assert!(server.tags().is_empty());
+        assert!(server.tags().is_empty() && server.payload() == Payload::Json);
+        let binary = Block::of(Payload::Binary, &Parts { data: b"\r\n\0", ..parts });
+        assert_eq!((binary.payload(), binary.data()), (Payload::Binary, b"\r\n\0".as_slice()));
+        assert_eq!(binary.publisher(), Some(by));
     }
 }

@@ -150,6 +150,7 @@ fn pushes_are_what_the_incumbent_writes() {
     let infos =
         ClientInfo { conn_info: b"{\"a\":1}".into(), chan_info: b"2".into(), ..info("al", "c1") };
     let rich = Publication {
+        payload: corecast::codec::command::Payload::Json,
         data: b"\"x\"",
         info: Some(infos),
         offset: 0,
