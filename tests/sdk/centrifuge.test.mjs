@@ -10,10 +10,14 @@ const scenarios = await Promise.all(readdirSync(folder).map((file) => import(new
 
 describe('SDK', { concurrency: true }, () => {
   for (const kit of kits) {
+    if (lacks(kit.codec.name)) {
+      test(kit.name, { skip: 'the server has no such codec' });
+      continue;
+    }
     describe(kit.name, { concurrency: 4 }, () => {
       const declare = (name, ...rest) => {
         const run = rest.pop();
-        const missing = lacks(kit.codec.name, ...(rest[0]?.needs ?? []));
+        const missing = lacks(...(rest[0]?.needs ?? []));
         test(name, { skip: missing && `the server has no ${missing}` }, run);
       };
       for (const { default: scenario } of scenarios) scenario(kit, declare);

@@ -36,7 +36,7 @@ func env(name, otherwise string) string {
 
 // lacking says what the server under test does not have (lacks.json).
 func lacking(t *testing.T) []string {
-	text, err := os.ReadFile("../lacks.json")
+	text, err := os.ReadFile(env("SDK_FOLDER", "..") + "/lacks.json")
 	var lacks map[string][]string
 	if err == nil {
 		err = json.Unmarshal(text, &lacks)
