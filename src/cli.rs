@@ -4,6 +4,7 @@
 //! (EX_CONFIG); others are `server`'s.
 
 use crate::config::{Config, Flags, Sources};
+use crate::edge::auth::Auth;
 use crate::server::doctor;
 use crate::{logging, server};
 use clap::{Args, Parser, Subcommand};
@@ -98,7 +99,7 @@ impl Doctor {
         let source = Source { dev: self.config.is_none(), config: self.config };
         let ask = doctor::Ask { connections: self.connections, json: self.json };
         match load(source, Flags::default()) {
-            Ok(config) => doctor::run(&config, ask),
+            Ok((config, _)) => doctor::run(&config, ask),
             Err(code) => code,
         }
     }
@@ -112,12 +113,12 @@ pub fn run() -> ExitCode {
             let flags =
                 Flags { listen: serve.listen, workers: serve.workers, driver: serve.driver };
             match load(serve.source, flags) {
-                Ok(config) => start(config),
+                Ok((config, auth)) => start(config, auth),
                 Err(code) => code,
             }
         }
         Command::Check(source) => match load(source, Flags::default()) {
-            Ok(config) => {
+            Ok((config, _)) => {
                 for warning in &config.warnings {
                     eprintln!("config: warning: {warning}");
                 }
@@ -134,26 +135,31 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn load(source: Source, flags: Flags) -> Result<Config, ExitCode> {
+/// The configuration, and its keys: a key that cannot be used is one more thing that is wrong.
+fn load(source: Source, flags: Flags) -> Result<(Config, Auth), ExitCode> {
     // A variable that is not text cannot be one of ours.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let sources = Sources { dev: source.dev, file: source.config, variables, flags };
-    Config::load(sources).map_err(|errors| {
-        for error in errors {
-            eprintln!("config: {error}");
-        }
-        ExitCode::from(EXIT_CONFIG)
-    })
+    let config = Config::load(sources).map_err(|errors| wrong(&errors))?;
+    let auth = server::auth(&config).map_err(|errors| wrong(&errors))?;
+    Ok((config, auth))
 }
 
-fn start(config: Config) -> ExitCode {
+fn wrong(errors: &[impl std::fmt::Display]) -> ExitCode {
+    for error in errors {
+        eprintln!("config: {error}");
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
+fn start(config: Config, auth: Auth) -> ExitCode {
     let logging = logging::start(config.log);
     for warning in &config.warnings {
         tracing::warn!("config: {warning}");
     }
-    let code = server::run(config);
+    let code = server::run(config, auth);
     if logging.dropped_lines() > 0 {
         tracing::warn!(lines = logging.dropped_lines(), "log lines were dropped");
     }

@@ -46,7 +46,7 @@ fn every_default() {
         log: Log { level: LogLevel::Info, format: LogFormat::Text },
         client: Client {
             allow_anonymous: true,
-            token_hmac_secret: None,
+            tokens: Tokens::default(),
             ping_interval_ms: 25_000,
             pong_timeout_ms: 8_000,
             connect_timeout_ms: 10_000,
@@ -110,8 +110,16 @@ fn a_file_sets_every_key() {
     assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
     assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Json });
     assert_eq!(config.allowed_origins, ["https://app.example.com"]);
-    let secret = config.client.token_hmac_secret.as_ref().map(Secret::as_bytes);
-    assert_eq!(secret, Some(b"0123456789abcdef0123456789abcdef".as_slice()));
+    let tokens = &config.client.tokens;
+    let secrets: Vec<&str> = tokens.hmac_secrets.iter().map(Secret::as_str).collect();
+    assert_eq!(secrets, ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"]);
+    let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    for key in [&tokens.rsa_public_key, &tokens.ecdsa_public_key, &tokens.ed25519_public_key] {
+        assert_eq!(key.as_str(), pem);
+    }
+    assert!(tokens.jwks.as_bytes().is_empty() && tokens.any_key());
+    let texts = [&tokens.audience, &tokens.issuer, &tokens.cookie];
+    assert_eq!(texts.map(|text| text.as_deref().unwrap()), ["us", "them", "session"]);
     assert_eq!(config.client.ping_interval_ms, 2_000);
     assert_eq!(config.api.key.as_ref().map(Secret::as_bytes), Some(b"key".as_slice()));
     assert_eq!(config.limits.arena_bytes, 8 << 20);

@@ -4,10 +4,9 @@
 //! and what is published after it is behind it in the same lane.
 
 use super::Home;
+use super::channel::Present;
 use super::engine::Engine;
-use super::envelope::{
-    ConnectionKey, Delivery, Member, Position, Recovery, SubscribeRequest, Subscribed,
-};
+use super::envelope::{ConnectionKey, Delivery, Position, Recovery, SubscribeRequest, Subscribed};
 use super::name::Name;
 use super::replica::Replica;
 use crate::clock::Now;
@@ -71,18 +70,19 @@ impl<E: Engine> Home<E> {
         recovery: Recovery,
         position: Position,
     ) {
-        let SubscribeRequest { to, sequence, channel: name, user, .. } = request;
+        let SubscribeRequest { to, sequence, channel: name, user, infos, .. } = request;
         let core = to.connection.core;
         let channel = self.channels.at(place);
         let local = channel.interest_of(core).map_or(u32::MAX, |interest| interest.local);
         let answer = Subscribed { to, sequence, channel: name, local, position, recovery };
-        let join = channel.keeps_members().then(|| {
-            channel.members.insert(to.connection, user.clone());
-            channel.join_leave
-        });
+        let mut joined = None;
+        if channel.keeps_members() {
+            let here = Present { user, infos };
+            joined = channel.join_leave.then(|| here.member(to.connection));
+            channel.members.insert(to.connection, here);
+        }
         self.say(core, Delivery::Subscribed(Box::new(answer)));
-        if join == Some(true) {
-            let who = Member { connection: to.connection, user };
+        if let Some(who) = joined {
             self.say_to_interested(place, |local| Delivery::Joined {
                 local,
                 who: Box::new(who.clone()),
@@ -98,8 +98,8 @@ impl<E: Engine> Home<E> {
         self.channels.remove_pair(place, connection.core);
         let channel = self.channels.at(place);
         let left = channel.members.remove(&connection).filter(|_| channel.join_leave);
-        if let Some(user) = left {
-            let who = Member { connection, user };
+        if let Some(who) = left {
+            let who = who.member(connection);
             self.say_to_interested(place, |local| Delivery::Left {
                 local,
                 who: Box::new(who.clone()),

@@ -27,7 +27,7 @@ fn home<E: Engine>(engine: E, limits: Limits) -> Home<E> {
         ..ChannelOptions::default()
     };
     let named = vec![("long".to_owned(), keeps(3_600)), ("short".to_owned(), keeps(1))];
-    let namespaces = Namespaces { unnamed: ChannelOptions::default(), named };
+    let namespaces = Namespaces { named, ..Namespaces::default() };
     Home::new(HomeOptions { core: 0, cores: 1, namespaces, limits, seed: 5 }, engine)
 }
 
@@ -42,13 +42,18 @@ fn said<E: Engine>(home: &mut Home<E>) -> Vec<Delivery> {
 }
 
 fn publish(home: &mut Home<Memory>, channel: &str, data: &[u8], now: Now) {
-    ask(home, Request::Publish { to: TO, block: Block::plain(channel, data, at_ms(0)) }, now);
+    ask(
+        home,
+        Request::Publish { to: TO, block: Block::plain(channel, data, at_ms(0)), options: None },
+        now,
+    );
 }
 
 fn subscribe(channel: &str) -> Request {
     let (channel, user) = (Name::from(channel), Name::from(""));
     let (since, recover) = (None, false);
-    let request = SubscribeRequest { to: TO, sequence: 1, channel, user, since, recover };
+    let request =
+        SubscribeRequest { to: TO, sequence: 1, channel, user, infos: None, since, recover };
     Request::Subscribe(Box::new(request))
 }
 

@@ -9,8 +9,9 @@ pub mod doctor;
 mod host;
 mod run;
 
-use crate::config::{Config, DriverChoice};
+use crate::config::{Config, DriverChoice, Secret};
 use crate::driver::probe::{self, Kind};
+use crate::edge::auth::{self, Auth, KeyError, KeyOptions};
 use crate::home::engine::{FromBridge, ToBridge};
 use crate::home::envelope::{Delivery, Request};
 use crate::limits::lane_slots;
@@ -61,10 +62,32 @@ impl std::fmt::Display for Error {
     }
 }
 
-/// Runs the server until it is told to stop.
+/// Reads the keys of a configuration, for the tokens that it will be shown.
+///
+/// # Errors
+/// Every key that cannot be used.
+pub fn auth(config: &Config) -> Result<Auth, Vec<KeyError>> {
+    let tokens = &config.client.tokens;
+    let bytes = |secret: &Secret| secret.as_bytes().to_vec();
+    Auth::new(&auth::Options {
+        keys: KeyOptions {
+            hmac_secrets: tokens.hmac_secrets.iter().map(bytes).collect(),
+            rsa: tokens.rsa_public_key.as_str().into(),
+            ecdsa: tokens.ecdsa_public_key.as_str().into(),
+            ed25519: tokens.ed25519_public_key.as_str().into(),
+            jwks: tokens.jwks.as_str().into(),
+        },
+        audience: tokens.audience.clone(),
+        issuer: tokens.issuer.clone(),
+        cookie: tokens.cookie.clone(),
+        allow_anonymous: config.client.allow_anonymous,
+    })
+}
+
+/// Runs the server until it is told to stop. `auth` is the configuration's.
 #[must_use]
-pub fn run(config: Config) -> ExitCode {
-    match start(&config) {
+pub fn run(config: Config, auth: Auth) -> ExitCode {
+    match start(&config, auth) {
         Ok(server) => server.wait(config.shutdown_timeout_ms),
         Err(error) => {
             eprintln!("corecast: {error}");
@@ -82,7 +105,7 @@ struct Server {
     signals: Signals,
 }
 
-fn start(config: &Config) -> Result<Server, Error> {
+fn start(config: &Config, auth: Auth) -> Result<Server, Error> {
     let host = Host::new(config)?;
     let kind = choose_driver(config.driver)?;
     let workers = config.workers_on(host.cores);
@@ -99,7 +122,7 @@ fn start(config: &Config) -> Result<Server, Error> {
     let bells = host::Bells::new(workers)?;
     let control = Arc::new(Control::new(workers, bells.remote()?));
     let clock = Clock::start();
-    let seats = run::Seats { config, limits, kind, host: &host, metrics: &metrics };
+    let seats = run::Seats { config, auth, limits, kind, host: &host, metrics: &metrics };
     seats.check_addresses()?;
     let mut threads = Vec::with_capacity(workers);
     for endpoint in endpoints {
