@@ -6,15 +6,21 @@ use corecast::codec::command::DecodeError;
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 
-/// The values of a message, as long as they are JSON; the flag says whether all were.
+/// The values of a message, as long as they are JSON; the flag says whether all were, with a newline
+/// between each and the next.
 fn values(message: &[u8]) -> (usize, bool) {
     let mut stream = serde_json::Deserializer::from_slice(message).into_iter::<&RawValue>();
-    let mut count = 0;
+    let (mut count, mut apart, mut end) = (0, true, 0);
     loop {
         match stream.next() {
-            Some(Ok(_)) => count += 1,
+            Some(Ok(value)) => {
+                let between = &message[end..stream.byte_offset() - value.get().len()];
+                apart &= count == 0 || between.contains(&b'\n');
+                end = stream.byte_offset();
+                count += 1;
+            }
             Some(Err(_)) => return (count, false),
-            None => return (count, true),
+            None => return (count, apart),
         }
     }
 }

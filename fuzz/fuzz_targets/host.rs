@@ -1,11 +1,14 @@
 //! Edges and homes, driven by streams of operations: connections come, ask, are cut short, and go.
 #![no_main]
 
+use corecast::edge::auth::mint::Signer;
 use corecast::ws::frame::{self, OpCode};
 use corecast_fuzz::choices::Choices;
 
-use corecast_fuzz::host::{Host, Peer};
+use corecast_fuzz::host::{Host, Peer, SECRET};
+use jsonwebtoken::Algorithm;
 use libfuzzer_sys::fuzz_target;
+use std::sync::OnceLock;
 
 const CHANNELS: [&str; 6] = ["a", "b", "chat:a", "chat:b", "asked:a", "nowhere:a"];
 const SUBPROTOCOLS: [&str; 4] = ["", "centrifuge-json", "centrifuge-protobuf", "corecast.v1.msgpack"];
@@ -17,6 +20,27 @@ const REQUESTS: [&str; 6] = [
     "POST /api/disconnect HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"user\":\"bob\"}",
     "GET /metrics HTTP/1.0\r\n\r\n",
 ];
+
+/// Claims of connection tokens: with channels of the server's making, and of short validity.
+const TOKENS: [&str; 5] = [
+    "",
+    r#"{"sub":"bob"}"#,
+    r#"{"sub":"bob","channels":["chat:a","a"],"info":{"n":1}}"#,
+    r#"{"sub":"eve","exp":1700000010}"#,
+    r#"{"sub":"eve","exp":1}"#,
+];
+
+fn tokens() -> &'static [String] {
+    static SIGNED: OnceLock<Vec<String>> = OnceLock::new();
+    SIGNED.get_or_init(|| {
+        let signer = Signer::from_secret(Algorithm::HS256, SECRET).expect("a secret");
+        let sign = |claims: &&str| match *claims {
+            "" => String::new(),
+            claims => signer.sign(None, claims).expect("it signs"),
+        };
+        TOKENS.iter().map(sign).collect()
+    })
+}
 
 fn upgrade(peer: &mut Peer, choices: &mut Choices<'_>) {
     let which = choices.below(SUBPROTOCOLS.len() * 2) % SUBPROTOCOLS.len();
@@ -75,7 +99,8 @@ fn speak(peer: &mut Peer, id: &mut u32, choices: &mut Choices<'_>) {
         1 => {
             *id += 1;
             peer.client.asks(*id, None);
-            let text = format!(r#"{{"id":{id},"connect":{{}}}}"#);
+            let token = &tokens()[choices.below(TOKENS.len())];
+            let text = format!(r#"{{"id":{id},"connect":{{"token":"{token}"}}}}"#);
             send(peer, OpCode::Text, true, text.as_bytes());
         }
         2..=4 => {

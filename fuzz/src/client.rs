@@ -161,6 +161,10 @@ impl Client {
 
     fn reply(&mut self, id: u32, reply: &Value, ledger: &mut Ledger) {
         assert!(self.asked.remove(&id) || self.wild, "a reply nobody waits for: {reply}");
+        let subs = reply["connect"]["subs"].as_object().into_iter().flatten();
+        for (channel, result) in subs {
+            self.subscribed(channel.clone(), result, ledger);
+        }
         let channel = self.subscribes.remove(&id);
         if let (Some(channel), Some(result)) = (channel, reply.get("subscribe")) {
             self.subscribed(channel, result, ledger);
@@ -192,6 +196,8 @@ impl Client {
             if let Some(place) = place {
                 place.take(channel, publication, ledger);
             }
+        } else if let Some(result) = push.get("subscribe") {
+            self.subscribed(channel.to_owned(), result, ledger);
         } else if push.get("unsubscribe").is_some() {
             self.places.remove(channel);
         }

@@ -2,10 +2,13 @@
 //!
 //! Must not know which one is fuzzed. Invariant: it looks at the public interface alone.
 
-use corecast::codec::command::{Command, Method, Publication};
-use corecast::codec::{Codec, payload};
+use corecast::clock::Now;
+use corecast::codec::command::{Command, Method, Publication, Tags};
+use corecast::codec::{Codec, msgpack_to_json, payload};
+use corecast::home::block::{Block, Parts};
 use corecast::limits;
 use corecast::namespace::Payload;
+use serde_json::value::RawValue;
 
 /// Reads a message as an edge does, and says how many commands it has. What has to hold whatever
 /// the bytes is asserted.
@@ -47,22 +50,37 @@ fn judge(codec: Codec, command: &Command<'_>) {
 /// A payload is refused, or kept in a form that reaches receivers of every codec.
 fn data(codec: Codec, bytes: &[u8]) {
     if let Ok(kept) = payload::keep(codec, Payload::Json, bytes) {
-        let value: Box<serde_json::value::RawValue> =
-            serde_json::from_slice(&kept).expect("what is kept is JSON");
-        for receiver in Codec::ALL {
-            push(receiver, &payload::from_json(receiver, value.get().as_bytes()));
-        }
+        let _: &RawValue = serde_json::from_slice(&kept).expect("what is kept is JSON");
         let msgpack = payload::from_json(Codec::MessagePack, &kept);
         let back = payload::keep(Codec::MessagePack, Payload::Json, &msgpack);
         assert!(back.is_ok(), "what a receiver is given, it may publish");
+        push(Payload::Json, &kept);
     }
-    let _ = payload::keep(codec, Payload::Binary, bytes);
+    if let Ok(kept) = payload::keep(codec, Payload::Binary, bytes) {
+        push(Payload::Binary, &kept);
+    }
 }
 
-/// A publication is written, in one message.
-fn push(codec: Codec, data: &[u8]) {
-    let publication = Publication { data, offset: 7, ..Publication::default() };
-    let mut out = Vec::new();
-    codec.write_push_publication(&mut out, "chat:a", &publication);
-    assert!(out.len() >= data.len());
+/// A publication is written for every codec.
+fn push(payload: Payload, kept: &[u8]) {
+    let (channel, publisher, tags) = ("chat:a", None, Tags::default());
+    let now = Now { monotonic_us: 0, unix_ms: 0 };
+    let block = Block::of(payload, &Parts { channel, publisher, tags, data: kept, now });
+    let data = block.data();
+    let publication = Publication { data, payload, offset: 7, ..Publication::default() };
+    for codec in Codec::ALL {
+        let mut out = Vec::new();
+        codec.write_push_publication(&mut out, channel, &publication);
+        match codec {
+            Codec::Json => {
+                assert!(!out.contains(&b'\n'), "a line is a message");
+                let _: &RawValue = serde_json::from_slice(&out).expect("a push is JSON");
+            }
+            Codec::MessagePack => {
+                let mut json = Vec::new();
+                msgpack_to_json::append(&mut json, &out).expect("a push is one value");
+            }
+            Codec::Protobuf => assert!(out.windows(data.len().max(1)).any(|it| it == data)),
+        }
+    }
 }

@@ -23,6 +23,10 @@ use corecast::namespace::{ChannelOptions, Mode, Namespaces, Who};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Signs the tokens of clients.
+pub const SECRET: &[u8] = b"fuzz-secret-fuzz-secret-fuzz-secret";
+/// Unix time at the start of a run, in milliseconds.
+pub const START_MS: u64 = 1_700_000_000_000;
 const CORES: usize = 2;
 /// Connections of a run.
 const PEERS_MOST: usize = 12;
@@ -109,13 +113,18 @@ fn namespaces() -> Namespaces {
         ..open.clone()
     };
     let named = vec![("chat".to_owned(), chat), ("asked".to_owned(), asked)];
-    Namespaces { unnamed: open, named }
+    Namespaces { unnamed: open, named, ..Namespaces::default() }
 }
 
 /// Bounds that a short run reaches, or those of a real server.
 fn limits(tight: bool) -> Limits {
     if !tight {
-        return Limits { connections_per_worker: 16, ..Limits::default() };
+        // The arena is touched when it is made: a large one is most of a run's time.
+        return Limits {
+            connections_per_worker: 16,
+            arena_bytes: 65_536,
+            ..Limits::default()
+        };
     }
     Limits {
         connections_per_worker: 3,
@@ -142,7 +151,8 @@ impl Host {
         let edge = |core: u16| {
             let websocket_paths = vec!["/ws".to_owned()];
             let routes = RouteOptions { websocket_paths, dev: true, serves_api: true };
-            let auth = auth::Options { allow_anonymous: true, ..auth::Options::default() };
+            let keys = auth::KeyOptions { hmac_secrets: vec![SECRET.to_vec()], ..Default::default() };
+            let auth = auth::Options { keys, allow_anonymous: true, ..Default::default() };
             Edge::new(EdgeOptions {
                 core,
                 homes: CORES as u16,
@@ -153,7 +163,7 @@ impl Host {
                     pong_timeout_ms: 8_000,
                     connect_timeout_ms: 10_000,
                 },
-                auth: Auth::new(&auth),
+                auth: Auth::new(&auth).expect("a good key"),
                 http: HttpOptions {
                     internal_routes: routes.clone(),
                     routes,
@@ -188,7 +198,7 @@ impl Host {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic_us: self.now_ms * 1_000, unix_ms: 1_700_000_000_000 + self.now_ms }
+        Now { monotonic_us: self.now_ms * 1_000, unix_ms: START_MS + self.now_ms }
     }
 
     /// Lets time pass.

@@ -71,6 +71,14 @@ export function collect(emitter, event, read = (value) => value) {
   return { seen, reach };
 }
 
+/** The first of what was collected that `matches`. */
+export async function found({ seen, reach }, matches) {
+  for (let count = 1; ; count += 1) {
+    await reach(count);
+    if (matches(seen[count - 1])) return seen[count - 1];
+  }
+}
+
 /** The error that a promise is rejected with. */
 export async function refusal(promise) {
   return promise.then((value) => {

@@ -135,8 +135,10 @@ class Scenarios:
         bob = await self.connect(token=token("bob"))
         room = await self.subscribe(alice, channel())
         await self.subscribe(bob, room.channel)
-        await room.seen.reach("join", 2 if "alice" in room.seen["join"] else 1)
-        self.assertEqual(room.seen["join"][-1], "bob")
+        for count in (1, 2):
+            if "bob" not in room.seen["join"]:
+                await room.seen.reach("join", count)
+        self.assertIn("bob", room.seen["join"])
         users = [info.user for info in (await room.presence()).clients.values()]
         self.assertEqual(sorted(users), ["alice", "bob"])
         stats = await room.presence_stats()
