@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::OnceLock;
 
 const CHANNELS: [&str; 6] = ["a", "b", "chat:a", "chat:b", "asked:a", "nowhere:a"];
-const SUBPROTOCOLS: [&str; 4] = ["", "centrifuge-json", "centrifuge-protobuf", "corecast.v1.msgpack"];
+const SUBPROTOCOLS: [&str; 4] =
+    ["", "centrifuge-json", "centrifuge-protobuf", "corecast.v1.msgpack"];
 const REQUESTS: [&str; 6] = [
     "GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
     "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -33,7 +33,8 @@ fn chunks(mut wire: &[u8]) -> Option<Vec<u8>> {
     loop {
         let end = wire.windows(2).position(|pair| pair == b"\r\n")?;
         let size = std::str::from_utf8(&wire[..end]).ok()?;
-        let plain = !size.is_empty() && size.len() <= 8 && size.bytes().all(|c| c.is_ascii_hexdigit());
+        let plain =
+            !size.is_empty() && size.len() <= 8 && size.bytes().all(|c| c.is_ascii_hexdigit());
         let size = plain.then(|| usize::from_str_radix(size, 16).ok())??;
         wire = &wire[end + 2..];
         if size == 0 {

@@ -19,9 +19,13 @@ fn read(bytes: &[u8], searched: &mut usize) -> Result<Option<(String, usize)>, S
             assert!(head.headers().len() <= limits::HTTP_HEADERS);
             assert!(bytes[..length].ends_with(b"\r\n\r\n"));
             assert!(!head.method.is_empty());
-            assert_eq!(head.has_body(), !matches!(head.framing, Framing::None | Framing::Length(0)));
+            assert_eq!(
+                head.has_body(),
+                !matches!(head.framing, Framing::None | Framing::Length(0))
+            );
             if head.http_1_1 {
-                let hosts = head.headers().iter().filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+                let hosts =
+                    head.headers().iter().filter(|(name, _)| name.eq_ignore_ascii_case("host"));
                 assert_eq!(hosts.count(), 1, "exactly one Host");
             }
             agrees(&bytes[..length], &head);

@@ -94,12 +94,13 @@ impl Client {
     fn response(&mut self) -> bool {
         let mut lines = [httparse::EMPTY_HEADER; 32];
         let mut response = httparse::Response::new(&mut lines);
-        let parsed = response.parse(&self.wire).expect("a response is well-formed");
+        let parsed = response
+            .parse(&self.wire)
+            .unwrap_or_else(|error| panic!("{error}: {:?}", String::from_utf8_lossy(&self.wire)));
         let httparse::Status::Complete(head) = parsed else { return false };
         let status = response.code.expect("it is complete");
-        let named = |name: &str| {
-            response.headers.iter().find(|line| line.name.eq_ignore_ascii_case(name))
-        };
+        let named =
+            |name: &str| response.headers.iter().find(|line| line.name.eq_ignore_ascii_case(name));
         let length = named("Content-Length").map_or(0, |line| {
             std::str::from_utf8(line.value).expect("text").parse::<usize>().expect("a number")
         });

@@ -4,7 +4,7 @@
 
 use corecast::clock::Now;
 use corecast::codec::command::{Command, Method, Publication, Tags};
-use corecast::codec::{Codec, msgpack_to_json, payload};
+use corecast::codec::{Codec, payload};
 use corecast::home::block::{Block, Parts};
 use corecast::limits;
 use corecast::namespace::Payload;
@@ -76,11 +76,47 @@ fn push(payload: Payload, kept: &[u8]) {
                 assert!(!out.contains(&b'\n'), "a line is a message");
                 let _: &RawValue = serde_json::from_slice(&out).expect("a push is JSON");
             }
-            Codec::MessagePack => {
-                let mut json = Vec::new();
-                msgpack_to_json::append(&mut json, &out).expect("a push is one value");
-            }
+            Codec::MessagePack => assert_eq!(value(&out), Some(out.len()), "it is one value"),
             Codec::Protobuf => assert!(out.windows(data.len().max(1)).any(|it| it == data)),
         }
     }
+}
+
+/// Bytes of the MessagePack value at the start; none when there is no whole one.
+fn value(bytes: &[u8]) -> Option<usize> {
+    let (mut at, mut left) = (0, 1_usize);
+    while left > 0 {
+        let first = *bytes.get(at)?;
+        let number = |bytes_of: usize| {
+            let digits = bytes.get(at + 1..at + 1 + bytes_of)?;
+            Some(digits.iter().fold(0, |number, digit| number << 8 | usize::from(*digit)))
+        };
+        // Bytes of the head, bytes that follow it, values that follow.
+        let (head, body, inner) = match first {
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => (1, 0, 0),
+            0x80..=0x8f => (1, 0, 2 * usize::from(first & 15)),
+            0x90..=0x9f => (1, 0, usize::from(first & 15)),
+            0xa0..=0xbf => (1, usize::from(first & 31), 0),
+            0xc1 => return None,
+            0xc4 | 0xd9 => (2, number(1)?, 0),
+            0xc5 | 0xda => (3, number(2)?, 0),
+            0xc6 | 0xdb => (5, number(4)?, 0),
+            0xc7 => (3, number(1)?, 0),
+            0xc8 => (4, number(2)?, 0),
+            0xc9 => (6, number(4)?, 0),
+            0xcc | 0xd0 => (2, 0, 0),
+            0xcd | 0xd1 => (3, 0, 0),
+            0xca | 0xce | 0xd2 => (5, 0, 0),
+            0xcb | 0xcf | 0xd3 => (9, 0, 0),
+            0xd4..=0xd8 => (2, 1 << (first - 0xd4), 0),
+            0xdc => (3, 0, number(2)?),
+            0xdd => (5, 0, number(4)?),
+            0xde => (3, 0, 2 * number(2)?),
+            0xdf => (5, 0, 2 * number(4)?),
+        };
+        at += head + body;
+        left += inner;
+        left -= 1;
+    }
+    (at <= bytes.len()).then_some(at)
 }

@@ -120,11 +120,7 @@ fn namespaces() -> Namespaces {
 fn limits(tight: bool) -> Limits {
     if !tight {
         // The arena is touched when it is made: a large one is most of a run's time.
-        return Limits {
-            connections_per_worker: 16,
-            arena_bytes: 65_536,
-            ..Limits::default()
-        };
+        return Limits { connections_per_worker: 16, arena_bytes: 65_536, ..Limits::default() };
     }
     Limits {
         connections_per_worker: 3,
@@ -151,7 +147,8 @@ impl Host {
         let edge = |core: u16| {
             let websocket_paths = vec!["/ws".to_owned()];
             let routes = RouteOptions { websocket_paths, dev: true, serves_api: true };
-            let keys = auth::KeyOptions { hmac_secrets: vec![SECRET.to_vec()], ..Default::default() };
+            let keys =
+                auth::KeyOptions { hmac_secrets: vec![SECRET.to_vec()], ..Default::default() };
             let auth = auth::Options { keys, allow_anonymous: true, ..Default::default() };
             Edge::new(EdgeOptions {
                 core,
@@ -286,11 +283,8 @@ impl Host {
         busy |= self.serve_requests(core);
         self.edges[core].timers(now);
         self.apply_effects(core);
-        let takes = if ends || choices.byte() % 4 > 0 {
-            Takes::All
-        } else {
-            Takes::Some(choices.byte())
-        };
+        let takes =
+            if ends || choices.byte() % 4 > 0 { Takes::All } else { Takes::Some(choices.byte()) };
         self.flush(core, takes);
         self.apply_effects(core);
         busy || self.edges[core].has_work()
