@@ -127,6 +127,13 @@ impl Output {
         Range { start, end: self.end() }
     }
 
+    /// Writes the answer to an upgrade; frames follow it.
+    pub fn upgrade(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range {
+        let start = self.begin(Class::Upgrade, NO_CHANNEL);
+        write(&mut self.arena);
+        Range { start, end: self.end() }
+    }
+
     /// Writes bytes that are not frames, a part of an HTTP response.
     pub fn bytes(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Range {
         let start = self.begin(Class::Reply, NO_CHANNEL);

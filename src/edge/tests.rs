@@ -219,6 +219,42 @@ fn frames_behind_an_upgrade_are_run() {
     assert!(sent.contains(r#"{"id":1,"connect""#), "{sent}");
 }
 
+/// A connection whose socket took nothing yet: its upgrade's answer, and what follows it, wait.
+fn stuffed(bench: &mut Bench, bytes: &[u8]) -> Vec<u8> {
+    let token = bench.accept();
+    bench.receive(token, &[UPGRADE, bytes].concat());
+    bench.resume();
+    let mut ranges = Vec::new();
+    let range = match bench.edge.next_flush(&mut ranges) {
+        Some(Flush::One(_, range)) => vec![range],
+        Some(Flush::Send(_)) => ranges.clone(),
+        other => panic!("{other:?}"),
+    };
+    bench.edge.unsent(token, &range, 0);
+    bench.edge.settle_late(bench.now);
+    let chunks = std::iter::from_fn(|| {
+        let chunk = bench.edge.next_chunk(token)?;
+        bench.edge.chunk_sent(token);
+        Some(chunk)
+    });
+    chunks.flat_map(Vec::from).collect()
+}
+
+#[test]
+fn no_frame_overtakes_the_answer_to_the_upgrade() {
+    let mut bench = Bench::new(8, Limits::default());
+    let mut frames = Vec::new();
+    frame::write_masked(&mut frames, OpCode::Ping, true, [1, 2, 3, 4], b"x");
+    let sent = stuffed(&mut bench, &frames);
+    assert!(sent.starts_with(b"HTTP/1.1 101 "), "{:?}", String::from_utf8_lossy(&sent));
+    assert!(sent.ends_with(b"\r\n\r\n\x8a\x01x"), "and the pong follows");
+
+    frame::write_masked(&mut frames, OpCode::Close, true, [1, 2, 3, 4], &[3, 0xe8]);
+    let sent = stuffed(&mut bench, &frames);
+    assert!(sent.starts_with(b"HTTP/1.1 101 "), "{:?}", String::from_utf8_lossy(&sent));
+    assert!(sent.ends_with(b"\x88\x02\x03\xe8"), "and the close follows");
+}
+
 #[test]
 fn who_was_served_goes_to_the_end_of_the_line() {
     let mut bench = Bench::new(1, Limits::default());
