@@ -251,10 +251,10 @@ proptest! {
 
     #[test]
     fn commands_follow_each_other(ids in vec(1..1_000_u32, 0..6), cut in 0..6_usize) {
-        let pings: Vec<_> = ids
-            .iter()
-            .map(|id| schema::Command { id: *id, ping: Some(schema::Empty {}), ..Default::default() })
-            .collect();
+        let ping = |id: &u32| {
+            schema::Command { id: *id, ping: Some(schema::Empty {}), ..Default::default() }
+        };
+        let pings: Vec<_> = ids.iter().map(ping).collect();
         for codec in Codec::ALL {
             let one = |ping: &schema::Command| match codec {
                 Codec::Json => serde_json::to_string(ping).expect("JSON").into_bytes(),
@@ -275,7 +275,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_do_harm(bytes in vec(any::<u8>(), 0..200), like in command(), at in any::<u16>(), to in any::<u8>()) {
+    fn no_bytes_do_harm(
+        bytes in vec(any::<u8>(), 0..200),
+        like in command(),
+        at in any::<u16>(),
+        to in any::<u8>(),
+    ) {
         for codec in Codec::ALL {
             codec.commands(&bytes).for_each(drop);
             drop(payload::to_json(codec, &bytes));

@@ -306,8 +306,8 @@ proptest! {
         channel in any::<String>(),
     ) {
         let (value, data) = (data.clone(), data.to_string());
-        let packed: Vec<_> = tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let packed = corecast::codec::tags::pack(&packed).expect("short");
+        let tags = tags.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let packed = corecast::codec::tags::pack(&tags.collect::<Vec<_>>()).expect("short");
         let (offset, time, delta) = numbers;
         let publication = Publication {
             data: data.as_bytes(),
