@@ -38,6 +38,9 @@ pub struct Limits {
     pub history_bytes_per_worker: u64,
     /// Present clients of one channel; over it error 106.
     pub presence_per_channel: u32,
+    /// Keys of publications that one worker remembers for `IDEMPOTENCY_MS`; with more the oldest is
+    /// forgotten.
+    pub idempotency_keys_per_worker: u32,
     /// Bytes framed in one turn before the worker flushes.
     pub arena_bytes: u32,
 }
@@ -60,6 +63,7 @@ impl Default for Limits {
             subscriptions_per_worker: 4_000_000,
             history_bytes_per_worker: 256 << 20,
             presence_per_channel: 10_000,
+            idempotency_keys_per_worker: 100_000,
             arena_bytes: 4 << 20,
         }
     }
@@ -93,6 +97,22 @@ pub const FILTER_DEPTH: usize = 16;
 pub const FILTER_NODES: usize = 256;
 /// Server-side subscriptions that a connect command may want to recover; with more it is 107.
 pub const CONNECT_SUBS: usize = 128;
+/// Bytes of a token; a longer one is invalid, and is not looked at.
+pub const TOKEN_BYTES: usize = 8 << 10;
+/// Bytes of a token up to which it is remembered that its signature was right.
+pub const CACHED_TOKEN_BYTES: usize = 2 << 10;
+/// Tokens of each kind that a worker remembers so; those unused for longest are forgotten.
+pub const TOKENS_CACHED: usize = 4_096;
+/// Time beyond its end that a connection, or a subscription, has to bring another token.
+pub const REFRESH_GRACE_MS: u64 = 25_000;
+/// Longest time that a client is told that its token lasts: a year.
+pub const EXPIRY_S: u64 = 365 * 24 * 3_600;
+/// Time for which the key of a publication is remembered.
+pub const IDEMPOTENCY_MS: u64 = 300_000;
+/// Bytes of such a key; a longer one is answered 107.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
+/// Commands of the server API that wait for one connection; with more it is disconnected with 3010.
+pub const USER_COMMANDS_WAITING: usize = 1_024;
 /// Segments of one connection in one turn; more are copied to its backlog.
 pub const SEGMENTS_PER_SEND: u32 = 64;
 /// Connections flushed before the worker looks at completions and lanes again.

@@ -220,6 +220,15 @@ pub enum Push<'a> {
     Refresh(Expiry),
 }
 
+impl<'a> Push<'a> {
+    /// What a close frame will say. SDKs come back after codes below 3500, and 4000 to 4499.
+    #[must_use]
+    pub fn disconnect(code: u16, reason: &'a str) -> Push<'a> {
+        let reconnect = code < 3500 || (4000..4500).contains(&code);
+        Push::Disconnect { code: u32::from(code), reason, reconnect }
+    }
+}
+
 /// When something ends that a token began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expiry {
@@ -324,6 +333,7 @@ pub enum ErrorCode {
     BadRequest,
     NotAvailable,
     TokenExpired,
+    Expired,
     TooManyRequests,
     UnrecoverablePosition,
 }
@@ -343,6 +353,7 @@ impl ErrorCode {
             ErrorCode::BadRequest => (107, "bad request", false),
             ErrorCode::NotAvailable => (108, "not available", false),
             ErrorCode::TokenExpired => (109, "token expired", false),
+            ErrorCode::Expired => (110, "expired", false),
             ErrorCode::TooManyRequests => (111, "too many requests", true),
             ErrorCode::UnrecoverablePosition => (112, "unrecoverable position", false),
         }
@@ -355,6 +366,7 @@ impl ErrorCode {
 pub enum Disconnect {
     Shutdown,
     ServerError,
+    Expired,
     Slow,
     InsufficientState,
     ForceReconnect,
@@ -363,6 +375,7 @@ pub enum Disconnect {
     BadRequest,
     Stale,
     ForceNoReconnect,
+    ChannelLimit,
     InappropriateProtocol,
     NotAvailable,
 }
@@ -374,6 +387,7 @@ impl Disconnect {
         match self {
             Disconnect::Shutdown => (3001, "shutdown"),
             Disconnect::ServerError => (3004, "internal server error"),
+            Disconnect::Expired => (3005, "connection expired"),
             Disconnect::Slow => (3008, "slow"),
             Disconnect::InsufficientState => (3010, "insufficient state"),
             Disconnect::ForceReconnect => (3011, "force reconnect"),
@@ -382,18 +396,14 @@ impl Disconnect {
             Disconnect::BadRequest => (3501, "bad request"),
             Disconnect::Stale => (3502, "stale"),
             Disconnect::ForceNoReconnect => (3503, "force disconnect"),
+            Disconnect::ChannelLimit => (3505, "channel limit"),
             Disconnect::InappropriateProtocol => (3506, "inappropriate protocol"),
             Disconnect::NotAvailable => (3508, "not available"),
         }
-    }
-
-    /// The same as a push. SDKs come back after codes below 3500, and 4000 to 4499.
-    #[must_use]
-    pub fn push(self) -> Push<'static> {
-        let (code, reason) = self.parts();
-        Push::Disconnect { code: u32::from(code), reason, reconnect: code < 3500 }
     }
 }
 
 /// Code and reason of the unsubscribe push after which SDKs subscribe again and recover.
 pub const UNSUBSCRIBE_INSUFFICIENT: (u32, &str) = (2500, "insufficient state");
+/// Code and reason of the unsubscribe push to a subscription whose token was not renewed in time.
+pub const UNSUBSCRIBE_EXPIRED: (u32, &str) = (2501, "subscription expired");

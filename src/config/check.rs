@@ -5,7 +5,7 @@ use super::merge::Merged;
 use super::raw::{Raw, dev_namespaces};
 use super::{Api, Client, Config, Secret, cpus};
 use crate::limits::{Limits, WORKERS};
-use crate::namespace::{ChannelOptions, Mode, Namespaces};
+use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal};
 use std::net::SocketAddr;
 
 /// Connections of one worker, at most: slots are numbered in 24 bits.
@@ -38,8 +38,8 @@ pub fn check(mut merged: Merged, dev: bool) -> Result<Config, Vec<ConfigError>> 
     }
 }
 
-struct Rules {
-    merged: Merged,
+pub(super) struct Rules {
+    pub(super) merged: Merged,
 }
 
 impl Rules {
@@ -65,7 +65,8 @@ impl Rules {
         self.limits(&raw.limits);
         let client = self.client(&raw);
         let api = Api { key: self.api_key(raw.api.key) };
-        let namespaces = self.namespaces(raw.channel, named, dev);
+        let personal = &raw.client.user_personal_channel;
+        let namespaces = self.namespaces(raw.channel, named, personal, dev);
         let loopback_origins = dev && self.merged.origin("allowed_origins").is_none();
         Some(Config {
             dev,
@@ -90,7 +91,7 @@ impl Rules {
     }
 
     /// Notes that a key's value breaks a rule.
-    fn wrong(&mut self, key: &str, rule: impl Into<String>) {
+    pub(super) fn wrong(&mut self, key: &str, rule: impl Into<String>) {
         self.merged.errors.push(ConfigError::Value {
             key: key.into(),
             value: self.merged.value(key),
@@ -231,7 +232,7 @@ impl Rules {
     fn limits(&mut self, limits: &Limits) {
         const KIB: u64 = 1 << 10;
         const GIB: u64 = 1 << 30;
-        let bounds: [(&str, u64, u64, u64); 16] = [
+        let bounds: [(&str, u64, u64, u64); 17] = [
             (
                 "connections_per_worker",
                 limits.connections_per_worker.into(),
@@ -253,6 +254,7 @@ impl Rules {
             ("subscriptions_per_worker", limits.subscriptions_per_worker.into(), 1, 1 << 31),
             ("history_bytes_per_worker", limits.history_bytes_per_worker, 0, 1 << 40),
             ("presence_per_channel", limits.presence_per_channel.into(), 1, 1 << 24),
+            ("idempotency_keys_per_worker", limits.idempotency_keys_per_worker.into(), 1, 1 << 24),
             ("arena_bytes", limits.arena_bytes.into(), 4 * KIB, GIB),
         ];
         for (key, value, least, most) in bounds {
@@ -287,18 +289,15 @@ impl Rules {
             let rule = "a pong must be due before the next ping is sent";
             self.relation("client.pong_timeout_ms, client.ping_interval_ms", rule);
         }
-        let secret = &client.token_hmac_secret;
-        if secret.is_empty() && !client.allow_anonymous {
+        let errors = self.merged.errors.len();
+        let tokens = self.tokens(client);
+        if !tokens.any_key() && !client.allow_anonymous && self.merged.errors.len() == errors {
             let rule = "nobody could connect: set a secret for tokens, or allow_anonymous = true";
             self.relation("client.token_hmac_secret, client.allow_anonymous", rule);
         }
-        if !secret.is_empty() && secret.len() < 32 {
-            let warning = "client.token_hmac_secret has fewer than 32 bytes: it can be guessed";
-            self.merged.warnings.push(warning.into());
-        }
         Client {
             allow_anonymous: client.allow_anonymous,
-            token_hmac_secret: (!secret.is_empty()).then(|| Secret(secret.clone())),
+            tokens,
             ping_interval_ms: client.ping_interval_ms,
             pong_timeout_ms: client.pong_timeout_ms,
             connect_timeout_ms: client.connect_timeout_ms,
@@ -316,6 +315,7 @@ impl Rules {
         &mut self,
         unnamed: ChannelOptions,
         mut named: Vec<(String, ChannelOptions)>,
+        personal: &str,
         dev: bool,
     ) -> Namespaces {
         self.channel_options("channel", &unnamed);
@@ -338,7 +338,44 @@ impl Rules {
                 }
             }
         }
-        Namespaces { unnamed, named }
+        let personal = self.personal(personal, &named);
+        let patterns = self.patterns(&unnamed, &named);
+        Namespaces { unnamed, named, patterns, personal }
+    }
+
+    fn personal(&mut self, namespace: &str, named: &[(String, ChannelOptions)]) -> Personal {
+        match namespace {
+            "off" => return Personal::Off,
+            "" => return Personal::Unnamed,
+            _ => {}
+        }
+        if named.iter().all(|(name, _)| name != namespace) {
+            let rule = "must be \"off\", the name of a namespace, or \"\" for [channel]";
+            self.wrong("client.user_personal_channel", rule);
+        }
+        Personal::Named(namespace.into())
+    }
+
+    /// What channels' names have to match, by namespace.
+    fn patterns(
+        &mut self,
+        unnamed: &ChannelOptions,
+        named: &[(String, ChannelOptions)],
+    ) -> Vec<(String, Pattern)> {
+        let all = std::iter::once(("", unnamed))
+            .chain(named.iter().map(|(name, options)| (name.as_str(), options)));
+        let mut patterns = Vec::new();
+        for (name, options) in all.filter(|(_, options)| !options.channel_regex.is_empty()) {
+            match Pattern::new(&options.channel_regex) {
+                Ok(pattern) => patterns.push((name.to_owned(), pattern)),
+                Err(error) => {
+                    let place = if name.is_empty() { "channel" } else { name };
+                    let rule = format!("is no regular expression, or too large a one: {error}");
+                    self.relation(format!("{place}: channel_regex"), rule);
+                }
+            }
+        }
+        patterns
     }
 
     fn channel_options(&mut self, place: &str, options: &ChannelOptions) {

@@ -16,20 +16,27 @@ impl Edge {
     /// Ends a connection with a code of the protocol.
     pub(super) fn disconnect(&mut self, token: Token, why: Disconnect, now: Now) {
         let (code, reason) = why.parts();
+        self.disconnect_with(token, code, reason, now);
+    }
+
+    /// The same, with a code and reason of somebody's choice.
+    pub(super) fn disconnect_with(&mut self, token: Token, code: u16, reason: &str, now: Now) {
         if self.is_told_why(token) {
-            self.reply(token, &Reply::Push { channel: "", push: why.push() });
+            let push = Push::disconnect(code, reason);
+            self.reply(token, &Reply::Push { channel: "", push });
         }
         self.close(token, code, reason, now);
     }
 
     /// Ends a WebSocket: close frame, then the peer's close is awaited. What was written before
     /// goes out before it.
-    pub(super) fn close(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
+    pub(super) fn close(&mut self, token: Token, code: u16, reason: &str, now: Now) {
         if !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
         }
         self.metrics.disconnect(code);
         tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
+        self.drop_server_side(token);
         if holds(Rule::CloseLast) {
             self.leave_lists(token);
         }
@@ -52,6 +59,7 @@ impl Edge {
             return self.kill(token, now);
         }
         let (code, reason) = Disconnect::Slow.parts();
+        self.drop_server_side(token);
         self.leave_lists(token);
         self.metrics.disconnect(code);
         tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
@@ -60,10 +68,8 @@ impl Edge {
         if self.is_told_why(token) {
             let codec = self.at(token).codec;
             let mut push = Vec::with_capacity(64);
-            codec.write_reply(
-                &mut push,
-                &Reply::Push { channel: "", push: Disconnect::Slow.push() },
-            );
+            let told = Push::disconnect(code, reason);
+            codec.write_reply(&mut push, &Reply::Push { channel: "", push: told });
             frame::write(&mut close, opcode(codec), &push);
         }
         frame::write_close(&mut close, code, reason);
@@ -150,6 +156,10 @@ impl Edge {
             match late {
                 Late::Overflow(token) if self.is_current(token) => self.overflow(token, now),
                 Late::Finished(token) if self.is_current(token) => self.kill(token, now),
+                Late::Slow(token) if self.is_current(token) => self.close_slow(token, now),
+                Late::Insufficient(token) if self.is_current(token) => {
+                    self.disconnect(token, Disconnect::InsufficientState, now);
+                }
                 _ => {}
             }
         }
@@ -199,8 +209,14 @@ impl Edge {
                 .at(token)
                 .subscription(channel)
                 .is_some_and(|subscription| subscription.recoverable || subscription.positioned);
+            let server_side = self.at(token).subscription(channel).is_some_and(|it| it.server_side);
             if promised && self.lose_position(token, channel) {
-                self.push_unsubscribe(token, name.as_str());
+                if server_side {
+                    // Its client cannot subscribe again; coming back, it recovers.
+                    self.late.push_back(Late::Insufficient(token));
+                } else {
+                    self.push_unsubscribe(token, name.as_str());
+                }
             }
         }
         self.channels.at(channel).last = None;
@@ -211,6 +227,17 @@ impl Edge {
         let name = self.channels.at(channel).name.clone();
         if self.lose_position(token, channel) {
             self.push_unsubscribe(token, name.as_str());
+        }
+    }
+
+    /// Ends one subscription, and tells its client with this code and reason.
+    pub(super) fn end_with(&mut self, token: Token, channel: u32, why: (u32, &str)) {
+        // What came before reaches it before.
+        self.mark_staged();
+        let name = self.channels.at(channel).name.clone();
+        if self.lose_position(token, channel) {
+            let push = Push::Unsubscribe { code: why.0, reason: why.1 };
+            self.reply(token, &Reply::Push { channel: name.as_str(), push });
         }
     }
 

@@ -6,6 +6,7 @@
 use super::backlog::Backlog;
 use super::exchange::Exchange;
 use super::limiter::ControlRate;
+use super::server_subs::ServerSide;
 use crate::codec::Codec;
 use crate::home::envelope::Request;
 use crate::home::name::Name;
@@ -79,6 +80,8 @@ pub struct Subscription {
     pub recoverable: bool,
     pub positioned: bool,
     pub join_leave: bool,
+    /// The server began it: the client cannot begin it again by itself.
+    pub server_side: bool,
 }
 
 /// A command that found its lane full, ready to be pushed.
@@ -145,10 +148,16 @@ pub struct Facts {
     pub peer_gone: bool,
     /// It counted as a connection in the metrics.
     pub counted: bool,
+    /// Its client knows when its token ends, and may show another.
+    pub refreshes: bool,
+    /// Some of its subscriptions end by themselves.
+    pub subscriptions_expire: bool,
     /// It came in by the internal listener.
     pub internal: bool,
     /// It speaks a subprotocol of ours, and so understands what SDKs of the incumbent do not.
     pub own_protocol: bool,
+    /// What is written for it is held until its connect reply.
+    pub held: bool,
 }
 
 /// A connection of this edge.
@@ -168,6 +177,8 @@ pub struct Connection {
     pub deadline_ms: u64,
     /// When it came.
     pub since_ms: u32,
+    /// The second of the process at which it ends unless its token is renewed; 0 for never.
+    pub expires_s: u32,
     /// The connect command's id, while it waits for home(#user).
     pub connect_id: u32,
     pub user: Option<Name>,
@@ -176,6 +187,8 @@ pub struct Connection {
     pub input: Option<Box<Input>>,
     pub http: Option<Box<Exchange>>,
     pub backlog: Option<Box<Backlog>>,
+    /// What the server has still to do about its subscriptions.
+    pub server: Option<Box<ServerSide>>,
 }
 
 impl Connection {
@@ -220,6 +233,6 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 144, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 152, "{}", size_of::<Connection>());
     }
 }

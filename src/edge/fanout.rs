@@ -5,13 +5,14 @@
 //! channel is marked before a subscriber is added to it (rule 11).
 
 use super::channels::Variant;
+use super::connection::SubscriptionState;
 use super::frames::{info, publication, publisher_id};
 use super::output::Range;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::codec::command::Payload;
 use crate::home::block::Block;
-use crate::home::envelope::Member;
+use crate::home::envelope::{ConnectionKey, Member};
 use crate::rules::{Rule, holds};
 
 /// What a home delivered for a channel, not yet framed.
@@ -45,6 +46,15 @@ impl Ranges {
 }
 
 impl Staged {
+    /// The publisher, where it is not told.
+    fn excluded(&self) -> Option<ConnectionKey> {
+        let What::Publication { block, .. } = &self.what else { return None };
+        if !block.excludes_self() || !holds(Rule::NotTold) {
+            return None;
+        }
+        block.publisher().map(|publisher| publisher.key)
+    }
+
     /// Bytes its frame will take, roughly; what the arena's bound reckons with.
     fn size(&self) -> usize {
         match &self.what {
@@ -65,7 +75,9 @@ impl Edge {
         let latency_us = now.monotonic_us.saturating_sub(block.received_us());
         self.metrics.latency.record(latency_us);
         let known = self.channels.at(channel);
-        if let Some(last) = known.last {
+        if offset > 0
+            && let Some(last) = known.last
+        {
             if offset <= last {
                 self.metrics.duplicates.add(1);
                 return;
@@ -74,7 +86,9 @@ impl Edge {
                 self.position_lost(channel);
             }
         }
-        self.channels.at(channel).last = Some(offset);
+        if offset > 0 {
+            self.channels.at(channel).last = Some(offset);
+        }
         self.stage(channel, What::Publication { offset, block });
     }
 
@@ -101,17 +115,35 @@ impl Edge {
         for group in staged.chunk_by(|a, b| a.channel == b.channel) {
             // Joins and leaves are not for every subscriber, so each run of one kind is a pass.
             let publication = |staged: &Staged| matches!(staged.what, What::Publication { .. });
-            // A frame that is large for the arena goes alone: a burst of small ones is none.
-            let alone = |staged: &Staged| staged.size() > large_bytes;
+            // A frame that is large for the arena goes alone: a burst of small ones is none. So
+            // does one that is not for all.
+            let alone =
+                |staged: &Staged| staged.size() > large_bytes || staged.excluded().is_some();
             let same =
                 |a: &Staged, b: &Staged| publication(a) == publication(b) && !alone(a) && !alone(b);
             for run in group.chunk_by(same) {
-                self.mark_run(run);
+                match run[0].excluded() {
+                    Some(publisher) => self.mark_but_one(run, publisher),
+                    None => self.mark_run(run),
+                }
             }
         }
         staged.clear();
         self.staged = staged;
         self.staged_bytes = 0;
+    }
+
+    /// A run that its publisher is not told: while it is marked, the publisher is not on the list.
+    fn mark_but_one(&mut self, run: &[Staged], publisher: ConnectionKey) {
+        let channel = run[0].channel;
+        let subscriber = self.of(publisher).filter(|token| {
+            let subscription = self.at(*token).subscription(channel);
+            subscription.is_some_and(|it| it.state == SubscriptionState::Active)
+        });
+        let Some(token) = subscriber else { return self.mark_run(run) };
+        let aside = self.set_aside(token, channel);
+        self.mark_run(run);
+        self.put_back(token, channel, aside);
     }
 
     fn mark_run(&mut self, run: &[Staged]) {

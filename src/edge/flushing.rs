@@ -59,6 +59,10 @@ impl Edge {
         if ranges.is_empty() {
             return Flush::Nothing;
         }
+        if self.at(token).facts.held {
+            self.keep_held(token, ranges);
+            return Flush::Nothing;
+        }
         let behind = self.at(token).backlog.is_some() && holds(Rule::BacklogFirst);
         if behind || ranges.len() > SEGMENTS_PER_SEND as usize {
             for range in ranges.iter() {
@@ -134,7 +138,7 @@ impl Edge {
         self.backlog_bytes += (backlog.held_bytes() - before) as u64;
     }
 
-    fn after_append(&mut self, token: Token) {
+    pub(super) fn after_append(&mut self, token: Token) {
         self.check_overflow(token);
         if self.at(token).backlog.as_ref().is_some_and(|backlog| !backlog.is_armed()) {
             self.effects.push(super::Effect::Arm(token));
@@ -144,6 +148,10 @@ impl Edge {
     /// Gives a connection's range to its backlog at once, behind what it was given before.
     pub(super) fn output_to_backlog(&mut self, index: u32, range: Range) {
         let token = Token { index, generation: self.output.generation(index) };
+        if self.at(token).facts.held {
+            self.hold_pending(token);
+            return self.keep_held(token, &[range]);
+        }
         self.pending_to_backlog(token);
         self.append(token, range);
         self.after_append(token);

@@ -9,10 +9,12 @@ use super::subprotocol;
 use super::subscribe::EpochText;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
-use crate::codec::command::{ErrorCode, Tags};
+use crate::codec::command::{Disconnect, ErrorCode, Tags};
 use crate::codec::{Codec, payload};
 use crate::home::block::{Block, Parts};
-use crate::home::envelope::{Position, ReplyTo, Request};
+use crate::home::envelope::{
+    Position, ReplyTo, Request, Selection, ToUser, UserAction, UserCommand,
+};
 use crate::home::name::Name;
 use crate::http::api;
 use crate::http::body::Body;
@@ -213,6 +215,10 @@ impl Edge {
             self.start_pings(token, now);
         } else {
             it.become_(Life::Authenticating);
+            if let Some(offered) = self.auth.offered(head.headers()) {
+                let offered = offered.into();
+                self.details(token).offered = Some(offered);
+            }
             let wait = u64::from(self.times.connect_timeout_ms);
             self.set_deadline(token, now.monotonic_ms() + wait);
         }
@@ -305,7 +311,7 @@ impl Edge {
         let to = ReplyTo { connection: self.key(token), command: 0 };
         let home = self.home_of(&publish.channel);
         self.exchange(token).awaiting = Some(Awaiting::Publish);
-        self.issue(token, home, Request::Publish { to, block }, lanes);
+        self.issue(token, home, Request::Publish { to, block, options: None }, lanes);
         Ok(())
     }
 
@@ -320,7 +326,10 @@ impl Edge {
         let home = self.home_of(&user);
         let user = Name::from(&*user);
         self.exchange(token).awaiting = Some(Awaiting::Disconnect);
-        self.issue(token, home, Request::DisconnectUser { to, user }, lanes);
+        let (code, reason) = Disconnect::ForceNoReconnect.parts();
+        let action = UserAction::Disconnect { code, reason: reason.into() };
+        let what = UserCommand { selection: Selection::default(), action };
+        self.issue(token, home, Request::ToUser(Box::new(ToUser { to, user, what })), lanes);
         Ok(())
     }
 

@@ -8,11 +8,11 @@ use crate::codec::command::{
     Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
 };
 use crate::codec::{payload, tags};
-use crate::edge::auth::Refusal;
+use crate::edge::auth::{Identity, Refusal};
 use crate::home::block::{Block, Parts, Publisher};
-use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
+use crate::home::envelope::{HistoryRequest, PublishOptions, ReplyTo, Request};
 use crate::home::name::Name;
-use crate::metrics::Cause;
+use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::rules::{Rule, holds};
 
 impl Edge {
@@ -55,7 +55,8 @@ impl Edge {
             Method::History(command) => command.channel.is_empty(),
             Method::Unsubscribe { channel }
             | Method::Presence { channel }
-            | Method::PresenceStats { channel } => channel.is_empty(),
+            | Method::PresenceStats { channel }
+            | Method::SubRefresh { channel, .. } => channel.is_empty(),
             _ => false,
         };
         if nameless {
@@ -80,7 +81,7 @@ impl Edge {
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         match method {
-            Method::Subscribe(command) => self.subscribe(token, id, &command, lanes),
+            Method::Subscribe(command) => self.subscribe(token, id, &command, now, lanes),
             Method::Unsubscribe { channel } => {
                 self.unsubscribe(token, id, &channel, lanes);
                 Ok(())
@@ -97,7 +98,10 @@ impl Edge {
             Method::Excessive => Err(ErrorCode::BadRequest),
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
-            Method::Refresh { .. } | Method::SubRefresh { .. } => Err(ErrorCode::NotAvailable),
+            Method::Refresh { token: text } => self.refresh(token, id, &text, now),
+            Method::SubRefresh { channel, token: text } => {
+                self.sub_refresh(token, id, &channel, &text, now)
+            }
             Method::Connect(_) | Method::Pong => unreachable!("they were run before"),
         }
     }
@@ -113,54 +117,42 @@ impl Edge {
         if id == 0 {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
-        let identity = match self.auth.connect(&command.token, now) {
+        let identity = match self.authenticate(token, &command.token, now) {
             Ok(identity) => identity,
-            Err(error) => {
-                self.metrics.refuse(Cause::Token);
-                match error.refusal() {
-                    Refusal::Error(error) => self.reply(token, &Reply::Error { id, error }),
-                    Refusal::Disconnect(why) => self.disconnect(token, why, now),
-                }
-                return;
-            }
+            Err(Refusal::Error(error)) => return self.reply(token, &Reply::Error { id, error }),
+            Err(Refusal::Disconnect(why)) => return self.disconnect(token, why, now),
         };
-        if identity.user.as_str().is_empty() {
-            return self.connected(token, id, now);
+        if self.at(token).facts.registered {
+            // Its connect was refused over a subscription.
+            return self.disconnect(token, Disconnect::BadRequest, now);
         }
-        let user = identity.user;
+        let Identity { user, expires_ms, info, subs, .. } = identity;
+        let begins = match self.connect_subscriptions(command, &user, subs) {
+            Ok(begins) => begins,
+            Err(error) => return self.reply(token, &Reply::Error { id, error }),
+        };
+        self.identified(token, info, expires_ms, !command.token.is_empty(), now);
+        let anonymous = user.as_str().is_empty();
         let it = self.at(token);
-        it.user = Some(user.clone());
+        it.user = (!anonymous).then(|| user.clone());
         it.facts.connecting = true;
         it.connect_id = id;
+        let subscribes = !begins.is_empty();
+        if subscribes {
+            self.await_subscriptions(token, begins);
+        }
+        if anonymous {
+            if !subscribes {
+                self.connected(token, now);
+            }
+            return;
+        }
         let home = self.home_of(user.as_str());
         let connection = self.key(token);
         self.issue(token, home, Request::Register { connection, user }, lanes);
         if !holds(Rule::RegFirst) {
-            self.connected(token, id, now);
+            self.connect_registered(token, now);
         }
-    }
-
-    /// The connection is authenticated and, where it has a user, registered.
-    pub(super) fn connected(&mut self, token: Token, id: u32, now: Now) {
-        let it = self.at(token);
-        it.facts.connecting = false;
-        if it.life != Life::Authenticating {
-            return;
-        }
-        it.become_(Life::Active);
-        it.facts.counted = true;
-        self.metrics.connections.set(self.metrics.connections.get() + 1);
-        let client = super::client_id::client_id(self.ids, self.key(token));
-        let ping_s = self.times.ping_interval_ms.div_ceil(1000);
-        let result = crate::codec::command::ConnectResult {
-            client: client.as_str(),
-            version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
-            ping_s,
-            pong: ping_s > 0,
-            ..Default::default()
-        };
-        self.reply(token, &Reply::Connect { id, result });
-        self.start_pings(token, now);
     }
 
     fn publish<L: RequestLanes>(
@@ -171,8 +163,12 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
-        if command.asks_more || command.exclude_self || !command.idempotency_key.is_empty() {
+        if command.asks_more {
             return Err(ErrorCode::NotAvailable);
+        }
+        let idempotency_key: Box<str> = (&*command.idempotency_key).into();
+        if idempotency_key.len() > IDEMPOTENCY_KEY_BYTES {
+            return Err(ErrorCode::BadRequest);
         }
         let name: &str = &command.channel;
         let options = self.channel_options(name)?;
@@ -184,7 +180,14 @@ impl Edge {
         let user = self.at(token).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
         let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
-        let publisher = Publisher { key: connection, user, conn_info: b"", chan_info: b"" };
+        let infos = self.publisher_infos(token, name);
+        let publisher = Publisher {
+            key: connection,
+            user,
+            conn_info: infos.as_ref().map_or(b"", |infos| infos.connection()),
+            chan_info: infos.as_ref().map_or(b"", |infos| infos.subscription()),
+            exclude_self: command.exclude_self,
+        };
         let codec = self.at(token).codec;
         let data = payload::keep(codec, options.payload, command.data)?;
         let parts = Parts {
@@ -197,7 +200,9 @@ impl Edge {
         let block = Block::of(options.payload, &parts);
         let home = self.home_of(name);
         let to = ReplyTo { connection, command: id };
-        self.issue(token, home, Request::Publish { to, block }, lanes);
+        let options = (!idempotency_key.is_empty())
+            .then(|| Box::new(PublishOptions { idempotency_key, skip_history: false }));
+        self.issue(token, home, Request::Publish { to, block, options }, lanes);
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use bytes::Bytes;
 const HEAD: usize = 43;
 const FLAG_INFO: u8 = 1;
 const FLAG_BINARY: u8 = 2;
+const FLAG_EXCLUDE_SELF: u8 = 4;
 
 /// One publication, without its place in the channel.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,11 +41,18 @@ pub struct Publisher<'a> {
     pub conn_info: &'a [u8],
     /// JSON, or empty.
     pub chan_info: &'a [u8],
+    /// Its own subscription is not told.
+    pub exclude_self: bool,
 }
 
 impl Publisher<'_> {
-    const NOBODY: Publisher<'static> =
-        Publisher { key: ConnectionKey::NOBODY, user: "", conn_info: b"", chan_info: b"" };
+    const NOBODY: Publisher<'static> = Publisher {
+        key: ConnectionKey::NOBODY,
+        user: "",
+        conn_info: b"",
+        chan_info: b"",
+        exclude_self: false,
+    };
 }
 
 impl Block {
@@ -87,7 +95,8 @@ impl Block {
         bytes.extend_from_slice(&by.key.generation.to_le_bytes());
         let info = if parts.publisher.is_some() { FLAG_INFO } else { 0 };
         let binary = if payload == Payload::Binary { FLAG_BINARY } else { 0 };
-        bytes.push(info | binary);
+        let exclude_self = if by.exclude_self { FLAG_EXCLUDE_SELF } else { 0 };
+        bytes.push(info | binary | exclude_self);
         bytes.extend_from_slice(&parts.now.monotonic_us.to_le_bytes());
         bytes.extend_from_slice(&parts.now.unix_ms.to_le_bytes());
         debug_assert_eq!(bytes.len(), HEAD);
@@ -156,7 +165,14 @@ impl Block {
             user: self.text(user, conn_info - user),
             conn_info: &self.0[conn_info..chan_info],
             chan_info: &self.0[chan_info..tags],
+            exclude_self: self.excludes_self(),
         })
+    }
+
+    /// Is the publisher's own subscription not told?
+    #[must_use]
+    pub fn excludes_self(&self) -> bool {
+        self.0[26] & FLAG_EXCLUDE_SELF != 0
     }
 
     /// When it was received, in microseconds of the process.
@@ -210,7 +226,7 @@ mod tests {
     fn a_block_gives_back_what_it_was_made_of() {
         let key = ConnectionKey { core: 3, index: 70_000, generation: 9 };
         let (conn_info, chan_info) = (b"{\"a\":1}".as_slice(), b"2".as_slice());
-        let by = Publisher { key, user: "al", conn_info, chan_info };
+        let by = Publisher { key, user: "al", conn_info, chan_info, exclude_self: true };
         let packed = crate::codec::tags::pack(&[("k".into(), "v".into())]).expect("short");
         let now = Now { monotonic_us: 1 << 40, unix_ms: 1 << 41 };
         let parts = Parts {
@@ -223,6 +239,7 @@ mod tests {
         let block = Block::new(&parts);
         assert_eq!(block.channel(), "chat:lobby");
         assert_eq!(block.publisher(), Some(by));
+        assert!(block.excludes_self());
         assert_eq!(block.tags().get("k"), Some("v"));
         assert_eq!(block.data(), b"{   \"a\":1}");
         assert_eq!((block.received_us(), block.time_ms()), (1 << 40, 1 << 41));

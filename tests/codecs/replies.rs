@@ -5,8 +5,8 @@ use crate::schema::{self, Field, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use corecast::codec::command::{
-    ClientInfo, ConnectResult, Disconnect, ErrorCode, Expiry, HistoryResult, Payload, Publication,
-    Push, PushSubscribe, RefreshResult, Reply, SubscribeResult, Tags,
+    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Payload, Publication, Push,
+    PushSubscribe, RefreshResult, Reply, SubscribeResult, Tags,
 };
 use corecast::codec::{Codec, Pieces, tags};
 use proptest::collection::vec;
@@ -219,8 +219,8 @@ fn pushes_say_the_same_in_every_codec() {
         Push::Subscribe(begun),
         Push::Subscribe(PushSubscribe::default()),
         Push::Message { data: b"\"m\"" },
-        Disconnect::Shutdown.push(),
-        Disconnect::Stale.push(),
+        Push::disconnect(3001, "shutdown"),
+        Push::disconnect(3502, "stale"),
         Push::Refresh(Expiry { expires: true, ttl_s: 1 }),
     ];
     for push in pushes {

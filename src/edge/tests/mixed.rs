@@ -53,14 +53,7 @@ impl Bench {
         let mut sent: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let mut ranges = Vec::new();
         while let Some(flush) = self.edge.next_flush(&mut ranges) {
-            let to = match flush {
-                Flush::One(to, range) => {
-                    ranges = vec![range];
-                    to
-                }
-                Flush::Send(to) => to,
-                Flush::Nothing => continue,
-            };
+            let Some(to) = sent_whole(&mut self.edge, flush, &mut ranges) else { continue };
             for range in &ranges {
                 let bytes = &self.edge.arena()[range.start as usize..range.end as usize];
                 sent.entry(to.index).or_default().extend_from_slice(bytes);

@@ -21,16 +21,22 @@ use Kind::{Flag, List, Map, Message, Number, Text, Value};
 
 pub static COMMAND: &[Field] = &[
     ("id", 1, Number),
-    ("connect", 4, Message(&[("token", 1, Text)])),
+    ("connect", 4, Message(&[("token", 1, Text), ("subs", 3, Map(SUBSCRIBE))])),
     ("subscribe", 5, Message(SUBSCRIBE)),
     ("unsubscribe", 6, Message(CHANNEL)),
-    ("publish", 7, Message(&[("channel", 1, Text), ("data", 2, Value)])),
+    ("publish", 7, Message(PUBLISH)),
     ("presence", 8, Message(CHANNEL)),
     ("presence_stats", 9, Message(CHANNEL)),
     ("history", 10, Message(&[("channel", 1, Text), ("limit", 7, Number)])),
     ("rpc", 13, Message(&[("data", 1, Value), ("method", 2, Text)])),
 ];
 
+static PUBLISH: &[Field] = &[
+    ("channel", 1, Text),
+    ("data", 2, Value),
+    ("exclude_self", 1003, Flag),
+    ("idempotency_key", 1005, Text),
+];
 static CHANNEL: &[Field] = &[("channel", 1, Text)];
 static SUBSCRIBE: &[Field] =
     &[("channel", 1, Text), ("recover", 3, Flag), ("epoch", 6, Text), ("offset", 7, Number)];
@@ -60,8 +66,15 @@ static PUSH: &[Field] = &[
 
 static DISCONNECT: &[Field] = &[("code", 1, Number), ("reason", 2, Text), ("reconnect", 3, Flag)];
 
-static CONNECTED: &[Field] =
-    &[("client", 1, Text), ("version", 2, Text), ("ping", 7, Number), ("pong", 8, Flag)];
+static CONNECTED: &[Field] = &[
+    ("client", 1, Text),
+    ("version", 2, Text),
+    ("expires", 3, Flag),
+    ("ttl", 4, Number),
+    ("subs", 6, Map(SUBSCRIBED)),
+    ("ping", 7, Number),
+    ("pong", 8, Flag),
+];
 
 static SUBSCRIBED: &[Field] = &[
     ("recoverable", 3, Flag),

@@ -30,6 +30,10 @@ fn known<'a, 't>(json: &'a str, fields: &'t [Field]) -> Vec<(&'t Field, &'a str)
     fields.iter().filter_map(value).collect()
 }
 
+fn entries(json: &str) -> BTreeMap<Cow<'_, str>, &RawValue> {
+    serde_json::from_str(json).expect(OWN)
+}
+
 fn text(json: &str) -> String {
     serde_json::from_str(json).expect(OWN)
 }
@@ -45,6 +49,14 @@ fn put_msgpack(json: &str, fields: &[Field], out: &mut Vec<u8>) {
         encode::write_uint(out, u64::from(*field)).expect(TAKES_ALL);
         match kind {
             Kind::Message(fields) => put_msgpack(value, fields, out),
+            Kind::Map(fields) => {
+                let entries = entries(value);
+                encode::write_map_len(out, entries.len() as u32).expect(TAKES_ALL);
+                for (name, value) in entries {
+                    encode::write_str(out, &name).expect(TAKES_ALL);
+                    put_msgpack(value.get(), fields, out);
+                }
+            }
             _ => put_value(value, out),
         }
     }
@@ -66,16 +78,30 @@ fn put_protobuf(json: &str, fields: &[Field], out: &mut Vec<u8>) {
             }
             Kind::Text => text(value).into_bytes(),
             Kind::Value => value.as_bytes().to_vec(),
-            Kind::Message(fields) | Kind::List(fields) | Kind::Map(fields) => {
+            Kind::Map(fields) => {
+                for (name, value) in entries(value) {
+                    let (mut entry, mut body) = (Vec::new(), Vec::new());
+                    put_delimited(&mut entry, 0x0A, name.as_bytes());
+                    put_protobuf(value.get(), fields, &mut body);
+                    put_delimited(&mut entry, 0x12, &body);
+                    put_delimited(out, field | 2, &entry);
+                }
+                continue;
+            }
+            Kind::Message(fields) | Kind::List(fields) => {
                 let mut body = Vec::new();
                 put_protobuf(value, fields, &mut body);
                 body
             }
         };
-        put_varint(out, field | 2);
-        put_varint(out, bytes.len() as u64);
-        out.extend_from_slice(&bytes);
+        put_delimited(out, field | 2, &bytes);
     }
+}
+
+fn put_delimited(out: &mut Vec<u8>, key: u64, bytes: &[u8]) {
+    put_varint(out, key);
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
