@@ -13,6 +13,7 @@ mod net;
 mod proc;
 mod protocol;
 mod rng;
+mod suite;
 mod token;
 mod ws;
 
@@ -38,6 +39,8 @@ enum Command {
     Idle(idle::Args),
     /// Bad input of every kind: each gets its documented answer, and neighbours feel nothing.
     Attack(attack::Args),
+    /// Ours, the floor and peers side by side, and the report of it.
+    Suite(suite::Args),
     /// Server CPU per connect.
     Churn(churn::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Fanout(args) => fanout::run(&args),
         Command::Idle(args) => idle::run(&args),
         Command::Attack(args) => attack::run(&args),
+        Command::Suite(args) => suite::run(&args),
         Command::Churn(args) => churn::run(&args),
     };
     match done {
