@@ -108,7 +108,7 @@ fn fanouts() -> Vec<Planned> {
         "rooms",
         "Rooms: 1,000 connections in rooms of 10, 40,000 deliveries/s",
         "rooms",
-        "--connections 1000 --payload-bytes 64 --rate 4444",
+        "--rooms 100 --subscribers 9 --publishers 1 --payload-bytes 64 --rate 4444",
         &passed_on,
     );
     let pairs = case(

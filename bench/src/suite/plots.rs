@@ -7,7 +7,7 @@ use super::results::{Case, Entry, Results};
 use super::stats::median;
 use super::summary::{Row, base, rows, verdict};
 use super::svg::{Anchor, Scale, Svg};
-use super::terminal::{interval, maybe, number};
+use super::terminal::{interval, maybe, number, tick};
 
 const WIDTH: f64 = 760.0;
 const LABELS: f64 = 210.0;
@@ -46,9 +46,9 @@ pub fn ratio_bars(case: &Case) -> Option<String> {
     let title = format!("{}: {}, ratio to {base}", case.title, case.metric.title());
     let mut svg = Svg::new(WIDTH, height, &title);
     let foot = height - AXIS + 4.0;
-    for tick in x.ticks() {
-        svg.line("grid", (x.place(tick), 0.0), (x.place(tick), foot));
-        svg.text("tick", (x.place(tick), foot + 14.0), Anchor::Middle, &number(tick));
+    for at in x.ticks() {
+        svg.line("grid", (x.place(at), 0.0), (x.place(at), foot));
+        svg.text("tick", (x.place(at), foot + 14.0), Anchor::Middle, &tick(at));
     }
     for (index, row) in rows.iter().enumerate() {
         let top = ROW * index as f64;
@@ -161,7 +161,7 @@ pub fn over_axis(results: &Results, figure: &str, title: &str, axis: &str) -> Op
     for line in &mut lines {
         line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
-    line_plot(title, axis, unit, &lines, &number, false)
+    line_plot(title, axis, unit, &lines, &tick, false)
 }
 
 /// Lines over a logarithmic axis, with their names at the end.
@@ -189,13 +189,13 @@ fn line_plot(
         Scale::linear(highest, foot, 18.0)
     };
     let mut svg = Svg::new(WIDTH, PLOT_HEIGHT, title);
-    for tick in y.ticks() {
-        svg.line("grid", (LEFT, y.place(tick)), (right, y.place(tick)));
-        svg.text("tick", (LEFT - 6.0, y.place(tick) + 4.0), Anchor::End, &number(tick));
+    for at in y.ticks() {
+        svg.line("grid", (LEFT, y.place(at)), (right, y.place(at)));
+        svg.text("tick", (LEFT - 6.0, y.place(at) + 4.0), Anchor::End, &tick(at));
     }
-    for tick in x.ticks() {
-        svg.line("grid", (x.place(tick), 18.0), (x.place(tick), foot));
-        svg.text("tick", (x.place(tick), foot + 15.0), Anchor::Middle, &tick_text(tick));
+    for at in x.ticks() {
+        svg.line("grid", (x.place(at), 18.0), (x.place(at), foot));
+        svg.text("tick", (x.place(at), foot + 15.0), Anchor::Middle, &tick_text(at));
     }
     svg.text("axis", (f64::midpoint(LEFT, right), foot + 32.0), Anchor::Middle, axis);
     svg.text("axis", (4.0, 10.0), Anchor::Start, unit);
@@ -206,7 +206,7 @@ fn line_plot(
         let places: Vec<(f64, f64)> =
             line.points.iter().map(|(at, value)| (x.place(*at), y.place(*value))).collect();
         svg.path(&format!("curve {class}"), &places);
-        let few = line.points.len() <= 12;
+        let few = line.points.len() <= 6;
         for (place, (at, value)) in places.iter().zip(&line.points).filter(|_| few) {
             let told = format!("{}, {}: {} {unit}", line.label, tick_text(*at), number(*value));
             svg.dot(&format!("fill {class}"), *place, &told);

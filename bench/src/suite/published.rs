@@ -24,6 +24,11 @@ pub const PUBLISHED: [[&str; 3]; 5] = [
     ["memory per 10,000 connections", "180 MB", "220 MB"],
 ];
 
+/// So many connections in rooms, one of each publishing.
+fn rooms(connections: u32) -> String {
+    format!("--rooms {} --subscribers {}", connections / ROOM, ROOM - 1)
+}
+
 #[must_use]
 pub fn cases() -> Vec<Planned> {
     let rate = DELIVERIES_PER_S / (ROOM - 1);
@@ -44,7 +49,7 @@ pub fn cases() -> Vec<Planned> {
         0,
         Seat {
             name: "corecast-io_uring-3",
-            options: words(&format!("--connections {CONNECTIONS} --processes 3")),
+            options: words(&format!("{} --processes 3", rooms(CONNECTIONS))),
             note: Some("3 workers, for a ring holds at most 20,000 connections here".into()),
         },
     );

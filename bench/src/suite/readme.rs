@@ -121,11 +121,14 @@ fn published(results: &Results) -> String {
 
 /// The connections that a row of the load held, as its generator was told.
 fn connections(results: &Results, name: &str) -> String {
-    let case = find(results, "table-load");
-    let entry = case.and_then(|case| case.entries.iter().find(|entry| entry.name == name));
-    let told =
-        entry.and_then(|entry| entry.runs.first()?.report.params.get("connections")?.as_f64());
-    maybe(told)
+    let held = || {
+        let case = find(results, "table-load")?;
+        let entry = case.entries.iter().find(|entry| entry.name == name)?;
+        let params = &entry.runs.first()?.report.params;
+        let told = |what: &str| params.get(what)?.as_f64();
+        Some(told("rooms")? * (told("subscribers")? + told("publishers")?))
+    };
+    maybe(held())
 }
 
 #[cfg(test)]
@@ -159,8 +162,9 @@ mod tests {
             let seat = &mut part.entries[0];
             seat.label = "npm ws".into();
             for run in &mut seat.runs {
-                run.report.params = serde_json::json!({"connections": 15_000});
-                let slope = Rss { before: 1.0, after: 2.0, slope_per_connection: 10_400.0 };
+                run.report.params =
+                    serde_json::json!({"rooms": 1_500, "subscribers": 9, "publishers": 1});
+                let slope = Rss { before: 1.0, after: 2.0, slope_per_connection: Some(10_400.0) };
                 run.report.rss_bytes = Some(slope);
             }
             part

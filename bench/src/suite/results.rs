@@ -133,7 +133,8 @@ pub struct Latency {
 pub struct Rss {
     pub before: f64,
     pub after: f64,
-    pub slope_per_connection: f64,
+    /// None where fewer than two states were seen.
+    pub slope_per_connection: Option<f64>,
 }
 
 impl Report {
@@ -144,7 +145,7 @@ impl Report {
             Metric::CpuPerDelivery => self.server_cpu_us_per_delivery,
             Metric::DeliveriesPerSecond => Some(self.deliveries as f64 / self.window_s),
             Metric::BytesPerConnection => {
-                self.rss_bytes.as_ref().map(|rss| rss.slope_per_connection)
+                self.rss_bytes.as_ref().and_then(|rss| rss.slope_per_connection)
             }
             Metric::Latency => self.latency_us.as_ref().map(|latency| latency.p50),
         };
