@@ -3,18 +3,18 @@
 //! Must not know the server's code. Invariant: exit 0 means that what was to be shown was shown.
 
 mod attack;
-mod churn;
 mod client;
-mod crowd;
-mod fanout;
-mod idle;
 mod ledger;
+mod load;
 mod net;
 mod proc;
 mod protocol;
+#[expect(unsafe_code, reason = "io_uring is used by hand")]
+mod ring;
 mod rng;
 mod suite;
 mod token;
+mod wire;
 mod ws;
 
 use clap::{Parser, Subcommand};
@@ -33,30 +33,35 @@ enum Command {
     Ledger(ledger::Args),
     /// Stop the server under load: what was acknowledged arrives, then everybody gets 3001.
     Terminate(ledger::TerminateArgs),
-    /// Server CPU per delivery and latency, one publisher to many subscribers.
-    Fanout(fanout::Args),
-    /// Memory per idle client.
-    Idle(idle::Args),
     /// Bad input of every kind: each gets its documented answer, and neighbours feel nothing.
     Attack(attack::Args),
+    /// Messages that come back to their sender.
+    Echo(load::echo::Args),
+    /// Publications of few to many.
+    Fanout(load::fanout::Args),
+    /// Publications in many rooms.
+    Rooms(load::fanout::RoomsArgs),
+    /// Publications from one to one.
+    P2p(load::fanout::PairsArgs),
     /// Ours, the floor and peers side by side, and the report of it.
     Suite(suite::Args),
-    /// Server CPU per connect.
-    Churn(churn::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Ledger(args) => ledger::run(&args),
-        Command::Terminate(args) => ledger::terminate(&args),
-        Command::Fanout(args) => fanout::run(&args),
-        Command::Idle(args) => idle::run(&args),
-        Command::Attack(args) => attack::run(&args),
-        Command::Suite(args) => suite::run(&args),
-        Command::Churn(args) => churn::run(&args),
+        Command::Ledger(args) => ledger::run(&args).map(|()| true),
+        Command::Terminate(args) => ledger::terminate(&args).map(|()| true),
+        Command::Attack(args) => attack::run(&args).map(|()| true),
+        Command::Echo(args) => load::echo::run(&args),
+        Command::Fanout(args) => load::fanout::fanout(&args),
+        Command::Rooms(args) => load::fanout::rooms(&args),
+        Command::P2p(args) => load::fanout::pairs(&args),
+        Command::Suite(args) => suite::run(&args).map(|()| true),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        // What failed was printed with the figures.
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("FAILED: {error:#}");
             ExitCode::FAILURE

@@ -5,6 +5,7 @@
 
 /// Opcodes (RFC 6455, section 5.2).
 pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
@@ -67,7 +68,13 @@ pub fn encode(out: &mut Vec<u8>, first: u8, mask: [u8; 4], payload: &[u8]) {
         }
     }
     out.extend_from_slice(&mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    let start = out.len();
+    out.extend_from_slice(payload);
+    let mut pieces = out[start..].chunks_exact_mut(4);
+    for piece in &mut pieces {
+        piece.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
+    }
+    pieces.into_remainder().iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 /// A server's frame at the start of some bytes.

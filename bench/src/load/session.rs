@@ -1,0 +1,212 @@
+//! The course of a run: its processes, their common start, growth, end, and result.
+//!
+//! Must not know scenarios. Invariant: every process measures the same window, and one failure is
+//! the failure of all.
+
+use super::clock::{self, SECOND};
+use super::fleet::{Fleet, Handler};
+use super::meter::{Figures, Times};
+use super::options::Options;
+use super::report::Report;
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Connects under way at once: below any listen queue.
+const AT_ONCE: usize = 64;
+/// Time without progress after which a growth is given up.
+const PATIENCE: u64 = 10 * SECOND;
+/// Time in which the last deliveries come.
+pub const LAST_DELIVERY: u64 = 5 * SECOND;
+/// From everybody's being ready to the start.
+const LEAD: u64 = SECOND / 20;
+
+/// A bar on stderr; nothing where stderr is not a terminal.
+#[must_use]
+pub fn bar(what: &'static str, length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:>12} [{bar:40}] {pos}/{len} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style.progress_chars("=> ")).with_prefix(what)
+}
+
+/// Pins this thread, if a core is named.
+///
+/// # Errors
+/// When there is no such core for us.
+pub fn pin(cpu: Option<usize>) -> Result<()> {
+    let Some(cpu) = cpu else { return Ok(()) };
+    let mut set = CpuSet::new();
+    if cpu >= CpuSet::MAX_CPU {
+        bail!("--cpu {cpu}: there is no such core");
+    }
+    set.set(cpu);
+    sched_setaffinity(None, &set).with_context(|| format!("--cpu {cpu}"))
+}
+
+/// Runs a scenario in this process, or in several, and prints what was measured. False: it failed.
+///
+/// # Errors
+/// When it could not begin.
+pub fn run(
+    scenario: &str,
+    options: &Options,
+    own: Value,
+    offered_per_s: Option<f64>,
+    measure: impl FnOnce() -> Result<Figures>,
+) -> Result<bool> {
+    pin(options.cpu)?;
+    if options.part.is_some() {
+        let figures = measure().unwrap_or_else(|error| Figures::failed(format!("{error:#}")));
+        println!("{}", serde_json::to_string(&figures)?);
+        return Ok(figures.failure.is_none());
+    }
+    let measured = if options.processes > 1 { coordinate(options.processes) } else { measure() };
+    let figures = measured.unwrap_or_else(|error| Figures::failed(format!("{error:#}")));
+    let verified = figures.failure.is_none();
+    if let Some(failure) = &figures.failure {
+        eprintln!("FAILED: {failure}");
+    }
+    Report { scenario, options, own, offered_per_s, figures }.print();
+    Ok(verified)
+}
+
+/// One of several processes.
+struct Part {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Part {
+    fn start(number: usize) -> Result<Part> {
+        let own = std::env::current_exe().context("this program's own path")?;
+        let mut child = Command::new(own)
+            .args(std::env::args_os().skip(1))
+            .arg(format!("--part={number}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("another process")?;
+        let to = child.stdin.take().context("a pipe")?;
+        let from = BufReader::new(child.stdout.take().context("a pipe")?);
+        Ok(Part { child, to, from })
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.from.read_line(&mut line).context("a process of the generator")?;
+        Ok(line)
+    }
+
+    fn figures(line: &str) -> Result<Figures> {
+        serde_json::from_str(line).context("a process of the generator died")
+    }
+}
+
+/// Starts the processes one after the other, lets all begin at once, and adds up what they say.
+fn coordinate(processes: usize) -> Result<Figures> {
+    let mut parts = Vec::with_capacity(processes);
+    let mut sum = Figures::default();
+    for number in 0..processes {
+        let mut part = Part::start(number)?;
+        let line = part.line()?;
+        if line != "ready\n" {
+            // It failed before the start: what it says is the result of all.
+            sum.add(Part::figures(&line)?);
+            let _ = part.child.wait();
+            break;
+        }
+        parts.push(part);
+    }
+    let begins = parts.len() == processes;
+    let start = clock::now() + LEAD;
+    for part in &mut parts {
+        if begins {
+            writeln!(part.to, "{start}").context("a process of the generator died")?;
+        } else {
+            part.child.kill().context("a process of the generator")?;
+        }
+    }
+    for mut part in parts {
+        if begins {
+            let line = part.line()?;
+            sum.add(Part::figures(&line)?);
+        }
+        part.child.wait().context("a process of the generator")?;
+    }
+    Ok(sum)
+}
+
+/// All of this process's connections are ready: when does everybody start?
+///
+/// # Errors
+/// When the starting process is gone.
+pub fn start_time(options: &Options) -> Result<u64> {
+    if options.part.is_none() {
+        return Ok(clock::now() + LEAD);
+    }
+    println!("ready");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    line.trim().parse().context("the starting process is gone")
+}
+
+/// The times of a run that begins at `start`.
+#[must_use]
+pub fn times(options: &Options, start: u64) -> Times {
+    Times::new(start, options.warm_s, options.window_s)
+}
+
+/// The servers that this process measures: one measures for all.
+#[must_use]
+pub fn servers(options: &Options) -> &[u32] {
+    if options.part() == 0 { &options.server_pid } else { &[] }
+}
+
+/// A fleet as the options have it.
+///
+/// # Errors
+/// When the kernel has no ring for us.
+pub fn fleet(options: &Options, tongue: crate::wire::Tongue) -> Result<Fleet> {
+    let mut fleet = Fleet::new(options.url.clone(), tongue, options.token_secret.clone())
+        .context("io_uring")?;
+    fleet.wire.spins = options.spin;
+    fleet.wire.first_user = options.part() * 100_000;
+    fleet.wire.first_source = options.part() as u64;
+    Ok(fleet)
+}
+
+/// Opens connections `range` with `open`, few at a time, until `ready` says that all are. Stops at
+/// a failure.
+pub fn grow<H: Handler>(
+    fleet: &mut Fleet,
+    handler: &mut H,
+    range: std::ops::Range<usize>,
+    ready: impl Fn(&H) -> usize,
+    mut open: impl FnMut(&mut Fleet, &mut H, usize),
+) {
+    let bar = bar("connecting", range.len() as u64);
+    let before = ready(handler);
+    let (mut next, mut seen) = (range.start, before);
+    let mut deadline = clock::now() + PATIENCE;
+    while fleet.wire.failure.is_none() && ready(handler) - before < range.len() {
+        while next < range.end && next - range.start - (ready(handler) - before) < AT_ONCE {
+            open(fleet, handler, next);
+            next += 1;
+        }
+        fleet.turn(handler, clock::now() + SECOND / 100);
+        let now = clock::now();
+        if ready(handler) != seen {
+            (seen, deadline) = (ready(handler), now + PATIENCE);
+            bar.set_position((seen - before) as u64);
+        }
+        if now > deadline {
+            let (got, all) = (seen - before, range.len());
+            fleet.wire.fail(format!("only {got} of {all} connections became ready"));
+        }
+    }
+    bar.finish_and_clear();
+}
