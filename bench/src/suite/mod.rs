@@ -36,7 +36,9 @@ use std::sync::atomic::AtomicBool;
 const PORTS: u16 = 200;
 
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(
+    args_override_self = true,
+    after_help = "Examples:
   corecast-bench suite --quick              a look at fan-out, no verdict
   corecast-bench suite                      the standard set: fan-out and echo
   corecast-bench suite --only echo ws corecast-io_uring
@@ -44,7 +46,8 @@ const PORTS: u16 = 200;
   corecast-bench suite --table FILE         README's tables from a results file
   corecast-bench suite --page FILE          a results file's page again
 
-scripts/bench builds what is compared, sets the congestion control and calls this.")]
+scripts/bench builds what is compared, sets the congestion control and calls this."
+)]
 pub struct Args {
     /// Fan-out alone, three rounds: under two minutes, no verdict.
     #[arg(long, conflicts_with_all = ["standard", "full"])]
