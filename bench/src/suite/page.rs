@@ -7,7 +7,7 @@ use super::goals;
 use super::plots::{latency_curves, over_axis, ratio_bars};
 use super::results::{Case, Metric, Results};
 use super::stats::ROUNDS_FOR_A_VERDICT;
-use super::summary::{rows, verdict};
+use super::summary::{base, rows, verdict};
 use super::svg::escape;
 use super::terminal::{interval, maybe, milliseconds};
 use std::fmt::Write;
@@ -55,9 +55,9 @@ fn is_section(case: &Case) -> bool {
 
 fn head(results: &Results) -> String {
     let machine = &results.machine;
-    let kind = if machine.virtual_machine { "virtual machine" } else { "machine" };
+    let kind = if machine.virtual_machine { "Virtual machine" } else { "Machine" };
     let mut head =
-        format!("<h1>Corecast bench: {} set, {}</h1>\n", escape(&results.set), date(results));
+        format!("<h1>Corecast bench, {}, {}</h1>\n", escape(&results.set), date(results));
     let _ = writeln!(
         head,
         "<p class=\"lead\">{} with {} cores ({}), {} GiB, Linux {}, congestion control {}. Server on \
@@ -97,9 +97,10 @@ fn section(case: &Case) -> String {
     let better = if case.metric.less_is_better() { "less" } else { "more" };
     let _ = writeln!(
         text,
-        "<p class=\"note\">{}, {better} is better; ratios are to the first in bold, paired by round, \
-         with the 95 % interval of their median.</p>",
-        case.metric.title()
+        "<p class=\"note\">{}, {better} is better; ratios are to {}, paired by round, with the 95 % \
+         interval of their median.</p>",
+        case.metric.title(),
+        base(case).map_or("nobody", |entry| entry.label.as_str())
     );
     if let Some(svg) = ratio_bars(case) {
         let _ = writeln!(text, "<figure>{svg}</figure>");
@@ -118,7 +119,7 @@ fn table(case: &Case) -> String {
          </tr></thead>\n<tbody>\n",
         case.metric.title()
     );
-    let base = super::summary::base(case).map(|entry| entry.name.clone());
+    let base = base(case).map(|entry| entry.name.clone());
     for row in rows(case) {
         let class = if base.as_ref() == Some(&row.name) { " class=\"base\"" } else { "" };
         let _ = write!(text, "<tr{class}><th>{}</th>", escape(&row.label));

@@ -31,6 +31,12 @@ pub fn colour(name: &str) -> &'static str {
     }
 }
 
+/// Those that share a colour are told apart by a broken line.
+fn dash(name: &str) -> &'static str {
+    let second = ["floor-epoll", "-raw", "-protobuf", "-msgpack", "-redis"];
+    if second.iter().any(|end| name.ends_with(end)) { " dash" } else { "" }
+}
+
 /// Ratios to ours, a bar each, the interval on it.
 #[must_use]
 pub fn ratio_bars(case: &Case) -> Option<String> {
@@ -50,6 +56,7 @@ pub fn ratio_bars(case: &Case) -> Option<String> {
         svg.line("grid", (x.place(at), 0.0), (x.place(at), foot));
         svg.text("tick", (x.place(at), foot + 14.0), Anchor::Middle, &tick(at));
     }
+    svg.line("one", (x.place(1.0), 0.0), (x.place(1.0), foot));
     for (index, row) in rows.iter().enumerate() {
         let top = ROW * index as f64;
         let middle = top + ROW / 2.0;
@@ -83,7 +90,6 @@ pub fn ratio_bars(case: &Case) -> Option<String> {
         let text = [value.as_str(), said].join("  ");
         svg.text("value", (right + 8.0, middle + 4.0), Anchor::Start, text.trim_end());
     }
-    svg.line("one", (x.place(1.0), 0.0), (x.place(1.0), foot));
     Some(svg.finish())
 }
 
@@ -201,8 +207,7 @@ fn line_plot(
     svg.text("axis", (4.0, 10.0), Anchor::Start, unit);
     let mut ends: Vec<(f64, &Line)> = Vec::new();
     for line in lines {
-        let dash = if line.name == "floor-epoll" { " dash" } else { "" };
-        let class = format!("{}{dash}", colour(&line.name));
+        let class = format!("{}{}", colour(&line.name), dash(&line.name));
         let places: Vec<(f64, f64)> =
             line.points.iter().map(|(at, value)| (x.place(*at), y.place(*value))).collect();
         svg.path(&format!("curve {class}"), &places);
@@ -234,8 +239,7 @@ fn name_ends(svg: &mut Svg, mut ends: Vec<(f64, &Line)>, right: f64) {
     }
     for (place, line) in ends {
         let key = right + 10.0;
-        let dash = if line.name == "floor-epoll" { " dash" } else { "" };
-        let class = format!("curve {}{dash}", colour(&line.name));
+        let class = format!("curve {}{}", colour(&line.name), dash(&line.name));
         svg.line(&class, (key, place), (key + 16.0, place));
         let weight = if line.name == OURS { "label ours" } else { "label" };
         svg.text(weight, (key + 22.0, place + 4.0), Anchor::Start, &line.label);

@@ -5,7 +5,7 @@
 use super::goals;
 use super::results::{Case, Metric, Results};
 use super::stats::Estimate;
-use super::summary::{Row, rows, verdict};
+use super::summary::{Row, base, rows, verdict};
 use std::fmt::Write;
 
 /// A number with as many digits as say something.
@@ -85,7 +85,7 @@ fn table(case: &Case) -> String {
         "  {:30} {:>12} {:24} {:>9} {:>9} {:>10}",
         "",
         unit(case.metric),
-        "  to ours (95 %)",
+        format!("  to {} (95 %)", base(case).map_or("nobody", |entry| first_word(&entry.label))),
         "p50 ms",
         "p99 ms",
         "generator"
@@ -94,6 +94,11 @@ fn table(case: &Case) -> String {
         let _ = writeln!(text, "{}", line(case.metric, row));
     }
     text
+}
+
+/// `Corecast, io_uring` is Corecast in a narrow column.
+fn first_word(label: &str) -> &str {
+    label.split(',').next().unwrap_or(label)
 }
 
 fn unit(metric: Metric) -> &'static str {
