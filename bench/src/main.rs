@@ -43,6 +43,20 @@ enum Command {
     Rooms(load::fanout::RoomsArgs),
     /// Publications from one to one.
     P2p(load::fanout::PairsArgs),
+    /// A storm of connects.
+    Connect(load::connect::Args),
+    /// All are cut, miss something, and come back at once.
+    Recover(load::recover::Args),
+    /// Memory and CPU of connections that do nothing.
+    Idle(load::idle::Args),
+    /// Publish calls of the server API.
+    Http(load::http::Args),
+    /// What it costs a publication to pass another core.
+    Hop(load::hop::Args),
+    /// Thirty small messages a second to each user, resumed when a connection is lost.
+    Tokens(load::streaming::TokensArgs),
+    /// A chat day in small: rooms of all sizes, people who come and go, calls.
+    Mixed(load::streaming::MixedArgs),
     /// Ours, the floor and peers side by side, and the report of it.
     Suite(suite::Args),
 }
@@ -56,6 +70,13 @@ fn main() -> ExitCode {
         Command::Fanout(args) => load::fanout::fanout(&args),
         Command::Rooms(args) => load::fanout::rooms(&args),
         Command::P2p(args) => load::fanout::pairs(&args),
+        Command::Connect(args) => load::connect::run(&args),
+        Command::Recover(args) => load::recover::run(&args),
+        Command::Idle(args) => load::idle::run(&args),
+        Command::Http(args) => load::http::run(&args),
+        Command::Hop(args) => load::hop::run(&args),
+        Command::Tokens(args) => load::streaming::tokens(&args),
+        Command::Mixed(args) => load::streaming::mixed(&args),
         Command::Suite(args) => suite::run(&args).map(|()| true),
     };
     match done {

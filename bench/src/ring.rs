@@ -276,12 +276,14 @@ impl Ring {
         if let Some(id) = cqueue::buffer_select(flags) {
             self.buffers.give_back(id);
         }
+        if result == 0 {
+            return Event::Ended { token, reason: Ok(()) };
+        }
         match Errno::from_raw_os_error(-result) {
             Errno::NOBUFS => {
                 self.buffers.grow();
                 Event::Starved { token }
             }
-            _ if result == 0 => Event::Ended { token, reason: Ok(()) },
             errno => Event::Ended { token, reason: Err(errno) },
         }
     }

@@ -187,7 +187,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     if let Some(failure) = fleet.wire.failure.take() {
         anyhow::bail!("{failure}");
     }
-    let start = session::start_time(options)?;
+    let start = session::start_time(options, mine)?;
     echoes.meter = Some(Meter::new(session::times(options, start), session::servers(options)));
     match rate {
         Some(rate) => {

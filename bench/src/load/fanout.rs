@@ -2,14 +2,16 @@
 //!
 //! Must not know the server. Invariant: what is printed was delivered and checked, all of it.
 
+use super::churn::Churn;
 use super::clock::{self, SECOND};
 use super::fleet::Fleet;
 use super::meter::{Figures, Meter};
 use super::options::{Options, Pace};
+use super::plan::{Plan, Room};
 use super::saturate;
 use super::schedule::Schedule;
 use super::session::{self, LAST_DELIVERY};
-use super::streams::{Plan, Room, Streams};
+use super::streams::Streams;
 use anyhow::{Result, bail};
 
 #[derive(Clone, Debug, clap::Args, serde::Serialize)]
@@ -150,7 +152,7 @@ fn measure(
     options.check(plan.connections())?;
     session::run(scenario, options, own, rate, || {
         let (mut streams, mut fleet) = ready(options, plan)?;
-        let start = session::start_time(options)?;
+        let start = session::start_time(options, streams.connections())?;
         let meter = Meter::new(session::times(options, start), session::servers(options));
         match rate {
             Some(rate) => {
@@ -160,7 +162,7 @@ fn measure(
             }
             None => streams.begin_closed(pace.depth, meter),
         }
-        Ok(drive(&mut streams, &mut fleet, options.window_s))
+        Ok(drive(&mut streams, &mut fleet, None, options.window_s))
     })
 }
 
@@ -169,35 +171,61 @@ fn measure(
 /// # Errors
 /// When somebody could not be.
 pub fn ready(options: &Options, plan: Plan) -> Result<(Streams, Fleet)> {
+    let (mut streams, mut fleet) = prepare(options, plan)?;
+    let everybody = streams.connections();
+    grow(&mut streams, &mut fleet, everybody)?;
+    Ok((streams, fleet))
+}
+
+/// Everybody known, and nobody connected.
+///
+/// # Errors
+/// When the kernel has no ring for us.
+pub fn prepare(options: &Options, plan: Plan) -> Result<(Streams, Fleet)> {
     let name = plan.rooms.iter().map(|room| room.name.as_str()).max_by_key(|name| name.len());
     let tongue = options.tongue(options.pushes(name.unwrap_or_default()));
     let names = plan.rooms.iter().map(|room| room.name.clone()).collect();
-    let mut streams = Streams::new(plan, !tongue.acknowledges());
+    let streams = Streams::new(plan, !tongue.acknowledges());
     let mut fleet = session::fleet(options, tongue)?;
     fleet.wire.rooms = names;
-    let everybody = 0..streams.connections();
+    Ok((streams, fleet))
+}
+
+/// Connects and subscribes the first `size` of them.
+///
+/// # Errors
+/// When somebody could not be.
+pub fn grow(streams: &mut Streams, fleet: &mut Fleet, size: usize) -> Result<()> {
     session::grow(
-        &mut fleet,
-        &mut streams,
-        everybody,
+        fleet,
+        streams,
+        streams.ready..size,
         |s| s.ready,
         |fleet, streams, who| {
             fleet.wire.open(who, Some(streams.room(who)));
         },
     );
     match fleet.wire.failure.take() {
-        None => Ok((streams, fleet)),
+        None => Ok(()),
         Some(failure) => bail!("{failure}"),
     }
 }
 
 /// Sends, receives and judges until all has arrived.
-pub fn drive(streams: &mut Streams, fleet: &mut Fleet, window_s: f64) -> Figures {
+pub fn drive(
+    streams: &mut Streams,
+    fleet: &mut Fleet,
+    mut churn: Option<&mut Churn>,
+    window_s: f64,
+) -> Figures {
     let bar = session::bar("measuring", (window_s * 10.0) as u64);
     let acknowledges = fleet.wire.tongue.acknowledges();
     while fleet.wire.failure.is_none() {
         let now = clock::now();
-        let due = streams.pump(&mut fleet.wire, now);
+        let mut due = streams.pump(&mut fleet.wire, now);
+        if let Some(churn) = &mut churn {
+            due = due.min(churn.pump(streams, &mut fleet.wire, now));
+        }
         let Some(times) = streams.meter.as_ref().map(|meter| meter.times) else { break };
         if now >= times.close && due == u64::MAX {
             let missing = streams.missing(acknowledges);
@@ -231,6 +259,9 @@ fn finish(streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     if streams.resumed > 0 {
         figures.more.insert("resumed".into(), streams.resumed as f64);
         figures.more.insert("recovered".into(), streams.recovered as f64);
+    }
+    if streams.answered > 0 {
+        figures.more.insert("answered".into(), streams.answered as f64);
     }
     figures
 }

@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 /// The times of a run, on the monotonic clock, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    pub start: u64,
     /// The warm-up ends.
     pub open: u64,
     pub close: u64,
@@ -21,7 +20,7 @@ impl Times {
     #[must_use]
     pub fn new(start: u64, warm_s: f64, window_s: f64) -> Times {
         let open = start + (warm_s * 1e9) as u64;
-        Times { start, open, close: open + (window_s * 1e9) as u64 }
+        Times { open, close: open + (window_s * 1e9) as u64 }
     }
 }
 
@@ -150,6 +149,11 @@ impl Meter {
     /// Something arrived that was to be sent at `intended`.
     pub fn arrived(&mut self, intended: u64, now: u64) {
         self.delivered();
+        self.took(intended, now);
+    }
+
+    /// Something that was to begin at `intended` is done, which is no delivery by itself.
+    pub fn took(&mut self, intended: u64, now: u64) {
         if intended >= self.times.open && intended < self.times.close {
             self.latency.saturating_record(now.saturating_sub(intended));
         }
@@ -201,7 +205,7 @@ mod tests {
     #[test]
     fn only_the_window_is_counted() {
         let start = clock::now();
-        let times = Times { start, open: start + 100, close: start + 200 };
+        let times = Times { open: start + 100, close: start + 200 };
         let mut meter = Meter::new(times, &[std::process::id()]);
         meter.arrived(start + 50, start + 90);
         meter.tick(start + 100).expect("alive");

@@ -3,15 +3,23 @@
 //! Must not know the server's code. Invariant: figures are printed as verified only if every
 //! delivery of the run was counted, in order, and as sent.
 
+mod churn;
 pub mod clock;
+pub mod connect;
 pub mod echo;
 pub mod fanout;
 mod fleet;
+pub mod hop;
+pub mod http;
+pub mod idle;
 mod meter;
 mod options;
+mod plan;
+pub mod recover;
 mod report;
 mod saturate;
 mod schedule;
 mod session;
+pub mod streaming;
 mod streams;
 mod wire_state;

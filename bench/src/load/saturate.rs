@@ -17,6 +17,7 @@ use serde_json::Value;
 const HOPELESS: u64 = SECOND / 4;
 const TRIAL_WARM_S: f64 = 0.3;
 const TRIAL_S: f64 = 0.7;
+const ATTEMPTS: usize = 2;
 /// The search ends when the bounds are so close.
 const CLOSE_ENOUGH: f64 = 1.04;
 const FIRST_RATE: f64 = 500.0;
@@ -35,11 +36,12 @@ pub fn run(args: &Args, own: Value, streams: &mut Streams, fleet: &mut Fleet) ->
             break;
         }
         let (warm, window) = (args.options.warm_s, args.options.window_s);
-        let Some(held) = stretch(args, streams, fleet, rate, (warm, window)) else {
-            rate /= CLOSE_ENOUGH;
-            continue;
-        };
-        if held.failure.is_some() || held.histogram().value_at_quantile(0.99) <= limit {
+        let held = (0..ATTEMPTS).find_map(|_| {
+            stretch(args, streams, fleet, rate, (warm, window)).filter(|held| {
+                held.failure.is_some() || held.histogram().value_at_quantile(0.99) <= limit
+            })
+        });
+        if let Some(held) = held {
             figures = held;
             break;
         }
@@ -55,10 +57,12 @@ fn search(args: &Args, streams: &mut Streams, fleet: &mut Fleet, limit: u64) -> 
     let mut rate = args.pace.rate.unwrap_or(FIRST_RATE);
     let bar = session::bar("searching", 20);
     while fails / holds > CLOSE_ENOUGH && fleet.wire.failure.is_none() && rate >= 1.0 {
-        let seconds = (TRIAL_WARM_S, TRIAL_S);
-        let figures = stretch(args, streams, fleet, rate, seconds);
-        let held = figures.is_some_and(|figures| {
-            figures.failure.is_none() && figures.histogram().value_at_quantile(0.99) <= limit
+        // One bad moment of the machine is no verdict.
+        let held = (0..ATTEMPTS).any(|_| {
+            let figures = stretch(args, streams, fleet, rate, (TRIAL_WARM_S, TRIAL_S));
+            figures.is_some_and(|figures| {
+                figures.failure.is_none() && figures.histogram().value_at_quantile(0.99) <= limit
+            })
         });
         eprintln!("{rate:.0} per second: {}", if held { "holds" } else { "does not hold" });
         if held {
@@ -102,10 +106,10 @@ fn stretch(
             let sent = ((old - start) as f64 / 1e9 * rate) as u64;
             if streams.delivered < streams.deliveries_of(first + sent.min(schedule.count)) {
                 streams.stop_here();
-                drive(streams, fleet, 0.0);
+                drive(streams, fleet, None, 0.0);
                 return None;
             }
         }
     }
-    Some(drive(streams, fleet, 0.0))
+    Some(drive(streams, fleet, None, 0.0))
 }

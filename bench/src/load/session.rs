@@ -8,12 +8,14 @@ use super::fleet::{Fleet, Handler};
 use super::meter::{Figures, Times};
 use super::options::Options;
 use super::report::Report;
+use crate::proc;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 /// Connects under way at once: below any listen queue.
 const AT_ONCE: usize = 64;
@@ -21,6 +23,10 @@ const AT_ONCE: usize = 64;
 const PATIENCE: u64 = 10 * SECOND;
 /// Time in which the last deliveries come.
 pub const LAST_DELIVERY: u64 = 5 * SECOND;
+/// Time from the end of a server's connections to its own.
+const DEATH: u64 = SECOND / 5;
+/// Time in which buffers of a set-up go back.
+pub const SETTLE: Duration = Duration::from_secs(3);
 /// From everybody's being ready to the start.
 const LEAD: u64 = SECOND / 20;
 
@@ -63,14 +69,30 @@ pub fn run(
         println!("{}", serde_json::to_string(&figures)?);
         return Ok(figures.failure.is_none());
     }
-    let measured = if options.processes > 1 { coordinate(options.processes) } else { measure() };
-    let figures = measured.unwrap_or_else(|error| Figures::failed(format!("{error:#}")));
+    let measured = if options.processes > 1 { coordinate(scenario, options) } else { measure() };
+    let mut figures = measured.unwrap_or_else(|error| Figures::failed(format!("{error:#}")));
+    figures.failure = figures.failure.map(|failure| or_death(failure, &options.server_pid));
     let verified = figures.failure.is_none();
     if let Some(failure) = &figures.failure {
         eprintln!("FAILED: {failure}");
     }
     Report { scenario, options, own, offered_per_s, figures }.print();
     Ok(verified)
+}
+
+/// A failure, or the death of a server that is behind it.
+fn or_death(failure: String, servers: &[u32]) -> String {
+    if servers.is_empty() || failure.contains("died during the run") {
+        return failure;
+    }
+    let deadline = clock::now() + DEATH;
+    while clock::now() < deadline {
+        if let Some(pid) = servers.iter().find(|pid| proc::ended(**pid)) {
+            return format!("the server (process {pid}) died during the run ({failure})");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    failure
 }
 
 /// One of several processes.
@@ -107,19 +129,27 @@ impl Part {
 }
 
 /// Starts the processes one after the other, lets all begin at once, and adds up what they say.
-fn coordinate(processes: usize) -> Result<Figures> {
+fn coordinate(scenario: &str, options: &Options) -> Result<Figures> {
+    let processes = options.processes;
     let mut parts = Vec::with_capacity(processes);
     let mut sum = Figures::default();
     for number in 0..processes {
         let mut part = Part::start(number)?;
         let line = part.line()?;
-        if line != "ready\n" {
+        if !line.starts_with("ready ") {
             // It failed before the start: what it says is the result of all.
             sum.add(Part::figures(&line)?);
             let _ = part.child.wait();
             break;
         }
         parts.push(part);
+        if scenario == "idle" {
+            // Memory is read between one process's connections and the next one's.
+            let connections: u64 = line.trim_start_matches("ready ").trim().parse().unwrap_or(0);
+            let before = sum.rss.last().map_or(0, |(connections, _)| *connections);
+            std::thread::sleep(SETTLE);
+            sum.rss.push((before + connections, rss(&options.server_pid)?));
+        }
     }
     let begins = parts.len() == processes;
     let start = clock::now() + LEAD;
@@ -144,14 +174,22 @@ fn coordinate(processes: usize) -> Result<Figures> {
 ///
 /// # Errors
 /// When the starting process is gone.
-pub fn start_time(options: &Options) -> Result<u64> {
+pub fn start_time(options: &Options, connections: usize) -> Result<u64> {
     if options.part.is_none() {
         return Ok(clock::now() + LEAD);
     }
-    println!("ready");
+    println!("ready {connections}");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     line.trim().parse().context("the starting process is gone")
+}
+
+/// Resident bytes of servers.
+///
+/// # Errors
+/// When one of them is gone.
+pub fn rss(servers: &[u32]) -> Result<u64> {
+    servers.iter().map(|pid| proc::rss(*pid)).sum()
 }
 
 /// The times of a run that begins at `start`.

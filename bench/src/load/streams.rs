@@ -6,48 +6,14 @@
 
 use super::fleet::Handler;
 use super::meter::Meter;
+use super::plan::Plan;
 use super::schedule::{Schedule, count_of, message};
 use super::wire_state::Wire;
 use crate::protocol::Position;
 use crate::wire::{FIRST_ID, Heard, SETUP_ID, Said};
 
-/// A room of a plan, over all processes.
-#[derive(Clone, Debug)]
-pub struct Room {
-    pub name: String,
-    pub subscribers: usize,
-    pub senders: usize,
-}
-
-/// Who takes part.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    pub rooms: Vec<Room>,
-    /// Connections that publish for all senders in turn; none: each sender has its own.
-    pub publishers: Option<usize>,
-    /// Of how many processes this is which.
-    pub processes: usize,
-    pub part: usize,
-}
-
-impl Plan {
-    /// Senders of all rooms.
-    #[must_use]
-    pub fn senders(&self) -> usize {
-        self.rooms.iter().map(|room| room.senders).sum()
-    }
-
-    /// Connections of all processes.
-    #[must_use]
-    pub fn connections(&self) -> usize {
-        let subscribers: usize = self.rooms.iter().map(|room| room.subscribers).sum();
-        subscribers + self.publishers.unwrap_or_else(|| self.senders())
-    }
-
-    fn is_ours(&self, index: usize) -> bool {
-        index % self.processes == self.part
-    }
-}
+/// Marks the senders of calls: they are connections.
+const CALLER: u32 = 1 << 31;
 
 /// A connection's part in the plan.
 struct Member {
@@ -59,7 +25,14 @@ struct Member {
     /// Its first place in `expected`.
     base: usize,
     ready: bool,
+    /// It was cut and is not back.
+    away: bool,
+    /// When it began to come back.
+    returns: u64,
     position: Position,
+    /// Calls that were sent, and answered.
+    calls: u64,
+    answers: u64,
 }
 
 struct Sender {
@@ -97,7 +70,11 @@ pub struct Streams {
     pub delivered: u64,
     published: u64,
     acknowledged: u64,
+    /// Latency is that of coming back, not that of messages.
+    pub times_returns: bool,
     pub resumed: u64,
+    /// Calls that were answered.
+    pub answered: u64,
     /// Deliveries that came with a recovery.
     pub recovered: u64,
     /// How late a message of the window went out, at worst, in nanoseconds.
@@ -123,7 +100,9 @@ impl Streams {
             delivered: 0,
             published: 0,
             acknowledged: 0,
+            times_returns: false,
             resumed: 0,
+            answered: 0,
             recovered: 0,
             late: 0,
             plan,
@@ -179,7 +158,18 @@ impl Streams {
     fn member(&mut self, room: usize, senders: usize, listens: bool, own: Option<u32>) {
         let (base, position) = (self.expected.len(), Position::default());
         let room = room as u32;
-        self.members.push(Member { room, listens, own, base, ready: false, position });
+        self.members.push(Member {
+            room,
+            listens,
+            own,
+            base,
+            ready: false,
+            away: false,
+            returns: 0,
+            position,
+            calls: 0,
+            answers: 0,
+        });
         if listens {
             self.expected.resize(base + senders, 0);
         }
@@ -218,6 +208,43 @@ impl Streams {
     pub fn subscribers(&self) -> Vec<usize> {
         let member = |who: &usize| self.members[*who].listens && self.members[*who].own.is_none();
         (0..self.members.len()).filter(member).collect()
+    }
+
+    /// Is this connection subscribed, and not about to come back?
+    #[must_use]
+    pub fn is_there(&self, who: usize) -> bool {
+        self.members[who].ready && !self.members[who].away
+    }
+
+    /// Resets a connection; it is to `come_back`.
+    pub fn cut(&mut self, wire: &mut Wire, who: usize) {
+        wire.cut(who);
+        self.members[who].away = true;
+        self.members[who].answers = self.members[who].calls;
+    }
+
+    /// Opens a connection that was cut: it recovers what it missed.
+    pub fn come_back(&mut self, wire: &mut Wire, who: usize, now: u64) {
+        self.members[who].returns = now;
+        wire.open(who, None);
+    }
+
+    /// Calls the server: an echo, whose answer is judged.
+    pub fn call(&mut self, wire: &mut Wire, who: usize) {
+        let sequence = self.members[who].calls;
+        self.members[who].calls += 1;
+        let id = FIRST_ID + sequence as u32;
+        wire.command(who, |tongue, out| tongue.echo(out, id, CALLER | who as u32, sequence));
+    }
+
+    fn answered(&mut self, wire: &mut Wire, who: usize, data: &[u8]) {
+        let member = &mut self.members[who];
+        if wire.tongue.read(data) != Some((CALLER | who as u32, member.answers)) {
+            let shown = data[..data.len().min(120)].escape_ascii();
+            return wire.fail(format!("connection {who} got a wrong answer to an echo: {shown}"));
+        }
+        member.answers += 1;
+        self.answered += 1;
     }
 
     /// Begins a stretch of an open loop.
@@ -303,13 +330,20 @@ impl Streams {
         senders.map(|(index, sender)| count_of(k, count, index) * sender.listeners).sum()
     }
 
+    /// Publishes that were not answered yet.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        self.published - self.acknowledged
+    }
+
     /// Deliveries and answers that are to come for what was sent.
     #[must_use]
     pub fn missing(&self, acknowledges: bool) -> u64 {
         let senders = self.senders.iter().enumerate();
         let due: u64 = senders.map(|(index, sender)| self.sent_by(index) * sender.listeners).sum();
-        let answers = if acknowledges { self.published - self.acknowledged } else { 0 };
-        due.saturating_sub(self.delivered) + answers
+        let answers = if acknowledges { self.unanswered() } else { 0 };
+        let calls: u64 = self.members.iter().map(|member| member.calls - member.answers).sum();
+        due.saturating_sub(self.delivered) + answers + calls
     }
 
     /// Checks once more, member by member, that nothing is missing.
@@ -394,6 +428,12 @@ impl Streams {
             }
             self.resumed += 1;
             self.recovered += missed.len() as u64;
+            self.members[who].away = false;
+            if let Some(meter) = &mut self.meter
+                && self.times_returns
+            {
+                meter.took(self.members[who].returns, now);
+            }
             for heard in missed {
                 self.deliver(wire, who, *heard, now, true);
             }
@@ -425,6 +465,7 @@ impl Handler for Streams {
     fn said(&mut self, wire: &mut Wire, who: usize, said: Said<'_>, now: u64) {
         match said {
             Said::Delivered(heard) => self.deliver(wire, who, heard, now, false),
+            Said::Answered { data, .. } => self.answered(wire, who, data),
             Said::Published => self.acknowledged += 1,
             Said::Subscribed { recovered, position, missed } => {
                 self.subscribed(wire, who, (recovered, position), &missed, now);

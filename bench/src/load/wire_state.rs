@@ -214,12 +214,6 @@ impl Wire {
         self.connections[who].as_mut().filter(|connection| connection.generation == generation)
     }
 
-    #[must_use]
-    pub fn is_open(&self, who: usize) -> bool {
-        let connection = self.connections.get(who).and_then(Option::as_ref);
-        connection.is_some_and(|connection| connection.phase == Phase::Open)
-    }
-
     /// The token of a connection's user, where there is a secret to sign it.
     pub fn token(&self, who: usize) -> Option<String> {
         let user = user_name(self.first_user + who);

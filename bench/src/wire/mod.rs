@@ -9,6 +9,8 @@ mod plain;
 mod protobuf;
 pub mod stamp;
 
+pub use json::payload;
+
 use crate::protocol::Position;
 use crate::ws;
 use stamp::Stamps;
@@ -110,11 +112,6 @@ impl Tongue {
             Dialect::Socketio => frame_bytes - plain::overhead(shape),
         };
         Tongue { dialect, stamps: Stamps::new(stamp_bytes) }
-    }
-
-    #[must_use]
-    pub fn dialect(&self) -> Dialect {
-        self.dialect
     }
 
     /// The opcode of messages.

@@ -1,0 +1,196 @@
+//! The scenario `http`: publish calls of the server API, over connections that stay.
+//!
+//! Must not know the server. Invariant: every call is answered once, with a result.
+
+use super::clock::{self, SECOND};
+use super::fleet::{Fleet, Handler};
+use super::meter::{Figures, Meter};
+use super::options::{Options, Pace};
+use super::schedule::Schedule;
+use super::session::{self, LAST_DELIVERY};
+use super::wire_state::Wire;
+use crate::wire::stamp::Stamps;
+use crate::wire::{LEAST_PAYLOAD, Said, Shape, payload, stamp};
+use anyhow::{Result, bail};
+use std::collections::VecDeque;
+
+#[derive(Clone, Debug, clap::Args, serde::Serialize)]
+#[command(after_help = "Example:
+  corecast-bench http --url ws://127.0.0.1:8000/ --api-url http://127.0.0.1:8000/api/publish \\
+      --closed")]
+pub struct Args {
+    #[command(flatten)]
+    #[serde(skip)]
+    options: Options,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pace: Pace,
+    #[arg(long, default_value_t = 32)]
+    connections: usize,
+    /// Where to publish; if it is not given, /api/publish of the server of --url.
+    #[arg(long)]
+    api_url: Option<String>,
+    /// Sent as X-API-Key.
+    #[arg(long)]
+    #[serde(skip)]
+    api_key: Option<String>,
+    #[arg(long, default_value = "plain:http")]
+    channel: String,
+}
+
+/// Calls: one under way on each connection, the others wait for a free one.
+struct Calls {
+    head: String,
+    stamps: Stamps,
+    channel: String,
+    free: Vec<u32>,
+    /// When the call under way on a connection was to be sent.
+    intended: Vec<u64>,
+    waiting: VecDeque<u64>,
+    next: u64,
+    answered: u64,
+    sent: u64,
+    schedule: Option<Schedule>,
+    meter: Meter,
+}
+
+impl Calls {
+    fn pump(&mut self, wire: &mut Wire, now: u64) -> u64 {
+        let mut due = u64::MAX;
+        match self.schedule {
+            Some(schedule) => {
+                while self.next < schedule.end() {
+                    let time = schedule.time(self.next);
+                    if time > now {
+                        due = time;
+                        break;
+                    }
+                    self.next += 1;
+                    self.waiting.push_back(time);
+                }
+            }
+            None if now < self.meter.times.close => {
+                self.waiting.extend(std::iter::repeat_n(now, self.free.len()));
+            }
+            None => {}
+        }
+        while let (Some(time), Some(who)) = (self.waiting.front(), self.free.last()) {
+            let (time, who) = (*time, *who as usize);
+            self.waiting.pop_front();
+            self.free.pop();
+            self.intended[who] = time;
+            self.send(wire, who);
+        }
+        due
+    }
+
+    fn send(&mut self, wire: &mut Wire, who: usize) {
+        let mut body = format!("{{\"channel\":\"{}\",\"data\":", self.channel).into_bytes();
+        payload(&mut body, |out| self.stamps.write(out, who as u32, self.sent));
+        body.push(b'}');
+        let mut request = format!("{}{}\r\n\r\n", self.head, body.len()).into_bytes();
+        request.extend_from_slice(&body);
+        wire.call(who, &request);
+        self.sent += 1;
+        self.meter.sent();
+    }
+}
+
+impl Handler for Calls {
+    fn opened(&mut self, _wire: &mut Wire, _who: usize, _now: u64) {}
+
+    fn said(&mut self, wire: &mut Wire, who: usize, said: Said<'_>, now: u64) {
+        let Said::Answered { id: status, data } = said else { return };
+        if status != 200 || !data.starts_with(b"{\"result\":") {
+            let shown = data[..data.len().min(120)].escape_ascii();
+            return wire.fail(format!("a publish was answered with status {status}: {shown}"));
+        }
+        self.answered += 1;
+        self.meter.arrived(self.intended[who], now);
+        self.free.push(who as u32);
+    }
+}
+
+/// # Errors
+/// When the run could not begin.
+pub fn run(args: &Args) -> Result<bool> {
+    args.options.check(args.connections)?;
+    if args.options.processes > 1 || args.connections == 0 {
+        bail!("http works in one process, with at least one connection");
+    }
+    let rate = args.pace.rate(5_000.0)?;
+    let own = serde_json::to_value(args)?;
+    session::run("http", &args.options, own, rate, || measure(args, rate))
+}
+
+/// Address and path of the API.
+fn api(args: &Args) -> Result<crate::net::Target> {
+    let Some(url) = &args.api_url else {
+        return Ok(crate::net::Target { path: "/api/publish".into(), ..args.options.url.clone() });
+    };
+    let Some(rest) = url.strip_prefix("http://") else {
+        bail!("{url} does not start with http://")
+    };
+    let mut target: crate::net::Target =
+        format!("ws://{rest}").parse().map_err(|why| anyhow::anyhow!("{why}"))?;
+    // The API's root is meant.
+    if matches!(target.path.as_str(), "/" | "/api" | "/api/") {
+        target.path = "/api/publish".into();
+    }
+    Ok(target)
+}
+
+fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
+    let options = &args.options;
+    let target = api(args)?;
+    let key = args.api_key.as_ref().map(|key| format!("X-API-Key: {key}\r\n")).unwrap_or_default();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{key}Content-Length: ",
+        target.path, target.address
+    );
+    let mut fleet = session::fleet(options, options.tongue(Shape::Echo))?;
+    fleet.wire.target = target;
+    (0..args.connections).for_each(|who| fleet.wire.open_http(who));
+    let start = session::start_time(options, args.connections)?;
+    let seconds = options.seconds();
+    let mut calls = Calls {
+        head,
+        stamps: Stamps::new(options.payload_bytes - LEAST_PAYLOAD + stamp::HEAD),
+        channel: args.channel.clone(),
+        free: (0..args.connections as u32).collect(),
+        intended: vec![0; args.connections],
+        waiting: VecDeque::new(),
+        next: 0,
+        answered: 0,
+        sent: 0,
+        schedule: rate.map(|rate| Schedule::new(start, 0, rate, seconds, 1)),
+        meter: Meter::new(session::times(options, start), session::servers(options)),
+    };
+    drive(&mut calls, &mut fleet);
+    Ok(calls.meter.figures(fleet.wire.failure.take()))
+}
+
+fn drive(calls: &mut Calls, fleet: &mut Fleet) {
+    let times = calls.meter.times;
+    while fleet.wire.failure.is_none() {
+        let now = clock::now();
+        if let Err(why) = calls.meter.tick(now) {
+            return fleet.wire.fail(why);
+        }
+        let due = calls.pump(&mut fleet.wire, now);
+        if now >= times.close && due == u64::MAX {
+            let missing = calls.sent - calls.answered + calls.waiting.len() as u64;
+            if missing == 0 {
+                return;
+            }
+            if now > times.close + LAST_DELIVERY {
+                let late = LAST_DELIVERY / SECOND;
+                return fleet
+                    .wire
+                    .fail(format!("{missing} calls were not answered within {late} s"));
+            }
+        }
+        let next = if now < times.open { times.open } else { times.close.max(now + SECOND / 100) };
+        fleet.turn(calls, due.min(next));
+    }
+}
