@@ -1,6 +1,7 @@
 // Command centrifuge is the library that Centrifugo is made of, as a peer: anybody may connect,
-// subscribe and publish, rpc `echo` returns its data. Buffers as Centrifugo's documentation advises
-// for many connections; bounds and pings as Corecast's defaults.
+// subscribe and publish, rpc `echo` returns its data. Channels named "chat:..." have what Corecast's
+// have with --dev: history, recovery, positioning, presence, join and leave. Buffers as Centrifugo's
+// documentation advises for many connections; bounds and pings as Corecast's defaults.
 package main
 
 import (
@@ -12,18 +13,38 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/centrifugal/centrifuge"
 )
 
+func isChat(channel string) bool { return strings.HasPrefix(channel, "chat:") }
+
 func connected(client *centrifuge.Client) {
-	client.OnSubscribe(func(_ centrifuge.SubscribeEvent, answer centrifuge.SubscribeCallback) {
-		answer(centrifuge.SubscribeReply{}, nil)
+	client.OnSubscribe(func(e centrifuge.SubscribeEvent, answer centrifuge.SubscribeCallback) {
+		chat := isChat(e.Channel)
+		answer(centrifuge.SubscribeReply{Options: centrifuge.SubscribeOptions{
+			EnableRecovery:    chat,
+			EnablePositioning: chat,
+			EmitPresence:      chat,
+			EmitJoinLeave:     chat,
+			PushJoinLeave:     chat,
+		}}, nil)
 	})
-	client.OnPublish(func(_ centrifuge.PublishEvent, answer centrifuge.PublishCallback) {
-		answer(centrifuge.PublishReply{}, nil)
+	client.OnPublish(func(e centrifuge.PublishEvent, answer centrifuge.PublishCallback) {
+		reply := centrifuge.PublishReply{Options: centrifuge.PublishOptions{ClientInfo: e.ClientInfo}}
+		if isChat(e.Channel) {
+			reply.Options.HistorySize, reply.Options.HistoryTTL = 1000, 300*time.Second
+		}
+		answer(reply, nil)
+	})
+	client.OnHistory(func(_ centrifuge.HistoryEvent, answer centrifuge.HistoryCallback) {
+		answer(centrifuge.HistoryReply{}, nil)
+	})
+	client.OnPresence(func(_ centrifuge.PresenceEvent, answer centrifuge.PresenceCallback) {
+		answer(centrifuge.PresenceReply{}, nil)
 	})
 	client.OnRPC(func(e centrifuge.RPCEvent, answer centrifuge.RPCCallback) {
 		if e.Method != "echo" {

@@ -7,6 +7,7 @@ mod contender;
 mod full;
 mod generator;
 mod goals;
+mod lines;
 mod machine;
 mod page;
 mod plan;

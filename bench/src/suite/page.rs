@@ -4,7 +4,7 @@
 //! whole says so first.
 
 use super::goals;
-use super::plots::{latency_curves, over_axis, ratio_bars};
+use super::plots::{latency_curves, memory, over_axis, ratio_bars};
 use super::results::{Case, Metric, Results};
 use super::stats::ROUNDS_FOR_A_VERDICT;
 use super::summary::{base, rows, verdict};
@@ -108,6 +108,9 @@ fn section(case: &Case) -> String {
     text.push_str(&table(case));
     if let Some(svg) = latency_curves(case) {
         let _ = writeln!(text, "<h3>Latency by percentile</h3>\n<figure>{svg}</figure>");
+    }
+    if let Some(svg) = memory(case) {
+        let _ = writeln!(text, "<h3>Resident memory</h3>\n<figure>{svg}</figure>");
     }
     text + "</section>\n"
 }

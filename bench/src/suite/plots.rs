@@ -2,19 +2,15 @@
 //!
 //! Must not know how it was measured. Invariant: a contender has one colour in all pictures.
 
-use super::contender::OURS;
+use super::lines::{Line, LinePlot};
 use super::results::{Case, Entry, Results};
 use super::stats::median;
 use super::summary::{Row, base, rows, verdict};
-use super::svg::{Anchor, Scale, Svg};
-use super::terminal::{interval, maybe, number, tick};
+use super::svg::{AXIS, Anchor, Scale, Svg, WIDTH};
+use super::terminal::{interval, maybe, tick};
 
-const WIDTH: f64 = 760.0;
 const LABELS: f64 = 210.0;
 const ROW: f64 = 26.0;
-const AXIS: f64 = 34.0;
-const PLOT_HEIGHT: f64 = 300.0;
-const LEFT: f64 = 56.0;
 
 /// The class that gives a contender its colour.
 #[must_use]
@@ -32,7 +28,8 @@ pub fn colour(name: &str) -> &'static str {
 }
 
 /// Those that share a colour are told apart by a broken line.
-fn dash(name: &str) -> &'static str {
+#[must_use]
+pub fn dash(name: &str) -> &'static str {
     let second = ["floor-epoll", "-raw", "-protobuf", "-msgpack", "-redis"];
     if second.iter().any(|end| name.ends_with(end)) { " dash" } else { "" }
 }
@@ -93,13 +90,6 @@ pub fn ratio_bars(case: &Case) -> Option<String> {
     Some(svg.finish())
 }
 
-/// One named line of a picture.
-struct Line {
-    name: String,
-    label: String,
-    points: Vec<(f64, f64)>,
-}
-
 /// Latency over percentiles: a point is the median of the rounds.
 #[must_use]
 pub fn latency_curves(case: &Case) -> Option<String> {
@@ -118,7 +108,15 @@ pub fn latency_curves(case: &Case) -> Option<String> {
         if percentile <= 0.0 { "0 %".into() } else { format!("{percentile} %") }
     };
     let title = format!("{}: latency by percentile", case.title);
-    line_plot(&title, "percentile of deliveries", "ms", &lines, &percent, true)
+    LinePlot {
+        title: &title,
+        axis: "percentile of deliveries",
+        unit: "ms",
+        x_tick: &percent,
+        x_linear: false,
+        y_linear: false,
+    }
+    .draw(&lines)
 }
 
 /// Percentiles as 1 / (1 - p): equal room for each further nine.
@@ -167,88 +165,39 @@ pub fn over_axis(results: &Results, figure: &str, title: &str, axis: &str) -> Op
     for line in &mut lines {
         line.points.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
-    line_plot(title, axis, unit, &lines, &tick, false)
+    LinePlot { title, axis, unit, x_tick: &tick, x_linear: false, y_linear: true }.draw(&lines)
 }
 
-/// Lines over a logarithmic axis, with their names at the end.
-fn line_plot(
-    title: &str,
-    axis: &str,
-    unit: &str,
-    lines: &[Line],
-    tick_text: &dyn Fn(f64) -> String,
-    logarithmic: bool,
-) -> Option<String> {
-    let all: Vec<(f64, f64)> = lines.iter().flat_map(|line| line.points.clone()).collect();
-    let least = |of: fn(&(f64, f64)) -> f64| all.iter().map(of).fold(f64::INFINITY, f64::min);
-    let most = |of: fn(&(f64, f64)) -> f64| all.iter().map(of).fold(0.0, f64::max);
-    if all.len() < 2 || least(|point| point.0) >= most(|point| point.0) {
-        return None;
-    }
-    let right = WIDTH - 200.0;
-    let foot = PLOT_HEIGHT - AXIS - 8.0;
-    let x = Scale::logarithmic(least(|point| point.0), most(|point| point.0), LEFT, right);
-    let highest = most(|point| point.1);
-    let y = if logarithmic {
-        Scale::logarithmic(least(|point| point.1), highest, foot, 18.0)
-    } else {
-        Scale::linear(highest, foot, 18.0)
+/// Resident memory over connections: the steeper, the dearer each of them.
+#[must_use]
+pub fn memory(case: &Case) -> Option<String> {
+    let points = |entry: &Entry| {
+        // The last round: each has a server of its own, and the same counts.
+        let states = entry.runs.last().and_then(|run| run.report.rss_bytes.as_ref());
+        let states = states.map_or(&[][..], |rss| rss.states.as_slice());
+        states.iter().map(|(connections, bytes)| (*connections, bytes / 1_048_576.0)).collect()
     };
-    let mut svg = Svg::new(WIDTH, PLOT_HEIGHT, title);
-    for at in y.ticks() {
-        svg.line("grid", (LEFT, y.place(at)), (right, y.place(at)));
-        svg.text("tick", (LEFT - 6.0, y.place(at) + 4.0), Anchor::End, &tick(at));
+    let line = |entry: &Entry| Line {
+        name: entry.name.clone(),
+        label: entry.label.clone(),
+        points: points(entry),
+    };
+    let lines: Vec<Line> = case.entries.iter().map(line).collect();
+    LinePlot {
+        title: &format!("{}: resident memory", case.title),
+        axis: "connections",
+        unit: "MiB",
+        x_tick: &tick,
+        x_linear: true,
+        y_linear: false,
     }
-    for at in x.ticks() {
-        svg.line("grid", (x.place(at), 18.0), (x.place(at), foot));
-        svg.text("tick", (x.place(at), foot + 15.0), Anchor::Middle, &tick_text(at));
-    }
-    svg.text("axis", (f64::midpoint(LEFT, right), foot + 32.0), Anchor::Middle, axis);
-    svg.text("axis", (4.0, 10.0), Anchor::Start, unit);
-    let mut ends: Vec<(f64, &Line)> = Vec::new();
-    for line in lines {
-        let class = format!("{}{}", colour(&line.name), dash(&line.name));
-        let places: Vec<(f64, f64)> =
-            line.points.iter().map(|(at, value)| (x.place(*at), y.place(*value))).collect();
-        svg.path(&format!("curve {class}"), &places);
-        let few = line.points.len() <= 6;
-        for (place, (at, value)) in places.iter().zip(&line.points).filter(|_| few) {
-            let told = format!("{}, {}: {} {unit}", line.label, tick_text(*at), number(*value));
-            svg.dot(&format!("fill {class}"), *place, &told);
-        }
-        ends.extend(places.last().map(|place| (place.1, line)));
-    }
-    name_ends(&mut svg, ends, right);
-    Some(svg.finish())
-}
-
-/// Writes the names at the lines' ends, none over another.
-fn name_ends(svg: &mut Svg, mut ends: Vec<(f64, &Line)>, right: f64) {
-    const APART: f64 = 15.0;
-    ends.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let floor = PLOT_HEIGHT - AXIS - 4.0;
-    let mut lowest = f64::NEG_INFINITY;
-    for (place, _) in &mut ends {
-        *place = place.max(lowest + APART);
-        lowest = *place;
-    }
-    let mut ceiling = floor + APART;
-    for (place, _) in ends.iter_mut().rev() {
-        *place = place.min(ceiling - APART);
-        ceiling = *place;
-    }
-    for (place, line) in ends {
-        let key = right + 10.0;
-        let class = format!("curve {}{}", colour(&line.name), dash(&line.name));
-        svg.line(&class, (key, place), (key + 16.0, place));
-        let weight = if line.name == OURS { "label ours" } else { "label" };
-        svg.text(weight, (key + 22.0, place + 4.0), Anchor::Start, &line.label);
-    }
+    .draw(&lines)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::results::Point;
+    use super::super::contender::OURS;
+    use super::super::results::{Point, Rss};
     use super::super::summary::tests::{case, entry};
     use super::*;
 
@@ -285,5 +234,17 @@ mod tests {
         let svg = over_axis(&results, "size", "Size", "subscribers").expect("two points");
         assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (2, 4));
         assert!(over_axis(&results, "rate", "Rate", "rate").is_none(), "one place is no line");
+    }
+
+    #[test]
+    fn memory_is_drawn_from_its_states() {
+        let mut idle = case(vec![entry(OURS, &[1.0]), entry("ws", &[1.0])]);
+        assert!(memory(&idle).is_none(), "no states, no picture");
+        let states = vec![(0.0, 1e6), (5_000.0, 2e6), (15_000.0, 4e6)];
+        let rss = Rss { states, ..Rss::default() };
+        idle.entries[0].runs[0].report.rss_bytes = Some(rss);
+        let svg = memory(&idle).expect("three states");
+        assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (1, 3));
+        assert!(svg.contains(">16,000<") && !svg.contains("ws"), "{svg}");
     }
 }

@@ -164,7 +164,7 @@ mod tests {
             for run in &mut seat.runs {
                 run.report.params =
                     serde_json::json!({"rooms": 1_500, "subscribers": 9, "publishers": 1});
-                let slope = Rss { before: 1.0, after: 2.0, slope_per_connection: Some(10_400.0) };
+                let slope = Rss { slope_per_connection: Some(10_400.0), ..Rss::default() };
                 run.report.rss_bytes = Some(slope);
             }
             part

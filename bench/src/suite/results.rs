@@ -135,6 +135,9 @@ pub struct Rss {
     pub after: f64,
     /// None where fewer than two states were seen.
     pub slope_per_connection: Option<f64>,
+    /// Connections, and resident bytes with so many.
+    #[serde(default)]
+    pub states: Vec<(f64, f64)>,
 }
 
 impl Report {

@@ -12,7 +12,7 @@ use super::server::{Ports, Server};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// HS256 secret of ours and of the generator's tokens, for runs that end with the set.
 const SECRET: &str = "bench-bench-bench-bench-bench-bench";
@@ -53,7 +53,7 @@ fn has_first_run(planned: &Planned) -> bool {
     planned.windowed && !planned.fresh && !planned.options.iter().any(|word| word == "--saturate")
 }
 
-/// A bar where there is a terminal, nothing elsewhere.
+/// A bar where there is a terminal; elsewhere each run is a line.
 ///
 /// # Panics
 /// Never: the template is a constant.
@@ -111,8 +111,13 @@ impl Rounds {
         if place.entry.failure.is_some() {
             return Ok(());
         }
-        self.bar.set_message(format!("{}, round {round}: {}", planned.id, place.entry.label));
+        let doing = format!("{}, round {round}: {}", planned.id, place.entry.label);
+        let began = Instant::now();
+        self.bar.set_message(doing.clone());
         let done = self.run(planned, place, round);
+        if self.bar.is_hidden() {
+            eprintln!("{doing}, {} s", began.elapsed().as_secs());
+        }
         if self.stop.load(Ordering::Relaxed) {
             bail!("interrupted");
         }
@@ -216,7 +221,7 @@ fn arguments(
         add("--token-secret", SECRET.into());
     }
     if planned.scenario == "http" {
-        add("--api-url", format!("http://127.0.0.1:{}/api", server.port));
+        add("--api-url", format!("http://127.0.0.1:{}/api/publish", server.port));
     }
     arguments.extend(merged(&planned.options, &seat.options));
     arguments

@@ -105,7 +105,19 @@ fn notes(entry: &Entry) -> Vec<String> {
     if stolen > 0 {
         notes.push(format!("over 2 % of the time stolen in {stolen} of {} runs", runs.len()));
     }
+    notes.extend(pools(runs));
     notes
+}
+
+/// Memory from nobody to everybody: more than the slope where pools are touched on the way.
+fn pools(runs: &[Run]) -> Option<String> {
+    let each = |run: &Run| {
+        let states = &run.report.rss_bytes.as_ref()?.states;
+        let ((_, before), (connections, after)) = (states.first()?, states.last()?);
+        (states[0].0 == 0.0).then(|| (after - before) / connections)
+    };
+    let each = median(&runs.iter().filter_map(each).collect::<Vec<f64>>())?;
+    Some(format!("{each:.0} bytes each from none to all, pools that are touched once included"))
 }
 
 impl Metric {
@@ -144,7 +156,7 @@ pub fn verdict(metric: Metric, ratio: Option<Estimate>) -> &'static str {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::suite::results::{Latency, Report};
+    use crate::suite::results::{Latency, Report, Rss};
 
     /// An entry whose rounds cost so much.
     #[must_use]
@@ -239,5 +251,15 @@ pub mod tests {
             "over 2 % of the time stolen in 1 of 7 runs",
         ];
         assert_eq!(rows[0].notes, expected);
+    }
+
+    #[test]
+    fn memory_is_also_told_from_nobody_on() {
+        let mut idle = entry("ws", &[1.0]);
+        let states = vec![(0.0, 1e6), (5_000.0, 5e6), (15_000.0, 7e6)];
+        let rss = Rss { slope_per_connection: Some(200.0), states, ..Rss::default() };
+        idle.runs[0].report.rss_bytes = Some(rss);
+        let note = "400 bytes each from none to all, pools that are touched once included";
+        assert_eq!(rows(&case(vec![idle]))[0].notes, [note]);
     }
 }

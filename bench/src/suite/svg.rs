@@ -5,6 +5,10 @@
 
 use std::fmt::Write;
 
+/// Width of every picture, and the room below one for its axis.
+pub const WIDTH: f64 = 760.0;
+pub const AXIS: f64 = 34.0;
+
 /// A picture under construction.
 pub struct Svg {
     body: String,
