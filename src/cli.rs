@@ -1,8 +1,10 @@
 //! The command line: flags in, exit code out. Knows nothing of how the server works.
 //!
-//! Exit codes: 0 done, 2 a wrong flag, 78 a wrong configuration (EX_CONFIG); others are `server`'s.
+//! Exit codes: 0 done, 1 a shortfall (doctor), 2 a wrong flag, 78 a wrong configuration
+//! (EX_CONFIG); others are `server`'s.
 
 use crate::config::{Config, Flags, Sources};
+use crate::server::doctor;
 use crate::{logging, server};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -21,6 +23,16 @@ Examples:
 A flag wins over a variable (CORECAST_ and the key in capitals, sections joined by _),
 a variable over the file, the file over the default.";
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  corecast doctor                                   is this host fit to try it out?
+  corecast doctor --config corecast.toml --connections 200000
+  corecast doctor --json                            for scripts
+
+Changes nothing. Start it as the server is started (the same user, unit and container): limits are
+those of the process. Exit codes: 0 nothing falls short, 1 something does, 78 the configuration is
+wrong. `scripts/tune apply` raises what falls short.";
+
 /// WebSocket gateway for realtime fan-out, one thread per core, for Centrifuge clients.
 #[derive(Parser)]
 #[command(name = "corecast", version, after_help = EXAMPLES)]
@@ -36,6 +48,9 @@ enum Command {
     Serve(Serve),
     /// Check the configuration and say what is wrong with it (exit code 78)
     Check(Source),
+    /// Look whether this host is fit for a configuration, and what each shortfall costs
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Doctor),
     /// Print the version
     Version,
 }
@@ -65,6 +80,30 @@ struct Serve {
     driver: Option<String>,
 }
 
+#[derive(Args)]
+struct Doctor {
+    /// Configuration file (TOML); without it, the defaults of --dev
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Connections that this host shall hold; default: as many as configured, or 100,000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    connections: Option<u64>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    fn run(self) -> ExitCode {
+        let source = Source { dev: self.config.is_none(), config: self.config };
+        let ask = doctor::Ask { connections: self.connections, json: self.json };
+        match load(source, Flags::default()) {
+            Ok(config) => doctor::run(&config, ask),
+            Err(code) => code,
+        }
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn run() -> ExitCode {
@@ -87,6 +126,7 @@ pub fn run() -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Doctor(doctor) => doctor.run(),
         Command::Version => {
             println!("corecast {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

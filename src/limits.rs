@@ -38,6 +38,9 @@ pub struct Limits {
     pub history_bytes_per_worker: u64,
     /// Present clients of one channel; over it error 106.
     pub presence_per_channel: u32,
+    /// Keys of publications that one worker remembers for `IDEMPOTENCY_MS`; with more the oldest is
+    /// forgotten.
+    pub idempotency_keys_per_worker: u32,
     /// Bytes framed in one turn before the worker flushes.
     pub arena_bytes: u32,
 }
@@ -60,6 +63,7 @@ impl Default for Limits {
             subscriptions_per_worker: 4_000_000,
             history_bytes_per_worker: 256 << 20,
             presence_per_channel: 10_000,
+            idempotency_keys_per_worker: 100_000,
             arena_bytes: 4 << 20,
         }
     }
@@ -85,6 +89,20 @@ pub const COMMANDS_PER_TURN: u32 = 16;
 pub const COMMANDS_IN_FLIGHT: u8 = 32;
 /// Depth of JSON: 3501 in the envelope, error 107 inside `data`.
 pub const JSON_DEPTH: usize = 64;
+/// Tags of one publication; with more it is answered 107.
+pub const TAGS_PER_PUBLICATION: usize = 64;
+/// Levels of a filter; a deeper one is answered 107.
+pub const FILTER_DEPTH: usize = 16;
+/// Nodes of a filter, and values of all its comparisons together; with more it is answered 107.
+pub const FILTER_NODES: usize = 256;
+/// Server-side subscriptions that a connect command may want to recover; with more it is 107.
+pub const CONNECT_SUBS: usize = 128;
+/// Time for which the key of a publication is remembered.
+pub const IDEMPOTENCY_MS: u64 = 300_000;
+/// Bytes of such a key; a longer one is answered 107.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
+/// Commands of the server API that wait for one connection; with more it is disconnected with 3010.
+pub const USER_COMMANDS_WAITING: usize = 1_024;
 /// Segments of one connection in one turn; more are copied to its backlog.
 pub const SEGMENTS_PER_SEND: u32 = 64;
 /// Connections flushed before the worker looks at completions and lanes again.

@@ -2,6 +2,8 @@
 //!
 //! A leaf that config fills and edge and home read; it is immutable once the server has started.
 
+use regex::{Regex, RegexBuilder};
+
 /// Whether a feature of a subscription is off, given on request, or always on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -39,6 +41,17 @@ pub enum Who {
     Anyone,
 }
 
+/// What the payloads of a namespace are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Payload {
+    /// A JSON value, or what says the same in MessagePack.
+    #[default]
+    Json,
+    /// Bytes that mean nothing to the server.
+    Binary,
+}
+
 /// Options of the channels of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -48,6 +61,8 @@ pub struct ChannelOptions {
     /// Seconds a channel's history is kept after its last publication; 0 keeps none.
     pub history_ttl_s: u32,
     pub presence: bool,
+    /// What is published there; what is not of this kind is answered 107.
+    pub payload: Payload,
     pub recovery: Mode,
     pub positioning: Mode,
     pub join_leave: Mode,
@@ -55,6 +70,10 @@ pub struct ChannelOptions {
     pub allow_publish: Who,
     pub allow_history: Who,
     pub allow_presence: Who,
+    /// Users listed in a channel's name, behind `#`, may subscribe whatever `allow_subscribe` says.
+    pub allow_user_limited: bool,
+    /// What the names of its channels, without the namespace, have to match; "" for anything.
+    pub channel_regex: String,
 }
 
 impl ChannelOptions {
@@ -65,27 +84,133 @@ impl ChannelOptions {
     }
 }
 
-/// The namespaces of a server. A channel `chat:lobby` is in `chat`; a name without `:` has the
-/// options of `[channel]`.
+/// What stands before a channel whose subscribers need a token.
+pub const PRIVATE: char = '$';
+/// What stands between a channel's name and the users that it is for.
+pub const USERS: char = '#';
+/// What stands between two of them.
+const BETWEEN_USERS: char = ',';
+/// Bytes that a compiled `channel_regex` may take.
+const REGEX_BYTES: usize = 1 << 20;
+
+/// What a namespace's channel names have to match.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+impl Pattern {
+    /// # Errors
+    /// Why it is no regular expression, or that it would take too much memory.
+    pub fn new(text: &str) -> Result<Pattern, regex::Error> {
+        RegexBuilder::new(text).size_limit(REGEX_BYTES).build().map(Pattern)
+    }
+}
+
+impl Eq for Pattern {}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+/// The channels that every user is subscribed to at connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Personal {
+    #[default]
+    Off,
+    /// `#USER`.
+    Unnamed,
+    /// `NAMESPACE:#USER`.
+    Named(String),
+}
+
+/// Why there is no such channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// Its namespace is not configured: error 102.
+    UnknownNamespace,
+    /// A control character, or not what its namespace's `channel_regex` wants: error 107.
+    NotAName,
+}
+
+/// The namespaces of a server. A channel `chat:lobby` is in `chat`, and so is `$chat:lobby`; a name
+/// without `:` has the options of `[channel]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
     /// Names without a namespace.
     pub unnamed: ChannelOptions,
     /// Namespaces by name; few, so a list serves.
     pub named: Vec<(String, ChannelOptions)>,
+    /// By the name of a namespace, "" for `[channel]`: what its channels' names have to match.
+    pub patterns: Vec<(String, Pattern)>,
+    pub personal: Personal,
 }
 
 impl Namespaces {
     /// The options of a channel's namespace; none when the namespace is not configured (error 102).
     #[must_use]
     pub fn options(&self, channel: &str) -> Option<&ChannelOptions> {
-        match channel.split_once(':') {
-            None => Some(&self.unnamed),
-            Some((namespace, _)) => {
+        match split(channel) {
+            (None, _) => Some(&self.unnamed),
+            (Some(namespace), _) => {
                 self.named.iter().find(|(name, _)| name == namespace).map(|(_, options)| options)
             }
         }
     }
+
+    /// The same, of a name that is one.
+    ///
+    /// # Errors
+    /// Why there is no such channel.
+    pub fn channel(&self, channel: &str) -> Result<&ChannelOptions, NameError> {
+        let options = self.options(channel).ok_or(NameError::UnknownNamespace)?;
+        if channel.chars().any(char::is_control) {
+            return Err(NameError::NotAName);
+        }
+        let (namespace, rest) = split(channel);
+        let namespace = namespace.unwrap_or("");
+        let pattern = self.patterns.iter().find(|(name, _)| name == namespace);
+        match pattern {
+            Some((_, Pattern(pattern))) if !pattern.is_match(rest) => Err(NameError::NotAName),
+            _ => Ok(options),
+        }
+    }
+
+    /// The channel of one user alone, where users have one. `Err`: the user's id cannot stand in a
+    /// channel's name, because it would be read as other users'.
+    pub fn personal_channel(&self, user: &str) -> Result<Option<String>, NameError> {
+        let channel = match &self.personal {
+            Personal::Off => return Ok(None),
+            Personal::Unnamed => format!("{USERS}{user}"),
+            Personal::Named(namespace) => format!("{namespace}:{USERS}{user}"),
+        };
+        if user.contains([USERS, BETWEEN_USERS]) {
+            return Err(NameError::NotAName);
+        }
+        Ok(Some(channel))
+    }
+}
+
+/// A channel's namespace, and the rest of its name. Behind `#` stand users, whose ids may have `:`.
+fn split(channel: &str) -> (Option<&str>, &str) {
+    let name = channel.strip_prefix(PRIVATE).unwrap_or(channel);
+    match name.split_once(':') {
+        Some((namespace, rest)) if !namespace.contains(USERS) => (Some(namespace), rest),
+        _ => (None, name),
+    }
+}
+
+/// Does subscribing to a channel take a token?
+#[must_use]
+pub fn is_private(channel: &str) -> bool {
+    channel.starts_with(PRIVATE)
+}
+
+/// Is the channel for this user (none: nobody in particular)? None where it is for all.
+#[must_use]
+pub fn is_listed(channel: &str, user: Option<&str>) -> Option<bool> {
+    let (_, users) = channel.rsplit_once(USERS)?;
+    Some(user.is_some_and(|user| users.split(BETWEEN_USERS).any(|listed| listed == user)))
 }
 
 #[cfg(test)]
@@ -98,8 +223,68 @@ mod tests {
         let namespaces =
             Namespaces { named: vec![("chat".into(), chat.clone())], ..Default::default() };
         assert_eq!(namespaces.options("chat:a:b"), Some(&chat));
+        assert_eq!(namespaces.options("$chat:a"), Some(&chat));
+        assert_eq!(namespaces.options("chat:#a:b"), Some(&chat));
+        assert_eq!(namespaces.options("#a:b"), Some(&ChannelOptions::default()));
         assert_eq!(namespaces.options("news"), Some(&ChannelOptions::default()));
-        assert_eq!(namespaces.options("chats:a"), None);
+        for unknown in ["chats:a", ":a", "$:a", "$$chat:a", "chat :a"] {
+            assert_eq!(namespaces.channel(unknown), Err(NameError::UnknownNamespace), "{unknown}");
+        }
         assert!(Mode::Force.on(false) && Mode::Allow.on(true) && !Mode::Off.on(true));
+    }
+
+    #[test]
+    fn a_pattern_is_asked_about_the_rest_of_a_name() {
+        let pattern = |text| Pattern::new(text).expect("it is one");
+        let namespaces = Namespaces {
+            named: vec![("n".into(), ChannelOptions::default())],
+            patterns: vec![("n".into(), pattern("^[0-9]+$")), (String::new(), pattern("^a"))],
+            ..Default::default()
+        };
+        let table =
+            [("n:12", true), ("$n:1", true), ("n:x", false), ("n:", false), ("n:1:2", false)];
+        for (name, good) in table {
+            assert_eq!(namespaces.channel(name).is_ok(), good, "{name}");
+        }
+        assert!(namespaces.channel("abc").is_ok() && namespaces.channel("$abc").is_ok());
+        assert_eq!(namespaces.channel("bc"), Err(NameError::NotAName));
+        for text in ["(", "a{1000}{1000}{1000}"] {
+            assert!(Pattern::new(text).is_err(), "{text}");
+        }
+        let free = Namespaces::default();
+        for name in ["a\nb", "a\0", "\u{7f}", "\u{85}"] {
+            assert_eq!(free.channel(name), Err(NameError::NotAName), "{name:?}");
+        }
+        assert!(free.channel("Ünï côde/*").is_ok());
+    }
+
+    #[test]
+    fn users_stand_behind_the_last_boundary() {
+        let table = [
+            ("a", Some("al"), None),
+            ("a#al", Some("al"), Some(true)),
+            ("n:a#al,bo", Some("bo"), Some(true)),
+            ("a#al,bo", Some("a"), Some(false)),
+            ("a#al,bo", Some("al,bo"), Some(false)),
+            ("a#al", None, Some(false)),
+            ("a#", None, Some(false)),
+            ("a#al#bo", Some("al"), Some(false)),
+            ("a#al#bo", Some("bo"), Some(true)),
+        ];
+        for (channel, user, listed) in table {
+            assert_eq!(is_listed(channel, user), listed, "{channel} {user:?}");
+        }
+    }
+
+    #[test]
+    fn a_personal_channel_is_for_one_user() {
+        let of =
+            |personal, user| Namespaces { personal, ..Default::default() }.personal_channel(user);
+        assert_eq!(of(Personal::Off, "al"), Ok(None));
+        assert_eq!(of(Personal::Unnamed, "al"), Ok(Some("#al".into())));
+        assert_eq!(of(Personal::Named("me".into()), "a:l"), Ok(Some("me:#a:l".into())));
+        for user in ["al,bo", "al#bo"] {
+            assert_eq!(of(Personal::Unnamed, user), Err(NameError::NotAName), "{user}");
+        }
     }
 }

@@ -4,3 +4,5 @@
 mod json_decode;
 #[path = "codecs/json_encode.rs"]
 mod json_encode;
+#[path = "codecs/json_nested.rs"]
+mod json_nested;

@@ -4,6 +4,7 @@
 
 mod attack;
 mod client;
+mod floor;
 mod ledger;
 mod load;
 mod net;
@@ -55,6 +56,8 @@ enum Command {
     Hop(load::hop::Args),
     /// Thirty small messages a second to each user, resumed when a connection is lost.
     Tokens(load::streaming::TokensArgs),
+    /// The least that the kernel allows: servers and threads to measure beside.
+    Floor(floor::Args),
     /// A chat day in small: rooms of all sizes, people who come and go, calls.
     Mixed(load::streaming::MixedArgs),
     /// Ours, the floor and peers side by side, and the report of it.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Http(args) => load::http::run(&args),
         Command::Hop(args) => load::hop::run(&args),
         Command::Tokens(args) => load::streaming::tokens(&args),
+        Command::Floor(args) => floor::run(&args).map(|()| true),
         Command::Mixed(args) => load::streaming::mixed(&args),
         Command::Suite(args) => suite::run(&args).map(|()| true),
     };

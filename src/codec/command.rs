@@ -6,11 +6,16 @@
 
 use std::borrow::Cow;
 
+pub use super::tags::{Tag, Tags};
+pub use crate::namespace::Payload;
+
 /// One command of a client. `id` 0 asks for no answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command<'a> {
     pub id: u32,
     pub method: Method<'a>,
+    /// It carries routing attributes (extension 1000), which this version does not have: 108.
+    pub attributes: bool,
 }
 
 /// What a command asks for.
@@ -46,9 +51,10 @@ pub enum Method<'a> {
     },
     /// The empty command: the SDKs' pong.
     Pong,
-    /// Any command whose `data` nests deeper than `limits::JSON_DEPTH`: it is answered 107, and was
-    /// otherwise not read as far as to be carried out.
-    DataTooDeep,
+    /// Any command whose `data` nests deeper than `limits::JSON_DEPTH`, or whose filter, tags or
+    /// `subs` are over their bounds there: it is answered 107, and was otherwise not read as far as
+    /// to be carried out.
+    Excessive,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +63,8 @@ pub struct Connect<'a> {
     pub data: &'a [u8],
     pub name: Cow<'a, str>,
     pub version: Cow<'a, str>,
+    /// Where server-side subscriptions are to recover from, by channel (`subs`).
+    pub subs: Vec<Subscribe<'a>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,9 +74,14 @@ pub struct Subscribe<'a> {
     pub recover: bool,
     pub epoch: Cow<'a, str>,
     pub offset: u64,
+    pub data: &'a [u8],
     pub positioned: bool,
     pub recoverable: bool,
     pub join_leave: bool,
+    /// The kind of delta wanted, `fossil`; "" for none.
+    pub delta: Cow<'a, str>,
+    /// Only publications whose tags match (`tf`).
+    pub filter: Option<FilterNode<'a>>,
     /// Channel type (`type`): other than 0 is a map or shared-poll subscription, answered 108.
     pub kind: i64,
 }
@@ -76,8 +89,29 @@ pub struct Subscribe<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publish<'a> {
     pub channel: Cow<'a, str>,
-    /// The payload as it came: a JSON value's extent, or bytes.
+    /// The payload as it came: a JSON or MessagePack value's extent, or bytes.
     pub data: &'a [u8],
+    /// Names and values that filters look at, at most `limits::TAGS_PER_PUBLICATION`.
+    pub tags: Vec<Tag<'a>>,
+    /// The publisher's own subscription is not told.
+    pub exclude_self: bool,
+    /// A second publication with the same key is answered, and not carried out; "" for none.
+    pub idempotency_key: Cow<'a, str>,
+    /// It asks for what this version does not have, which is answered 108: `key`, `prio`, `ttl_ms`,
+    /// `audience`, `users` or `drop`.
+    pub asks_more: bool,
+}
+
+/// A node of a filter over tags (`FilterNode`): a comparison, or a combination of nodes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FilterNode<'a> {
+    /// "" for a comparison, else `and`, `or`, `not`.
+    pub op: Cow<'a, str>,
+    pub key: Cow<'a, str>,
+    pub cmp: Cow<'a, str>,
+    pub val: Cow<'a, str>,
+    pub vals: Vec<Cow<'a, str>>,
+    pub nodes: Vec<FilterNode<'a>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -141,9 +175,19 @@ pub enum Reply<'a> {
     },
     Rpc {
         id: u32,
+        /// In the receiver's codec; empty for nothing.
         data: &'a [u8],
     },
+    Refresh {
+        id: u32,
+        result: RefreshResult<'a>,
+    },
+    SubRefresh {
+        id: u32,
+        expiry: Expiry,
+    },
     Push {
+        /// "" for a push that is about the connection.
         channel: &'a str,
         push: Push<'a>,
     },
@@ -156,28 +200,82 @@ pub enum Push<'a> {
     Publication(Publication<'a>),
     Join(ClientInfo<'a>),
     Leave(ClientInfo<'a>),
-    Unsubscribe { code: u32, reason: &'a str },
+    Unsubscribe {
+        code: u32,
+        reason: &'a str,
+    },
+    /// A server-side subscription has begun.
+    Subscribe(PushSubscribe<'a>),
+    /// A message to this connection alone: a JSON value.
+    Message {
+        data: &'a [u8],
+    },
+    /// Ahead of a close frame, to connections of `corecast.v1.*` alone.
+    Disconnect {
+        code: u32,
+        reason: &'a str,
+        reconnect: bool,
+    },
+    /// The server has given the connection another expiry.
+    Refresh(Expiry),
 }
 
-#[derive(Clone, Debug, PartialEq)]
+/// When something ends that a token began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expiry {
+    pub expires: bool,
+    /// Seconds left; 0 when it does not expire.
+    pub ttl_s: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConnectResult<'a> {
     pub client: &'a str,
     pub version: &'a str,
+    pub expiry: Expiry,
+    /// A JSON value for the client; empty for none.
+    pub data: &'a [u8],
+    /// Server-side subscriptions, by channel.
+    pub subs: &'a [(&'a str, SubscribeResult<'a>)],
     /// Seconds between pings; 0 when there are none.
     pub ping_s: u32,
     /// Whether a pong is expected.
     pub pong: bool,
+    pub session: &'a str,
+    pub node: &'a str,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RefreshResult<'a> {
+    pub client: &'a str,
+    pub version: &'a str,
+    pub expiry: Expiry,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubscribeResult<'a> {
+    pub expiry: Expiry,
     pub recoverable: bool,
     pub positioned: bool,
     pub epoch: &'a str,
     pub offset: u64,
     pub recovered: bool,
     pub was_recovering: bool,
+    /// Publications on this subscription may be deltas.
+    pub delta: bool,
+    /// A JSON value for the subscriber; empty for none.
+    pub data: &'a [u8],
     pub publications: &'a [Publication<'a>],
+}
+
+/// The push that begins a server-side subscription.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PushSubscribe<'a> {
+    pub recoverable: bool,
+    pub positioned: bool,
+    pub epoch: &'a str,
+    pub offset: u64,
+    pub data: &'a [u8],
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -188,19 +286,29 @@ pub struct HistoryResult<'a> {
 }
 
 /// Who published, joined, left or is present.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientInfo<'a> {
     pub user: Cow<'a, str>,
     pub client: Cow<'a, str>,
+    /// What the connection's token says of it (claim `info`), JSON; empty for nothing.
+    pub conn_info: Cow<'a, [u8]>,
+    /// What the subscription's token says of it, JSON; empty for nothing.
+    pub chan_info: Cow<'a, [u8]>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publication<'a> {
-    /// A JSON value, with no raw CR or LF.
+    /// A JSON value with no raw CR or LF, or bytes, as `payload` says.
     pub data: &'a [u8],
+    pub payload: Payload,
     pub info: Option<ClientInfo<'a>>,
     /// 0 where the channel keeps no history.
     pub offset: u64,
+    pub tags: Tags<'a>,
+    /// `data` is a delta from the publication before.
+    pub delta: bool,
+    /// Unix time in milliseconds; 0 for none.
+    pub time_ms: u64,
 }
 
 /// Error codes of replies (the incumbent's `errors.go`).
@@ -255,6 +363,7 @@ pub enum Disconnect {
     BadRequest,
     Stale,
     ForceNoReconnect,
+    ChannelLimit,
     InappropriateProtocol,
     NotAvailable,
 }
@@ -274,9 +383,17 @@ impl Disconnect {
             Disconnect::BadRequest => (3501, "bad request"),
             Disconnect::Stale => (3502, "stale"),
             Disconnect::ForceNoReconnect => (3503, "force disconnect"),
+            Disconnect::ChannelLimit => (3505, "channel limit"),
             Disconnect::InappropriateProtocol => (3506, "inappropriate protocol"),
             Disconnect::NotAvailable => (3508, "not available"),
         }
+    }
+
+    /// The same as a push. SDKs come back after codes below 3500, and 4000 to 4499.
+    #[must_use]
+    pub fn push(self) -> Push<'static> {
+        let (code, reason) = self.parts();
+        Push::Disconnect { code: u32::from(code), reason, reconnect: code < 3500 }
     }
 }
 

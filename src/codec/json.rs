@@ -10,8 +10,9 @@
 //! a name.
 
 use super::command::{Command, Connect, DecodeError, History, Method, Publish, Subscribe};
+use super::json_fields::{asks, boolean, filter, members, signed, skip, string, tags, unsigned};
 use super::scanner::Scanner;
-use crate::limits::JSON_DEPTH;
+use crate::limits::{CONNECT_SUBS, JSON_DEPTH};
 use std::borrow::Cow;
 
 pub use super::json_write::{
@@ -80,12 +81,17 @@ const METHOD_LEVELS: usize = 2;
 
 fn command<'a>(scanner: &mut Scanner<'a>) -> Result<Command<'a>, DecodeError> {
     let mut id = 0;
+    let mut attributes = false;
     let mut found: Option<(usize, Method<'a>)> = None;
     scanner.begin_object()?;
     let mut first = true;
     while let Some(name) = scanner.next_member(&mut first)? {
         if name == "id" {
             id = unsigned(scanner)?;
+            continue;
+        }
+        if name == "attributes" {
+            attributes = asks(scanner, 1)?;
             continue;
         }
         let Some(which) = METHODS.iter().position(|(method, _)| *method == name) else {
@@ -100,8 +106,8 @@ fn command<'a>(scanner: &mut Scanner<'a>) -> Result<Command<'a>, DecodeError> {
         }
     }
     match found {
-        Some((_, method)) => Ok(Command { id, method }),
-        None if id == 0 => Ok(Command { id, method: Method::Pong }),
+        Some((_, method)) => Ok(Command { id, method, attributes }),
+        None if id == 0 && !attributes => Ok(Command { id, method: Method::Pong, attributes }),
         None => Err(DecodeError::NoMethod),
     }
 }
@@ -124,72 +130,24 @@ const METHODS: &[(&str, Read)] = &[
     ("sub_refresh", sub_refresh),
 ];
 
-/// Reads the members of an object at `levels` open ones, this one included.
-fn members<'a>(
-    scanner: &mut Scanner<'a>,
-    levels: usize,
-    mut member: impl FnMut(&str, &mut Scanner<'a>) -> Result<bool, DecodeError>,
-) -> Result<(), DecodeError> {
-    scanner.begin_object()?;
-    let mut first = true;
-    while let Some(name) = scanner.next_member(&mut first)? {
-        if !member(&name, scanner)? {
-            skip(scanner, levels)?;
-        }
-    }
-    Ok(())
-}
-
-/// Passes a member's value over, which stands in `levels` open containers.
-fn skip(scanner: &mut Scanner<'_>, levels: usize) -> Result<(), DecodeError> {
-    let extent = scanner.value(JSON_DEPTH - levels)?;
-    if extent.too_deep { Err(DecodeError::TooDeep) } else { Ok(()) }
-}
-
-fn string<'a>(scanner: &mut Scanner<'a>) -> Result<Cow<'a, str>, DecodeError> {
-    if scanner.null()? { Ok(Cow::Borrowed("")) } else { scanner.string() }
-}
-
-fn boolean(scanner: &mut Scanner<'_>) -> Result<bool, DecodeError> {
-    if scanner.null()? { Ok(false) } else { scanner.bool() }
-}
-
-fn unsigned<T: TryFrom<u64> + Default>(scanner: &mut Scanner<'_>) -> Result<T, DecodeError> {
-    if scanner.null()? {
-        return Ok(T::default());
-    }
-    match scanner.integer()? {
-        (true, _) => Err(DecodeError::WrongType),
-        (false, magnitude) => T::try_from(magnitude).map_err(|_| DecodeError::WrongType),
-    }
-}
-
-fn signed<T: TryFrom<i128> + Default>(scanner: &mut Scanner<'_>) -> Result<T, DecodeError> {
-    if scanner.null()? {
-        return Ok(T::default());
-    }
-    let (negative, magnitude) = scanner.integer()?;
-    let value = i128::from(magnitude);
-    T::try_from(if negative { -value } else { value }).map_err(|_| DecodeError::WrongType)
-}
-
-/// A payload: its extent, and whether it nests too deep.
+/// A payload: its extent, and whether it, or what stands beside it, is over its bounds.
 #[derive(Default)]
 struct Data<'a> {
     bytes: &'a [u8],
-    too_deep: bool,
+    excessive: bool,
 }
 
 impl<'a> Data<'a> {
     fn read(&mut self, scanner: &mut Scanner<'a>) -> Result<(), DecodeError> {
         let extent = scanner.value(JSON_DEPTH)?;
-        *self = Data { bytes: extent.bytes, too_deep: extent.too_deep };
+        self.bytes = extent.bytes;
+        self.excessive |= extent.too_deep;
         Ok(())
     }
 
-    /// The method, unless its payload nests too deep.
-    fn unless_too_deep(self, method: impl FnOnce(&'a [u8]) -> Method<'a>) -> Method<'a> {
-        if self.too_deep { Method::DataTooDeep } else { method(self.bytes) }
+    /// The method, unless something is over its bounds.
+    fn unless_excessive(self, method: impl FnOnce(&'a [u8]) -> Method<'a>) -> Method<'a> {
+        if self.excessive { Method::Excessive } else { method(self.bytes) }
     }
 }
 
@@ -202,17 +160,49 @@ fn connect<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
             "data" => data.read(scanner)?,
             "name" => connect.name = string(scanner)?,
             "version" => connect.version = string(scanner)?,
+            "subs" => connect.subs = subs(scanner, &mut data.excessive)?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    Ok(data.unless_too_deep(|data| Method::Connect(Connect { data, ..connect })))
+    Ok(data.unless_excessive(|data| Method::Connect(Connect { data, ..connect })))
+}
+
+/// Positions of server-side subscriptions: an object of subscribe requests by channel.
+fn subs<'a>(
+    scanner: &mut Scanner<'a>,
+    excessive: &mut bool,
+) -> Result<Vec<Subscribe<'a>>, DecodeError> {
+    let mut subs: Vec<Subscribe<'a>> = Vec::new();
+    if scanner.null()? {
+        return Ok(subs);
+    }
+    scanner.begin_object()?;
+    let mut first = true;
+    while let Some(channel) = scanner.next_member(&mut first)? {
+        let mut data = Data::default();
+        let read = subscribe_fields(scanner, METHOD_LEVELS + 2, &mut data)?;
+        *excessive |= data.excessive || subs.len() == CONNECT_SUBS;
+        if subs.len() < CONNECT_SUBS {
+            subs.push(Subscribe { channel, ..read });
+        }
+    }
+    Ok(subs)
 }
 
 fn subscribe<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
-    let mut subscribe = Subscribe::default();
     let mut data = Data::default();
-    members(scanner, METHOD_LEVELS, |name, scanner| {
+    let subscribe = subscribe_fields(scanner, METHOD_LEVELS, &mut data)?;
+    Ok(data.unless_excessive(|data| Method::Subscribe(Subscribe { data, ..subscribe })))
+}
+
+fn subscribe_fields<'a>(
+    scanner: &mut Scanner<'a>,
+    levels: usize,
+    data: &mut Data<'a>,
+) -> Result<Subscribe<'a>, DecodeError> {
+    let mut subscribe = Subscribe::default();
+    members(scanner, levels, |name, scanner| {
         match name {
             "channel" => subscribe.channel = string(scanner)?,
             "token" => subscribe.token = string(scanner)?,
@@ -222,27 +212,35 @@ fn subscribe<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
             "positioned" => subscribe.positioned = boolean(scanner)?,
             "recoverable" => subscribe.recoverable = boolean(scanner)?,
             "join_leave" => subscribe.join_leave = boolean(scanner)?,
+            "delta" => subscribe.delta = string(scanner)?,
+            "tf" => subscribe.filter = filter(scanner, levels, &mut data.excessive)?,
             "type" => subscribe.kind = signed(scanner)?,
             "data" => data.read(scanner)?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    Ok(data.unless_too_deep(|_| Method::Subscribe(subscribe)))
+    Ok(subscribe)
 }
 
 fn publish<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
-    let mut channel = Cow::default();
+    let mut publish = Publish::default();
     let mut data = Data::default();
     members(scanner, METHOD_LEVELS, |name, scanner| {
         match name {
-            "channel" => channel = string(scanner)?,
+            "channel" => publish.channel = string(scanner)?,
             "data" => data.read(scanner)?,
+            "tags" => publish.tags = tags(scanner, &mut data.excessive)?,
+            "exclude_self" => publish.exclude_self = boolean(scanner)?,
+            "idempotency_key" => publish.idempotency_key = string(scanner)?,
+            "key" | "prio" | "ttl_ms" | "audience" | "users" | "drop" => {
+                publish.asks_more |= asks(scanner, METHOD_LEVELS)?;
+            }
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    Ok(data.unless_too_deep(|data| Method::Publish(Publish { channel, data })))
+    Ok(data.unless_excessive(|data| Method::Publish(Publish { data, ..publish })))
 }
 
 fn rpc<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
@@ -256,7 +254,7 @@ fn rpc<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
         }
         Ok(true)
     })?;
-    Ok(data.unless_too_deep(|data| Method::Rpc { method, data }))
+    Ok(data.unless_excessive(|data| Method::Rpc { method, data }))
 }
 
 fn send<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
@@ -267,7 +265,7 @@ fn send<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
         }
         Ok(name == "data")
     })?;
-    Ok(data.unless_too_deep(|data| Method::Send { data }))
+    Ok(data.unless_excessive(|data| Method::Send { data }))
 }
 
 fn history<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {

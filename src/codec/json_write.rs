@@ -5,9 +5,11 @@
 //! counts.
 
 use super::command::{
-    ClientInfo, ConnectResult, ErrorCode, HistoryResult, Publication, Push, Reply, SubscribeResult,
+    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Payload, Publication, Push,
+    PushSubscribe, RefreshResult, Reply, SubscribeResult, Tags,
 };
-use super::scanner::plain_length;
+use super::json_sink::{Fields, put_base64, put_number, put_string};
+use super::sink::{Sink, count};
 
 /// Stands between two messages of one frame.
 pub const MESSAGE_SEPARATOR: u8 = b'\n';
@@ -67,33 +69,6 @@ pub fn write_subscribe_tail(out: &mut Vec<u8>) {
     out.extend_from_slice(SUBSCRIBE_TAIL);
 }
 
-/// Where text goes: to an output, or to a count of its bytes.
-trait Sink {
-    fn put(&mut self, bytes: &[u8]);
-}
-
-impl Sink for Vec<u8> {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.extend_from_slice(bytes);
-    }
-}
-
-struct Count(usize);
-
-impl Sink for Count {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len();
-    }
-}
-
-fn count(write: impl FnOnce(&mut Count)) -> usize {
-    let mut count = Count(0);
-    write(&mut count);
-    count.0
-}
-
 fn put_reply(out: &mut impl Sink, reply: &Reply<'_>) {
     match reply {
         Reply::Error { id, error } => put_error(out, *id, *error),
@@ -113,6 +88,12 @@ fn put_reply(out: &mut impl Sink, reply: &Reply<'_>) {
         }
         Reply::History { id, result } => put_history(out, *id, result),
         Reply::Rpc { id, data } => put_rpc(out, *id, data),
+        Reply::Refresh { id, result } => put_refresh(out, *id, result),
+        Reply::SubRefresh { id, expiry } => {
+            put_open(out, *id, b"sub_refresh");
+            put_expiry(&mut Fields::new(out), *expiry);
+            out.put(b"}}");
+        }
         Reply::Push { channel, push } => put_push(out, channel, push),
         Reply::ServerPing => out.put(b"{}"),
     }
@@ -147,19 +128,48 @@ fn put_error(out: &mut impl Sink, id: u32, error: ErrorCode) {
 
 fn put_connect(out: &mut impl Sink, id: u32, result: &ConnectResult<'_>) {
     put_open(out, id, b"connect");
-    out.put(b"\"client\":");
-    put_string(out, result.client);
-    if !result.version.is_empty() {
-        out.put(b",\"version\":");
-        put_string(out, result.version);
+    let mut fields = Fields::new(out);
+    fields.string(b"client", result.client);
+    fields.string(b"version", result.version);
+    put_expiry(&mut fields, result.expiry);
+    fields.raw(b"data", result.data);
+    if !result.subs.is_empty() {
+        put_subs(fields.next(b"subs"), result.subs);
     }
-    if result.ping_s > 0 {
-        out.put(b",\"ping\":");
-        put_number(out, u64::from(result.ping_s));
+    fields.number(b"ping", u64::from(result.ping_s));
+    fields.flag(b"pong", result.pong);
+    fields.string(b"session", result.session);
+    fields.string(b"node", result.node);
+    out.put(b"}}");
+}
+
+fn put_subs(out: &mut impl Sink, subs: &[(&str, SubscribeResult<'_>)]) {
+    for (index, (channel, result)) in subs.iter().enumerate() {
+        out.put(if index > 0 { b"," } else { b"{" });
+        put_string(out, channel);
+        out.put(b":{");
+        let any = put_subscribe_fields(out, result);
+        if !result.publications.is_empty() {
+            out.put(if any { b",\"publications\":[" } else { b"\"publications\":[" });
+            put_publications(out, result.publications);
+            out.put(b"]");
+        }
+        out.put(b"}");
     }
-    if result.pong {
-        out.put(b",\"pong\":true");
-    }
+    out.put(b"}");
+}
+
+fn put_expiry<S: Sink>(fields: &mut Fields<'_, S>, expiry: Expiry) {
+    fields.flag(b"expires", expiry.expires);
+    fields.number(b"ttl", u64::from(expiry.ttl_s));
+}
+
+fn put_refresh(out: &mut impl Sink, id: u32, result: &RefreshResult<'_>) {
+    put_open(out, id, b"refresh");
+    let mut fields = Fields::new(out);
+    fields.string(b"client", result.client);
+    fields.string(b"version", result.version);
+    put_expiry(&mut fields, result.expiry);
     out.put(b"}}");
 }
 
@@ -185,34 +195,17 @@ fn put_subscribe_head(out: &mut impl Sink, id: u32, result: &SubscribeResult<'_>
 
 /// Writes the fields but the publications; true when there was one.
 fn put_subscribe_fields(out: &mut impl Sink, result: &SubscribeResult<'_>) -> bool {
-    let mut any = false;
-    let mut field = |out: &mut _, name: &[u8]| {
-        if std::mem::replace(&mut any, true) {
-            Sink::put(out, b",");
-        }
-        Sink::put(out, name);
-    };
-    if result.recoverable {
-        field(out, b"\"recoverable\":true");
-    }
-    if !result.epoch.is_empty() {
-        field(out, b"\"epoch\":");
-        put_string(out, result.epoch);
-    }
-    if result.recovered {
-        field(out, b"\"recovered\":true");
-    }
-    if result.offset > 0 {
-        field(out, b"\"offset\":");
-        put_number(out, result.offset);
-    }
-    if result.positioned {
-        field(out, b"\"positioned\":true");
-    }
-    if result.was_recovering {
-        field(out, b"\"was_recovering\":true");
-    }
-    any
+    let mut fields = Fields::new(out);
+    put_expiry(&mut fields, result.expiry);
+    fields.flag(b"recoverable", result.recoverable);
+    fields.string(b"epoch", result.epoch);
+    fields.flag(b"recovered", result.recovered);
+    fields.number(b"offset", result.offset);
+    fields.flag(b"positioned", result.positioned);
+    fields.raw(b"data", result.data);
+    fields.flag(b"was_recovering", result.was_recovering);
+    fields.flag(b"delta", result.delta);
+    fields.any
 }
 
 fn put_presence(out: &mut impl Sink, id: u32, clients: &[ClientInfo<'_>]) {
@@ -256,30 +249,68 @@ fn put_rpc(out: &mut impl Sink, id: u32, data: &[u8]) {
 }
 
 fn put_push(out: &mut impl Sink, channel: &str, push: &Push<'_>) {
-    let (kind, info): (&[u8], _) = match push {
-        Push::Publication(publication) => return put_push_publication(out, channel, publication),
-        Push::Unsubscribe { code, reason } => return put_unsubscribe(out, channel, *code, reason),
-        Push::Join(info) => (b",\"join\":{\"info\":", info),
-        Push::Leave(info) => (b",\"leave\":{\"info\":", info),
-    };
-    put_push_open(out, channel);
-    out.put(kind);
+    if let Push::Publication(publication) = push {
+        return put_push_publication(out, channel, publication);
+    }
+    out.put(b"{\"push\":{");
+    let mut fields = Fields::new(out);
+    fields.string(b"channel", channel);
+    match push {
+        Push::Publication(_) => unreachable!("written above"),
+        Push::Join(info) => put_member(fields.next(b"join"), info),
+        Push::Leave(info) => put_member(fields.next(b"leave"), info),
+        Push::Unsubscribe { code, reason } => {
+            put_end(fields.next(b"unsubscribe"), *code, reason, false);
+        }
+        Push::Disconnect { code, reason, reconnect } => {
+            put_end(fields.next(b"disconnect"), *code, reason, *reconnect);
+        }
+        Push::Subscribe(begun) => put_push_subscribe(fields.next(b"subscribe"), begun),
+        Push::Message { data } => {
+            let out = fields.next(b"message");
+            out.put(b"{");
+            Fields::new(out).raw(b"data", data);
+            out.put(b"}");
+        }
+        Push::Refresh(expiry) => {
+            let out = fields.next(b"refresh");
+            out.put(b"{");
+            put_expiry(&mut Fields::new(out), *expiry);
+            out.put(b"}");
+        }
+    }
+    out.put(b"}}");
+}
+
+fn put_member(out: &mut impl Sink, info: &ClientInfo<'_>) {
+    out.put(b"{\"info\":");
     put_info(out, info);
-    out.put(b"}}}");
+    out.put(b"}");
+}
+
+fn put_end(out: &mut impl Sink, code: u32, reason: &str, reconnect: bool) {
+    out.put(b"{");
+    let mut fields = Fields::new(out);
+    put_number(fields.next(b"code"), u64::from(code));
+    put_string(fields.next(b"reason"), reason);
+    fields.flag(b"reconnect", reconnect);
+    out.put(b"}");
+}
+
+fn put_push_subscribe(out: &mut impl Sink, begun: &PushSubscribe<'_>) {
+    out.put(b"{");
+    let mut fields = Fields::new(out);
+    fields.flag(b"recoverable", begun.recoverable);
+    fields.string(b"epoch", begun.epoch);
+    fields.number(b"offset", begun.offset);
+    fields.flag(b"positioned", begun.positioned);
+    fields.raw(b"data", begun.data);
+    out.put(b"}");
 }
 
 fn put_push_open(out: &mut impl Sink, channel: &str) {
     out.put(b"{\"push\":{\"channel\":");
     put_string(out, channel);
-}
-
-fn put_unsubscribe(out: &mut impl Sink, channel: &str, code: u32, reason: &str) {
-    put_push_open(out, channel);
-    out.put(b",\"unsubscribe\":{\"code\":");
-    put_number(out, u64::from(code));
-    out.put(b",\"reason\":");
-    put_string(out, reason);
-    out.put(b"}}}");
 }
 
 fn put_push_publication(out: &mut impl Sink, channel: &str, publication: &Publication<'_>) {
@@ -299,10 +330,11 @@ fn put_publications(out: &mut impl Sink, publications: &[Publication<'_>]) {
 }
 
 fn put_publication(out: &mut impl Sink, publication: &Publication<'_>) {
-    debug_assert!(!publication.data.is_empty(), "a payload is a JSON value");
-    debug_assert!(!publication.data.iter().any(|byte| matches!(byte, b'\r' | b'\n')));
     out.put(b"{\"data\":");
-    out.put(publication.data);
+    match publication.payload {
+        Payload::Json => put_value(out, publication.data),
+        Payload::Binary => put_base64(out, publication.data),
+    }
     if let Some(info) = &publication.info {
         out.put(b",\"info\":");
         put_info(out, info);
@@ -310,6 +342,34 @@ fn put_publication(out: &mut impl Sink, publication: &Publication<'_>) {
     if publication.offset > 0 {
         out.put(b",\"offset\":");
         put_number(out, publication.offset);
+    }
+    if !publication.tags.is_empty() {
+        out.put(b",\"tags\":");
+        put_tags(out, publication.tags);
+    }
+    if publication.delta {
+        out.put(b",\"delta\":true");
+    }
+    if publication.time_ms > 0 {
+        out.put(b",\"time\":");
+        put_number(out, publication.time_ms);
+    }
+    out.put(b"}");
+}
+
+/// A JSON value as it is.
+fn put_value(out: &mut impl Sink, value: &[u8]) {
+    debug_assert!(!value.is_empty(), "a payload is a JSON value");
+    debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n')));
+    out.put(value);
+}
+
+fn put_tags(out: &mut impl Sink, tags: Tags<'_>) {
+    for (index, (name, value)) in tags.iter().enumerate() {
+        out.put(if index > 0 { b"," } else { b"{" });
+        put_string(out, name);
+        out.put(b":");
+        put_string(out, value);
     }
     out.put(b"}");
 }
@@ -319,49 +379,13 @@ fn put_info(out: &mut impl Sink, info: &ClientInfo<'_>) {
     put_string(out, &info.user);
     out.put(b",\"client\":");
     put_string(out, &info.client);
+    if !info.conn_info.is_empty() {
+        out.put(b",\"conn_info\":");
+        out.put(&info.conn_info);
+    }
+    if !info.chan_info.is_empty() {
+        out.put(b",\"chan_info\":");
+        out.put(&info.chan_info);
+    }
     out.put(b"}");
-}
-
-fn put_string(out: &mut impl Sink, text: &str) {
-    let mut rest = text.as_bytes();
-    out.put(b"\"");
-    loop {
-        let (plain, special) = rest.split_at(plain_length(rest));
-        out.put(plain);
-        let Some((byte, after)) = special.split_first() else { break };
-        put_escape(out, *byte);
-        rest = after;
-    }
-    out.put(b"\"");
-}
-
-fn put_escape(out: &mut impl Sink, byte: u8) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match byte {
-        b'"' => out.put(b"\\\""),
-        b'\\' => out.put(b"\\\\"),
-        b'\n' => out.put(b"\\n"),
-        b'\r' => out.put(b"\\r"),
-        b'\t' => out.put(b"\\t"),
-        _ => {
-            let digits = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-            out.put(b"\\u00");
-            out.put(&digits);
-        }
-    }
-}
-
-fn put_number(out: &mut impl Sink, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.put(&digits[at..]);
 }

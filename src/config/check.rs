@@ -5,7 +5,7 @@ use super::merge::Merged;
 use super::raw::{Raw, dev_namespaces};
 use super::{Api, Client, Config, Secret, cpus};
 use crate::limits::{Limits, WORKERS};
-use crate::namespace::{ChannelOptions, Mode, Namespaces};
+use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal};
 use std::net::SocketAddr;
 
 /// Connections of one worker, at most: slots are numbered in 24 bits.
@@ -65,7 +65,8 @@ impl Rules {
         self.limits(&raw.limits);
         let client = self.client(&raw);
         let api = Api { key: self.api_key(raw.api.key) };
-        let namespaces = self.namespaces(raw.channel, named, dev);
+        let personal = &raw.client.user_personal_channel;
+        let namespaces = self.namespaces(raw.channel, named, personal, dev);
         let loopback_origins = dev && self.merged.origin("allowed_origins").is_none();
         Some(Config {
             dev,
@@ -231,7 +232,7 @@ impl Rules {
     fn limits(&mut self, limits: &Limits) {
         const KIB: u64 = 1 << 10;
         const GIB: u64 = 1 << 30;
-        let bounds: [(&str, u64, u64, u64); 16] = [
+        let bounds: [(&str, u64, u64, u64); 17] = [
             (
                 "connections_per_worker",
                 limits.connections_per_worker.into(),
@@ -253,6 +254,7 @@ impl Rules {
             ("subscriptions_per_worker", limits.subscriptions_per_worker.into(), 1, 1 << 31),
             ("history_bytes_per_worker", limits.history_bytes_per_worker, 0, 1 << 40),
             ("presence_per_channel", limits.presence_per_channel.into(), 1, 1 << 24),
+            ("idempotency_keys_per_worker", limits.idempotency_keys_per_worker.into(), 1, 1 << 24),
             ("arena_bytes", limits.arena_bytes.into(), 4 * KIB, GIB),
         ];
         for (key, value, least, most) in bounds {
@@ -316,6 +318,7 @@ impl Rules {
         &mut self,
         unnamed: ChannelOptions,
         mut named: Vec<(String, ChannelOptions)>,
+        personal: &str,
         dev: bool,
     ) -> Namespaces {
         self.channel_options("channel", &unnamed);
@@ -338,7 +341,44 @@ impl Rules {
                 }
             }
         }
-        Namespaces { unnamed, named }
+        let personal = self.personal(personal, &named);
+        let patterns = self.patterns(&unnamed, &named);
+        Namespaces { unnamed, named, patterns, personal }
+    }
+
+    fn personal(&mut self, namespace: &str, named: &[(String, ChannelOptions)]) -> Personal {
+        match namespace {
+            "off" => return Personal::Off,
+            "" => return Personal::Unnamed,
+            _ => {}
+        }
+        if named.iter().all(|(name, _)| name != namespace) {
+            let rule = "must be \"off\", the name of a namespace, or \"\" for [channel]";
+            self.wrong("client.user_personal_channel", rule);
+        }
+        Personal::Named(namespace.into())
+    }
+
+    /// What channels' names have to match, by namespace.
+    fn patterns(
+        &mut self,
+        unnamed: &ChannelOptions,
+        named: &[(String, ChannelOptions)],
+    ) -> Vec<(String, Pattern)> {
+        let all = std::iter::once(("", unnamed))
+            .chain(named.iter().map(|(name, options)| (name.as_str(), options)));
+        let mut patterns = Vec::new();
+        for (name, options) in all.filter(|(_, options)| !options.channel_regex.is_empty()) {
+            match Pattern::new(&options.channel_regex) {
+                Ok(pattern) => patterns.push((name.to_owned(), pattern)),
+                Err(error) => {
+                    let place = if name.is_empty() { "channel" } else { name };
+                    let rule = format!("is no regular expression, or too large a one: {error}");
+                    self.relation(format!("{place}: channel_regex"), rule);
+                }
+            }
+        }
+        patterns
     }
 
     fn channel_options(&mut self, place: &str, options: &ChannelOptions) {

@@ -36,6 +36,7 @@ pub struct RawClient {
     pub ping_interval_ms: u32,
     pub pong_timeout_ms: u32,
     pub connect_timeout_ms: u32,
+    pub user_personal_channel: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -73,6 +74,7 @@ impl Raw {
                 ping_interval_ms: 25_000,
                 pong_timeout_ms: 8_000,
                 connect_timeout_ms: 10_000,
+                user_personal_channel: "off".into(),
             },
             api: RawApi { key: String::new() },
             limits,

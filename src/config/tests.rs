@@ -1,7 +1,7 @@
 //! Tables of what a configuration may say and what it is told when it may not.
 
 use super::*;
-use crate::namespace::{ChannelOptions, Mode, Who};
+use crate::namespace::{ChannelOptions, Mode, Payload, Who};
 
 /// Loads a file's text with variables and flags.
 fn load_all(
@@ -118,7 +118,7 @@ fn a_file_sets_every_key() {
     assert_eq!(config.namespaces.unnamed.allow_subscribe, Who::User);
     let news = config.namespaces.options("news:a").expect("configured");
     assert_eq!((news.history_size, news.recovery), (10, Mode::Allow));
-    assert_eq!(news.allow_presence, Who::Subscriber);
+    assert_eq!((news.allow_presence, news.payload), (Who::Subscriber, Payload::Binary));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     // Every key of the schema is in the file, so the file stays a complete example.
     let mut merged = merge::Merged::new(false);

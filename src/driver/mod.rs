@@ -15,6 +15,7 @@ pub mod probe;
 mod ring_accept;
 mod ring_slots;
 pub mod socket;
+pub mod survey;
 #[expect(unsafe_code, reason = "system calls, and memory named to the kernel")]
 pub mod uring;
 

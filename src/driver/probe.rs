@@ -42,16 +42,29 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn probe() -> (Kind, String) {
     match try_ring() {
         Ok(()) => (Kind::IoUring, "the kernel's ring does all that is needed".to_owned()),
-        Err(error) => (Kind::Epoll, reason(&error, disabled_by().as_deref())),
+        Err(error) => (Kind::Epoll, why(&error)),
     }
 }
 
-/// What keeps us from the ring; `disabled` is the sysctl's value, if there is one.
-fn reason(error: &io::Error, disabled: Option<&str>) -> String {
+/// What keeps us from the ring, as this host says.
+#[must_use]
+pub fn why(error: &io::Error) -> String {
+    reason(error, disabled_by().as_deref(), is_filtered())
+}
+
+/// What keeps us from the ring; `disabled` is the sysctl's value, if there is one, `filtered`
+/// whether a seccomp profile is on this process.
+fn reason(error: &io::Error, disabled: Option<&str>, filtered: bool) -> String {
     let why = match (error.raw_os_error(), disabled) {
         (Some(libc::EPERM), Some("1" | "2")) => "kernel.io_uring_disabled forbids io_uring",
-        (Some(libc::EPERM | libc::EACCES), _) => "a seccomp profile or a policy forbids io_uring",
-        (Some(libc::ENOSYS), _) => "the kernel has no io_uring, or a seccomp profile hides it",
+        (Some(libc::EPERM | libc::EACCES), _) if filtered => {
+            "a seccomp profile forbids io_uring (tuning/seccomp.json allows it)"
+        }
+        (Some(libc::EPERM | libc::EACCES), _) => "a security policy forbids io_uring",
+        (Some(libc::ENOSYS), _) if filtered => {
+            "a seccomp profile hides io_uring (tuning/seccomp.json allows it)"
+        }
+        (Some(libc::ENOSYS), _) => "the kernel has no io_uring",
         (Some(libc::EINVAL | libc::EOPNOTSUPP), _) => {
             "io_uring lacks a feature (Linux 6.1 has all)"
         }
@@ -64,6 +77,12 @@ fn reason(error: &io::Error, disabled: Option<&str>) -> String {
 fn disabled_by() -> Option<String> {
     let value = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
     Some(value.trim().to_owned())
+}
+
+/// Is a seccomp profile on this process?
+fn is_filtered() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]))
 }
 
 /// Accepts one connection over loopback, receives its byte and closes it.
@@ -104,12 +123,16 @@ mod tests {
 
     #[test]
     fn the_reason_names_what_to_change() {
-        let reason = |errno, disabled| reason(&io::Error::from_raw_os_error(errno), disabled);
-        assert!(reason(libc::EPERM, Some("2")).starts_with("kernel.io_uring_disabled"));
-        assert!(reason(libc::EPERM, Some("0")).starts_with("a seccomp profile"));
-        assert!(reason(libc::EPERM, None).starts_with("a seccomp profile"));
-        assert!(reason(libc::ENOSYS, None).contains("no io_uring"));
-        assert!(reason(libc::EINVAL, Some("0")).contains("Linux 6.1"));
-        assert!(reason(libc::EBADF, None).contains("os error 9"));
+        let reason = |errno, disabled, filtered| {
+            reason(&io::Error::from_raw_os_error(errno), disabled, filtered)
+        };
+        assert!(reason(libc::EPERM, Some("2"), true).starts_with("kernel.io_uring_disabled"));
+        assert!(reason(libc::EPERM, Some("0"), true).starts_with("a seccomp profile forbids"));
+        assert!(reason(libc::EPERM, None, true).starts_with("a seccomp profile forbids"));
+        assert!(reason(libc::EPERM, Some("0"), false).starts_with("a security policy"));
+        assert!(reason(libc::ENOSYS, None, true).starts_with("a seccomp profile hides"));
+        assert!(reason(libc::ENOSYS, None, false).contains("no io_uring"));
+        assert!(reason(libc::EINVAL, Some("0"), false).contains("Linux 6.1"));
+        assert!(reason(libc::EBADF, None, false).contains("os error 9"));
     }
 }

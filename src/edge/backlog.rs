@@ -263,6 +263,9 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Now;
+
+    const ZERO: Now = Now { monotonic_us: 0, unix_ms: 0 };
     use crate::codec::command::SubscribeResult;
     use crate::home::block::Block;
     use crate::home::envelope::Placed;
@@ -297,13 +300,20 @@ mod tests {
 
     #[test]
     fn a_ping_behind_a_recovery_answer_comes_before_the_close() {
-        let block = |size| Block::new("c", None, &vec![b'1'; size], 0);
+        let block = |size| Block::plain("c", &vec![b'1'; size], ZERO);
         let missed = [(1, block(CHUNK_BYTES)), (2, block(1))];
         let missed = missed.map(|(offset, block)| Placed { offset, block }).into();
         let result = SubscribeResult::default();
         let of = Replayed { channel: 1, sequence: 1 };
         let mut backlog = Backlog::default();
-        backlog.push_replay(Box::new(Replay::new(1, &result, missed, of, 0)));
+        backlog.push_replay(Box::new(Replay::new(
+            crate::codec::Codec::Json,
+            1,
+            &result,
+            missed,
+            of,
+            0,
+        )));
         assert!(backlog.next_chunk().is_some() && backlog.mid_frame);
         assert!(backlog.push_control(b"<ping>"));
         backlog.push(b"<close>", Class::Control, NO_CHANNEL);

@@ -5,18 +5,44 @@
 //! waits to be pushed; its local id is mapped from the first Subscribed answer until the last pair
 //! is taken back.
 
+use crate::codec::Codec;
 use crate::home::name::Name;
 use crate::rules::{Rule, holds};
 use foldhash::quality::FixedState;
 use std::collections::HashMap;
+
+/// How deliveries are framed for a subscriber. Each that some subscriber of a channel has is
+/// written once per delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variant(u8);
+
+impl Variant {
+    /// How many there are.
+    pub const COUNT: usize = Codec::ALL.len();
+
+    #[must_use]
+    pub fn new(codec: Codec) -> Variant {
+        Variant(codec as u8)
+    }
+
+    /// Every one, with what it means.
+    pub fn all() -> impl Iterator<Item = (Variant, Codec)> {
+        Codec::ALL.into_iter().map(|codec| (Variant::new(codec), codec))
+    }
+
+    /// Its place in a table of `COUNT`.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
 
 /// One subscriber in a channel's dense list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscriber {
     /// The connection's place.
     pub connection: u32,
-    /// How deliveries are framed for it: codec, full or delta, compression. One variant so far.
-    pub variant: u8,
+    pub variant: Variant,
     /// Wants joins and leaves.
     pub join_leave: bool,
     /// Its filter; none so far.
@@ -42,6 +68,37 @@ pub struct EdgeChannel {
     /// Do clients see offsets?
     pub keeps_history: bool,
     pub subscribers: Vec<Subscriber>,
+    /// How many of them have each variant.
+    variants: [u32; Variant::COUNT],
+}
+
+impl EdgeChannel {
+    /// Adds a subscriber; gives its place.
+    pub fn add_subscriber(&mut self, subscriber: Subscriber) -> u32 {
+        let place = u32::try_from(self.subscribers.len()).expect("connections are bounded");
+        self.variants[subscriber.variant.index()] += 1;
+        self.subscribers.push(subscriber);
+        place
+    }
+
+    /// Takes out the subscriber at a place, which the last one takes over.
+    pub fn remove_subscriber(&mut self, place: u32) -> Subscriber {
+        let removed = self.subscribers.swap_remove(place as usize);
+        self.variants[removed.variant.index()] -= 1;
+        removed
+    }
+
+    /// Has any subscriber this variant?
+    #[must_use]
+    pub fn has_variant(&self, variant: Variant) -> bool {
+        self.variants[variant.index()] > 0
+    }
+
+    /// The variants that its subscribers have, one at least.
+    #[must_use]
+    pub fn variants_in_use(&self) -> usize {
+        self.variants.iter().filter(|count| **count > 0).count().max(1)
+    }
 }
 
 /// The channels of one edge.
@@ -89,6 +146,7 @@ impl EdgeChannels {
             last: None,
             keeps_history,
             subscribers: Vec::new(),
+            variants: [0; Variant::COUNT],
         });
         let place = if let Some(place) = self.free.pop() {
             self.places[place as usize] = channel;

@@ -2,6 +2,7 @@
 //! 21).
 
 use super::connection::{Input, Life, SubscriptionState};
+use super::frames::opcode;
 use super::output::{Class, NO_CHANNEL};
 use super::replay::Replayed;
 use super::{Edge, Late, Token};
@@ -15,17 +16,21 @@ impl Edge {
     /// Ends a connection with a code of the protocol.
     pub(super) fn disconnect(&mut self, token: Token, why: Disconnect, now: Now) {
         let (code, reason) = why.parts();
+        if self.is_told_why(token) {
+            self.reply(token, &Reply::Push { channel: "", push: why.push() });
+        }
         self.close(token, code, reason, now);
     }
 
     /// Ends a WebSocket: close frame, then the peer's close is awaited. What was written before
     /// goes out before it.
-    pub(super) fn close(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
+    pub(super) fn close(&mut self, token: Token, code: u16, reason: &str, now: Now) {
         if !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
         }
         self.metrics.disconnect(code);
         tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
+        self.drop_server_side(token);
         if holds(Rule::CloseLast) {
             self.leave_lists(token);
         }
@@ -48,11 +53,21 @@ impl Edge {
             return self.kill(token, now);
         }
         let (code, reason) = Disconnect::Slow.parts();
+        self.drop_server_side(token);
         self.leave_lists(token);
         self.metrics.disconnect(code);
         tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
         self.forget_pending(token);
         let mut close = Vec::with_capacity(16);
+        if self.is_told_why(token) {
+            let codec = self.at(token).codec;
+            let mut push = Vec::with_capacity(64);
+            codec.write_reply(
+                &mut push,
+                &Reply::Push { channel: "", push: Disconnect::Slow.push() },
+            );
+            frame::write(&mut close, opcode(codec), &push);
+        }
         frame::write_close(&mut close, code, reason);
         let fits = self.with_backlog(token, |backlog| backlog.discard_for_close(&close));
         self.at(token).become_(Life::Closing);
@@ -63,6 +78,12 @@ impl Edge {
         if !fits {
             self.kill(token, now);
         }
+    }
+
+    /// Connections of our own protocol have the close frame's code and reason in a push before it.
+    fn is_told_why(&self, token: Token) -> bool {
+        let open = matches!(self.life(token), Life::Authenticating | Life::Active);
+        open && self.connections[token.index as usize].facts.own_protocol
     }
 
     /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends
@@ -131,6 +152,10 @@ impl Edge {
             match late {
                 Late::Overflow(token) if self.is_current(token) => self.overflow(token, now),
                 Late::Finished(token) if self.is_current(token) => self.kill(token, now),
+                Late::Slow(token) if self.is_current(token) => self.close_slow(token, now),
+                Late::Insufficient(token) if self.is_current(token) => {
+                    self.disconnect(token, Disconnect::InsufficientState, now);
+                }
                 _ => {}
             }
         }
@@ -180,8 +205,14 @@ impl Edge {
                 .at(token)
                 .subscription(channel)
                 .is_some_and(|subscription| subscription.recoverable || subscription.positioned);
+            let server_side = self.at(token).subscription(channel).is_some_and(|it| it.server_side);
             if promised && self.lose_position(token, channel) {
-                self.push_unsubscribe(token, name.as_str());
+                if server_side {
+                    // Its client cannot subscribe again; coming back, it recovers.
+                    self.late.push_back(Late::Insufficient(token));
+                } else {
+                    self.push_unsubscribe(token, name.as_str());
+                }
             }
         }
         self.channels.at(channel).last = None;

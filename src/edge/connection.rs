@@ -6,6 +6,8 @@
 use super::backlog::Backlog;
 use super::exchange::Exchange;
 use super::limiter::ControlRate;
+use super::server_subs::ServerSide;
+use crate::codec::Codec;
 use crate::home::envelope::Request;
 use crate::home::name::Name;
 use crate::ws::deframer::Deframer;
@@ -78,6 +80,8 @@ pub struct Subscription {
     pub recoverable: bool,
     pub positioned: bool,
     pub join_leave: bool,
+    /// The server began it: the client cannot begin it again by itself.
+    pub server_side: bool,
 }
 
 /// A command that found its lane full, ready to be pushed.
@@ -146,6 +150,10 @@ pub struct Facts {
     pub counted: bool,
     /// It came in by the internal listener.
     pub internal: bool,
+    /// It speaks a subprotocol of ours, and so understands what SDKs of the incumbent do not.
+    pub own_protocol: bool,
+    /// What is written for it is held until its connect reply.
+    pub held: bool,
 }
 
 /// A connection of this edge.
@@ -153,6 +161,8 @@ pub struct Facts {
 pub struct Connection {
     pub generation: u32,
     pub life: Life,
+    /// How its messages are written.
+    pub codec: Codec,
     /// Commands pushed to homes and not yet answered.
     pub in_flight: u8,
     pub facts: Facts,
@@ -171,6 +181,8 @@ pub struct Connection {
     pub input: Option<Box<Input>>,
     pub http: Option<Box<Exchange>>,
     pub backlog: Option<Box<Backlog>>,
+    /// What the server has still to do about its subscriptions.
+    pub server: Option<Box<ServerSide>>,
 }
 
 impl Connection {
@@ -215,6 +227,6 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 144, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 152, "{}", size_of::<Connection>());
     }
 }

@@ -8,7 +8,7 @@ use super::subscribe::EpochText;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::codec::command::{
-    ClientInfo, Disconnect, ErrorCode, HistoryResult, Publication, Reply, SubscribeResult,
+    ClientInfo, ErrorCode, HistoryResult, Publication, Reply, SubscribeResult,
 };
 use crate::home::envelope::{
     ConnectionKey, Delivery, HistoryAnswer, Placed, Position, PresenceAnswer, Recovery, ReplyTo,
@@ -43,10 +43,13 @@ impl Edge {
                     self.position_lost(channel);
                 }
             }
-            Delivery::Subscribed(answer) => self.subscribed(*answer),
+            Delivery::Subscribed(answer) => self.subscribed(*answer, now),
             Delivery::Refused { to, error, subscribe } => {
                 if let Some(refused) = subscribe {
                     self.subscribe_refused(to, refused.0);
+                    if to.command == 0 {
+                        return self.server_subscribe_refused(to, refused.0, error, now);
+                    }
                 }
                 self.answer_error(to, error, now);
             }
@@ -57,20 +60,22 @@ impl Edge {
                 self.answer(to, &Reply::PresenceStats { id: to.command, clients, users });
             }
             Delivery::Registered { connection } => self.registered(connection, now),
-            Delivery::Disconnect { connections } => {
+            Delivery::UserCommand { connections, what } => {
                 for connection in connections {
                     if let Some(token) = self.of(connection) {
-                        self.disconnect(token, Disconnect::ForceNoReconnect, now);
+                        self.user_command(token, &what, now);
                     }
                 }
             }
-            Delivery::Disconnected { to } => self.answer_call(to, None, now),
+            Delivery::HandedOn { to } | Delivery::HistoryRemoved { to } => {
+                self.answer_call(to, None, now);
+            }
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
         }
     }
 
     /// The connection that a home means, if it is still there.
-    fn of(&self, connection: ConnectionKey) -> Option<Token> {
+    pub(super) fn of(&self, connection: ConnectionKey) -> Option<Token> {
         let token = Token { index: connection.index, generation: connection.generation };
         (connection.core == self.core && self.is_current(token)).then_some(token)
     }
@@ -123,16 +128,12 @@ impl Edge {
         if !self.at(token).facts.connecting {
             return;
         }
-        let id = self.at(token).connect_id;
-        self.connected(token, id, now);
-        if self.at(token).input.is_some() {
-            self.make_ready(token);
-        }
+        self.connect_registered(token, now);
     }
 
     /// A Subscribe was accepted: the channel is mapped, and the subscriber added behind all that
     /// was delivered before (rule 11). One whose connection died meanwhile is owed back.
-    fn subscribed(&mut self, answer: Subscribed) {
+    fn subscribed(&mut self, answer: Subscribed, now: Now) {
         let Subscribed { to, sequence, channel: name, local, position, recovery } = answer;
         let Some(channel) = self.channels.find(name.as_str()) else {
             debug_assert!(!holds(Rule::CountSubs), "a channel is known while one is pending");
@@ -145,8 +146,11 @@ impl Edge {
             self.channels.map(channel, local);
             self.channels.at(channel).last = Some(position.offset);
         }
-        let Some(token) = self.answered(to) else { return };
+        let ours = to.command == 0;
+        let token = if ours { self.of(to.connection) } else { self.answered(to) };
+        let Some(token) = token else { return };
         let life = self.life(token);
+        let awaited = life == Life::Authenticating && self.at(token).facts.connecting;
         let pending = |it: &super::connection::Subscription| {
             it.sequence == sequence && it.state == SubscriptionState::Pending
         };
@@ -154,7 +158,7 @@ impl Edge {
         else {
             return;
         };
-        if life != Life::Active {
+        if life != Life::Active && !awaited {
             if !holds(Rule::UndoPending) {
                 self.at(token).subscriptions.retain(|it| it.sequence != sequence);
                 return self.owe(token);
@@ -165,10 +169,15 @@ impl Edge {
         subscription.state = SubscriptionState::Active;
         let (recoverable, positioned) = (subscription.recoverable, subscription.positioned);
         let join_leave = subscription.join_leave;
+        if awaited {
+            self.hold(token);
+        }
         self.add_subscriber(token, channel, join_leave);
-        if to.command > 0 {
-            let subscription = Replayed { channel, sequence };
-            let start = Start { recoverable, positioned, position, subscription };
+        let subscription = Replayed { channel, sequence };
+        let start = Start { recoverable, positioned, position, subscription };
+        if ours {
+            self.server_subscribed(token, name.as_str(), &start, recovery, now);
+        } else {
             self.subscribe_reply(token, to.command, start, recovery);
         }
     }
@@ -183,7 +192,7 @@ impl Edge {
             offset: if told { start.position.offset } else { 0 },
             recovered: matches!(recovery, Recovery::Complete(_)),
             was_recovering: !matches!(recovery, Recovery::NotAsked),
-            publications: &[],
+            ..SubscribeResult::default()
         };
         let Recovery::Complete(missed) = recovery else {
             return self.reply(token, &Reply::Subscribe { id, result });
@@ -197,7 +206,8 @@ impl Edge {
         }
         // What was written for the connection before goes before.
         self.pending_to_backlog(token);
-        let replay = Replay::new(id, &result, missed, start.subscription, self.ids);
+        let codec = self.at(token).codec;
+        let replay = Replay::new(codec, id, &result, missed, start.subscription, self.ids);
         self.metrics.messages_out.add(1);
         self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
         self.check_overflow(token);
@@ -234,20 +244,21 @@ impl Edge {
     }
 
     /// The client ids that publications name, in their order.
-    fn ids_of(&self, placed: &[Placed]) -> Vec<Option<ClientId>> {
+    pub(super) fn ids_of(&self, placed: &[Placed]) -> Vec<Option<ClientId>> {
         placed.iter().map(|placed| super::frames::publisher_id(&placed.block, self.ids)).collect()
     }
 }
 
 /// Where a subscription starts.
-struct Start {
-    recoverable: bool,
-    positioned: bool,
-    position: Position,
-    subscription: Replayed,
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub recoverable: bool,
+    pub positioned: bool,
+    pub position: Position,
+    pub subscription: Replayed,
 }
 
-fn publications<'a>(placed: &'a [Placed], ids: &'a [Option<ClientId>]) -> Vec<Publication<'a>> {
+pub fn publications<'a>(placed: &'a [Placed], ids: &'a [Option<ClientId>]) -> Vec<Publication<'a>> {
     placed
         .iter()
         .zip(ids)

@@ -17,6 +17,11 @@ impl Edge {
             for parked in parked.into_iter().flatten() {
                 self.refuse_parked(token, &parked.request, now);
             }
+            let server = self.at(token).server.as_deref_mut();
+            if let Some(server) = server {
+                server.queue.clear();
+                server.parked = None;
+            }
             self.forget_unpushed(token);
             if self.life(token) == Life::Connecting && self.exchange(token).is_quiet() {
                 self.kill(token, now);
@@ -34,7 +39,8 @@ impl Edge {
             Request::Publish { to, .. }
             | Request::Presence { to, .. }
             | Request::PresenceStats { to, .. }
-            | Request::DisconnectUser { to, .. } => to.command,
+            | Request::RemoveHistory { to, .. } => to.command,
+            Request::ToUser(to_user) => to_user.to.command,
             _ => 0,
         };
         if id > 0 {

@@ -1,14 +1,17 @@
-//! Fan-out on one core: publications are framed once per channel and turn, then one pass over the
-//! dense list of subscribers gives each its range.
+//! Fan-out on one core: publications are framed once per channel, turn and variant, then one pass
+//! over the dense list of subscribers gives each its variant's range.
 //!
 //! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
 //! channel is marked before a subscriber is added to it (rule 11).
 
+use super::channels::Variant;
+use super::connection::SubscriptionState;
+use super::frames::{info, publication, publisher_id};
 use super::output::Range;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::home::block::Block;
-use crate::home::envelope::Member;
+use crate::home::envelope::{ConnectionKey, Member};
 use crate::rules::{Rule, holds};
 
 /// What a home delivered for a channel, not yet framed.
@@ -25,7 +28,32 @@ enum What {
     Membership { who: Box<Member>, joined: bool },
 }
 
+/// A run's range by variant; empty where nobody has the variant.
+#[derive(Clone, Copy)]
+struct Ranges([Range; Variant::COUNT]);
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Ranges([Range { start: 0, end: 0 }; Variant::COUNT])
+    }
+}
+
+impl Ranges {
+    fn of(&self, variant: Variant) -> Range {
+        self.0[variant.index()]
+    }
+}
+
 impl Staged {
+    /// The publisher, where it is not told.
+    fn excluded(&self) -> Option<ConnectionKey> {
+        let What::Publication { block, .. } = &self.what else { return None };
+        if !block.excludes_self() {
+            return None;
+        }
+        block.publisher().map(|publisher| publisher.key)
+    }
+
     /// Bytes its frame will take, roughly; what the arena's bound reckons with.
     fn size(&self) -> usize {
         match &self.what {
@@ -41,7 +69,9 @@ impl Edge {
         let latency_us = now.monotonic_us.saturating_sub(block.received_us());
         self.metrics.latency.record(latency_us);
         let known = self.channels.at(channel);
-        if let Some(last) = known.last {
+        if offset > 0
+            && let Some(last) = known.last
+        {
             if offset <= last {
                 self.metrics.duplicates.add(1);
                 return;
@@ -50,7 +80,9 @@ impl Edge {
                 self.position_lost(channel);
             }
         }
-        self.channels.at(channel).last = Some(offset);
+        if offset > 0 {
+            self.channels.at(channel).last = Some(offset);
+        }
         self.stage(channel, What::Publication { offset, block });
     }
 
@@ -61,7 +93,8 @@ impl Edge {
     fn stage(&mut self, channel: u32, what: What) {
         let order = u32::try_from(self.staged.len()).expect("a turn's deliveries are bounded");
         let staged = Staged { channel, order, what };
-        self.staged_bytes += staged.size();
+        // Each variant of its subscribers is a frame of its own.
+        self.staged_bytes += staged.size() * self.channels.at(channel).variants_in_use();
         self.staged.push(staged);
     }
 
@@ -76,12 +109,17 @@ impl Edge {
         for group in staged.chunk_by(|a, b| a.channel == b.channel) {
             // Joins and leaves are not for every subscriber, so each run of one kind is a pass.
             let publication = |staged: &Staged| matches!(staged.what, What::Publication { .. });
-            // A frame that is large for the arena goes alone: a burst of small ones is none.
-            let alone = |staged: &Staged| staged.size() > large_bytes;
+            // A frame that is large for the arena goes alone: a burst of small ones is none. So
+            // does one that is not for all.
+            let alone =
+                |staged: &Staged| staged.size() > large_bytes || staged.excluded().is_some();
             let same =
                 |a: &Staged, b: &Staged| publication(a) == publication(b) && !alone(a) && !alone(b);
             for run in group.chunk_by(same) {
-                self.mark_run(run);
+                match run[0].excluded() {
+                    Some(publisher) => self.mark_but_one(run, publisher),
+                    None => self.mark_run(run),
+                }
             }
         }
         staged.clear();
@@ -89,38 +127,34 @@ impl Edge {
         self.staged_bytes = 0;
     }
 
+    /// A run that its publisher is not told: while it is marked, the publisher is not on the list.
+    fn mark_but_one(&mut self, run: &[Staged], publisher: ConnectionKey) {
+        let channel = run[0].channel;
+        let subscriber = self.of(publisher).filter(|token| {
+            let subscription = self.at(*token).subscription(channel);
+            subscription.is_some_and(|it| it.state == SubscriptionState::Active)
+        });
+        let Some(token) = subscriber else { return self.mark_run(run) };
+        let aside = self.set_aside(token, channel);
+        self.mark_run(run);
+        self.put_back(token, channel, aside);
+    }
+
     fn mark_run(&mut self, run: &[Staged]) {
         let channel = run[0].channel;
-        // Its last subscriber may have left since it was staged.
-        let Some(known) = self.channels.get(channel) else { return };
-        if known.subscribers.is_empty() {
-            return;
-        }
-        let start = self.output.end();
-        for staged in run {
-            match &staged.what {
-                What::Publication { offset, block } => {
-                    let offset = if known.keeps_history { *offset } else { 0 };
-                    self.output.publication(channel, known.name.as_str(), block, offset, self.ids);
-                }
-                What::Membership { who, joined } => {
-                    self.output.membership(channel, known.name.as_str(), who, *joined, self.ids);
-                }
-            }
-        }
-        let range = Range { start, end: self.output.end() };
+        let Some(ranges) = self.frame_run(channel, run) else { return };
         let all = matches!(run[0].what, What::Publication { .. });
-        let mut marked = 0;
-        if run.len() == 1 && self.output.is_too_large((range.end - range.start) as usize) {
-            self.spill_run(channel, range, all);
-            return;
+        if run.len() == 1 && ranges.0.iter().any(|range| self.is_large(*range)) {
+            return self.spill_run(channel, ranges, all);
         }
         if !holds(Rule::WholePass) {
-            return self.mark_and_remove(channel, range, all);
+            return self.mark_and_remove(channel, ranges, all);
         }
+        let Some(known) = self.channels.get(channel) else { return };
+        let mut marked = 0;
         for subscriber in &known.subscribers {
             if all || subscriber.join_leave {
-                self.output.mark(subscriber.connection, range);
+                self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
                 marked += 1;
             }
         }
@@ -129,15 +163,45 @@ impl Edge {
         self.metrics.messages_out.add(marked * frames);
     }
 
+    fn is_large(&self, range: Range) -> bool {
+        self.output.is_too_large((range.end - range.start) as usize)
+    }
+
+    /// Frames a run for every variant that has subscribers; none when nobody has any: the last one
+    /// may have left since it was staged.
+    fn frame_run(&mut self, channel: u32, run: &[Staged]) -> Option<Ranges> {
+        let known = self.channels.get(channel).filter(|known| !known.subscribers.is_empty())?;
+        let named = (channel, known.name.as_str());
+        let mut ranges = Ranges::default();
+        for (variant, codec) in Variant::all().filter(|(variant, _)| known.has_variant(*variant)) {
+            let start = self.output.end();
+            for staged in run {
+                match &staged.what {
+                    What::Publication { offset, block } => {
+                        let offset = if known.keeps_history { *offset } else { 0 };
+                        let id = publisher_id(block, self.ids);
+                        let publication = publication(block, offset, id.as_ref());
+                        self.output.publication(codec, named, &publication);
+                    }
+                    What::Membership { who, joined } => {
+                        self.output.membership(codec, named, info(who, self.ids), *joined);
+                    }
+                }
+            }
+            ranges.0[variant.index()] = Range { start, end: self.output.end() };
+        }
+        Some(ranges)
+    }
+
     /// The pass as it must not be: it takes slow subscribers out of the list that it walks, and the
     /// one that takes a removed one's place is passed over.
-    fn mark_and_remove(&mut self, channel: u32, range: Range, all: bool) {
+    fn mark_and_remove(&mut self, channel: u32, ranges: Ranges, all: bool) {
         let mut place = 0;
         while let Some(known) = self.channels.get(channel)
             && let Some(subscriber) = known.subscribers.get(place).copied()
         {
             if all || subscriber.join_leave {
-                self.output.mark(subscriber.connection, range);
+                self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
             }
             let index = subscriber.connection;
             let token = Token { index, generation: self.output.generation(index) };
@@ -150,19 +214,21 @@ impl Edge {
     }
 
     /// A run that is large for the arena goes straight to backlogs, and the arena is given back.
-    fn spill_run(&mut self, channel: u32, range: Range, all: bool) {
+    fn spill_run(&mut self, channel: u32, ranges: Ranges, all: bool) {
         let Some(known) = self.channels.get(channel) else { return };
-        let to: Vec<u32> = known
+        let to: Vec<(u32, Range)> = known
             .subscribers
             .iter()
             .filter(|subscriber| all || subscriber.join_leave)
-            .map(|subscriber| subscriber.connection)
+            .map(|subscriber| (subscriber.connection, ranges.of(subscriber.variant)))
             .collect();
         self.metrics.deliveries.add(to.len() as u64);
         self.metrics.messages_out.add(to.len() as u64);
-        for index in to {
+        for (index, range) in to {
             self.output_to_backlog(index, range);
         }
-        self.output.give_back(range);
+        for range in ranges.0.into_iter().rev() {
+            self.output.give_back(range);
+        }
     }
 }

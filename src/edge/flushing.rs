@@ -14,7 +14,9 @@ use bytes::Bytes;
 /// What is to be done with one dirty connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
-    /// Send the ranges inline.
+    /// Send this range inline. Nobody needs to hear that it went out; `unsent` if it did not.
+    One(Token, Range),
+    /// Send the ranges inline, then say so with `sent_inline` or `unsent`.
     Send(Token),
     /// Nothing: they were appended to its backlog, or it is gone.
     Nothing,
@@ -28,21 +30,38 @@ impl Edge {
     }
 
     /// The next dirty connection, and its ranges; none when all are flushed.
+    #[inline]
     pub fn next_flush(&mut self, ranges: &mut Vec<Range>) -> Option<Flush> {
         let token = self.output.next_dirty()?;
+        let it = &self.connections[token.index as usize];
+        let plain = it.generation == token.generation && it.life == Life::Active;
+        if plain && it.backlog.is_none() && !it.facts.peer_gone && !it.facts.finishing {
+            // Nearly every send: it costs what it has to, and no more.
+            if let Some(range) = self.output.take_only(token.index) {
+                return Some(Flush::One(token, range));
+            }
+        }
+        Some(self.flush_of(token, ranges))
+    }
+
+    fn flush_of(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
         let current = self.is_current(token) || !holds(Rule::DirtyGen);
         let dead = self.life(token) == Life::Dead;
         if !current || dead || self.connections[token.index as usize].facts.peer_gone {
             if self.output.generation(token.index) == token.generation {
                 self.output.take(token.index, ranges);
             }
-            return Some(Flush::Nothing);
+            return Flush::Nothing;
         }
         let generation = self.connections[token.index as usize].generation;
         let token = Token { index: token.index, generation };
         self.output.take(token.index, ranges);
         if ranges.is_empty() {
-            return Some(Flush::Nothing);
+            return Flush::Nothing;
+        }
+        if self.at(token).facts.held {
+            self.keep_held(token, ranges);
+            return Flush::Nothing;
         }
         let behind = self.at(token).backlog.is_some() && holds(Rule::BacklogFirst);
         if behind || ranges.len() > SEGMENTS_PER_SEND as usize {
@@ -50,10 +69,9 @@ impl Edge {
                 self.append(token, *range);
             }
             self.after_append(token);
-            return Some(Flush::Nothing);
+            return Flush::Nothing;
         }
-        self.metrics.sends.add(1);
-        Some(Flush::Send(token))
+        Flush::Send(token)
     }
 
     /// All of an inline send went out.
@@ -120,7 +138,7 @@ impl Edge {
         self.backlog_bytes += (backlog.held_bytes() - before) as u64;
     }
 
-    fn after_append(&mut self, token: Token) {
+    pub(super) fn after_append(&mut self, token: Token) {
         self.check_overflow(token);
         if self.at(token).backlog.as_ref().is_some_and(|backlog| !backlog.is_armed()) {
             self.effects.push(super::Effect::Arm(token));
@@ -130,6 +148,10 @@ impl Edge {
     /// Gives a connection's range to its backlog at once, behind what it was given before.
     pub(super) fn output_to_backlog(&mut self, index: u32, range: Range) {
         let token = Token { index, generation: self.output.generation(index) };
+        if self.at(token).facts.held {
+            self.hold_pending(token);
+            return self.keep_held(token, &[range]);
+        }
         self.pending_to_backlog(token);
         self.append(token, range);
         self.after_append(token);

@@ -1,11 +1,12 @@
 //! Writing replies and pushes as frames of the arena.
 //!
-//! Must not know connections' states. Invariant: one call writes one whole frame.
+//! Must not know connections' states. Invariant: one call writes one whole frame. JSON's length is
+//! counted before; what the binary codecs write is put in its place once it is known.
 
 use super::client_id::{ClientId, client_id};
 use super::output::{Class, NO_CHANNEL, Output, Range};
 use crate::codec::command::{ClientInfo, Publication, Push, Reply};
-use crate::codec::json;
+use crate::codec::{Codec, json};
 use crate::home::block::Block;
 use crate::home::envelope::Member;
 use crate::ws::frame::{self, OpCode};
@@ -14,17 +15,20 @@ use std::borrow::Cow;
 /// The client id of a block's publisher; none when it came from the server API.
 #[must_use]
 pub fn publisher_id(block: &Block, ids: u64) -> Option<ClientId> {
-    block.publisher().map(|(key, _)| client_id(ids, key))
+    block.publisher().map(|by| client_id(ids, by.key))
 }
 
 /// A publication as replies and pushes name it.
 #[must_use]
 pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) -> Publication<'a> {
-    let info = block.publisher().zip(id).map(|((_, user), id)| ClientInfo {
-        user: Cow::Borrowed(user),
+    let info = block.publisher().zip(id).map(|(by, id)| ClientInfo {
+        user: Cow::Borrowed(by.user),
         client: Cow::Borrowed(id.as_str()),
+        conn_info: Cow::Borrowed(by.conn_info),
+        chan_info: Cow::Borrowed(by.chan_info),
     });
-    Publication { data: block.data(), info, offset }
+    let (data, payload, tags) = (block.data(), block.payload(), block.tags());
+    Publication { data, payload, info, offset, tags, delta: false, time_ms: block.time_ms() }
 }
 
 /// The info of somebody in a channel.
@@ -32,34 +36,61 @@ pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) 
 pub fn info(member: &Member, ids: u64) -> ClientInfo<'static> {
     let client = client_id(ids, member.connection);
     let user = member.user.as_str().to_owned();
-    ClientInfo { user: Cow::Owned(user), client: Cow::Owned(client.as_str().to_owned()) }
+    let client = Cow::Owned(client.as_str().to_owned());
+    ClientInfo { user: Cow::Owned(user), client, ..ClientInfo::default() }
+}
+
+/// The kind of frame that a codec's messages go in.
+#[must_use]
+pub fn opcode(codec: Codec) -> OpCode {
+    if codec == Codec::Json { OpCode::Text } else { OpCode::Binary }
 }
 
 impl Output {
-    /// Writes a reply; its length is known before, so its header is written first.
-    pub fn reply(&mut self, reply: &Reply<'_>) -> Range {
-        self.text(Class::Reply, NO_CHANNEL, json::reply_len(reply), |out| {
-            json::write_reply(out, reply)
-        })
+    /// Writes a reply.
+    pub fn reply(&mut self, codec: Codec, reply: &Reply<'_>) -> Range {
+        self.message(codec, Class::Reply, NO_CHANNEL, reply)
+    }
+
+    fn message(&mut self, codec: Codec, class: Class, channel: u32, reply: &Reply<'_>) -> Range {
+        if codec == Codec::Json {
+            let length = json::reply_len(reply);
+            return self.text(class, channel, length, |out| json::write_reply(out, reply));
+        }
+        self.binary(class, channel, |out| codec.write_reply(out, reply))
     }
 
     /// Writes the push of a publication.
-    pub fn publication(&mut self, channel: u32, name: &str, block: &Block, offset: u64, ids: u64) {
-        let id = publisher_id(block, ids);
-        let publication = publication(block, offset, id.as_ref());
-        let length = json::push_publication_len(name, &publication);
-        self.text(Class::Publication, channel, length, |out| {
-            json::write_push_publication(out, name, &publication);
-        });
+    pub fn publication(
+        &mut self,
+        codec: Codec,
+        (channel, name): (u32, &str),
+        publication: &Publication<'_>,
+    ) {
+        let class = Class::Publication;
+        if codec == Codec::Json {
+            let length = json::push_publication_len(name, publication);
+            self.text(class, channel, length, |out| {
+                json::write_push_publication(out, name, publication);
+            });
+        } else {
+            self.binary(class, channel, |out| {
+                codec.write_push_publication(out, name, publication);
+            });
+        }
     }
 
     /// Writes a join or a leave.
-    pub fn membership(&mut self, channel: u32, name: &str, who: &Member, joined: bool, ids: u64) {
-        let info = info(who, ids);
-        let push = if joined { Push::Join(info) } else { Push::Leave(info) };
+    pub fn membership(
+        &mut self,
+        codec: Codec,
+        (channel, name): (u32, &str),
+        who: ClientInfo<'_>,
+        joined: bool,
+    ) {
+        let push = if joined { Push::Join(who) } else { Push::Leave(who) };
         let reply = Reply::Push { channel: name, push };
-        let length = json::reply_len(&reply);
-        self.text(Class::Publication, channel, length, |out| json::write_reply(out, &reply));
+        self.message(codec, Class::Publication, channel, &reply);
     }
 
     /// Writes a control frame of ours: pong or close.
@@ -88,6 +119,14 @@ impl Output {
         let body = self.arena.len();
         write(&mut self.arena);
         debug_assert_eq!(self.arena.len() - body, length, "lengths are exact");
+        Range { start, end: self.end() }
+    }
+
+    fn binary(&mut self, class: Class, channel: u32, write: impl FnOnce(&mut Vec<u8>)) -> Range {
+        let start = self.begin(class, channel);
+        let begun = frame::begin(&mut self.arena, OpCode::Binary);
+        write(&mut self.arena);
+        frame::finish(&mut self.arena, begun);
         Range { start, end: self.end() }
     }
 }

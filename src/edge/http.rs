@@ -5,12 +5,16 @@
 
 use super::connection::Life;
 use super::exchange::{Awaiting, PendingBody};
+use super::subprotocol;
 use super::subscribe::EpochText;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
-use crate::codec::command::ErrorCode;
-use crate::home::block::Block;
-use crate::home::envelope::{Position, ReplyTo, Request};
+use crate::codec::command::{Disconnect, ErrorCode, Tags};
+use crate::codec::{Codec, payload};
+use crate::home::block::{Block, Parts};
+use crate::home::envelope::{
+    Position, ReplyTo, Request, Selection, ToUser, UserAction, UserCommand,
+};
 use crate::home::name::Name;
 use crate::http::api;
 use crate::http::body::Body;
@@ -24,8 +28,6 @@ use crate::ws::handshake::{self, Offer};
 
 /// Time within which every worker must have answered a probe for `/ready`.
 const READY_WITHIN_MS: u64 = 1_000;
-/// Subprotocols that are spoken; JSON without one.
-const SUBPROTOCOLS: [&str; 2] = ["centrifuge-json", "corecast.v1.json"];
 const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const PROMETHEUS: (&str, &str) = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
@@ -180,7 +182,7 @@ impl Edge {
             has_body: head.has_body(),
             headers: head.headers(),
         };
-        let accepted = match handshake::accept(&offer, &SUBPROTOCOLS) {
+        let accepted = match handshake::accept(&offer, &subprotocol::NAMES) {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 let status = Status(refusal.status());
@@ -199,11 +201,6 @@ impl Edge {
             let reason = "origin not allowed; list it in allowed_origins";
             return self.refuse(token, Cause::Origin, Status::FORBIDDEN, &[TEXT], reason, now);
         }
-        if head.query.split('&').any(|pair| pair == "format=protobuf") {
-            let reason = "this version speaks JSON";
-            let status = Status::BAD_REQUEST;
-            return self.refuse(token, Cause::Handshake, status, &[TEXT], reason, now);
-        }
         let since_ms = self.at(token).since_ms;
         let waited_ms = super::ms(now).wrapping_sub(since_ms);
         self.metrics.handshake.record(u64::from(waited_ms) * 1000);
@@ -212,6 +209,7 @@ impl Edge {
         let it = self.at(token);
         it.http = None;
         it.facts.echo = echo;
+        (it.codec, it.facts.own_protocol) = subprotocol::choose(accepted.protocol, head.query);
         if echo {
             it.become_(Life::Active);
             self.start_pings(token, now);
@@ -299,15 +297,17 @@ impl Edge {
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         let publish = api::publish(body)?;
-        self.channel_options(&publish.channel)?;
+        let kind = self.channel_options(&publish.channel)?.payload;
         if publish.data.len() > self.limits.message_bytes as usize {
             return Err(ErrorCode::LimitExceeded);
         }
-        let block = Block::new(&publish.channel, None, publish.data, now.monotonic_us);
+        let data = payload::keep(Codec::Json, kind, publish.data)?;
+        let (channel, tags) = (&*publish.channel, Tags::default());
+        let block = Block::of(kind, &Parts { channel, publisher: None, tags, data: &data, now });
         let to = ReplyTo { connection: self.key(token), command: 0 };
         let home = self.home_of(&publish.channel);
         self.exchange(token).awaiting = Some(Awaiting::Publish);
-        self.issue(token, home, Request::Publish { to, block }, lanes);
+        self.issue(token, home, Request::Publish { to, block, options: None }, lanes);
         Ok(())
     }
 
@@ -322,7 +322,10 @@ impl Edge {
         let home = self.home_of(&user);
         let user = Name::from(&*user);
         self.exchange(token).awaiting = Some(Awaiting::Disconnect);
-        self.issue(token, home, Request::DisconnectUser { to, user }, lanes);
+        let (code, reason) = Disconnect::ForceNoReconnect.parts();
+        let action = UserAction::Disconnect { code, reason: reason.into() };
+        let what = UserCommand { selection: Selection::default(), action };
+        self.issue(token, home, Request::ToUser(Box::new(ToUser { to, user, what })), lanes);
         Ok(())
     }
 

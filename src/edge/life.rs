@@ -116,10 +116,10 @@ impl Edge {
         if self.at(token).facts.echo {
             return self.control(token, &[0x89, 0]);
         }
-        let mut frame = Vec::with_capacity(8);
-        let length = crate::codec::json::reply_len(&Reply::ServerPing);
-        crate::ws::frame::write_header(&mut frame, crate::ws::frame::OpCode::Text, length);
-        crate::codec::json::write_reply(&mut frame, &Reply::ServerPing);
+        let codec = self.at(token).codec;
+        let (mut message, mut frame) = (Vec::with_capacity(2), Vec::with_capacity(4));
+        codec.write_reply(&mut message, &Reply::ServerPing);
+        crate::ws::frame::write(&mut frame, super::frames::opcode(codec), &message);
         self.control(token, &frame);
     }
 
@@ -171,6 +171,7 @@ impl Edge {
             self.metrics.disconnect(NO_CLOSE_FRAME);
             tracing::debug!(core = self.core, connection = token.index, "closed by its peer's end");
         }
+        self.drop_server_side(token);
         self.leave_lists(token);
         let it = self.at(token);
         it.become_(Life::Dead);

@@ -10,6 +10,7 @@ mod backlog;
 mod channels;
 mod client_id;
 mod closing;
+mod connecting;
 mod connection;
 mod deliver;
 mod draining;
@@ -23,11 +24,16 @@ mod limiter;
 mod output;
 mod receive;
 mod replay;
+mod server_subs;
+#[cfg(test)]
+mod server_tests;
 mod session;
+mod subprotocol;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod user_commands;
 mod waiting;
 
 use crate::clock::Now;
@@ -113,6 +119,10 @@ enum Late {
     Overflow(Token),
     /// All was written to a connection that ends.
     Finished(Token),
+    /// More was held for a connection than may be.
+    Slow(Token),
+    /// It missed what the server wants it to have: 3010, and it comes back.
+    Insufficient(Token),
 }
 
 /// The connections of one core.

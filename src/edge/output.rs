@@ -159,6 +159,18 @@ impl Output {
         }
     }
 
+    /// Takes a connection's range where it has just one.
+    #[inline]
+    pub fn take_only(&mut self, index: u32) -> Option<Range> {
+        let pending = &mut self.pending[index as usize];
+        let range = Range { start: pending.start, end: pending.end };
+        if pending.before != NO_LINK || range.start == range.end {
+            return None;
+        }
+        (pending.start, pending.end) = (0, 0);
+        Some(range)
+    }
+
     /// Takes a connection's ranges, oldest first, into `ranges` (cleared first).
     pub fn take(&mut self, index: u32, ranges: &mut Vec<Range>) {
         ranges.clear();

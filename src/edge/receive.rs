@@ -7,8 +7,8 @@ use super::connection::Life;
 use super::output::{Class, NO_CHANNEL, Range};
 use super::{Edge, Effect, RequestLanes, Token, ms};
 use crate::clock::Now;
+use crate::codec::Codec;
 use crate::codec::command::{Disconnect, Method};
-use crate::codec::json::Commands;
 use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
 use crate::rules::{Rule, holds};
 use crate::ws::deframer::{Item, MessageLimits, Violation};
@@ -321,7 +321,10 @@ impl Edge {
                 self.echo(token, OpCode::Binary, payload);
             }
             // The incumbent does not mind the opcode, so clients that send JSON as binary exist.
-            Item::Binary(payload) if simdutf8::basic::from_utf8(payload).is_err() => {
+            Item::Binary(payload)
+                if self.at(token).codec == Codec::Json
+                    && simdutf8::basic::from_utf8(payload).is_err() =>
+            {
                 self.disconnect(token, Disconnect::BadRequest, now);
             }
             Item::Text(payload) | Item::Binary(payload) => {
@@ -360,7 +363,7 @@ impl Edge {
 
     /// Runs the commands of a message, as many as may run now; the rest waits as bytes.
     fn commands<L: RequestLanes>(&mut self, token: Token, message: &[u8], now: Now, lanes: &mut L) {
-        let mut commands = Commands::new(message);
+        let mut commands = self.at(token).codec.commands(message);
         let mut taken = 0;
         while commands.rest() < message.len() {
             let rest = commands.rest();

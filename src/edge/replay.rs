@@ -3,11 +3,11 @@
 //!
 //! Invariant: what `write` appends in all is exactly one frame of the announced length.
 
-use super::frames::{publication, publisher_id};
+use super::frames::{opcode, publication, publisher_id};
 use crate::codec::command::SubscribeResult;
-use crate::codec::json;
+use crate::codec::{Codec, Pieces};
 use crate::home::envelope::Placed;
-use crate::ws::frame::{self, OpCode};
+use crate::ws::frame;
 
 /// The subscription that an answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub struct Replayed {
 /// A subscribe reply with the publications that were missed.
 #[derive(Debug)]
 pub struct Replay {
+    codec: Codec,
     head: Vec<u8>,
     publications: Box<[Placed]>,
     next: usize,
@@ -34,21 +35,28 @@ impl Replay {
     /// The answer to command `id`, which begins a subscription.
     #[must_use]
     pub fn new(
+        codec: Codec,
         id: u32,
         result: &SubscribeResult<'_>,
         publications: Box<[Placed]>,
         subscription: Replayed,
         ids: u64,
     ) -> Replay {
-        let separators = publications.len().saturating_sub(1);
-        let bodies: usize = publications.iter().map(|placed| publication_len(placed, ids)).sum();
-        let head_len = json::subscribe_head_len(id, result);
-        let length = head_len + bodies + separators + json::SUBSCRIBE_TAIL.len();
-        let mut head = Vec::with_capacity(frame::header_len(length) + head_len);
-        frame::write_header(&mut head, OpCode::Text, length);
-        json::write_subscribe_head(&mut head, id, result);
+        let mut bytes = 0;
+        for (index, placed) in publications.iter().enumerate() {
+            let id = publisher_id(&placed.block, ids);
+            let publication = publication(&placed.block, placed.offset, id.as_ref());
+            bytes += codec.piece_len(&publication, index == 0);
+        }
+        let pieces = Pieces { count: publications.len(), bytes };
+        let mut start = Vec::with_capacity(128);
+        codec.write_subscribe_head(&mut start, id, result, pieces);
+        let length = start.len() + bytes + codec.subscribe_tail().len();
+        let mut head = Vec::with_capacity(frame::header_len(length) + start.len());
+        frame::write_header(&mut head, opcode(codec), length);
+        head.append(&mut start);
         let held = publications.iter().map(|placed| placed.block.size()).sum();
-        Replay { head, publications, next: 0, subscription, held, ids }
+        Replay { codec, head, publications, next: 0, subscription, held, ids }
     }
 
     #[must_use]
@@ -69,20 +77,13 @@ impl Replay {
             if chunk.len() >= bytes_max {
                 return false;
             }
-            if self.next > 0 {
-                chunk.push(json::PUBLICATION_SEPARATOR);
-            }
             let id = publisher_id(&placed.block, self.ids);
-            json::write_publication(chunk, &publication(&placed.block, placed.offset, id.as_ref()));
+            let publication = publication(&placed.block, placed.offset, id.as_ref());
+            self.codec.write_piece(chunk, &publication, self.next == 0);
             self.held -= placed.block.size();
             self.next += 1;
         }
-        json::write_subscribe_tail(chunk);
+        chunk.extend_from_slice(self.codec.subscribe_tail());
         true
     }
-}
-
-fn publication_len(placed: &Placed, ids: u64) -> usize {
-    let id = publisher_id(&placed.block, ids);
-    json::publication_len(&publication(&placed.block, placed.offset, id.as_ref()))
 }

@@ -5,12 +5,14 @@ use super::connection::Life;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{
-    Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply,
+    Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
 };
+use crate::codec::{payload, tags};
 use crate::edge::auth::Refusal;
-use crate::home::block::Block;
-use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
+use crate::home::block::{Block, Parts, Publisher};
+use crate::home::envelope::{HistoryRequest, PublishOptions, ReplyTo, Request};
 use crate::home::name::Name;
+use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::metrics::Cause;
 use crate::rules::{Rule, holds};
 
@@ -32,7 +34,7 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) {
-        let Command { id, method } = command;
+        let Command { id, method, attributes } = command;
         let connected = self.at(token).life == Life::Active;
         match (&method, connected) {
             (Method::Connect(connect), false) => {
@@ -60,7 +62,12 @@ impl Edge {
         if nameless {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
-        if let Err(error) = self.run(token, id, method, now, lanes) {
+        let run = if attributes {
+            Err(ErrorCode::NotAvailable)
+        } else {
+            self.run(token, id, method, now, lanes)
+        };
+        if let Err(error) = run {
             self.reply(token, &Reply::Error { id, error });
         }
     }
@@ -88,7 +95,7 @@ impl Edge {
                 Ok(())
             }
             Method::Rpc { method, data } => self.rpc(token, id, &method, data),
-            Method::DataTooDeep => Err(ErrorCode::BadRequest),
+            Method::Excessive => Err(ErrorCode::BadRequest),
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
             Method::Refresh { .. } | Method::SubRefresh { .. } => Err(ErrorCode::NotAvailable),
@@ -118,42 +125,36 @@ impl Edge {
                 return;
             }
         };
-        if identity.user.as_str().is_empty() {
-            return self.connected(token, id, now);
+        if self.at(token).facts.registered {
+            // Its connect was refused over a subscription.
+            return self.disconnect(token, Disconnect::BadRequest, now);
         }
         let user = identity.user;
+        let begins = match self.connect_subscriptions(command, &user, Vec::new()) {
+            Ok(begins) => begins,
+            Err(error) => return self.reply(token, &Reply::Error { id, error }),
+        };
+        let anonymous = user.as_str().is_empty();
         let it = self.at(token);
-        it.user = Some(user.clone());
+        it.user = (!anonymous).then(|| user.clone());
         it.facts.connecting = true;
         it.connect_id = id;
+        let subscribes = !begins.is_empty();
+        if subscribes {
+            self.await_subscriptions(token, begins);
+        }
+        if anonymous {
+            if !subscribes {
+                self.connected(token, now);
+            }
+            return;
+        }
         let home = self.home_of(user.as_str());
         let connection = self.key(token);
         self.issue(token, home, Request::Register { connection, user }, lanes);
         if !holds(Rule::RegFirst) {
-            self.connected(token, id, now);
+            self.connect_registered(token, now);
         }
-    }
-
-    /// The connection is authenticated and, where it has a user, registered.
-    pub(super) fn connected(&mut self, token: Token, id: u32, now: Now) {
-        let it = self.at(token);
-        it.facts.connecting = false;
-        if it.life != Life::Authenticating {
-            return;
-        }
-        it.become_(Life::Active);
-        it.facts.counted = true;
-        self.metrics.connections.set(self.metrics.connections.get() + 1);
-        let client = super::client_id::client_id(self.ids, self.key(token));
-        let ping_s = self.times.ping_interval_ms.div_ceil(1000);
-        let result = crate::codec::command::ConnectResult {
-            client: client.as_str(),
-            version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
-            ping_s,
-            pong: ping_s > 0,
-        };
-        self.reply(token, &Reply::Connect { id, result });
-        self.start_pings(token, now);
     }
 
     fn publish<L: RequestLanes>(
@@ -164,18 +165,45 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
+        if command.asks_more {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let idempotency_key: Box<str> = (&*command.idempotency_key).into();
+        if idempotency_key.len() > IDEMPOTENCY_KEY_BYTES {
+            return Err(ErrorCode::BadRequest);
+        }
         let name: &str = &command.channel;
-        let who = self.channel_options(name)?.allow_publish;
+        let options = self.channel_options(name)?;
+        let who = options.allow_publish;
         if !self.is_allowed(token, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
         let connection = self.key(token);
         let user = self.at(token).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
-        let block = Block::new(name, Some((connection, user)), command.data, now.monotonic_us);
+        let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
+        let publisher = Publisher {
+            key: connection,
+            user,
+            conn_info: b"",
+            chan_info: b"",
+            exclude_self: command.exclude_self,
+        };
+        let codec = self.at(token).codec;
+        let data = payload::keep(codec, options.payload, command.data)?;
+        let parts = Parts {
+            channel: name,
+            publisher: Some(publisher),
+            tags: Tags::packed(&tags),
+            data: &data,
+            now,
+        };
+        let block = Block::of(options.payload, &parts);
         let home = self.home_of(name);
         let to = ReplyTo { connection, command: id };
-        self.issue(token, home, Request::Publish { to, block }, lanes);
+        let options = (!idempotency_key.is_empty())
+            .then(|| Box::new(PublishOptions { idempotency_key, skip_history: false }));
+        self.issue(token, home, Request::Publish { to, block, options }, lanes);
         Ok(())
     }
 
@@ -236,23 +264,27 @@ impl Edge {
     }
 
     fn rpc(&mut self, token: Token, id: u32, method: &str, data: &[u8]) -> Result<(), ErrorCode> {
-        let data: std::borrow::Cow<'_, [u8]> = match method {
-            "ping" => b"{}".as_slice().into(),
-            "echo" => if data.is_empty() { b"null".as_slice() } else { data }.into(),
+        let codec = self.at(token).codec;
+        let answer = match method {
+            "ping" => payload::from_json(codec, b"{}"),
+            "echo" if data.is_empty() => payload::from_json(codec, b"null"),
+            "echo" => data.into(),
             "where" if self.http.dev => {
                 #[derive(serde::Deserialize)]
                 struct Where<'a> {
                     #[serde(borrow)]
                     channel: std::borrow::Cow<'a, str>,
                 }
+                let data = payload::to_json(codec, data)?;
                 let asked: Where<'_> =
-                    serde_json::from_slice(data).map_err(|_| ErrorCode::BadRequest)?;
+                    serde_json::from_slice(&data).map_err(|_| ErrorCode::BadRequest)?;
                 let home = self.home_of(&asked.channel);
-                format!(r#"{{"worker":{},"home":{home}}}"#, self.core).into_bytes().into()
+                let answer = format!(r#"{{"worker":{},"home":{home}}}"#, self.core);
+                payload::from_json(codec, answer.as_bytes()).into_owned().into()
             }
             _ => return Err(ErrorCode::MethodNotFound),
         };
-        self.reply(token, &Reply::Rpc { id, data: &without_newlines(&data) });
+        self.reply(token, &Reply::Rpc { id, data: &answer });
         Ok(())
     }
 
@@ -268,16 +300,8 @@ impl Edge {
         if let Reply::Error { error, .. } = reply {
             self.count_error(*error);
         }
-        let range = self.output.reply(reply);
+        let codec = self.at(token).codec;
+        let range = self.output.reply(codec, reply);
         self.mark_or_spill(token, range);
     }
-}
-
-/// Raw CR and LF are white space in JSON, and a separator between messages: they become spaces.
-fn without_newlines(data: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    if !data.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-        return data.into();
-    }
-    let spaced = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
-    data.iter().map(spaced).collect::<Vec<u8>>().into()
 }

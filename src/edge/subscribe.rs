@@ -2,13 +2,30 @@
 //!
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
-use super::channels::{NO_FILTER, Subscriber};
+use super::channels::{NO_FILTER, Subscriber, Variant};
 use super::connection::{Subscription, SubscriptionState};
 use super::{Edge, RequestLanes, Token};
 use crate::codec::command::{ErrorCode, Reply, Subscribe};
-use crate::home::envelope::{Epoch, Position, ReplyTo, Request, SubscribeRequest};
+use crate::home::envelope::{
+    Epoch, Overrides, Position, ReplyTo, Request, ServerSubscription, SubscribeRequest,
+};
 use crate::home::name::Name;
-use crate::namespace::{ChannelOptions, Mode, Who};
+use crate::namespace::{self, ChannelOptions, Mode, NameError, Who};
+
+/// A subscription as it is allowed to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub name: &'a str,
+    pub recoverable: bool,
+    pub positioned: bool,
+    /// It is told joins and leaves.
+    pub join_leave: bool,
+    pub keeps_history: bool,
+    pub server_side: bool,
+    /// Recover from here; none: just go live.
+    pub since: Option<Position>,
+    pub recover: bool,
+}
 
 impl Edge {
     /// Runs a subscribe command. Its refusals come at once, its answer from the home.
@@ -29,42 +46,62 @@ impl Edge {
         {
             return Err(ErrorCode::AlreadySubscribed);
         }
-        if !self.is_allowed(token, name, options.allow_subscribe) {
+        if !self.may_subscribe(token, name, &options) {
             return Err(ErrorCode::PermissionDenied);
         }
         self.check_subscription_limits(token, name)?;
-        let recoverable = options.keeps_history() && options.recovery.on(command.recoverable);
-        let positioned = options.keeps_history() && options.positioning.on(command.positioned);
-        let (join_leave, keeps_history) =
-            (options.join_leave.on(command.join_leave), options.keeps_history());
-        let recovery = options.keeps_history() && options.recovery != Mode::Off;
-        let channel = self.channels.find_or_add(name, self.home_of(name), keeps_history);
-        self.channels.at(channel).parked += 1;
-        self.next_sequence = self.next_sequence.wrapping_add(1);
-        let sequence = self.next_sequence;
-        self.subscriptions += 1;
-        let state = SubscriptionState::Parked;
-        self.at(token).subscriptions.push(Subscription {
-            channel,
-            sequence,
-            place: 0,
-            state,
-            recoverable,
-            positioned,
-            join_leave,
-        });
-        let known = self.channels.at(channel);
-        let (home, channel) = (known.home, known.name.clone());
-        let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
-        let since = command.recover.then(|| position(&command.epoch, command.offset)).flatten();
+        let keeps_history = options.keeps_history();
+        let asked = Asked {
+            name,
+            recoverable: keeps_history && options.recovery.on(command.recoverable),
+            positioned: keeps_history && options.positioning.on(command.positioned),
+            join_leave: options.join_leave.on(command.join_leave),
+            keeps_history,
+            server_side: false,
+            since: command.recover.then(|| position(&command.epoch, command.offset)).flatten(),
+            recover: command.recover && keeps_history && options.recovery != Mode::Off,
+        };
         let to = ReplyTo { connection: self.key(token), command: id };
-        let recover = command.recover && recovery;
-        let request = SubscribeRequest { to, sequence, channel, user, since, recover };
+        let (home, request) = self.new_subscription(token, to, &asked);
         self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
         Ok(())
     }
 
-    fn check_subscription_limits(&mut self, token: Token, name: &str) -> Result<(), ErrorCode> {
+    /// Notes a subscription that is allowed, whoever asked for it, and gives the request for its
+    /// home, which is to be pushed or parked next.
+    pub(super) fn new_subscription(
+        &mut self,
+        token: Token,
+        to: ReplyTo,
+        asked: &Asked<'_>,
+    ) -> (u16, SubscribeRequest) {
+        let home = self.home_of(asked.name);
+        let channel = self.channels.find_or_add(asked.name, home, asked.keeps_history);
+        self.channels.at(channel).parked += 1;
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        let sequence = self.next_sequence;
+        self.subscriptions += 1;
+        self.at(token).subscriptions.push(Subscription {
+            channel,
+            sequence,
+            place: 0,
+            state: SubscriptionState::Parked,
+            recoverable: asked.recoverable,
+            positioned: asked.positioned,
+            join_leave: asked.join_leave,
+            server_side: asked.server_side,
+        });
+        let channel = self.channels.at(channel).name.clone();
+        let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
+        let (since, recover) = (asked.since, asked.recover);
+        (home, SubscribeRequest { to, sequence, channel, user, since, recover })
+    }
+
+    pub(super) fn check_subscription_limits(
+        &mut self,
+        token: Token,
+        name: &str,
+    ) -> Result<(), ErrorCode> {
         let limits = &self.limits;
         let (per_connection, per_worker) =
             (limits.channels_per_connection, limits.subscriptions_per_worker);
@@ -86,11 +123,45 @@ impl Edge {
         if bytes_max > 0 && name.len() > bytes_max {
             return Err(ErrorCode::BadRequest);
         }
-        self.namespaces.options(name).cloned().ok_or(ErrorCode::UnknownChannel)
+        self.namespaces.channel(name).cloned().map_err(name_error)
     }
 
-    /// May this connection do a thing that `who` may do in a channel?
+    /// May this connection subscribe to a channel by itself?
+    fn may_subscribe(&mut self, token: Token, name: &str, options: &ChannelOptions) -> bool {
+        let listed = options.allow_user_limited && self.is_listed(token, name) == Some(true);
+        !namespace::is_private(name)
+            && (listed || self.is_allowed(token, name, options.allow_subscribe))
+    }
+
+    /// Is the channel for this connection's user? None where it is for all.
+    fn is_listed(&mut self, token: Token, name: &str) -> Option<bool> {
+        let user = self.at(token).user.as_ref();
+        namespace::is_listed(name, user.map(Name::as_str))
+    }
+
+    /// The channel of a user alone, where users have one.
+    pub(super) fn personal_channel(
+        &self,
+        user: &Name,
+    ) -> Result<Option<ServerSubscription>, ErrorCode> {
+        if user.as_str().is_empty() {
+            return Ok(None);
+        }
+        let channel = self.namespaces.personal_channel(user.as_str()).map_err(name_error)?;
+        Ok(channel.map(|channel| ServerSubscription {
+            channel: Name::from(channel.as_str()),
+            info: Box::default(),
+            data: Box::default(),
+            overrides: Overrides::default(),
+        }))
+    }
+
+    /// May this connection do a thing that `who` may do in a channel? In one that is for some users
+    /// nobody else may do anything.
     pub(super) fn is_allowed(&mut self, token: Token, channel: &str, who: Who) -> bool {
+        if self.is_listed(token, channel) == Some(false) {
+            return false;
+        }
         match who {
             Who::None => false,
             Who::Anyone => true,
@@ -135,23 +206,24 @@ impl Edge {
 
     /// Adds an answered subscription to its channel's list.
     pub(super) fn add_subscriber(&mut self, token: Token, channel: u32, join_leave: bool) {
-        let known = self.channels.at(channel);
-        let place = u32::try_from(known.subscribers.len()).expect("connections are bounded");
-        known.subscribers.push(Subscriber {
-            connection: token.index,
-            variant: 0,
-            join_leave,
-            filter: NO_FILTER,
-        });
-        self.at(token).subscription(channel).expect("it is being answered").place = place;
+        let variant = Variant::new(self.at(token).codec);
+        let connection = token.index;
+        let subscriber = Subscriber { connection, variant, join_leave, filter: NO_FILTER };
+        self.put_back(token, channel, subscriber);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
     }
 
-    /// Takes an active subscription out of its channel's list.
+    /// Takes an active subscription out of its channel's list for good.
     pub(super) fn remove_subscriber(&mut self, token: Token, channel: u32) {
+        self.set_aside(token, channel);
+        self.metrics.subscriptions.set(self.metrics.subscriptions.get() - 1);
+    }
+
+    /// Takes an active subscription out of its channel's list.
+    pub(super) fn set_aside(&mut self, token: Token, channel: u32) -> Subscriber {
         let place = self.at(token).subscription(channel).expect("it is active").place;
         let known = self.channels.at(channel);
-        let removed = known.subscribers.swap_remove(place as usize);
+        let removed = known.remove_subscriber(place);
         assert_eq!(removed.connection, token.index, "a subscription knows its place");
         let moved = known.subscribers.get(place as usize).map(|it| it.connection);
         if let Some(index) = moved {
@@ -159,7 +231,20 @@ impl Edge {
             let moved = self.at(Token { index, generation }).subscription(channel);
             moved.expect("a subscriber is subscribed").place = place;
         }
-        self.metrics.subscriptions.set(self.metrics.subscriptions.get() - 1);
+        removed
+    }
+
+    /// Puts a subscription back that was set aside.
+    pub(super) fn put_back(&mut self, token: Token, channel: u32, subscriber: Subscriber) {
+        let place = self.channels.at(channel).add_subscriber(subscriber);
+        self.at(token).subscription(channel).expect("it is active").place = place;
+    }
+}
+
+fn name_error(error: NameError) -> ErrorCode {
+    match error {
+        NameError::UnknownNamespace => ErrorCode::UnknownChannel,
+        NameError::NotAName => ErrorCode::BadRequest,
     }
 }
 

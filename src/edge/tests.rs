@@ -3,22 +3,27 @@
 //! Must not know homes: a test answers in their place.
 
 use super::auth::{self, Auth};
-use super::{ClientTimes, Edge, EdgeOptions, Effect, Flush, HttpOptions, RequestLanes, Token};
+use super::{
+    ClientTimes, Edge, EdgeOptions, Effect, Flush, HttpOptions, Range, RequestLanes, Token,
+};
 use crate::clock::Now;
 use crate::home::block::Block;
 use crate::home::envelope::{Delivery, Epoch, Position, Recovery, Request, Subscribed};
 use crate::http::routes::RouteOptions;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
-use crate::namespace::{ChannelOptions, Namespaces, Who};
+use crate::namespace::{ChannelOptions, Namespaces, Personal, Who};
 use crate::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod mixed;
+pub(super) const SECRET: &[u8] = b"a secret of the tests";
+
 /// One lane, to the one home.
-struct Lane {
-    slots: usize,
-    requests: VecDeque<Request>,
+pub(super) struct Lane {
+    pub slots: usize,
+    pub requests: VecDeque<Request>,
 }
 
 impl RequestLanes for Lane {
@@ -31,19 +36,24 @@ impl RequestLanes for Lane {
     }
 }
 
-struct Bench {
-    edge: Edge,
-    lane: Lane,
-    now: Now,
-    effects: Vec<Effect>,
+pub(super) struct Bench {
+    pub edge: Edge,
+    pub lane: Lane,
+    pub now: Now,
+    pub effects: Vec<Effect>,
 }
 
-fn at_ms(ms: u64) -> Now {
+pub(super) fn at_ms(ms: u64) -> Now {
     Now { monotonic_us: ms * 1_000, unix_ms: 1_700_000_000_000 + ms }
 }
 
 impl Bench {
-    fn new(slots: usize, limits: Limits) -> Bench {
+    pub fn new(slots: usize, limits: Limits) -> Bench {
+        Bench::with_personal(slots, limits, Personal::Off)
+    }
+
+    /// An edge whose users may have a channel each.
+    pub fn with_personal(slots: usize, limits: Limits, personal: Personal) -> Bench {
         let everyone = ChannelOptions {
             allow_subscribe: Who::Anyone,
             allow_publish: Who::Anyone,
@@ -51,11 +61,11 @@ impl Bench {
         };
         let routes =
             RouteOptions { websocket_paths: vec!["/ws".to_owned()], dev: true, serves_api: true };
-        let auth = auth::Options { hmac_secret: None, allow_anonymous: true };
+        let auth = auth::Options { hmac_secret: Some(SECRET.to_vec()), allow_anonymous: true };
         let edge = Edge::new(EdgeOptions {
             core: 0,
             homes: 1,
-            namespaces: Namespaces { unnamed: everyone, named: Vec::new() },
+            namespaces: Namespaces { unnamed: everyone, personal, ..Namespaces::default() },
             limits,
             times: ClientTimes {
                 ping_interval_ms: 25_000,
@@ -81,31 +91,30 @@ impl Bench {
         Bench { edge, lane, now: at_ms(1_000), effects: Vec::new() }
     }
 
-    fn receive(&mut self, token: Token, bytes: &[u8]) {
+    pub fn receive(&mut self, token: Token, bytes: &[u8]) {
         self.edge.receive(token, &mut bytes.to_vec(), self.now, &mut self.lane);
     }
 
-    fn resume(&mut self) {
+    pub fn resume(&mut self) {
         self.edge.settle_late(self.now);
         self.edge.resume_work(self.now, &mut self.lane);
     }
 
-    fn deliver(&mut self, delivery: Delivery) {
+    pub fn deliver(&mut self, delivery: Delivery) {
         self.edge.deliver(0, delivery, self.now);
     }
 
     /// Flushes everything to sockets that take it all; gives what `token` was sent.
-    fn flush(&mut self, token: Token) -> Vec<u8> {
+    pub fn flush(&mut self, token: Token) -> Vec<u8> {
         let mut sent = Vec::new();
         let mut ranges = Vec::new();
         while let Some(flush) = self.edge.next_flush(&mut ranges) {
-            if let Flush::Send(to) = flush {
-                if to == token {
-                    for range in &ranges {
-                        sent.extend(&self.edge.arena()[range.start as usize..range.end as usize]);
-                    }
+            if let Some(to) = sent_whole(&mut self.edge, flush, &mut ranges)
+                && to == token
+            {
+                for range in &ranges {
+                    sent.extend(&self.edge.arena()[range.start as usize..range.end as usize]);
                 }
-                self.edge.sent_inline(to);
             }
         }
         self.edge.is_flushed();
@@ -113,12 +122,12 @@ impl Bench {
         sent
     }
 
-    fn accept(&mut self) -> Token {
+    pub fn accept(&mut self) -> Token {
         self.edge.accept(false, self.now).expect("there is a place")
     }
 
     /// A connection that has connected.
-    fn client(&mut self) -> Token {
+    pub fn client(&mut self) -> Token {
         let token = self.accept();
         self.receive(token, UPGRADE);
         self.receive(token, &text(r#"{"id":1,"connect":{}}"#));
@@ -128,7 +137,7 @@ impl Bench {
     }
 
     /// A connection that is subscribed to `channel`, which its home calls `local`.
-    fn subscriber(&mut self, channel: &str, local: u32) -> Token {
+    pub fn subscriber(&mut self, channel: &str, local: u32) -> Token {
         let token = self.client();
         self.receive(token, &text(&format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#)));
         let Some(Request::Subscribe(asked)) = self.lane.requests.pop_front() else {
@@ -146,7 +155,7 @@ impl Bench {
         token
     }
 
-    fn published_by(&mut self) -> Vec<u32> {
+    pub fn published_by(&mut self) -> Vec<u32> {
         let publisher = |request: Request| match request {
             Request::Publish { to, .. } => to.connection.index,
             other => panic!("{other:?}"),
@@ -155,12 +164,27 @@ impl Bench {
     }
 }
 
-const UPGRADE: &[u8] =
+/// Takes a send as one that goes out whole; to whom it went, and in `ranges` what.
+pub(super) fn sent_whole(edge: &mut Edge, flush: Flush, ranges: &mut Vec<Range>) -> Option<Token> {
+    match flush {
+        Flush::Nothing => None,
+        Flush::One(to, range) => {
+            *ranges = vec![range];
+            Some(to)
+        }
+        Flush::Send(to) => {
+            edge.sent_inline(to);
+            Some(to)
+        }
+    }
+}
+
+pub(super) const UPGRADE: &[u8] =
     b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// A client's text frame.
-fn text(json: &str) -> Vec<u8> {
+pub(super) fn text(json: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     frame::write_masked(&mut bytes, OpCode::Text, true, [1, 2, 3, 4], json.as_bytes());
     bytes
@@ -170,8 +194,8 @@ fn publish(id: u32) -> Vec<u8> {
     text(&format!(r#"{{"id":{id},"publish":{{"channel":"c","data":{id}}}}}"#))
 }
 
-fn publication(local: u32, offset: u64, data: &str) -> Delivery {
-    Delivery::Publication { local, offset, block: Block::new("c", None, data.as_bytes(), 0) }
+pub(super) fn publication(local: u32, offset: u64, data: &str) -> Delivery {
+    Delivery::Publication { local, offset, block: Block::plain("c", data.as_bytes(), at_ms(0)) }
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Edge {
     }
 
     /// Is nobody before this connection in the lane's line?
-    fn may_push(&mut self, home: u16) -> bool {
+    pub(super) fn may_push(&mut self, home: u16) -> bool {
         self.first_in_line = self.serving == Some(home);
         if self.first_in_line {
             // Once: what it asks next stands behind the others.
@@ -37,7 +37,7 @@ impl Edge {
         self.first_in_line || self.waiting[usize::from(home)].is_empty() || !holds(Rule::LaneFifo)
     }
 
-    fn push<L: RequestLanes>(
+    pub(super) fn push<L: RequestLanes>(
         &mut self,
         token: Token,
         home: u16,
@@ -49,6 +49,8 @@ impl Edge {
             _ => None,
         };
         let register = matches!(request, Request::Register { .. });
+        // What the server begins is no command of the client's, and has its own bound.
+        let ours = matches!(&request, Request::Subscribe(asked) if asked.to.command == 0);
         if let Err(request) = lanes.push(home, request) {
             self.metrics.lane_full.add(1);
             return Err(request);
@@ -64,7 +66,7 @@ impl Edge {
         let it = self.at(token);
         if register {
             it.facts.registered = true;
-        } else {
+        } else if !ours {
             it.in_flight += 1;
         }
         Ok(())
@@ -77,7 +79,7 @@ impl Edge {
         self.stand_in_line(token, home);
     }
 
-    fn stand_in_line(&mut self, token: Token, home: u16) {
+    pub(super) fn stand_in_line(&mut self, token: Token, home: u16) {
         let first = std::mem::take(&mut self.first_in_line);
         if !std::mem::replace(&mut self.at(token).facts.waiting, true) {
             let line = &mut self.waiting[usize::from(home)];
@@ -125,6 +127,9 @@ impl Edge {
     /// Does what a connection can do now, in order: what it owes, what is parked, what it sent.
     pub(super) fn advance<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
         if self.at(token).facts.waiting || !self.settle(token, lanes) {
+            return;
+        }
+        if !self.serve_wishes(token, now, lanes) {
             return;
         }
         if !self.push_parked(token, lanes) {

@@ -1,55 +1,122 @@
 //! A publication as it crosses cores and lies in history: one immutable block, made once.
 //!
-//! Layout, little endian: channel length u16, user length u16, publisher (core u16, index u32,
-//! generation u32; all ones when it came from the server API), flags u8, the process's microsecond
-//! it was received in u64; then channel, user, data. The offset is the home's to give and travels
+//! Layout, little endian: lengths of channel u16, user u16, connection's info u32, subscription's
+//! info u32 and tags u32; publisher (core u16, index u32, generation u32; all ones when it came
+//! from the server API); flags u8; the process's microsecond it was received in u64; Unix
+//! milliseconds u64; then those five, and the data. The offset is the home's to give and travels
 //! beside the block.
 
 use super::envelope::ConnectionKey;
+use crate::clock::Now;
+use crate::codec::command::{Payload, Tags};
 use bytes::Bytes;
 
-const HEAD: usize = 23;
+const HEAD: usize = 43;
 const FLAG_INFO: u8 = 1;
+const FLAG_BINARY: u8 = 2;
+const FLAG_EXCLUDE_SELF: u8 = 4;
 
 /// One publication, without its place in the channel.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Block(Bytes);
 
+/// What a block is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
+    pub channel: &'a str,
+    /// None when it comes from the server API.
+    pub publisher: Option<Publisher<'a>>,
+    pub tags: Tags<'a>,
+    pub data: &'a [u8],
+    /// When it was received.
+    pub now: Now,
+}
+
+/// The connection that published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publisher<'a> {
+    pub key: ConnectionKey,
+    pub user: &'a str,
+    /// JSON, or empty.
+    pub conn_info: &'a [u8],
+    /// JSON, or empty.
+    pub chan_info: &'a [u8],
+    /// Its own subscription is not told.
+    pub exclude_self: bool,
+}
+
+impl Publisher<'_> {
+    const NOBODY: Publisher<'static> = Publisher {
+        key: ConnectionKey::NOBODY,
+        user: "",
+        conn_info: b"",
+        chan_info: b"",
+        exclude_self: false,
+    };
+}
+
 impl Block {
-    /// Builds the block of a publication. Raw CR and LF, which valid JSON has only as white space,
-    /// become spaces here, once: newline batching downstream relies on it.
+    /// Builds the block of a publication whose payload is JSON. Raw CR and LF, which valid JSON has
+    /// only as white space, become spaces here, once: newline batching downstream relies on it.
     ///
     /// # Panics
-    /// When the channel's or the user's name is longer than a `u16` says; both are bounded far
-    /// below.
+    /// When a part is longer than its length can say; all are bounded far below.
     #[must_use]
-    pub fn new(
-        channel: &str,
-        publisher: Option<(ConnectionKey, &str)>,
-        data: &[u8],
-        received_us: u64,
-    ) -> Block {
-        let (key, user) = publisher.map_or((ConnectionKey::NOBODY, ""), |(key, user)| (key, user));
-        let mut bytes = Vec::with_capacity(HEAD + channel.len() + user.len() + data.len());
-        let length =
-            |text: &str| u16::try_from(text.len()).expect("names are bounded").to_le_bytes();
-        bytes.extend_from_slice(&length(channel));
-        bytes.extend_from_slice(&length(user));
-        bytes.extend_from_slice(&key.core.to_le_bytes());
-        bytes.extend_from_slice(&key.index.to_le_bytes());
-        bytes.extend_from_slice(&key.generation.to_le_bytes());
-        bytes.push(if publisher.is_some() { FLAG_INFO } else { 0 });
-        bytes.extend_from_slice(&received_us.to_le_bytes());
-        bytes.extend_from_slice(channel.as_bytes());
-        bytes.extend_from_slice(user.as_bytes());
+    pub fn new(parts: &Parts<'_>) -> Block {
+        Block::of(Payload::Json, parts)
+    }
+
+    /// The same of a payload of either kind; bytes stay as they are.
+    ///
+    /// # Panics
+    /// As `new`.
+    #[must_use]
+    pub fn of(payload: Payload, parts: &Parts<'_>) -> Block {
+        let by = parts.publisher.unwrap_or(Publisher::NOBODY);
+        let sections = [
+            parts.channel.as_bytes(),
+            by.user.as_bytes(),
+            by.conn_info,
+            by.chan_info,
+            parts.tags.bytes(),
+        ];
+        let size = sections.iter().map(|section| section.len()).sum::<usize>() + parts.data.len();
+        let mut bytes = Vec::with_capacity(HEAD + size);
+        for section in &sections[..2] {
+            let length = u16::try_from(section.len()).expect("names are bounded");
+            bytes.extend_from_slice(&length.to_le_bytes());
+        }
+        for section in &sections[2..] {
+            let length = u32::try_from(section.len()).expect("infos and tags are bounded");
+            bytes.extend_from_slice(&length.to_le_bytes());
+        }
+        bytes.extend_from_slice(&by.key.core.to_le_bytes());
+        bytes.extend_from_slice(&by.key.index.to_le_bytes());
+        bytes.extend_from_slice(&by.key.generation.to_le_bytes());
+        let info = if parts.publisher.is_some() { FLAG_INFO } else { 0 };
+        let binary = if payload == Payload::Binary { FLAG_BINARY } else { 0 };
+        let exclude_self = if by.exclude_self { FLAG_EXCLUDE_SELF } else { 0 };
+        bytes.push(info | binary | exclude_self);
+        bytes.extend_from_slice(&parts.now.monotonic_us.to_le_bytes());
+        bytes.extend_from_slice(&parts.now.unix_ms.to_le_bytes());
+        debug_assert_eq!(bytes.len(), HEAD);
+        for section in sections {
+            bytes.extend_from_slice(section);
+        }
         let start = bytes.len();
-        bytes.extend_from_slice(data);
+        bytes.extend_from_slice(parts.data);
         for byte in &mut bytes[start..] {
-            if matches!(byte, b'\r' | b'\n') {
+            if matches!(byte, b'\r' | b'\n') && binary == 0 {
                 *byte = b' ';
             }
         }
         Block(Bytes::from(bytes))
+    }
+
+    /// A block of the server API without tags.
+    #[must_use]
+    pub fn plain(channel: &str, data: &[u8], now: Now) -> Block {
+        Block::new(&Parts { channel, publisher: None, tags: Tags::default(), data, now })
     }
 
     fn short(&self, at: usize) -> usize {
@@ -64,32 +131,78 @@ impl Block {
         std::str::from_utf8(&self.0[start..start + length]).unwrap_or("")
     }
 
+    fn long(&self, at: usize) -> u64 {
+        u64::from(self.word(at)) | u64::from(self.word(at + 4)) << 32
+    }
+
+    /// Where each section begins, and the data at last.
+    fn starts(&self) -> [usize; 6] {
+        let channel = HEAD;
+        let user = channel + self.short(0);
+        let conn_info = user + self.short(2);
+        let chan_info = conn_info + self.word(4) as usize;
+        let tags = chan_info + self.word(8) as usize;
+        [channel, user, conn_info, chan_info, tags, tags + self.word(12) as usize]
+    }
+
     /// The channel it was published in.
     #[must_use]
     pub fn channel(&self) -> &str {
         self.text(HEAD, self.short(0))
     }
 
-    /// Who published: connection and user; none when it came from the server API.
+    /// Who published; none when it came from the server API.
     #[must_use]
-    pub fn publisher(&self) -> Option<(ConnectionKey, &str)> {
-        (self.0[14] & FLAG_INFO != 0).then(|| {
-            let core = u16::from_le_bytes([self.0[4], self.0[5]]);
-            let key = ConnectionKey { core, index: self.word(6), generation: self.word(10) };
-            (key, self.text(HEAD + self.short(0), self.short(2)))
+    pub fn publisher(&self) -> Option<Publisher<'_>> {
+        if self.0[26] & FLAG_INFO == 0 {
+            return None;
+        }
+        let core = u16::from_le_bytes([self.0[16], self.0[17]]);
+        let key = ConnectionKey { core, index: self.word(18), generation: self.word(22) };
+        let [_, user, conn_info, chan_info, tags, _] = self.starts();
+        Some(Publisher {
+            key,
+            user: self.text(user, conn_info - user),
+            conn_info: &self.0[conn_info..chan_info],
+            chan_info: &self.0[chan_info..tags],
+            exclude_self: self.excludes_self(),
         })
+    }
+
+    /// Is the publisher's own subscription not told?
+    #[must_use]
+    pub fn excludes_self(&self) -> bool {
+        self.0[26] & FLAG_EXCLUDE_SELF != 0
     }
 
     /// When it was received, in microseconds of the process.
     #[must_use]
     pub fn received_us(&self) -> u64 {
-        u64::from(self.word(15)) | u64::from(self.word(19)) << 32
+        self.long(27)
+    }
+
+    /// When it was received, in milliseconds of Unix time.
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.long(35)
+    }
+
+    #[must_use]
+    pub fn tags(&self) -> Tags<'_> {
+        let [.., tags, data] = self.starts();
+        Tags::packed(&self.0[tags..data])
     }
 
     /// The payload.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        &self.0[HEAD + self.short(0) + self.short(2)..]
+        &self.0[self.starts()[5]..]
+    }
+
+    /// What the payload is.
+    #[must_use]
+    pub fn payload(&self) -> Payload {
+        if self.0[26] & FLAG_BINARY == 0 { Payload::Json } else { Payload::Binary }
     }
 
     /// Bytes it takes; what history and recovery bounds count.
@@ -112,12 +225,29 @@ mod tests {
     #[test]
     fn a_block_gives_back_what_it_was_made_of() {
         let key = ConnectionKey { core: 3, index: 70_000, generation: 9 };
-        let block = Block::new("chat:lobby", Some((key, "al")), b"{\r\n \"a\":1}", 1 << 40);
+        let (conn_info, chan_info) = (b"{\"a\":1}".as_slice(), b"2".as_slice());
+        let by = Publisher { key, user: "al", conn_info, chan_info, exclude_self: true };
+        let packed = crate::codec::tags::pack(&[("k".into(), "v".into())]).expect("short");
+        let now = Now { monotonic_us: 1 << 40, unix_ms: 1 << 41 };
+        let parts = Parts {
+            channel: "chat:lobby",
+            publisher: Some(by),
+            tags: Tags::packed(&packed),
+            data: b"{\r\n \"a\":1}",
+            now,
+        };
+        let block = Block::new(&parts);
         assert_eq!(block.channel(), "chat:lobby");
-        assert_eq!(block.publisher(), Some((key, "al")));
+        assert_eq!(block.publisher(), Some(by));
+        assert!(block.excludes_self());
+        assert_eq!(block.tags().get("k"), Some("v"));
         assert_eq!(block.data(), b"{   \"a\":1}");
-        let server = Block::new("x", None, b"1", 0);
-        assert_eq!(block.received_us(), 1 << 40);
+        assert_eq!((block.received_us(), block.time_ms()), (1 << 40, 1 << 41));
+        let server = Block::plain("x", b"1", now);
         assert_eq!((server.publisher(), server.data()), (None, b"1".as_slice()));
+        assert!(server.tags().is_empty() && server.payload() == Payload::Json);
+        let binary = Block::of(Payload::Binary, &Parts { data: b"\r\n\0", ..parts });
+        assert_eq!((binary.payload(), binary.data()), (Payload::Binary, b"\r\n\0".as_slice()));
+        assert_eq!(binary.publisher(), Some(by));
     }
 }

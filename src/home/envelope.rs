@@ -5,6 +5,11 @@
 use super::block::Block;
 use super::name::Name;
 use crate::codec::command::ErrorCode;
+use std::sync::Arc;
+
+mod user;
+
+pub use user::{Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand};
 
 /// A connection, named so that a late answer to an earlier one in the same place finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +56,8 @@ pub enum Request {
     Publish {
         to: ReplyTo,
         block: Block,
+        /// None for a publication that asks for nothing more.
+        options: Option<Box<PublishOptions>>,
     },
     History(Box<HistoryRequest>),
     Presence {
@@ -70,10 +77,12 @@ pub enum Request {
         connection: ConnectionKey,
         user: Name,
     },
-    /// Ends every connection of a user.
-    DisconnectUser {
+    /// Does something to a user's connections; answered by `HandedOn`.
+    ToUser(Box<ToUser>),
+    /// Forgets a channel's history; its numbering goes on. Answered by `HistoryRemoved`.
+    RemoveHistory {
         to: ReplyTo,
-        user: Name,
+        channel: Name,
     },
     /// Shutdown: everything this edge had to say is behind it (rule 25).
     Marker {
@@ -92,6 +101,16 @@ pub struct SubscribeRequest {
     pub since: Option<Position>,
     /// A recovery was asked for, whether or not its position could be read.
     pub recover: bool,
+}
+
+/// What few publications ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// With a key that was carried out in this channel before, nothing is published and the answer
+    /// is the first one's; "" for none. At most `limits::IDEMPOTENCY_KEY_BYTES`.
+    pub idempotency_key: Box<str>,
+    /// It is delivered without an offset, and not kept.
+    pub skip_history: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -151,12 +170,16 @@ pub enum Delivery {
     PositionLost {
         local: u32,
     },
-    /// Ends these connections with 3503.
-    Disconnect {
+    /// Does something to these connections, where they are still there and selected.
+    UserCommand {
         connections: Box<[ConnectionKey]>,
+        what: Arc<UserCommand>,
     },
-    /// A `DisconnectUser` was carried out.
-    Disconnected {
+    /// A `ToUser` was handed on to every edge that has the user's connections.
+    HandedOn {
+        to: ReplyTo,
+    },
+    HistoryRemoved {
         to: ReplyTo,
     },
     /// The home's answer to a marker: nothing follows.

@@ -102,11 +102,14 @@ pub struct Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Now;
+
+    const ZERO: Now = Now { monotonic_us: 0, unix_ms: 0 };
 
     fn filled(count: u64, size: usize) -> History {
         let mut history = History::default();
         for offset in 1..=count {
-            history.push(offset, Block::new("c", None, offset.to_string().as_bytes(), 0), size);
+            history.push(offset, Block::plain("c", offset.to_string().as_bytes(), ZERO), size);
         }
         history
     }
@@ -136,7 +139,7 @@ mod tests {
         assert_eq!(page(None, 2, true), [10, 9]);
         assert_eq!(page(Some(5), -1, true), [4, 3]);
         assert_eq!(page(None, 0, false), Vec::<u64>::new());
-        let one = Block::new("c", None, b"1", 0).size();
+        let one = Block::plain("c", b"1", ZERO).size();
         let small = Page { since: None, limit: -1, reverse: false, bytes_max: 2 * one };
         assert_eq!(offsets(&history.page(&small)), [3, 4]);
     }
@@ -147,7 +150,7 @@ mod tests {
         assert_eq!(
             history.bytes(),
             (98..=100)
-                .map(|n: u64| { Block::new("c", None, n.to_string().as_bytes(), 0).size() })
+                .map(|n: u64| { Block::plain("c", n.to_string().as_bytes(), ZERO).size() })
                 .sum::<usize>()
         );
         assert_eq!(history.get(99).map(|placed| placed.offset), Some(99));

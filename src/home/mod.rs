@@ -11,6 +11,7 @@ mod channel;
 pub mod engine;
 pub mod envelope;
 mod history;
+mod idempotency;
 pub mod name;
 mod publish;
 mod replica;
@@ -25,7 +26,6 @@ use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::limits::Limits;
 use crate::namespace::{ChannelOptions, Namespaces};
-use crate::rules::{Rule, holds};
 use channel::{Age, Channel};
 use engine::Engine;
 use envelope::{
@@ -34,6 +34,7 @@ use envelope::{
 };
 use foldhash::quality::FixedState;
 use history::{History, Page};
+use idempotency::Keys;
 use name::Name;
 use replica::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -64,6 +65,7 @@ pub struct Home<E> {
     limits: Limits,
     channels: Channels,
     users: Users,
+    keys: Keys,
     /// What the request taken last has still to say: the cursor of rule 2.
     outgoing: VecDeque<(u16, Delivery)>,
     /// Places of channels of which something will be too old, the soonest of each kind first.
@@ -92,6 +94,7 @@ impl<E: Engine> Home<E> {
             engine,
             channels: Channels::new(cores, limits.channels_per_worker, seed),
             users: Users::new(seed),
+            keys: Keys::new(limits.idempotency_keys_per_worker, seed),
             namespaces,
             limits,
             outgoing: VecDeque::new(),
@@ -144,7 +147,9 @@ impl<E: Engine> Home<E> {
             Request::Unsubscribe { connection, channel } => {
                 self.unsubscribe(connection, &channel, now);
             }
-            Request::Publish { to, block } => return self.publish(to, block, now),
+            Request::Publish { to, block, options } => {
+                return self.publish(to, block, options, now);
+            }
             Request::History(history) => return self.history(*history, now),
             Request::Presence { to, channel } => self.presence(to, &channel),
             Request::PresenceStats { to, channel } => self.presence_stats(to, &channel),
@@ -153,7 +158,8 @@ impl<E: Engine> Home<E> {
                 self.say(connection.core, Delivery::Registered { connection });
             }
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
-            Request::DisconnectUser { to, user } => self.disconnect_user(to, &user),
+            Request::ToUser(to_user) => self.tell_user(*to_user),
+            Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;
                 self.answer_markers();
@@ -217,6 +223,19 @@ impl<E: Engine> Home<E> {
         Ok(())
     }
 
+    /// Forgets what a channel keeps. Whoever comes back from before finds that it cannot be had.
+    fn remove_history(&mut self, to: ReplyTo, name: &Name) {
+        let core = to.connection.core;
+        if !E::LOCAL {
+            // The stream is not the home's.
+            return self.say(core, refused(to, ErrorCode::NotAvailable));
+        }
+        if let Some(place) = self.channels.find(name.as_str()) {
+            self.evict(place);
+        }
+        self.say(core, Delivery::HistoryRemoved { to });
+    }
+
     fn presence(&mut self, to: ReplyTo, name: &Name) {
         let members = self.channels.find(name.as_str()).map_or(Box::default(), |place| {
             let member = |(connection, user): (&ConnectionKey, &Name)| Member {
@@ -236,17 +255,6 @@ impl<E: Engine> Home<E> {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (clients, users) = (count(clients), count(users));
         self.say(to.connection.core, Delivery::PresenceStats { to, clients, users });
-    }
-
-    /// One delivery to each core, whatever the number of the user's connections there.
-    fn disconnect_user(&mut self, to: ReplyTo, user: &Name) {
-        let mut connections = self.users.connections(user.as_str()).to_vec();
-        connections.sort_unstable();
-        let same = |a: &ConnectionKey, b: &ConnectionKey| holds(Rule::OneItem) && a.core == b.core;
-        for group in connections.chunk_by(same) {
-            self.say(group[0].core, Delivery::Disconnect { connections: group.into() });
-        }
-        self.say(to.connection.core, Delivery::Disconnected { to });
     }
 }
 

@@ -1,44 +1,112 @@
 //! Putting publications in order: given an offset here, or by an engine elsewhere.
 
 use super::engine::{Call, Engine};
-use super::envelope::{Delivery, Epoch, Position, ReplyTo, Request};
+use super::envelope::{Delivery, Epoch, Position, PublishOptions, ReplyTo, Request};
+use super::idempotency::{self, Known};
+use super::name::Name;
 use super::replica::Asked;
 use super::{Home, Untaken, block::Block};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 
+/// The position of a publication that has none.
+const NOWHERE: Position = Position { epoch: Epoch(0), offset: 0 };
+
 impl<E: Engine> Home<E> {
-    pub(super) fn publish(&mut self, to: ReplyTo, block: Block, now: Now) -> Result<(), Untaken> {
-        if !E::LOCAL {
-            let token = self.next_token;
-            if let Err(call) = self.engine.call(Call::Publish { token, block }) {
-                let Call::Publish { block, .. } = call else {
-                    unreachable!("it gives back its call")
-                };
-                return Err(Request::Publish { to, block });
+    pub(super) fn publish(
+        &mut self,
+        to: ReplyTo,
+        block: Block,
+        options: Option<Box<PublishOptions>>,
+        now: Now,
+    ) -> Result<(), Untaken> {
+        let key = options.as_ref().and_then(|options| {
+            let given = &*options.idempotency_key;
+            (!given.is_empty()).then(|| idempotency::key(block.channel(), given))
+        });
+        if let Some(key) = &key {
+            self.keys.forget_old(now.monotonic_ms());
+            match self.keys.look_up(key, to) {
+                Known::Not => {}
+                Known::Waits => return Ok(()),
+                Known::Done(position) => {
+                    self.say(to.connection.core, Delivery::Published { to, position });
+                    return Ok(());
+                }
             }
-            self.next_token += 1;
-            self.asked.insert(token, Asked::Publish(to));
-            return Ok(());
         }
-        let answer = match self.sequence(block, now) {
-            Ok(position) => Delivery::Published { to, position },
+        let skips = options.as_ref().is_some_and(|options| options.skip_history);
+        if !E::LOCAL && !skips {
+            return self.call_publish(to, block, options, key);
+        }
+        let sequenced = if skips { Ok(self.pass_on(&block)) } else { self.sequence(block, now) };
+        let answer = match sequenced {
+            Ok(position) => {
+                if let Some(key) = key {
+                    self.keys.done(key, position, now.monotonic_ms());
+                }
+                Delivery::Published { to, position }
+            }
             Err(error) => Delivery::Refused { to, error, subscribe: None },
         };
         self.say(to.connection.core, answer);
         Ok(())
     }
 
+    /// Asks the engine elsewhere to put a publication in order.
+    fn call_publish(
+        &mut self,
+        to: ReplyTo,
+        block: Block,
+        options: Option<Box<PublishOptions>>,
+        key: Option<Name>,
+    ) -> Result<(), Untaken> {
+        let token = self.next_token;
+        if let Err(call) = self.engine.call(Call::Publish { token, block }) {
+            let Call::Publish { block, .. } = call else { unreachable!("it gives back its call") };
+            return Err(Request::Publish { to, block, options });
+        }
+        self.next_token += 1;
+        if let Some(key) = &key {
+            self.keys.begin(key.clone());
+        }
+        self.asked.insert(token, Asked::Publish(to, key));
+        Ok(())
+    }
+
+    /// The engine elsewhere has put a publication in order.
+    pub(super) fn called(&mut self, to: ReplyTo, key: Option<Name>, position: Position, now: Now) {
+        let waiting = match key {
+            Some(key) => self.keys.done(key, position, now.monotonic_ms()),
+            None => Vec::new(),
+        };
+        for to in std::iter::once(to).chain(waiting) {
+            self.say(to.connection.core, Delivery::Published { to, position });
+        }
+    }
+
+    /// Says a publication to every core that listens, without a place in the channel.
+    fn pass_on(&mut self, block: &Block) -> Position {
+        if let Some(place) = self.channels.find(block.channel()) {
+            self.say_to_interested(place, |local| Delivery::Publication {
+                local,
+                offset: 0,
+                block: block.clone(),
+            });
+        }
+        self.published += 1;
+        NOWHERE
+    }
+
     /// Gives the publication the next offset of its channel and says it to every core that listens.
     /// What there is no place to keep is refused: acknowledged, it would be lost in silence.
     fn sequence(&mut self, block: Block, now: Now) -> Result<Position, ErrorCode> {
-        let nowhere = Position { epoch: Epoch(0), offset: 0 };
         let place = match self.channels.find(block.channel()) {
             Some(place) => place,
             None => {
                 let options = self.options(block.channel());
                 if !options.keeps_history() {
-                    return Ok(nowhere);
+                    return Ok(NOWHERE);
                 }
                 let name = block.channel().into();
                 self.channels.find_or_add(&name, &options).ok_or(ErrorCode::LimitExceeded)?
@@ -47,7 +115,7 @@ impl<E: Engine> Home<E> {
         self.forward(place, block);
         self.published += 1;
         if self.channels.at(place).history_size == 0 {
-            return Ok(nowhere);
+            return Ok(NOWHERE);
         }
         self.renew(place, now);
         Ok(self.channels.at(place).position())

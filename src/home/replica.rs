@@ -21,7 +21,7 @@ const HELD: usize = 64;
 /// What an engine elsewhere was asked for.
 #[derive(Debug)]
 pub enum Asked {
-    Publish(ReplyTo),
+    Publish(ReplyTo, Option<super::name::Name>),
     /// The first read after `Watching`.
     First,
     /// A read that closes a gap, or compares tails.
@@ -113,11 +113,11 @@ impl<E: Engine> Home<E> {
             }
             Answer::Published { token, channel, position } => {
                 let asked = self.asked.remove(&token);
-                let Some(Asked::Publish(to)) = asked else {
+                let Some(Asked::Publish(to, key)) = asked else {
                     debug_assert!(false, "an answer to what was not asked");
                     return true;
                 };
-                self.say(to.connection.core, Delivery::Published { to, position });
+                self.called(to, key, position, now);
                 if let Some(place) = self.channels.find(channel.as_str()) {
                     self.compare_tail(place, position);
                 }

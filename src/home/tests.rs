@@ -27,7 +27,7 @@ fn home<E: Engine>(engine: E, limits: Limits) -> Home<E> {
         ..ChannelOptions::default()
     };
     let named = vec![("long".to_owned(), keeps(3_600)), ("short".to_owned(), keeps(1))];
-    let namespaces = Namespaces { unnamed: ChannelOptions::default(), named };
+    let namespaces = Namespaces { named, ..Namespaces::default() };
     Home::new(HomeOptions { core: 0, cores: 1, namespaces, limits, seed: 5 }, engine)
 }
 
@@ -42,7 +42,11 @@ fn said<E: Engine>(home: &mut Home<E>) -> Vec<Delivery> {
 }
 
 fn publish(home: &mut Home<Memory>, channel: &str, data: &[u8], now: Now) {
-    ask(home, Request::Publish { to: TO, block: Block::new(channel, None, data, 0) }, now);
+    ask(
+        home,
+        Request::Publish { to: TO, block: Block::plain(channel, data, at_ms(0)), options: None },
+        now,
+    );
 }
 
 fn subscribe(channel: &str) -> Request {
@@ -130,7 +134,7 @@ fn a_replica_left_while_it_reads_is_dropped() {
     assert!(matches!(tell(&mut home, read(token, 4))[..], [Delivery::Subscribed(_)]));
     // A gap: it is filled while the only subscriber leaves.
     let position = Position { epoch: Epoch(3), offset: 6 };
-    let block = Block::new("long:a", None, b"1", 0);
+    let block = Block::plain("long:a", b"1", at_ms(0));
     tell(&mut home, Answer::Publication { channel: channel(), position, block });
     let [Call::Read { token, .. }] = calls(&mut home)[..] else { panic!("a fill") };
     ask(&mut home, unsubscribe("long:a"), now);

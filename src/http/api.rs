@@ -39,7 +39,8 @@ pub fn publish(body: &[u8]) -> Result<Publish<'_>, ErrorCode> {
     if wishes.into_iter().any(asks) || body.skip_history == Some(true) {
         return Err(ErrorCode::NotAvailable);
     }
-    Ok(Publish { channel: body.channel, data: body.data.get().as_bytes() })
+    let data = body.data.get().as_bytes();
+    Ok(Publish { channel: body.channel, data, ..Publish::default() })
 }
 
 /// Reads the body of `/api/disconnect`: the user whose connections are to end.
@@ -169,7 +170,10 @@ mod tests {
         assert!(matches!(publish.channel, Cow::Borrowed(_)));
         let escaped =
             super::publish(br#"{"channel":"\u0061","data":null,"skip_history":false,"tags":{}}"#);
-        assert_eq!(escaped, Ok(Publish { channel: "a".into(), data: b"null" }));
+        assert_eq!(
+            escaped,
+            Ok(Publish { channel: "a".into(), data: b"null", ..Publish::default() })
+        );
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Host {
 }
 
 /// Raises the soft limit to the hard one and gives it.
-fn raise_descriptors() -> u64 {
+pub fn raise_descriptors() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
         && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err()

@@ -5,6 +5,7 @@
 //! into it; nothing is handed over afterwards but signals.
 
 mod clock;
+pub mod doctor;
 mod host;
 mod run;
 

@@ -124,7 +124,7 @@ impl Seats<'_> {
             kind: self.kind,
             cpu,
             spin_us: if cpu.is_some() { u64::from(self.config.spin_us) } else { 0 },
-            buffers: if cores > self.host.cores { CROWDED_BUFFERS } else { BUFFERS },
+            buffers: buffers(cores, self.host.cores),
             options,
             edge: self.edge(number, seed),
             home: HomeOptions {
@@ -200,6 +200,11 @@ impl Seats<'_> {
             metrics: self.metrics.to_vec(),
         }
     }
+}
+
+/// Buffers of each ring: fewer where workers share cores.
+pub fn buffers(workers: usize, cores: usize) -> u16 {
+    if workers > cores { CROWDED_BUFFERS } else { BUFFERS }
 }
 
 /// Starts a worker's thread.

@@ -202,7 +202,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
             let number = ledger.publish((NODE, 0, self.elsewhere), NODE, channel, 10);
             ledger.payload(number, &mut data);
         }
-        let block = Block::new(self.names[channel].as_str(), None, &data, self.now_us);
+        let block = Block::plain(self.names[channel].as_str(), &data, self.now());
         self.bridge.publish_elsewhere(&self.names[channel].clone(), block);
     }
 

@@ -250,6 +250,7 @@ fn namespaces(history_size: u32) -> Namespaces {
     Namespaces {
         unnamed: ChannelOptions::default(),
         named: vec![("kept".into(), kept), ("joins".into(), joins), ("plain".into(), open)],
+        ..Namespaces::default()
     }
 }
 

@@ -80,12 +80,15 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Now;
+
+    const ZERO: Now = Now { monotonic_us: 0, unix_ms: 0 };
 
     #[test]
     fn a_read_says_how_far_back_it_reaches() {
         let (mut store, channel) = (Store::new(3), Name::from("a"));
         for number in 0..5_u8 {
-            store.publish(&channel, Block::new("a", None, &[number], 0));
+            store.publish(&channel, Block::plain("a", &[number], ZERO));
         }
         let read = |store: &mut Store, since| {
             let read = store.read(0, &channel, since);

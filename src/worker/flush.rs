@@ -16,6 +16,10 @@ pub(super) struct Batch {
     sends: Vec<Send>,
     tokens: Vec<Token>,
     unsent: Vec<Unsent>,
+    /// Bytes of all sends.
+    bytes: u64,
+    /// Some connection wants to hear that its send went out.
+    awaited: bool,
     /// Sealed bytes, where a transport seals.
     pool: Vec<u8>,
 }
@@ -29,15 +33,26 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         batch.sends.clear();
         batch.tokens.clear();
         batch.pool.clear();
-        for _ in 0..self.budgets.sends {
-            match self.edge.next_flush(&mut batch.ranges) {
-                None => break,
-                Some(Flush::Nothing) => {}
-                Some(Flush::Send(token)) => self.add(&mut batch, token),
+        (batch.bytes, batch.awaited) = (0, false);
+        let mut left = self.budgets.sends;
+        while left > 0
+            && let Some(flush) = self.edge.next_flush(&mut batch.ranges)
+        {
+            left -= 1;
+            match flush {
+                Flush::Nothing => {}
+                Flush::One(token, range) if T::IDENTITY => self.add_one(&mut batch, token, range),
+                Flush::One(token, range) => {
+                    batch.ranges.clear();
+                    batch.ranges.push(range);
+                    self.add(&mut batch, token);
+                }
+                Flush::Send(token) => self.add(&mut batch, token),
             }
         }
         if !batch.sends.is_empty() {
             let Batch { segments, sends, unsent, pool, .. } = &mut batch;
+            self.metrics.sends.add(sends.len() as u64);
             self.driver.flush(self.edge.arena(), pool, segments, sends, unsent);
             self.settle_sends(&mut batch);
         }
@@ -45,7 +60,20 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.batch = batch;
     }
 
+    fn add_one(&mut self, batch: &mut Batch, token: Token, range: Range) {
+        let Some(link) = self.links[token.index as usize].as_ref().filter(|link| link.open) else {
+            return;
+        };
+        let len = range.end - range.start;
+        let first = batch.segments.len() as u32;
+        batch.bytes += u64::from(len);
+        batch.segments.push(Segment { place: Place::Arena, start: range.start, len });
+        batch.sends.push(Send { socket: link.socket, first, count: 1 });
+        batch.tokens.push(token);
+    }
+
     fn add(&mut self, batch: &mut Batch, token: Token) {
+        batch.awaited = true;
         let Some(link) = self.links[token.index as usize].as_mut().filter(|link| link.open) else {
             return;
         };
@@ -82,6 +110,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     /// What went out is done with; what did not becomes backlog.
     fn settle_sends(&mut self, batch: &mut Batch) {
+        if batch.unsent.is_empty() && !batch.awaited {
+            self.metrics.bytes_out.add(batch.bytes);
+            return;
+        }
         let mut unsent = batch.unsent.iter().peekable();
         for (index, (send, token)) in (0_u32..).zip(batch.sends.iter().zip(&batch.tokens)) {
             let first = send.first as usize;

@@ -7,7 +7,7 @@ use corecast::codec::json::Commands;
 use proptest::prelude::*;
 use std::borrow::Cow;
 
-fn one(text: &str) -> Result<Command<'_>, DecodeError> {
+pub fn one(text: &str) -> Result<Command<'_>, DecodeError> {
     let mut commands = Commands::new(text.as_bytes());
     let command = commands.next().expect("there is a command");
     if command.is_ok() {
@@ -27,6 +27,7 @@ fn methods_with_payloads_and_options_are_read() {
                 data: b"{\"a\":[1]}",
                 name: "js".into(),
                 version: "5".into(),
+                ..Connect::default()
             }),
         ),
         (r#"{"id":1,"connect":{}}"#, Method::Connect(Connect::default())),
@@ -42,20 +43,27 @@ fn methods_with_payloads_and_options_are_read() {
                 recoverable: true,
                 join_leave: true,
                 kind: -2,
+                delta: "fossil".into(),
+                data: b"7",
+                filter: None,
             }),
         ),
         (r#"{"id":1,"unsubscribe":{"channel":"c"}}"#, Method::Unsubscribe { channel: "c".into() }),
         (
             r#"{"id":1,"publish":{"channel":"c","data": "\ud800" }}"#,
-            Method::Publish(Publish { channel: "c".into(), data: br#""\ud800""# }),
+            Method::Publish(Publish {
+                channel: "c".into(),
+                data: br#""\ud800""#,
+                ..Publish::default()
+            }),
         ),
         (
             r#"{"id":1,"publish":{"channel":"c","data":null}}"#,
-            Method::Publish(Publish { channel: "c".into(), data: b"null" }),
+            Method::Publish(Publish { channel: "c".into(), data: b"null", ..Publish::default() }),
         ),
     ];
     for (text, method) in table {
-        assert_eq!(one(text), Ok(Command { id: 1, method }), "{text}");
+        assert_eq!(one(text), Ok(Command { id: 1, method, attributes: false }), "{text}");
     }
 }
 
@@ -93,13 +101,13 @@ fn the_other_methods_are_read() {
         ),
     ];
     for (text, method) in table {
-        assert_eq!(one(text), Ok(Command { id: 1, method }), "{text}");
+        assert_eq!(one(text), Ok(Command { id: 1, method, attributes: false }), "{text}");
     }
     assert_eq!(
         one(r#"{"send":{"data":1}}"#),
-        Ok(Command { id: 0, method: Method::Send { data: b"1" } })
+        Ok(Command { id: 0, method: Method::Send { data: b"1" }, attributes: false })
     );
-    assert_eq!(one("{}"), Ok(Command { id: 0, method: Method::Pong }));
+    assert_eq!(one("{}"), Ok(Command { id: 0, method: Method::Pong, attributes: false }));
 }
 
 #[test]
@@ -197,7 +205,7 @@ fn what_the_envelope_may_be() {
         ),
     ];
     for (text, id, method) in table {
-        assert_eq!(one(text), Ok(Command { id, method }), "{text}");
+        assert_eq!(one(text), Ok(Command { id, method, attributes: false }), "{text}");
     }
 }
 
@@ -218,10 +226,14 @@ fn depth_in_data_is_answered_and_in_the_envelope_ends_it() {
         |method: &str, data: &str| format!(r#"{{"id":7,"{method}":{{"data":{data}}}}}"#);
     for method in ["connect", "subscribe", "publish", "rpc", "send"] {
         let text = with_data(method, &nested(64));
-        assert_ne!(one(&text).unwrap().method, Method::DataTooDeep, "{method}");
+        assert_ne!(one(&text).unwrap().method, Method::Excessive, "{method}");
         for deep in [nested(65), nested(10_000), r#"{"a":"#.repeat(65) + "1" + &"}".repeat(65)] {
             let text = with_data(method, &deep);
-            assert_eq!(one(&text), Ok(Command { id: 7, method: Method::DataTooDeep }), "{method}");
+            assert_eq!(
+                one(&text),
+                Ok(Command { id: 7, method: Method::Excessive, attributes: false }),
+                "{method}"
+            );
         }
     }
     // Brackets inside strings below the bound are text, and the command after it is found.
@@ -229,7 +241,7 @@ fn depth_in_data_is_answered_and_in_the_envelope_ends_it() {
     let text = with_data("publish", &deep) + "\n{}";
     let methods: Vec<_> =
         Commands::new(text.as_bytes()).map(|command| command.unwrap().method).collect();
-    assert_eq!(methods, [Method::DataTooDeep, Method::Pong]);
+    assert_eq!(methods, [Method::Excessive, Method::Pong]);
 
     let unknown = |levels| format!(r#"{{"id":7,"ping":{{}},"x":{}}}"#, nested(levels));
     assert!(one(&unknown(63)).is_ok());
@@ -286,7 +298,7 @@ fn oracle(value: &str) -> Option<&str> {
 fn payload(text: &str) -> Option<&[u8]> {
     match one(text) {
         Ok(Command { method: Method::Send { data }, .. }) => Some(data),
-        Ok(Command { method: Method::DataTooDeep, .. }) => panic!("too deep: {text}"),
+        Ok(Command { method: Method::Excessive, .. }) => panic!("too deep: {text}"),
         Ok(other) => panic!("{other:?}"),
         Err(_) => None,
     }
@@ -387,7 +399,7 @@ proptest! {
         // Without lone surrogates, of which serde_json makes an error.
         if let Ok(expected) = serde_json::from_str::<String>(&value) {
             let method = Method::Refresh { token: expected.into() };
-            prop_assert_eq!(one(&text), Ok(Command { id: 0, method }));
+            prop_assert_eq!(one(&text), Ok(Command { id: 0, method, attributes: false }));
         }
     }
 

@@ -2,7 +2,8 @@
 //! values, but for the place of `publications` in a subscribe reply.
 
 use corecast::codec::command::{
-    ClientInfo, ConnectResult, ErrorCode, HistoryResult, Publication, Push, Reply, SubscribeResult,
+    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Publication, Push, PushSubscribe,
+    RefreshResult, Reply, SubscribeResult, Tags,
 };
 use corecast::codec::json::{
     PUBLICATION_SEPARATOR, SUBSCRIBE_TAIL, publication_len, push_publication_len, reply_len,
@@ -12,15 +13,20 @@ use corecast::codec::json::{
 use proptest::prelude::*;
 
 fn info<'a>(user: &'a str, client: &'a str) -> ClientInfo<'a> {
-    ClientInfo { user: user.into(), client: client.into() }
+    ClientInfo { user: user.into(), client: client.into(), ..ClientInfo::default() }
 }
 
 fn full() -> Publication<'static> {
-    Publication { data: b"{\"a\":1}", info: Some(info("al", "c1")), offset: 7 }
+    Publication {
+        data: b"{\"a\":1}",
+        info: Some(info("al", "c1")),
+        offset: 7,
+        ..Publication::default()
+    }
 }
 
 fn bare() -> Publication<'static> {
-    Publication { data: b"1", info: None, offset: 0 }
+    Publication { data: b"1", info: None, offset: 0, ..Publication::default() }
 }
 
 fn text(reply: &Reply<'_>) -> String {
@@ -31,11 +37,67 @@ fn text(reply: &Reply<'_>) -> String {
 }
 
 #[test]
+fn what_begins_and_renews_is_what_the_incumbent_writes() {
+    let connect = ConnectResult {
+        client: "c1",
+        version: "0.1.0",
+        ping_s: 25,
+        pong: true,
+        ..Default::default()
+    };
+    let quiet =
+        ConnectResult { client: "c1", version: "", ping_s: 0, pong: false, ..Default::default() };
+    let one = [bare()];
+    let subs = [
+        ("a", SubscribeResult::default()),
+        (
+            "b",
+            SubscribeResult { epoch: "abcd", data: b"1", publications: &one, ..Default::default() },
+        ),
+    ];
+    let table = [
+        (
+            Reply::Connect { id: 1, result: connect },
+            r#"{"id":1,"connect":{"client":"c1","version":"0.1.0","ping":25,"pong":true}}"#,
+        ),
+        (Reply::Connect { id: 1, result: quiet }, r#"{"id":1,"connect":{"client":"c1"}}"#),
+        (
+            Reply::Connect {
+                id: 1,
+                result: ConnectResult {
+                    client: "c1",
+                    expiry: Expiry { expires: true, ttl_s: 60 },
+                    data: b"[]",
+                    subs: &subs,
+                    session: "s",
+                    node: "n",
+                    ..Default::default()
+                },
+            },
+            r#"{"id":1,"connect":{"client":"c1","expires":true,"ttl":60,"data":[],"subs":{"a":{},"b":{"epoch":"abcd","data":1,"publications":[{"data":1}]}},"session":"s","node":"n"}}"#,
+        ),
+        (
+            Reply::Refresh {
+                id: 2,
+                result: RefreshResult {
+                    client: "c1",
+                    version: "v",
+                    expiry: Expiry { expires: true, ttl_s: 1 },
+                },
+            },
+            r#"{"id":2,"refresh":{"client":"c1","version":"v","expires":true,"ttl":1}}"#,
+        ),
+        (Reply::SubRefresh { id: 3, expiry: Expiry::default() }, r#"{"id":3,"sub_refresh":{}}"#),
+    ];
+    for (reply, expected) in table {
+        assert_eq!(text(&reply), expected);
+    }
+}
+
+#[test]
 fn results_are_what_the_incumbent_writes() {
     let clients = [info("al", "c1"), info("", "c2")];
     let publications = [full()];
-    let connect = ConnectResult { client: "c1", version: "0.1.0", ping_s: 25, pong: true };
-    let quiet = ConnectResult { client: "c1", version: "", ping_s: 0, pong: false };
     let history = HistoryResult { publications: &publications, epoch: "abcd", offset: 9 };
     let position = HistoryResult { publications: &[], epoch: "abcd", offset: 0 };
     let table = [
@@ -47,11 +109,6 @@ fn results_are_what_the_incumbent_writes() {
             Reply::Error { id: 1, error: ErrorCode::Internal },
             r#"{"id":1,"error":{"code":100,"message":"internal server error","temporary":true}}"#,
         ),
-        (
-            Reply::Connect { id: 1, result: connect },
-            r#"{"id":1,"connect":{"client":"c1","version":"0.1.0","ping":25,"pong":true}}"#,
-        ),
-        (Reply::Connect { id: 1, result: quiet }, r#"{"id":1,"connect":{"client":"c1"}}"#),
         (Reply::Unsubscribe { id: 1 }, r#"{"id":1,"unsubscribe":{}}"#),
         (Reply::Publish { id: u32::MAX }, r#"{"id":4294967295,"publish":{}}"#),
         (
@@ -88,7 +145,20 @@ fn results_are_what_the_incumbent_writes() {
 
 #[test]
 fn pushes_are_what_the_incumbent_writes() {
-    let object = Publication { data: b"{}", info: None, offset: 0 };
+    let packed = corecast::codec::tags::pack(&[("k".into(), "v".into()), ("é".into(), "".into())]);
+    let packed = packed.expect("short enough");
+    let infos =
+        ClientInfo { conn_info: b"{\"a\":1}".into(), chan_info: b"2".into(), ..info("al", "c1") };
+    let rich = Publication {
+        payload: corecast::codec::command::Payload::Json,
+        data: b"\"x\"",
+        info: Some(infos),
+        offset: 0,
+        tags: Tags::packed(&packed),
+        delta: true,
+        time_ms: 1700,
+    };
+    let object = Publication { data: b"{}", ..Publication::default() };
     let table = [
         (
             Push::Publication(full()),
@@ -102,6 +172,29 @@ fn pushes_are_what_the_incumbent_writes() {
         (
             Push::Leave(info("", "c")),
             r#"{"push":{"channel":"chat","leave":{"info":{"user":"","client":"c"}}}}"#,
+        ),
+        (
+            Push::Publication(rich.clone()),
+            r#"{"push":{"channel":"chat","pub":{"data":"x","info":{"user":"al","client":"c1","conn_info":{"a":1},"chan_info":2},"tags":{"k":"v","é":""},"delta":true,"time":1700}}}"#,
+        ),
+        (
+            Push::Subscribe(PushSubscribe {
+                recoverable: true,
+                positioned: true,
+                epoch: "abcd",
+                offset: 2,
+                data: b"{}",
+            }),
+            r#"{"push":{"channel":"chat","subscribe":{"recoverable":true,"epoch":"abcd","offset":2,"positioned":true,"data":{}}}}"#,
+        ),
+        (Push::Message { data: b"1" }, r#"{"push":{"channel":"chat","message":{"data":1}}}"#),
+        (
+            Push::Disconnect { code: 3001, reason: "shutdown", reconnect: true },
+            r#"{"push":{"channel":"chat","disconnect":{"code":3001,"reason":"shutdown","reconnect":true}}}"#,
+        ),
+        (
+            Push::Refresh(Expiry { expires: true, ttl_s: 5 }),
+            r#"{"push":{"channel":"chat","refresh":{"expires":true,"ttl":5}}}"#,
         ),
         (
             Push::Unsubscribe { code: 2500, reason: "insufficient state" },
@@ -124,6 +217,7 @@ fn subscribe_replies_are_what_the_incumbent_writes() {
         recovered: true,
         was_recovering: true,
         publications: &publications,
+        ..Default::default()
     };
     let reply = text(&Reply::Subscribe { id: 1, result: recovered.clone() });
     let incumbent = r#"{"id":1,"subscribe":{"recoverable":true,"epoch":"abcd","publications":[{"data":{"a":1},"info":{"user":"al","client":"c1"},"offset":7},{"data":1}],"recovered":true,"offset":9,"positioned":true,"was_recovering":true}}"#;
@@ -161,7 +255,8 @@ proptest! {
         let push = Push::Unsubscribe { code: 2500, reason: &reason };
         let value: serde_json::Value =
             serde_json::from_str(&text(&Reply::Push { channel: &channel, push })).unwrap();
-        prop_assert_eq!(&value["push"]["channel"], &channel);
+        // A push about the connection has no channel.
+        prop_assert_eq!(value["push"]["channel"].as_str().unwrap_or(""), channel);
         prop_assert_eq!(&value["push"]["unsubscribe"]["reason"], &reason);
     }
 
@@ -183,6 +278,7 @@ proptest! {
             epoch: &epoch,
             offset,
             publications: &publications,
+            ..Default::default()
         };
         let mut pieces = Vec::new();
         let bare = SubscribeResult { publications: &[], ..result.clone() };

@@ -98,7 +98,7 @@ impl Fleet {
 
     fn event(&mut self, event: Event, handler: &mut impl Handler) {
         match event {
-            Event::Writable { token } => self.writable(token),
+            Event::Ready { token } => self.writable(token),
             Event::Received { token, lent } => {
                 if let Some(who) = self.wire.live(token) {
                     let now = clock::now();

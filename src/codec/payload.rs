@@ -1,0 +1,97 @@
+//! What a publisher's bytes become: the one form in which a payload is kept, and the forms in which
+//! receivers get it.
+//!
+//! A namespace says what its payloads are, nobody guesses. `json` is kept as JSON text, `binary` as
+//! bytes. ARCHITECTURE has the table. Must not know channels. Invariant: what is kept is a value
+//! that every codec can say, or it was refused.
+
+use super::command::{ErrorCode, Payload};
+use super::msgpack_read::{Item, item};
+use super::scanner::Scanner;
+use super::{Codec, json_to_msgpack, msgpack_to_json};
+use crate::limits::JSON_DEPTH;
+use base64::Engine;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use std::borrow::Cow;
+
+/// The payload is not what its namespace says: error 107.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invalid;
+
+impl From<Invalid> for ErrorCode {
+    fn from(_: Invalid) -> ErrorCode {
+        ErrorCode::BadRequest
+    }
+}
+
+/// Reads base64 with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The form in which a payload that came in by `codec` is kept.
+///
+/// # Errors
+/// When it is not of the namespace's kind, or empty.
+pub fn keep(codec: Codec, kind: Payload, data: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
+    let kept = match kind {
+        Payload::Json => to_json(codec, data)?,
+        Payload::Binary => to_bytes(codec, data)?,
+    };
+    if kept.is_empty() { Err(Invalid) } else { Ok(kept) }
+}
+
+/// A value that came in by `codec` as JSON text.
+///
+/// # Errors
+/// When JSON cannot say it.
+pub fn to_json(codec: Codec, data: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
+    match codec {
+        // Its extent was found by the scanner.
+        Codec::Json => Ok(Cow::Borrowed(data)),
+        Codec::Protobuf => checked_json(data).map(Cow::Borrowed),
+        Codec::MessagePack => {
+            let mut json = Vec::with_capacity(data.len() + data.len() / 2);
+            msgpack_to_json::append(&mut json, data).map_err(|_| Invalid)?;
+            Ok(Cow::Owned(json))
+        }
+    }
+}
+
+/// JSON text in the form in which `codec` has values.
+#[must_use]
+pub fn from_json(codec: Codec, json: &[u8]) -> Cow<'_, [u8]> {
+    match codec {
+        Codec::Json | Codec::Protobuf => Cow::Borrowed(json),
+        Codec::MessagePack => {
+            let mut value = Vec::with_capacity(json.len());
+            json_to_msgpack::put(&mut value, json);
+            Cow::Owned(value)
+        }
+    }
+}
+
+/// The one JSON value in `data`, without the white space around it.
+fn checked_json(data: &[u8]) -> Result<&[u8], Invalid> {
+    simdutf8::basic::from_utf8(data).map_err(|_| Invalid)?;
+    let mut scanner = Scanner::new(data);
+    let value = scanner.value(JSON_DEPTH).map_err(|_| Invalid)?;
+    scanner.skip_space();
+    if value.too_deep || scanner.peek().is_some() { Err(Invalid) } else { Ok(value.bytes) }
+}
+
+fn to_bytes(codec: Codec, data: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
+    match codec {
+        Codec::Protobuf => Ok(Cow::Borrowed(data)),
+        Codec::Json => {
+            let text = Scanner::new(data).string().map_err(|_| Invalid)?;
+            BASE64.decode(text.as_bytes()).map(Cow::Owned).map_err(|_| Invalid)
+        }
+        Codec::MessagePack => match item(&mut { data }) {
+            Ok(Item::Bytes(bytes)) => Ok(Cow::Borrowed(bytes)),
+            _ => Err(Invalid),
+        },
+    }
+}

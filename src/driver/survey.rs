@@ -1,0 +1,167 @@
+//! What the kernel's ring can do, step by step, for an operator who asks why it is not used.
+//!
+//! Must not know the server. Its invariant: what it made is gone when it returns.
+
+use super::buf_ring::BufRing;
+use super::probe::{self, Kind};
+use super::uring::{Tuning, Uring};
+use super::{Options, socket};
+use io_uring::{IoUring, Probe, opcode};
+use std::io;
+
+/// One step: what was tried, and what came of it.
+#[derive(Debug)]
+pub struct Step {
+    pub name: &'static str,
+    /// What was found, or what stands in the way.
+    pub found: Result<String, String>,
+}
+
+/// What the server would ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub workers: usize,
+    /// Direct descriptors of each ring.
+    pub slots: u32,
+    /// Buffers of each ring.
+    pub buffers: u16,
+}
+
+/// Tries everything that a start of the server needs. A ring that cannot be had ends it.
+#[must_use]
+pub fn survey(plan: Plan) -> Vec<Step> {
+    let ring = match IoUring::new(8) {
+        Ok(ring) => ring,
+        Err(error) => {
+            let found = Err(probe::why(&error));
+            return vec![Step { name: "io_uring", found }];
+        }
+    };
+    let mut steps = vec![Step { name: "io_uring", found: Ok("the kernel gives a ring".into()) }];
+    let mut step = |name, found: Result<String, String>| steps.push(Step { name, found });
+    step("io_uring features", features(&ring));
+    step("io_uring operations", operations(&ring));
+    let mut builder = IoUring::builder();
+    let deferred = builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .build(8)
+        .map(|_: IoUring| "run when the worker asks".to_owned());
+    step("io_uring deferred completions", deferred.map_err(|error| probe::why(&error)));
+    step("io_uring provided buffers", provided_buffers());
+    let direct = ring.submitter().register_files_sparse(plan.slots);
+    let direct = direct.map(|()| format!("{} for each worker", plan.slots));
+    step("io_uring direct descriptors", direct.map_err(|error| descriptors(&error)));
+    step("io_uring connection", connection());
+    step("io_uring rings of all workers", rings(plan));
+    steps
+}
+
+fn features(ring: &IoUring) -> Result<String, String> {
+    let has = ring.params();
+    let all = [
+        ("completions are never dropped", has.is_feature_nodrop()),
+        ("waits with a time limit", has.is_feature_ext_arg()),
+        ("sockets are polled inside", has.is_feature_fast_poll()),
+        ("silent successes", has.is_feature_skip_cqe_on_success()),
+    ];
+    complete(&all)
+}
+
+/// What is there, or what is missing.
+fn complete(all: &[(&'static str, bool)]) -> Result<String, String> {
+    let names = |there: bool| {
+        let some = all.iter().filter(|(_, has)| *has == there).map(|(name, _)| *name);
+        some.collect::<Vec<_>>().join(", ")
+    };
+    let missing = names(false);
+    if missing.is_empty() { Ok(names(true)) } else { Err(format!("without {missing}")) }
+}
+
+fn operations(ring: &IoUring) -> Result<String, String> {
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe).map_err(|error| probe::why(&error))?;
+    let all = [
+        ("accept", opcode::Accept::CODE),
+        ("recv", opcode::Recv::CODE),
+        ("send", opcode::Send::CODE),
+        ("sendmsg", opcode::SendMsg::CODE),
+        ("cancel", opcode::AsyncCancel::CODE),
+        ("shutdown", opcode::Shutdown::CODE),
+        ("close", opcode::Close::CODE),
+    ];
+    complete(&all.map(|(name, code)| (name, probe.is_supported(code))))
+}
+
+fn provided_buffers() -> Result<String, String> {
+    let tried = || -> io::Result<()> {
+        // Declared first, it outlives the ring.
+        let buffers = BufRing::new(1, 4_096)?;
+        let ring = IoUring::new(8)?;
+        buffers.register(&ring)
+    };
+    tried().map(|()| "a receive takes its buffer when bytes come".to_owned()).map_err(|error| {
+        format!("the kernel takes no ring of buffers (Linux 5.19 does): {}", probe::why(&error))
+    })
+}
+
+fn descriptors(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => "more than RLIMIT_NOFILE, to which a ring's table is held".to_owned(),
+        _ => probe::why(error),
+    }
+}
+
+fn connection() -> Result<String, String> {
+    match probe::probe() {
+        (Kind::IoUring, _) => Ok("accepted, received from and closed".to_owned()),
+        (Kind::Epoll, why) => Err(why),
+    }
+}
+
+/// Makes the rings of all workers at once, as a start does: locked memory is counted together.
+fn rings(plan: Plan) -> Result<String, String> {
+    let mut rings = Vec::with_capacity(plan.workers);
+    for worker in 0..plan.workers {
+        let made = socket::bell().map_err(super::Error::Ring).and_then(|own_bell| {
+            let options =
+                Options { slots: plan.slots, listeners: Vec::new(), own_bell, bells: Vec::new() };
+            Uring::new(options, Tuning { buffers: plan.buffers, ..Tuning::default() })
+        });
+        match made {
+            Ok(ring) => rings.push(ring),
+            Err(super::Error::Ring(error) | super::Error::Epoll(error)) => {
+                return Err(format!("worker {worker} gets none: {}", probe::why(&error)));
+            }
+        }
+    }
+    Ok(format!("{} made at once", rings.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(complete(&[("a", true), ("b", true)]), Ok("a, b".into()));
+        assert_eq!(
+            complete(&[("a", true), ("b", false), ("c", false)]),
+            Err("without b, c".into())
+        );
+    }
+
+    #[test]
+    fn a_table_beyond_the_limit_is_told_apart() {
+        let plan = Plan { workers: 1, slots: u32::MAX >> 1, buffers: 1 };
+        let steps = survey(plan);
+        if steps[0].found.is_err() {
+            assert_eq!(steps.len(), 1, "without a ring nothing else is tried");
+            return;
+        }
+        let direct = steps.iter().find(|step| step.name == "io_uring direct descriptors");
+        let found = direct.map(|step| step.found.is_err());
+        assert_eq!(found, Some(true));
+    }
+}

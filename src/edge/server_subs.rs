@@ -1,0 +1,354 @@
+//! Subscriptions that the server begins and ends: at connect, and by commands of the server API.
+//!
+//! Invariants: what is to be done stands in one queue for each connection and is done in order;
+//! what reaches a home is pushed from that queue, never from a delivery (rule 3); and nothing more
+//! is done about a channel before the answer to what was asked about it last.
+
+use super::connection::{Life, Parked, SubscriptionState};
+use super::deliver::Start;
+use super::frames::{publication, publisher_id};
+use super::output::Range;
+use super::subscribe::{Asked, EpochText};
+use super::{Edge, Late, RequestLanes, Token};
+use crate::clock::Now;
+use crate::codec::command::{Disconnect, ErrorCode, Push, PushSubscribe, Reply};
+use crate::home::envelope::{
+    Placed, Position, Recovery, ReplyTo, Request, ServerSubscription, UserAction, UserCommand,
+};
+use crate::limits::USER_COMMANDS_WAITING;
+use crate::namespace::{ChannelOptions, Mode};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What the server has still to do about one connection.
+#[derive(Debug, Default)]
+pub struct ServerSide {
+    pub queue: VecDeque<Wish>,
+    /// A Subscribe that found its lane full.
+    pub parked: Option<Parked>,
+    /// Subscriptions that were begun and are not answered.
+    pub begun: Vec<Begun>,
+    /// What the connect reply waits for, until that is written.
+    pub connect: Option<Box<super::connecting::Connecting>>,
+    /// What the connection was given before its connect reply.
+    pub held: super::connecting::Held,
+}
+
+impl ServerSide {
+    fn is_done(&self) -> bool {
+        self.queue.is_empty()
+            && self.parked.is_none()
+            && self.begun.is_empty()
+            && self.connect.is_none()
+    }
+}
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Wish {
+    /// A subscription of connect.
+    Begin(Box<ServerBegin>),
+    /// A command about the connection's user.
+    Command(Arc<UserCommand>),
+}
+
+impl Wish {
+    /// The channel it is about.
+    fn channel(&self) -> Option<&str> {
+        match self {
+            Wish::Begin(begin) => Some(begin.subscription.channel.as_str()),
+            Wish::Command(command) => match &command.action {
+                UserAction::Subscribe { subscription, .. } => Some(subscription.channel.as_str()),
+                UserAction::Unsubscribe { channel, .. } => Some(channel.as_str()),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// A subscription to begin, and where it is to go on from.
+#[derive(Clone, Debug)]
+pub struct ServerBegin {
+    pub subscription: ServerSubscription,
+    /// A recovery is wanted, whether or not its position could be read.
+    pub recover: bool,
+    pub since: Option<Position>,
+}
+
+/// A server-side subscription that was begun.
+#[derive(Debug)]
+pub struct Begun {
+    pub sequence: u32,
+    pub data: Box<[u8]>,
+    /// The connect reply waits for it.
+    pub in_connect: bool,
+}
+
+impl Edge {
+    /// What the server has still to do about a connection, made when there is none.
+    pub(super) fn server_side(&mut self, token: Token) -> &mut ServerSide {
+        self.at(token).server.get_or_insert_with(Box::default)
+    }
+
+    /// Lines a command up behind what is still to be done. Over the bound the connection could not
+    /// have what the server wants it to have: it is told to come back.
+    pub(super) fn wish(&mut self, token: Token, command: &Arc<UserCommand>) {
+        if self.draining || !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            return;
+        }
+        let queue = &mut self.server_side(token).queue;
+        if queue.len() >= USER_COMMANDS_WAITING {
+            return self.late.push_back(Late::Insufficient(token));
+        }
+        queue.push_back(Wish::Command(Arc::clone(command)));
+        self.owe(token);
+    }
+
+    /// Does what is to be done, in order; false when a lane has no room for it.
+    pub(super) fn serve_wishes<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        now: Now,
+        lanes: &mut L,
+    ) -> bool {
+        loop {
+            let Some(server) = self.at(token).server.as_deref_mut() else { return true };
+            if let Some(Parked { home, request }) = server.parked.take() {
+                if !self.push_begun(token, home, request, lanes) {
+                    return false;
+                }
+                continue;
+            }
+            let Some(wish) = self.next_wish(token) else { break };
+            if !self.serve_wish(token, wish, now, lanes) {
+                return false;
+            }
+        }
+        if self.at(token).server.as_ref().is_some_and(|server| server.is_done()) {
+            self.at(token).server = None;
+        }
+        true
+    }
+
+    /// The next that may be done now.
+    fn next_wish(&mut self, token: Token) -> Option<Wish> {
+        let it = &mut self.connections[token.index as usize];
+        let server = it.server.as_deref_mut()?;
+        let first = server.queue.front()?;
+        let waits = match &server.connect {
+            Some(connect) => !connect.registered || !matches!(first, Wish::Begin(_)),
+            None => false,
+        };
+        if waits {
+            return None;
+        }
+        if let Some(name) = first.channel()
+            && let Some(channel) = self.channels.find(name)
+        {
+            let of = it.subscriptions.iter().find(|it| it.channel == channel);
+            if of.is_some_and(|it| it.state != SubscriptionState::Active) {
+                return None;
+            }
+        }
+        server.queue.pop_front()
+    }
+
+    fn serve_wish<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        wish: Wish,
+        now: Now,
+        lanes: &mut L,
+    ) -> bool {
+        let command = match wish {
+            Wish::Begin(begin) => return self.begin(token, *begin, true, now, lanes),
+            Wish::Command(command) => command,
+        };
+        match &command.action {
+            UserAction::Subscribe { subscription, since } => {
+                let (subscription, recover) = (subscription.clone(), since.is_some());
+                let begin = ServerBegin { subscription, recover, since: *since };
+                self.begin(token, begin, false, now, lanes)
+            }
+            UserAction::Unsubscribe { channel, code, reason } => {
+                self.end_subscription(token, channel.as_str(), *code, reason);
+                self.settle(token, lanes)
+            }
+            _ => {
+                self.carry_out(token, &command, now);
+                true
+            }
+        }
+    }
+
+    /// Begins a subscription; false when its lane has no room.
+    fn begin<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        begin: ServerBegin,
+        in_connect: bool,
+        now: Now,
+        lanes: &mut L,
+    ) -> bool {
+        let ServerBegin { subscription, recover, since } = begin;
+        let ServerSubscription { channel: name, data, overrides, .. } = subscription;
+        let options = match self.server_options(token, name.as_str()) {
+            Ok(Some(options)) => options,
+            Ok(None) => return true,
+            Err(error) => {
+                self.begin_refused(token, error, in_connect, now);
+                return true;
+            }
+        };
+        let keeps = options.keeps_history();
+        let on = |asked: Option<bool>, mode: Mode| asked.unwrap_or(mode == Mode::Force);
+        let recoverable = keeps && on(overrides.recover, options.recovery);
+        let asked = Asked {
+            name: name.as_str(),
+            recoverable,
+            positioned: keeps && on(overrides.position, options.positioning),
+            join_leave: on(overrides.force_push_join_leave, options.join_leave),
+            keeps_history: keeps,
+            server_side: true,
+            since,
+            recover: recover && recoverable,
+        };
+        let to = ReplyTo { connection: self.key(token), command: 0 };
+        let (home, request) = self.new_subscription(token, to, &asked);
+        let sequence = request.sequence;
+        self.server_side(token).begun.push(Begun { sequence, data, in_connect });
+        self.push_begun(token, home, Request::Subscribe(Box::new(request)), lanes)
+    }
+
+    /// The options of a channel to subscribe a connection to; none where it is subscribed already.
+    fn server_options(
+        &mut self,
+        token: Token,
+        name: &str,
+    ) -> Result<Option<ChannelOptions>, ErrorCode> {
+        let options = self.channel_options(name)?;
+        let channel = self.channels.find(name);
+        if channel.is_some_and(|channel| self.at(token).subscription(channel).is_some()) {
+            return Ok(None);
+        }
+        self.check_subscription_limits(token, name)?;
+        Ok(Some(options))
+    }
+
+    /// A subscription cannot be had: connect fails over one of its own; else, where it is the
+    /// connection that has too many, that ends.
+    fn begin_refused(&mut self, token: Token, error: ErrorCode, in_connect: bool, now: Now) {
+        let (have, most) =
+            (self.at(token).subscriptions.len(), self.limits.channels_per_connection);
+        if in_connect {
+            self.connect_refused(token, error);
+        } else if error == ErrorCode::LimitExceeded && have >= most as usize {
+            self.count_error(error);
+            self.disconnect(token, Disconnect::ChannelLimit, now);
+        } else {
+            self.count_error(error);
+        }
+    }
+
+    fn push_begun<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        home: u16,
+        request: Request,
+        lanes: &mut L,
+    ) -> bool {
+        let pushed =
+            if self.may_push(home) { self.push(token, home, request, lanes) } else { Err(request) };
+        if let Err(request) = pushed {
+            self.server_side(token).parked = Some(Parked { home, request });
+            self.stand_in_line(token, home);
+            return false;
+        }
+        true
+    }
+
+    /// Ends a subscription, whoever began it. The client is told; its Unsubscribe is owed.
+    fn end_subscription(&mut self, token: Token, name: &str, code: u32, reason: &str) {
+        let Some(channel) = self.channels.find(name) else { return };
+        let Some(subscription) = self.at(token).subscription(channel) else { return };
+        debug_assert!(subscription.state == SubscriptionState::Active, "nothing is in question");
+        self.remove_subscriber(token, channel);
+        self.at(token).subscription(channel).expect("it was just there").state =
+            SubscriptionState::Owed;
+        let push = Push::Unsubscribe { code, reason };
+        self.reply(token, &Reply::Push { channel: name, push });
+    }
+
+    /// What was begun is answered, one way or the other: it is begun no more.
+    pub(super) fn take_begun(&mut self, token: Token, sequence: u32) -> Option<Begun> {
+        let server = self.at(token).server.as_deref_mut()?;
+        let place = server.begun.iter().position(|begun| begun.sequence == sequence)?;
+        let begun = server.begun.swap_remove(place);
+        self.owe(token);
+        Some(begun)
+    }
+
+    /// A home answered what the server began: it is told with the connect reply, or pushed.
+    pub(super) fn server_subscribed(
+        &mut self,
+        token: Token,
+        name: &str,
+        start: &Start,
+        recovery: Recovery,
+        now: Now,
+    ) {
+        let Some(begun) = self.take_begun(token, start.subscription.sequence) else { return };
+        if begun.in_connect {
+            self.connect_subscribed(token, name, start, recovery, begun.data);
+            if self.is_answered(token) {
+                self.connected(token, now);
+            }
+            return;
+        }
+        let epoch = EpochText::new(start.position.epoch);
+        let told = start.recoverable || start.positioned;
+        let push = Push::Subscribe(PushSubscribe {
+            recoverable: start.recoverable,
+            positioned: start.positioned,
+            epoch: if told { epoch.as_str() } else { "" },
+            offset: if told { start.position.offset } else { 0 },
+            data: &begun.data,
+        });
+        self.reply(token, &Reply::Push { channel: name, push });
+        // The push has no place for what was missed: it follows as if it were published now.
+        if let Recovery::Complete(missed) = recovery {
+            let (channel, codec) = (start.subscription.channel, self.at(token).codec);
+            for Placed { offset, block } in &missed {
+                let id = publisher_id(block, self.ids);
+                let missed = publication(block, *offset, id.as_ref());
+                let begin = self.output.end();
+                self.output.publication(codec, (channel, name), &missed);
+                let range = Range { start: begin, end: self.output.end() };
+                self.mark_or_spill(token, range);
+            }
+        }
+    }
+
+    /// A home refused what the server began.
+    pub(super) fn server_subscribe_refused(
+        &mut self,
+        to: ReplyTo,
+        sequence: u32,
+        error: ErrorCode,
+        now: Now,
+    ) {
+        let Some(token) = self.of(to.connection) else { return };
+        if let Some(begun) = self.take_begun(token, sequence) {
+            self.begin_refused(token, error, begun.in_connect, now);
+        }
+    }
+
+    /// The connection ends: nothing more is done about it.
+    pub(super) fn drop_server_side(&mut self, token: Token) {
+        let Some(server) = self.at(token).server.take() else { return };
+        self.drop_held(token, &server.held);
+        if server.parked.is_some() {
+            self.forget_unpushed(token);
+        }
+    }
+}

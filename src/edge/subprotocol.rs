@@ -1,0 +1,58 @@
+//! How a client says which codec it speaks: by a WebSocket subprotocol, or in the query as SDKs do.
+//!
+//! Must not know the handshake. Invariant: who says nothing speaks JSON.
+
+use crate::codec::Codec;
+
+/// Subprotocols that are spoken.
+pub const NAMES: [&str; 5] = [
+    "centrifuge-json",
+    "centrifuge-protobuf",
+    "corecast.v1.json",
+    "corecast.v1.msgpack",
+    "corecast.v1.protobuf",
+];
+
+/// The codec of a connection, and whether it speaks a protocol of ours. Ours say all themselves;
+/// beside the incumbent's names the query counts too, as it does there.
+#[must_use]
+pub fn choose(subprotocol: Option<&str>, query: &str) -> (Codec, bool) {
+    match subprotocol {
+        Some("corecast.v1.json") => (Codec::Json, true),
+        Some("corecast.v1.msgpack") => (Codec::MessagePack, true),
+        Some("corecast.v1.protobuf") => (Codec::Protobuf, true),
+        Some("centrifuge-protobuf") => (Codec::Protobuf, false),
+        _ => (asked(query), false),
+    }
+}
+
+fn asked(query: &str) -> Codec {
+    let protobuf = |pair| matches!(pair, "format=protobuf" | "cf_protocol=protobuf");
+    if query.split('&').any(protobuf) { Codec::Protobuf } else { Codec::Json }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_the_query_choose_the_codec() {
+        let table = [
+            (None, "", Codec::Json, false),
+            (None, "format=json", Codec::Json, false),
+            (None, "format=protobuf", Codec::Protobuf, false),
+            (None, "a=b&cf_protocol=protobuf&c", Codec::Protobuf, false),
+            (None, "xformat=protobuf", Codec::Json, false),
+            (Some("centrifuge-json"), "", Codec::Json, false),
+            (Some("centrifuge-json"), "format=protobuf", Codec::Protobuf, false),
+            (Some("centrifuge-protobuf"), "format=json", Codec::Protobuf, false),
+            (Some("corecast.v1.json"), "format=protobuf", Codec::Json, true),
+            (Some("corecast.v1.msgpack"), "", Codec::MessagePack, true),
+            (Some("corecast.v1.protobuf"), "", Codec::Protobuf, true),
+        ];
+        for (name, query, codec, own) in table {
+            assert_eq!(choose(name, query), (codec, own), "{name:?} {query}");
+            assert!(name.is_none_or(|name| NAMES.contains(&name)));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `corecast doctor`: is this host fit for this configuration, and what does each shortfall cost?
+//!
+//! The same checks as `scripts/tune check`, from the same data, and what only a program of ours can
+//! find out: what the kernel's ring gives it, how fast a sleeping core wakes, how many connections
+//! fit. Must not know the data path. Invariant: changes nothing.
+
+mod capacity;
+mod finding;
+mod machine;
+mod tuned;
+mod tuning;
+mod wake;
+
+use super::host;
+use crate::config::{Config, DriverChoice};
+use crate::driver::survey::{self, Plan};
+use crate::limits::REFUSAL_SLOTS;
+use capacity::{Bounds, Capacity};
+use finding::{Finding, State};
+use machine::Machine;
+use rustix::process::{Resource, getrlimit};
+use serde::Serialize;
+use std::path::Path;
+use std::process::ExitCode;
+use tuned::{Limits, Wanted};
+
+/// Connections that a host is tuned for unless told otherwise, as in scripts/tune.
+const CONNECTIONS: u64 = 100_000;
+/// A wake-up that takes longer than this, one way, is worth a line. Idle hosts take 21-32 us.
+const SLOW_WAKE_US: u128 = 100;
+/// CAP_IPC_LOCK.
+const IPC_LOCK: u32 = 14;
+/// What a host without io_uring costs: README's figures of the two drivers.
+const EPOLL_COST: &str = "the server runs on epoll: 8 % more CPU per delivery, and all workers \
+                          share the descriptors of one process";
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Connections that the host shall hold; none: the configured bound, or 100,000.
+    pub connections: Option<u64>,
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    ok: bool,
+    connections_wanted: u64,
+    capacity: &'a Capacity,
+    findings: &'a [Finding],
+}
+
+/// Looks, tells, and gives the exit code: 0 nothing falls short, 1 something does.
+#[must_use]
+pub fn run(config: &Config, ask: Ask) -> ExitCode {
+    let machine = Machine::new(Path::new("/"));
+    let cores = core_affinity::get_core_ids().map_or(1, |cores| cores.len().max(1));
+    let workers = config.workers_on(cores);
+    let configured = u64::from(config.limits.connections_per_worker) * workers as u64;
+    let wanted = ask.connections.unwrap_or(if configured > 0 { configured } else { CONNECTIONS });
+    let mut findings = tuned_findings(&machine, config, wanted);
+    let descriptors = host::raise_descriptors();
+    let ring = ring_findings(config, workers, cores, descriptors, &mut findings);
+    findings.push(wake_finding(&machine.cpus));
+    let limits = config.limits_on(descriptors, workers, !ring);
+    let bounds = bounds(&machine, workers, limits.connections_per_worker);
+    let capacity = capacity::capacity(&bounds);
+    findings.push(fits(&capacity, wanted));
+    let ok = findings.iter().all(|finding| finding.state != State::Differs);
+    let report =
+        Report { ok, connections_wanted: wanted, capacity: &capacity, findings: &findings };
+    tell(&report, ask.json);
+    ExitCode::from(u8::from(!ok))
+}
+
+fn tell(report: &Report<'_>, json: bool) {
+    if json {
+        println!("{}", serde_json::to_string_pretty(report).expect("a report is plain data"));
+        return;
+    }
+    for finding in report.findings {
+        println!("{finding}");
+    }
+    let Capacity { connections, bounded_by } = report.capacity;
+    println!("This host can hold {connections} connections; what ends it: {bounded_by}.");
+    let short = report.findings.iter().filter(|finding| finding.state == State::Differs).count();
+    let wanted = report.connections_wanted;
+    match short {
+        0 => println!("Nothing falls short for {wanted} connections."),
+        _ => println!("{short} fall short for {wanted} connections; scripts/tune raises most."),
+    }
+}
+
+fn tuned_findings(machine: &Machine, config: &Config, connections: u64) -> Vec<Finding> {
+    let ports: Vec<u16> =
+        std::iter::once(config.listen).chain(config.internal_listen).map(|at| at.port()).collect();
+    let values = tuning::Values {
+        connections,
+        cores: machine.cpus.len() as u64,
+        memory_bytes: machine.memory_bytes,
+        page_bytes: rustix::param::page_size() as u64,
+    };
+    let limits = Limits {
+        descriptors: getrlimit(Resource::Nofile).maximum,
+        locked_bytes: getrlimit(Resource::Memlock).current,
+        may_lock: may_lock(&machine.read("/proc/self/status").unwrap_or_default()),
+    };
+    tuned::look(machine, &Wanted { values, ports: &ports }, &limits)
+}
+
+/// Is CAP_IPC_LOCK in force, by /proc/self/status?
+fn may_lock(status: &str) -> bool {
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set >> IPC_LOCK & 1 == 1)
+}
+
+/// Adds what the ring can do; gives whether the server would run on it.
+fn ring_findings(
+    config: &Config,
+    workers: usize,
+    cores: usize,
+    descriptors: u64,
+    findings: &mut Vec<Finding>,
+) -> bool {
+    if config.driver == DriverChoice::Epoll {
+        findings.push(Finding::absent("io_uring", "driver = \"epoll\" does not use it"));
+        return false;
+    }
+    let limits = config.limits_on(descriptors, workers, false);
+    let plan = Plan {
+        workers,
+        slots: limits.connections_per_worker + REFUSAL_SLOTS,
+        buffers: super::run::buffers(workers, cores),
+    };
+    let steps = survey::survey(plan);
+    let works = steps.iter().all(|step| step.found.is_ok());
+    for step in steps {
+        findings.push(match step.found {
+            Ok(found) => Finding::ok(step.name, found),
+            Err(why) => Finding::short(step.name, why, "what Linux 6.1 gives", EPOLL_COST),
+        });
+    }
+    works
+}
+
+fn wake_finding(cpus: &[usize]) -> Finding {
+    let name = "wake-up between cores";
+    let [one, .., other] = cpus[..] else {
+        return Finding::absent(name, "there is one core");
+    };
+    match wake::measure([one, other]) {
+        Err(error) => Finding::absent(name, error.to_string()),
+        Ok(wakes) => {
+            let (p50, p99) = (wakes.p50.as_micros(), wakes.p99.as_micros());
+            let current = format!("p50 {p50} us, p99 {p99} us");
+            if p50 <= SLOW_WAKE_US {
+                return Finding::ok(name, current);
+            }
+            let cost = "each delivery from one sleeping core to another comes that much later; \
+                        deep idle states, or a busy host: try spin_us";
+            Finding::short(name, current, format!("p50 at most {SLOW_WAKE_US} us"), cost)
+        }
+    }
+}
+
+fn bounds(machine: &Machine, workers: usize, per_worker: u32) -> Bounds {
+    let number = |path: &str, at: usize| -> Option<u64> {
+        machine.read(path)?.split_whitespace().nth(at)?.parse().ok()
+    };
+    let left = |most: Option<u64>, used: Option<u64>| Some(most?.saturating_sub(used?));
+    let group =
+        left(number("/sys/fs/cgroup/memory.max", 0), number("/sys/fs/cgroup/memory.current", 0));
+    let host = machine.meminfo("MemAvailable:");
+    let netfilter = "/proc/sys/net/netfilter/nf_conntrack";
+    Bounds {
+        workers: workers as u64,
+        per_worker: u64::from(per_worker),
+        files: left(number("/proc/sys/fs/file-nr", 2), number("/proc/sys/fs/file-nr", 0)),
+        available_bytes: host.into_iter().chain(group).min(),
+        tracked: left(
+            number(&format!("{netfilter}_max"), 0),
+            number(&format!("{netfilter}_count"), 0),
+        ),
+    }
+}
+
+fn fits(capacity: &Capacity, wanted: u64) -> Finding {
+    let name = "connections";
+    let Capacity { connections, bounded_by } = capacity;
+    if *connections >= wanted {
+        return Finding::ok(name, format!("{connections} fit"));
+    }
+    let cost = format!("those above are refused, or the host ends; what bounds it: {bounded_by}");
+    Finding::short(name, format!("{connections} fit"), wanted.to_string(), cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read() {
+        assert!(may_lock("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        assert!(may_lock("CapEff:\t0000000000004000\n"));
+        assert!(!may_lock("CapEff:\t0000000000002000\n"));
+        assert!(!may_lock("CapEff:\t\n") && !may_lock(""));
+    }
+}

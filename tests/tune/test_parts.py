@@ -1,0 +1,157 @@
+"""Tuning files that are malformed, sums, and which cores do what on which machine."""
+
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from machine import ROOT, TUNE, make, tune
+from tuner import data, host, rules
+
+GOOD = "net.core.somaxconn | >= | 4096 | storms | cited"
+
+
+class Malformed(unittest.TestCase):
+    def test_a_clear_line_with_file_and_line(self):
+        cases = [
+            ("net.core.somaxconn | >= | 4096 | storms", "4 columns, not 5"),
+            ("net.core.somaxconn | >= | 4096 | a | b | c", "6 columns, not 5"),
+            ("net.core.somaxconn", "1 columns, not 5"),
+            ("net.core.somaxconn | >= | | storms | cited", "the column want is empty"),
+            ("net.core.somaxconn | >= | 4096 | storms | ", "the column why is empty"),
+            ("net.core.somaxconn | => | 4096 | storms | cited", "unknown rule '=>'"),
+            ("net.core.somaxconn | >= | 40x6 | storms | cited", "unknown name 'x'"),
+            ("net.core.somaxconn | >= | conections | storms | cited", "unknown name 'conections'"),
+            ("net.core.somaxconn | >= | 4 ; 5 | storms | cited", "';"),
+            ("net.core.somaxconn | >= | max(1 | storms | cited", "a ')' is missing"),
+            ("net.core.somaxconn | >= | 1 + | storms | cited", "the sum ends too early"),
+            ("net.core.somaxconn | >= | 1 / 0 | storms | cited", "division by zero"),
+            ("net.core.somaxconn | >= | " + "(" * 99 + " | storms | cited", "too many parentheses"),
+            ("net.core.somaxconn | covers | 9 8 | storms | cited", "is no range"),
+            ("net.core.somaxconn | covers | 9 | storms | cited", "is no range"),
+            ("net.core.somaxconn | holds | cats | storms | cited", "'cats' cannot be held"),
+            ("net.core.somaxconn | mask | irq | storms | cited", "unknown placement 'irq'"),
+            ("../etc/passwd | is | x | storms | cited", "is no name"),
+            ("net core | is | x | storms | cited", "is no name"),
+            (GOOD, "net.core.somaxconn is there twice, first in line 2"),
+        ]
+        for line, why in cases:
+            with tempfile.TemporaryDirectory() as folder:
+                copy = os.path.join(folder, "tuning")
+                shutil.copytree(os.path.join(ROOT, "tuning"), copy)
+                path = os.path.join(copy, "sysctl.tune")
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(f"# a comment\n{GOOD}\n\n{line}\n")
+                for command in ("plan", "apply", "check"):
+                    ran = tune(command, "--root", folder, "--tuning", copy, "--memory-gib", "1")
+                    self.assertEqual((ran.code, ran.out), (78, ""), line)
+                    self.assertTrue(ran.err.startswith(f"tune: {path}:4: "), ran.err)
+                    self.assertIn(why, ran.err)
+                    self.assertEqual(ran.err.count("\n"), 1)
+                self.assertEqual(os.listdir(folder), ["tuning"], "nothing was written")
+
+    def test_files_that_cannot_be_read(self):
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, "tuning")
+            shutil.copytree(os.path.join(ROOT, "tuning"), copy)
+            path = os.path.join(copy, "limits.tune")
+            for content, why in ((b"", "no item in it"), (b"# only this\n", "no item in it"), (b"\xff|", "not UTF-8")):
+                with open(path, "wb") as file:
+                    file.write(content)
+                ran = tune("check", "--tuning", copy)
+                self.assertEqual(ran.code, 78)
+                self.assertIn(f"{path}:1: {why}", ran.err)
+            os.unlink(path)
+            self.assertIn(f"{path}:1: No such file", tune("check", "--tuning", copy).err)
+
+
+class Sums(unittest.TestCase):
+    def test_values(self):
+        values = {"connections": 100, "cores": 4}
+        cases = {
+            "1": [1], "1_000": [1000], "2 * connections + 5": [205], "5 + 2 * connections": [205],
+            "(5 + 2) * 3": [21], "max(1, connections, 7)": [100], "min(connections, cores * 2)": [8],
+            "7 / 2": [3], "100 - 1 - 1": [98], "1 2 3": [1, 2, 3], "connections / 16  cores": [6, 4],
+            "unlimited": [float("inf")],
+        }
+        for text, expected in cases.items():
+            self.assertEqual(data.numbers(text, values), expected, text)
+
+
+class Usage(unittest.TestCase):
+    def test_wrong_words(self):
+        cases = [([], 2), (["--help"], 0), (["polish"], 2), (["plan", "--connections", "0"], 2),
+                 (["plan", "--ports", "0"], 2), (["plan", "--ports", "http"], 2), (["plan", "--only", "disk"], 2),
+                 (["plan", "--network-cpus", "999"], 2)]
+        for words, code in cases:
+            ran = subprocess.run([TUNE, *words], capture_output=True, text=True)
+            self.assertEqual(ran.returncode, code, f"{words}: {ran.stderr}")
+            self.assertNotIn("Traceback", ran.stderr)
+        self.assertIn("Examples:", subprocess.run([TUNE, "--help"], capture_output=True, text=True).stdout)
+
+
+class Cores(unittest.TestCase):
+    def machine(self, cores, queues, nodes=None):
+        root = tempfile.mkdtemp(prefix="corecast-tune-")
+        self.addCleanup(shutil.rmtree, root)
+        make(root, cores, queues)
+        for number, cpus in enumerate(nodes or []):
+            folder = os.path.join(root, f"sys/devices/system/node/node{number}")
+            os.makedirs(folder, exist_ok=True)
+            with open(os.path.join(folder, "cpulist"), "w", encoding="ascii") as file:
+                file.write(cpus + "\n")
+        return root
+
+    def test_who_does_what(self):
+        cases = [
+            # cores, nodes, workers, network
+            (1, None, "0", "0"), (2, None, "0-1", "0-1"), (4, None, "0-3", "0-3"), (8, None, "0-6", "7"),
+            (16, None, "0-14", "15"), (32, None, "0-29", "30-31"),
+            (32, ["0-15", "16-31"], "0-14,16-30", "15,31"), (8, ["0,2,4,6", "1,3,5,7"], "0-5", "6-7"),
+        ]
+        for cores, nodes, workers, network in cases:
+            found = host.Host(self.machine(cores, 2, nodes))
+            self.assertEqual((host.compress(found.worker_cpus()), host.compress(found.network_cpus)),
+                             (workers, network), f"{cores} cores, {nodes}")
+
+    def test_a_shape_that_is_not_guessed_at(self):
+        ran = tune("plan", "--root", self.machine(12, 2, ["0-7", "8-11"]))
+        self.assertEqual((ran.code, ran.out), (2, ""))
+        self.assertIn("NUMA nodes of different sizes (8, 4 cores); say --network-cpus", ran.err)
+        ran = tune("plan", "--root", self.machine(12, 2, ["0-7", "8-11"]), "--network-cpus", "7,11")
+        self.assertEqual(ran.code, 0, ran.err)
+
+    def test_queues(self):
+        def placed(cores, queues):
+            found = host.Host(self.machine(cores, queues))
+            device = "/sys/class/net/eth0/queues"
+            return (host.mask(found.rps(f"{device}/rx-0/rps_cpus")),
+                    [host.mask(found.xps(f"{device}/tx-{queue}/xps_cpus")) for queue in range(queues)],
+                    [host.compress(cpus) for cpus in found.network_interrupts().values()])
+
+        self.assertEqual(placed(2, 1), ("3", ["3"], ["0"]))
+        self.assertEqual(placed(4, 2), ("f", ["5", "a"], ["0", "1"]))
+        self.assertEqual(placed(4, 4), ("0", ["1", "2", "4", "8"], ["0", "1", "2", "3"]))
+        self.assertEqual(placed(8, 2), ("0", ["55", "aa"], ["7", "7"]))
+        self.assertEqual(placed(40, 1)[0], "e0,00000000")
+
+    def test_values_as_the_kernel_prints_them(self):
+        for current, written in (("always [madvise] never", "madvise"), ("4096\t5 6", "4096 5 6"), ("0003", "3"),
+                                 ("8000-8001,9000", "8000,8001,9000"), ("00000001,00000000", "1,00000000")):
+            self.assertTrue(rules.same(current, written), current)
+        for current, written in (("always [never]", "madvise"), ("4095", "4096"), ("", "8000"), ("4", "3")):
+            self.assertFalse(rules.same(current, written), current)
+
+
+class Pages(unittest.TestCase):
+    def test_every_line_has_a_reason(self):
+        for path in glob.glob(os.path.join(ROOT, "tuning", "*.tune")):
+            for line in data.read(path):
+                source = any(word in line.why for word in ("measured", "kernel ", "our ", "listen(2)", "RFC"))
+                self.assertTrue(source, f"{line.path}:{line.number}: neither measured nor cited")
+
+
+if __name__ == "__main__":
+    unittest.main()

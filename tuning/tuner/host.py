@@ -1,0 +1,164 @@
+"""What the machine is: cores, memory, network queues; and which cores do what.
+
+Reads below a root, so that a made-up machine can be asked too. Changes nothing.
+"""
+
+import glob
+import os
+import re
+
+# Up to so many cores, all of them serve connections and interrupts alike.
+SHARED_CORES = 4
+# Above, one core in so many is kept for interrupts and the bridge.
+CORES_PER_NETWORK_CORE = 16
+
+
+class Unknown(Exception):
+    """The machine has a shape that the tuner does not guess at."""
+
+
+class Host:
+    """The machine below `root`, or what the caller says that it is."""
+
+    def __init__(self, root, cores=None, memory_bytes=None, network_cpus=None):
+        self.root = root.rstrip("/")
+        self.cpus = list(range(cores)) if cores else self.online()
+        self.memory_bytes = memory_bytes or self.memory()
+        self.page_bytes = os.sysconf("SC_PAGE_SIZE")
+        self.network_cpus = network_cpus or self.choose_network_cpus()
+        if not set(self.network_cpus) <= set(self.cpus):
+            raise Unknown(f"network cores {compress(self.network_cpus)} are not all among {compress(self.cpus)}")
+
+    def path(self, path):
+        return self.root + path
+
+    def text(self, path):
+        with open(self.path(path), encoding="latin-1") as file:
+            return file.read()
+
+    def online(self):
+        try:
+            return expand(self.text("/sys/devices/system/cpu/online"))
+        except OSError:
+            return list(range(os.cpu_count() or 1))
+
+    def memory(self):
+        try:
+            found = re.search(r"^MemTotal:\s+(\d+) kB", self.text("/proc/meminfo"), re.M)
+        except OSError as error:
+            raise Unknown(f"/proc/meminfo: {error.strerror}; say --memory-gib") from None
+        if not found:
+            raise Unknown("/proc/meminfo has no MemTotal; say --memory-gib")
+        return int(found.group(1)) * 1024
+
+    def nodes(self):
+        paths = sorted(glob.glob(self.path("/sys/devices/system/node/node[0-9]*/cpulist")))
+        nodes = []
+        for path in paths:
+            with open(path, encoding="ascii") as file:
+                cpus = [cpu for cpu in expand(file.read()) if cpu in self.cpus]
+            if cpus:
+                nodes.append(cpus)
+        return nodes or [self.cpus]
+
+    def choose_network_cpus(self):
+        """The cores for interrupts and the bridge: all on small machines, else the last of each node."""
+        if len(self.cpus) <= SHARED_CORES:
+            return self.cpus
+        nodes = self.nodes()
+        sizes = {len(cpus) for cpus in nodes}
+        if len(sizes) > 1:
+            shape = ", ".join(str(len(cpus)) for cpus in nodes)
+            raise Unknown(f"NUMA nodes of different sizes ({shape} cores); say --network-cpus")
+        per_node = -(-sizes.pop() // CORES_PER_NETWORK_CORE)
+        return sorted(cpu for cpus in nodes for cpu in cpus[-per_node:])
+
+    def worker_cpus(self):
+        rest = [cpu for cpu in self.cpus if cpu not in self.network_cpus]
+        return rest or self.cpus
+
+    def cpu_file(self):
+        """What /etc/corecast/cpus says; the server reads it by `cpu_file`."""
+        return (
+            "# By scripts/tune; read by the server through `cpu_file`.\n"
+            f"workers={compress(self.worker_cpus())}\nbridge={self.network_cpus[-1]}\n"
+        )
+
+    def queues(self, device, kind):
+        pattern = f"/sys/class/net/{device}/queues/{kind}-*"
+        numbers = [int(path.rsplit("-", 1)[1]) for path in glob.glob(self.path(pattern))]
+        return sorted(numbers)
+
+    def is_hardware(self, device):
+        return os.path.exists(self.path(f"/sys/class/net/{device}/device"))
+
+    def rps(self, path):
+        """Cores that a receive queue's work is spread over; none where the queues suffice."""
+        device = path.split("/")[4]
+        many = len(self.queues(device, "rx")) >= len(self.network_cpus)
+        return [] if many else self.network_cpus
+
+    def xps(self, path):
+        """Cores that use a transmit queue."""
+        device, queue = path.split("/")[4], int(path.split("/")[6].split("-")[1])
+        queues = self.queues(device, "tx")
+        place = queues.index(queue)
+        return [cpu for at, cpu in enumerate(self.cpus) if at % len(queues) == place]
+
+    def network_interrupts(self):
+        """Interrupts of network queues, in order, with the cores that they should go to."""
+        found = []
+        for path in glob.glob(self.path("/sys/class/net/*/device")):
+            names = self.interrupts_of(path)
+            found.extend(names)
+        cores = self.network_cpus
+        return {irq: [cores[place % len(cores)]] for place, irq in enumerate(sorted(set(found)))}
+
+    def interrupts_of(self, device):
+        """An interrupt belongs to a device that lists it, or, for virtio, that it is named after."""
+        listed = []
+        for folder in (device + "/msi_irqs", device + "/../msi_irqs"):
+            listed += [int(name) for name in os.listdir(folder)] if os.path.isdir(folder) else []
+        name = os.path.basename(os.path.realpath(device))
+        try:
+            table = self.text("/proc/interrupts")
+        except OSError:
+            return listed
+        queue = re.compile(rf"^\s*(\d+):.*\s{re.escape(name)}-(?:input|output)\S*\s*$", re.M)
+        named = [int(number) for number in queue.findall(table)]
+        if named or name.startswith("virtio"):
+            return named
+        return listed
+
+
+def expand(text):
+    """"0,2-3" as numbers."""
+    cpus = []
+    for part in filter(None, text.strip().split(",")):
+        first, _, last = part.partition("-")
+        cpus.extend(range(int(first), int(last or first) + 1))
+    return cpus
+
+
+def compress(numbers):
+    """Numbers as "0,2-3"."""
+    runs = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def mask(cpus):
+    """Cores as the kernel writes masks: hexadecimal words of 32 bits."""
+    number = sum(1 << cpu for cpu in cpus)
+    words = []
+    while True:
+        words.append(number & 0xFFFFFFFF)
+        number >>= 32
+        if not number:
+            break
+    head, *rest = reversed(words)
+    return ",".join([f"{head:x}"] + [f"{word:08x}" for word in rest])

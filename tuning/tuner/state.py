@@ -1,0 +1,189 @@
+"""What was there before, on disk before anything is written; and the way back.
+
+A record is a path, its kind and what it held. The first record of a path is kept: applying twice
+does not forget the machine's own value. Going back twice, or after any interruption, is going back.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import time
+
+FOLDER = "/var/lib/corecast-tune"
+NAME = "state.json"
+# Beside a file that is being written; gone when it is in place.
+PART = ".corecast-tune"
+
+
+class Failed(Exception):
+    """The state cannot be kept, or read: nothing was, or will be, written."""
+
+
+class State:
+    """The records below a root, and the lock that keeps two tuners apart."""
+
+    def __init__(self, root):
+        self.root = root.rstrip("/")
+        self.folder = self.root + FOLDER
+        self.path = f"{self.folder}/{NAME}"
+        self.held = None
+
+    def lock(self, make):
+        if make:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        try:
+            self.held = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Failed("another tuner is at work") from None
+
+    def read(self):
+        """The records, oldest first; none when nothing is applied."""
+        try:
+            with open(self.path, encoding="ascii") as file:
+                state = json.load(file)
+            assert state["version"] == 1 and isinstance(state["records"], list)
+            return state
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+            raise Failed(f"{self.path} cannot be read: {error!r}; nothing was changed") from None
+
+    def record(self, new, inputs):
+        """Adds records of paths that are not yet known, and waits for the disk."""
+        state = self.read() or {"version": 1, "records": []}
+        known = {record["path"]: record for record in state["records"]}
+        for record in new:
+            if record["path"] in known:
+                known[record["path"]]["wrote"] = record["wrote"]
+            else:
+                state["records"].append(record)
+        state.update(applied=int(time.time()), inputs=inputs)
+        part = self.path + PART
+        try:
+            put(part, json.dumps(state, indent=1).encode("ascii"), 0o600)
+            os.rename(part, self.path)
+            sync_folder(self.folder)
+            sync_folder(os.path.dirname(self.folder))
+        except OSError as error:
+            raise Failed(f"{self.path} cannot be written: {error.strerror}; nothing was changed") from None
+
+    def forget(self):
+        for path in (self.path, self.path + PART):
+            if os.path.lexists(path):
+                os.unlink(path)
+        os.rmdir(self.folder)
+
+
+def capture(root, path, kind, wrote):
+    """A record of what `path` holds now; `prior` is None where nothing is there."""
+    real = root + path
+    record = {"path": path, "kind": kind, "wrote": wrote, "prior": None}
+    if kind == "value":
+        record["prior"] = read_value(real)
+    elif kind == "link" and os.path.islink(real):
+        record["prior"] = os.readlink(real)
+    elif kind == "folder" and os.path.isdir(real):
+        record["prior"] = True
+    elif kind == "file" and os.path.lexists(real):
+        with open(real, "rb") as file:
+            record["prior"] = file.read().decode("latin-1")
+        seen = os.stat(real)
+        record.update(mode=seen.st_mode & 0o7777, uid=seen.st_uid, gid=seen.st_gid)
+    return record
+
+
+def read_value(path):
+    with open(path, "rb") as file:
+        return file.read().decode("latin-1")
+
+
+def write_value(path, text):
+    """One write, as the kernel's files want it."""
+    handle = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    try:
+        os.write(handle, text.encode("latin-1"))
+    finally:
+        os.close(handle)
+
+
+def write_file(path, content, mode=0o644):
+    """Whole or not at all."""
+    part = path + PART
+    put(part, content, mode)
+    os.rename(part, path)
+    sync_folder(os.path.dirname(path))
+
+
+def put(path, content, mode):
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+
+
+def sync_folder(path):
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def restore(root, record):
+    """Puts back what a record holds: "restored", "unchanged" or "gone"; raises OSError if it cannot."""
+    real, prior = root + record["path"], record["prior"]
+    if record["kind"] == "value":
+        return restore_value(real, prior)
+    if record["kind"] == "folder":
+        return restore_folder(real, prior)
+    if os.path.lexists(real + PART):
+        os.unlink(real + PART)
+    if record["kind"] == "link":
+        now = os.readlink(real) if os.path.islink(real) else None
+    else:
+        now = read_value(real) if os.path.isfile(real) else None
+    if now == prior and not wrong_mode(real, record):
+        return "unchanged"
+    if prior is None or record["kind"] == "link":
+        os.unlink(real)
+    if prior is not None and record["kind"] == "link":
+        os.symlink(prior, real)
+    elif prior is not None:
+        write_file(real, prior.encode("latin-1"), record["mode"])
+        os.chown(real, record["uid"], record["gid"])
+    return "restored"
+
+
+def wrong_mode(real, record):
+    return record["prior"] is not None and "mode" in record and os.stat(real).st_mode & 0o7777 != record["mode"]
+
+
+def restore_value(real, prior):
+    try:
+        now = read_value(real)
+    except FileNotFoundError:
+        return "gone"
+    if now == prior:
+        return "unchanged"
+    # Of a value that lists all words the one in force is written; else what was read.
+    write_value(real, prior.split("[", 1)[1].split("]", 1)[0] if "[" in prior else prior)
+    now = read_value(real)
+    if now != prior:
+        raise OSError(errno.EIO, f"it was {prior.strip()!r}, and reads {now.strip()!r}")
+    return "restored"
+
+
+def restore_folder(real, prior):
+    if prior or not os.path.isdir(real):
+        return "unchanged"
+    if os.listdir(real):
+        return "unchanged"
+    os.rmdir(real)
+    return "restored"
