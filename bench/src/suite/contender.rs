@@ -256,7 +256,6 @@ impl Contender {
             ("raw", "echo") => "/echo",
             ("raw", _) => "/room/bench",
             ("socketio", _) => "/socket.io/?EIO=4&transport=websocket",
-            (PROTOBUF, _) => "/connection/websocket?cf_protocol=protobuf",
             _ => "/connection/websocket",
         };
         format!("ws://127.0.0.1:{port}{path}")

@@ -101,7 +101,12 @@ fn fanouts() -> Vec<Planned> {
         "--publishers 1 --subscribers 1000 --payload-bytes 64 --rate 100",
         &[OURS, "corecast-io_uring-2"],
     );
-    let passed_on = [&OURS_BOTH[..], &RAW_PEERS, &["socketio", "socketio-redis", "centrifuge"]];
+    let passed_on = [
+        &OURS_BOTH[..],
+        &["floor-ring"],
+        &RAW_PEERS,
+        &["socketio", "socketio-redis", "centrifuge"],
+    ];
     let passed_on = passed_on.concat();
     workers.spread = true;
     let rooms = case(
@@ -166,7 +171,7 @@ fn codecs() -> Vec<Planned> {
 
 /// What is not a stream of messages: connects, memory, recovery, the API, hops.
 fn states() -> Vec<Planned> {
-    let peers = [&OURS_BOTH[..], &["uwebsockets", "ws", "centrifuge"]].concat();
+    let peers = [&OURS_BOTH[..], &["floor-ring", "uwebsockets", "ws", "centrifuge"]].concat();
     let mut connect = case(
         "connect",
         "Connect storm: TCP, upgrade, connect command with a token",
@@ -188,7 +193,7 @@ fn states() -> Vec<Planned> {
         "Recovery storm on channels with history",
         "recover",
         "--connections 1000",
-        &OURS_BOTH,
+        &[&OURS_BOTH[..], &["centrifuge"]].concat(),
     );
     for storm in [&mut connect, &mut idle, &mut recover] {
         (storm.fresh, storm.windowed) = (true, false);

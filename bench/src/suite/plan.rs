@@ -222,6 +222,20 @@ fn every_seat_is_a_contender_and_every_case_has_its_own_id() {
 }
 
 #[test]
+fn the_generator_knows_every_option() {
+    use clap::Parser;
+    for case in Set::Full.cases() {
+        for seat in &case.seats {
+            let url = words("--url ws://127.0.0.1:1/ --server-pid 1 --json");
+            let options = [url, merged(&case.options, &seat.options)].concat();
+            let line = [words(&format!("corecast-bench {}", case.scenario)), options].concat();
+            let parsed = crate::Cli::try_parse_from(&line).map(|_| ());
+            assert!(parsed.is_ok(), "{}: {}", case.id, parsed.expect_err("just seen"));
+        }
+    }
+}
+
+#[test]
 fn only_keeps_cases_and_contenders() {
     let asked = |text: &str| only(Set::Standard.cases(), &words(text));
     let kept = asked("echo ws uwebsockets").expect("both are there");

@@ -36,7 +36,7 @@ pub fn cases() -> Vec<Planned> {
         "table-load",
         "Published table: all connections held, 120,000 messages/s of 256 B in rooms of 10",
         "rooms",
-        &format!("--connections {CONNECTIONS_OF_ONE_PROCESS} --payload-bytes 256 --rate {rate}"),
+        &format!("{} --payload-bytes 256 --rate {rate}", rooms(CONNECTIONS_OF_ONE_PROCESS)),
         &["corecast-epoll", "ws"],
     );
     let held = format!(

@@ -35,10 +35,14 @@ fn headline(results: &Results) -> String {
     let machine = &results.machine;
     let date = results.started.split('T').next().unwrap_or_default();
     let kind = if machine.virtual_machine { " of a virtual machine" } else { "" };
-    let mut text =
-        format!("| {date}, kernel {}, {} cores{kind} |", release(&machine.kernel), machine.cores);
+    let rounds = longest.iter().map(|row| row.runs).max().unwrap_or(0);
+    let mut text = format!(
+        "| {date}, kernel {}, {} cores{kind}, {rounds} rounds |",
+        release(&machine.kernel),
+        machine.cores
+    );
     for (title, _) in &cases {
-        let _ = write!(text, " {title} | to ours | p99 |");
+        let _ = write!(text, " {title} | to {} | p99 |", longest[0].label);
     }
     text.push_str("\n| --- |");
     text.push_str(&" --- | --- | --- |".repeat(cases.len()));
