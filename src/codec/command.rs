@@ -324,6 +324,7 @@ pub enum ErrorCode {
     BadRequest,
     NotAvailable,
     TokenExpired,
+    Expired,
     TooManyRequests,
     UnrecoverablePosition,
 }
@@ -343,6 +344,7 @@ impl ErrorCode {
             ErrorCode::BadRequest => (107, "bad request", false),
             ErrorCode::NotAvailable => (108, "not available", false),
             ErrorCode::TokenExpired => (109, "token expired", false),
+            ErrorCode::Expired => (110, "expired", false),
             ErrorCode::TooManyRequests => (111, "too many requests", true),
             ErrorCode::UnrecoverablePosition => (112, "unrecoverable position", false),
         }
@@ -355,6 +357,7 @@ impl ErrorCode {
 pub enum Disconnect {
     Shutdown,
     ServerError,
+    Expired,
     Slow,
     InsufficientState,
     ForceReconnect,
@@ -375,6 +378,7 @@ impl Disconnect {
         match self {
             Disconnect::Shutdown => (3001, "shutdown"),
             Disconnect::ServerError => (3004, "internal server error"),
+            Disconnect::Expired => (3005, "connection expired"),
             Disconnect::Slow => (3008, "slow"),
             Disconnect::InsufficientState => (3010, "insufficient state"),
             Disconnect::ForceReconnect => (3011, "force reconnect"),
@@ -399,3 +403,5 @@ impl Disconnect {
 
 /// Code and reason of the unsubscribe push after which SDKs subscribe again and recover.
 pub const UNSUBSCRIBE_INSUFFICIENT: (u32, &str) = (2500, "insufficient state");
+/// Code and reason of the unsubscribe push to a subscription whose token was not renewed in time.
+pub const UNSUBSCRIBE_EXPIRED: (u32, &str) = (2501, "subscription expired");

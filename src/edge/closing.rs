@@ -226,6 +226,17 @@ impl Edge {
         }
     }
 
+    /// Ends one subscription, and tells its client with this code and reason.
+    pub(super) fn end_with(&mut self, token: Token, channel: u32, why: (u32, &str)) {
+        // What came before reaches it before.
+        self.mark_staged();
+        let name = self.channels.at(channel).name.clone();
+        if self.lose_position(token, channel) {
+            let push = Push::Unsubscribe { code: why.0, reason: why.1 };
+            self.reply(token, &Reply::Push { channel: name.as_str(), push });
+        }
+    }
+
     /// Ends one subscription from this side; its Unsubscribe is owed. False: there is none.
     fn lose_position(&mut self, token: Token, channel: u32) -> bool {
         let Some(subscription) = self.at(token).subscription(channel) else { return false };

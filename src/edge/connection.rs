@@ -148,6 +148,10 @@ pub struct Facts {
     pub peer_gone: bool,
     /// It counted as a connection in the metrics.
     pub counted: bool,
+    /// Its client knows when its token ends, and may show another.
+    pub refreshes: bool,
+    /// Some of its subscriptions end by themselves.
+    pub subscriptions_expire: bool,
     /// It came in by the internal listener.
     pub internal: bool,
     /// It speaks a subprotocol of ours, and so understands what SDKs of the incumbent do not.
@@ -173,6 +177,8 @@ pub struct Connection {
     pub deadline_ms: u64,
     /// When it came.
     pub since_ms: u32,
+    /// The second of the process at which it ends unless its token is renewed; 0 for never.
+    pub expires_s: u32,
     /// The connect command's id, while it waits for home(#user).
     pub connect_id: u32,
     pub user: Option<Name>,

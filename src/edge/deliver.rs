@@ -178,11 +178,19 @@ impl Edge {
         if ours {
             self.server_subscribed(token, name.as_str(), &start, recovery, now);
         } else {
-            self.subscribe_reply(token, to.command, start, recovery);
+            self.subscribe_reply(token, to.command, start, recovery, now);
         }
     }
 
-    fn subscribe_reply(&mut self, token: Token, id: u32, start: Start, recovery: Recovery) {
+    fn subscribe_reply(
+        &mut self,
+        token: Token,
+        id: u32,
+        start: Start,
+        recovery: Recovery,
+        now: Now,
+    ) {
+        let (expiry, data) = self.told_of(token, start.subscription.sequence, now);
         let epoch = EpochText::new(start.position.epoch);
         let told = start.recoverable || start.positioned;
         let result = SubscribeResult {
@@ -192,6 +200,8 @@ impl Edge {
             offset: if told { start.position.offset } else { 0 },
             recovered: matches!(recovery, Recovery::Complete(_)),
             was_recovering: !matches!(recovery, Recovery::NotAsked),
+            expiry,
+            data: &data,
             ..SubscribeResult::default()
         };
         let Recovery::Complete(missed) = recovery else {

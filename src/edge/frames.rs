@@ -33,11 +33,15 @@ pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) 
 
 /// The info of somebody in a channel.
 #[must_use]
-pub fn info(member: &Member, ids: u64) -> ClientInfo<'static> {
+pub fn info(member: &Member, ids: u64) -> ClientInfo<'_> {
     let client = client_id(ids, member.connection);
-    let user = member.user.as_str().to_owned();
-    let client = Cow::Owned(client.as_str().to_owned());
-    ClientInfo { user: Cow::Owned(user), client, ..ClientInfo::default() }
+    let infos = member.infos.as_ref();
+    ClientInfo {
+        user: Cow::Borrowed(member.user.as_str()),
+        client: Cow::Owned(client.as_str().to_owned()),
+        conn_info: Cow::Borrowed(infos.map_or(b"", |infos| infos.connection())),
+        chan_info: Cow::Borrowed(infos.map_or(b"", |infos| infos.subscription())),
+    }
 }
 
 /// The kind of frame that a codec's messages go in.

@@ -4,8 +4,9 @@
 //! what reaches a home is pushed from that queue, never from a delivery (rule 3); and nothing more
 //! is done about a channel before the answer to what was asked about it last.
 
-use super::connection::{Life, Parked, SubscriptionState};
+use super::connection::{Life, Parked, Subscription, SubscriptionState};
 use super::deliver::Start;
+use super::details::SubscriptionDetails;
 use super::frames::{publication, publisher_id};
 use super::output::Range;
 use super::subscribe::{Asked, EpochText};
@@ -17,6 +18,7 @@ use crate::home::envelope::{
 };
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
+use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -146,7 +148,8 @@ impl Edge {
             && let Some(channel) = self.channels.find(name)
         {
             let of = it.subscriptions.iter().find(|it| it.channel == channel);
-            if of.is_some_and(|it| it.state != SubscriptionState::Active) {
+            let asked = |it: &Subscription| it.state != SubscriptionState::Active;
+            if of.is_some_and(asked) && holds(Rule::AnswerFirst) {
                 return None;
             }
         }
@@ -191,7 +194,7 @@ impl Edge {
         lanes: &mut L,
     ) -> bool {
         let ServerBegin { subscription, recover, since } = begin;
-        let ServerSubscription { channel: name, data, overrides, .. } = subscription;
+        let ServerSubscription { channel: name, info, data, overrides } = subscription;
         let options = match self.server_options(token, name.as_str()) {
             Ok(Some(options)) => options,
             Ok(None) => return true,
@@ -212,10 +215,13 @@ impl Edge {
             server_side: true,
             since,
             recover: recover && recoverable,
+            overrides,
         };
         let to = ReplyTo { connection: self.key(token), command: 0 };
-        let (home, request) = self.new_subscription(token, to, &asked);
+        let (home, mut request) = self.new_subscription(token, to, &asked);
         let sequence = request.sequence;
+        self.keep_subscription(token, SubscriptionDetails { sequence, info, ..Default::default() });
+        request.infos = self.infos(token, Some(sequence));
         self.server_side(token).begun.push(Begun { sequence, data, in_connect });
         self.push_begun(token, home, Request::Subscribe(Box::new(request)), lanes)
     }

@@ -5,6 +5,7 @@
 use super::channels::{NO_FILTER, Subscriber, Variant};
 use super::connection::{Subscription, SubscriptionState};
 use super::{Edge, RequestLanes, Token};
+use crate::clock::Now;
 use crate::codec::command::{ErrorCode, Reply, Subscribe};
 use crate::home::envelope::{
     Epoch, Overrides, Position, ReplyTo, Request, ServerSubscription, SubscribeRequest,
@@ -25,6 +26,7 @@ pub struct Asked<'a> {
     /// Recover from here; none: just go live.
     pub since: Option<Position>,
     pub recover: bool,
+    pub overrides: Overrides,
 }
 
 impl Edge {
@@ -34,6 +36,7 @@ impl Edge {
         token: Token,
         id: u32,
         command: &Subscribe<'_>,
+        now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         let name: &str = &command.channel;
@@ -46,23 +49,41 @@ impl Edge {
         {
             return Err(ErrorCode::AlreadySubscribed);
         }
-        if !self.may_subscribe(token, name, &options) {
+        let grant = match &*command.token {
+            "" => None,
+            text => Some(self.grant(token, name, text, now)?),
+        };
+        // A token lets in where nobody may come by himself, but not to another user's channel.
+        let allowed = match grant {
+            Some(_) => self.is_listed(token, name) != Some(false),
+            None => self.may_subscribe(token, name, &options),
+        };
+        if !allowed {
             return Err(ErrorCode::PermissionDenied);
         }
         self.check_subscription_limits(token, name)?;
         let keeps_history = options.keeps_history();
+        let own = grant.as_ref().map_or_else(Overrides::default, |grant| grant.overrides);
+        let on = |own: Option<bool>, mode: Mode, asked| own.unwrap_or(mode.on(asked));
         let asked = Asked {
             name,
-            recoverable: keeps_history && options.recovery.on(command.recoverable),
-            positioned: keeps_history && options.positioning.on(command.positioned),
-            join_leave: options.join_leave.on(command.join_leave),
+            recoverable: keeps_history && on(own.recover, options.recovery, command.recoverable),
+            positioned: keeps_history && on(own.position, options.positioning, command.positioned),
+            join_leave: on(own.force_push_join_leave, options.join_leave, command.join_leave),
             keeps_history,
             server_side: false,
             since: command.recover.then(|| position(&command.epoch, command.offset)).flatten(),
-            recover: command.recover && keeps_history && options.recovery != Mode::Off,
+            recover: command.recover
+                && keeps_history
+                && own.recover.unwrap_or(options.recovery != Mode::Off),
+            overrides: own,
         };
         let to = ReplyTo { connection: self.key(token), command: id };
-        let (home, request) = self.new_subscription(token, to, &asked);
+        let (home, mut request) = self.new_subscription(token, to, &asked);
+        if let Some(grant) = grant {
+            self.granted(token, request.sequence, grant, now);
+        }
+        request.infos = self.infos(token, Some(request.sequence));
         self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
         Ok(())
     }
@@ -93,8 +114,11 @@ impl Edge {
         });
         let channel = self.channels.at(channel).name.clone();
         let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
-        let (since, recover) = (asked.since, asked.recover);
-        (home, SubscribeRequest { to, sequence, channel, user, since, recover })
+        let Asked { since, recover, overrides, .. } = *asked;
+        let infos = None;
+        let request =
+            SubscribeRequest { to, sequence, channel, user, infos, since, recover, overrides };
+        (home, request)
     }
 
     pub(super) fn check_subscription_limits(

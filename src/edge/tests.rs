@@ -61,7 +61,8 @@ impl Bench {
         };
         let routes =
             RouteOptions { websocket_paths: vec!["/ws".to_owned()], dev: true, serves_api: true };
-        let auth = auth::Options { hmac_secret: Some(SECRET.to_vec()), allow_anonymous: true };
+        let keys = auth::KeyOptions { hmac_secrets: vec![SECRET.to_vec()], ..Default::default() };
+        let auth = auth::Options { keys, allow_anonymous: true, ..Default::default() };
         let edge = Edge::new(EdgeOptions {
             core: 0,
             homes: 1,
@@ -72,7 +73,7 @@ impl Bench {
                 pong_timeout_ms: 8_000,
                 connect_timeout_ms: 10_000,
             },
-            auth: Auth::new(&auth),
+            auth: Auth::new(&auth).expect("no keys"),
             http: HttpOptions {
                 internal_routes: routes.clone(),
                 routes,

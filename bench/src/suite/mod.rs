@@ -81,7 +81,8 @@ pub struct Args {
     #[arg(long, default_value = "bench/results")]
     results: PathBuf,
     /// First of the 200 ports that servers may use on 127.0.0.1.
-    #[arg(long, default_value_t = 22_000, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
+    #[arg(long, default_value_t = 22_000)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     port: u16,
     /// Core of the server; default: the first that may be used.
     #[arg(long)]
