@@ -1,5 +1,5 @@
-//! Filters against a slow reference that reads the tree as the incumbent's documentation has it, and
-//! numbers as integers of a common scale.
+//! Filters against a slow reference that reads the tree as the incumbent's documentation has it,
+//! and numbers as integers of a common scale.
 
 use super::*;
 use crate::codec::tags;

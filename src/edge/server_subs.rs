@@ -15,13 +15,12 @@ use super::{Edge, Late, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode, Push, PushSubscribe, Reply};
 use crate::home::envelope::{
-    Placed, Position, Recovery, ReplyTo, Request, ServerSubscription, UserAction, UserCommand,
+    Placed, Position, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, UserAction,
 };
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
 use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// What the server has still to do about one connection.
 #[derive(Debug, Default)]
@@ -52,7 +51,7 @@ pub enum Wish {
     /// A subscription of connect.
     Begin(Box<ServerBegin>),
     /// A command about the connection's user.
-    Command(Arc<UserCommand>),
+    Command(SharedCommand),
 }
 
 impl Wish {
@@ -95,7 +94,7 @@ impl Edge {
 
     /// Lines a command up behind what is still to be done. Over the bound the connection could not
     /// have what the server wants it to have: it is told to come back.
-    pub(super) fn wish(&mut self, token: Token, command: &Arc<UserCommand>) {
+    pub(super) fn wish(&mut self, token: Token, command: &SharedCommand) {
         if self.draining || !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
         }
@@ -103,7 +102,7 @@ impl Edge {
         if queue.len() >= USER_COMMANDS_WAITING {
             return self.late.push_back(Late::Insufficient(token));
         }
-        queue.push_back(Wish::Command(Arc::clone(command)));
+        queue.push_back(Wish::Command(command.clone()));
         self.owe(token);
     }
 

@@ -10,12 +10,11 @@ use crate::codec::command::ErrorCode;
 use crate::home::block::{Block, Parts, Publisher};
 use crate::home::envelope::{
     ConnectionKey, Delivery, Epoch, Placed, Position, Recovery, Request, Selection,
-    ServerSubscription, SubscribeRequest, Subscribed, UserAction, UserCommand,
+    ServerSubscription, SharedCommand, SubscribeRequest, Subscribed, UserAction, UserCommand,
 };
 use crate::limits::Limits;
 use crate::namespace::Personal;
 use jsonwebtoken::{EncodingKey, Header, encode};
-use std::sync::Arc;
 
 fn connect(user: &str, more: &str) -> Vec<u8> {
     let claims = serde_json::json!({ "sub": user });
@@ -90,7 +89,7 @@ impl Bench {
     }
 
     fn command(&mut self, token: Token, action: UserAction) {
-        let what = Arc::new(UserCommand { selection: Selection::default(), action });
+        let what = SharedCommand::new(UserCommand { selection: Selection::default(), action });
         self.deliver(Delivery::UserCommand { connections: Box::new([key(token)]), what });
         self.resume();
     }
@@ -342,7 +341,7 @@ fn a_command_is_for_the_connections_that_it_selects() {
     let (first, second) = (id(&bench, one), id(&bench, two));
     let send = |bench: &mut Bench, selection: Selection| {
         let action = UserAction::Send { data: Box::from(&b"1"[..]) };
-        let what = Arc::new(UserCommand { selection, action });
+        let what = SharedCommand::new(UserCommand { selection, action });
         let connections = Box::new([key(one), key(two)]);
         bench.deliver(Delivery::UserCommand { connections, what });
         bench.sent_to([one, two]).map(|sent| !sent.is_empty())

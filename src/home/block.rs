@@ -1,10 +1,10 @@
 //! A publication as it crosses cores and lies in history: one immutable block, made once.
 //!
 //! Layout, little endian: lengths of channel u16, user u16, connection's info u32, subscription's
-//! info u32, tags u32 and delta u32; publisher (core u16, index u32, generation u32; all ones when it came
-//! from the server API); flags u8; the process's microsecond it was received in u64; Unix
-//! milliseconds u64; then the first five, the data, and the delta. The offset is the home's to give and travels
-//! beside the block.
+//! info u32, tags u32 and delta u32; publisher (core u16, index u32, generation u32; all ones when
+//! it came from the server API); flags u8; the process's microsecond it was received in u64; Unix
+//! milliseconds u64; then the first five, the data, and the delta. The offset is the home's to give
+//! and travels beside the block.
 
 use super::envelope::ConnectionKey;
 use crate::clock::Now;

@@ -69,3 +69,6 @@ pub struct ToUser {
     pub user: Name,
     pub what: UserCommand,
 }
+
+/// A command as it crosses: the user's connections may be on every core, and it does not change.
+pub type SharedCommand = std::sync::Arc<UserCommand>;
