@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 a shortfall (doctor), 2 a wrong flag, 78 a wrong configuration
 //! (EX_CONFIG); others are `server`'s.
 
+mod token;
+
 use crate::config::{Config, Flags, Sources};
 use crate::edge::auth::Auth;
 use crate::server::doctor;
@@ -19,6 +21,7 @@ Examples:
   corecast serve --dev                       try it out: http://127.0.0.1:8000
   corecast check --config corecast.toml      is the configuration right?
   corecast serve --config corecast.toml --workers 4
+  corecast token mint --config corecast.toml --user alice --ttl 1h
   CORECAST_LISTEN=0.0.0.0:9000 CORECAST_CLIENT_TOKEN_HMAC_SECRET=... corecast serve
 
 A flag wins over a variable (CORECAST_ and the key in capitals, sections joined by _),
@@ -49,6 +52,9 @@ enum Command {
     Serve(Serve),
     /// Check the configuration and say what is wrong with it (exit code 78)
     Check(Source),
+    /// Make and inspect tokens
+    #[command(subcommand)]
+    Token(token::Token),
     /// Look whether this host is fit for a configuration, and what each shortfall costs
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Doctor),
@@ -56,7 +62,7 @@ enum Command {
     Version,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Source {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
@@ -127,6 +133,19 @@ pub fn run() -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Token(token) => {
+            let told = match token {
+                token::Token::Mint(asked) => token::mint(asked),
+                token::Token::Inspect(asked) => token::inspect(asked),
+            };
+            told.map_or_else(
+                |code| code,
+                |(text, code)| {
+                    println!("{text}");
+                    code
+                },
+            )
+        }
         Command::Doctor(doctor) => doctor.run(),
         Command::Version => {
             println!("corecast {}", env!("CARGO_PKG_VERSION"));

@@ -1,7 +1,7 @@
 //! Tables of what a configuration may say and what it is told when it may not.
 
 use super::*;
-use crate::namespace::{ChannelOptions, Mode, Payload, Who};
+use crate::namespace::{ChannelOptions, Mode, Payload, Personal, Who};
 
 /// Loads a file's text with variables and flags.
 fn load_all(
@@ -399,4 +399,26 @@ fn bounds_that_hold_no_message_are_a_warning() {
         config.warnings,
         ["limits.backlog_bytes = 2000 holds no whole message (limits.message_bytes = 65536)"]
     );
+}
+
+#[test]
+fn personal_channels_and_patterns_are_checked() {
+    let of = |text: &str| load(text).expect("a good file").namespaces;
+    assert_eq!(of("").personal, Personal::Off);
+    let named = "[client]\nuser_personal_channel = \"me\"\n[[namespace]]\nname = \"me\"\n";
+    assert_eq!(of(named).personal, Personal::Named("me".into()));
+    assert_eq!(of("[client]\nuser_personal_channel = \"\"\n").personal, Personal::Unnamed);
+    let nobody = load("[client]\nuser_personal_channel = \"you\"\n").unwrap_err();
+    assert!(nobody[0].contains("the name of a namespace"), "{nobody:?}");
+
+    let text = "[channel]\nchannel_regex = \"^a\"\n[[namespace]]\nname = \"n\"\n\
+                channel_regex = \"^[0-9]+$\"\n[[namespace]]\nname = \"free\"\n";
+    let namespaces = of(text);
+    assert!(namespaces.channel("n:1").is_ok() && namespaces.channel("n:x").is_err());
+    assert!(namespaces.channel("a").is_ok() && namespaces.channel("b").is_err());
+    assert!(namespaces.channel("free:b").is_ok());
+    for bad in ["(", "(a{1000}){1000}"] {
+        let errors = load(&format!("[channel]\nchannel_regex = {bad:?}\n")).unwrap_err();
+        assert!(errors[0].contains("channel_regex"), "{errors:?}");
+    }
 }

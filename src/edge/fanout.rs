@@ -48,7 +48,7 @@ impl Staged {
     /// The publisher, where it is not told.
     fn excluded(&self) -> Option<ConnectionKey> {
         let What::Publication { block, .. } = &self.what else { return None };
-        if !block.excludes_self() {
+        if !block.excludes_self() || !holds(Rule::NotTold) {
             return None;
         }
         block.publisher().map(|publisher| publisher.key)

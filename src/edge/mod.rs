@@ -38,6 +38,8 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 mod timers;
+#[cfg(test)]
+mod token_tests;
 mod tokens;
 mod user_commands;
 mod waiting;

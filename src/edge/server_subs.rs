@@ -4,7 +4,7 @@
 //! what reaches a home is pushed from that queue, never from a delivery (rule 3); and nothing more
 //! is done about a channel before the answer to what was asked about it last.
 
-use super::connection::{Life, Parked, SubscriptionState};
+use super::connection::{Life, Parked, Subscription, SubscriptionState};
 use super::deliver::Start;
 use super::details::SubscriptionDetails;
 use super::frames::{publication, publisher_id};
@@ -18,6 +18,7 @@ use crate::home::envelope::{
 };
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
+use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -147,7 +148,8 @@ impl Edge {
             && let Some(channel) = self.channels.find(name)
         {
             let of = it.subscriptions.iter().find(|it| it.channel == channel);
-            if of.is_some_and(|it| it.state != SubscriptionState::Active) {
+            let asked = |it: &Subscription| it.state != SubscriptionState::Active;
+            if of.is_some_and(asked) && holds(Rule::AnswerFirst) {
                 return None;
             }
         }
@@ -213,6 +215,7 @@ impl Edge {
             server_side: true,
             since,
             recover: recover && recoverable,
+            overrides,
         };
         let to = ReplyTo { connection: self.key(token), command: 0 };
         let (home, mut request) = self.new_subscription(token, to, &asked);

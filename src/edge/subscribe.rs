@@ -26,6 +26,7 @@ pub struct Asked<'a> {
     /// Recover from here; none: just go live.
     pub since: Option<Position>,
     pub recover: bool,
+    pub overrides: Overrides,
 }
 
 impl Edge {
@@ -72,7 +73,10 @@ impl Edge {
             keeps_history,
             server_side: false,
             since: command.recover.then(|| position(&command.epoch, command.offset)).flatten(),
-            recover: command.recover && keeps_history && options.recovery != Mode::Off,
+            recover: command.recover
+                && keeps_history
+                && own.recover.unwrap_or(options.recovery != Mode::Off),
+            overrides: own,
         };
         let to = ReplyTo { connection: self.key(token), command: id };
         let (home, mut request) = self.new_subscription(token, to, &asked);
@@ -110,8 +114,11 @@ impl Edge {
         });
         let channel = self.channels.at(channel).name.clone();
         let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
-        let (since, recover) = (asked.since, asked.recover);
-        (home, SubscribeRequest { to, sequence, channel, user, infos: None, since, recover })
+        let Asked { since, recover, overrides, .. } = *asked;
+        let infos = None;
+        let request =
+            SubscribeRequest { to, sequence, channel, user, infos, since, recover, overrides };
+        (home, request)
     }
 
     pub(super) fn check_subscription_limits(

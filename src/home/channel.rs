@@ -25,6 +25,10 @@ pub struct Interest {
 pub struct Present {
     pub user: Name,
     pub infos: Option<Infos>,
+    /// Presence lists it.
+    pub listed: bool,
+    /// Its join was told, and its leave will be.
+    pub announced: bool,
 }
 
 impl Present {
@@ -114,20 +118,20 @@ impl Channel {
         }
     }
 
-    #[must_use]
-    pub fn keeps_members(&self) -> bool {
-        self.presence || self.join_leave
-    }
-
     /// The interest of a core.
     pub fn interest_of(&mut self, core: u16) -> Option<&mut Interest> {
         self.interest.iter_mut().find(|interest| interest.core == core)
     }
 
+    /// Who presence lists.
+    pub fn listed(&self) -> impl Iterator<Item = (&ConnectionKey, &Present)> {
+        self.members.iter().filter(|(_, it)| it.listed)
+    }
+
     /// Users present, each counted once.
     #[must_use]
     pub fn users(&self) -> usize {
-        let mut users: Vec<&Name> = self.members.values().map(|it| &it.user).collect();
+        let mut users: Vec<&Name> = self.listed().map(|(_, it)| &it.user).collect();
         users.sort_unstable();
         users.dedup();
         users.len()

@@ -119,6 +119,8 @@ pub struct SubscribeRequest {
     pub since: Option<Position>,
     /// A recovery was asked for, whether or not its position could be read.
     pub recover: bool,
+    /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
+    pub overrides: Overrides,
 }
 
 /// What few publications ask for.

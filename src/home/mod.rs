@@ -159,7 +159,7 @@ impl<E: Engine> Home<E> {
                 self.say(connection.core, Delivery::Registered { connection });
             }
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
-            Request::ToUser(to_user) => self.tell_user(*to_user),
+            Request::ToUser(to_user) => self.hand_on(*to_user),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
             Request::Channels { to, from } => self.list(to, from),
             Request::Marker { core } => {
@@ -240,8 +240,8 @@ impl<E: Engine> Home<E> {
 
     fn presence(&mut self, to: ReplyTo, name: &Name) {
         let members = self.channels.find(name.as_str()).map_or(Box::default(), |place| {
-            let members = &self.channels.at(place).members;
-            members.iter().map(|(connection, it)| it.member(*connection)).collect()
+            let listed = self.channels.at(place).listed();
+            listed.map(|(connection, it)| it.member(*connection)).collect()
         });
         self.say(to.connection.core, Delivery::Presence(Box::new(PresenceAnswer { to, members })));
     }
@@ -249,7 +249,7 @@ impl<E: Engine> Home<E> {
     fn presence_stats(&mut self, to: ReplyTo, name: &Name) {
         let (clients, users) = self.channels.find(name.as_str()).map_or((0, 0), |place| {
             let channel = self.channels.at(place);
-            (channel.members.len(), channel.users())
+            (channel.listed().count(), channel.users())
         });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (clients, users) = (count(clients), count(users));

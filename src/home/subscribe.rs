@@ -4,9 +4,11 @@
 //! and what is published after it is behind it in the same lane.
 
 use super::Home;
-use super::channel::Present;
+use super::channel::{Channel, Present};
 use super::engine::Engine;
-use super::envelope::{ConnectionKey, Delivery, Position, Recovery, SubscribeRequest, Subscribed};
+use super::envelope::{
+    ConnectionKey, Delivery, Overrides, Position, Recovery, SubscribeRequest, Subscribed,
+};
 use super::name::Name;
 use super::replica::Replica;
 use crate::clock::Now;
@@ -21,7 +23,8 @@ impl<E: Engine> Home<E> {
         };
         let presence_max = self.limits.presence_per_channel as usize;
         let channel = self.channels.at(place);
-        if channel.keeps_members() && presence_max > 0 && channel.members.len() >= presence_max {
+        let member = shown(channel, request.overrides) != (false, false);
+        if member && presence_max > 0 && channel.members.len() >= presence_max {
             self.refuse_subscribe(request);
             return self.drop_if_unused(place);
         }
@@ -70,15 +73,16 @@ impl<E: Engine> Home<E> {
         recovery: Recovery,
         position: Position,
     ) {
-        let SubscribeRequest { to, sequence, channel: name, user, infos, .. } = request;
+        let SubscribeRequest { to, sequence, channel: name, user, infos, overrides, .. } = request;
         let core = to.connection.core;
         let channel = self.channels.at(place);
         let local = channel.interest_of(core).map_or(u32::MAX, |interest| interest.local);
         let answer = Subscribed { to, sequence, channel: name, local, position, recovery };
+        let (listed, announced) = shown(channel, overrides);
         let mut joined = None;
-        if channel.keeps_members() {
-            let here = Present { user, infos };
-            joined = channel.join_leave.then(|| here.member(to.connection));
+        if listed || announced {
+            let here = Present { user, infos, listed, announced };
+            joined = announced.then(|| here.member(to.connection));
             channel.members.insert(to.connection, here);
         }
         self.say(core, Delivery::Subscribed(Box::new(answer)));
@@ -97,7 +101,7 @@ impl<E: Engine> Home<E> {
         };
         self.channels.remove_pair(place, connection.core);
         let channel = self.channels.at(place);
-        let left = channel.members.remove(&connection).filter(|_| channel.join_leave);
+        let left = channel.members.remove(&connection).filter(|left| left.announced);
         if let Some(who) = left {
             let who = who.member(connection);
             self.say_to_interested(place, |local| Delivery::Left {
@@ -119,4 +123,10 @@ impl<E: Engine> Home<E> {
         let subscribe = Some(Box::new((sequence, channel)));
         self.say(to.connection.core, Delivery::Refused { to, error, subscribe });
     }
+}
+
+/// Does presence list a subscriber, and are its join and leave told?
+fn shown(channel: &Channel, overrides: Overrides) -> (bool, bool) {
+    let listed = overrides.presence.unwrap_or(channel.presence);
+    (listed, overrides.join_leave.unwrap_or(channel.join_leave))
 }

@@ -9,6 +9,7 @@ use super::net::{LinkId, Net};
 use super::plan::Plan;
 use super::random::Random;
 use super::record::{self, Record};
+use super::server_side::Since;
 use super::wire;
 use crate::transport::Transport;
 use std::io::Write;
@@ -66,7 +67,7 @@ pub struct Channel {
 pub enum Waiting {
     Connect {
         /// Where it was in its server-side subscriptions.
-        since: Vec<(usize, (String, u64))>,
+        since: Vec<Since>,
     },
     Subscribe {
         channel: usize,

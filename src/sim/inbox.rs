@@ -5,6 +5,7 @@
 
 use super::client::{Around, Client, Phase, Sub, Waiting};
 use super::record::Record;
+use super::server_side::Since;
 use super::wire::{self, Corrupt, Frame, Message};
 use crate::transport::Transport;
 
@@ -198,12 +199,7 @@ impl Client {
         }
     }
 
-    fn connected(
-        &mut self,
-        since: &[(usize, (String, u64))],
-        answer: &wire::Connected,
-        around: &mut Around,
-    ) {
+    fn connected(&mut self, since: &[Since], answer: &wire::Connected, around: &mut Around) {
         self.phase = Phase::Connected;
         answer.client.as_ref().clone_into(&mut self.name);
         around.ledger.connected(self.index, self.connection, &answer.client);

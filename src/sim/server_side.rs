@@ -7,6 +7,9 @@ use super::client::{Around, Client, Sub};
 use super::wire::Connected;
 use std::fmt::Write;
 
+/// A channel, and the epoch and offset that its client saw last.
+pub type Since = (usize, (String, u64));
+
 impl Client {
     /// Does the server subscribe this client to a channel?
     #[must_use]
@@ -21,7 +24,7 @@ impl Client {
     }
 
     /// Where it was in its server-side subscriptions, as connect says it.
-    pub(super) fn positions(&self, around: &Around) -> (String, Vec<(usize, (String, u64))>) {
+    pub(super) fn positions(&self, around: &Around) -> (String, Vec<Since>) {
         let given = (0..self.channels.len()).filter(|channel| self.is_given(*channel, around));
         let known: Vec<_> = given
             .filter_map(|channel| Some((channel, self.channels[channel].position.clone()?)))
@@ -40,12 +43,7 @@ impl Client {
     }
 
     /// Connect is answered: its subscriptions have begun, all of them and no other.
-    pub(super) fn given(
-        &mut self,
-        since: &[(usize, (String, u64))],
-        answer: &Connected,
-        around: &mut Around,
-    ) {
+    pub(super) fn given(&mut self, since: &[Since], answer: &Connected, around: &mut Around) {
         let mut told = 0;
         for channel in 0..self.channels.len() {
             if !self.is_given(channel, around) {

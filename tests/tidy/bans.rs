@@ -100,7 +100,7 @@ pub const BANS: &[Ban] = &[
         name: "eprintln!",
         reason: "log through tracing",
         except: &[
-            except("src/cli.rs", "errors before logging starts"),
+            except("src/cli", "errors before logging starts"),
             except("src/server", "errors that end the process"),
         ],
     },
