@@ -126,7 +126,8 @@ impl Edge {
         for (frame, part, whole) in self.output.frames_in(range) {
             let bytes = &self.output.arena[part.start as usize..part.end as usize];
             let control = frame.class == Class::Control && whole && bytes.first() != Some(&0x88);
-            if !whole {
+            let begun = !whole || frame.class == Class::Upgrade && backlog.is_empty();
+            if begun {
                 backlog.push_rest(bytes, frame.class, frame.channel);
             } else if control && !backlog.is_empty() && holds(Rule::CtlCut) {
                 // Over its bound a ping or pong says nothing new.

@@ -199,7 +199,7 @@ impl Edge {
         let since_ms = self.at(token).since_ms;
         let waited_ms = super::ms(now).wrapping_sub(since_ms);
         self.metrics.handshake.record(u64::from(waited_ms) * 1000);
-        let range = self.output.bytes(|out| handshake::write_response(out, &accepted));
+        let range = self.output.upgrade(|out| handshake::write_response(out, &accepted));
         self.output.mark(token.index, range);
         let it = self.at(token);
         it.http = None;
