@@ -293,3 +293,27 @@ fn a_list_of_channels_comes_in_parts_and_names_none_twice() {
     }
     assert_eq!(home.subscribed_channels(), 2, "c1 had two, and new");
 }
+
+#[test]
+fn the_next_delta_is_against_what_was_not_kept() {
+    let mut home = home(Memory, Limits::default());
+    let Request::Subscribe(mut request) = subscribe("long:a") else { unreachable!() };
+    request.delta = true;
+    ask(&mut home, Request::Subscribe(request), at_ms(0));
+    let words = |last: &str| format!("\"{}{last}\"", "the same words again, ".repeat(20));
+    let mut has: Option<Vec<u8>> = None;
+    for (last, skip_history) in [("one", false), ("two", true), ("three", false)] {
+        let data = words(last);
+        let block = Block::plain("long:a", data.as_bytes(), at_ms(0));
+        let options = Some(Box::new(PublishOptions { skip_history, ..PublishOptions::default() }));
+        let said = ask(&mut home, Request::Publish { to: TO, block, options }, at_ms(0));
+        let Delivery::Publication { block, .. } = &said[0] else { panic!("{said:?}") };
+        let got = match (&has, block.delta()) {
+            (Some(before), Some(patch)) => fossil_delta::apply(before, patch).expect("it fits"),
+            _ => block.data().to_vec(),
+        };
+        assert_eq!(got, data.as_bytes(), "what a subscriber makes of it");
+        assert_eq!(block.delta().is_some(), has.is_some(), "{last}");
+        has = Some(got);
+    }
+}
