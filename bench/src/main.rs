@@ -4,6 +4,7 @@
 
 mod attack;
 mod client;
+mod floor;
 mod hold;
 mod ledger;
 mod load;
@@ -57,6 +58,8 @@ enum Command {
     Hop(load::hop::Args),
     /// Thirty small messages a second to each user, resumed when a connection is lost.
     Tokens(load::streaming::TokensArgs),
+    /// The least that the kernel allows: servers and threads to measure beside.
+    Floor(floor::Args),
     /// A chat day in small: rooms of all sizes, people who come and go, calls.
     Mixed(load::streaming::MixedArgs),
 }
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Http(args) => load::http::run(&args),
         Command::Hop(args) => load::hop::run(&args),
         Command::Tokens(args) => load::streaming::tokens(&args),
+        Command::Floor(args) => floor::run(&args).map(|()| true),
         Command::Mixed(args) => load::streaming::mixed(&args),
     };
     match done {
@@ -85,6 +89,10 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("FAILED: {error:#}");
+            if std::env::args().any(|argument| argument == "--json") {
+                let failure = format!("{error:#}");
+                println!("{}", serde_json::json!({"verified": false, "failure": failure}));
+            }
             ExitCode::FAILURE
         }
     }

@@ -7,12 +7,11 @@ use super::connection::Life;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::codec::command::{Push, Reply};
-use crate::home::envelope::{Selection, UserAction, UserCommand};
-use std::sync::Arc;
+use crate::home::envelope::{Selection, SharedCommand, UserAction, UserCommand};
 
 impl Edge {
     /// Takes a command for one connection of the user.
-    pub(super) fn user_command(&mut self, token: Token, command: &Arc<UserCommand>, now: Now) {
+    pub(super) fn user_command(&mut self, token: Token, command: &SharedCommand, now: Now) {
         if !self.is_selected(token, &command.selection) {
             return;
         }

@@ -5,13 +5,14 @@
 use super::block::Block;
 use super::name::Name;
 use crate::codec::command::ErrorCode;
-use std::sync::Arc;
 
 mod infos;
 mod user;
 
 pub use infos::Infos;
-pub use user::{Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand};
+pub use user::{
+    Overrides, Selection, ServerSubscription, SharedCommand, ToUser, UserAction, UserCommand,
+};
 
 /// A connection, named so that a late answer to an earlier one in the same place finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,6 +122,8 @@ pub struct SubscribeRequest {
     pub recover: bool,
     /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
     pub overrides: Overrides,
+    /// It wants deltas.
+    pub delta: bool,
 }
 
 /// What few publications ask for.
@@ -193,7 +196,7 @@ pub enum Delivery {
     /// Does something to these connections, where they are still there and selected.
     UserCommand {
         connections: Box<[ConnectionKey]>,
-        what: Arc<UserCommand>,
+        what: SharedCommand,
     },
     /// A `ToUser` was handed on to every edge that has the user's connections.
     HandedOn {

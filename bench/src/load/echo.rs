@@ -204,6 +204,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     let Some(meter) = &echoes.meter else { anyhow::bail!("nothing was sent") };
     let mut figures = meter.figures(failure);
     figures.more.insert("late_us_max".into(), echoes.late as f64 / 1e3);
+    figures.more.insert("frame_bytes".into(), fleet.wire.frame_bytes as f64);
     Ok(figures)
 }
 
