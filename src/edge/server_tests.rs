@@ -89,7 +89,7 @@ impl Bench {
     }
 
     fn command(&mut self, token: Token, action: UserAction) {
-        let what = SharedCommand::new(UserCommand { selection: Selection::default(), action });
+        let what = SharedCommand::from(UserCommand { selection: Selection::default(), action });
         self.deliver(Delivery::UserCommand { connections: Box::new([key(token)]), what });
         self.resume();
     }
@@ -341,7 +341,7 @@ fn a_command_is_for_the_connections_that_it_selects() {
     let (first, second) = (id(&bench, one), id(&bench, two));
     let send = |bench: &mut Bench, selection: Selection| {
         let action = UserAction::Send { data: Box::from(&b"1"[..]) };
-        let what = SharedCommand::new(UserCommand { selection, action });
+        let what = SharedCommand::from(UserCommand { selection, action });
         let connections = Box::new([key(one), key(two)]);
         bench.deliver(Delivery::UserCommand { connections, what });
         bench.sent_to([one, two]).map(|sent| !sent.is_empty())

@@ -81,7 +81,7 @@ impl<E: Engine> Home<E> {
     /// One delivery to each core, whatever the number of the user's connections there.
     pub(super) fn hand_on(&mut self, to_user: ToUser) {
         let ToUser { to, user, what } = to_user;
-        let what = SharedCommand::new(what);
+        let what = SharedCommand::from(what);
         let mut connections = self.users.connections(user.as_str()).to_vec();
         connections.sort_unstable();
         let same = |a: &ConnectionKey, b: &ConnectionKey| holds(Rule::OneItem) && a.core == b.core;

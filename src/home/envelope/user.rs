@@ -5,6 +5,8 @@
 
 use super::{Position, ReplyTo};
 use crate::home::name::Name;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// What a subscription may have otherwise than its namespace says; none: as the namespace says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +64,24 @@ pub struct UserCommand {
     pub action: UserAction,
 }
 
+/// The same as the edges of the user's connections are given it: one, whatever their number.
+#[derive(Clone, Debug)]
+pub struct SharedCommand(Arc<UserCommand>);
+
+impl From<UserCommand> for SharedCommand {
+    fn from(command: UserCommand) -> Self {
+        SharedCommand(Arc::new(command))
+    }
+}
+
+impl Deref for SharedCommand {
+    type Target = UserCommand;
+
+    fn deref(&self) -> &UserCommand {
+        &self.0
+    }
+}
+
 /// The same on its way to the home of the user, which hands it on to the edges and then answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToUser {
@@ -69,6 +89,3 @@ pub struct ToUser {
     pub user: Name,
     pub what: UserCommand,
 }
-
-/// A command as it crosses: the user's connections may be on every core, and it does not change.
-pub type SharedCommand = std::sync::Arc<UserCommand>;
