@@ -4,6 +4,8 @@
 
 mod attack;
 mod client;
+#[path = "../../src/sim/dialect/mod.rs"]
+mod dialect;
 mod floor;
 mod hold;
 mod ledger;

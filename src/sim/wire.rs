@@ -4,6 +4,7 @@
 //! Must not know what a message means. Invariant: bytes that are not exactly a server's frames are
 //! `Corrupt`.
 
+pub use super::dialect::Corrupt;
 use super::random::Random;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -25,10 +26,6 @@ pub fn upgrade(subprotocol: Option<&str>) -> Vec<u8> {
 const ACCEPTED: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// A response head longer than this is not one.
 const HEAD_BYTES: usize = 4 << 10;
-
-/// The server sent bytes that no server may send.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Corrupt(pub &'static str);
 
 /// What came over the wire.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Names and numbers of the fields that simulated clients meet, from the protocol's published
+//! Names and numbers of the fields that these clients meet, from the protocol's published
 //! schema.
 
 /// What a field holds.
@@ -27,7 +27,7 @@ pub static COMMAND: &[Field] = &[
     ("publish", 7, Message(PUBLISH)),
     ("presence", 8, Message(CHANNEL)),
     ("presence_stats", 9, Message(CHANNEL)),
-    ("history", 10, Message(&[("channel", 1, Text), ("limit", 7, Number)])),
+    ("history", 10, Message(&[("channel", 1, Text), ("limit", 7, Number), ("since", 8, POSITION)])),
     ("rpc", 13, Message(&[("data", 1, Value), ("method", 2, Text)])),
 ];
 
@@ -37,6 +37,7 @@ static PUBLISH: &[Field] = &[
     ("exclude_self", 1003, Flag),
     ("idempotency_key", 1005, Text),
 ];
+const POSITION: Kind = Message(&[("offset", 1, Number), ("epoch", 2, Text)]);
 static CHANNEL: &[Field] = &[("channel", 1, Text)];
 static SUBSCRIBE: &[Field] =
     &[("channel", 1, Text), ("recover", 3, Flag), ("epoch", 6, Text), ("offset", 7, Number)];
@@ -77,6 +78,8 @@ static CONNECTED: &[Field] = &[
 ];
 
 static SUBSCRIBED: &[Field] = &[
+    ("expires", 1, Flag),
+    ("ttl", 2, Number),
     ("recoverable", 3, Flag),
     ("epoch", 6, Text),
     ("publications", 7, List(PUBLICATION)),
@@ -92,4 +95,5 @@ static HISTORY: &[Field] =
 static PUBLICATION: &[Field] =
     &[("data", 4, Value), ("info", 5, Message(INFO)), ("offset", 6, Number), ("time", 9, Number)];
 
-static INFO: &[Field] = &[("user", 1, Text), ("client", 2, Text)];
+static INFO: &[Field] =
+    &[("user", 1, Text), ("client", 2, Text), ("conn_info", 3, Value), ("chan_info", 4, Value)];

@@ -3,7 +3,7 @@
 //! Invariant: a field that the tables do not have, or of another kind, is `Corrupt`: the server
 //! sends clients nothing that they do not know.
 
-use super::super::wire::Corrupt;
+use super::Corrupt;
 use super::fields::{Field, Kind, REPLY};
 use rmp::decode::{self, RmpRead};
 use std::fmt::Write;

@@ -1,4 +1,5 @@
-//! The codecs as a simulated client speaks them, by code that shares nothing with the server's.
+//! The codecs as clients speak them, by code that shares nothing with the server's: those of the
+//! simulation and of the bench's ledger, which has this folder as a module of its own.
 //!
 //! A client thinks in JSON: what it asks is translated here, and what it is told by `read`. Must
 //! not know what a message means. Invariant: a payload's text survives but for white space.
@@ -7,9 +8,12 @@ mod fields;
 mod read;
 mod write;
 
-use super::wire::Corrupt;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+/// The server sent bytes that no server may send.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Corrupt(pub &'static str);
 
 /// A codec, and the name by which it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
