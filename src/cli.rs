@@ -3,7 +3,10 @@
 //! Exit codes: 0 done, 1 a shortfall (doctor), 2 a wrong flag, 78 a wrong configuration
 //! (EX_CONFIG); others are `server`'s.
 
+mod token;
+
 use crate::config::{Config, Flags, Sources};
+use crate::edge::auth::Auth;
 use crate::server::doctor;
 use crate::{logging, server};
 use clap::{Args, Parser, Subcommand};
@@ -18,6 +21,7 @@ Examples:
   corecast serve --dev                       try it out: http://127.0.0.1:8000
   corecast check --config corecast.toml      is the configuration right?
   corecast serve --config corecast.toml --workers 4
+  corecast token mint --config corecast.toml --user alice --ttl 1h
   CORECAST_LISTEN=0.0.0.0:9000 CORECAST_CLIENT_TOKEN_HMAC_SECRET=... corecast serve
 
 A flag wins over a variable (CORECAST_ and the key in capitals, sections joined by _),
@@ -48,6 +52,9 @@ enum Command {
     Serve(Serve),
     /// Check the configuration and say what is wrong with it (exit code 78)
     Check(Source),
+    /// Make and inspect tokens
+    #[command(subcommand)]
+    Token(token::Token),
     /// Look whether this host is fit for a configuration, and what each shortfall costs
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Doctor),
@@ -55,7 +62,7 @@ enum Command {
     Version,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct Source {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
@@ -98,7 +105,7 @@ impl Doctor {
         let source = Source { dev: self.config.is_none(), config: self.config };
         let ask = doctor::Ask { connections: self.connections, json: self.json };
         match load(source, Flags::default()) {
-            Ok(config) => doctor::run(&config, ask),
+            Ok((config, _)) => doctor::run(&config, ask),
             Err(code) => code,
         }
     }
@@ -112,12 +119,12 @@ pub fn run() -> ExitCode {
             let flags =
                 Flags { listen: serve.listen, workers: serve.workers, driver: serve.driver };
             match load(serve.source, flags) {
-                Ok(config) => start(config),
+                Ok((config, auth)) => start(config, auth),
                 Err(code) => code,
             }
         }
         Command::Check(source) => match load(source, Flags::default()) {
-            Ok(config) => {
+            Ok((config, _)) => {
                 for warning in &config.warnings {
                     eprintln!("config: warning: {warning}");
                 }
@@ -126,6 +133,19 @@ pub fn run() -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Token(token) => {
+            let told = match token {
+                token::Token::Mint(asked) => token::mint(asked),
+                token::Token::Inspect(asked) => token::inspect(asked),
+            };
+            told.map_or_else(
+                |code| code,
+                |(text, code)| {
+                    println!("{text}");
+                    code
+                },
+            )
+        }
         Command::Doctor(doctor) => doctor.run(),
         Command::Version => {
             println!("corecast {}", env!("CARGO_PKG_VERSION"));
@@ -134,26 +154,31 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn load(source: Source, flags: Flags) -> Result<Config, ExitCode> {
+/// The configuration, and its keys: a key that cannot be used is one more thing that is wrong.
+fn load(source: Source, flags: Flags) -> Result<(Config, Auth), ExitCode> {
     // A variable that is not text cannot be one of ours.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let sources = Sources { dev: source.dev, file: source.config, variables, flags };
-    Config::load(sources).map_err(|errors| {
-        for error in errors {
-            eprintln!("config: {error}");
-        }
-        ExitCode::from(EXIT_CONFIG)
-    })
+    let config = Config::load(sources).map_err(|errors| wrong(&errors))?;
+    let auth = server::auth(&config).map_err(|errors| wrong(&errors))?;
+    Ok((config, auth))
 }
 
-fn start(config: Config) -> ExitCode {
+fn wrong(errors: &[impl std::fmt::Display]) -> ExitCode {
+    for error in errors {
+        eprintln!("config: {error}");
+    }
+    ExitCode::from(EXIT_CONFIG)
+}
+
+fn start(config: Config, auth: Auth) -> ExitCode {
     let logging = logging::start(config.log);
     for warning in &config.warnings {
         tracing::warn!("config: {warning}");
     }
-    let code = server::run(config);
+    let code = server::run(config, auth);
     if logging.dropped_lines() > 0 {
         tracing::warn!(lines = logging.dropped_lines(), "log lines were dropped");
     }

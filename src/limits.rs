@@ -95,8 +95,23 @@ pub const TAGS_PER_PUBLICATION: usize = 64;
 pub const FILTER_DEPTH: usize = 16;
 /// Nodes of a filter, and values of all its comparisons together; with more it is answered 107.
 pub const FILTER_NODES: usize = 256;
+/// Bytes of a payload up to which deltas are made; a longer one goes in full. The worst that could be
+/// made up at this size takes 6 ms.
+pub const DELTA_BYTES: usize = 32 << 10;
+/// Distinct filters of a worker's subscriptions; over it 106.
+pub const FILTERS_PER_WORKER: u16 = 60_000;
 /// Server-side subscriptions that a connect command may want to recover; with more it is 107.
 pub const CONNECT_SUBS: usize = 128;
+/// Bytes of a token; a longer one is invalid, and is not looked at.
+pub const TOKEN_BYTES: usize = 8 << 10;
+/// Bytes of a token up to which it is remembered that its signature was right.
+pub const CACHED_TOKEN_BYTES: usize = 2 << 10;
+/// Tokens of each kind that a worker remembers so; those unused for longest are forgotten.
+pub const TOKENS_CACHED: usize = 4_096;
+/// Time beyond its end that a connection, or a subscription, has to bring another token.
+pub const REFRESH_GRACE_MS: u64 = 25_000;
+/// Longest time that a client is told that its token lasts: a year.
+pub const EXPIRY_S: u64 = 365 * 24 * 3_600;
 /// Time for which the key of a publication is remembered.
 pub const IDEMPOTENCY_MS: u64 = 300_000;
 /// Bytes of such a key; a longer one is answered 107.

@@ -105,3 +105,60 @@ fn the_rest_of_the_command_line() {
     assert_eq!(code, Some(78));
     assert!(err.starts_with("config: cannot read /nowhere/corecast.toml: "), "{err}");
 }
+
+#[test]
+fn a_token_is_minted_and_inspected() {
+    let secret = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "0123456789abcdef0123456789abcdef")];
+    let mint = ["token", "mint", "--user", "al", "--ttl", "1h", "--info", r#"{"a":1}"#];
+    for (algorithm, channel) in [("HS256", None), ("HS512", Some("$news"))] {
+        let mut arguments = mint.to_vec();
+        arguments.extend(["--alg", algorithm]);
+        arguments.extend(channel.map_or(vec![], |channel| vec!["--channel", channel]));
+        let (code, token, err) = told(&arguments, &secret);
+        assert_eq!((code, err.as_str()), (Some(0), ""));
+        let token = token.trim();
+        let (code, out, _) = told(&["token", "inspect", token], &secret);
+        assert_eq!(code, Some(0), "{out}");
+        assert!(out.contains(algorithm) && out.contains(r#""info":{"a":1},"sub":"al""#), "{out}");
+        let valid = match channel {
+            None => "valid: user \"al\"; what it begins ends in 3",
+            Some(_) => "valid: user \"al\" may subscribe to \"$news\"; what it begins ends in 3",
+        };
+        assert!(out.contains(valid), "{out}");
+
+        let other = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "another secret, another secret, ")];
+        let (code, out, _) = told(&["token", "inspect", token], &other);
+        assert_eq!(code, Some(1));
+        let refused = channel.map_or("not valid, disconnect 3500", |_| "not valid, error 103");
+        assert!(out.contains(refused), "{out}");
+        let (code, out, _) = told(&["token", "inspect", token], &[]);
+        assert!(code == Some(0) && out.contains("not checked"), "{out}");
+    }
+    let (code, _, err) = told(&["token", "mint", "--dev", "--user", "al"], &[]);
+    assert_eq!(code, Some(1));
+    assert_eq!(err, "token: set client.token_hmac_secret, or give a private key with --key\n");
+    let (code, _, err) = told(&["token", "inspect", "no-token"], &[]);
+    assert_eq!((code, err.as_str()), (Some(1), "token: is no token: it has not three parts\n"));
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_told_by_check_and_serve() {
+    let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    let key = File::new("key.pem", pem);
+    let text = format!("[client]\ntoken_rsa_public_key = {:?}\n", key.path());
+    let file = File::new("keys.toml", &text);
+    for command in ["check", "serve"] {
+        let (code, out, err) = told(&[command, "--config", file.path()], &[]);
+        assert_eq!((code, out.as_str()), (Some(78), ""), "{command}");
+        assert_eq!(
+            err,
+            "config: client.token_rsa_public_key: is no RSA key of 2048 to 8192 bits\n"
+        );
+    }
+    let missing = File::new("missing.toml", "[client]\ntoken_jwks_file = \"/nowhere/keys\"\n");
+    let (code, _, err) = told(&["check", "--config", missing.path()], &[]);
+    assert_eq!(code, Some(78));
+    assert!(err.starts_with(
+        "config: client.token_jwks_file = \"/nowhere/keys\" (line 2): cannot be read"
+    ));
+}

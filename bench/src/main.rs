@@ -5,6 +5,7 @@
 mod attack;
 mod client;
 mod floor;
+mod hold;
 mod ledger;
 mod load;
 mod net;
@@ -35,6 +36,8 @@ enum Command {
     Terminate(ledger::TerminateArgs),
     /// Bad input of every kind: each gets its documented answer, and neighbours feel nothing.
     Attack(attack::Args),
+    /// Hold many idle connections in little memory; told what to do on standard input.
+    Hold(hold::Args),
     /// Messages that come back to their sender.
     Echo(load::echo::Args),
     /// Publications of few to many.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args).map(|()| true),
         Command::Terminate(args) => ledger::terminate(&args).map(|()| true),
         Command::Attack(args) => attack::run(&args).map(|()| true),
+        Command::Hold(args) => hold::run(&args).map(|()| true),
         Command::Echo(args) => load::echo::run(&args),
         Command::Fanout(args) => load::fanout::fanout(&args),
         Command::Rooms(args) => load::fanout::rooms(&args),

@@ -179,7 +179,8 @@ fn edge(namespaces: Namespaces, limits: Limits, metrics: &Arc<CoreMetrics>) -> E
             pong_timeout_ms: 8_000,
             connect_timeout_ms: 10_000,
         },
-        auth: Auth::new(&auth::Options { hmac_secret: None, allow_anonymous: true }),
+        auth: Auth::new(&auth::Options { allow_anonymous: true, ..auth::Options::default() })
+            .expect("there is no key to be wrong"),
         http: HttpOptions {
             internal_routes: routes.clone(),
             routes,

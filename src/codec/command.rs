@@ -307,6 +307,9 @@ pub struct Publication<'a> {
     pub tags: Tags<'a>,
     /// `data` is a delta from the publication before.
     pub delta: bool,
+    /// The receiver applies deltas, to the payload as it is kept: it is sent that, byte for byte,
+    /// as a string in JSON and as bytes elsewhere.
+    pub verbatim: bool,
     /// Unix time in milliseconds; 0 for none.
     pub time_ms: u64,
 }
@@ -324,6 +327,7 @@ pub enum ErrorCode {
     BadRequest,
     NotAvailable,
     TokenExpired,
+    Expired,
     TooManyRequests,
     UnrecoverablePosition,
 }
@@ -343,6 +347,7 @@ impl ErrorCode {
             ErrorCode::BadRequest => (107, "bad request", false),
             ErrorCode::NotAvailable => (108, "not available", false),
             ErrorCode::TokenExpired => (109, "token expired", false),
+            ErrorCode::Expired => (110, "expired", false),
             ErrorCode::TooManyRequests => (111, "too many requests", true),
             ErrorCode::UnrecoverablePosition => (112, "unrecoverable position", false),
         }
@@ -355,6 +360,7 @@ impl ErrorCode {
 pub enum Disconnect {
     Shutdown,
     ServerError,
+    Expired,
     Slow,
     InsufficientState,
     ForceReconnect,
@@ -375,6 +381,7 @@ impl Disconnect {
         match self {
             Disconnect::Shutdown => (3001, "shutdown"),
             Disconnect::ServerError => (3004, "internal server error"),
+            Disconnect::Expired => (3005, "connection expired"),
             Disconnect::Slow => (3008, "slow"),
             Disconnect::InsufficientState => (3010, "insufficient state"),
             Disconnect::ForceReconnect => (3011, "force reconnect"),
@@ -399,3 +406,5 @@ impl Disconnect {
 
 /// Code and reason of the unsubscribe push after which SDKs subscribe again and recover.
 pub const UNSUBSCRIBE_INSUFFICIENT: (u32, &str) = (2500, "insufficient state");
+/// Code and reason of the unsubscribe push to a subscription whose token was not renewed in time.
+pub const UNSUBSCRIBE_EXPIRED: (u32, &str) = (2501, "subscription expired");

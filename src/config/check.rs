@@ -38,8 +38,8 @@ pub fn check(mut merged: Merged, dev: bool) -> Result<Config, Vec<ConfigError>> 
     }
 }
 
-struct Rules {
-    merged: Merged,
+pub(super) struct Rules {
+    pub(super) merged: Merged,
 }
 
 impl Rules {
@@ -91,7 +91,7 @@ impl Rules {
     }
 
     /// Notes that a key's value breaks a rule.
-    fn wrong(&mut self, key: &str, rule: impl Into<String>) {
+    pub(super) fn wrong(&mut self, key: &str, rule: impl Into<String>) {
         self.merged.errors.push(ConfigError::Value {
             key: key.into(),
             value: self.merged.value(key),
@@ -289,18 +289,15 @@ impl Rules {
             let rule = "a pong must be due before the next ping is sent";
             self.relation("client.pong_timeout_ms, client.ping_interval_ms", rule);
         }
-        let secret = &client.token_hmac_secret;
-        if secret.is_empty() && !client.allow_anonymous {
+        let errors = self.merged.errors.len();
+        let tokens = self.tokens(client);
+        if !tokens.any_key() && !client.allow_anonymous && self.merged.errors.len() == errors {
             let rule = "nobody could connect: set a secret for tokens, or allow_anonymous = true";
             self.relation("client.token_hmac_secret, client.allow_anonymous", rule);
         }
-        if !secret.is_empty() && secret.len() < 32 {
-            let warning = "client.token_hmac_secret has fewer than 32 bytes: it can be guessed";
-            self.merged.warnings.push(warning.into());
-        }
         Client {
             allow_anonymous: client.allow_anonymous,
-            token_hmac_secret: (!secret.is_empty()).then(|| Secret(secret.clone())),
+            tokens,
             ping_interval_ms: client.ping_interval_ms,
             pong_timeout_ms: client.pong_timeout_ms,
             connect_timeout_ms: client.connect_timeout_ms,

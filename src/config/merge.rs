@@ -321,7 +321,8 @@ fn variable(key: &str) -> String {
 }
 
 fn secret(key: &str) -> bool {
-    matches!(key, "client.token_hmac_secret" | "api.key")
+    let key = key.strip_prefix("client.token_").unwrap_or(key);
+    matches!(key, "hmac_secret" | "hmac_secrets_old" | "api.key") || key.ends_with("_public_key")
 }
 
 fn shown(key: &str, value: &Value) -> String {

@@ -11,8 +11,10 @@ mod merge;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use error::{ConfigError, Origin};
+pub use tokens::Tokens;
 
 use crate::limits::{Limits, REFUSAL_SLOTS, WORKERS};
 use crate::namespace::Namespaces;
@@ -94,8 +96,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     pub allow_anonymous: bool,
-    /// Key of HS256 connection tokens; none: no token is accepted.
-    pub token_hmac_secret: Option<Secret>,
+    /// Keys of tokens; with none, no token is accepted.
+    pub tokens: Tokens,
     pub ping_interval_ms: u32,
     pub pong_timeout_ms: u32,
     /// Time from the upgrade to the connect command; over it 3502.
@@ -110,13 +112,18 @@ pub struct Api {
 }
 
 /// A secret: never written to a log.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -209,10 +216,10 @@ impl Config {
             [] => "no namespaces".into(),
             names => format!("namespaces {}", names.join(" ")),
         };
-        let who = match (&self.client.token_hmac_secret, self.client.allow_anonymous) {
-            (Some(_), true) => "tokens or anonymous",
-            (Some(_), false) => "tokens",
-            (None, _) => "anonymous",
+        let who = match (self.client.tokens.any_key(), self.client.allow_anonymous) {
+            (true, true) => "tokens or anonymous",
+            (true, false) => "tokens",
+            (false, _) => "anonymous",
         };
         format!("listen {}{internal}, {workers}, {who}, {namespaces}", self.listen)
     }

@@ -3,7 +3,7 @@
 
 use super::{DriverChoice, Log, LogFormat, LogLevel};
 use crate::limits::Limits;
-use crate::namespace::{ChannelOptions, Mode, Who};
+use crate::namespace::{ChannelOptions, Delta, Mode, Who};
 use serde::{Deserialize, Serialize};
 
 /// Everything but namespaces, with the types of the file.
@@ -33,6 +33,14 @@ pub struct Raw {
 pub struct RawClient {
     pub allow_anonymous: bool,
     pub token_hmac_secret: String,
+    pub token_hmac_secrets_old: Vec<String>,
+    pub token_rsa_public_key: String,
+    pub token_ecdsa_public_key: String,
+    pub token_ed25519_public_key: String,
+    pub token_jwks_file: String,
+    pub token_audience: String,
+    pub token_issuer: String,
+    pub token_cookie: String,
     pub ping_interval_ms: u32,
     pub pong_timeout_ms: u32,
     pub connect_timeout_ms: u32,
@@ -71,6 +79,14 @@ impl Raw {
             client: RawClient {
                 allow_anonymous: dev,
                 token_hmac_secret: String::new(),
+                token_hmac_secrets_old: Vec::new(),
+                token_rsa_public_key: String::new(),
+                token_ecdsa_public_key: String::new(),
+                token_ed25519_public_key: String::new(),
+                token_jwks_file: String::new(),
+                token_audience: String::new(),
+                token_issuer: String::new(),
+                token_cookie: String::new(),
                 ping_interval_ms: 25_000,
                 pong_timeout_ms: 8_000,
                 connect_timeout_ms: 10_000,
@@ -104,6 +120,8 @@ pub fn dev_namespaces() -> Vec<(String, ChannelOptions)> {
         recovery: Mode::Force,
         positioning: Mode::Force,
         join_leave: Mode::Force,
+        allow_tags_filter: true,
+        delta: Delta::Fossil,
         ..open_channel()
     };
     vec![("chat".into(), chat), ("plain".into(), open_channel())]

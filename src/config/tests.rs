@@ -1,7 +1,7 @@
 //! Tables of what a configuration may say and what it is told when it may not.
 
 use super::*;
-use crate::namespace::{ChannelOptions, Mode, Payload, Who};
+use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, Who};
 
 /// Loads a file's text with variables and flags.
 fn load_all(
@@ -46,7 +46,7 @@ fn every_default() {
         log: Log { level: LogLevel::Info, format: LogFormat::Text },
         client: Client {
             allow_anonymous: true,
-            token_hmac_secret: None,
+            tokens: Tokens::default(),
             ping_interval_ms: 25_000,
             pong_timeout_ms: 8_000,
             connect_timeout_ms: 10_000,
@@ -76,6 +76,8 @@ fn dev_changes_only_defaults() {
         recovery: Mode::Force,
         positioning: Mode::Force,
         join_leave: Mode::Force,
+        allow_tags_filter: true,
+        delta: Delta::Fossil,
         ..open.clone()
     };
     assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
@@ -110,8 +112,16 @@ fn a_file_sets_every_key() {
     assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
     assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Json });
     assert_eq!(config.allowed_origins, ["https://app.example.com"]);
-    let secret = config.client.token_hmac_secret.as_ref().map(Secret::as_bytes);
-    assert_eq!(secret, Some(b"0123456789abcdef0123456789abcdef".as_slice()));
+    let tokens = &config.client.tokens;
+    let secrets: Vec<&str> = tokens.hmac_secrets.iter().map(Secret::as_str).collect();
+    assert_eq!(secrets, ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"]);
+    let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    for key in [&tokens.rsa_public_key, &tokens.ecdsa_public_key, &tokens.ed25519_public_key] {
+        assert_eq!(key.as_str(), pem);
+    }
+    assert!(tokens.jwks.as_bytes().is_empty() && tokens.any_key());
+    let texts = [&tokens.audience, &tokens.issuer, &tokens.cookie];
+    assert_eq!(texts.map(|text| text.as_deref().unwrap()), ["us", "them", "session"]);
     assert_eq!(config.client.ping_interval_ms, 2_000);
     assert_eq!(config.api.key.as_ref().map(Secret::as_bytes), Some(b"key".as_slice()));
     assert_eq!(config.limits.arena_bytes, 8 << 20);
@@ -119,6 +129,7 @@ fn a_file_sets_every_key() {
     let news = config.namespaces.options("news:a").expect("configured");
     assert_eq!((news.history_size, news.recovery), (10, Mode::Allow));
     assert_eq!((news.allow_presence, news.payload), (Who::Subscriber, Payload::Binary));
+    assert_eq!((news.allow_tags_filter, news.delta), (true, Delta::Fossil));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     // Every key of the schema is in the file, so the file stays a complete example.
     let mut merged = merge::Merged::new(false);
@@ -391,4 +402,26 @@ fn bounds_that_hold_no_message_are_a_warning() {
         config.warnings,
         ["limits.backlog_bytes = 2000 holds no whole message (limits.message_bytes = 65536)"]
     );
+}
+
+#[test]
+fn personal_channels_and_patterns_are_checked() {
+    let of = |text: &str| load(text).expect("a good file").namespaces;
+    assert_eq!(of("").personal, Personal::Off);
+    let named = "[client]\nuser_personal_channel = \"me\"\n[[namespace]]\nname = \"me\"\n";
+    assert_eq!(of(named).personal, Personal::Named("me".into()));
+    assert_eq!(of("[client]\nuser_personal_channel = \"\"\n").personal, Personal::Unnamed);
+    let nobody = load("[client]\nuser_personal_channel = \"you\"\n").unwrap_err();
+    assert!(nobody[0].contains("the name of a namespace"), "{nobody:?}");
+
+    let text = "[channel]\nchannel_regex = \"^a\"\n[[namespace]]\nname = \"n\"\n\
+                channel_regex = \"^[0-9]+$\"\n[[namespace]]\nname = \"free\"\n";
+    let namespaces = of(text);
+    assert!(namespaces.channel("n:1").is_ok() && namespaces.channel("n:x").is_err());
+    assert!(namespaces.channel("a").is_ok() && namespaces.channel("b").is_err());
+    assert!(namespaces.channel("free:b").is_ok());
+    for bad in ["(", "(a{1000}){1000}"] {
+        let errors = load(&format!("[channel]\nchannel_regex = {bad:?}\n")).unwrap_err();
+        assert!(errors[0].contains("channel_regex"), "{errors:?}");
+    }
 }

@@ -4,7 +4,7 @@
 //! before is held, as frames, and follows the reply.
 
 use super::client_id::ClientId;
-use super::connection::Life;
+use super::connection::{Life, Traits};
 use super::deliver::{Start, publications};
 use super::output::{Class, Range};
 use super::server_subs::{ServerBegin, Wish};
@@ -16,6 +16,7 @@ use crate::codec::command::{
 };
 use crate::home::envelope::{Placed, Position, Recovery, ServerSubscription};
 use crate::home::name::Name;
+use crate::rules::{Rule, holds};
 
 /// What a connect reply waits for.
 #[derive(Debug, Default)]
@@ -124,8 +125,8 @@ impl Edge {
         connect.left -= 1;
         connect.answers.push(Answer {
             channel: name.into(),
-            recoverable: start.recoverable,
-            positioned: start.positioned,
+            recoverable: start.traits.has(Traits::RECOVERABLE),
+            positioned: start.traits.has(Traits::POSITIONED),
             position: start.position,
             recovery,
             data,
@@ -168,7 +169,8 @@ impl Edge {
         let server = self.at(token).server.as_deref_mut();
         let connect = server.and_then(|server| server.connect.take());
         let answers = connect.map_or(Vec::new(), |connect| connect.answers);
-        self.connect_reply(token, id, &answers);
+        self.connect_reply(token, id, &answers, now);
+        self.drop_offered(token);
         self.release_held(token);
         self.start_pings(token, now);
         if self.at(token).server.is_some() {
@@ -179,7 +181,7 @@ impl Edge {
         }
     }
 
-    fn connect_reply(&mut self, token: Token, id: u32, answers: &[Answer]) {
+    fn connect_reply(&mut self, token: Token, id: u32, answers: &[Answer], now: Now) {
         let ids: Vec<Vec<Option<ClientId>>> =
             answers.iter().map(|answer| self.ids_of(answer.missed())).collect();
         let publications: Vec<Vec<Publication<'_>>> = answers
@@ -201,6 +203,7 @@ impl Edge {
         let result = ConnectResult {
             client: client.as_str(),
             version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
+            expiry: self.expiry(token, now),
             ping_s,
             pong: ping_s > 0,
             subs: &subs,
@@ -211,6 +214,9 @@ impl Edge {
 
     /// From here on, until the connect reply, what is written for the connection is held.
     pub(super) fn hold(&mut self, token: Token) {
+        if !holds(Rule::ReplyFirst) {
+            return;
+        }
         if !std::mem::replace(&mut self.at(token).facts.held, true)
             && self.output.has_pending(token.index)
         {

@@ -77,11 +77,35 @@ pub struct Subscription {
     /// Its place in the channel's list of subscribers, while active.
     pub place: u32,
     pub state: SubscriptionState,
-    pub recoverable: bool,
-    pub positioned: bool,
-    pub join_leave: bool,
+    pub traits: Traits,
+    /// Its filter in the edge's table, or `NO_FILTER`.
+    pub filter: u16,
+}
+
+const _: () = assert!(size_of::<Subscription>() == 16);
+
+/// What a subscription has, one bit each: a connection pays for every byte of its subscriptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits(u8);
+
+impl Traits {
+    pub const RECOVERABLE: Traits = Traits(1);
+    pub const POSITIONED: Traits = Traits(2);
+    pub const JOIN_LEAVE: Traits = Traits(4);
+    pub const DELTA: Traits = Traits(8);
     /// The server began it: the client cannot begin it again by itself.
-    pub server_side: bool,
+    pub const SERVER_SIDE: Traits = Traits(16);
+
+    #[must_use]
+    pub fn has(self, which: Traits) -> bool {
+        self.0 & which.0 == which.0
+    }
+
+    /// These, and others where `on`.
+    #[must_use]
+    pub fn with(self, others: Traits, on: bool) -> Traits {
+        if on { Traits(self.0 | others.0) } else { self }
+    }
 }
 
 /// A command that found its lane full, ready to be pushed.
@@ -148,6 +172,10 @@ pub struct Facts {
     pub peer_gone: bool,
     /// It counted as a connection in the metrics.
     pub counted: bool,
+    /// Its client knows when its token ends, and may show another.
+    pub refreshes: bool,
+    /// Some of its subscriptions end by themselves.
+    pub subscriptions_expire: bool,
     /// It came in by the internal listener.
     pub internal: bool,
     /// It speaks a subprotocol of ours, and so understands what SDKs of the incumbent do not.
@@ -173,6 +201,8 @@ pub struct Connection {
     pub deadline_ms: u64,
     /// When it came.
     pub since_ms: u32,
+    /// The second of the process at which it ends unless its token is renewed; 0 for never.
+    pub expires_s: u32,
     /// The connect command's id, while it waits for home(#user).
     pub connect_id: u32,
     pub user: Option<Name>,

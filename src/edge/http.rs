@@ -215,6 +215,10 @@ impl Edge {
             self.start_pings(token, now);
         } else {
             it.become_(Life::Authenticating);
+            if let Some(offered) = self.auth.offered(head.headers()) {
+                let offered = offered.into();
+                self.details(token).offered = Some(offered);
+            }
             let wait = u64::from(self.times.connect_timeout_ms);
             self.set_deadline(token, now.monotonic_ms() + wait);
         }

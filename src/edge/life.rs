@@ -43,9 +43,10 @@ impl Edge {
         self.at(token).http.get_or_insert_with(Box::default)
     }
 
-    /// Sets the connection's nearest deadline.
+    /// Sets the connection's nearest deadline, the end of its token apart.
     pub(super) fn set_deadline(&mut self, token: Token, deadline_ms: u64) {
-        let tick = self.wheel.tick_of(deadline_ms);
+        let expires_ms = self.expires_ms(token);
+        let tick = self.wheel.tick_of(deadline_ms.min(expires_ms));
         let it = self.at(token);
         it.deadline_ms = deadline_ms;
         // An entry that comes earlier is good enough: it moves on when it is looked at.
@@ -63,6 +64,9 @@ impl Edge {
                     continue;
                 }
                 self.at(token).timer_tick = 0;
+                if self.expires_ms(token) <= now.monotonic_ms() {
+                    self.expire(token, now);
+                }
                 let deadline = self.at(token).deadline_ms;
                 if deadline > now.monotonic_ms() {
                     self.set_deadline(token, deadline);
@@ -140,7 +144,7 @@ impl Edge {
     }
 
     /// Puts the deadline in place, be it later or earlier than the entry on the wheel.
-    fn rearm(&mut self, token: Token) {
+    pub(super) fn rearm(&mut self, token: Token) {
         let deadline = self.at(token).deadline_ms;
         self.set_deadline(token, deadline);
     }
@@ -151,6 +155,10 @@ impl Edge {
         if interval == 0 {
             // No deadline: what stands on the wheel finds nobody.
             self.at(token).timer_tick = 0;
+            self.at(token).deadline_ms = u64::MAX;
+            if self.expires_ms(token) < u64::MAX {
+                self.rearm(token);
+            }
             return;
         }
         let jitter = (self.ids ^ u64::from(token.index) << 20 ^ u64::from(token.generation))
@@ -173,6 +181,7 @@ impl Edge {
         }
         self.drop_server_side(token);
         self.leave_lists(token);
+        self.drop_details(token);
         let it = self.at(token);
         it.become_(Life::Dead);
         let lived_us = u64::from(ms(now).wrapping_sub(it.since_ms)) * 1000;

@@ -12,10 +12,13 @@ mod client_id;
 mod closing;
 mod connecting;
 mod connection;
+mod decimal;
 mod deliver;
+mod details;
 mod draining;
 mod exchange;
 mod fanout;
+mod filter;
 mod flushing;
 mod frames;
 mod http;
@@ -33,6 +36,9 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 mod timers;
+#[cfg(test)]
+mod token_tests;
+mod tokens;
 mod user_commands;
 mod waiting;
 
@@ -44,10 +50,12 @@ use crate::namespace::Namespaces;
 use auth::Auth;
 use channels::EdgeChannels;
 use connection::{Connection, Life};
+use details::Details;
 use fanout::Staged;
+use filter::Filters;
 use foldhash::quality::FixedState;
 use output::Output;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use timers::Wheel;
@@ -142,7 +150,10 @@ pub struct Edge {
     free: Vec<u32>,
     /// Connections that are not refusals.
     open: u32,
+    /// By place: what few connections have.
+    details: HashMap<u32, Box<Details>, FixedState>,
     channels: EdgeChannels,
+    filters: Filters,
     subscriptions: u32,
     next_sequence: u32,
     output: Output,
@@ -187,7 +198,9 @@ impl Edge {
             connections: Vec::with_capacity(places),
             free: Vec::new(),
             open: 0,
+            details: HashMap::with_hasher(FixedState::with_seed(options.seed)),
             channels: EdgeChannels::new(homes, options.seed),
+            filters: Filters::new(options.seed),
             subscriptions: 0,
             next_sequence: 0,
             output: Output::new(places, options.limits.arena_bytes as usize),

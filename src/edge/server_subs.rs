@@ -4,8 +4,10 @@
 //! what reaches a home is pushed from that queue, never from a delivery (rule 3); and nothing more
 //! is done about a channel before the answer to what was asked about it last.
 
-use super::connection::{Life, Parked, SubscriptionState};
+use super::channels::NO_FILTER;
+use super::connection::{Life, Parked, Subscription, SubscriptionState, Traits};
 use super::deliver::Start;
+use super::details::SubscriptionDetails;
 use super::frames::{publication, publisher_id};
 use super::output::Range;
 use super::subscribe::{Asked, EpochText};
@@ -17,6 +19,7 @@ use crate::home::envelope::{
 };
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
+use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -146,7 +149,8 @@ impl Edge {
             && let Some(channel) = self.channels.find(name)
         {
             let of = it.subscriptions.iter().find(|it| it.channel == channel);
-            if of.is_some_and(|it| it.state != SubscriptionState::Active) {
+            let asked = |it: &Subscription| it.state != SubscriptionState::Active;
+            if of.is_some_and(asked) && holds(Rule::AnswerFirst) {
                 return None;
             }
         }
@@ -191,7 +195,7 @@ impl Edge {
         lanes: &mut L,
     ) -> bool {
         let ServerBegin { subscription, recover, since } = begin;
-        let ServerSubscription { channel: name, data, overrides, .. } = subscription;
+        let ServerSubscription { channel: name, info, data, overrides } = subscription;
         let options = match self.server_options(token, name.as_str()) {
             Ok(Some(options)) => options,
             Ok(None) => return true,
@@ -203,19 +207,24 @@ impl Edge {
         let keeps = options.keeps_history();
         let on = |asked: Option<bool>, mode: Mode| asked.unwrap_or(mode == Mode::Force);
         let recoverable = keeps && on(overrides.recover, options.recovery);
+        let traits = Traits::SERVER_SIDE
+            .with(Traits::RECOVERABLE, recoverable)
+            .with(Traits::POSITIONED, keeps && on(overrides.position, options.positioning))
+            .with(Traits::JOIN_LEAVE, on(overrides.force_push_join_leave, options.join_leave));
         let asked = Asked {
             name: name.as_str(),
-            recoverable,
-            positioned: keeps && on(overrides.position, options.positioning),
-            join_leave: on(overrides.force_push_join_leave, options.join_leave),
+            traits,
+            filter: NO_FILTER,
             keeps_history: keeps,
-            server_side: true,
             since,
             recover: recover && recoverable,
+            overrides,
         };
         let to = ReplyTo { connection: self.key(token), command: 0 };
-        let (home, request) = self.new_subscription(token, to, &asked);
+        let (home, mut request) = self.new_subscription(token, to, &asked);
         let sequence = request.sequence;
+        self.keep_subscription(token, SubscriptionDetails { sequence, info, ..Default::default() });
+        request.infos = self.infos(token, Some(sequence));
         self.server_side(token).begun.push(Begun { sequence, data, in_connect });
         self.push_begun(token, home, Request::Subscribe(Box::new(request)), lanes)
     }
@@ -306,10 +315,12 @@ impl Edge {
             return;
         }
         let epoch = EpochText::new(start.position.epoch);
-        let told = start.recoverable || start.positioned;
+        let recoverable = start.traits.has(Traits::RECOVERABLE);
+        let positioned = start.traits.has(Traits::POSITIONED);
+        let told = recoverable || positioned;
         let push = Push::Subscribe(PushSubscribe {
-            recoverable: start.recoverable,
-            positioned: start.positioned,
+            recoverable,
+            positioned,
             epoch: if told { epoch.as_str() } else { "" },
             offset: if told { start.position.offset } else { 0 },
             data: &begun.data,

@@ -8,12 +8,11 @@ use crate::codec::command::{
     Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
 };
 use crate::codec::{payload, tags};
-use crate::edge::auth::Refusal;
+use crate::edge::auth::{Identity, Refusal};
 use crate::home::block::{Block, Parts, Publisher};
 use crate::home::envelope::{HistoryRequest, PublishOptions, ReplyTo, Request};
 use crate::home::name::Name;
 use crate::limits::IDEMPOTENCY_KEY_BYTES;
-use crate::metrics::Cause;
 use crate::rules::{Rule, holds};
 
 impl Edge {
@@ -56,7 +55,8 @@ impl Edge {
             Method::History(command) => command.channel.is_empty(),
             Method::Unsubscribe { channel }
             | Method::Presence { channel }
-            | Method::PresenceStats { channel } => channel.is_empty(),
+            | Method::PresenceStats { channel }
+            | Method::SubRefresh { channel, .. } => channel.is_empty(),
             _ => false,
         };
         if nameless {
@@ -81,7 +81,7 @@ impl Edge {
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         match method {
-            Method::Subscribe(command) => self.subscribe(token, id, &command, lanes),
+            Method::Subscribe(command) => self.subscribe(token, id, &command, now, lanes),
             Method::Unsubscribe { channel } => {
                 self.unsubscribe(token, id, &channel, lanes);
                 Ok(())
@@ -98,7 +98,10 @@ impl Edge {
             Method::Excessive => Err(ErrorCode::BadRequest),
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
-            Method::Refresh { .. } | Method::SubRefresh { .. } => Err(ErrorCode::NotAvailable),
+            Method::Refresh { token: text } => self.refresh(token, id, &text, now),
+            Method::SubRefresh { channel, token: text } => {
+                self.sub_refresh(token, id, &channel, &text, now)
+            }
             Method::Connect(_) | Method::Pong => unreachable!("they were run before"),
         }
     }
@@ -114,26 +117,21 @@ impl Edge {
         if id == 0 {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
-        let identity = match self.auth.connect(&command.token, now) {
+        let identity = match self.authenticate(token, &command.token, now) {
             Ok(identity) => identity,
-            Err(error) => {
-                self.metrics.refuse(Cause::Token);
-                match error.refusal() {
-                    Refusal::Error(error) => self.reply(token, &Reply::Error { id, error }),
-                    Refusal::Disconnect(why) => self.disconnect(token, why, now),
-                }
-                return;
-            }
+            Err(Refusal::Error(error)) => return self.reply(token, &Reply::Error { id, error }),
+            Err(Refusal::Disconnect(why)) => return self.disconnect(token, why, now),
         };
         if self.at(token).facts.registered {
             // Its connect was refused over a subscription.
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
-        let user = identity.user;
-        let begins = match self.connect_subscriptions(command, &user, Vec::new()) {
+        let Identity { user, expires_ms, info, subs, .. } = identity;
+        let begins = match self.connect_subscriptions(command, &user, subs) {
             Ok(begins) => begins,
             Err(error) => return self.reply(token, &Reply::Error { id, error }),
         };
+        self.identified(token, info, expires_ms, !command.token.is_empty(), now);
         let anonymous = user.as_str().is_empty();
         let it = self.at(token);
         it.user = (!anonymous).then(|| user.clone());
@@ -182,11 +180,12 @@ impl Edge {
         let user = self.at(token).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
         let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
+        let infos = self.publisher_infos(token, name);
         let publisher = Publisher {
             key: connection,
             user,
-            conn_info: b"",
-            chan_info: b"",
+            conn_info: infos.as_ref().map_or(b"", |infos| infos.connection()),
+            chan_info: infos.as_ref().map_or(b"", |infos| infos.subscription()),
             exclude_self: command.exclude_self,
         };
         let codec = self.at(token).codec;

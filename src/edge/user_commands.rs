@@ -37,9 +37,8 @@ impl Edge {
                 let push = Push::Message { data };
                 self.reply(token, &Reply::Push { channel: "", push });
             }
-            UserAction::Refresh { .. }
-            | UserAction::Subscribe { .. }
-            | UserAction::Unsubscribe { .. } => {}
+            UserAction::Refresh { expire_at_s } => self.refreshed(token, *expire_at_s, now),
+            UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. } => {}
         }
     }
 

@@ -3,7 +3,8 @@
 //! Must not know lanes or engines. Invariant: interest counts pairs, Subscribes less Unsubscribes
 //! of each core (rule 9), and epoch and offset live while there is any (rule 13).
 
-use super::envelope::{ConnectionKey, Epoch, Position};
+use super::delta::DeltaBase;
+use super::envelope::{ConnectionKey, Epoch, Infos, Member, Position};
 use super::history::History;
 use super::name::Name;
 use super::replica::Replica;
@@ -18,6 +19,25 @@ pub struct Interest {
     pub local: u32,
     /// Subscribes pushed by that core less Unsubscribes.
     pub pairs: u32,
+}
+
+/// Somebody in a channel, by whose connection it is found.
+#[derive(Clone, Debug)]
+pub struct Present {
+    pub user: Name,
+    pub infos: Option<Infos>,
+    /// Presence lists it.
+    pub listed: bool,
+    /// Its join was told, and its leave will be.
+    pub announced: bool,
+}
+
+impl Present {
+    /// The same, as edges are told of it.
+    #[must_use]
+    pub fn member(&self, connection: ConnectionKey) -> Member {
+        Member { connection, user: self.user.clone(), infos: self.infos.clone() }
+    }
 }
 
 /// What of a channel is forgotten with time.
@@ -49,10 +69,12 @@ pub struct Channel {
     /// Where it stands among the channels that age, if it does.
     pub aging: Option<Age>,
     pub interest: Vec<Interest>,
-    /// Users by connection, where presence or join and leave are on.
-    pub members: BTreeMap<ConnectionKey, Name>,
+    /// Who is here, where presence or join and leave are on.
+    pub members: BTreeMap<ConnectionKey, Present>,
     /// How it follows an engine elsewhere; none with a local one.
     pub replica: Option<Box<Replica>>,
+    /// Of what deltas are made; none while no subscriber wants any.
+    pub delta: Option<Box<DeltaBase>>,
     pub history_size: u32,
     pub history_ttl_s: u32,
     pub presence: bool,
@@ -74,6 +96,7 @@ impl Channel {
             interest: Vec::new(),
             members: BTreeMap::new(),
             replica: None,
+            delta: None,
             history_size: if keeps { options.history_size } else { 0 },
             history_ttl_s: options.history_ttl_s,
             presence: options.presence,
@@ -96,20 +119,20 @@ impl Channel {
         }
     }
 
-    #[must_use]
-    pub fn keeps_members(&self) -> bool {
-        self.presence || self.join_leave
-    }
-
     /// The interest of a core.
     pub fn interest_of(&mut self, core: u16) -> Option<&mut Interest> {
         self.interest.iter_mut().find(|interest| interest.core == core)
     }
 
+    /// Who presence lists.
+    pub fn listed(&self) -> impl Iterator<Item = (&ConnectionKey, &Present)> {
+        self.members.iter().filter(|(_, it)| it.listed)
+    }
+
     /// Users present, each counted once.
     #[must_use]
     pub fn users(&self) -> usize {
-        let mut users: Vec<&Name> = self.members.values().collect();
+        let mut users: Vec<&Name> = self.listed().map(|(_, it)| &it.user).collect();
         users.sort_unstable();
         users.dedup();
         users.len()

@@ -7,8 +7,10 @@ use super::name::Name;
 use crate::codec::command::ErrorCode;
 use std::sync::Arc;
 
+mod infos;
 mod user;
 
+pub use infos::Infos;
 pub use user::{Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand};
 
 /// A connection, named so that a late answer to an earlier one in the same place finds nobody.
@@ -97,10 +99,16 @@ pub struct SubscribeRequest {
     pub sequence: u32,
     pub channel: Name,
     pub user: Name,
+    /// What the others in the channel are told of it.
+    pub infos: Option<Infos>,
     /// Recover from here; none: just go live.
     pub since: Option<Position>,
     /// A recovery was asked for, whether or not its position could be read.
     pub recover: bool,
+    /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
+    pub overrides: Overrides,
+    /// It wants deltas.
+    pub delta: bool,
 }
 
 /// What few publications ask for.
@@ -228,6 +236,7 @@ pub struct PresenceAnswer {
 pub struct Member {
     pub connection: ConnectionKey,
     pub user: Name,
+    pub infos: Option<Infos>,
 }
 
 const _: () = assert!(size_of::<Request>() <= 64);

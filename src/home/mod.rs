@@ -8,6 +8,7 @@
 mod aging;
 pub mod block;
 mod channel;
+mod delta;
 pub mod engine;
 pub mod envelope;
 mod history;
@@ -29,8 +30,8 @@ use crate::namespace::{ChannelOptions, Namespaces};
 use channel::{Age, Channel};
 use engine::Engine;
 use envelope::{
-    ConnectionKey, Delivery, HistoryAnswer, HistoryRequest, Member, Position, PresenceAnswer,
-    Recovery, ReplyTo, Request, SubscribeRequest,
+    ConnectionKey, Delivery, HistoryAnswer, HistoryRequest, Position, PresenceAnswer, Recovery,
+    ReplyTo, Request, SubscribeRequest,
 };
 use foldhash::quality::FixedState;
 use history::{History, Page};
@@ -158,7 +159,7 @@ impl<E: Engine> Home<E> {
                 self.say(connection.core, Delivery::Registered { connection });
             }
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
-            Request::ToUser(to_user) => self.tell_user(*to_user),
+            Request::ToUser(to_user) => self.hand_on(*to_user),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;
@@ -238,11 +239,8 @@ impl<E: Engine> Home<E> {
 
     fn presence(&mut self, to: ReplyTo, name: &Name) {
         let members = self.channels.find(name.as_str()).map_or(Box::default(), |place| {
-            let member = |(connection, user): (&ConnectionKey, &Name)| Member {
-                connection: *connection,
-                user: user.clone(),
-            };
-            self.channels.at(place).members.iter().map(member).collect()
+            let listed = self.channels.at(place).listed();
+            listed.map(|(connection, it)| it.member(*connection)).collect()
         });
         self.say(to.connection.core, Delivery::Presence(Box::new(PresenceAnswer { to, members })));
     }
@@ -250,7 +248,7 @@ impl<E: Engine> Home<E> {
     fn presence_stats(&mut self, to: ReplyTo, name: &Name) {
         let (clients, users) = self.channels.find(name.as_str()).map_or((0, 0), |place| {
             let channel = self.channels.at(place);
-            (channel.members.len(), channel.users())
+            (channel.listed().count(), channel.users())
         });
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (clients, users) = (count(clients), count(users));

@@ -8,6 +8,7 @@ use super::replica::Asked;
 use super::{Home, Untaken, block::Block};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
+use crate::rules::{Rule, holds};
 
 /// The position of a publication that has none.
 const NOWHERE: Position = Position { epoch: Epoch(0), offset: 0 };
@@ -22,7 +23,8 @@ impl<E: Engine> Home<E> {
     ) -> Result<(), Untaken> {
         let key = options.as_ref().and_then(|options| {
             let given = &*options.idempotency_key;
-            (!given.is_empty()).then(|| idempotency::key(block.channel(), given))
+            (!given.is_empty() && holds(Rule::OncePerKey))
+                .then(|| idempotency::key(block.channel(), given))
         });
         if let Some(key) = &key {
             self.keys.forget_old(now.monotonic_ms());
@@ -132,6 +134,11 @@ impl<E: Engine> Home<E> {
             let after = channel.history.bytes();
             self.history_bytes = self.history_bytes - before + after;
         }
+        // History keeps the publication without: whoever reads it may have any other before it.
+        let block = match channel.delta.as_mut() {
+            Some(base) => base.attach(block),
+            None => block,
+        };
         self.say_to_interested(place, |local| Delivery::Publication {
             local,
             offset,

@@ -4,9 +4,10 @@
 //! and what is published after it is behind it in the same lane.
 
 use super::Home;
+use super::channel::{Channel, Present};
 use super::engine::Engine;
 use super::envelope::{
-    ConnectionKey, Delivery, Member, Position, Recovery, SubscribeRequest, Subscribed,
+    ConnectionKey, Delivery, Overrides, Position, Recovery, SubscribeRequest, Subscribed,
 };
 use super::name::Name;
 use super::replica::Replica;
@@ -22,7 +23,8 @@ impl<E: Engine> Home<E> {
         };
         let presence_max = self.limits.presence_per_channel as usize;
         let channel = self.channels.at(place);
-        if channel.keeps_members() && presence_max > 0 && channel.members.len() >= presence_max {
+        let member = shown(channel, request.overrides) != (false, false);
+        if member && presence_max > 0 && channel.members.len() >= presence_max {
             self.refuse_subscribe(request);
             return self.drop_if_unused(place);
         }
@@ -71,18 +73,23 @@ impl<E: Engine> Home<E> {
         recovery: Recovery,
         position: Position,
     ) {
-        let SubscribeRequest { to, sequence, channel: name, user, .. } = request;
-        let core = to.connection.core;
+        let core = request.to.connection.core;
         let channel = self.channels.at(place);
+        if request.delta {
+            channel.delta.get_or_insert_with(Box::default);
+        }
+        let SubscribeRequest { to, sequence, channel: name, user, infos, overrides, .. } = request;
         let local = channel.interest_of(core).map_or(u32::MAX, |interest| interest.local);
         let answer = Subscribed { to, sequence, channel: name, local, position, recovery };
-        let join = channel.keeps_members().then(|| {
-            channel.members.insert(to.connection, user.clone());
-            channel.join_leave
-        });
+        let (listed, announced) = shown(channel, overrides);
+        let mut joined = None;
+        if listed || announced {
+            let here = Present { user, infos, listed, announced };
+            joined = announced.then(|| here.member(to.connection));
+            channel.members.insert(to.connection, here);
+        }
         self.say(core, Delivery::Subscribed(Box::new(answer)));
-        if join == Some(true) {
-            let who = Member { connection: to.connection, user };
+        if let Some(who) = joined {
             self.say_to_interested(place, |local| Delivery::Joined {
                 local,
                 who: Box::new(who.clone()),
@@ -97,9 +104,12 @@ impl<E: Engine> Home<E> {
         };
         self.channels.remove_pair(place, connection.core);
         let channel = self.channels.at(place);
-        let left = channel.members.remove(&connection).filter(|_| channel.join_leave);
-        if let Some(user) = left {
-            let who = Member { connection, user };
+        if channel.interest.is_empty() {
+            channel.delta = None;
+        }
+        let left = channel.members.remove(&connection).filter(|left| left.announced);
+        if let Some(who) = left {
+            let who = who.member(connection);
             self.say_to_interested(place, |local| Delivery::Left {
                 local,
                 who: Box::new(who.clone()),
@@ -119,4 +129,10 @@ impl<E: Engine> Home<E> {
         let subscribe = Some(Box::new((sequence, channel)));
         self.say(to.connection.core, Delivery::Refused { to, error, subscribe });
     }
+}
+
+/// Does presence list a subscriber, and are its join and leave told?
+fn shown(channel: &Channel, overrides: Overrides) -> (bool, bool) {
+    let listed = overrides.presence.unwrap_or(channel.presence);
+    (listed, overrides.join_leave.unwrap_or(channel.join_leave))
 }

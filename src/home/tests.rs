@@ -3,7 +3,8 @@
 use super::block::Block;
 use super::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
 use super::envelope::{
-    ConnectionKey, Delivery, Epoch, HistoryRequest, Position, ReplyTo, Request, SubscribeRequest,
+    ConnectionKey, Delivery, Epoch, HistoryRequest, Overrides, Position, PublishOptions, Recovery,
+    ReplyTo, Request, SubscribeRequest,
 };
 use super::name::Name;
 use super::{Home, HomeOptions};
@@ -51,8 +52,18 @@ fn publish(home: &mut Home<Memory>, channel: &str, data: &[u8], now: Now) {
 
 fn subscribe(channel: &str) -> Request {
     let (channel, user) = (Name::from(channel), Name::from(""));
-    let (since, recover) = (None, false);
-    let request = SubscribeRequest { to: TO, sequence: 1, channel, user, since, recover };
+    let (since, recover, overrides) = (None, false, Overrides::default());
+    let request = SubscribeRequest {
+        to: TO,
+        sequence: 1,
+        channel,
+        user,
+        infos: None,
+        since,
+        recover,
+        overrides,
+        delta: false,
+    };
     Request::Subscribe(Box::new(request))
 }
 
@@ -141,4 +152,109 @@ fn a_replica_left_while_it_reads_is_dropped() {
     tell(&mut home, read(token, 6));
     assert!(matches!(calls(&mut home)[..], [Call::Unwatch { .. }]));
     assert_eq!(home.channels(), 0, "nobody needs it");
+}
+
+#[test]
+fn who_is_hidden_is_not_listed_and_comes_in_silence() {
+    let mut home = home(Memory, Limits::default());
+    let overrides = |presence, join_leave| Overrides {
+        presence: Some(presence),
+        join_leave: Some(join_leave),
+        ..Overrides::default()
+    };
+    let table = [(false, false), (true, false), (false, true), (true, true)];
+    // Somebody who hears of it all.
+    ask(&mut home, subscribe("long:a"), at_ms(0));
+    for (index, (listed, announced)) in (0..).zip(table) {
+        let Request::Subscribe(mut request) = subscribe("long:a") else { unreachable!() };
+        request.to.connection.index = index;
+        request.overrides = overrides(listed, announced);
+        let said = ask(&mut home, Request::Subscribe(request), at_ms(0));
+        let joined = said.iter().any(|said| matches!(said, Delivery::Joined { .. }));
+        assert_eq!(joined, announced);
+    }
+    let asked = Request::Presence { to: TO, channel: Name::from("long:a") };
+    let said = ask(&mut home, asked, at_ms(0));
+    let [Delivery::Presence(answer)] = said.as_slice() else { panic!("{said:?}") };
+    let listed: Vec<u32> = answer.members.iter().map(|member| member.connection.index).collect();
+    assert_eq!(listed, [1, 3]);
+    let asked = Request::PresenceStats { to: TO, channel: Name::from("long:a") };
+    let said = ask(&mut home, asked, at_ms(0));
+    assert!(matches!(said[..], [Delivery::PresenceStats { clients: 2, users: 1, .. }]), "{said:?}");
+    for (index, (_, announced)) in (0..).zip(table) {
+        let connection = ConnectionKey { index, ..CONNECTION };
+        let channel = Name::from("long:a");
+        let said = ask(&mut home, Request::Unsubscribe { connection, channel }, at_ms(0));
+        assert_eq!(said.iter().any(|said| matches!(said, Delivery::Left { .. })), announced);
+    }
+}
+
+#[test]
+fn a_key_is_carried_out_once() {
+    let mut home = home(Memory, Limits::default());
+    let publish = |home: &mut Home<Memory>, channel: &str, key: &str, command: u32| {
+        let to = ReplyTo { command, ..TO };
+        let idempotency_key = key.into();
+        let options = Some(Box::new(PublishOptions { idempotency_key, skip_history: false }));
+        let block = Block::plain(channel, b"1", at_ms(0));
+        let said = ask(home, Request::Publish { to, block, options }, at_ms(0));
+        match said.as_slice() {
+            [Delivery::Published { to, position }] => (to.command, position.offset),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(publish(&mut home, "long:a", "k", 1), (1, 1));
+    assert_eq!(publish(&mut home, "long:a", "k", 2), (2, 1), "the first one's answer");
+    assert_eq!(publish(&mut home, "long:a", "l", 3), (3, 2));
+    assert_eq!(publish(&mut home, "long:b", "k", 4), (4, 1), "another channel's key");
+    assert_eq!(publish(&mut home, "long:a", "k", 5), (5, 1));
+    assert_eq!(home.published(), 3);
+}
+
+#[test]
+fn what_skips_history_has_no_place_in_it() {
+    let mut home = home(Memory, Limits::default());
+    ask(&mut home, subscribe("long:a"), at_ms(0));
+    publish(&mut home, "long:a", b"1", at_ms(0));
+    let skips = PublishOptions { skip_history: true, ..PublishOptions::default() };
+    let block = Block::plain("long:a", b"2", at_ms(0));
+    let request = Request::Publish { to: TO, block, options: Some(Box::new(skips)) };
+    let said = ask(&mut home, request, at_ms(0));
+    assert!(
+        matches!(
+            said[..],
+            [
+                Delivery::Publication { offset: 0, .. },
+                Delivery::Published { position: Position { offset: 0, .. }, .. }
+            ]
+        ),
+        "{said:?}"
+    );
+    assert_eq!(home.position("long:a").map(|position| position.offset), Some(1));
+}
+
+#[test]
+fn removed_history_cannot_be_recovered_and_its_numbering_goes_on() {
+    let mut home = home(Memory, Limits::default());
+    publish(&mut home, "long:a", b"1", at_ms(0));
+    publish(&mut home, "long:a", b"2", at_ms(0));
+    let before = home.position("long:a").expect("it is there");
+    let said =
+        ask(&mut home, Request::RemoveHistory { to: TO, channel: Name::from("long:a") }, at_ms(0));
+    assert!(matches!(said[..], [Delivery::HistoryRemoved { .. }]), "{said:?}");
+    assert_eq!((home.history_bytes(), home.position("long:a")), (0, Some(before)));
+    let recovered = |home: &mut Home<Memory>, offset: u64| {
+        let Request::Subscribe(mut request) = subscribe("long:a") else { unreachable!() };
+        request.recover = true;
+        request.since = Some(Position { offset, ..before });
+        let said = ask(home, Request::Subscribe(request), at_ms(0));
+        let [Delivery::Subscribed(answer)] = &said[..] else { panic!("{said:?}") };
+        matches!(answer.recovery, Recovery::Complete(_))
+    };
+    assert!(!recovered(&mut home, 1) && recovered(&mut home, 2));
+    ask(&mut home, unsubscribe("long:a"), at_ms(0));
+    home.timers(at_ms(3_600_001));
+    ask(&mut home, unsubscribe("long:a"), at_ms(3_600_001));
+    home.timers(at_ms(8_000_000));
+    assert_eq!(home.channels(), 0, "and it is forgotten in its time");
 }

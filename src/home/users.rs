@@ -74,7 +74,7 @@ impl Users {
 /// What is asked about a user, whatever the number of connections.
 impl<E: Engine> Home<E> {
     /// One delivery to each core, whatever the number of the user's connections there.
-    pub(super) fn tell_user(&mut self, to_user: ToUser) {
+    pub(super) fn hand_on(&mut self, to_user: ToUser) {
         let ToUser { to, user, what } = to_user;
         let what = Arc::new(what);
         let mut connections = self.users.connections(user.as_str()).to_vec();

@@ -51,6 +51,21 @@ pub fn raise_descriptors() -> u64 {
     maximum.unwrap_or(1 << 20)
 }
 
+/// Bytes that the process may lock, as io_uring does; none: as many as it wants.
+pub fn lockable_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    getrlimit(Resource::Memlock).current.filter(|_| !may_lock(&status))
+}
+
+/// Is CAP_IPC_LOCK in force, by /proc/self/status?
+pub fn may_lock(status: &str) -> bool {
+    /// Its number.
+    const IPC_LOCK: u32 = 14;
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set >> IPC_LOCK & 1 == 1)
+}
+
 /// Randomness for hashes, epochs and client ids.
 fn seed() -> Result<u64, Error> {
     use std::io::Read;
@@ -110,5 +125,18 @@ impl Bells {
     /// What the bridge waits on.
     pub fn bridge_end(&self) -> Result<UnixStream, Error> {
         self.bridge.try_clone().map_err(|cause| Error::System { what: "doorbells", cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read() {
+        assert!(may_lock("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        assert!(may_lock("CapEff:\t0000000000004000\n"));
+        assert!(!may_lock("CapEff:\t0000000000002000\n"));
+        assert!(!may_lock("CapEff:\t\n") && !may_lock(""));
     }
 }

@@ -9,11 +9,14 @@ pub mod doctor;
 mod host;
 mod run;
 
-use crate::config::{Config, DriverChoice};
+use crate::clock::Now;
+use crate::config::{Config, DriverChoice, Secret};
 use crate::driver::probe::{self, Kind};
+use crate::driver::survey::{self, Plan};
+use crate::edge::auth::{self, Auth, KeyError, KeyOptions};
 use crate::home::engine::{FromBridge, ToBridge};
 use crate::home::envelope::{Delivery, Request};
-use crate::limits::lane_slots;
+use crate::limits::{REFUSAL_SLOTS, lane_slots};
 use crate::mesh::{self, Slots};
 use crate::metrics::CoreMetrics;
 use clock::Clock;
@@ -61,10 +64,38 @@ impl std::fmt::Display for Error {
     }
 }
 
-/// Runs the server until it is told to stop.
+/// Reads the keys of a configuration, for the tokens that it will be shown.
+///
+/// # Errors
+/// Every key that cannot be used.
+pub fn auth(config: &Config) -> Result<Auth, Vec<KeyError>> {
+    let tokens = &config.client.tokens;
+    let bytes = |secret: &Secret| secret.as_bytes().to_vec();
+    Auth::new(&auth::Options {
+        keys: KeyOptions {
+            hmac_secrets: tokens.hmac_secrets.iter().map(bytes).collect(),
+            rsa: tokens.rsa_public_key.as_str().into(),
+            ecdsa: tokens.ecdsa_public_key.as_str().into(),
+            ed25519: tokens.ed25519_public_key.as_str().into(),
+            jwks: tokens.jwks.as_str().into(),
+        },
+        audience: tokens.audience.clone(),
+        issuer: tokens.issuer.clone(),
+        cookie: tokens.cookie.clone(),
+        allow_anonymous: config.client.allow_anonymous,
+    })
+}
+
+/// The moment that it is.
 #[must_use]
-pub fn run(config: Config) -> ExitCode {
-    match start(&config) {
+pub fn now() -> Now {
+    Clock::start().now()
+}
+
+/// Runs the server until it is told to stop. `auth` is the configuration's.
+#[must_use]
+pub fn run(config: Config, auth: Auth) -> ExitCode {
+    match start(&config, auth) {
         Ok(server) => server.wait(config.shutdown_timeout_ms),
         Err(error) => {
             eprintln!("corecast: {error}");
@@ -82,10 +113,11 @@ struct Server {
     signals: Signals,
 }
 
-fn start(config: &Config) -> Result<Server, Error> {
+fn start(config: &Config, auth: Auth) -> Result<Server, Error> {
     let host = Host::new(config)?;
-    let kind = choose_driver(config.driver)?;
     let workers = config.workers_on(host.cores);
+    let kind =
+        choose_driver(config.driver, ring_plan(config, host.descriptors, workers, host.cores))?;
     let limits = config.limits_on(host.descriptors, workers, kind == Kind::Epoll);
     // Before any thread, so that no signal is missed.
     let signals = Signals::new([SIGTERM, SIGINT])
@@ -99,7 +131,7 @@ fn start(config: &Config) -> Result<Server, Error> {
     let bells = host::Bells::new(workers)?;
     let control = Arc::new(Control::new(workers, bells.remote()?));
     let clock = Clock::start();
-    let seats = run::Seats { config, limits, kind, host: &host, metrics: &metrics };
+    let seats = run::Seats { config, auth, limits, kind, host: &host, metrics: &metrics };
     seats.check_addresses()?;
     let mut threads = Vec::with_capacity(workers);
     for endpoint in endpoints {
@@ -119,8 +151,24 @@ fn start(config: &Config) -> Result<Server, Error> {
     Ok(Server { control, workers: threads, bridge, signals })
 }
 
-fn choose_driver(choice: DriverChoice) -> Result<Kind, Error> {
-    let (works, reason) = probe::probe();
+/// What the workers would ask of the ring.
+fn ring_plan(config: &Config, descriptors: u64, workers: usize, cores: usize) -> Plan {
+    let limits = config.limits_on(descriptors, workers, false);
+    let slots = limits.connections_per_worker + REFUSAL_SLOTS;
+    Plan { workers, slots, buffers: run::buffers(workers, cores) }
+}
+
+fn choose_driver(choice: DriverChoice, plan: Plan) -> Result<Kind, Error> {
+    let (mut works, mut reason) = probe::probe();
+    // One small ring may fit where those of all workers do not. They are made to see, only where
+    // it is in doubt: the kernel takes its time to give back what it counted for them.
+    if works == Kind::IoUring
+        && choice != DriverChoice::Epoll
+        && host::lockable_bytes().is_some_and(|most| most < plan.locked_bytes())
+        && let Err(why) = survey::rings(plan)
+    {
+        (works, reason) = (Kind::Epoll, why);
+    }
     let kind = match (choice, works) {
         (DriverChoice::Epoll, _) => Kind::Epoll,
         (DriverChoice::IoUring, Kind::Epoll) => {

@@ -11,7 +11,7 @@ use crate::driver::socket::{self, Bell};
 use crate::driver::uring::{Tuning, Uring};
 
 use crate::driver::{Driver, Options};
-use crate::edge::auth::{self, Auth};
+use crate::edge::auth::Auth;
 use crate::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
 use crate::home::engine::{FromBridge, Memory, ToBridge};
 use crate::home::{Home, HomeOptions};
@@ -87,6 +87,7 @@ impl Control {
 /// What every worker's seat is made from.
 pub struct Seats<'a> {
     pub config: &'a Config,
+    pub auth: Auth,
     pub limits: Limits,
     pub kind: Kind,
     pub host: &'a Host,
@@ -161,11 +162,6 @@ impl Seats<'_> {
 
     fn edge(&self, core: u16, seed: u64) -> EdgeOptions {
         let config = self.config;
-        let secret = config.client.token_hmac_secret.as_ref();
-        let auth = auth::Options {
-            hmac_secret: secret.map(|secret| secret.as_bytes().to_vec()),
-            allow_anonymous: config.client.allow_anonymous,
-        };
         let routes = RouteOptions {
             websocket_paths: config.websocket_paths.clone(),
             dev: config.dev,
@@ -181,7 +177,7 @@ impl Seats<'_> {
                 pong_timeout_ms: config.client.pong_timeout_ms,
                 connect_timeout_ms: config.client.connect_timeout_ms,
             },
-            auth: Auth::new(&auth),
+            auth: self.auth.clone(),
             http: HttpOptions {
                 internal_routes: RouteOptions { serves_api: true, ..routes.clone() },
                 routes,

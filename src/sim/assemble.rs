@@ -15,7 +15,7 @@ use super::plan::{Plan, SECRET};
 use super::random::Random;
 use super::record::Record;
 use super::run::Outcome;
-use crate::edge::auth::{Auth, Options};
+use crate::edge::auth::{Auth, KeyOptions, Options};
 use crate::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
 use crate::home::engine::{Bridged, Engine, Memory};
 use crate::home::name::Name;
@@ -154,7 +154,7 @@ fn edge_options(
             pong_timeout_ms: plan.pong_ms as u32,
             connect_timeout_ms: 10_000,
         },
-        auth: Auth::new(&Options { hmac_secret: Some(SECRET.to_vec()), allow_anonymous: true }),
+        auth: auth(),
         http: HttpOptions {
             internal_routes: routes.clone(),
             routes,
@@ -169,6 +169,11 @@ fn edge_options(
         seed,
         metrics: metrics.to_vec(),
     }
+}
+
+fn auth() -> Auth {
+    let keys = KeyOptions { hmac_secrets: vec![SECRET.to_vec()], ..KeyOptions::default() };
+    Auth::new(&Options { keys, allow_anonymous: true, ..Options::default() }).expect("a good key")
 }
 
 fn home_options(plan: &Plan, core: u16, seed: u64) -> HomeOptions {

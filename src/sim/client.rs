@@ -9,6 +9,7 @@ use super::net::{LinkId, Net};
 use super::plan::Plan;
 use super::random::Random;
 use super::record::{self, Record};
+use super::server_side::Since;
 use super::wire;
 use crate::transport::Transport;
 use std::io::Write;
@@ -57,12 +58,17 @@ pub struct Channel {
     pub live_since: u64,
     /// It was live when the host began to stop, and was not told otherwise since.
     pub live_at_stop: bool,
+    /// Publications of this connection that it is not to be told, as far as it could tell.
+    pub unheard: u32,
 }
 
 /// A command without an answer yet.
 #[derive(Clone, Debug)]
 pub enum Waiting {
-    Connect,
+    Connect {
+        /// Where it was in its server-side subscriptions.
+        since: Vec<Since>,
+    },
     Subscribe {
         channel: usize,
         since: Option<(String, u64)>,
@@ -130,24 +136,27 @@ pub struct Client {
     pub(super) at: usize,
     pub(super) ends: Ends,
     pub(super) random: Random,
-    outbox: Vec<u8>,
+    pub(super) outbox: Vec<u8>,
     frames: Vec<u8>,
-    marks: Vec<u32>,
+    pub(super) marks: Vec<u32>,
     next_id: u32,
-    sequence: u32,
+    pub(super) sequence: u32,
+    /// Publications of this connection with a key, that it may publish again.
+    pub(super) repeatable: Vec<u32>,
 }
 
 impl Client {
     #[must_use]
     pub fn new(index: u16, plan: &Plan, mut random: Random) -> Client {
         let user = (plan.users > 0 && random.chance(600)).then(|| random.below(plan.users));
-        let channels = plan.channels.iter().map(|_| Channel {
-            wanted: random.chance(plan.wanted_per_mille),
+        let channels = plan.channels.iter().map(|channel| Channel {
+            wanted: random.chance(plan.wanted_per_mille) && channel.user.is_none(),
             sub: Sub::Off,
             position: None,
             last: None,
             live_since: 0,
             live_at_stop: false,
+            unheard: 0,
         });
         Client {
             index,
@@ -177,6 +186,7 @@ impl Client {
             marks: Vec::new(),
             next_id: 0,
             sequence: 0,
+            repeatable: Vec::new(),
         }
     }
 
@@ -213,8 +223,12 @@ impl Client {
     fn ask(&mut self, around: &mut Around) {
         for _ in 0..self.random.pick(&[1, 1, 2, 4]) {
             let channel = self.random.below(self.channels.len());
+            if !self.is_let_in(channel, around) {
+                continue;
+            }
             match self.random.below(100) {
-                0..80 => self.publish(around, channel),
+                0..4 => self.repeat(around),
+                4..80 => self.publish(around, channel),
                 80..92 => self.come_and_go(channel, around.plan),
                 92..95 => self.presence(channel, around.plan),
                 95..98 => self.history(channel, around.plan),
@@ -265,9 +279,10 @@ impl Client {
     /// After the 101: the connect command, and often all subscriptions in the same message.
     pub(super) fn introduce(&mut self, around: &mut Around) {
         self.phase = Phase::Connecting;
-        let id = self.id(Waiting::Connect);
+        let (subs, since) = self.positions(around);
+        let id = self.id(Waiting::Connect { since });
         let token = self.user.map_or("", |user| around.plan.tokens[user].as_str());
-        let _ = write!(self.outbox, "{{\"id\":{id},\"connect\":{{\"token\":\"{token}\"}}}}");
+        let _ = write!(self.outbox, "{{\"id\":{id},\"connect\":{{\"token\":\"{token}\"{subs}}}}}");
         if self.random.chance(500) {
             self.subscribe_all(around.plan);
         }
@@ -301,21 +316,6 @@ impl Client {
         };
     }
 
-    fn publish(&mut self, around: &mut Around, channel: usize) {
-        self.sequence += 1;
-        let from = (self.index, self.connection, self.sequence);
-        let pad = self.random.below(around.plan.pad_bytes + 1) as u16;
-        let publication = around.ledger.publish(from, self.core as u16, channel, pad);
-        around.ledger.publications[publication as usize].alone = self.waiting.is_empty();
-        let id = self.id(Waiting::Publish { publication });
-        self.separate();
-        let name = &around.plan.channels[channel].name;
-        let _ = write!(self.outbox, "{{\"id\":{id},\"publish\":{{\"channel\":\"{name}\",\"data\":");
-        around.ledger.payload(publication, &mut self.outbox);
-        self.outbox.extend_from_slice(b"}}");
-        self.marks.push(publication);
-    }
-
     /// Unsubscribes and subscribes again, at once or later.
     fn come_and_go(&mut self, channel: usize, plan: &Plan) {
         match self.channels[channel].sub {
@@ -324,7 +324,8 @@ impl Client {
                 self.command(id, "unsubscribe", &plan.channels[channel].name, "");
                 self.channels[channel].sub = Sub::Leaving { id, then: None };
                 self.channels[channel].live_at_stop = false;
-                if self.random.chance(800) {
+                // What the server begins its client does not.
+                if plan.channels[channel].user.is_none() && self.random.chance(800) {
                     self.subscribe(channel, plan);
                 }
             }
@@ -369,14 +370,14 @@ impl Client {
         }
     }
 
-    fn id(&mut self, waiting: Waiting) -> u32 {
+    pub(super) fn id(&mut self, waiting: Waiting) -> u32 {
         self.next_id += 1;
         self.waiting.push((self.next_id, waiting));
         self.next_id
     }
 
     /// Commands of one message stand on lines of their own.
-    fn separate(&mut self) {
+    pub(super) fn separate(&mut self) {
         if !self.outbox.is_empty() {
             self.outbox.push(b'\n');
         }
@@ -435,7 +436,9 @@ impl Client {
         self.outbox.clear();
         self.marks.clear();
         self.must_end = false;
+        self.repeatable.clear();
         for channel in &mut self.channels {
+            channel.unheard = 0;
             channel.sub = Sub::Off;
         }
     }

@@ -5,6 +5,7 @@
 
 use super::client::{Around, Client, Phase, Sub, Waiting};
 use super::record::Record;
+use super::server_side::Since;
 use super::wire::{self, Corrupt, Frame, Message};
 use crate::transport::Transport;
 
@@ -124,6 +125,7 @@ impl Client {
             3008 => self.slow || short,
             // Within a short time a fair answer may be late, for all that the network does.
             3012 | 3502 => self.slow || self.mute || around.plan.pong_ms < 1_000,
+            3010 => self.may_have_missed(around),
             3503 => around.plan.disconnects && self.user.is_some(),
             _ => false,
         };
@@ -168,8 +170,8 @@ impl Client {
             return self.refused(id, &waiting, error.code, around);
         }
         match (waiting, message) {
-            (Waiting::Connect, Message { connect: Some(connected), .. }) => {
-                self.connected(&connected.client, around);
+            (Waiting::Connect { since }, Message { connect: Some(answer), .. }) => {
+                self.connected(&since, &answer, around);
             }
             (Waiting::Subscribe { channel, since }, Message { subscribe: Some(answer), .. }) => {
                 self.subscribed(id, channel, since, &answer, around);
@@ -197,10 +199,11 @@ impl Client {
         }
     }
 
-    fn connected(&mut self, name: &str, around: &mut Around) {
+    fn connected(&mut self, since: &[Since], answer: &wire::Connected, around: &mut Around) {
         self.phase = Phase::Connected;
-        name.clone_into(&mut self.name);
-        around.ledger.connected(self.index, self.connection, name);
+        answer.client.as_ref().clone_into(&mut self.name);
+        around.ledger.connected(self.index, self.connection, &answer.client);
+        self.given(since, answer, around);
         self.subscribe_all(around.plan);
         self.post(around);
     }

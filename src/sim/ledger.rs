@@ -45,6 +45,8 @@ pub struct Publication {
     pub place: Option<(u32, u64)>,
     /// Its connection waited for nothing when it was submitted.
     pub alone: bool,
+    /// Its own connection is not to be told it live.
+    pub excluded: bool,
     /// When a driver handed its command over, counted in receives.
     handed_over: u64,
     /// The core that it was handed to.
@@ -65,6 +67,16 @@ pub struct ChannelLog {
 pub struct EpochLog {
     pub text: String,
     entries: Vec<Option<u32>>,
+}
+
+/// An offset that a connection was not told.
+#[derive(Debug)]
+struct PassedOver {
+    channel: usize,
+    epoch: String,
+    offset: u64,
+    /// The client and its connection.
+    from: (u16, u32),
 }
 
 /// See the module's page.
@@ -88,6 +100,8 @@ pub struct Ledger {
     pub most_passed: u32,
     /// The server's names of the clients' connections.
     names: BTreeMap<(u16, u32), String>,
+    /// Offsets that a connection was not told, as it says because they were its own.
+    passed_over: Vec<PassedOver>,
     scratch: Vec<u8>,
 }
 
@@ -127,6 +141,7 @@ impl Ledger {
             ordered_us: None,
             place: None,
             alone: false,
+            excluded: false,
             handed_over: NEVER,
             core,
         });
@@ -257,9 +272,31 @@ impl Ledger {
         *log.entries.get(offset as usize)?
     }
 
+    /// Did this connection publish it for the others alone?
+    #[must_use]
+    pub fn is_excluded(&self, number: u32, from: (u16, u32)) -> bool {
+        let publication = &self.publications[number as usize];
+        publication.excluded && (publication.client, publication.connection) == from
+    }
+
+    /// A connection was not told an offset: whoever saw it will say whether that is right.
+    pub fn passed_over(&mut self, channel: usize, epoch: &str, offset: u64, from: (u16, u32)) {
+        self.passed_over.push(PassedOver { channel, epoch: epoch.to_owned(), offset, from });
+    }
+
+    fn judge_passed_over(&mut self) {
+        for PassedOver { channel, epoch, offset, from } in std::mem::take(&mut self.passed_over) {
+            let seen = self.at(channel, &epoch, offset);
+            if seen.is_some_and(|number| !self.is_excluded(number, from)) {
+                self.violation("hole", || format!("channel {channel} at {offset} of {from:?}"));
+            }
+        }
+    }
+
     /// Judges what only the whole run shows; `tops` are the channels' last positions at their
     /// homes, none where a channel keeps no offsets.
     pub fn judge(&mut self, tops: &[Option<(String, u64)>]) {
+        self.judge_passed_over();
         for (channel, top) in tops.iter().enumerate() {
             self.judge_order(channel);
             if let Some((epoch, top)) = top {

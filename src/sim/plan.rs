@@ -7,7 +7,7 @@ use super::random::Random;
 use crate::home::envelope::Epoch;
 use crate::limits::{Budgets, Limits};
 use crate::mesh::Slots;
-use crate::namespace::{ChannelOptions, Mode, Namespaces, Who};
+use crate::namespace::{ChannelOptions, Mode, Namespaces, Personal, Who};
 use std::sync::OnceLock;
 
 /// Users, where there are any.
@@ -29,6 +29,8 @@ pub struct ChannelPlan {
     /// It keeps history, and every subscription in it recovers.
     pub keeps: bool,
     pub presence: bool,
+    /// The user whose own it is: the server subscribes that user's clients at connect.
+    pub user: Option<usize>,
 }
 
 /// See the module's page.
@@ -68,6 +70,8 @@ pub struct Plan {
     pub pong_ms: u64,
     /// `disconnect user` is asked for.
     pub disconnects: bool,
+    /// Clients publish with keys, and some twice.
+    pub repeats: bool,
     /// The store's copies of publications may be lost, doubled or late.
     pub lossy: bool,
     /// Copies of a publication that the store's way loses and doubles, in 1,000.
@@ -110,6 +114,7 @@ impl Plan {
             !late && history_size > 10_000 && limits.history_bytes_per_worker > 10 << 20;
         let kept = random.between(2, 5);
         let users = if random.chance(600) { USERS } else { 0 };
+        let personal = users > 0 && random.chance(600);
         Plan {
             seed,
             late,
@@ -119,8 +124,8 @@ impl Plan {
             publications: if small { 200 } else { 2_000 },
             slots,
             budgets: budgets(&mut random),
-            namespaces: namespaces(history_size as u32),
-            channels: channels(kept, random.between(0, 2)),
+            namespaces: namespaces(history_size as u32, personal),
+            channels: channels(kept, random.between(0, 2), if personal { users } else { 0 }),
             users,
             tokens: tokens(users),
             faults: Faults {
@@ -144,6 +149,7 @@ impl Plan {
             ping_ms: random.pick(if late { &[2_000, 25_000] } else { &[200, 25_000] }),
             pong_ms: random.pick(&[100, 8_000]),
             disconnects: users > 0 && random.chance(500),
+            repeats: random.chance(500),
             lossy: late,
             loss_per_mille: random.pick(&[0, 0, 30, 300]),
             double_per_mille: random.pick(&[0, 30, 300]),
@@ -230,7 +236,7 @@ fn budgets(random: &mut Random) -> Budgets {
     }
 }
 
-fn namespaces(history_size: u32) -> Namespaces {
+fn namespaces(history_size: u32, personal: bool) -> Namespaces {
     let open = ChannelOptions {
         presence: true,
         allow_subscribe: Who::Anyone,
@@ -250,19 +256,27 @@ fn namespaces(history_size: u32) -> Namespaces {
     Namespaces {
         unnamed: ChannelOptions::default(),
         named: vec![("kept".into(), kept), ("joins".into(), joins), ("plain".into(), open)],
+        personal: if personal { Personal::Named("kept".into()) } else { Personal::Off },
         ..Namespaces::default()
     }
 }
 
-fn channels(kept: usize, plain: usize) -> Vec<ChannelPlan> {
+fn channels(kept: usize, plain: usize, users: usize) -> Vec<ChannelPlan> {
     let kept = (0..kept).map(|n| {
         let namespace = if n % 3 == 2 { "joins" } else { "kept" };
-        ChannelPlan { name: format!("{namespace}:{n}"), keeps: true, presence: true }
+        ChannelPlan { name: format!("{namespace}:{n}"), keeps: true, presence: true, user: None }
     });
     let plain = (0..plain).map(|n| ChannelPlan {
         name: format!("plain:{n}"),
         keeps: false,
         presence: true,
+        user: None,
     });
-    kept.chain(plain).collect()
+    let own = (0..users).map(|user| ChannelPlan {
+        name: format!("kept:#u{user}"),
+        keeps: true,
+        presence: true,
+        user: Some(user),
+    });
+    kept.chain(plain).chain(own).collect()
 }

@@ -63,7 +63,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 continue;
             }
             let top = self.home_position(channel).map(|position| self.told_position(position));
-            if top != state.position {
+            if top != state.position && !self.is_own_tail(client, channel, top.as_ref()) {
                 let position = &state.position;
                 found.push((
                     "tail_lost",
@@ -71,6 +71,23 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 ));
             }
         }
+    }
+
+    /// Is what a client is behind its own, which it is not told?
+    fn is_own_tail(&self, client: &Client, channel: usize, top: Option<&(String, u64)>) -> bool {
+        let state = &client.channels[channel];
+        let (Some((epoch, top)), Some((known, last))) = (top, &state.position) else {
+            return false;
+        };
+        let from = (client.index, client.connection);
+        let ledger = self.ledger.borrow();
+        let own = |offset: u64| {
+            ledger.at(channel, epoch, offset).is_none_or(|number| ledger.is_excluded(number, from))
+        };
+        epoch == known
+            && top > last
+            && top - last <= u64::from(state.unheard)
+            && (last + 1..=*top).all(own)
     }
 
     /// A position as clients are told it.
@@ -230,6 +247,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 if state.sub == Sub::Live
                     && publication.acknowledged
                     && publication.submitted > state.live_since
+                    && !ledger.is_excluded(number, (client.index, client.connection))
                     && !client.has_seen(number)
                 {
                     let channel = publication.channel;

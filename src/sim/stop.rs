@@ -66,7 +66,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
             match client.last_close {
                 Some(3001) => {}
                 // It was slow, mute or disconnected before its turn came.
-                Some(3008 | 3012 | 3503) => continue,
+                Some(3008 | 3010 | 3012 | 3503) => continue,
                 other => found.push(("closed_without_3001", format!("{who}: {other:?}"))),
             }
             for (number, publication) in (0_u32..).zip(&ledger.publications) {
@@ -75,6 +75,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                     && state.live_at_stop
                     && publication.acknowledged
                     && publication.submitted > state.live_since
+                    && !ledger.is_excluded(number, (client.index, client.connection))
                     && !client.has_seen(number)
                 {
                     let detail = format!("{who}: {number} in {}", publication.channel);

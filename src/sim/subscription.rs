@@ -20,6 +20,17 @@ impl Client {
         if self.channels[channel].sub != (Sub::Asked { id }) {
             return;
         }
+        self.began(channel, since, answer, around);
+    }
+
+    /// A subscription has begun, whoever asked for it.
+    pub(super) fn began(
+        &mut self,
+        channel: usize,
+        since: Option<(String, u64)>,
+        answer: &Subscribed,
+        around: &mut Around,
+    ) {
         match since {
             Some(since) => self.recovered(channel, &since, answer, around),
             None if !answer.publications.is_empty() => {
@@ -122,10 +133,11 @@ impl Client {
         let offset = publication.offset;
         if offset <= last {
             self.wrong("duplicate", around, || format!("channel {channel}: {offset} at {last}"));
-        } else if offset != last + 1 {
+        } else if offset != last + 1 && !self.excuses(channel, &epoch, last + 1..offset, around) {
             self.wrong("hole", around, || format!("channel {channel}: {offset} at {last}"));
         }
         let number = self.saw(channel, &epoch, publication, around);
+        self.judge_exclusion(number, around);
         self.channels[channel].position = Some((epoch, offset.max(last)));
         if let Some(number) = number {
             self.judge_delay(channel, number, around);
@@ -146,13 +158,25 @@ impl Client {
             return;
         };
         self.see_once(channel, number, publication, around);
+        self.judge_exclusion(Some(number), around);
         let before = self.channels[channel].last.replace(number);
+        // Its own, which it is not told, stand between what it is told.
         if let Some(before) = before
             && !around.plan.lossy
+            && self.channels[channel].unheard == 0
         {
             around.ledger.seen_after(channel, before, number);
         }
         self.judge_delay(channel, number, around);
+    }
+
+    /// It is not told live what it published for the others alone.
+    fn judge_exclusion(&self, number: Option<u32>, around: &mut Around) {
+        let Some(number) = number else { return };
+        let from = (self.index, self.connection);
+        if around.ledger.is_excluded(number, from) {
+            self.wrong("own_publication_told", around, || format!("{number}"));
+        }
     }
 
     /// Takes note of a publication at its place.

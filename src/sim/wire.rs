@@ -179,6 +179,9 @@ pub struct Problem {
 pub struct Connected<'a> {
     #[serde(borrow)]
     pub client: Cow<'a, str>,
+    /// Server-side subscriptions by channel.
+    #[serde(borrow, default)]
+    pub subs: BTreeMap<Cow<'a, str>, Subscribed<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

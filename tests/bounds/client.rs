@@ -59,8 +59,14 @@ impl Client {
     }
 
     pub fn upgraded(addr: SocketAddr) -> Client {
+        Client::upgraded_with(addr, "")
+    }
+
+    /// Upgraded with more headers, each with its line's end.
+    pub fn upgraded_with(addr: SocketAddr, headers: &str) -> Client {
         let mut client = Client::open(addr);
-        client.send(UPGRADE.as_bytes());
+        let (first, rest) = UPGRADE.split_once("\r\n").expect("lines");
+        client.send(format!("{first}\r\n{headers}{rest}").as_bytes());
         let answer = client.answer().expect("an answer to the upgrade");
         assert_eq!(answer.status, 101, "{}", answer.head);
         client

@@ -15,6 +15,7 @@ mod neighbour;
 mod server;
 mod start;
 mod tables;
+mod tokens;
 
 /// One test per driver; a driver that the kernel refuses is skipped, and says so.
 macro_rules! on_both_drivers {

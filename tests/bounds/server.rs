@@ -20,7 +20,7 @@ static NEXT_PORT: AtomicU16 = AtomicU16::new(FIRST_PORT);
 /// What every configuration begins with. `n` is the neighbour's, `h` keeps history.
 const BASE: &str = r#"
 [client]
-allow_anonymous = true
+CLIENT
 ping_interval_ms = 60000
 connect_timeout_ms = CONNECT_MS
 
@@ -58,11 +58,19 @@ pub struct Setup<'a> {
     pub limits: &'a str,
     /// Keys above the first section.
     pub top: &'a str,
+    /// Who may connect: lines of `[client]`.
+    pub client: &'a str,
 }
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Setup { workers: 1, connect_timeout_ms: 10_000, limits: "", top: "" }
+        Setup {
+            workers: 1,
+            connect_timeout_ms: 10_000,
+            limits: "",
+            top: "",
+            client: "allow_anonymous = true",
+        }
     }
 }
 
@@ -106,6 +114,7 @@ impl Server {
     /// refuses the driver.
     pub fn start(driver: &str, setup: Setup<'_>) -> Option<Server> {
         let base = BASE.replace("CONNECT_MS", &setup.connect_timeout_ms.to_string());
+        let base = base.replace("CLIENT", setup.client);
         let (top, limits, workers) = (setup.top, setup.limits, setup.workers);
         let text = format!("workers = {workers}\n{top}\n{base}\n[limits]\n{limits}\n");
         Server::launch(driver, &text, &[])
@@ -216,15 +225,16 @@ impl Server {
         pages * 4096
     }
 
-    /// Ends it by SIGTERM; it must have lived until then, and end well.
-    pub fn end(mut self) {
+    /// Ends it by SIGTERM; it must have lived until then, and end well. What it logged.
+    pub fn end(mut self) -> String {
         assert!(self.child.try_wait().expect("our child").is_none(), "it died: {}", self.said());
         self.terminate();
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("our child") {
-                assert!(status.success(), "it ended with {status}: {}", self.said());
-                return;
+                let said = self.said();
+                assert!(status.success(), "it ended with {status}: {said}");
+                return said;
             }
             assert!(Instant::now() < until, "it does not end on SIGTERM");
             std::thread::sleep(Duration::from_millis(5));

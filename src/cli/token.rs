@@ -1,0 +1,230 @@
+//! `corecast token`: makes tokens to try things out with, and tells what one is worth.
+//!
+//! Invariant: neither a secret nor a private key is ever printed.
+
+use super::{Source, load};
+use crate::clock::Now;
+use crate::config::{Config, Flags};
+use crate::edge::auth::mint::Signer;
+use crate::edge::auth::{Auth, AuthError, Refusal, Wanted};
+use crate::server;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Args, Subcommand};
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const MINT_EXAMPLES: &str = "\
+Examples:
+  corecast token mint --config corecast.toml --user alice --ttl 1h
+  corecast token mint --config corecast.toml --user alice --ttl 1h --channel '$news'
+  corecast token mint --config corecast.toml --user alice --info '{\"name\":\"Alice\"}'
+  corecast token mint --key private.pem --kid 2026 --claims '{\"sub\":\"alice\",\"channels\":[\"news\"]}'
+  CORECAST_CLIENT_TOKEN_HMAC_SECRET=... corecast token mint --alg HS512 --user alice
+
+Without --key it signs with client.token_hmac_secret of the configuration.";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  corecast token inspect --config corecast.toml eyJhbGciOi...
+  corecast token mint --config corecast.toml --user alice | corecast token inspect --config corecast.toml -
+
+Exit code 1: the token is not valid. Without a configuration only what it says is shown.";
+
+#[derive(Subcommand)]
+pub enum Token {
+    /// Make a token
+    #[command(after_help = MINT_EXAMPLES)]
+    Mint(Mint),
+    /// Show what a token says, and whether it is valid
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(Inspect),
+}
+
+#[derive(Args)]
+pub struct Mint {
+    #[command(flatten)]
+    source: Source,
+    /// Sign with this private key (PEM: RSA, P-256, P-384 or Ed25519)
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Signature: HS256, HS384, HS512, RS256, RS384, RS512, ES256, ES384, EdDSA
+    #[arg(long, value_name = "ALG")]
+    alg: Option<Algorithm>,
+    /// Name of the key, for servers that have several
+    #[arg(long, value_name = "KID")]
+    kid: Option<String>,
+    /// User id (claim sub)
+    #[arg(long, value_name = "ID")]
+    user: Option<String>,
+    /// How long it is valid: 90s, 10m, 1h, 7d; without it, for ever
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    ttl: Option<u64>,
+    /// Make a subscription token for this channel
+    #[arg(long, value_name = "CHANNEL")]
+    channel: Option<String>,
+    /// What others are told of the user (JSON)
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    info: Option<Value>,
+    /// More claims (a JSON object)
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    claims: Option<Value>,
+}
+
+#[derive(Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    source: Source,
+    /// The token; - reads it from standard input
+    #[arg(value_name = "TOKEN")]
+    token: String,
+}
+
+/// What is printed, and the exit code.
+pub type Told = Result<(String, ExitCode), ExitCode>;
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 24 * 3_600,
+        _ => return Err("write a number and s, m, h or d".into()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "write a number and s, m, h or d".to_owned())?;
+    number.checked_mul(unit).ok_or_else(|| "is too long".into())
+}
+
+fn json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+fn object(text: &str) -> Result<Value, String> {
+    match json(text)? {
+        object @ Value::Object(_) => Ok(object),
+        _ => Err("is no JSON object".into()),
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("token: {error}");
+    ExitCode::FAILURE
+}
+
+/// Makes a token.
+pub fn mint(asked: Mint) -> Told {
+    let signer = signer(&asked)?;
+    let mut claims = match asked.claims {
+        Some(Value::Object(claims)) => claims,
+        _ => Map::new(),
+    };
+    let now_s = server::now().unix_ms / 1_000;
+    let named = [
+        ("sub", asked.user.map(Value::from)),
+        ("exp", asked.ttl.map(|ttl| Value::from(now_s.saturating_add(ttl)))),
+        ("channel", asked.channel.map(Value::from)),
+        ("info", asked.info),
+    ];
+    for (name, value) in named {
+        if let Some(value) = value {
+            claims.insert(name.into(), value);
+        }
+    }
+    let claims = Value::Object(claims).to_string();
+    let token = signer.sign(asked.kid.as_deref(), &claims);
+    token.map(|token| (token, ExitCode::SUCCESS)).map_err(|_| failed("cannot be signed"))
+}
+
+fn signer(asked: &Mint) -> Result<Signer, ExitCode> {
+    let signer = if let Some(path) = &asked.key {
+        let pem = std::fs::read(path)
+            .map_err(|cause| failed(&format!("{} cannot be read: {cause}", path.display())))?;
+        Signer::from_pem(asked.alg, &pem).map_err(|rule| format!("{} {rule}", path.display()))
+    } else {
+        let (config, _) = load(asked.source.clone(), Flags::default())?;
+        let Some(secret) = config.client.tokens.hmac_secrets.first() else {
+            return Err(failed("set client.token_hmac_secret, or give a private key with --key"));
+        };
+        Signer::from_secret(asked.alg.unwrap_or(Algorithm::HS256), secret.as_bytes())
+    };
+    signer.map_err(|error| failed(&error))
+}
+
+/// Tells what a token says, and what it is worth.
+pub fn inspect(asked: Inspect) -> Told {
+    let mut token = asked.token;
+    if token == "-" {
+        token.clear();
+        std::io::stdin().read_to_string(&mut token).map_err(|_| failed("cannot be read"))?;
+    }
+    let token = token.trim();
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, claims, _] = parts[..] else {
+        return Err(failed("is no token: it has not three parts"));
+    };
+    let (Some(header), Some(claims)) = (part(header), part(claims)) else {
+        return Err(failed("is no token: its parts are not JSON in base64url"));
+    };
+    let said = format!("header  {header}\nclaims  {claims}\n");
+    if asked.source.config.is_none() && !asked.source.dev && !has_variables() {
+        return Ok((said + "not checked: give --config", ExitCode::SUCCESS));
+    }
+    let (_, mut auth): (Config, Auth) = load(asked.source, Flags::default())?;
+    let (verdict, code) = match worth(&mut auth, token, &claims, server::now()) {
+        Ok(verdict) => (verdict, ExitCode::SUCCESS),
+        Err(verdict) => (verdict, ExitCode::FAILURE),
+    };
+    Ok((said + &verdict, code))
+}
+
+fn part(text: &str) -> Option<Value> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+fn has_variables() -> bool {
+    std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("CORECAST_"))
+}
+
+/// What the server would say to it.
+fn worth(auth: &mut Auth, token: &str, claims: &Value, now: Now) -> Result<String, String> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or("");
+    let ends = |expires_ms: Option<u64>| match expires_ms {
+        None => "it begins something that does not end".to_owned(),
+        Some(ms) => format!("what it begins ends in {} s", ms.saturating_sub(now.unix_ms) / 1_000),
+    };
+    let why = |error: AuthError| match error {
+        AuthError::NoToken | AuthError::Invalid => {
+            "signature, key, audience or issuer are not the configured ones, or a claim is malformed"
+        }
+        AuthError::Expired => "its time is over, or has not come (exp, nbf)",
+        AuthError::Over => "what it would begin is over (expire_at)",
+    };
+    if claims.get("channel").is_some() {
+        let (channel, user, client) = (text("channel"), text("sub"), text("client"));
+        let wanted = Wanted { channel, user, client };
+        return match auth.subscription(token, &wanted, now) {
+            Ok(grant) => Ok(format!(
+                "valid: user {user:?} may subscribe to {channel:?}; {}",
+                ends(grant.expires_ms)
+            )),
+            Err(error) => {
+                let code = error.subscription_error().parts().0;
+                Err(format!("not valid, error {code}: {}", why(error)))
+            }
+        };
+    }
+    match auth.connect(token, now) {
+        Ok(it) => Ok(format!("valid: user {:?}; {}", it.user.as_str(), ends(it.expires_ms))),
+        Err(error) => {
+            let code = match error.refusal() {
+                Refusal::Error(code) => format!("error {}", code.parts().0),
+                Refusal::Disconnect(code) => format!("disconnect {}", code.parts().0),
+            };
+            Err(format!("not valid, {code}: {}", why(error)))
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! What tokens say: the claims of RFC 7519, and those that the incumbent documents beside them.
+//!
+//! Must not know keys or time. Invariant: whatever leaves here for others to read (`info`, `data`)
+//! is one JSON value, no deeper than `JSON_DEPTH`, without raw newlines.
+
+use super::AuthError;
+use crate::codec::scanner::Scanner;
+use crate::home::envelope::{Overrides, ServerSubscription};
+use crate::home::name::Name;
+use crate::limits::JSON_DEPTH;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// A JSON value as a token has it.
+type Raw<'a> = Option<&'a RawValue>;
+
+/// From when to when a token counts, and what it began, in Unix milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Times {
+    /// The token may not be used from here on (`exp`).
+    pub until_ms: Option<f64>,
+    /// Nor before (`nbf`).
+    pub from_ms: Option<f64>,
+    /// The end of what it began: `expire_at`, where 0 is never, else `exp`.
+    pub expires_ms: Option<f64>,
+}
+
+/// What a connection token says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectionClaims {
+    pub user: Name,
+    pub times: Times,
+    pub info: Box<[u8]>,
+    pub meta: Box<[u8]>,
+    pub subs: Vec<ServerSubscription>,
+}
+
+/// What a subscription token says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubscriptionClaims {
+    pub user: Box<str>,
+    pub channel: Box<str>,
+    /// The only client id that may use it; "" for any.
+    pub client: Box<str>,
+    pub times: Times,
+    pub info: Box<[u8]>,
+    pub data: Box<[u8]>,
+    pub overrides: Overrides,
+}
+
+/// Whom a token has to be from and for, where that is configured.
+#[derive(Clone, Default)]
+pub struct Expected {
+    pub audience: Option<String>,
+    pub issuer: Option<String>,
+}
+
+/// Seconds since 1970, which may have a fraction (RFC 7519 section 2): an `f64` keeps whole ones
+/// exact for 285 million years.
+type Seconds = Option<f64>;
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience<'a> {
+    One(#[serde(borrow)] Cow<'a, str>),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+struct Connection<'a> {
+    #[serde(borrow)]
+    sub: Option<Cow<'a, str>>,
+    exp: Seconds,
+    nbf: Seconds,
+    #[serde(rename = "iat")]
+    _iat: Seconds,
+    #[serde(borrow)]
+    aud: Option<Audience<'a>>,
+    #[serde(borrow)]
+    iss: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "jti")]
+    _jti: Option<Cow<'a, str>>,
+    expire_at: Seconds,
+    #[serde(borrow)]
+    info: Raw<'a>,
+    #[serde(borrow)]
+    b64info: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    meta: Raw<'a>,
+    channels: Option<Vec<String>>,
+    #[serde(borrow)]
+    subs: Option<BTreeMap<String, Subscription<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Subscription<'a> {
+    #[serde(borrow)]
+    info: Raw<'a>,
+    #[serde(borrow)]
+    b64info: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Raw<'a>,
+    #[serde(borrow)]
+    b64data: Option<Cow<'a, str>>,
+    #[serde(rename = "override")]
+    overrides: Option<Override>,
+}
+
+#[derive(Deserialize)]
+struct ChannelToken<'a> {
+    #[serde(borrow)]
+    sub: Option<Cow<'a, str>>,
+    exp: Seconds,
+    nbf: Seconds,
+    #[serde(rename = "iat")]
+    _iat: Seconds,
+    #[serde(borrow)]
+    aud: Option<Audience<'a>>,
+    #[serde(borrow)]
+    iss: Option<Cow<'a, str>>,
+    #[serde(borrow, rename = "jti")]
+    _jti: Option<Cow<'a, str>>,
+    expire_at: Seconds,
+    #[serde(borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow)]
+    client: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    info: Raw<'a>,
+    #[serde(borrow)]
+    b64info: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Raw<'a>,
+    #[serde(borrow)]
+    b64data: Option<Cow<'a, str>>,
+    #[serde(rename = "override")]
+    overrides: Option<Override>,
+}
+
+/// `{"value": true}`, as the incumbent writes a choice.
+#[derive(Clone, Copy, Deserialize)]
+struct Choice {
+    #[serde(default)]
+    value: bool,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Override {
+    presence: Option<Choice>,
+    join_leave: Option<Choice>,
+    force_push_join_leave: Option<Choice>,
+    force_recovery: Option<Choice>,
+    force_positioning: Option<Choice>,
+}
+
+impl From<Override> for Overrides {
+    fn from(it: Override) -> Self {
+        let value = |choice: Option<Choice>| choice.map(|choice| choice.value);
+        Overrides {
+            presence: value(it.presence),
+            join_leave: value(it.join_leave),
+            force_push_join_leave: value(it.force_push_join_leave),
+            recover: value(it.force_recovery),
+            position: value(it.force_positioning),
+        }
+    }
+}
+
+/// Reads the claims of a connection token.
+///
+/// # Errors
+/// `Invalid` when they are not such claims, or for or from somebody else.
+pub fn connection(payload: &[u8], expected: &Expected) -> Result<ConnectionClaims, AuthError> {
+    let claims: Connection<'_> = read(payload)?;
+    expected.check(claims.aud.as_ref(), claims.iss.as_deref())?;
+    let options = claims.subs.unwrap_or_default();
+    let plain = claims.channels.unwrap_or_default();
+    let mut subs = Vec::with_capacity(options.len() + plain.len());
+    for channel in plain.iter().filter(|channel| !options.contains_key(*channel)) {
+        subs.push(ServerSubscription {
+            channel: Name::from(channel.as_str()),
+            info: Box::default(),
+            data: Box::default(),
+            overrides: Overrides::default(),
+        });
+    }
+    for (channel, it) in &options {
+        subs.push(ServerSubscription {
+            channel: Name::from(channel.as_str()),
+            info: value(it.info, it.b64info.as_deref())?,
+            data: value(it.data, it.b64data.as_deref())?,
+            overrides: it.overrides.map_or_else(Overrides::default, Overrides::from),
+        });
+    }
+    Ok(ConnectionClaims {
+        user: Name::from(claims.sub.as_deref().unwrap_or("")),
+        times: Times::new(claims.exp, claims.nbf, claims.expire_at),
+        info: value(claims.info, claims.b64info.as_deref())?,
+        meta: value(claims.meta, None)?,
+        subs,
+    })
+}
+
+/// Reads the claims of a subscription token.
+///
+/// # Errors
+/// As `connection`.
+pub fn subscription(payload: &[u8], expected: &Expected) -> Result<SubscriptionClaims, AuthError> {
+    let claims: ChannelToken<'_> = read(payload)?;
+    expected.check(claims.aud.as_ref(), claims.iss.as_deref())?;
+    Ok(SubscriptionClaims {
+        user: claims.sub.as_deref().unwrap_or("").into(),
+        channel: claims.channel.into(),
+        client: claims.client.as_deref().unwrap_or("").into(),
+        times: Times::new(claims.exp, claims.nbf, claims.expire_at),
+        info: value(claims.info, claims.b64info.as_deref())?,
+        data: value(claims.data, claims.b64data.as_deref())?,
+        overrides: claims.overrides.map_or_else(Overrides::default, Overrides::from),
+    })
+}
+
+impl Times {
+    fn new(exp: Seconds, nbf: Seconds, expire_at: Seconds) -> Times {
+        let ms = |seconds: f64| seconds * 1000.0;
+        let until_ms = exp.map(ms);
+        let expires_ms = match expire_at {
+            None => until_ms,
+            Some(0.0) => None,
+            Some(seconds) => Some(ms(seconds)),
+        };
+        Times { until_ms, from_ms: nbf.map(ms), expires_ms }
+    }
+}
+
+impl Expected {
+    fn check(&self, aud: Option<&Audience<'_>>, iss: Option<&str>) -> Result<(), AuthError> {
+        let for_us = self.audience.as_ref().is_none_or(|wanted| match aud {
+            None => false,
+            Some(Audience::One(one)) => one == wanted,
+            Some(Audience::Many(many)) => many.contains(wanted),
+        });
+        let by_them = self.issuer.as_deref().is_none_or(|wanted| iss == Some(wanted));
+        if for_us && by_them { Ok(()) } else { Err(AuthError::Invalid) }
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, AuthError> {
+    serde_json::from_slice(payload).map_err(|_| AuthError::Invalid)
+}
+
+/// A value that others are shown: as it is, or in base64, which wins. Empty for none.
+fn value(raw: Raw<'_>, base64: Option<&str>) -> Result<Box<[u8]>, AuthError> {
+    let decoded = base64.filter(|text| !text.is_empty()).map(|text| STANDARD.decode(text));
+    let json = match decoded {
+        Some(Ok(bytes)) => bytes,
+        Some(Err(_)) => return Err(AuthError::Invalid),
+        None => raw.map_or(Vec::new(), |raw| raw.get().as_bytes().to_vec()),
+    };
+    shown(json)
+}
+
+/// One JSON value that fits into a reply.
+fn shown(mut json: Vec<u8>) -> Result<Box<[u8]>, AuthError> {
+    if json.is_empty() || json == b"null" {
+        return Ok(Box::default());
+    }
+    if std::str::from_utf8(&json).is_err() {
+        return Err(AuthError::Invalid);
+    }
+    let mut scanner = Scanner::new(&json);
+    let whole = scanner.value(JSON_DEPTH).is_ok_and(|extent| !extent.too_deep);
+    scanner.skip_space();
+    if !whole || scanner.peek().is_some() {
+        return Err(AuthError::Invalid);
+    }
+    for byte in &mut json {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+    Ok(json.into())
+}

@@ -1,0 +1,262 @@
+//! Who connects, and who may subscribe: what a token says, once its signature is found right.
+//!
+//! Must not know connections or clocks. Its invariants: a signature counts only by the algorithm of
+//! the key that it is checked with, whatever the token's header asks for; the user's id comes from
+//! the token alone; no token ever reaches a log or an error.
+
+mod cache;
+mod claims;
+mod keys;
+pub mod mint;
+mod offered;
+#[cfg(test)]
+mod tests;
+
+pub use keys::{KeyError, KeyOptions};
+
+use crate::clock::Now;
+use crate::codec::command::{Disconnect, ErrorCode};
+use crate::home::envelope::{Overrides, ServerSubscription};
+use crate::home::name::Name;
+use crate::limits::TOKEN_BYTES;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cache::Cache;
+use claims::{ConnectionClaims, Expected, SubscriptionClaims, Times};
+use keys::Keys;
+
+/// How connections are told apart.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// With none, no token is valid.
+    pub keys: KeyOptions,
+    /// A token has to be for this audience (`aud`), where one is set.
+    pub audience: Option<String>,
+    /// A token has to come from here (`iss`), where one is set.
+    pub issuer: Option<String>,
+    /// The cookie that may carry a connection token, where one is named.
+    pub cookie: Option<String>,
+    /// Connections without a token are let in, as the user "".
+    pub allow_anonymous: bool,
+}
+
+/// Who a connection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The token's `sub`; "" for an anonymous user.
+    pub user: Name,
+    /// When it has to bring another token, in Unix milliseconds; none: never.
+    pub expires_ms: Option<u64>,
+    /// What others are told of it (`info`), JSON; empty for nothing.
+    pub info: Box<[u8]>,
+    /// What the server alone is told (`meta`), JSON; empty for nothing.
+    pub meta: Box<[u8]>,
+    /// What it is subscribed to from the start (`channels`, `subs`).
+    pub subs: Vec<ServerSubscription>,
+}
+
+impl Identity {
+    fn anonymous() -> Identity {
+        Identity {
+            user: Name::from(""),
+            expires_ms: None,
+            info: Box::default(),
+            meta: Box::default(),
+            subs: Vec::new(),
+        }
+    }
+}
+
+/// What a subscription token grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// When it has to be renewed, in Unix milliseconds; none: never.
+    pub expires_ms: Option<u64>,
+    /// What others are told of the subscriber (`info`), JSON; empty for nothing.
+    pub info: Box<[u8]>,
+    /// A value for the subscriber (`data`), JSON; empty for none.
+    pub data: Box<[u8]>,
+    pub overrides: Overrides,
+}
+
+/// The subscription that a token is shown for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub channel: &'a str,
+    /// The connection's user; "" for an anonymous one.
+    pub user: &'a str,
+    /// The connection's client id.
+    pub client: &'a str,
+}
+
+/// Why a token does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthError {
+    /// No token, and anonymous connections are not allowed. The incumbent finds no credentials
+    /// then, and calls it a bad request.
+    NoToken,
+    /// Signed rightly, but its time is over or has not come (`exp`, `nbf`). SDKs fetch another.
+    Expired,
+    /// The token is good, but what it would begin is over already (`expire_at`).
+    Over,
+    /// Forged, signed otherwise, malformed, too long, or for or from somebody else.
+    Invalid,
+}
+
+/// What somebody whose token does not do is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The command's reply is this error.
+    Error(ErrorCode),
+    /// The connection is closed.
+    Disconnect(Disconnect),
+}
+
+impl AuthError {
+    /// The answer to a connect command. Error 109 for a token whose time is over, which makes SDKs
+    /// fetch a new one; disconnect 3500 for one that is invalid and 3501 for none, after which they
+    /// stay away.
+    #[must_use]
+    pub fn refusal(self) -> Refusal {
+        match self {
+            AuthError::NoToken => Refusal::Disconnect(Disconnect::BadRequest),
+            AuthError::Expired => Refusal::Error(ErrorCode::TokenExpired),
+            AuthError::Over => Refusal::Error(ErrorCode::Expired),
+            AuthError::Invalid => Refusal::Disconnect(Disconnect::InvalidToken),
+        }
+    }
+
+    /// The answer to a refresh command. SDKs take an error for the end, so that a token whose time
+    /// is over is disconnect 3005: they come back, and fetch another.
+    #[must_use]
+    pub fn refresh_refusal(self) -> Refusal {
+        match self {
+            AuthError::Expired => Refusal::Disconnect(Disconnect::Expired),
+            other => other.refusal(),
+        }
+    }
+
+    /// The answer to a subscribe or a `sub_refresh` command: a token that does not do for the
+    /// channel ends nothing but the subscription.
+    #[must_use]
+    pub fn subscription_error(self) -> ErrorCode {
+        match self {
+            AuthError::Expired => ErrorCode::TokenExpired,
+            AuthError::Over => ErrorCode::Expired,
+            AuthError::NoToken | AuthError::Invalid => ErrorCode::PermissionDenied,
+        }
+    }
+}
+
+/// Checks tokens.
+#[derive(Clone)]
+pub struct Auth {
+    keys: Keys,
+    expected: Expected,
+    cookie: Option<String>,
+    allow_anonymous: bool,
+    connections: Cache<ConnectionClaims>,
+    subscriptions: Cache<SubscriptionClaims>,
+}
+
+impl Auth {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// Every key that cannot be used.
+    pub fn new(options: &Options) -> Result<Self, Vec<KeyError>> {
+        let (audience, issuer) = (options.audience.clone(), options.issuer.clone());
+        Ok(Auth {
+            keys: Keys::new(&options.keys)?,
+            expected: Expected { audience, issuer },
+            cookie: options.cookie.clone(),
+            allow_anonymous: options.allow_anonymous,
+            connections: Cache::default(),
+            subscriptions: Cache::default(),
+        })
+    }
+
+    /// The token that an upgrade brings, in `Authorization: Bearer` or in the configured cookie.
+    pub fn offered<'a>(&self, headers: &[(&'a str, &'a [u8])]) -> Option<&'a str> {
+        offered::token(headers, self.cookie.as_deref())
+    }
+
+    /// Decides on a connect or refresh command by its token, "" for none. A given token has to be
+    /// valid, even where anonymous connections are allowed. There is no leeway on its times.
+    ///
+    /// # Errors
+    /// Why the token does not do.
+    pub fn connect(&mut self, token: &str, now: Now) -> Result<Identity, AuthError> {
+        if token.is_empty() {
+            let anonymous = Identity::anonymous();
+            return if self.allow_anonymous { Ok(anonymous) } else { Err(AuthError::NoToken) };
+        }
+        let (keys, expected) = (&self.keys, &self.expected);
+        let verify = || claims::connection(&payload(keys, token)?, expected);
+        let claims = self.connections.get_or(token, verify)?;
+        let expires_ms = claims.times.check(now)?;
+        let ConnectionClaims { user, info, meta, subs, .. } = claims;
+        Ok(Identity { user, expires_ms, info, meta, subs })
+    }
+
+    /// Decides on a subscription by its token.
+    ///
+    /// # Errors
+    /// Why the token does not do; `Invalid` too when it is for another channel, user or client.
+    pub fn subscription(
+        &mut self,
+        token: &str,
+        wanted: &Wanted<'_>,
+        now: Now,
+    ) -> Result<Grant, AuthError> {
+        if token.is_empty() {
+            return Err(AuthError::NoToken);
+        }
+        let (keys, expected) = (&self.keys, &self.expected);
+        let verify = || claims::subscription(&payload(keys, token)?, expected);
+        let claims = self.subscriptions.get_or(token, verify)?;
+        let for_it = *claims.channel == *wanted.channel
+            && *claims.user == *wanted.user
+            && (claims.client.is_empty() || *claims.client == *wanted.client);
+        if !for_it {
+            return Err(AuthError::Invalid);
+        }
+        let expires_ms = claims.times.check(now)?;
+        let SubscriptionClaims { info, data, overrides, .. } = claims;
+        Ok(Grant { expires_ms, info, data, overrides })
+    }
+}
+
+impl Times {
+    /// Does the token count now? Gives when what it begins ends, in Unix milliseconds.
+    fn check(&self, now: Now) -> Result<Option<u64>, AuthError> {
+        // Unix milliseconds are exact in an `f64` for 285,000 years.
+        let now_ms = now.unix_ms as f64;
+        if self.until_ms.is_some_and(|until| now_ms >= until)
+            || self.from_ms.is_some_and(|from| now_ms < from)
+        {
+            return Err(AuthError::Expired);
+        }
+        match self.expires_ms {
+            Some(expires) if now_ms >= expires => Err(AuthError::Over),
+            // A float beyond the integer's range becomes its end.
+            expires => Ok(expires.map(|ms| ms as u64)),
+        }
+    }
+}
+
+/// The payload of a token whose signature is right.
+fn payload(keys: &Keys, token: &str) -> Result<Vec<u8>, AuthError> {
+    let invalid = AuthError::Invalid;
+    if token.len() > TOKEN_BYTES {
+        return Err(invalid);
+    }
+    let (message, signature) = token.rsplit_once('.').ok_or(invalid)?;
+    let (_, payload) = message.split_once('.').ok_or(invalid)?;
+    let header = jsonwebtoken::decode_header(token).map_err(|_| invalid)?;
+    // Extensions that a token calls critical have to be understood, and none is (RFC 7515 4.1.11).
+    if header.crit.is_some() || !keys.signed(&header, message.as_bytes(), signature) {
+        return Err(invalid);
+    }
+    URL_SAFE_NO_PAD.decode(payload).map_err(|_| invalid)
+}

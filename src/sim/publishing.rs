@@ -1,0 +1,82 @@
+//! How a simulated client publishes: now and then twice with one key, or not for itself.
+//!
+//! Must not know what comes of it but by answers. Invariant: what it publishes with a key it
+//! publishes again on the same connection alone, so that it is known whose it is.
+
+use super::client::{Around, Client, Sub, Waiting};
+use std::io::Write;
+
+/// Publications with a key that may be repeated later.
+const REMEMBERED: usize = 4;
+
+impl Client {
+    pub(super) fn publish(&mut self, around: &mut Around, channel: usize) {
+        self.sequence += 1;
+        let from = (self.index, self.connection, self.sequence);
+        let pad = self.random.below(around.plan.pad_bytes + 1) as u16;
+        let publication = around.ledger.publish(from, self.core as u16, channel, pad);
+        let of = &mut around.ledger.publications[publication as usize];
+        of.alone = self.waiting.is_empty();
+        of.excluded = self.random.chance(100);
+        if of.excluded {
+            self.channels[channel].unheard += 1;
+        }
+        self.write_publish(around, publication);
+        if around.plan.repeats && self.random.chance(200) {
+            self.repeatable.push(publication);
+            if self.repeatable.len() > REMEMBERED {
+                self.repeatable.remove(0);
+            }
+            if self.random.chance(300) {
+                self.repeat(around);
+            }
+        }
+        self.marks.push(publication);
+    }
+
+    /// Publishes again what it published with a key: nothing may come of it but an answer.
+    pub(super) fn repeat(&mut self, around: &mut Around) {
+        if !self.repeatable.is_empty() {
+            let publication = self.random.pick(&self.repeatable.clone());
+            self.write_publish(around, publication);
+        }
+    }
+
+    fn write_publish(&mut self, around: &mut Around, publication: u32) {
+        let id = self.id(Waiting::Publish { publication });
+        self.separate();
+        let of = &around.ledger.publications[publication as usize];
+        let name = &around.plan.channels[usize::from(of.channel)].name;
+        let _ = write!(self.outbox, "{{\"id\":{id},\"publish\":{{\"channel\":\"{name}\",");
+        if around.plan.repeats {
+            let _ = write!(self.outbox, "\"idempotency_key\":\"k{publication}\",");
+        }
+        if of.excluded {
+            let _ = write!(self.outbox, "\"exclude_self\":true,");
+        }
+        let _ = write!(self.outbox, "\"data\":");
+        around.ledger.payload(publication, &mut self.outbox);
+        self.outbox.extend_from_slice(b"}}");
+    }
+
+    /// Offsets were passed over: were they this connection's own, which it is not told?
+    pub(super) fn excuses(
+        &mut self,
+        channel: usize,
+        epoch: &str,
+        offsets: std::ops::Range<u64>,
+        around: &mut Around,
+    ) -> bool {
+        let count = (offsets.end - offsets.start) as u32;
+        let from = (self.index, self.connection);
+        let state = &mut self.channels[channel];
+        if count > state.unheard || state.sub != Sub::Live {
+            return false;
+        }
+        state.unheard -= count;
+        for offset in offsets {
+            around.ledger.passed_over(channel, epoch, offset, from);
+        }
+        true
+    }
+}
