@@ -154,7 +154,8 @@ fn measure(
     options.check(plan.connections())?;
     session::run(scenario, options, own, rate, || {
         let (mut streams, mut fleet) = ready(options, plan)?;
-        let start = session::start_time(options, streams.connections())?;
+        let all = streams.connections();
+        let start = session::start_time(options, &mut fleet, &mut streams, all)?;
         let meter = Meter::new(session::times(options, start), session::servers(options));
         match rate {
             Some(rate) => {

@@ -16,14 +16,18 @@ const HOPELESS: u64 = SECOND / 4;
 const TRIAL_WARM_S: f64 = 0.3;
 const TRIAL_S: f64 = 0.7;
 /// Trials of a rate, at most, and those that were not disturbed and did not hold.
-const ATTEMPTS: usize = 6;
+const ATTEMPTS: u32 = 6;
 const VERDICTS: u32 = 2;
 /// More of a trial than this spent waiting for a core spoils it.
 const DISTURBED: f64 = 0.005;
 /// The search ends when the bounds are so close.
 const CLOSE_ENOUGH: f64 = 1.04;
 const FIRST_RATE: f64 = 500.0;
-const WINDOWS: usize = 6;
+const WINDOWS: usize = 5;
+const WINDOW_ATTEMPTS: u32 = 2;
+const STEP_DOWN: f64 = 1.06;
+/// At the end of a search this much more is tried: a bound that only noise has set falls then.
+const DOUBT: f64 = 1.2;
 
 /// The rate that was found, and what was measured at it.
 pub fn run(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
@@ -35,10 +39,10 @@ pub fn run(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     let seconds = (args.options.warm_s, args.options.window_s);
     // The whole window is harder than a trial: step down until one holds.
     for _ in 0..WINDOWS {
-        if let Some(held) = attempt(args, streams, fleet, rate, seconds, limit) {
+        if let Some(held) = attempt(args, streams, fleet, rate, seconds, limit, WINDOW_ATTEMPTS) {
             return Figures { offered_per_s: Some(rate), ..held };
         }
-        rate /= CLOSE_ENOUGH;
+        rate /= STEP_DOWN;
     }
     Figures::failed(format!("no rate holds {} ms for the whole window", args.limit_ms))
 }
@@ -53,22 +57,31 @@ fn search(
     let (mut holds, mut fails) = (0.0, f64::INFINITY);
     let mut rate = args.pace.rate.unwrap_or(FIRST_RATE);
     let bar = session::bar("searching", 20);
-    while fails / holds > CLOSE_ENOUGH {
+    let mut doubted = false;
+    loop {
         if rate < 1.0 {
             let why = format!("not even one message a second holds {} ms", args.limit_ms);
             return Err(Box::new(Figures::failed(why)));
         }
-        match attempt(args, streams, fleet, rate, (TRIAL_WARM_S, TRIAL_S), limit) {
+        let seconds = (TRIAL_WARM_S, TRIAL_S);
+        let held = match attempt(args, streams, fleet, rate, seconds, limit, ATTEMPTS) {
             Some(figures) if figures.failure.is_some() => return Err(Box::new(figures)),
-            Some(_) => holds = rate,
-            None => fails = rate,
+            held => held.is_some(),
+        };
+        eprintln!("{rate:.0} per second: {}", if held { "holds" } else { "does not hold" });
+        if held && rate > fails {
+            (fails, doubted) = (f64::INFINITY, false);
         }
-        let verdict = if holds == rate { "holds" } else { "does not hold" };
-        eprintln!("{rate:.0} per second: {verdict}");
+        (holds, fails) = if held { (rate, fails) } else { (holds, fails.min(rate)) };
         rate = match (holds, fails) {
             (_, f64::INFINITY) => rate * 2.0,
             (0.0, _) => rate / 2.0,
-            _ => (holds * fails).sqrt(),
+            _ if fails / holds > CLOSE_ENOUGH => (holds * fails).sqrt(),
+            _ if !doubted => {
+                doubted = true;
+                holds * DOUBT
+            }
+            _ => break,
         };
         bar.inc(1);
     }
@@ -85,9 +98,10 @@ fn attempt(
     rate: f64,
     seconds: (f64, f64),
     limit: u64,
+    attempts: u32,
 ) -> Option<Figures> {
     let mut verdicts = 0;
-    for _ in 0..ATTEMPTS {
+    for _ in 0..attempts {
         let (hopeless, figures) = stretch(args, streams, fleet, rate, seconds);
         let holds = !hopeless && figures.histogram().value_at_quantile(0.99) <= limit;
         if holds || figures.failure.is_some() {
