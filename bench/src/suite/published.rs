@@ -37,7 +37,7 @@ pub fn cases() -> Vec<Planned> {
         "Published table: all connections held, 120,000 messages/s of 256 B in rooms of 10",
         "rooms",
         &format!("{} --payload-bytes 256 --rate {rate}", rooms(CONNECTIONS_OF_ONE_PROCESS)),
-        &["corecast-epoll", "ws"],
+        &[OURS, "corecast-epoll", "ws"],
     );
     let held = format!(
         "{CONNECTIONS_OF_ONE_PROCESS} connections: this host allows a process 20,000 descriptors"

@@ -94,9 +94,15 @@ fn published(results: &Results) -> String {
     };
     let rate = |column: usize| maybe(of(&peak, column).and_then(|row| row.per_s));
     let tail = |column: usize| {
-        let Some(row) = of(&load, column) else { return "-".into() };
-        let carried = maybe(row.per_s);
-        format!("{} ms at {carried} messages/s", milliseconds(row.p99_us))
+        let at = |row: &Row| {
+            format!("{} ms at {} messages/s", milliseconds(row.p99_us), maybe(row.per_s))
+        };
+        let all = load.iter().filter(|row| row.label.starts_with(HERE[column]));
+        // Where one stands for all connections, and one for as many as the others hold.
+        let told =
+            |row: &Row| format!("{} ({} connections)", at(row), connections(results, &row.name));
+        let told: Vec<String> = all.map(told).collect();
+        if told.is_empty() { "-".into() } else { told.join("; ") }
     };
     let megabytes = |column: usize| {
         let slope = of(&memory, column).and_then(|row| row.slope);
