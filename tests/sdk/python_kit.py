@@ -108,7 +108,7 @@ class MessagePackCodec:
         unpacker.feed(data)
         return [cls.named("Reply", reply) for reply in unpacker]
 
-    apply_delta_if_needed = _ProtobufCodec.apply_delta_if_needed
+    apply_delta_if_needed = staticmethod(_ProtobufCodec.apply_delta_if_needed)
 
 
 class MessagePackClient(Client):
