@@ -14,6 +14,7 @@ mod protocol;
 #[expect(unsafe_code, reason = "io_uring is used by hand")]
 mod ring;
 mod rng;
+mod suite;
 mod token;
 mod wire;
 mod ws;
@@ -62,6 +63,8 @@ enum Command {
     Floor(floor::Args),
     /// A chat day in small: rooms of all sizes, people who come and go, calls.
     Mixed(load::streaming::MixedArgs),
+    /// Ours, the floor and peers side by side, and the report of it.
+    Suite(suite::Args),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Tokens(args) => load::streaming::tokens(&args),
         Command::Floor(args) => floor::run(&args).map(|()| true),
         Command::Mixed(args) => load::streaming::mixed(&args),
+        Command::Suite(args) => suite::run(&args).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

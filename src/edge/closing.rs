@@ -16,8 +16,14 @@ impl Edge {
     /// Ends a connection with a code of the protocol.
     pub(super) fn disconnect(&mut self, token: Token, why: Disconnect, now: Now) {
         let (code, reason) = why.parts();
+        self.disconnect_with(token, code, reason, now);
+    }
+
+    /// The same, with a code and reason of somebody's choice.
+    pub(super) fn disconnect_with(&mut self, token: Token, code: u16, reason: &str, now: Now) {
         if self.is_told_why(token) {
-            self.reply(token, &Reply::Push { channel: "", push: why.push() });
+            let push = Push::disconnect(code, reason);
+            self.reply(token, &Reply::Push { channel: "", push });
         }
         self.close(token, code, reason, now);
     }
@@ -62,10 +68,8 @@ impl Edge {
         if self.is_told_why(token) {
             let codec = self.at(token).codec;
             let mut push = Vec::with_capacity(64);
-            codec.write_reply(
-                &mut push,
-                &Reply::Push { channel: "", push: Disconnect::Slow.push() },
-            );
+            let told = Push::disconnect(code, reason);
+            codec.write_reply(&mut push, &Reply::Push { channel: "", push: told });
             frame::write(&mut close, opcode(codec), &push);
         }
         frame::write_close(&mut close, code, reason);

@@ -7,9 +7,7 @@ use super::replay::{Replay, Replayed};
 use super::subscribe::EpochText;
 use super::{Edge, Token};
 use crate::clock::Now;
-use crate::codec::command::{
-    ClientInfo, ErrorCode, HistoryResult, Publication, Reply, SubscribeResult,
-};
+use crate::codec::command::{ClientInfo, HistoryResult, Publication, Reply, SubscribeResult};
 use crate::home::envelope::{
     ConnectionKey, Delivery, HistoryAnswer, Placed, Position, PresenceAnswer, Recovery, ReplyTo,
     Subscribed,
@@ -22,6 +20,7 @@ const INLINE_RECOVERY_BYTES: usize = 2 << 10;
 impl Edge {
     /// Takes one delivery of a home.
     pub fn deliver(&mut self, home: u16, delivery: Delivery, now: Now) {
+        let Some(delivery) = self.take_for_call(delivery, now) else { return };
         match delivery {
             Delivery::Publication { local, offset, block } => {
                 if let Some(channel) = self.channels.mapped(home, local) {
@@ -51,9 +50,9 @@ impl Edge {
                         return self.server_subscribe_refused(to, refused.0, error, now);
                     }
                 }
-                self.answer_error(to, error, now);
+                self.answer(to, &Reply::Error { id: to.command, error });
             }
-            Delivery::Published { to, position } => self.published(to, position, now),
+            Delivery::Published { to, .. } => self.answer(to, &Reply::Publish { id: to.command }),
             Delivery::History(answer) => self.history_answer(&answer),
             Delivery::Presence(answer) => self.presence_answer(&answer),
             Delivery::PresenceStats { to, clients, users } => {
@@ -67,8 +66,8 @@ impl Edge {
                     }
                 }
             }
-            Delivery::HandedOn { to } | Delivery::HistoryRemoved { to } => {
-                self.answer_call(to, None, now);
+            // Only calls ask for these.
+            Delivery::HandedOn { .. } | Delivery::HistoryRemoved { .. } | Delivery::Channels(_) => {
             }
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
         }
@@ -81,7 +80,7 @@ impl Edge {
     }
 
     /// One command less is under way; what waited for that goes on.
-    fn answered(&mut self, to: ReplyTo) -> Option<Token> {
+    pub(super) fn answered(&mut self, to: ReplyTo) -> Option<Token> {
         let token = self.of(to.connection)?;
         let it = self.at(token);
         debug_assert!(it.in_flight > 0, "every answer has its command");
@@ -97,29 +96,6 @@ impl Edge {
             && to.command > 0
         {
             self.reply(token, reply);
-        }
-    }
-
-    fn answer_error(&mut self, to: ReplyTo, error: ErrorCode, now: Now) {
-        if self.of(to.connection).is_some_and(|token| self.at(token).life == Life::Connecting) {
-            if let Some(token) = self.answered(to) {
-                self.call_refused(token, error, now);
-            }
-            return;
-        }
-        self.answer(to, &Reply::Error { id: to.command, error });
-    }
-
-    fn published(&mut self, to: ReplyTo, position: Position, now: Now) {
-        if self.of(to.connection).is_some_and(|token| self.at(token).life == Life::Connecting) {
-            return self.answer_call(to, Some(position), now);
-        }
-        self.answer(to, &Reply::Publish { id: to.command });
-    }
-
-    fn answer_call(&mut self, to: ReplyTo, position: Option<Position>, now: Now) {
-        if let Some(token) = self.answered(to) {
-            self.call_answered(token, position, now);
         }
     }
 

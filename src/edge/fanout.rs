@@ -11,6 +11,7 @@ use super::frames::{formed, info, publisher_id};
 use super::output::Range;
 use super::{Edge, Token};
 use crate::clock::Now;
+use crate::codec::command::Payload;
 use crate::home::block::Block;
 use crate::home::envelope::{ConnectionKey, Member};
 use crate::rules::{Rule, holds};
@@ -67,7 +68,12 @@ impl Staged {
     /// Bytes its frame will take, roughly; what the arena's bound reckons with.
     fn size(&self) -> usize {
         match &self.what {
-            What::Publication { block, .. } => block.size() + 160,
+            What::Publication { block, .. } => {
+                // Bytes are a third more in base64.
+                let binary = block.payload() == Payload::Binary;
+                let more = if binary { block.data().len().div_ceil(3) } else { 0 };
+                block.size() + more + 160
+            }
             What::Membership { .. } => 256,
         }
     }

@@ -7,7 +7,7 @@ use super::backlog::Backlog;
 use super::connection::Life;
 use super::output::{Class, Range};
 use super::{Edge, Late, Token};
-use crate::limits::SEGMENTS_PER_SEND;
+use crate::limits::{ECHO_BACKLOG_BYTES, SEGMENTS_PER_SEND};
 use crate::rules::{Rule, holds};
 use bytes::Bytes;
 
@@ -196,8 +196,14 @@ impl Edge {
     /// Does more wait for the connection than may, or more on this worker?
     pub(super) fn is_over_backlog(&mut self, token: Token) -> bool {
         let echo = self.at(token).facts.echo;
-        let bound =
-            if echo { crate::limits::ECHO_BACKLOG_BYTES } else { self.limits.backlog_bytes };
+        let bound = if echo {
+            ECHO_BACKLOG_BYTES
+        } else if self.life(token) == Life::Connecting {
+            // A response is bounded before it is written.
+            0
+        } else {
+            self.limits.backlog_bytes
+        };
         let worker = self.limits.backlog_bytes_per_worker;
         let over_worker = worker > 0 && self.backlog_bytes > worker;
         let Some(backlog) = self.at(token).backlog.as_ref() else { return false };

@@ -5,8 +5,12 @@
 //! push (rule 3: `deliver` is not given the lanes); what must be done to a socket is queued as an
 //! effect for the worker to carry out.
 
+mod asking;
 pub mod auth;
 mod backlog;
+mod call;
+mod call_commands;
+mod calls;
 mod channels;
 mod client_id;
 mod closing;
@@ -175,6 +179,8 @@ pub struct Edge {
     effects: Vec<Effect>,
     spill_bytes: u64,
     backlog_bytes: u64,
+    /// Bytes of bodies and answers of calls.
+    api_bytes: u64,
     /// Nothing is accepted, parsed or parked any more (rule 25).
     draining: bool,
 }
@@ -216,6 +222,7 @@ impl Edge {
             effects: Vec::new(),
             spill_bytes: 0,
             backlog_bytes: 0,
+            api_bytes: 0,
             draining: false,
             limits: options.limits,
         }
@@ -330,6 +337,12 @@ impl Edge {
     #[must_use]
     pub fn spill_bytes(&self) -> u64 {
         self.spill_bytes
+    }
+
+    /// Bytes of bodies and answers of the server API's calls.
+    #[must_use]
+    pub fn api_bytes(&self) -> u64 {
+        self.api_bytes
     }
 
     #[must_use]

@@ -83,6 +83,7 @@ impl Bench {
                 origins: crate::http::origin::Origins::default(),
                 api_key: None,
                 dev: true,
+                node: ("uid".to_owned(), "name".to_owned()),
                 process: || (0, 0),
                 driver: "none",
             },

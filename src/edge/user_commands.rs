@@ -32,7 +32,9 @@ impl Edge {
     /// Does what concerns the connection alone.
     pub(super) fn carry_out(&mut self, token: Token, command: &UserCommand, now: Now) {
         match &command.action {
-            UserAction::Disconnect { code, reason } => self.close(token, *code, reason, now),
+            UserAction::Disconnect { code, reason } => {
+                self.disconnect_with(token, *code, reason, now);
+            }
             UserAction::Send { data } => {
                 let push = Push::Message { data };
                 self.reply(token, &Reply::Push { channel: "", push });

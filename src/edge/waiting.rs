@@ -139,6 +139,7 @@ impl Edge {
         if self.life(token) == Life::Dead {
             return self.settle_registration(token, lanes);
         }
+        self.call_on(token, now, lanes);
         self.work_off_input(token, now, lanes);
     }
 

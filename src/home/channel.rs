@@ -59,6 +59,8 @@ pub struct Age {
 pub struct Channel {
     pub name: Name,
     pub epoch: Epoch,
+    /// How many channels had been made here when it was, itself counted.
+    pub made: u64,
     /// The last publication's offset; 0 before the first.
     pub last: u64,
     pub history: History,
@@ -83,11 +85,12 @@ pub struct Channel {
 
 impl Channel {
     #[must_use]
-    pub fn new(name: Name, epoch: Epoch, options: &ChannelOptions) -> Channel {
+    pub fn new(name: Name, epoch: Epoch, made: u64, options: &ChannelOptions) -> Channel {
         let keeps = options.keeps_history();
         Channel {
             name,
             epoch,
+            made,
             last: 0,
             history: History::default(),
             expires_ms: 0,

@@ -86,10 +86,24 @@ pub enum Request {
         to: ReplyTo,
         channel: Name,
     },
+    /// One part of the list of channels that have subscribers; answered by `Channels`.
+    Channels {
+        to: ReplyTo,
+        from: ListCursor,
+    },
     /// Shutdown: everything this edge had to say is behind it (rule 25).
     Marker {
         core: u16,
     },
+}
+
+/// How far a list of a home's channels has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListCursor {
+    /// The next place to look at.
+    pub place: u32,
+    /// Channels made after this many are not listed, so that none is twice; 0 at the start.
+    pub made: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -190,6 +204,7 @@ pub enum Delivery {
     HistoryRemoved {
         to: ReplyTo,
     },
+    Channels(Box<ChannelsPart>),
     /// The home's answer to a marker: nothing follows.
     Marker {
         core: u16,
@@ -223,6 +238,16 @@ pub struct HistoryAnswer {
     pub to: ReplyTo,
     pub position: Position,
     pub publications: Box<[Placed]>,
+}
+
+/// A part of a list of channels.
+#[derive(Clone, Debug)]
+pub struct ChannelsPart {
+    pub to: ReplyTo,
+    /// Channels with the number of their subscriptions; at most `CHANNELS_PER_PART`.
+    pub channels: Box<[(Name, u32)]>,
+    /// Where the next part begins; none behind the last.
+    pub next: Option<ListCursor>,
 }
 
 #[derive(Clone, Debug)]

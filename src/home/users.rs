@@ -31,6 +31,12 @@ impl Users {
         Users { by_name: HashMap::with_hasher(FixedState::with_seed(seed)) }
     }
 
+    /// Users that are listed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.len()
+    }
+
     pub fn register(&mut self, user: Name, connection: ConnectionKey) {
         match self.by_name.get_mut(&user) {
             None => {

@@ -17,6 +17,8 @@ pub struct Host {
     pub worker_cpus: Vec<Option<usize>>,
     pub bridge_cpu: Option<usize>,
     pub seed: u64,
+    /// Id and name, for `info`.
+    pub node: (String, String),
 }
 
 impl Host {
@@ -36,6 +38,7 @@ impl Host {
             worker_cpus,
             bridge_cpu: config.bridge_cpu,
             seed: seed()?,
+            node: node(config.listen.port())?,
         })
     }
 }
@@ -74,6 +77,13 @@ fn seed() -> Result<u64, Error> {
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|cause| Error::System { what: "/dev/urandom", cause })?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+/// What this process is called: an id of its own, and the host's name with the port.
+pub fn node(port: u16) -> Result<(String, String), Error> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (high, low) = (seed()?, seed()?);
+    Ok((format!("{high:016x}{low:016x}"), format!("{}_{port}", host.trim())))
 }
 
 /// CPU time in nanoseconds and resident bytes of this process, for the metrics.
