@@ -53,7 +53,12 @@ fn data(codec: Codec, bytes: &[u8]) {
         let _: &RawValue = serde_json::from_slice(&kept).expect("what is kept is JSON");
         let msgpack = payload::from_json(Codec::MessagePack, &kept);
         let back = payload::keep(Codec::MessagePack, Payload::Json, &msgpack);
-        assert!(back.is_ok(), "what a receiver is given, it may publish");
+        // A number over the largest double is infinite there, and JSON has no such number.
+        let finite = serde_json::from_slice::<serde_json::Value>(&kept).is_ok();
+        assert!(
+            back.is_ok() || !finite,
+            "what a receiver is given, it may publish: {kept:?} as {msgpack:?}"
+        );
         push(Payload::Json, &kept);
     }
     if let Ok(kept) = payload::keep(codec, Payload::Binary, bytes) {

@@ -67,6 +67,12 @@ pub struct Peer {
     ended: bool,
 }
 
+impl Peer {
+    fn is_readable(&self) -> bool {
+        self.open && !self.paused && !self.ended && !self.sent.is_empty()
+    }
+}
+
 /// How the socket takes what it is sent inline.
 #[derive(Clone, Copy)]
 enum Takes {
@@ -228,7 +234,7 @@ impl Host {
     pub fn receive(&mut self, peer: usize, bytes: usize) -> bool {
         let now = self.now();
         let it = &mut self.peers[peer];
-        if !it.open || it.paused || it.ended || it.sent.is_empty() {
+        if !it.is_readable() {
             return false;
         }
         let count = bytes.max(1).min(it.sent.len());
@@ -430,6 +436,7 @@ impl Host {
             || self.deliveries.iter().flatten().any(|lane| !lane.is_empty())
             || self.homes.iter().any(|home| !home.is_free())
             || self.peers.iter().any(|peer| peer.open && peer.armed.is_some())
+            || self.peers.iter().any(Peer::is_readable)
     }
 
     /// At rest nobody is owed anything; and when all have gone, nothing is left.
@@ -440,7 +447,14 @@ impl Host {
             let served = matches!(client.stage, Stage::WebSocket { json: true });
             if peer.open && served && !client.wild {
                 assert!(!peer.paused, "peer {number}: nobody reads it");
-                assert!(client.asked.is_empty(), "peer {number}: unanswered {:?}", client.asked);
+                assert!(
+                    client.asked.is_empty(),
+                    "peer {number}: unanswered {:?}; {} bytes not taken, {} in spills, FIN {}",
+                    client.asked,
+                    peer.sent.len(),
+                    self.edges[peer.core].spill_bytes(),
+                    peer.ended,
+                );
             }
         }
         for edge in &self.edges {

@@ -56,7 +56,6 @@ class MessagePackCodec {
     return unpackr.unpackMultiple(Buffer.from(data)).map((reply) => named('Reply', reply));
   }
 
-  // A delta travels as Corecast documents it: full values and patches are bytes of the JSON text.
   applyDeltaIfNeeded(pub, previous) {
     return new Protobuf('ws://unused')._codec.applyDeltaIfNeeded(pub, previous);
   }
@@ -91,7 +90,8 @@ export const codecs = {
     subprotocol: 'corecast.v1.msgpack',
     binary: true,
     pack: asIs,
-    unpack: asIs,
+    // Where deltas were agreed on, every value is the bytes of its JSON text.
+    unpack: (value) => (value instanceof Uint8Array ? codecs.protobuf.unpack(value) : value),
     malformed: [Buffer.from([0xc1]), Buffer.from([0x82, 1, 2, 13]), Buffer.from([0x93, 1, 2, 3])],
   },
 };

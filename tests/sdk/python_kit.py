@@ -108,7 +108,7 @@ class MessagePackCodec:
         unpacker.feed(data)
         return [cls.named("Reply", reply) for reply in unpacker]
 
-    apply_delta_if_needed = _ProtobufCodec.apply_delta_if_needed
+    apply_delta_if_needed = staticmethod(_ProtobufCodec.apply_delta_if_needed)
 
 
 class MessagePackClient(Client):
@@ -150,7 +150,9 @@ class Protobuf:
 
 class MessagePack:
     name, subprotocols, codec = "msgpack", ["corecast.v1.msgpack"], MessagePackCodec()
-    pack = unpack = wire = staticmethod(as_is)
+    pack = wire = staticmethod(as_is)
+    # Where deltas were agreed on, every value is the bytes of its JSON text.
+    unpack = staticmethod(lambda value: json.loads(value) if isinstance(value, bytes) else value)
     sdk = MessagePackClient
 
 
