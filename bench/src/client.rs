@@ -4,6 +4,7 @@
 //! or `Handler::closed` nothing more is heard of a connection; its key is dead.
 
 use crate::dialect::Dialect;
+pub use crate::ending::{Cause, Kill};
 use crate::net::{self, Poller, Ready, Target, Want};
 use crate::protocol::{self, Message};
 use crate::rng::Rng;
@@ -39,32 +40,6 @@ pub trait Handler {
     fn message(&mut self, client: &mut Client, tag: usize, message: &Message<'_>);
     /// The connection ended, and not by `kill`.
     fn closed(&mut self, client: &mut Client, tag: usize, cause: Cause);
-}
-
-/// Why a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A close frame of the server.
-    Frame(u16, String),
-    /// The stream ended without a close frame.
-    End,
-    /// A socket error, RST included.
-    Socket(io::ErrorKind),
-    /// The upgrade was refused.
-    Refused(String),
-    /// The server sent what is not of the protocol.
-    Malformed(String),
-}
-
-/// How a connection is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kill {
-    /// RST, at once.
-    Reset,
-    /// FIN without a close frame; then the server's end is awaited.
-    Fin,
-    /// A close frame; then the server's end is awaited.
-    Close,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -184,7 +159,8 @@ impl Client {
         Ok(key)
     }
 
-    /// Queues a command, in JSON whatever the connection speaks; it goes out with the next `poll`. Nothing happens on a dead key.
+    /// Queues a command, in JSON whatever the connection speaks; it goes out with the next `poll`.
+    /// Nothing happens on a dead key.
     pub fn command(&mut self, key: Key, write: impl FnOnce(&mut String)) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();

@@ -6,6 +6,7 @@ mod attack;
 mod client;
 #[path = "../../src/sim/dialect/mod.rs"]
 mod dialect;
+mod ending;
 mod floor;
 mod hold;
 mod ledger;
