@@ -38,6 +38,8 @@ pub struct Limits {
     pub history_bytes_per_worker: u64,
     /// Present clients of one channel; over it error 106.
     pub presence_per_channel: u32,
+    /// Bytes of bodies and answers of the server API's calls on a worker; over it 503. 0: no limit.
+    pub api_bytes_per_worker: u64,
     /// Keys of publications that one worker remembers for `IDEMPOTENCY_MS`; with more the oldest is
     /// forgotten.
     pub idempotency_keys_per_worker: u32,
@@ -63,6 +65,7 @@ impl Default for Limits {
             subscriptions_per_worker: 4_000_000,
             history_bytes_per_worker: 256 << 20,
             presence_per_channel: 10_000,
+            api_bytes_per_worker: 64 << 20,
             idempotency_keys_per_worker: 100_000,
             arena_bytes: 4 << 20,
         }
@@ -95,8 +98,29 @@ pub const TAGS_PER_PUBLICATION: usize = 64;
 pub const FILTER_DEPTH: usize = 16;
 /// Nodes of a filter, and values of all its comparisons together; with more it is answered 107.
 pub const FILTER_NODES: usize = 256;
+/// Bytes of a payload up to which deltas are made; a longer one goes in full. The worst that could
+/// be made up at this size takes 6 ms.
+pub const DELTA_BYTES: usize = 32 << 10;
+/// Distinct filters of a worker's subscriptions; over it 106.
+pub const FILTERS_PER_WORKER: u16 = 60_000;
 /// Server-side subscriptions that a connect command may want to recover; with more it is 107.
 pub const CONNECT_SUBS: usize = 128;
+/// Channels of one broadcast of the server API; over it error 106.
+pub const BROADCAST_CHANNELS: usize = 10_000;
+/// Commands of one batch of the server API; over it error 106.
+pub const BATCH_COMMANDS: usize = 10_000;
+/// Client ids that a disconnect of the server API may spare; over it error 106.
+pub const WHITELIST_CLIENTS: usize = 1_000;
+/// Bytes of the answer to one call of the server API; a command that would pass it is answered 106.
+pub const API_ANSWER_BYTES: usize = 8 << 20;
+/// Steps of one call in one turn: requests asked, and commands answered at once.
+pub const CALL_STEPS_PER_TURN: u32 = 64;
+/// Channels that a home looks at for one part of a list.
+pub const CHANNELS_PER_PART: usize = 1_024;
+/// Bytes of a pattern that names of channels are to fit; a longer one is answered 107.
+pub const PATTERN_BYTES: usize = 256;
+/// Bytes of a close frame's reason (RFC 6455 section 5.5: 125 with the code).
+pub const CLOSE_REASON_BYTES: usize = 123;
 /// Bytes of a token; a longer one is invalid, and is not looked at.
 pub const TOKEN_BYTES: usize = 8 << 10;
 /// Bytes of a token up to which it is remembered that its signature was right.

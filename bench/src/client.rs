@@ -3,6 +3,8 @@
 //! Must not know what a run proves: it hands every message to a `Handler`. Invariant: after `kill`
 //! or `Handler::closed` nothing more is heard of a connection; its key is dead.
 
+use crate::dialect::Dialect;
+pub use crate::ending::{Cause, Kill};
 use crate::net::{self, Poller, Ready, Target, Want};
 use crate::protocol::{self, Message};
 use crate::rng::Rng;
@@ -40,32 +42,6 @@ pub trait Handler {
     fn closed(&mut self, client: &mut Client, tag: usize, cause: Cause);
 }
 
-/// Why a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A close frame of the server.
-    Frame(u16, String),
-    /// The stream ended without a close frame.
-    End,
-    /// A socket error, RST included.
-    Socket(io::ErrorKind),
-    /// The upgrade was refused.
-    Refused(String),
-    /// The server sent what is not of the protocol.
-    Malformed(String),
-}
-
-/// How a connection is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kill {
-    /// RST, at once.
-    Reset,
-    /// FIN without a close frame; then the server's end is awaited.
-    Fin,
-    /// A close frame; then the server's end is awaited.
-    Close,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Connecting,
@@ -79,6 +55,9 @@ struct Connection {
     stream: TcpStream,
     generation: u32,
     tag: usize,
+    dialect: Dialect,
+    /// A push said that the connection ends with this code.
+    told_end: Option<u32>,
     phase: Phase,
     want: Want,
     stalled: bool,
@@ -108,6 +87,8 @@ pub struct Client {
     identity: Identity,
     /// Source addresses, taken in turn; empty: the kernel chooses.
     pub sources: Vec<Ipv4Addr>,
+    /// Codecs, by the remainder of a connection's tag.
+    pub dialects: &'static [Dialect],
     poller: Poller,
     connections: Vec<Option<Connection>>,
     free: Vec<u32>,
@@ -126,6 +107,7 @@ impl Client {
             target,
             identity,
             sources: Vec::new(),
+            dialects: &[Dialect::Plain],
             poller: Poller::new()?,
             connections: Vec::new(),
             free: Vec::new(),
@@ -164,6 +146,8 @@ impl Client {
             stream,
             generation: self.generation,
             tag,
+            dialect: self.dialects[tag % self.dialects.len()],
+            told_end: None,
             phase: Phase::Connecting,
             want: Want::Write,
             stalled: false,
@@ -175,12 +159,15 @@ impl Client {
         Ok(key)
     }
 
-    /// Queues a command; it goes out with the next `poll`. Nothing happens on a dead key.
+    /// Queues a command, in JSON whatever the connection speaks; it goes out with the next `poll`.
+    /// Nothing happens on a dead key.
     pub fn command(&mut self, key: Key, write: impl FnOnce(&mut String)) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         write(&mut text);
-        self.frame(key, ws::TEXT, text.as_bytes());
+        if let Some(dialect) = self.live(key).map(|connection| connection.dialect) {
+            self.frame(key, dialect.opcode(), &dialect.message(text.as_bytes()));
+        }
         self.text = text;
     }
 
@@ -330,8 +317,11 @@ impl Client {
                 return self.end(key, Cause::Socket(error.kind()), handler);
             }
             connection.phase = Phase::Upgrading;
+            let asked = connection.dialect.subprotocol();
             let host = self.target.address.to_string();
-            let request = ws::upgrade_request(&host, &self.target.path, "");
+            let asked = asked.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+            let request =
+                ws::upgrade_request(&host, &self.target.path, asked.as_deref().unwrap_or(""));
             let Some(connection) = self.live(key) else { return };
             connection.outbox.splice(0..0, request);
         }
@@ -440,10 +430,16 @@ impl Client {
                 self.frame(key, ws::CLOSE, &payload[..payload.len().min(2)]);
                 self.flush_one(key);
                 let Some(connection) = self.live(key) else { return };
-                let tag = connection.tag;
-                self.drain(key);
+                let (tag, told) = (connection.tag, connection.told_end);
                 let (code, reason) = ws::close_parts(payload);
-                handler.closed(self, tag, Cause::Frame(code, reason));
+                let ours = connection.dialect.is_told_why() && code >= 3000;
+                self.drain(key);
+                let cause = if told == ours.then_some(u32::from(code)) {
+                    Cause::Frame(code, reason)
+                } else {
+                    Cause::Malformed(format!("told of {told:?}, then closed with {code}"))
+                };
+                handler.closed(self, tag, cause);
             }
             _ => {
                 let Some(connection) = self.live(key) else { return };
@@ -460,17 +456,25 @@ impl Client {
     }
 
     fn messages(&mut self, key: Key, payload: &[u8], handler: &mut impl Handler) {
-        for line in payload.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let Some(dialect) = self.live(key).map(|connection| connection.dialect) else { return };
+        let messages = match dialect.replies(payload) {
+            Ok(messages) => messages,
+            Err(wrong) => return self.end(key, Cause::Malformed(wrong.0.to_owned()), handler),
+        };
+        for text in messages.iter().filter(|text| !text.is_empty()) {
             let Some(connection) = self.live(key) else { return };
             if connection.phase != Phase::Open {
                 return;
             }
             let tag = connection.tag;
-            match serde_json::from_slice::<Message<'_>>(line) {
+            match serde_json::from_str::<Message<'_>>(text) {
                 Ok(message) if message.is_ping() => self.command(key, |out| out.push_str("{}")),
-                Ok(message) => handler.message(self, tag, &message),
+                Ok(message) => match message.push.as_ref().and_then(|it| it.disconnect.as_ref()) {
+                    Some(end) => connection.told_end = Some(end.code),
+                    None => handler.message(self, tag, &message),
+                },
                 Err(error) => {
-                    let why = format!("{error} in {}", String::from_utf8_lossy(line));
+                    let why = format!("{error} in {text}");
                     return self.end(key, Cause::Malformed(why), handler);
                 }
             }

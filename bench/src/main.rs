@@ -4,6 +4,11 @@
 
 mod attack;
 mod client;
+#[path = "../../src/sim/dialect/mod.rs"]
+mod dialect;
+mod ending;
+mod floor;
+mod hold;
 mod ledger;
 mod load;
 mod net;
@@ -12,6 +17,7 @@ mod protocol;
 #[expect(unsafe_code, reason = "io_uring is used by hand")]
 mod ring;
 mod rng;
+mod suite;
 mod token;
 mod wire;
 mod ws;
@@ -34,6 +40,8 @@ enum Command {
     Terminate(ledger::TerminateArgs),
     /// Bad input of every kind: each gets its documented answer, and neighbours feel nothing.
     Attack(attack::Args),
+    /// Hold many idle connections in little memory; told what to do on standard input.
+    Hold(hold::Args),
     /// Messages that come back to their sender.
     Echo(load::echo::Args),
     /// Publications of few to many.
@@ -54,8 +62,12 @@ enum Command {
     Hop(load::hop::Args),
     /// Thirty small messages a second to each user, resumed when a connection is lost.
     Tokens(load::streaming::TokensArgs),
+    /// The least that the kernel allows: servers and threads to measure beside.
+    Floor(floor::Args),
     /// A chat day in small: rooms of all sizes, people who come and go, calls.
     Mixed(load::streaming::MixedArgs),
+    /// Ours, the floor and peers side by side, and the report of it.
+    Suite(suite::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +75,7 @@ fn main() -> ExitCode {
         Command::Ledger(args) => ledger::run(&args).map(|()| true),
         Command::Terminate(args) => ledger::terminate(&args).map(|()| true),
         Command::Attack(args) => attack::run(&args).map(|()| true),
+        Command::Hold(args) => hold::run(&args).map(|()| true),
         Command::Echo(args) => load::echo::run(&args),
         Command::Fanout(args) => load::fanout::fanout(&args),
         Command::Rooms(args) => load::fanout::rooms(&args),
@@ -73,7 +86,9 @@ fn main() -> ExitCode {
         Command::Http(args) => load::http::run(&args),
         Command::Hop(args) => load::hop::run(&args),
         Command::Tokens(args) => load::streaming::tokens(&args),
+        Command::Floor(args) => floor::run(&args).map(|()| true),
         Command::Mixed(args) => load::streaming::mixed(&args),
+        Command::Suite(args) => suite::run(&args).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -81,6 +96,10 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("FAILED: {error:#}");
+            if std::env::args().any(|argument| argument == "--json") {
+                let failure = format!("{error:#}");
+                println!("{}", serde_json::json!({"verified": false, "failure": failure}));
+            }
             ExitCode::FAILURE
         }
     }

@@ -6,7 +6,7 @@ use rustix::event::epoll;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Sockets taken from one wait: few, so that a paced publisher is not kept waiting long.
@@ -86,7 +86,7 @@ impl Poller {
         Ok(Poller { epoll, events: Vec::with_capacity(EVENTS) })
     }
 
-    pub fn add(&self, stream: &TcpStream, token: u64, want: Want) -> io::Result<()> {
+    pub fn add(&self, stream: &impl AsFd, token: u64, want: Want) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token);
         Ok(epoll::add(&self.epoll, stream, data, want.flags())?)
     }

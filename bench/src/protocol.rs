@@ -53,6 +53,8 @@ pub struct Push<'a> {
     pub publication: Option<Publication<'a>>,
     #[serde(borrow)]
     pub unsubscribe: Option<CodeReason<'a>>,
+    #[serde(borrow)]
+    pub disconnect: Option<CodeReason<'a>>,
 }
 
 #[derive(Debug, Deserialize)]

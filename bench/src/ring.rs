@@ -52,7 +52,8 @@ pub struct Lent {
 /// What happened. `token` is what the operation was given, 56 bits.
 #[derive(Debug)]
 pub enum Event {
-    Writable {
+    /// A polled descriptor is ready, or has failed.
+    Ready {
         token: u64,
     },
     Received {
@@ -131,6 +132,16 @@ impl Ring {
         let entry = match socket {
             Socket::Plain(fd) => opcode::PollAdd::new(Fd(fd), flags).build(),
             Socket::Direct(slot) => opcode::PollAdd::new(Fixed(slot), flags).build(),
+        };
+        self.push(entry.user_data(tag(Kind::Poll, token)));
+    }
+
+    /// Says whenever something new can be read.
+    pub fn poll_readable(&mut self, socket: Socket, token: u64) {
+        let flags = u32::from(PollFlags::IN.bits());
+        let entry = match socket {
+            Socket::Plain(fd) => opcode::PollAdd::new(Fd(fd), flags).multi(true).build(),
+            Socket::Direct(slot) => opcode::PollAdd::new(Fixed(slot), flags).multi(true).build(),
         };
         self.push(entry.user_data(tag(Kind::Poll, token)));
     }
@@ -247,7 +258,7 @@ impl Ring {
             let Done { data, result, flags } = self.done.pop_front()?;
             let (kind, token) = (data >> 56, data & ((1 << 56) - 1));
             match kind {
-                kind if kind == Kind::Poll as u64 => return Some(Event::Writable { token }),
+                kind if kind == Kind::Poll as u64 => return Some(Event::Ready { token }),
                 kind if kind == Kind::Accept as u64 => {
                     if !cqueue::more(flags) {
                         self.accept(token as RawFd);

@@ -70,7 +70,12 @@ pub fn encode(out: &mut Vec<u8>, first: u8, mask: [u8; 4], payload: &[u8]) {
     out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
-    let mut pieces = out[start..].chunks_exact_mut(4);
+    unmask(&mut out[start..], mask);
+}
+
+/// Masks, or unmasks, a payload.
+pub fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    let mut pieces = payload.chunks_exact_mut(4);
     for piece in &mut pieces {
         piece.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
     }

@@ -187,6 +187,7 @@ fn edge(namespaces: Namespaces, limits: Limits, metrics: &Arc<CoreMetrics>) -> E
             origins: Origins::default(),
             api_key: None,
             dev: false,
+            node: ("uid".to_owned(), "name".to_owned()),
             process: || (0, 0),
             driver: "none",
         },

@@ -220,6 +220,15 @@ pub enum Push<'a> {
     Refresh(Expiry),
 }
 
+impl<'a> Push<'a> {
+    /// What a close frame will say. SDKs come back after codes below 3500, and 4000 to 4499.
+    #[must_use]
+    pub fn disconnect(code: u16, reason: &'a str) -> Push<'a> {
+        let reconnect = code < 3500 || (4000..4500).contains(&code);
+        Push::Disconnect { code: u32::from(code), reason, reconnect }
+    }
+}
+
 /// When something ends that a token began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expiry {
@@ -307,6 +316,9 @@ pub struct Publication<'a> {
     pub tags: Tags<'a>,
     /// `data` is a delta from the publication before.
     pub delta: bool,
+    /// The receiver applies deltas, to the payload as it is kept: it is sent that, byte for byte,
+    /// as a string in JSON and as bytes elsewhere.
+    pub verbatim: bool,
     /// Unix time in milliseconds; 0 for none.
     pub time_ms: u64,
 }
@@ -391,13 +403,6 @@ impl Disconnect {
             Disconnect::InappropriateProtocol => (3506, "inappropriate protocol"),
             Disconnect::NotAvailable => (3508, "not available"),
         }
-    }
-
-    /// The same as a push. SDKs come back after codes below 3500, and 4000 to 4499.
-    #[must_use]
-    pub fn push(self) -> Push<'static> {
-        let (code, reason) = self.parts();
-        Push::Disconnect { code: u32::from(code), reason, reconnect: code < 3500 }
     }
 }
 

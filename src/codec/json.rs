@@ -17,8 +17,8 @@ use std::borrow::Cow;
 
 pub use super::json_write::{
     MESSAGE_SEPARATOR, PUBLICATION_SEPARATOR, SUBSCRIBE_TAIL, publication_len,
-    push_publication_len, reply_len, subscribe_head_len, write_publication, write_push_publication,
-    write_reply, write_subscribe_head, write_subscribe_tail,
+    push_publication_len, reply_len, subscribe_head_len, write_info, write_publication,
+    write_push_publication, write_reply, write_string, write_subscribe_head, write_subscribe_tail,
 };
 
 const _: () = assert!(JSON_DEPTH <= Scanner::MAX_LEVELS);

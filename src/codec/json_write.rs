@@ -40,6 +40,16 @@ pub fn publication_len(publication: &Publication<'_>) -> usize {
     count(|out| put_publication(out, publication))
 }
 
+/// Appends somebody as presence names them.
+pub fn write_info(out: &mut Vec<u8>, info: &ClientInfo<'_>) {
+    put_info(out, info);
+}
+
+/// Appends a string, quotes included.
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
+    put_string(out, text);
+}
+
 /// Appends the push of a publication.
 pub fn write_push_publication(out: &mut Vec<u8>, channel: &str, publication: &Publication<'_>) {
     put_push_publication(out, channel, publication);
@@ -332,6 +342,10 @@ fn put_publications(out: &mut impl Sink, publications: &[Publication<'_>]) {
 fn put_publication(out: &mut impl Sink, publication: &Publication<'_>) {
     out.put(b"{\"data\":");
     match publication.payload {
+        // Text that was checked where it was chosen; nothing else is sent so.
+        _ if publication.verbatim => {
+            put_string(out, std::str::from_utf8(publication.data).unwrap_or_default());
+        }
         Payload::Json => put_value(out, publication.data),
         Payload::Binary => put_base64(out, publication.data),
     }

@@ -11,8 +11,9 @@ use std::net::SocketAddr;
 /// Connections of one worker, at most: slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
 /// Paths that the server answers itself.
-const OWN_PATHS: [&str; 7] =
-    ["/", "/health", "/ready", "/metrics", "/echo", "/api/publish", "/api/disconnect"];
+const OWN_PATHS: [&str; 5] = ["/", "/health", "/ready", "/metrics", "/echo"];
+/// What all paths of the server API begin with.
+const API_PATHS: &str = "/api/";
 
 /// Checks everything, so that one run tells the operator all that is wrong.
 ///
@@ -139,7 +140,7 @@ impl Rules {
             } else if !path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"".contains(&byte))
             {
                 "must be a plain path, without a query"
-            } else if OWN_PATHS.contains(&path.as_str()) {
+            } else if OWN_PATHS.contains(&path.as_str()) || path.starts_with(API_PATHS) {
                 "is a path of the server's own"
             } else if paths[..index].contains(path) {
                 "is there twice"
@@ -232,7 +233,7 @@ impl Rules {
     fn limits(&mut self, limits: &Limits) {
         const KIB: u64 = 1 << 10;
         const GIB: u64 = 1 << 30;
-        let bounds: [(&str, u64, u64, u64); 17] = [
+        let bounds: [(&str, u64, u64, u64); 18] = [
             (
                 "connections_per_worker",
                 limits.connections_per_worker.into(),
@@ -254,6 +255,7 @@ impl Rules {
             ("subscriptions_per_worker", limits.subscriptions_per_worker.into(), 1, 1 << 31),
             ("history_bytes_per_worker", limits.history_bytes_per_worker, 0, 1 << 40),
             ("presence_per_channel", limits.presence_per_channel.into(), 1, 1 << 24),
+            ("api_bytes_per_worker", limits.api_bytes_per_worker, 0, 1 << 40),
             ("idempotency_keys_per_worker", limits.idempotency_keys_per_worker.into(), 1, 1 << 24),
             ("arena_bytes", limits.arena_bytes.into(), 4 * KIB, GIB),
         ];

@@ -27,6 +27,19 @@ pub struct Plan {
     pub buffers: u16,
 }
 
+impl Plan {
+    /// Memory that the kernel locks for the rings of all workers (Linux 6.18; others lock less):
+    /// queues, and the ring through which buffers are given.
+    #[must_use]
+    pub fn locked_bytes(&self) -> u64 {
+        const PAGE: u64 = 4_096;
+        let Tuning { submissions, completions, .. } = Tuning::default();
+        let queues = u64::from(submissions) * (64 + 4) + u64::from(completions) * 16 + PAGE;
+        let buffers = (u64::from(self.buffers) * 16).next_multiple_of(PAGE);
+        self.workers as u64 * (queues.next_multiple_of(PAGE) + buffers)
+    }
+}
+
 /// Tries everything that a start of the server needs. A ring that cannot be had ends it.
 #[must_use]
 pub fn survey(plan: Plan) -> Vec<Step> {
@@ -54,7 +67,8 @@ pub fn survey(plan: Plan) -> Vec<Step> {
     let direct = direct.map(|()| format!("{} for each worker", plan.slots));
     step("io_uring direct descriptors", direct.map_err(|error| descriptors(&error)));
     step("io_uring connection", connection());
-    step("io_uring rings of all workers", rings(plan));
+    let all = rings(plan).map(|()| format!("{} made at once", plan.workers));
+    step("io_uring rings of all workers", all);
     steps
 }
 
@@ -121,7 +135,10 @@ fn connection() -> Result<String, String> {
 }
 
 /// Makes the rings of all workers at once, as a start does: locked memory is counted together.
-fn rings(plan: Plan) -> Result<String, String> {
+///
+/// # Errors
+/// Which worker gets none, and why.
+pub fn rings(plan: Plan) -> Result<(), String> {
     let mut rings = Vec::with_capacity(plan.workers);
     for worker in 0..plan.workers {
         let made = socket::bell().map_err(super::Error::Ring).and_then(|own_bell| {
@@ -136,7 +153,7 @@ fn rings(plan: Plan) -> Result<String, String> {
             }
         }
     }
-    Ok(format!("{} made at once", rings.len()))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -150,6 +167,13 @@ mod tests {
             complete(&[("a", true), ("b", false), ("c", false)]),
             Err("without b, c".into())
         );
+    }
+
+    #[test]
+    fn locked_memory_is_what_was_measured() {
+        // 8 MiB held the rings of 40 workers that share cores, and not those of 41.
+        let plan = |workers| Plan { workers, slots: 1, buffers: 128 };
+        assert!(plan(40).locked_bytes() <= 8 << 20 && plan(41).locked_bytes() > 8 << 20);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How a connection ends: off the subscriber lists first, then a close frame, then nothing (rule
 //! 21).
 
-use super::connection::{Input, Life, SubscriptionState};
+use super::connection::{Input, Life, SubscriptionState, Traits};
 use super::frames::opcode;
 use super::output::{Class, NO_CHANNEL};
 use super::replay::Replayed;
@@ -16,8 +16,14 @@ impl Edge {
     /// Ends a connection with a code of the protocol.
     pub(super) fn disconnect(&mut self, token: Token, why: Disconnect, now: Now) {
         let (code, reason) = why.parts();
+        self.disconnect_with(token, code, reason, now);
+    }
+
+    /// The same, with a code and reason of somebody's choice.
+    pub(super) fn disconnect_with(&mut self, token: Token, code: u16, reason: &str, now: Now) {
         if self.is_told_why(token) {
-            self.reply(token, &Reply::Push { channel: "", push: why.push() });
+            let push = Push::disconnect(code, reason);
+            self.reply(token, &Reply::Push { channel: "", push });
         }
         self.close(token, code, reason, now);
     }
@@ -62,10 +68,8 @@ impl Edge {
         if self.is_told_why(token) {
             let codec = self.at(token).codec;
             let mut push = Vec::with_capacity(64);
-            codec.write_reply(
-                &mut push,
-                &Reply::Push { channel: "", push: Disconnect::Slow.push() },
-            );
+            let told = Push::disconnect(code, reason);
+            codec.write_reply(&mut push, &Reply::Push { channel: "", push: told });
             frame::write(&mut close, opcode(codec), &push);
         }
         frame::write_close(&mut close, code, reason);
@@ -201,11 +205,13 @@ impl Edge {
         for index in listed {
             let generation = self.output.generation(index);
             let token = Token { index, generation };
-            let promised = self
+            let promised = self.at(token).subscription(channel).is_some_and(|it| {
+                it.traits.has(Traits::RECOVERABLE) || it.traits.has(Traits::POSITIONED)
+            });
+            let server_side = self
                 .at(token)
                 .subscription(channel)
-                .is_some_and(|subscription| subscription.recoverable || subscription.positioned);
-            let server_side = self.at(token).subscription(channel).is_some_and(|it| it.server_side);
+                .is_some_and(|it| it.traits.has(Traits::SERVER_SIDE));
             if promised && self.lose_position(token, channel) {
                 if server_side {
                     // Its client cannot subscribe again; coming back, it recovers.

@@ -1,15 +1,13 @@
 //! What homes say, taken in lane order (rule 11). Nothing here pushes a request (rule 3).
 
 use super::client_id::ClientId;
-use super::connection::{Life, SubscriptionState};
+use super::connection::{Life, SubscriptionState, Traits};
 use super::frames::{info, publication};
 use super::replay::{Replay, Replayed};
 use super::subscribe::EpochText;
 use super::{Edge, Token};
 use crate::clock::Now;
-use crate::codec::command::{
-    ClientInfo, ErrorCode, HistoryResult, Publication, Reply, SubscribeResult,
-};
+use crate::codec::command::{ClientInfo, HistoryResult, Publication, Reply, SubscribeResult};
 use crate::home::envelope::{
     ConnectionKey, Delivery, HistoryAnswer, Placed, Position, PresenceAnswer, Recovery, ReplyTo,
     Subscribed,
@@ -22,6 +20,7 @@ const INLINE_RECOVERY_BYTES: usize = 2 << 10;
 impl Edge {
     /// Takes one delivery of a home.
     pub fn deliver(&mut self, home: u16, delivery: Delivery, now: Now) {
+        let Some(delivery) = self.take_for_call(delivery, now) else { return };
         match delivery {
             Delivery::Publication { local, offset, block } => {
                 if let Some(channel) = self.channels.mapped(home, local) {
@@ -51,9 +50,9 @@ impl Edge {
                         return self.server_subscribe_refused(to, refused.0, error, now);
                     }
                 }
-                self.answer_error(to, error, now);
+                self.answer(to, &Reply::Error { id: to.command, error });
             }
-            Delivery::Published { to, position } => self.published(to, position, now),
+            Delivery::Published { to, .. } => self.answer(to, &Reply::Publish { id: to.command }),
             Delivery::History(answer) => self.history_answer(&answer),
             Delivery::Presence(answer) => self.presence_answer(&answer),
             Delivery::PresenceStats { to, clients, users } => {
@@ -67,8 +66,8 @@ impl Edge {
                     }
                 }
             }
-            Delivery::HandedOn { to } | Delivery::HistoryRemoved { to } => {
-                self.answer_call(to, None, now);
+            // Only calls ask for these.
+            Delivery::HandedOn { .. } | Delivery::HistoryRemoved { .. } | Delivery::Channels(_) => {
             }
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
         }
@@ -81,7 +80,7 @@ impl Edge {
     }
 
     /// One command less is under way; what waited for that goes on.
-    fn answered(&mut self, to: ReplyTo) -> Option<Token> {
+    pub(super) fn answered(&mut self, to: ReplyTo) -> Option<Token> {
         let token = self.of(to.connection)?;
         let it = self.at(token);
         debug_assert!(it.in_flight > 0, "every answer has its command");
@@ -97,29 +96,6 @@ impl Edge {
             && to.command > 0
         {
             self.reply(token, reply);
-        }
-    }
-
-    fn answer_error(&mut self, to: ReplyTo, error: ErrorCode, now: Now) {
-        if self.of(to.connection).is_some_and(|token| self.at(token).life == Life::Connecting) {
-            if let Some(token) = self.answered(to) {
-                self.call_refused(token, error, now);
-            }
-            return;
-        }
-        self.answer(to, &Reply::Error { id: to.command, error });
-    }
-
-    fn published(&mut self, to: ReplyTo, position: Position, now: Now) {
-        if self.of(to.connection).is_some_and(|token| self.at(token).life == Life::Connecting) {
-            return self.answer_call(to, Some(position), now);
-        }
-        self.answer(to, &Reply::Publish { id: to.command });
-    }
-
-    fn answer_call(&mut self, to: ReplyTo, position: Option<Position>, now: Now) {
-        if let Some(token) = self.answered(to) {
-            self.call_answered(token, position, now);
         }
     }
 
@@ -160,21 +136,22 @@ impl Edge {
         };
         if life != Life::Active && !awaited {
             if !holds(Rule::UndoPending) {
-                self.at(token).subscriptions.retain(|it| it.sequence != sequence);
+                let forgotten = |it: &super::connection::Subscription| it.sequence == sequence;
+                let place = self.at(token).subscriptions.iter().position(forgotten);
+                self.take_subscription(token, place.expect("it was just found"));
                 return self.owe(token);
             }
             subscription.state = SubscriptionState::Owed;
             return self.owe(token);
         }
         subscription.state = SubscriptionState::Active;
-        let (recoverable, positioned) = (subscription.recoverable, subscription.positioned);
-        let join_leave = subscription.join_leave;
+        let (traits, filter) = (subscription.traits, subscription.filter);
         if awaited {
             self.hold(token);
         }
-        self.add_subscriber(token, channel, join_leave);
+        self.add_subscriber(token, channel);
         let subscription = Replayed { channel, sequence };
-        let start = Start { recoverable, positioned, position, subscription };
+        let start = Start { traits, filter, position, subscription };
         if ours {
             self.server_subscribed(token, name.as_str(), &start, recovery, now);
         } else {
@@ -192,10 +169,13 @@ impl Edge {
     ) {
         let (expiry, data) = self.told_of(token, start.subscription.sequence, now);
         let epoch = EpochText::new(start.position.epoch);
-        let told = start.recoverable || start.positioned;
+        let recoverable = start.traits.has(Traits::RECOVERABLE);
+        let positioned = start.traits.has(Traits::POSITIONED);
+        let told = recoverable || positioned;
         let result = SubscribeResult {
-            recoverable: start.recoverable,
-            positioned: start.positioned,
+            recoverable,
+            positioned,
+            delta: start.traits.has(Traits::DELTA),
             epoch: if told { epoch.as_str() } else { "" },
             offset: if told { start.position.offset } else { 0 },
             recovered: matches!(recovery, Recovery::Complete(_)),
@@ -207,10 +187,12 @@ impl Edge {
         let Recovery::Complete(missed) = recovery else {
             return self.reply(token, &Reply::Subscribe { id, result });
         };
+        let missed = self.filters.keep(start.filter, missed);
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
         if bytes <= INLINE_RECOVERY_BYTES {
             let ids = self.ids_of(&missed);
-            let publications = publications(&missed, &ids);
+            let mut publications = publications(&missed, &ids);
+            publications.iter_mut().for_each(|missed| missed.verbatim = result.delta);
             let result = SubscribeResult { publications: &publications, ..result };
             return self.reply(token, &Reply::Subscribe { id, result });
         }
@@ -227,8 +209,7 @@ impl Edge {
         let Some(token) = self.of(to.connection) else { return };
         let refused = |it: &super::connection::Subscription| it.sequence == sequence;
         let Some(place) = self.at(token).subscriptions.iter().position(refused) else { return };
-        let subscription = self.at(token).subscriptions.swap_remove(place);
-        self.subscriptions -= 1;
+        let subscription = self.take_subscription(token, place);
         self.channels.remove_pair(subscription.channel);
         if self.life(token) == Life::Dead {
             self.owe(token);
@@ -262,8 +243,8 @@ impl Edge {
 /// Where a subscription starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    pub recoverable: bool,
-    pub positioned: bool,
+    pub traits: Traits,
+    pub filter: u16,
     pub position: Position,
     pub subscription: Replayed,
 }

@@ -15,7 +15,7 @@ impl Edge {
             let parked =
                 self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.parked));
             for parked in parked.into_iter().flatten() {
-                self.refuse_parked(token, &parked.request, now);
+                self.refuse_parked(token, &parked.request);
             }
             let server = self.at(token).server.as_deref_mut();
             if let Some(server) = server {
@@ -23,26 +23,30 @@ impl Edge {
                 server.parked = None;
             }
             self.forget_unpushed(token);
-            if self.life(token) == Life::Connecting && self.exchange(token).is_quiet() {
-                self.kill(token, now);
+            if self.life(token) == Life::Connecting {
+                self.drain_call(token, now);
+                if self.exchange(token).is_quiet() {
+                    self.kill(token, now);
+                }
             }
         }
     }
 
-    fn refuse_parked(&mut self, token: Token, request: &Request, now: Now) {
-        if self.life(token) == Life::Connecting {
-            return self.call_refused(token, ErrorCode::Internal, now);
-        }
+    fn refuse_parked(&mut self, token: Token, request: &Request) {
         let id = match request {
             Request::Subscribe(subscribe) => subscribe.to.command,
             Request::History(history) => history.to.command,
             Request::Publish { to, .. }
             | Request::Presence { to, .. }
             | Request::PresenceStats { to, .. }
-            | Request::RemoveHistory { to, .. } => to.command,
+            | Request::RemoveHistory { to, .. }
+            | Request::Channels { to, .. } => to.command,
             Request::ToUser(to_user) => to_user.to.command,
             _ => 0,
         };
+        if self.life(token) == Life::Connecting {
+            return self.call_refused(token, id);
+        }
         if id > 0 {
             self.reply(token, &Reply::Error { id, error: ErrorCode::Internal });
         }

@@ -1,7 +1,8 @@
 //! An HTTP exchange in progress: what a connection needs before it is a WebSocket, or instead.
 
+use super::call::Call;
+use crate::http::api::ApiMethod;
 use crate::http::body::Body;
-use crate::http::routes::ApiMethod;
 
 /// The state of a connection that speaks HTTP.
 #[derive(Debug, Default)]
@@ -12,8 +13,10 @@ pub struct Exchange {
     pub head_begun: bool,
     /// A call whose body is still coming.
     pub body: Option<Box<PendingBody>>,
-    /// The call whose answer comes from a home: nothing more is read before it.
-    pub awaiting: Option<Awaiting>,
+    /// The call that is under way: nothing more is read before its answer.
+    pub call: Option<Box<Call>>,
+    /// Bytes of its body and its answers, as the worker counts them.
+    pub call_bytes: u64,
     /// Does the peer want the connection kept?
     pub keep_alive: bool,
     /// The last response was written; what still comes is not looked at.
@@ -26,13 +29,13 @@ impl Exchange {
     /// Is no response awaited or on its way?
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.awaiting.is_none() && !self.last
+        self.call.is_none() && !self.last
     }
 
     /// Does the connection merely idle between requests? Nothing has been begun then.
     #[must_use]
     pub fn is_idle(&self, head_begun: bool) -> bool {
-        self.served > 0 && !head_begun && self.body.is_none() && self.awaiting.is_none()
+        self.served > 0 && !head_begun && self.body.is_none() && self.call.is_none()
     }
 }
 
@@ -40,12 +43,7 @@ impl Exchange {
 #[derive(Debug)]
 pub struct PendingBody {
     pub method: ApiMethod,
+    /// Its errors are to be told as statuses.
+    pub statuses: bool,
     pub body: Body,
-}
-
-/// What a call waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaiting {
-    Publish,
-    Disconnect,
 }

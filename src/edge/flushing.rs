@@ -7,7 +7,7 @@ use super::backlog::Backlog;
 use super::connection::Life;
 use super::output::{Class, Range};
 use super::{Edge, Late, Token};
-use crate::limits::SEGMENTS_PER_SEND;
+use crate::limits::{ECHO_BACKLOG_BYTES, SEGMENTS_PER_SEND};
 use crate::rules::{Rule, holds};
 use bytes::Bytes;
 
@@ -126,7 +126,8 @@ impl Edge {
         for (frame, part, whole) in self.output.frames_in(range) {
             let bytes = &self.output.arena[part.start as usize..part.end as usize];
             let control = frame.class == Class::Control && whole && bytes.first() != Some(&0x88);
-            if !whole {
+            let begun = !whole || frame.class == Class::Upgrade && backlog.is_empty();
+            if begun {
                 backlog.push_rest(bytes, frame.class, frame.channel);
             } else if control && !backlog.is_empty() && holds(Rule::CtlCut) {
                 // Over its bound a ping or pong says nothing new.
@@ -195,8 +196,14 @@ impl Edge {
     /// Does more wait for the connection than may, or more on this worker?
     pub(super) fn is_over_backlog(&mut self, token: Token) -> bool {
         let echo = self.at(token).facts.echo;
-        let bound =
-            if echo { crate::limits::ECHO_BACKLOG_BYTES } else { self.limits.backlog_bytes };
+        let bound = if echo {
+            ECHO_BACKLOG_BYTES
+        } else if self.life(token) == Life::Connecting {
+            // A response is bounded before it is written.
+            0
+        } else {
+            self.limits.backlog_bytes
+        };
         let worker = self.limits.backlog_bytes_per_worker;
         let over_worker = worker > 0 && self.backlog_bytes > worker;
         let Some(backlog) = self.at(token).backlog.as_ref() else { return false };

@@ -1,37 +1,26 @@
-//! A connection that speaks HTTP: the upgrade to a WebSocket, the server API, health and metrics.
-//!
-//! An API call runs the same requests as a client's command, from a connection without a session.
+//! A connection that speaks HTTP: the upgrade to a WebSocket, health and metrics, and the way to
+//! the server API.
 //! Invariant: one request at a time; the next is read when this one's response is written.
 
 use super::connection::Life;
-use super::exchange::{Awaiting, PendingBody};
 use super::subprotocol;
-use super::subscribe::EpochText;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
-use crate::codec::command::{Disconnect, ErrorCode, Tags};
-use crate::codec::{Codec, payload};
-use crate::home::block::{Block, Parts};
-use crate::home::envelope::{
-    Position, ReplyTo, Request, Selection, ToUser, UserAction, UserCommand,
-};
-use crate::home::name::Name;
 use crate::http::api;
-use crate::http::body::Body;
 use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
 use crate::http::response::{self, Status};
-use crate::http::routes::{self, ApiMethod, Route, RouteOptions};
+use crate::http::routes::{self, Route, RouteOptions};
 use crate::limits::{HTTP_HEAD_MS, HTTP_IDLE_MS};
 use crate::metrics::{self, Cause, ProcessStats};
 use crate::ws::handshake::{self, Offer};
 
 /// Time within which every worker must have answered a probe for `/ready`.
 const READY_WITHIN_MS: u64 = 1_000;
-const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
-const JSON: (&str, &str) = ("Content-Type", "application/json");
+pub(super) const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
+pub(super) const JSON: (&str, &str) = ("Content-Type", "application/json");
 const PROMETHEUS: (&str, &str) = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-const RETRY_AFTER: (&str, &str) = ("Retry-After", "5");
+pub(super) const RETRY_AFTER: (&str, &str) = ("Retry-After", "5");
 
 /// What the HTTP side of an edge is told.
 #[derive(Clone)]
@@ -44,6 +33,8 @@ pub struct HttpOptions {
     /// The key of the server API; none with `dev`: no key is needed.
     pub api_key: Option<Vec<u8>>,
     pub dev: bool,
+    /// What this process is called in `info`: an id drawn at the start, and a name.
+    pub node: (String, String),
     /// CPU time in nanoseconds and resident bytes of the process.
     pub process: fn() -> (u64, u64),
     /// The driver in use.
@@ -62,7 +53,7 @@ impl Edge {
         let mut at = 0;
         while self.life(token) == Life::Connecting && !self.is_blocked(token) {
             let exchange = self.exchange(token);
-            if exchange.awaiting.is_some() || exchange.last {
+            if exchange.call.is_some() || exchange.last {
                 // Behind the last response nothing is read any more.
                 return if exchange.last { wire.len() } else { at };
             }
@@ -140,6 +131,10 @@ impl Edge {
                 self.respond(token, head_only, Status::OK, asset.headers, asset.body, now);
             }
             Route::Api(method) => self.call(token, head, method, now),
+            Route::OpenApi => {
+                let body = api::OPENAPI.as_bytes();
+                self.respond(token, head_only, Status::OK, &[JSON], body, now);
+            }
             Route::WebSocket => self.upgrade(token, head, false, now),
             Route::Echo => self.upgrade(token, head, true, now),
             Route::NotFound => {
@@ -204,7 +199,7 @@ impl Edge {
         let since_ms = self.at(token).since_ms;
         let waited_ms = super::ms(now).wrapping_sub(since_ms);
         self.metrics.handshake.record(u64::from(waited_ms) * 1000);
-        let range = self.output.bytes(|out| handshake::write_response(out, &accepted));
+        let range = self.output.upgrade(|out| handshake::write_response(out, &accepted));
         self.output.mark(token.index, range);
         let it = self.at(token);
         it.http = None;
@@ -225,131 +220,10 @@ impl Edge {
     }
 
     /// An absent Origin is not a browser's; a present one must be listed, exactly.
-    fn is_origin_allowed(&self, head: &Head<'_>) -> bool {
+    pub(super) fn is_origin_allowed(&self, head: &Head<'_>) -> bool {
         let Some(origin) = head.header("Origin") else { return true };
         let Ok(origin) = std::str::from_utf8(origin) else { return false };
         self.http.origins.allow(origin)
-    }
-
-    /// Begins a call of the server API: its key is checked before a byte of its body is kept.
-    fn call(&mut self, token: Token, head: &Head<'_>, method: ApiMethod, now: Now) {
-        let key = self.http.api_key.as_deref();
-        let given = (head.header("X-API-Key"), head.header("Authorization"));
-        if !api::authorized(key, self.http.dev, given.0, given.1) {
-            let status = Status::UNAUTHORIZED;
-            return self.refuse(token, Cause::ApiKey, status, &[TEXT], "unauthorized", now);
-        }
-        match Body::new(head.framing) {
-            Ok(body) => {
-                if head.expects_continue {
-                    let range = self.output.bytes(|out| out.extend_from_slice(response::CONTINUE));
-                    self.output.mark(token.index, range);
-                }
-                self.exchange(token).body = Some(Box::new(PendingBody { method, body }));
-            }
-            Err(error) => {
-                self.refuse(token, Cause::BodySize, error.status(), &[TEXT], error.reason(), now);
-            }
-        }
-    }
-
-    /// Reads a call's body on; none when the connection ended over it.
-    fn read_body<L: RequestLanes>(
-        &mut self,
-        token: Token,
-        bytes: &[u8],
-        now: Now,
-        lanes: &mut L,
-    ) -> Option<usize> {
-        let pending = self.exchange(token).body.as_mut()?;
-        let method = pending.method;
-        let taken = match pending.body.read(bytes) {
-            Ok(taken) => taken,
-            Err(error) => {
-                self.refuse(token, Cause::BodySize, error.status(), &[TEXT], error.reason(), now);
-                return None;
-            }
-        };
-        if !pending.body.is_whole() {
-            return Some(taken);
-        }
-        let whole = self.exchange(token).body.take()?;
-        let called = match method {
-            ApiMethod::Publish => self.call_publish(token, whole.body.bytes(), now, lanes),
-            ApiMethod::Disconnect => self.call_disconnect(token, whole.body.bytes(), lanes),
-        };
-        if let Err(error) = called {
-            self.call_refused(token, error, now);
-        }
-        Some(taken)
-    }
-
-    /// A call is answered with an error, found here or by a home.
-    pub(super) fn call_refused(&mut self, token: Token, error: ErrorCode, now: Now) {
-        self.count_error(error);
-        self.exchange(token).awaiting = None;
-        let mut body = Vec::with_capacity(64);
-        api::write_error(&mut body, error);
-        self.respond(token, false, Status::OK, &[JSON], &body, now);
-    }
-
-    fn call_publish<L: RequestLanes>(
-        &mut self,
-        token: Token,
-        body: &[u8],
-        now: Now,
-        lanes: &mut L,
-    ) -> Result<(), ErrorCode> {
-        let publish = api::publish(body)?;
-        let kind = self.channel_options(&publish.channel)?.payload;
-        if publish.data.len() > self.limits.message_bytes as usize {
-            return Err(ErrorCode::LimitExceeded);
-        }
-        let data = payload::keep(Codec::Json, kind, publish.data)?;
-        let (channel, tags) = (&*publish.channel, Tags::default());
-        let block = Block::of(kind, &Parts { channel, publisher: None, tags, data: &data, now });
-        let to = ReplyTo { connection: self.key(token), command: 0 };
-        let home = self.home_of(&publish.channel);
-        self.exchange(token).awaiting = Some(Awaiting::Publish);
-        self.issue(token, home, Request::Publish { to, block, options: None }, lanes);
-        Ok(())
-    }
-
-    fn call_disconnect<L: RequestLanes>(
-        &mut self,
-        token: Token,
-        body: &[u8],
-        lanes: &mut L,
-    ) -> Result<(), ErrorCode> {
-        let user = api::disconnect(body)?;
-        let to = ReplyTo { connection: self.key(token), command: 0 };
-        let home = self.home_of(&user);
-        let user = Name::from(&*user);
-        self.exchange(token).awaiting = Some(Awaiting::Disconnect);
-        let (code, reason) = Disconnect::ForceNoReconnect.parts();
-        let action = UserAction::Disconnect { code, reason: reason.into() };
-        let what = UserCommand { selection: Selection::default(), action };
-        self.issue(token, home, Request::ToUser(Box::new(ToUser { to, user, what })), lanes);
-        Ok(())
-    }
-
-    /// A home answered a call.
-    pub(super) fn call_answered(&mut self, token: Token, position: Option<Position>, now: Now) {
-        if self.life(token) != Life::Connecting {
-            return;
-        }
-        let awaited = self.exchange(token).awaiting.take();
-        let mut body = Vec::with_capacity(96);
-        match (awaited, position) {
-            (Some(Awaiting::Publish), Some(position)) if position.offset > 0 => {
-                let epoch = EpochText::new(position.epoch);
-                api::write_published(&mut body, Some((position.offset, epoch.as_str())));
-            }
-            (Some(Awaiting::Publish), _) => api::write_published(&mut body, None),
-            (Some(Awaiting::Disconnect), _) => api::write_done(&mut body),
-            (None, _) => return,
-        }
-        self.respond(token, false, Status::OK, &[JSON], &body, now);
     }
 
     fn respond_text(&mut self, token: Token, head: bool, status: Status, body: &[u8], now: Now) {
@@ -357,7 +231,7 @@ impl Edge {
     }
 
     /// Writes a response; the connection then ends, or waits for its next request.
-    fn respond(
+    pub(super) fn respond(
         &mut self,
         token: Token,
         head_only: bool,
@@ -384,7 +258,7 @@ impl Edge {
     }
 
     /// Says no, and ends the connection.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         token: Token,
         cause: Cause,
@@ -406,7 +280,7 @@ impl Edge {
         if exchange.last || exchange.is_idle(started) {
             return self.kill(token, now);
         }
-        if exchange.awaiting.is_some() {
+        if exchange.call.is_some() {
             return self.set_deadline(token, now.monotonic_ms() + HTTP_HEAD_MS);
         }
         if refused {

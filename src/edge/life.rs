@@ -181,6 +181,7 @@ impl Edge {
         }
         self.drop_server_side(token);
         self.leave_lists(token);
+        self.discharge(token);
         self.drop_details(token);
         let it = self.at(token);
         it.become_(Life::Dead);

@@ -5,18 +5,24 @@
 //! push (rule 3: `deliver` is not given the lanes); what must be done to a socket is queued as an
 //! effect for the worker to carry out.
 
+mod asking;
 pub mod auth;
 mod backlog;
+mod call;
+mod call_commands;
+mod calls;
 mod channels;
 mod client_id;
 mod closing;
 mod connecting;
 mod connection;
+mod decimal;
 mod deliver;
 mod details;
 mod draining;
 mod exchange;
 mod fanout;
+mod filter;
 mod flushing;
 mod frames;
 mod http;
@@ -50,6 +56,7 @@ use channels::EdgeChannels;
 use connection::{Connection, Life};
 use details::Details;
 use fanout::Staged;
+use filter::Filters;
 use foldhash::quality::FixedState;
 use output::Output;
 use std::collections::{HashMap, VecDeque};
@@ -150,6 +157,7 @@ pub struct Edge {
     /// By place: what few connections have.
     details: HashMap<u32, Box<Details>, FixedState>,
     channels: EdgeChannels,
+    filters: Filters,
     subscriptions: u32,
     next_sequence: u32,
     output: Output,
@@ -171,6 +179,8 @@ pub struct Edge {
     effects: Vec<Effect>,
     spill_bytes: u64,
     backlog_bytes: u64,
+    /// Bytes of bodies and answers of calls.
+    api_bytes: u64,
     /// Nothing is accepted, parsed or parked any more (rule 25).
     draining: bool,
 }
@@ -196,6 +206,7 @@ impl Edge {
             open: 0,
             details: HashMap::with_hasher(FixedState::with_seed(options.seed)),
             channels: EdgeChannels::new(homes, options.seed),
+            filters: Filters::new(options.seed),
             subscriptions: 0,
             next_sequence: 0,
             output: Output::new(places, options.limits.arena_bytes as usize),
@@ -211,6 +222,7 @@ impl Edge {
             effects: Vec::new(),
             spill_bytes: 0,
             backlog_bytes: 0,
+            api_bytes: 0,
             draining: false,
             limits: options.limits,
         }
@@ -325,6 +337,12 @@ impl Edge {
     #[must_use]
     pub fn spill_bytes(&self) -> u64 {
         self.spill_bytes
+    }
+
+    /// Bytes of bodies and answers of the server API's calls.
+    #[must_use]
+    pub fn api_bytes(&self) -> u64 {
+        self.api_bytes
     }
 
     #[must_use]

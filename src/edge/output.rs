@@ -11,6 +11,8 @@ use crate::rules::{Rule, holds};
 pub enum Class {
     /// Ping, pong, close.
     Control,
+    /// The answer to an upgrade: not even class 0 comes ahead of it.
+    Upgrade,
     /// Answers to commands.
     Reply,
     /// Publications, joins and leaves of a channel.

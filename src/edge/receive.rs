@@ -73,7 +73,7 @@ impl Edge {
     fn is_owed_an_answer(&mut self, token: Token) -> bool {
         let unsent = self.output.has_pending(token.index) || self.at(token).backlog.is_some();
         let it = self.at(token);
-        let called = it.http.as_mut().filter(|http| http.awaiting.is_some());
+        let called = it.http.as_mut().filter(|http| http.call.is_some());
         if let Some(http) = called {
             http.keep_alive = false;
         } else if !unsent || !matches!(it.life, Life::Connecting | Life::Closing) {
@@ -118,7 +118,7 @@ impl Edge {
         let it = self.at(token);
         let parked = it.is_parked() && holds(Rule::ConnFifo);
         let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
-        let called = it.http.as_ref().is_some_and(|http| http.awaiting.is_some());
+        let called = it.http.as_ref().is_some_and(|http| http.call.is_some());
         let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT || called;
         answers || parked || held || arena_full || held_back
     }

@@ -4,7 +4,8 @@
 //! what reaches a home is pushed from that queue, never from a delivery (rule 3); and nothing more
 //! is done about a channel before the answer to what was asked about it last.
 
-use super::connection::{Life, Parked, Subscription, SubscriptionState};
+use super::channels::NO_FILTER;
+use super::connection::{Life, Parked, Subscription, SubscriptionState, Traits};
 use super::deliver::Start;
 use super::details::SubscriptionDetails;
 use super::frames::{publication, publisher_id};
@@ -14,13 +15,12 @@ use super::{Edge, Late, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode, Push, PushSubscribe, Reply};
 use crate::home::envelope::{
-    Placed, Position, Recovery, ReplyTo, Request, ServerSubscription, UserAction, UserCommand,
+    Placed, Position, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, UserAction,
 };
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
 use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// What the server has still to do about one connection.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ pub enum Wish {
     /// A subscription of connect.
     Begin(Box<ServerBegin>),
     /// A command about the connection's user.
-    Command(Arc<UserCommand>),
+    Command(SharedCommand),
 }
 
 impl Wish {
@@ -94,7 +94,7 @@ impl Edge {
 
     /// Lines a command up behind what is still to be done. Over the bound the connection could not
     /// have what the server wants it to have: it is told to come back.
-    pub(super) fn wish(&mut self, token: Token, command: &Arc<UserCommand>) {
+    pub(super) fn wish(&mut self, token: Token, command: &SharedCommand) {
         if self.draining || !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
         }
@@ -102,7 +102,7 @@ impl Edge {
         if queue.len() >= USER_COMMANDS_WAITING {
             return self.late.push_back(Late::Insufficient(token));
         }
-        queue.push_back(Wish::Command(Arc::clone(command)));
+        queue.push_back(Wish::Command(command.clone()));
         self.owe(token);
     }
 
@@ -206,13 +206,15 @@ impl Edge {
         let keeps = options.keeps_history();
         let on = |asked: Option<bool>, mode: Mode| asked.unwrap_or(mode == Mode::Force);
         let recoverable = keeps && on(overrides.recover, options.recovery);
+        let traits = Traits::SERVER_SIDE
+            .with(Traits::RECOVERABLE, recoverable)
+            .with(Traits::POSITIONED, keeps && on(overrides.position, options.positioning))
+            .with(Traits::JOIN_LEAVE, on(overrides.force_push_join_leave, options.join_leave));
         let asked = Asked {
             name: name.as_str(),
-            recoverable,
-            positioned: keeps && on(overrides.position, options.positioning),
-            join_leave: on(overrides.force_push_join_leave, options.join_leave),
+            traits,
+            filter: NO_FILTER,
             keeps_history: keeps,
-            server_side: true,
             since,
             recover: recover && recoverable,
             overrides,
@@ -312,10 +314,12 @@ impl Edge {
             return;
         }
         let epoch = EpochText::new(start.position.epoch);
-        let told = start.recoverable || start.positioned;
+        let recoverable = start.traits.has(Traits::RECOVERABLE);
+        let positioned = start.traits.has(Traits::POSITIONED);
+        let told = recoverable || positioned;
         let push = Push::Subscribe(PushSubscribe {
-            recoverable: start.recoverable,
-            positioned: start.positioned,
+            recoverable,
+            positioned,
             epoch: if told { epoch.as_str() } else { "" },
             offset: if told { start.position.offset } else { 0 },
             data: &begun.data,

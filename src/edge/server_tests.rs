@@ -3,18 +3,18 @@
 //! Must not know homes: a test answers in their place.
 
 use super::Token;
+use super::connection::Traits;
 use super::server_subs::ServerBegin;
 use super::tests::{Bench, SECRET, UPGRADE, at_ms, publication, sent_whole, text};
 use crate::codec::command::ErrorCode;
 use crate::home::block::{Block, Parts, Publisher};
 use crate::home::envelope::{
     ConnectionKey, Delivery, Epoch, Placed, Position, Recovery, Request, Selection,
-    ServerSubscription, SubscribeRequest, Subscribed, UserAction, UserCommand,
+    ServerSubscription, SharedCommand, SubscribeRequest, Subscribed, UserAction, UserCommand,
 };
 use crate::limits::Limits;
 use crate::namespace::Personal;
 use jsonwebtoken::{EncodingKey, Header, encode};
-use std::sync::Arc;
 
 fn connect(user: &str, more: &str) -> Vec<u8> {
     let claims = serde_json::json!({ "sub": user });
@@ -89,7 +89,7 @@ impl Bench {
     }
 
     fn command(&mut self, token: Token, action: UserAction) {
-        let what = Arc::new(UserCommand { selection: Selection::default(), action });
+        let what = SharedCommand::from(UserCommand { selection: Selection::default(), action });
         self.deliver(Delivery::UserCommand { connections: Box::new([key(token)]), what });
         self.resume();
     }
@@ -283,8 +283,9 @@ fn who_misses_something_of_a_server_side_subscription_comes_back() {
     bench.resume();
     assert!(!bench.sent(token).contains("insufficient"));
     let channel = bench.edge.channels.find("c").expect("it is there");
-    bench.edge.connections[token.index as usize].subscription(channel).expect("it is").positioned =
-        true;
+    let it = &mut bench.edge.connections[token.index as usize];
+    it.subscription(channel).expect("it is").traits =
+        Traits::SERVER_SIDE.with(Traits::POSITIONED, true);
     bench.deliver(Delivery::PositionLost { local: 3 });
     bench.deliver(publication(3, 9, "\"behind the gap\""));
     bench.resume();
@@ -340,7 +341,7 @@ fn a_command_is_for_the_connections_that_it_selects() {
     let (first, second) = (id(&bench, one), id(&bench, two));
     let send = |bench: &mut Bench, selection: Selection| {
         let action = UserAction::Send { data: Box::from(&b"1"[..]) };
-        let what = Arc::new(UserCommand { selection, action });
+        let what = SharedCommand::from(UserCommand { selection, action });
         let connections = Box::new([key(one), key(two)]);
         bench.deliver(Delivery::UserCommand { connections, what });
         bench.sent_to([one, two]).map(|sent| !sent.is_empty())

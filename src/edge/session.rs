@@ -10,8 +10,7 @@ use crate::codec::command::{
 use crate::codec::{payload, tags};
 use crate::edge::auth::{Identity, Refusal};
 use crate::home::block::{Block, Parts, Publisher};
-use crate::home::envelope::{HistoryRequest, PublishOptions, ReplyTo, Request};
-use crate::home::name::Name;
+use crate::home::envelope::{PublishOptions, ReplyTo, Request};
 use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::rules::{Rule, holds};
 
@@ -214,25 +213,13 @@ impl Edge {
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         let name: &str = &command.channel;
-        let options = self.channel_options(name)?;
-        if !options.keeps_history() {
-            return Err(ErrorCode::NotAvailable);
-        }
-        if !self.is_allowed(token, name, options.allow_history) {
+        let who = self.history_options(name)?.allow_history;
+        if !self.is_allowed(token, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
-        let since = match &command.since {
-            None => None,
-            Some((offset, epoch)) => Some(
-                super::subscribe::position(epoch, *offset)
-                    .ok_or(ErrorCode::UnrecoverablePosition)?,
-            ),
-        };
         let to = ReplyTo { connection: self.key(token), command: id };
-        let channel = Name::from(name);
-        let (limit, reverse) = (command.limit, command.reverse);
-        let request = HistoryRequest { to, channel, limit, since, reverse };
-        self.issue(token, self.home_of(name), Request::History(Box::new(request)), lanes);
+        let request = Self::history_request(to, command)?;
+        self.issue(token, self.home_of(name), request, lanes);
         Ok(())
     }
 
@@ -244,45 +231,19 @@ impl Edge {
         stats: bool,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
-        let options = self.channel_options(name)?;
-        if !options.presence {
-            return Err(ErrorCode::NotAvailable);
-        }
-        if !self.is_allowed(token, name, options.allow_presence) {
+        let who = self.presence_options(name)?.allow_presence;
+        if !self.is_allowed(token, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
         let to = ReplyTo { connection: self.key(token), command: id };
-        let channel = Name::from(name);
-        let request = if stats {
-            Request::PresenceStats { to, channel }
-        } else {
-            Request::Presence { to, channel }
-        };
+        let request = Self::presence_request(to, name, stats);
         self.issue(token, self.home_of(name), request, lanes);
         Ok(())
     }
 
     fn rpc(&mut self, token: Token, id: u32, method: &str, data: &[u8]) -> Result<(), ErrorCode> {
         let codec = self.at(token).codec;
-        let answer = match method {
-            "ping" => payload::from_json(codec, b"{}"),
-            "echo" if data.is_empty() => payload::from_json(codec, b"null"),
-            "echo" => data.into(),
-            "where" if self.http.dev => {
-                #[derive(serde::Deserialize)]
-                struct Where<'a> {
-                    #[serde(borrow)]
-                    channel: std::borrow::Cow<'a, str>,
-                }
-                let data = payload::to_json(codec, data)?;
-                let asked: Where<'_> =
-                    serde_json::from_slice(&data).map_err(|_| ErrorCode::BadRequest)?;
-                let home = self.home_of(&asked.channel);
-                let answer = format!(r#"{{"worker":{},"home":{home}}}"#, self.core);
-                payload::from_json(codec, answer.as_bytes()).into_owned().into()
-            }
-            _ => return Err(ErrorCode::MethodNotFound),
-        };
+        let answer = self.rpc_answer(codec, method, data)?;
         self.reply(token, &Reply::Rpc { id, data: &answer });
         Ok(())
     }

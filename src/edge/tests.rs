@@ -12,11 +12,12 @@ use crate::home::envelope::{Delivery, Epoch, Position, Recovery, Request, Subscr
 use crate::http::routes::RouteOptions;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
-use crate::namespace::{ChannelOptions, Namespaces, Personal, Who};
+use crate::namespace::{ChannelOptions, Delta, Namespaces, Personal, Who};
 use crate::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod chosen;
 mod mixed;
 pub(super) const SECRET: &[u8] = b"a secret of the tests";
 
@@ -57,6 +58,8 @@ impl Bench {
         let everyone = ChannelOptions {
             allow_subscribe: Who::Anyone,
             allow_publish: Who::Anyone,
+            allow_tags_filter: true,
+            delta: Delta::Fossil,
             ..ChannelOptions::default()
         };
         let routes =
@@ -80,6 +83,7 @@ impl Bench {
                 origins: crate::http::origin::Origins::default(),
                 api_key: None,
                 dev: true,
+                node: ("uid".to_owned(), "name".to_owned()),
                 process: || (0, 0),
                 driver: "none",
             },
@@ -139,8 +143,13 @@ impl Bench {
 
     /// A connection that is subscribed to `channel`, which its home calls `local`.
     pub fn subscriber(&mut self, channel: &str, local: u32) -> Token {
+        self.subscriber_with(&format!(r#"{{"channel":"{channel}"}}"#), local)
+    }
+
+    /// The same by this request, as JSON.
+    pub fn subscriber_with(&mut self, request: &str, local: u32) -> Token {
         let token = self.client();
-        self.receive(token, &text(&format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#)));
+        self.receive(token, &text(&format!(r#"{{"id":2,"subscribe":{request}}}"#)));
         let Some(Request::Subscribe(asked)) = self.lane.requests.pop_front() else {
             panic!("a Subscribe was pushed")
         };
@@ -208,6 +217,42 @@ fn frames_behind_an_upgrade_are_run() {
     bench.resume();
     let sent = String::from_utf8_lossy(&bench.flush(token)).into_owned();
     assert!(sent.contains(r#"{"id":1,"connect""#), "{sent}");
+}
+
+/// A connection whose socket took nothing yet: its upgrade's answer, and what follows it, wait.
+fn stuffed(bench: &mut Bench, bytes: &[u8]) -> Vec<u8> {
+    let token = bench.accept();
+    bench.receive(token, &[UPGRADE, bytes].concat());
+    bench.resume();
+    let mut ranges = Vec::new();
+    let range = match bench.edge.next_flush(&mut ranges) {
+        Some(Flush::One(_, range)) => vec![range],
+        Some(Flush::Send(_)) => ranges.clone(),
+        other => panic!("{other:?}"),
+    };
+    bench.edge.unsent(token, &range, 0);
+    bench.edge.settle_late(bench.now);
+    let chunks = std::iter::from_fn(|| {
+        let chunk = bench.edge.next_chunk(token)?;
+        bench.edge.chunk_sent(token);
+        Some(chunk)
+    });
+    chunks.flat_map(Vec::from).collect()
+}
+
+#[test]
+fn no_frame_overtakes_the_answer_to_the_upgrade() {
+    let mut bench = Bench::new(8, Limits::default());
+    let mut frames = Vec::new();
+    frame::write_masked(&mut frames, OpCode::Ping, true, [1, 2, 3, 4], b"x");
+    let sent = stuffed(&mut bench, &frames);
+    assert!(sent.starts_with(b"HTTP/1.1 101 "), "{:?}", String::from_utf8_lossy(&sent));
+    assert!(sent.ends_with(b"\r\n\r\n\x8a\x01x"), "and the pong follows");
+
+    frame::write_masked(&mut frames, OpCode::Close, true, [1, 2, 3, 4], &[3, 0xe8]);
+    let sent = stuffed(&mut bench, &frames);
+    assert!(sent.starts_with(b"HTTP/1.1 101 "), "{:?}", String::from_utf8_lossy(&sent));
+    assert!(sent.ends_with(b"\x88\x02\x03\xe8"), "and the close follows");
 }
 
 #[test]

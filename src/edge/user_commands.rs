@@ -7,12 +7,11 @@ use super::connection::Life;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::codec::command::{Push, Reply};
-use crate::home::envelope::{Selection, UserAction, UserCommand};
-use std::sync::Arc;
+use crate::home::envelope::{Selection, SharedCommand, UserAction, UserCommand};
 
 impl Edge {
     /// Takes a command for one connection of the user.
-    pub(super) fn user_command(&mut self, token: Token, command: &Arc<UserCommand>, now: Now) {
+    pub(super) fn user_command(&mut self, token: Token, command: &SharedCommand, now: Now) {
         if !self.is_selected(token, &command.selection) {
             return;
         }
@@ -32,7 +31,9 @@ impl Edge {
     /// Does what concerns the connection alone.
     pub(super) fn carry_out(&mut self, token: Token, command: &UserCommand, now: Now) {
         match &command.action {
-            UserAction::Disconnect { code, reason } => self.close(token, *code, reason, now),
+            UserAction::Disconnect { code, reason } => {
+                self.disconnect_with(token, *code, reason, now);
+            }
             UserAction::Send { data } => {
                 let push = Push::Message { data };
                 self.reply(token, &Reply::Push { channel: "", push });

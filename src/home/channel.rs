@@ -3,6 +3,7 @@
 //! Must not know lanes or engines. Invariant: interest counts pairs, Subscribes less Unsubscribes
 //! of each core (rule 9), and epoch and offset live while there is any (rule 13).
 
+use super::delta::DeltaBase;
 use super::envelope::{ConnectionKey, Epoch, Infos, Member, Position};
 use super::history::History;
 use super::name::Name;
@@ -58,6 +59,8 @@ pub struct Age {
 pub struct Channel {
     pub name: Name,
     pub epoch: Epoch,
+    /// How many channels had been made here when it was, itself counted.
+    pub made: u64,
     /// The last publication's offset; 0 before the first.
     pub last: u64,
     pub history: History,
@@ -72,6 +75,8 @@ pub struct Channel {
     pub members: BTreeMap<ConnectionKey, Present>,
     /// How it follows an engine elsewhere; none with a local one.
     pub replica: Option<Box<Replica>>,
+    /// Of what deltas are made; none while no subscriber wants any.
+    pub delta: Option<Box<DeltaBase>>,
     pub history_size: u32,
     pub history_ttl_s: u32,
     pub presence: bool,
@@ -80,11 +85,12 @@ pub struct Channel {
 
 impl Channel {
     #[must_use]
-    pub fn new(name: Name, epoch: Epoch, options: &ChannelOptions) -> Channel {
+    pub fn new(name: Name, epoch: Epoch, made: u64, options: &ChannelOptions) -> Channel {
         let keeps = options.keeps_history();
         Channel {
             name,
             epoch,
+            made,
             last: 0,
             history: History::default(),
             expires_ms: 0,
@@ -93,6 +99,7 @@ impl Channel {
             interest: Vec::new(),
             members: BTreeMap::new(),
             replica: None,
+            delta: None,
             history_size: if keeps { options.history_size } else { 0 },
             history_ttl_s: options.history_ttl_s,
             presence: options.presence,

@@ -5,13 +5,14 @@
 use super::block::Block;
 use super::name::Name;
 use crate::codec::command::ErrorCode;
-use std::sync::Arc;
 
 mod infos;
 mod user;
 
 pub use infos::Infos;
-pub use user::{Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand};
+pub use user::{
+    Overrides, Selection, ServerSubscription, SharedCommand, ToUser, UserAction, UserCommand,
+};
 
 /// A connection, named so that a late answer to an earlier one in the same place finds nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,10 +87,24 @@ pub enum Request {
         to: ReplyTo,
         channel: Name,
     },
+    /// One part of the list of channels that have subscribers; answered by `Channels`.
+    Channels {
+        to: ReplyTo,
+        from: ListCursor,
+    },
     /// Shutdown: everything this edge had to say is behind it (rule 25).
     Marker {
         core: u16,
     },
+}
+
+/// How far a list of a home's channels has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListCursor {
+    /// The next place to look at.
+    pub place: u32,
+    /// Channels made after this many are not listed, so that none is twice; 0 at the start.
+    pub made: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -107,6 +122,8 @@ pub struct SubscribeRequest {
     pub recover: bool,
     /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
     pub overrides: Overrides,
+    /// It wants deltas.
+    pub delta: bool,
 }
 
 /// What few publications ask for.
@@ -179,7 +196,7 @@ pub enum Delivery {
     /// Does something to these connections, where they are still there and selected.
     UserCommand {
         connections: Box<[ConnectionKey]>,
-        what: Arc<UserCommand>,
+        what: SharedCommand,
     },
     /// A `ToUser` was handed on to every edge that has the user's connections.
     HandedOn {
@@ -188,6 +205,7 @@ pub enum Delivery {
     HistoryRemoved {
         to: ReplyTo,
     },
+    Channels(Box<ChannelsPart>),
     /// The home's answer to a marker: nothing follows.
     Marker {
         core: u16,
@@ -221,6 +239,16 @@ pub struct HistoryAnswer {
     pub to: ReplyTo,
     pub position: Position,
     pub publications: Box<[Placed]>,
+}
+
+/// A part of a list of channels.
+#[derive(Clone, Debug)]
+pub struct ChannelsPart {
+    pub to: ReplyTo,
+    /// Channels with the number of their subscriptions; at most `CHANNELS_PER_PART`.
+    pub channels: Box<[(Name, u32)]>,
+    /// Where the next part begins; none behind the last.
+    pub next: Option<ListCursor>,
 }
 
 #[derive(Clone, Debug)]

@@ -32,7 +32,8 @@ pub enum Known {
 #[derive(Debug)]
 pub struct Keys {
     by_key: HashMap<Name, Outcome, FixedState>,
-    /// Keys that are done, the oldest first, each with when that was in milliseconds of the process.
+    /// Keys that are done, the oldest first, each with when that was in milliseconds of the
+    /// process.
     order: VecDeque<(u64, Name)>,
     capacity: usize,
 }

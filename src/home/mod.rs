@@ -8,10 +8,12 @@
 mod aging;
 pub mod block;
 mod channel;
+mod delta;
 pub mod engine;
 pub mod envelope;
 mod history;
 mod idempotency;
+mod list;
 pub mod name;
 mod publish;
 mod replica;
@@ -160,6 +162,7 @@ impl<E: Engine> Home<E> {
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
             Request::ToUser(to_user) => self.hand_on(*to_user),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
+            Request::Channels { to, from } => self.list(to, from),
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;
                 self.answer_markers();
@@ -311,6 +314,18 @@ impl<E> Home<E> {
     #[must_use]
     pub fn history_bytes(&self) -> usize {
         self.history_bytes
+    }
+
+    /// Users with connections whose home is here.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Channels at home here that have subscribers.
+    #[must_use]
+    pub fn subscribed_channels(&self) -> usize {
+        self.channels.subscribed()
     }
 
     /// Channels at home here.

@@ -90,6 +90,7 @@ impl<E: Engine> Home<E> {
     /// Says a publication to every core that listens, without a place in the channel.
     fn pass_on(&mut self, block: &Block) -> Position {
         if let Some(place) = self.channels.find(block.channel()) {
+            let block = self.with_delta(place, block.clone());
             self.say_to_interested(place, |local| Delivery::Publication {
                 local,
                 offset: 0,
@@ -123,6 +124,14 @@ impl<E: Engine> Home<E> {
         Ok(self.channels.at(place).position())
     }
 
+    /// What is forwarded next, kept or not: subscribers apply the next delta to what came last.
+    fn with_delta(&mut self, place: u32, block: Block) -> Block {
+        match self.channels.at(place).delta.as_mut() {
+            Some(base) => base.attach(block),
+            None => block,
+        }
+    }
+
     /// The next publication of a channel: kept, and said to every core that listens.
     pub(super) fn forward(&mut self, place: u32, block: Block) {
         let channel = self.channels.at(place);
@@ -134,6 +143,8 @@ impl<E: Engine> Home<E> {
             let after = channel.history.bytes();
             self.history_bytes = self.history_bytes - before + after;
         }
+        // History keeps the publication without: whoever reads it may have any other before it.
+        let block = self.with_delta(place, block);
         self.say_to_interested(place, |local| Delivery::Publication {
             local,
             offset,

@@ -27,7 +27,10 @@ pub struct Channels {
     locals: Vec<Locals>,
     capacity: usize,
     hasher: FixedState,
+    /// Channels made so far.
     epochs: u64,
+    /// Channels that somebody listens to.
+    subscribed: usize,
 }
 
 /// Epochs are written as eight letters.
@@ -44,6 +47,7 @@ impl Channels {
             capacity: capacity as usize,
             hasher: FixedState::with_seed(seed ^ 0x9e37_79b9_7f4a_7c15),
             epochs: 0,
+            subscribed: 0,
         }
     }
 
@@ -72,7 +76,7 @@ impl Channels {
         }
         self.epochs += 1;
         let epoch = Epoch(self.hasher.hash_one(self.epochs) % EPOCHS);
-        let channel = Some(Channel::new(name.clone(), epoch, options));
+        let channel = Some(Channel::new(name.clone(), epoch, self.epochs, options));
         let place = if let Some(place) = self.free.pop() {
             self.places[place as usize] = channel;
             place
@@ -116,6 +120,7 @@ impl Channels {
             locals.next += 1;
             locals.next - 1
         });
+        self.subscribed += usize::from(self.at(place).interest.is_empty());
         self.at(place).interest.push(Interest { core, local, pairs: 1 });
         local
     }
@@ -130,8 +135,28 @@ impl Channels {
         channel.interest[index].pairs -= 1;
         if channel.interest[index].pairs == 0 {
             let interest = channel.interest.swap_remove(index);
+            let last = channel.interest.is_empty();
+            self.subscribed -= usize::from(last);
             self.locals[usize::from(core)].free.push(interest.local);
         }
+    }
+
+    /// Channels that somebody listens to.
+    #[must_use]
+    pub fn subscribed(&self) -> usize {
+        self.subscribed
+    }
+
+    /// Channels made so far, those that are gone counted.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.epochs
+    }
+
+    /// Places that are or were taken.
+    #[must_use]
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.places.len()).expect("the table is bounded")
     }
 
     /// Every channel, in the order of places.

@@ -3,13 +3,13 @@
 use super::block::Block;
 use super::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
 use super::envelope::{
-    ConnectionKey, Delivery, Epoch, HistoryRequest, Overrides, Position, PublishOptions, Recovery,
-    ReplyTo, Request, SubscribeRequest,
+    ConnectionKey, Delivery, Epoch, HistoryRequest, ListCursor, Overrides, Position,
+    PublishOptions, Recovery, ReplyTo, Request, SubscribeRequest,
 };
 use super::name::Name;
 use super::{Home, HomeOptions};
 use crate::clock::Now;
-use crate::limits::Limits;
+use crate::limits::{CHANNELS_PER_PART, Limits};
 use crate::namespace::{ChannelOptions, Mode, Namespaces};
 
 const CONNECTION: ConnectionKey = ConnectionKey { core: 0, index: 7, generation: 1 };
@@ -62,6 +62,7 @@ fn subscribe(channel: &str) -> Request {
         since,
         recover,
         overrides,
+        delta: false,
     };
     Request::Subscribe(Box::new(request))
 }
@@ -256,4 +257,63 @@ fn removed_history_cannot_be_recovered_and_its_numbering_goes_on() {
     ask(&mut home, unsubscribe("long:a"), at_ms(3_600_001));
     home.timers(at_ms(8_000_000));
     assert_eq!(home.channels(), 0, "and it is forgotten in its time");
+}
+
+fn list(home: &mut Home<Memory>, from: ListCursor) -> (Vec<(String, u32)>, Option<ListCursor>) {
+    let said = ask(home, Request::Channels { to: TO, from }, at_ms(0));
+    let [Delivery::Channels(part)] = &said[..] else { panic!("{said:?}") };
+    let names = part.channels.iter().map(|(name, pairs)| (name.as_str().to_owned(), *pairs));
+    (names.collect(), part.next)
+}
+
+#[test]
+fn a_list_of_channels_comes_in_parts_and_names_none_twice() {
+    let mut home = home(Memory, Limits::default());
+    assert_eq!(list(&mut home, ListCursor::default()), (Vec::new(), None));
+    let count = CHANNELS_PER_PART + 10;
+    for number in 0..count {
+        ask(&mut home, subscribe(&format!("c{number}")), at_ms(0));
+    }
+    ask(&mut home, subscribe("c1"), at_ms(0));
+    publish(&mut home, "long:kept", b"1", at_ms(0));
+    assert_eq!(home.subscribed_channels(), count);
+    let (first, next) = list(&mut home, ListCursor::default());
+    assert_eq!((first.len(), &first[1]), (CHANNELS_PER_PART, &("c1".to_owned(), 2)));
+    // One that was listed goes and comes again, at a place that is still to be looked at.
+    ask(&mut home, unsubscribe("c5"), at_ms(0));
+    ask(&mut home, subscribe("new"), at_ms(0));
+    ask(&mut home, subscribe("c5"), at_ms(0));
+    let (second, last) = list(&mut home, next.expect("there is more"));
+    assert_eq!(last, None);
+    let names: Vec<&str> = second.iter().map(|(name, _)| name.as_str()).collect();
+    let expected: Vec<String> = (CHANNELS_PER_PART..count).map(|n| format!("c{n}")).collect();
+    assert_eq!(names, expected, "neither c5 again, nor what nobody is subscribed to");
+    for number in 0..count {
+        ask(&mut home, unsubscribe(&format!("c{number}")), at_ms(0));
+    }
+    assert_eq!(home.subscribed_channels(), 2, "c1 had two, and new");
+}
+
+#[test]
+fn the_next_delta_is_against_what_was_not_kept() {
+    let mut home = home(Memory, Limits::default());
+    let Request::Subscribe(mut request) = subscribe("long:a") else { unreachable!() };
+    request.delta = true;
+    ask(&mut home, Request::Subscribe(request), at_ms(0));
+    let words = |last: &str| format!("\"{}{last}\"", "the same words again, ".repeat(20));
+    let mut has: Option<Vec<u8>> = None;
+    for (last, skip_history) in [("one", false), ("two", true), ("three", false)] {
+        let data = words(last);
+        let block = Block::plain("long:a", data.as_bytes(), at_ms(0));
+        let options = Some(Box::new(PublishOptions { skip_history, ..PublishOptions::default() }));
+        let said = ask(&mut home, Request::Publish { to: TO, block, options }, at_ms(0));
+        let Delivery::Publication { block, .. } = &said[0] else { panic!("{said:?}") };
+        let got = match (&has, block.delta()) {
+            (Some(before), Some(patch)) => fossil_delta::apply(before, patch).expect("it fits"),
+            _ => block.data().to_vec(),
+        };
+        assert_eq!(got, data.as_bytes(), "what a subscriber makes of it");
+        assert_eq!(block.delta().is_some(), has.is_some(), "{last}");
+        has = Some(got);
+    }
 }

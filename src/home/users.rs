@@ -4,12 +4,11 @@
 
 use super::Home;
 use super::engine::Engine;
-use super::envelope::{ConnectionKey, Delivery, ToUser};
+use super::envelope::{ConnectionKey, Delivery, SharedCommand, ToUser};
 use super::name::Name;
 use crate::rules::{Rule, holds};
 use foldhash::quality::FixedState;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// Most users have one connection, so one needs no list.
 #[derive(Debug)]
@@ -29,6 +28,12 @@ impl Users {
     #[must_use]
     pub fn new(seed: u64) -> Users {
         Users { by_name: HashMap::with_hasher(FixedState::with_seed(seed)) }
+    }
+
+    /// Users that are listed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_name.len()
     }
 
     pub fn register(&mut self, user: Name, connection: ConnectionKey) {
@@ -76,12 +81,12 @@ impl<E: Engine> Home<E> {
     /// One delivery to each core, whatever the number of the user's connections there.
     pub(super) fn hand_on(&mut self, to_user: ToUser) {
         let ToUser { to, user, what } = to_user;
-        let what = Arc::new(what);
+        let what = SharedCommand::from(what);
         let mut connections = self.users.connections(user.as_str()).to_vec();
         connections.sort_unstable();
         let same = |a: &ConnectionKey, b: &ConnectionKey| holds(Rule::OneItem) && a.core == b.core;
         for group in connections.chunk_by(same) {
-            let (connections, what) = (group.into(), Arc::clone(&what));
+            let (connections, what) = (group.into(), what.clone());
             self.say(group[0].core, Delivery::UserCommand { connections, what });
         }
         self.say(to.connection.core, Delivery::HandedOn { to });

@@ -144,6 +144,12 @@ impl Body {
         &self.collected
     }
 
+    /// The bytes, for keeps.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.collected
+    }
+
     /// Takes at most `left` bytes of data.
     fn collect(&mut self, input: &[u8], left: u64) -> usize {
         let taken = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));

@@ -18,6 +18,7 @@ impl Status {
     pub const METHOD_NOT_ALLOWED: Status = Status(405);
     pub const REQUEST_TIMEOUT: Status = Status(408);
     pub const CONTENT_TOO_LARGE: Status = Status(413);
+    pub const RANGE_NOT_SATISFIABLE: Status = Status(416);
     pub const EXPECTATION_FAILED: Status = Status(417);
     pub const UPGRADE_REQUIRED: Status = Status(426);
     pub const TOO_MANY_REQUESTS: Status = Status(429);
@@ -39,6 +40,7 @@ impl Status {
             405 => "Method Not Allowed",
             408 => "Request Timeout",
             413 => "Content Too Large",
+            416 => "Range Not Satisfiable",
             417 => "Expectation Failed",
             426 => "Upgrade Required",
             429 => "Too Many Requests",

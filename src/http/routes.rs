@@ -1,5 +1,6 @@
 //! Which path is what. Knows no connection and no body; what a route then does is the caller's.
 
+use super::api::ApiMethod;
 use super::page::{self, Asset};
 
 /// What a listener serves.
@@ -21,6 +22,8 @@ pub enum Route {
     Ready,
     Metrics,
     Api(ApiMethod),
+    /// The description of the server API.
+    OpenApi,
     Asset(&'static Asset),
     /// The Centrifuge protocol, after an upgrade.
     WebSocket,
@@ -34,13 +37,6 @@ pub enum Route {
     },
 }
 
-/// A call of the server API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiMethod {
-    Publish,
-    Disconnect,
-}
-
 const READ: &str = "GET, HEAD";
 
 /// Finds a request's route; `target` is the request target as it came, query and all.
@@ -51,8 +47,10 @@ pub fn route(method: &str, target: &str, options: &RouteOptions) -> Route {
         "/health" => (READ, Route::Health),
         "/ready" => (READ, Route::Ready),
         "/metrics" if options.serves_api => (READ, Route::Metrics),
-        "/api/publish" if options.serves_api => ("POST", Route::Api(ApiMethod::Publish)),
-        "/api/disconnect" if options.serves_api => ("POST", Route::Api(ApiMethod::Disconnect)),
+        "/api/openapi.json" if options.serves_api => (READ, Route::OpenApi),
+        _ if let Some(method) = api_method(path).filter(|_| options.serves_api) => {
+            ("POST", Route::Api(method))
+        }
         "/echo" if options.dev => ("GET", Route::Echo),
         _ if options.websocket_paths.iter().any(|known| known == path) => ("GET", Route::WebSocket),
         _ => match page::asset(path) {
@@ -65,6 +63,10 @@ pub fn route(method: &str, target: &str, options: &RouteOptions) -> Route {
     } else {
         Route::MethodNotAllowed { allow }
     }
+}
+
+fn api_method(path: &str) -> Option<ApiMethod> {
+    ApiMethod::named(path.strip_prefix("/api/")?)
 }
 
 #[cfg(test)]
@@ -81,6 +83,7 @@ mod tests {
         let read_only = Route::MethodNotAllowed { allow: "GET, HEAD" };
         let post_only = Route::MethodNotAllowed { allow: "POST" };
         let publish = Route::Api(ApiMethod::Publish);
+        let batch = Route::Api(ApiMethod::Batch);
         let page = Route::Asset(page::asset("/").expect("the page"));
         let missing = Route::NotFound;
         // Method, target, then the route of the public, the internal, and the dev listener.
@@ -92,7 +95,13 @@ mod tests {
             ("POST", "/api/publish", missing, publish, publish),
             ("GET", "/api/publish", missing, post_only, post_only),
             ("PUT", "/api/disconnect", missing, post_only, post_only),
-            ("POST", "/api/broadcast", missing, missing, missing),
+            ("POST", "/api/batch?x=/api/info", missing, batch, batch),
+            ("GET", "/api/openapi.json", missing, Route::OpenApi, Route::OpenApi),
+            ("POST", "/api/map_publish", missing, missing, missing),
+            ("POST", "/api/Publish", missing, missing, missing),
+            ("POST", "/api/publish/", missing, missing, missing),
+            ("POST", "/api/", missing, missing, missing),
+            ("POST", "/api", missing, missing, missing),
             ("GET", "/ws", Route::WebSocket, Route::WebSocket, Route::WebSocket),
             ("GET", "/ws?format=json", Route::WebSocket, Route::WebSocket, Route::WebSocket),
             ("POST", "/connection/websocket", get_only, get_only, get_only),

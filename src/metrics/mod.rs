@@ -6,7 +6,7 @@
 
 mod text;
 
-pub use text::{ProcessStats, render};
+pub use text::{ProcessStats, render, totals};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -92,6 +92,8 @@ pub enum Cause {
     HeadSize,
     /// The body is too large (413).
     BodySize,
+    /// Calls of the server API hold more memory than they may (503).
+    ApiBytes,
     /// A wrong or missing API key (401).
     ApiKey,
     /// A token that is invalid, over, or missing.
@@ -101,13 +103,14 @@ pub enum Cause {
 }
 
 /// Every cause with its label, in the order of the enum.
-const CAUSES: [(Cause, &str); 9] = [
+const CAUSES: [(Cause, &str); 10] = [
     (Cause::Slots, "slots"),
     (Cause::Handshake, "handshake"),
     (Cause::Origin, "origin"),
     (Cause::HeadTimeout, "head_timeout"),
     (Cause::HeadSize, "head_size"),
     (Cause::BodySize, "body_size"),
+    (Cause::ApiBytes, "api_bytes"),
     (Cause::ApiKey, "api_key"),
     (Cause::Token, "token"),
     (Cause::Http, "http"),
@@ -142,6 +145,12 @@ pub struct CoreMetrics {
     pub channels: Counter,
     /// Gauge: channels that are at home here.
     pub home_channels: Counter,
+    /// Gauge: channels at home here that have subscribers, on any core.
+    pub subscribed_channels: Counter,
+    /// Gauge: users with connections whose home is here.
+    pub users: Counter,
+    /// Gauge: bytes of bodies and answers of the server API's calls.
+    pub api_bytes: Counter,
     /// Gauge: connections that wait for room in a lane.
     pub parked: Counter,
     /// Gauge: bytes that wait unsent, backlogs and recovery answers together.
@@ -210,6 +219,9 @@ impl CoreMetrics {
             subscriptions: Counter::default(),
             channels: Counter::default(),
             home_channels: Counter::default(),
+            subscribed_channels: Counter::default(),
+            users: Counter::default(),
+            api_bytes: Counter::default(),
             parked: Counter::default(),
             backlog_bytes: Counter::default(),
             arena_bytes: Counter::default(),

@@ -30,6 +30,11 @@ const GAUGES: &[Family] = &[
         &core.channels
     }),
     ("home_channels", "Channels at home on this worker.", |core| &core.home_channels),
+    ("subscribed_channels", "Channels at home on this worker that have subscribers.", |core| {
+        &core.subscribed_channels
+    }),
+    ("users", "Users with connections whose home is this worker.", |core| &core.users),
+    ("api_bytes", "Bytes of bodies and answers of the server API's calls.", |core| &core.api_bytes),
     ("parked", "Connections that wait for room in a lane.", |core| &core.parked),
     ("backlog_bytes", "Bytes that wait unsent.", |core| &core.backlog_bytes),
     ("arena_bytes", "Bytes framed in the last turn.", |core| &core.arena_bytes),
@@ -63,6 +68,13 @@ const HISTOGRAMS: &[(&str, &str, Durations)] = &[
         &core.latency
     }),
 ];
+
+/// Every counter by its name in the text, summed over cores.
+#[must_use]
+pub fn totals(cores: &[Arc<CoreMetrics>]) -> Vec<(&'static str, u64)> {
+    let total = |value: &Value| cores.iter().map(|core| value(core).get()).sum();
+    COUNTERS.iter().map(|(name, _, value)| (*name, total(value))).collect()
+}
 
 /// Appends every sample: of the process, then of each core, which is named by its place in `cores`.
 pub fn render(out: &mut String, cores: &[Arc<CoreMetrics>], process: &ProcessStats<'_>) {

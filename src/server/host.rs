@@ -17,6 +17,8 @@ pub struct Host {
     pub worker_cpus: Vec<Option<usize>>,
     pub bridge_cpu: Option<usize>,
     pub seed: u64,
+    /// Id and name, for `info`.
+    pub node: (String, String),
 }
 
 impl Host {
@@ -36,6 +38,7 @@ impl Host {
             worker_cpus,
             bridge_cpu: config.bridge_cpu,
             seed: seed()?,
+            node: node(config.listen.port())?,
         })
     }
 }
@@ -51,6 +54,21 @@ pub fn raise_descriptors() -> u64 {
     maximum.unwrap_or(1 << 20)
 }
 
+/// Bytes that the process may lock, as io_uring does; none: as many as it wants.
+pub fn lockable_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    getrlimit(Resource::Memlock).current.filter(|_| !may_lock(&status))
+}
+
+/// Is CAP_IPC_LOCK in force, by /proc/self/status?
+pub fn may_lock(status: &str) -> bool {
+    /// Its number.
+    const IPC_LOCK: u32 = 14;
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    set.is_some_and(|set| set >> IPC_LOCK & 1 == 1)
+}
+
 /// Randomness for hashes, epochs and client ids.
 fn seed() -> Result<u64, Error> {
     use std::io::Read;
@@ -59,6 +77,13 @@ fn seed() -> Result<u64, Error> {
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|cause| Error::System { what: "/dev/urandom", cause })?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+/// What this process is called: an id of its own, and the host's name with the port.
+pub fn node(port: u16) -> Result<(String, String), Error> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let (high, low) = (seed()?, seed()?);
+    Ok((format!("{high:016x}{low:016x}"), format!("{}_{port}", host.trim())))
 }
 
 /// CPU time in nanoseconds and resident bytes of this process, for the metrics.
@@ -110,5 +135,18 @@ impl Bells {
     /// What the bridge waits on.
     pub fn bridge_end(&self) -> Result<UnixStream, Error> {
         self.bridge.try_clone().map_err(|cause| Error::System { what: "doorbells", cause })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_are_read() {
+        assert!(may_lock("Name:\tx\nCapEff:\t000001ffffffffff\n"));
+        assert!(may_lock("CapEff:\t0000000000004000\n"));
+        assert!(!may_lock("CapEff:\t0000000000002000\n"));
+        assert!(!may_lock("CapEff:\t\n") && !may_lock(""));
     }
 }

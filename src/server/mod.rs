@@ -12,10 +12,11 @@ mod run;
 use crate::clock::Now;
 use crate::config::{Config, DriverChoice, Secret};
 use crate::driver::probe::{self, Kind};
+use crate::driver::survey::{self, Plan};
 use crate::edge::auth::{self, Auth, KeyError, KeyOptions};
 use crate::home::engine::{FromBridge, ToBridge};
 use crate::home::envelope::{Delivery, Request};
-use crate::limits::lane_slots;
+use crate::limits::{REFUSAL_SLOTS, lane_slots};
 use crate::mesh::{self, Slots};
 use crate::metrics::CoreMetrics;
 use clock::Clock;
@@ -114,8 +115,9 @@ struct Server {
 
 fn start(config: &Config, auth: Auth) -> Result<Server, Error> {
     let host = Host::new(config)?;
-    let kind = choose_driver(config.driver)?;
     let workers = config.workers_on(host.cores);
+    let kind =
+        choose_driver(config.driver, ring_plan(config, host.descriptors, workers, host.cores))?;
     let limits = config.limits_on(host.descriptors, workers, kind == Kind::Epoll);
     // Before any thread, so that no signal is missed.
     let signals = Signals::new([SIGTERM, SIGINT])
@@ -149,8 +151,24 @@ fn start(config: &Config, auth: Auth) -> Result<Server, Error> {
     Ok(Server { control, workers: threads, bridge, signals })
 }
 
-fn choose_driver(choice: DriverChoice) -> Result<Kind, Error> {
-    let (works, reason) = probe::probe();
+/// What the workers would ask of the ring.
+fn ring_plan(config: &Config, descriptors: u64, workers: usize, cores: usize) -> Plan {
+    let limits = config.limits_on(descriptors, workers, false);
+    let slots = limits.connections_per_worker + REFUSAL_SLOTS;
+    Plan { workers, slots, buffers: run::buffers(workers, cores) }
+}
+
+fn choose_driver(choice: DriverChoice, plan: Plan) -> Result<Kind, Error> {
+    let (mut works, mut reason) = probe::probe();
+    // One small ring may fit where those of all workers do not. They are made to see, only where
+    // it is in doubt: the kernel takes its time to give back what it counted for them.
+    if works == Kind::IoUring
+        && choice != DriverChoice::Epoll
+        && host::lockable_bytes().is_some_and(|most| most < plan.locked_bytes())
+        && let Err(why) = survey::rings(plan)
+    {
+        (works, reason) = (Kind::Epoll, why);
+    }
     let kind = match (choice, works) {
         (DriverChoice::Epoll, _) => Kind::Epoll,
         (DriverChoice::IoUring, Kind::Epoll) => {

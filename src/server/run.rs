@@ -187,6 +187,7 @@ impl Seats<'_> {
                 },
                 api_key: config.api.key.as_ref().map(|key| key.as_bytes().to_vec()),
                 dev: config.dev,
+                node: self.host.node.clone(),
                 process: host::process,
                 driver: self.kind.name(),
             },

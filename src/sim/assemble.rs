@@ -161,6 +161,7 @@ fn edge_options(
             origins: crate::http::origin::Origins::default(),
             api_key: Some(API_KEY.as_bytes().to_vec()),
             dev: false,
+            node: ("uid".to_owned(), "name".to_owned()),
             process: || (0, 0),
             driver: "sim",
         },

@@ -273,7 +273,7 @@ impl Bridge {
     fn note(&mut self, channel: &Name, block: &Block, position: Position) {
         let mut ledger = self.ledger.borrow_mut();
         let Some(index) = self.channels.iter().position(|name| name == channel) else { return };
-        if let Some(number) = ledger.recognise(index, block.data()) {
+        if let Some(number) = ledger.recognise(index, block.data(), false) {
             let epoch = (self.faults.epoch_text)(position.epoch);
             ledger.seen_at(index, &epoch, position.offset, number);
         }

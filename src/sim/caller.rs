@@ -1,4 +1,5 @@
-//! A backend that calls the server API over HTTP: it publishes, and disconnects users.
+//! A backend that calls the server API over HTTP: it publishes, alone and in batches, lists
+//! channels, and disconnects users.
 //!
 //! It speaks to the server through bytes alone. Invariant: one request is out at a time, and every
 //! one is answered with 200, once.
@@ -15,11 +16,22 @@ use std::io::Write;
 pub const API_KEY: &str = "sim";
 
 /// What was asked and is not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    Publish { publication: u32 },
-    Disconnect { user: usize },
+    Publish {
+        publication: u32,
+    },
+    /// Command by command: a publication, or a list of channels.
+    Batch {
+        publications: Vec<Option<u32>>,
+    },
+    Disconnect {
+        user: usize,
+    },
 }
+
+/// Commands of a batch, at most.
+const BATCH_MOST: usize = 40;
 
 /// See the module's page.
 pub struct Caller {
@@ -76,17 +88,51 @@ impl Caller {
             self.waiting = Some(Call::Disconnect { user });
             return Some(user);
         }
+        if self.random.chance(200) {
+            self.batch(around);
+            return None;
+        }
+        let mut body = Vec::new();
+        let publication = self.publication(&mut body, around);
+        self.request("publish", &body, around);
+        self.waiting = Some(Call::Publish { publication });
+        None
+    }
+
+    /// Appends the body of a publish.
+    fn publication(&mut self, body: &mut Vec<u8>, around: &mut Around) -> u32 {
         let channel = self.random.below(around.plan.channels.len());
         self.sequence += 1;
         let from = (API, self.connection, self.sequence);
         let publication = around.ledger.publish(from, self.core as u16, channel, 10);
         let name = &around.plan.channels[channel].name;
-        let mut body = format!("{{\"channel\":\"{name}\",\"data\":").into_bytes();
-        around.ledger.payload(publication, &mut body);
+        body.extend_from_slice(format!("{{\"channel\":\"{name}\",\"data\":").as_bytes());
+        around.ledger.payload(publication, body);
         body.push(b'}');
-        self.request("publish", &body, around);
-        self.waiting = Some(Call::Publish { publication });
-        None
+        publication
+    }
+
+    /// Calls several things at once, one after the other or as soon as may be.
+    fn batch(&mut self, around: &mut Around) {
+        let parallel = self.random.chance(500);
+        let mut body = format!("{{\"parallel\":{parallel},\"commands\":[").into_bytes();
+        let mut publications = Vec::new();
+        for command in 0..self.random.between(1, BATCH_MOST) {
+            if command > 0 {
+                body.push(b',');
+            }
+            if self.random.chance(150) {
+                body.extend_from_slice(b"{\"channels\":{}}");
+                publications.push(None);
+                continue;
+            }
+            body.extend_from_slice(b"{\"publish\":");
+            publications.push(Some(self.publication(&mut body, around)));
+            body.push(b'}');
+        }
+        body.extend_from_slice(b"]}");
+        self.request("batch", &body, around);
+        self.waiting = Some(Call::Batch { publications });
     }
 
     fn connect(&mut self, around: &mut Around) {
@@ -153,11 +199,31 @@ impl Caller {
         let good = text.starts_with("HTTP/1.1 200 ") && !text.contains("\"error\"");
         match self.waiting.take() {
             Some(Call::Publish { publication }) if good => around.ledger.acknowledged(publication),
+            Some(Call::Batch { publications }) => batch_answered(text, &publications, around),
             Some(Call::Disconnect { .. }) if good => self.disconnected = true,
             // While the host stops, it says so.
             _ if around.plan.shutdown => {}
             call => around.ledger.violation("api_refused", || format!("{call:?}: {text}")),
         }
+    }
+}
+
+/// Each command of a batch is answered in its place; refused only while the host stops.
+fn batch_answered(text: &str, publications: &[Option<u32>], around: &mut Around) {
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let replies = answer["replies"].as_array().map_or(&[] as &[_], Vec::as_slice);
+    let mut wrong = replies.len() != publications.len();
+    for (reply, publication) in replies.iter().zip(publications) {
+        let known = |name: &str| reply.get(name).is_some();
+        match publication {
+            Some(publication) if known("publish") => around.ledger.acknowledged(*publication),
+            None if reply["channels"]["channels"].is_object() => {}
+            _ => wrong |= !(known("error") && around.plan.shutdown),
+        }
+    }
+    if wrong {
+        around.ledger.violation("batch_misanswered", || format!("{publications:?}: {text}"));
     }
 }
 

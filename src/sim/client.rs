@@ -4,6 +4,7 @@
 //! It speaks to the server through bytes alone. Invariant: it behaves as the SDKs do, so whatever
 //! the server answers to it is the server's doing.
 
+use super::dialect::Dialect;
 use super::ledger::Ledger;
 use super::net::{LinkId, Net};
 use super::plan::Plan;
@@ -105,6 +106,9 @@ pub struct Client {
     pub index: u16,
     /// The user's number; none connects without a token.
     pub user: Option<usize>,
+    pub dialect: Dialect,
+    /// It was told, in a push, that its connection ends with this code.
+    pub told_end: Option<u32>,
     pub phase: Phase,
     pub link: Option<LinkId>,
     pub core: usize,
@@ -149,6 +153,7 @@ impl Client {
     #[must_use]
     pub fn new(index: u16, plan: &Plan, mut random: Random) -> Client {
         let user = (plan.users > 0 && random.chance(600)).then(|| random.below(plan.users));
+        let dialect = random.pick(&Dialect::ALL);
         let channels = plan.channels.iter().map(|channel| Channel {
             wanted: random.chance(plan.wanted_per_mille) && channel.user.is_none(),
             sub: Sub::Off,
@@ -161,6 +166,8 @@ impl Client {
         Client {
             index,
             user,
+            dialect,
+            told_end: None,
             phase: Phase::Offline,
             link: None,
             core: 0,
@@ -273,7 +280,8 @@ impl Client {
         (self.inbox, self.at, self.ends) = (Vec::new(), 0, Ends::default());
         (self.mute, self.slow) = (false, capacity < 4_000);
         self.must_end = false;
-        self.wire(wire::UPGRADE, around);
+        self.told_end = None;
+        self.wire(&wire::upgrade(self.dialect.subprotocol()), around);
     }
 
     /// After the 101: the connect command, and often all subscriptions in the same message.
@@ -392,9 +400,9 @@ impl Client {
     /// Sends the commands written so far as one message.
     pub(super) fn post(&mut self, around: &mut Around) {
         if !self.outbox.is_empty() {
-            let text = std::mem::take(&mut self.outbox);
-            self.frame(1, &text, around);
-            self.outbox = text;
+            let commands = std::mem::take(&mut self.outbox);
+            self.say(&commands, around);
+            self.outbox = commands;
             self.outbox.clear();
         }
         if let Some(link) = self.link {
@@ -402,6 +410,12 @@ impl Client {
                 around.net.mark(link, publication);
             }
         }
+    }
+
+    /// Sends commands as one message of the client's codec.
+    pub(super) fn say(&mut self, commands: &[u8], around: &mut Around) {
+        let message = self.dialect.message(commands);
+        self.frame(self.dialect.opcode(), &message, around);
     }
 
     /// Sends one WebSocket message.

@@ -64,7 +64,8 @@ impl Client {
 
     fn take_all(&mut self, around: &mut Around) -> Result<(), Corrupt> {
         if self.phase == Phase::Upgrading {
-            let Some(end) = wire::take_head(&self.inbox[self.at..])? else { return Ok(()) };
+            let asked = self.dialect.subprotocol();
+            let Some(end) = wire::take_head(&self.inbox[self.at..], asked)? else { return Ok(()) };
             self.at += end;
             self.introduce(around);
         }
@@ -97,15 +98,17 @@ impl Client {
                 return Err(Corrupt("data after the close frame"));
             }
             match frame {
-                Frame::Text { start, end } => {
-                    for line in bytes[start..end].split(|byte| *byte == b'\n') {
-                        let text = std::str::from_utf8(line).map_err(|_| Corrupt("utf-8"))?;
-                        let Ok(message) = serde_json::from_str(text) else {
+                Frame::Message { opcode, .. } if opcode != self.dialect.opcode() => {
+                    return Err(Corrupt("opcode of another codec"));
+                }
+                Frame::Message { start, end, .. } => {
+                    for text in self.dialect.replies(&bytes[start..end])? {
+                        let Ok(message) = serde_json::from_str(&text) else {
                             let text: String = text.chars().take(200).collect();
                             self.wrong("not_a_reply", around, || text);
                             return Err(Corrupt("not a reply"));
                         };
-                        self.message(text, message, around);
+                        self.message(&text, message, around);
                     }
                 }
                 Frame::Ping { start, end } => self.frame(10, &bytes[start..end], around),
@@ -135,6 +138,10 @@ impl Client {
                 format!("client {index} connection {connection}: {code}")
             });
         }
+        let told = self.told_end.take();
+        if told != self.dialect.is_told_why().then_some(u32::from(code)) {
+            self.wrong("end_told_wrongly", around, || format!("{told:?}, closed with {code}"));
+        }
         self.last_close = Some(code);
         self.frame(8, &code.to_be_bytes(), around);
         self.phase = Phase::Closed { reads: self.random.below(6) as u32 };
@@ -151,14 +158,21 @@ impl Client {
     }
 
     fn message(&mut self, text: &str, message: Message, around: &mut Around) {
+        if self.told_end.is_some() {
+            return self.wrong("data_after_disconnect", around, || text.to_owned());
+        }
         if let Some(push) = message.push {
+            if let Some(problem) = push.disconnect {
+                self.told_end = Some(problem.code);
+                return;
+            }
             return self.push(&push, around);
         }
         if message.id == 0 {
             if text != "{}" {
                 self.wrong("foreign_reply", around, || text.to_owned());
             } else if !self.mute {
-                self.frame(1, b"{}", around);
+                self.say(b"{}", around);
             }
             return;
         }

@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod caller;
 pub mod client;
 pub mod core;
+pub mod dialect;
 pub mod driver;
 pub mod host;
 mod inbox;

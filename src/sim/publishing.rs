@@ -4,6 +4,7 @@
 //! publishes again on the same connection alone, so that it is known whose it is.
 
 use super::client::{Around, Client, Sub, Waiting};
+use super::dialect::Dialect;
 use std::io::Write;
 
 /// Publications with a key that may be repeated later.
@@ -17,6 +18,7 @@ impl Client {
         let publication = around.ledger.publish(from, self.core as u16, channel, pad);
         let of = &mut around.ledger.publications[publication as usize];
         of.alone = self.waiting.is_empty();
+        of.compact = self.dialect == Dialect::MessagePack;
         of.excluded = self.random.chance(100);
         if of.excluded {
             self.channels[channel].unheard += 1;

@@ -34,7 +34,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 Phase::Offline | Phase::Closed { .. } => {}
             }
         }
-        if let Some(call) = self.caller.waiting {
+        if let Some(call) = &self.caller.waiting {
             found.push(("api_never_answered", format!("{call:?}")));
         }
         for (core, worker) in self.cores.iter().enumerate() {

@@ -5,6 +5,7 @@
 //! something was missed.
 
 use super::client::{Around, Client, Sub};
+use super::dialect::Dialect;
 use super::inbox::LATE_US;
 use super::wire::{History, Publication, Push, Subscribed};
 
@@ -90,6 +91,17 @@ impl Client {
         }
     }
 
+    /// Which publication it is.
+    fn recognise(
+        &self,
+        channel: usize,
+        publication: &Publication,
+        around: &mut Around,
+    ) -> Option<u32> {
+        let compact = self.dialect == Dialect::MessagePack;
+        around.ledger.recognise(channel, publication.data.get().as_bytes(), compact)
+    }
+
     pub(super) fn push(&mut self, push: &Push, around: &mut Around) {
         let names = &around.plan.channels;
         let Some(channel) = names.iter().position(|one| one.name == push.channel) else {
@@ -153,8 +165,7 @@ impl Client {
         if publication.offset != 0 {
             self.wrong("offset_without_history", around, || format!("channel {channel}"));
         }
-        let Some(number) = around.ledger.recognise(channel, publication.data.get().as_bytes())
-        else {
+        let Some(number) = self.recognise(channel, publication, around) else {
             return;
         };
         self.see_once(channel, number, publication, around);
@@ -187,7 +198,7 @@ impl Client {
         publication: &Publication,
         around: &mut Around,
     ) -> Option<u32> {
-        let number = around.ledger.recognise(channel, publication.data.get().as_bytes())?;
+        let number = self.recognise(channel, publication, around)?;
         around.ledger.seen_at(channel, epoch, publication.offset, number);
         self.see_once(channel, number, publication, around);
         Some(number)
@@ -254,8 +265,7 @@ impl Client {
                 self.wrong("history_not_contiguous", around, || format!("channel {channel}"));
             }
             last = Some(publication.offset);
-            let data = publication.data.get().as_bytes();
-            if let Some(number) = around.ledger.recognise(channel, data) {
+            if let Some(number) = self.recognise(channel, publication, around) {
                 around.ledger.seen_at(channel, &answer.epoch, publication.offset, number);
             }
         }

@@ -4,6 +4,7 @@
 //! Must not know what a message means. Invariant: bytes that are not exactly a server's frames are
 //! `Corrupt`.
 
+pub use super::dialect::Corrupt;
 use super::random::Random;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,22 +12,27 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The request that opens a WebSocket; the key and its answer are those of RFC 6455 section 1.3.
-pub const UPGRADE: &[u8] = b"GET /connection/websocket HTTP/1.1\r\nHost: sim\r\n\
-    Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+#[must_use]
+pub fn upgrade(subprotocol: Option<&str>) -> Vec<u8> {
+    let asked = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n"));
+    let asked = asked.unwrap_or_default();
+    format!(
+        "GET /connection/websocket HTTP/1.1\r\nHost: sim\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{asked}\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
+}
 const ACCEPTED: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// A response head longer than this is not one.
 const HEAD_BYTES: usize = 4 << 10;
 
-/// The server sent bytes that no server may send.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Corrupt(pub &'static str);
-
 /// What came over the wire.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// A text message: a range of the buffer.
-    Text {
+    /// A text or binary message: its opcode, and a range of the buffer.
+    Message {
+        opcode: u8,
         start: usize,
         end: usize,
     },
@@ -45,7 +51,7 @@ pub enum Frame {
 ///
 /// # Errors
 /// When it is not the 101 that the request asked for.
-pub fn take_head(bytes: &[u8]) -> Result<Option<usize>, Corrupt> {
+pub fn take_head(bytes: &[u8], subprotocol: Option<&str>) -> Result<Option<usize>, Corrupt> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return if bytes.len() > HEAD_BYTES { Err(Corrupt("endless head")) } else { Ok(None) };
     };
@@ -55,6 +61,10 @@ pub fn take_head(bytes: &[u8]) -> Result<Option<usize>, Corrupt> {
     }
     if !head.contains(ACCEPTED) {
         return Err(Corrupt("wrong accept key"));
+    }
+    let mut lines = head.lines().filter_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
+    if lines.next() != subprotocol {
+        return Err(Corrupt("another subprotocol"));
     }
     Ok(Some(end + 4))
 }
@@ -96,7 +106,7 @@ pub fn take_frame(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Corrupt> {
         return Ok(None);
     }
     let frame = match first & 0x0F {
-        1 => Frame::Text { start, end },
+        opcode @ (1 | 2) => Frame::Message { opcode, start, end },
         8 if length == 0 => Frame::Close { code: 1005 },
         8 if (2..=125).contains(&length) => {
             Frame::Close { code: u16::from_be_bytes([bytes[start], bytes[start + 1]]) }
@@ -108,9 +118,13 @@ pub fn take_frame(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Corrupt> {
     Ok(Some((frame, end)))
 }
 
-/// Appends a client's frames: masked, and a text message now and then in fragments.
+/// Appends a client's frames: masked, and a message now and then in fragments.
 pub fn put_frame(opcode: u8, payload: &[u8], random: &mut Random, into: &mut Vec<u8>) {
-    let cut = if opcode == 1 && random.chance(50) { random.below(payload.len() + 1) } else { 0 };
+    let cut = if matches!(opcode, 1 | 2) && random.chance(50) {
+        random.below(payload.len() + 1)
+    } else {
+        0
+    };
     if cut > 0 {
         put_piece(opcode, &payload[..cut], random, into);
         put_piece(0x80, &payload[cut..], random, into);
@@ -207,7 +221,9 @@ pub struct History<'a> {
     pub publications: Vec<Publication<'a>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// The binary codecs leave out a map with nothing in it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Presence<'a> {
     #[serde(borrow, rename = "presence")]
     pub clients: BTreeMap<Cow<'a, str>, Nothing>,
@@ -222,13 +238,14 @@ pub struct PresenceStats {
 
 #[derive(Debug, Deserialize)]
 pub struct Push<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub channel: Cow<'a, str>,
     #[serde(borrow, rename = "pub")]
     pub publication: Option<Publication<'a>>,
     pub join: Option<Nothing>,
     pub leave: Option<Nothing>,
     pub unsubscribe: Option<Problem>,
+    pub disconnect: Option<Problem>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -262,7 +279,7 @@ mod tests {
         for cut in 0..204 {
             assert_eq!(take_frame(&bytes[..cut]), Ok(None));
         }
-        let text = (Frame::Text { start: 4, end: 204 }, 204);
+        let text = (Frame::Message { opcode: 1, start: 4, end: 204 }, 204);
         assert_eq!(take_frame(&bytes), Ok(Some(text)));
         assert_eq!(take_frame(&bytes[204..]), Ok(Some((Frame::Close { code: 3001 }, 4))));
     }
@@ -273,7 +290,7 @@ mod tests {
             assert!(take_frame(bytes).is_err(), "{bytes:?}");
         }
         assert!(take_frame(&[0x81, 126, 0, 3, 1, 2, 3]).is_err(), "a longer length than needed");
-        assert_eq!(take_head(b"HTTP/1.1 503 \r\n\r\n"), Err(Corrupt("refused")));
+        assert_eq!(take_head(b"HTTP/1.1 503 \r\n\r\n", None), Err(Corrupt("refused")));
     }
 
     #[test]

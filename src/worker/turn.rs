@@ -39,6 +39,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         metrics.spill_bytes.set(self.edge.spill_bytes());
         metrics.channels.set(self.edge.channel_count() as u64);
         metrics.home_channels.set(self.home.channels() as u64);
+        metrics.subscribed_channels.set(self.home.subscribed_channels() as u64);
+        metrics.users.set(self.home.users() as u64);
+        metrics.api_bytes.set(self.edge.api_bytes());
         metrics.history_bytes.set(self.home.history_bytes() as u64);
         metrics.publications.set(self.home.published());
         let stats = self.driver.stats();

@@ -4,6 +4,7 @@
 //! Must not know the server's code, but for its hash (names that would collide). Invariant: a wait
 //! is a wait for a condition, with an end.
 
+mod api;
 mod backlogs;
 mod client;
 mod commands;

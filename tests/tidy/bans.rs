@@ -42,6 +42,7 @@ const ATOMICS: &[Exception] = &[
 const ARCS: &[Exception] = &[
     except("src/home/name.rs", "a name that edge and home both keep"),
     except("src/home/envelope/infos.rs", "what members are told of each other, kept and sent"),
+    except("src/home/envelope/user.rs", "a command for connections of several cores"),
     except("src/mesh/", "the flags of a lane, shared by its two ends"),
     except("src/metrics", "counters that any core may read"),
     except("src/edge/mod.rs", "handles on counters"),

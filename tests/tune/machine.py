@@ -17,16 +17,17 @@ TUNE = os.path.join(ROOT, "scripts", "tune")
 CHANGES = ("write", "fsync", "fchmod", "rename", "unlink", "symlink", "mkdir", "rmdir")
 
 
-def load():
-    """scripts/tune as a module; it puts the tuner's package on the path."""
+def load(path):
+    """A script as a module; it puts the packages that it needs on the path."""
     sys.dont_write_bytecode = True
-    loader = importlib.machinery.SourceFileLoader("tune_script", TUNE)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("tune_script", loader))
+    name = os.path.basename(path) + "_script"
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     loader.exec_module(module)
     return module
 
 
-SCRIPT = load()
+SCRIPT = load(TUNE)
 
 
 class Ran:
@@ -37,7 +38,7 @@ class Ran:
 
 
 def tune(*words, kill_at=None, sabotage=None):
-    """Runs the tuner; `kill_at` N kills it before its N-th change, `sabotage` runs in its process."""
+    """Runs the tuner; `kill_at` N kills it before its N-th change, `sabotage` is run in it."""
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
     child = os.fork()
@@ -73,7 +74,7 @@ REAL_WRITE = os.write
 def deliver(pipe, text):
     data = text.encode()
     while data:
-        data = data[REAL_WRITE(pipe, data):]
+        data = data[REAL_WRITE(pipe, data) :]
 
 
 def drain(pipe):
@@ -117,19 +118,32 @@ def picture(folder):
 
 # Values that all fall short, and how the kernel prints them.
 SYSCTLS = {
-    "net/ipv4/ip_local_reserved_ports": "", "net/ipv4/ip_local_port_range": "32768\t60999",
-    "net/ipv4/tcp_tw_reuse": "2", "fs/nr_open": "1024", "fs/file-max": "1000", "net/core/somaxconn": "128",
-    "net/ipv4/tcp_max_syn_backlog": "128", "net/ipv4/tcp_syncookies": "0", "net/core/netdev_max_backlog": "1000",
-    "net/ipv4/tcp_mem": "100\t200\t300", "net/ipv4/tcp_rmem": "4096\t131072\t33554432",
-    "net/ipv4/tcp_wmem": "4096\t16384\t41943040", "net/ipv4/tcp_notsent_lowat": "4294967295",
-    "net/ipv4/tcp_slow_start_after_idle": "1", "net/ipv4/tcp_migrate_req": "0", "net/ipv4/tcp_max_orphans": "1",
-    "net/ipv4/tcp_congestion_control": "reno", "vm/swappiness": "60", "kernel/numa_balancing": "1",
+    "net/ipv4/ip_local_reserved_ports": "",
+    "net/ipv4/ip_local_port_range": "32768\t60999",
+    "net/ipv4/tcp_tw_reuse": "2",
+    "fs/nr_open": "1024",
+    "fs/file-max": "1000",
+    "net/core/somaxconn": "128",
+    "net/ipv4/tcp_max_syn_backlog": "128",
+    "net/ipv4/tcp_syncookies": "0",
+    "net/core/netdev_max_backlog": "1000",
+    "net/ipv4/tcp_mem": "100\t200\t300",
+    "net/ipv4/tcp_rmem": "4096\t131072\t33554432",
+    "net/ipv4/tcp_wmem": "4096\t16384\t41943040",
+    "net/ipv4/tcp_notsent_lowat": "4294967295",
+    "net/ipv4/tcp_slow_start_after_idle": "1",
+    "net/ipv4/tcp_migrate_req": "0",
+    "net/ipv4/tcp_max_orphans": "1",
+    "net/ipv4/tcp_congestion_control": "reno",
+    "vm/swappiness": "60",
+    "kernel/numa_balancing": "1",
     "kernel/io_uring_disabled": "2",
 }
 
 
 def make(root, cores=8, queues=2):
     """A machine with a network device of real hardware, another without, and no conntrack."""
+
     def put(path, text):
         whole = os.path.join(root, path)
         os.makedirs(os.path.dirname(whole), exist_ok=True)

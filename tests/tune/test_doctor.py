@@ -23,8 +23,11 @@ RING = {"io_uring_setup", "io_uring_enter", "io_uring_register"}
 
 
 def binary():
-    built = [os.environ["CORECAST_BIN"]] if "CORECAST_BIN" in os.environ else \
-        glob.glob(os.path.join(ROOT, "target", "*", "corecast"))
+    built = (
+        [os.environ["CORECAST_BIN"]]
+        if "CORECAST_BIN" in os.environ
+        else glob.glob(os.path.join(ROOT, "target", "*", "corecast"))
+    )
     return max(built, key=os.path.getmtime) if built else None
 
 
@@ -33,8 +36,14 @@ def without_variables():
 
 
 def doctor(*words, **how):
-    return subprocess.run([binary(), "doctor", *words], capture_output=True, text=True, timeout=60,
-                          env=without_variables(), **how)
+    return subprocess.run(
+        [binary(), "doctor", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=without_variables(),
+        **how,
+    )
 
 
 def profile():
@@ -47,7 +56,10 @@ def numbers():
     for path in UNISTD:
         if os.path.exists(path):
             with open(path, encoding="ascii") as file:
-                return {name: int(number) for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())}
+                return {
+                    name: int(number)
+                    for name, number in re.findall(r"#define __NR_(\w+) (\d+)", file.read())
+                }
     return None
 
 
@@ -60,7 +72,9 @@ def confine(allowed):
         rules += [(0x15, 0, 1, number), (0x06, 0, 0, 0x7FFF0000)]
     rules.append((0x06, 0, 0, 0x00050001))
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
-    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code)))
+    program = ctypes.create_string_buffer(
+        struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code))
+    )
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def lay():
@@ -94,29 +108,39 @@ class Agree(unittest.TestCase):
         ran = doctor("--connections", "100000000")
         self.assertEqual(ran.returncode, 1)
         self.assertRegex(ran.stdout, r"This host can hold \d+ connections; what ends it: ")
-        self.assertRegex(ran.stdout, r"differs +connections: \d+ fit, wanted 100000000\. It costs: ")
+        self.assertRegex(
+            ran.stdout, r"differs +connections: \d+ fit, wanted 100000000\. It costs: "
+        )
         found = json.loads(doctor("--json", "--connections", "100000000").stdout)
         self.assertEqual((found["ok"], found["connections_wanted"]), (False, 100000000))
-        self.assertTrue(all(item["cost"] for item in found["findings"] if item["state"] == "differs"))
+        self.assertTrue(
+            all(item["cost"] for item in found["findings"] if item["state"] == "differs")
+        )
         self.assertEqual(doctor("--config", "/nowhere.toml").returncode, 78)
         self.assertEqual(doctor("--connections", "many").returncode, 2)
         self.assertIn("Examples:", doctor("--help").stdout)
 
     def test_a_low_limit_of_descriptors_is_named(self):
         ran = doctor("--connections", "5000", preexec_fn=lambda: limit("RLIMIT_NOFILE", 1024))
-        self.assertRegex(ran.stdout, r"differs +limit nofile: 1024, wanted at least 13192\. It costs: ")
+        self.assertRegex(
+            ran.stdout, r"differs +limit nofile: 1024, wanted at least 13192\. It costs: "
+        )
         self.assertIn("workers of", ran.stdout.split("what ends it: ")[1])
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
     def test_a_low_limit_of_locked_memory_is_named(self):
-        def lower():
-            limit("RLIMIT_MEMLOCK", 16384)
-            os.setgroups([])
-            os.setuid(65534)
+        ran = doctor(preexec_fn=nobody_without_memory)
+        self.assertRegex(ran.stdout, r"differs +limit memlock: 65536, wanted at least unlimited\. ")
+        self.assertRegex(
+            ran.stdout,
+            r"differs +io_uring rings of all workers: worker \d gets none: io_uring gets no memory",
+        )
 
-        ran = doctor(preexec_fn=lower)
-        self.assertRegex(ran.stdout, r"differs +limit memlock: 16384, wanted at least unlimited\. ")
-        self.assertRegex(ran.stdout, r"differs +io_uring rings of all workers: worker 0 gets none: io_uring gets no memory")
+
+def nobody_without_memory():
+    limit("RLIMIT_MEMLOCK", 65536)
+    os.setgroups([])
+    os.setuid(65534)
 
 
 def limit(name, number):
@@ -141,29 +165,45 @@ class Confined(unittest.TestCase):
             with self.subTest(driver):
                 self.serve(driver)
 
-    def serve(self, driver):
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
+    def test_without_memory_for_its_rings_the_server_runs_on_epoll(self):
+        said = self.serve("auto", nobody_without_memory)
+        self.assertRegex(
+            said, "driver=.*epoll.* why=.*worker .* gets none: io_uring gets no memory"
+        )
+
+    def serve(self, driver, before=None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         at = f"127.0.0.1:{port}"
         command = [binary(), "serve", "--dev", "--driver", driver, "--listen", at]
-        server = subprocess.Popen(command, preexec_fn=confine(profile()), stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT, text=True, env=without_variables())
+        server = subprocess.Popen(
+            command,
+            preexec_fn=before or confine(profile()),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=without_variables(),
+        )
         try:
             self.await_health(at, server)
             body = json.dumps({"channel": "chat:lobby", "data": 1}).encode()
             with urllib.request.urlopen(f"http://{at}/api/publish", body, timeout=5) as answer:
                 self.assertIn("offset", json.load(answer)["result"])
             with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-                client.sendall(b"GET /connection/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
-                               b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                               b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+                client.sendall(
+                    b"GET /connection/websocket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+                    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                )
                 self.assertTrue(client.recv(4096).startswith(b"HTTP/1.1 101"))
         finally:
             server.send_signal(signal.SIGTERM)
             out, _ = server.communicate(timeout=15)
         self.assertEqual(server.returncode, 0, out)
         self.assertNotIn("WARN", out)
+        return out
 
     def await_health(self, at, server):
         until = time.monotonic() + 10

@@ -45,7 +45,9 @@ class MadeUp(unittest.TestCase):
         self.assertEqual(self.value("proc/sys/net/ipv4/ip_local_reserved_ports"), "8000,9000")
         self.assertEqual(self.value("proc/sys/net/ipv4/tcp_rmem"), "4096 131072 6291456")
         self.assertEqual(self.value("proc/sys/net/ipv4/tcp_mem"), "262144 524288 1048576")
-        self.assertEqual(self.value("etc/corecast/cpus").splitlines()[1:], ["workers=0-6", "bridge=7"])
+        self.assertEqual(
+            self.value("etc/corecast/cpus").splitlines()[1:], ["workers=0-6", "bridge=7"]
+        )
         status = self.run_tune("status")
         self.assertEqual(status.code, 0)
         self.assertNotIn("changed since", status.out)
@@ -63,8 +65,10 @@ class MadeUp(unittest.TestCase):
 
     def test_the_planned_commands_do_what_apply_does(self):
         plan = "\n".join(map(self.below_root, self.run_tune("plan").out.splitlines()))
-        function = ('sysctl() { local pair=$2; local key=${pair%%=*}; '
-                    f'printf %s "${{pair#*=}}" >"{self.root}/proc/sys/${{key//.//}}"; }}\n')
+        function = (
+            "sysctl() { local pair=$2; local key=${pair%%=*}; "
+            f'printf %s "${{pair#*=}}" >"{self.root}/proc/sys/${{key//.//}}"; }}\n'
+        )
         subprocess.run(["bash", "-eu", "-c", function + plan], check=True)
         checked = self.run_tune("check")
         self.assertEqual(checked.code, 0, checked.out)
@@ -126,7 +130,9 @@ class MadeUp(unittest.TestCase):
         os.symlink("/proc/sys/kernel/cap_last_cap", path)
         ran = self.run_tune("apply")
         self.assertEqual(ran.code, 1)
-        self.assertRegex(ran.out, r"FAILED +net.core.somaxconn: wanted '4096', but the write was refused: ")
+        self.assertRegex(
+            ran.out, r"FAILED +net.core.somaxconn: wanted '4096', but the write was refused: "
+        )
         self.assertEqual(ran.out.count("FAILED"), 1, "the others were written")
         self.assertEqual(self.run_tune("rollback").code, 0)
 
@@ -143,7 +149,9 @@ class MadeUp(unittest.TestCase):
 
         ran = self.run_tune("apply", sabotage=deaf)
         self.assertEqual(ran.code, 1)
-        self.assertRegex(ran.out, r"FAILED +net.ipv4.tcp_max_orphans: wanted '165536', but it reads back '999'")
+        self.assertRegex(
+            ran.out, r"FAILED +net.ipv4.tcp_max_orphans: wanted '165536', but it reads back '999'"
+        )
         found = json.loads(self.run_tune("apply", "--json", sabotage=deaf).out)
         self.assertFalse(found["ok"])
         failed = [item["name"] for item in found["items"] if item["state"] == "FAILED"]
@@ -162,6 +170,21 @@ class MadeUp(unittest.TestCase):
         os.unlink(path)
         with open(path, "w", encoding="ascii") as file:
             file.write("10")
+        self.assertEqual(self.run_tune("rollback").code, 0)
+        self.assert_as_before()
+
+    def test_a_rollback_that_does_not_take_is_named(self):
+        self.assertEqual(self.run_tune("apply").code, 0)
+
+        def deaf():
+            from tuner import state
+
+            real = state.write_value
+            state.write_value = lambda path, text: real(path, "7" if "swapp" in path else text)
+
+        ran = self.run_tune("rollback", sabotage=deaf)
+        self.assertEqual(ran.code, 1)
+        self.assertRegex(ran.out, r"FAILED +/proc/sys/vm/swappiness: it was '60', and reads '7'")
         self.assertEqual(self.run_tune("rollback").code, 0)
         self.assert_as_before()
 
@@ -199,7 +222,9 @@ class MadeUp(unittest.TestCase):
 
     def test_groups_are_separate(self):
         self.assertEqual(self.run_tune("apply", "--only", "sysctl").code, 0)
-        changed = {path for path, held in picture(self.root).items() if self.before.get(path) != held}
+        changed = {
+            path for path, held in picture(self.root).items() if self.before.get(path) != held
+        }
         self.assertTrue(all(path.startswith(("proc/sys", "var/lib")) for path in changed), changed)
 
     def test_what_is_better_already_stays(self):

@@ -57,7 +57,11 @@ class Malformed(unittest.TestCase):
             copy = os.path.join(folder, "tuning")
             shutil.copytree(os.path.join(ROOT, "tuning"), copy)
             path = os.path.join(copy, "limits.tune")
-            for content, why in ((b"", "no item in it"), (b"# only this\n", "no item in it"), (b"\xff|", "not UTF-8")):
+            for content, why in (
+                (b"", "no item in it"),
+                (b"# only this\n", "no item in it"),
+                (b"\xff|", "not UTF-8"),
+            ):
                 with open(path, "wb") as file:
                     file.write(content)
                 ran = tune("check", "--tuning", copy)
@@ -71,9 +75,17 @@ class Sums(unittest.TestCase):
     def test_values(self):
         values = {"connections": 100, "cores": 4}
         cases = {
-            "1": [1], "1_000": [1000], "2 * connections + 5": [205], "5 + 2 * connections": [205],
-            "(5 + 2) * 3": [21], "max(1, connections, 7)": [100], "min(connections, cores * 2)": [8],
-            "7 / 2": [3], "100 - 1 - 1": [98], "1 2 3": [1, 2, 3], "connections / 16  cores": [6, 4],
+            "1": [1],
+            "1_000": [1000],
+            "2 * connections + 5": [205],
+            "5 + 2 * connections": [205],
+            "(5 + 2) * 3": [21],
+            "max(1, connections, 7)": [100],
+            "min(connections, cores * 2)": [8],
+            "7 / 2": [3],
+            "100 - 1 - 1": [98],
+            "1 2 3": [1, 2, 3],
+            "connections / 16  cores": [6, 4],
             "unlimited": [float("inf")],
         }
         for text, expected in cases.items():
@@ -82,14 +94,23 @@ class Sums(unittest.TestCase):
 
 class Usage(unittest.TestCase):
     def test_wrong_words(self):
-        cases = [([], 2), (["--help"], 0), (["polish"], 2), (["plan", "--connections", "0"], 2),
-                 (["plan", "--ports", "0"], 2), (["plan", "--ports", "http"], 2), (["plan", "--only", "disk"], 2),
-                 (["plan", "--network-cpus", "999"], 2)]
+        cases = [
+            ([], 2),
+            (["--help"], 0),
+            (["polish"], 2),
+            (["plan", "--connections", "0"], 2),
+            (["plan", "--ports", "0"], 2),
+            (["plan", "--ports", "http"], 2),
+            (["plan", "--only", "disk"], 2),
+            (["plan", "--network-cpus", "999"], 2),
+        ]
         for words, code in cases:
             ran = subprocess.run([TUNE, *words], capture_output=True, text=True)
             self.assertEqual(ran.returncode, code, f"{words}: {ran.stderr}")
             self.assertNotIn("Traceback", ran.stderr)
-        self.assertIn("Examples:", subprocess.run([TUNE, "--help"], capture_output=True, text=True).stdout)
+        self.assertIn(
+            "Examples:", subprocess.run([TUNE, "--help"], capture_output=True, text=True).stdout
+        )
 
 
 class Cores(unittest.TestCase):
@@ -107,14 +128,22 @@ class Cores(unittest.TestCase):
     def test_who_does_what(self):
         cases = [
             # cores, nodes, workers, network
-            (1, None, "0", "0"), (2, None, "0-1", "0-1"), (4, None, "0-3", "0-3"), (8, None, "0-6", "7"),
-            (16, None, "0-14", "15"), (32, None, "0-29", "30-31"),
-            (32, ["0-15", "16-31"], "0-14,16-30", "15,31"), (8, ["0,2,4,6", "1,3,5,7"], "0-5", "6-7"),
+            (1, None, "0", "0"),
+            (2, None, "0-1", "0-1"),
+            (4, None, "0-3", "0-3"),
+            (8, None, "0-6", "7"),
+            (16, None, "0-14", "15"),
+            (32, None, "0-29", "30-31"),
+            (32, ["0-15", "16-31"], "0-14,16-30", "15,31"),
+            (8, ["0,2,4,6", "1,3,5,7"], "0-5", "6-7"),
         ]
         for cores, nodes, workers, network in cases:
             found = host.Host(self.machine(cores, 2, nodes))
-            self.assertEqual((host.compress(found.worker_cpus()), host.compress(found.network_cpus)),
-                             (workers, network), f"{cores} cores, {nodes}")
+            self.assertEqual(
+                (host.compress(found.worker_cpus()), host.compress(found.network_cpus)),
+                (workers, network),
+                f"{cores} cores, {nodes}",
+            )
 
     def test_a_shape_that_is_not_guessed_at(self):
         ran = tune("plan", "--root", self.machine(12, 2, ["0-7", "8-11"]))
@@ -127,9 +156,11 @@ class Cores(unittest.TestCase):
         def placed(cores, queues):
             found = host.Host(self.machine(cores, queues))
             device = "/sys/class/net/eth0/queues"
-            return (host.mask(found.rps(f"{device}/rx-0/rps_cpus")),
-                    [host.mask(found.xps(f"{device}/tx-{queue}/xps_cpus")) for queue in range(queues)],
-                    [host.compress(cpus) for cpus in found.network_interrupts().values()])
+            return (
+                host.mask(found.rps(f"{device}/rx-0/rps_cpus")),
+                [host.mask(found.xps(f"{device}/tx-{queue}/xps_cpus")) for queue in range(queues)],
+                [host.compress(cpus) for cpus in found.network_interrupts().values()],
+            )
 
         self.assertEqual(placed(2, 1), ("3", ["3"], ["0"]))
         self.assertEqual(placed(4, 2), ("f", ["5", "a"], ["0", "1"]))
@@ -138,18 +169,50 @@ class Cores(unittest.TestCase):
         self.assertEqual(placed(40, 1)[0], "e0,00000000")
 
     def test_values_as_the_kernel_prints_them(self):
-        for current, written in (("always [madvise] never", "madvise"), ("4096\t5 6", "4096 5 6"), ("0003", "3"),
-                                 ("8000-8001,9000", "8000,8001,9000"), ("00000001,00000000", "1,00000000")):
+        for current, written in (
+            ("always [madvise] never", "madvise"),
+            ("4096\t5 6", "4096 5 6"),
+            ("0003", "3"),
+            ("8000-8001,9000", "8000,8001,9000"),
+            ("00000001,00000000", "1,00000000"),
+        ):
             self.assertTrue(rules.same(current, written), current)
-        for current, written in (("always [never]", "madvise"), ("4095", "4096"), ("", "8000"), ("4", "3")):
+        for current, written in (
+            ("always [never]", "madvise"),
+            ("4095", "4096"),
+            ("", "8000"),
+            ("4", "3"),
+        ):
             self.assertFalse(rules.same(current, written), current)
+
+
+@unittest.skipIf(shutil.which("systemd-analyze") is None, "no systemd-analyze")
+class Unit(unittest.TestCase):
+    def analyze(self, *words):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "corecast.service")
+            with open(os.path.join(ROOT, "tuning", "corecast.service"), encoding="utf-8") as file:
+                text = file.read()
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text.replace("/usr/bin/corecast", "/bin/true"))
+            return subprocess.run(["systemd-analyze", *words, path], capture_output=True, text=True)
+
+    def test_systemd_knows_every_line(self):
+        ran = self.analyze("verify")
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+
+    def test_it_is_hardened(self):
+        ran = self.analyze("security", "--offline=yes", "--threshold=20")
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
 
 
 class Pages(unittest.TestCase):
     def test_every_line_has_a_reason(self):
         for path in glob.glob(os.path.join(ROOT, "tuning", "*.tune")):
             for line in data.read(path):
-                source = any(word in line.why for word in ("measured", "kernel ", "our ", "listen(2)", "RFC"))
+                source = any(
+                    word in line.why for word in ("measured", "kernel ", "our ", "listen(2)", "RFC")
+                )
                 self.assertTrue(source, f"{line.path}:{line.number}: neither measured nor cited")
 
 

@@ -11,10 +11,29 @@ from machine import tune
 
 SYSCTLS = "/proc/sys"
 DEVICES = ("/sys/kernel/mm/transparent_hugepage/enabled", "/sys/class/net", "/proc/irq")
-FILES = ("/etc/sysctl.d", "/etc/security", "/etc/systemd/system", "/etc/corecast", "/var/lib/corecast-tune")
+FILES = (
+    "/etc/sysctl.d",
+    "/etc/security",
+    "/etc/systemd/system",
+    "/etc/corecast",
+    "/var/lib/corecast-tune",
+)
 # What counts or is drawn; the kernel changes it by itself.
-COUNTERS = ("ns_last_pid", "inode-nr", "inode-state", "dentry-state", "file-nr", "nf_conntrack_count", "random",
-            "aio-nr", "pty/nr", "dentry-negative", "vm/stat_refresh", "sched_domain", "spurious")
+COUNTERS = (
+    "ns_last_pid",
+    "inode-nr",
+    "inode-state",
+    "dentry-state",
+    "file-nr",
+    "nf_conntrack_count",
+    "random",
+    "aio-nr",
+    "pty/nr",
+    "dentry-negative",
+    "vm/stat_refresh",
+    "sched_domain",
+    "spurious",
+)
 
 
 def snapshot():
@@ -53,15 +72,20 @@ def ours(path):
     return path.startswith(FILES)
 
 
-@unittest.skipUnless(os.environ.get("CORECAST_TUNE_REAL"), "changes this machine: set CORECAST_TUNE_REAL=1")
+@unittest.skipUnless(
+    os.environ.get("CORECAST_TUNE_REAL"), "changes this machine: set CORECAST_TUNE_REAL=1"
+)
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
 class Real(unittest.TestCase):
     def setUp(self):
         if "Nothing is applied" not in tune("status").out:
             self.skipTest("a tuning is applied here, and is left alone")
         first, second = snapshot(), snapshot()
-        self.steady = {path: held for path, held in first.items()
-                       if second.get(path) == held and not any(name in path for name in COUNTERS)}
+        self.steady = {
+            path: held
+            for path, held in first.items()
+            if second.get(path) == held and not any(name in path for name in COUNTERS)
+        }
         self.assertGreater(len(self.steady), 500)
         self.addCleanup(tune, "rollback")
 

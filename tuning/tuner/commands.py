@@ -29,7 +29,11 @@ def plan(found, _host, _asked):
     outcome.items = [item.public() for item in found]
     for item in found:
         if item.state == DIFFERS:
-            outcome.say(f"# {item.name}: {item.why}" if item.kind == "value" else f"# {item.cost}, otherwise")
+            outcome.say(
+                f"# {item.name}: {item.why}"
+                if item.kind == "value"
+                else f"# {item.cost}, otherwise"
+            )
             if item.kind == "value":
                 outcome.say(f"#   now {item.current or 'nothing'}; wanted {item.wanted}")
             outcome.lines.extend(shell(item))
@@ -43,10 +47,18 @@ def shell(item):
     """The same as a shell would be told."""
     path = shlex.quote(item.path)
     if item.kind == "link":
-        return [f"mkdir -p {shlex.quote(os.path.dirname(item.path))}", f"ln -sfn {shlex.quote(item.write)} {path}"]
+        return [
+            f"mkdir -p {shlex.quote(os.path.dirname(item.path))}",
+            f"ln -sfn {shlex.quote(item.write)} {path}",
+        ]
     if item.kind == "file":
         folder = shlex.quote(os.path.dirname(item.path))
-        return [f"mkdir -p {folder}", f"cat >{path} <<'END'", *item.write.rstrip("\n").split("\n"), "END"]
+        return [
+            f"mkdir -p {folder}",
+            f"cat >{path} <<'END'",
+            *item.write.rstrip("\n").split("\n"),
+            "END",
+        ]
     if item.group == "sysctl":
         return [f"sysctl -w {shlex.quote(f'{item.name}={item.write}')}"]
     return [f"printf '%s\\n' {shlex.quote(item.write)} >{path}"]
@@ -99,7 +111,9 @@ def apply(found, host, asked):
         if item.state == ABSENT:
             outcome.say(line_of(item))
     outcome.items = [item.public() for item in found]
-    counts = [sum(item.state == wanted for item in found) for wanted in (WRITTEN, OK, ABSENT, FAILED)]
+    counts = [
+        sum(item.state == wanted for item in found) for wanted in (WRITTEN, OK, ABSENT, FAILED)
+    ]
     outcome.say("{} written, {} were as wanted, {} not available here, {} failed.".format(*counts))
     if todo:
         outcome.say(f"What was before is in {host.path(state.FOLDER)}; `rollback` restores it.")
@@ -147,7 +161,9 @@ def write(item, host):
             item.current = os.readlink(real)
         else:
             state.write_file(real, item.write.encode("utf-8"), item.mode)
-            item.current = "as planned" if state.read_value(real) == latin(item.write) else "other contents"
+            item.current = (
+                "as planned" if state.read_value(real) == latin(item.write) else "other contents"
+            )
         return "" if item.current == item.wanted else f"it reads back {item.current!r}"
     except OSError as error:
         hint = " (a container's /proc/sys: set it on the host)" if error.errno == 30 else ""
@@ -192,7 +208,9 @@ def brief(prior):
     if prior is None:
         return "removed"
     text = prior.strip()
-    return repr(text) if len(text) <= 60 and "\n" not in text else f"{len(prior)} bytes as they were"
+    return (
+        repr(text) if len(text) <= 60 and "\n" not in text else f"{len(prior)} bytes as they were"
+    )
 
 
 def status(host):
@@ -208,10 +226,24 @@ def status(host):
         now = now_of(host, record)
         holds = now is not None and (now == record["wrote"] or rules.same(now, record["wrote"]))
         word = "in force" if holds else "changed since" if now is not None else "gone"
-        outcome.items.append({"name": record["path"], "state": word, "prior": record["prior"],
-                              "wrote": record["wrote"], "current": now})
-        before = "" if record["kind"] != "value" else f": {record['prior'].strip()!r} before, {now.strip()!r} now" \
-            if now is not None else f": {record['prior'].strip()!r} before"
+        outcome.items.append(
+            {
+                "name": record["path"],
+                "state": word,
+                "prior": record["prior"],
+                "wrote": record["wrote"],
+                "current": now,
+            }
+        )
+        before = (
+            ""
+            if record["kind"] != "value"
+            else (
+                f": {record['prior'].strip()!r} before, {now.strip()!r} now"
+                if now is not None
+                else f": {record['prior'].strip()!r} before"
+            )
+        )
         outcome.say(f"{word:14} {record['path']}{before}")
     return outcome
 

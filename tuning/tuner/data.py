@@ -48,7 +48,9 @@ def read(path):
     names = {}
     for line in lines:
         if line.name in names:
-            raise Malformed(path, line.number, f"{line.name} is there twice, first in line {names[line.name]}")
+            raise Malformed(
+                path, line.number, f"{line.name} is there twice, first in line {names[line.name]}"
+            )
         names[line.name] = line.number
     return lines
 
@@ -56,7 +58,9 @@ def read(path):
 def parse(path, number, text):
     columns = [column.strip() for column in text.split("|")]
     if len(columns) != COLUMNS:
-        raise Malformed(path, number, f"{len(columns)} columns, not {COLUMNS}: name | rule | want | cost | why")
+        raise Malformed(
+            path, number, f"{len(columns)} columns, not {COLUMNS}: name | rule | want | cost | why"
+        )
     for column, title in zip(columns, ("name", "rule", "want", "cost", "why")):
         if not column:
             raise Malformed(path, number, f"the column {title} is empty")

@@ -27,7 +27,10 @@ class Host:
         self.page_bytes = os.sysconf("SC_PAGE_SIZE")
         self.network_cpus = network_cpus or self.choose_network_cpus()
         if not set(self.network_cpus) <= set(self.cpus):
-            raise Unknown(f"network cores {compress(self.network_cpus)} are not all among {compress(self.cpus)}")
+            raise Unknown(
+                f"network cores {compress(self.network_cpus)} are not all among "
+                f"{compress(self.cpus)}"
+            )
 
     def path(self, path):
         return self.root + path
@@ -62,7 +65,7 @@ class Host:
         return nodes or [self.cpus]
 
     def choose_network_cpus(self):
-        """The cores for interrupts and the bridge: all on small machines, else the last of each node."""
+        """For interrupts and the bridge: all cores of small machines, else each node's last."""
         if len(self.cpus) <= SHARED_CORES:
             return self.cpus
         nodes = self.nodes()
@@ -115,7 +118,7 @@ class Host:
         return {irq: [cores[place % len(cores)]] for place, irq in enumerate(sorted(set(found)))}
 
     def interrupts_of(self, device):
-        """An interrupt belongs to a device that lists it, or, for virtio, that it is named after."""
+        """A device lists its interrupts; those of virtio are named after it."""
         listed = []
         for folder in (device + "/msi_irqs", device + "/../msi_irqs"):
             listed += [int(name) for name in os.listdir(folder)] if os.path.isdir(folder) else []
@@ -132,7 +135,7 @@ class Host:
 
 
 def expand(text):
-    """"0,2-3" as numbers."""
+    """ "0,2-3" as numbers."""
     cpus = []
     for part in filter(None, text.strip().split(",")):
         first, _, last = part.partition("-")

@@ -31,8 +31,16 @@ class Item:
 
     def public(self):
         """What --json says."""
-        known = {"name": self.name, "path": self.path, "group": self.group, "state": self.state,
-                 "current": self.current, "want": self.wanted, "cost": self.cost, "why": self.why}
+        known = {
+            "name": self.name,
+            "path": self.path,
+            "group": self.group,
+            "state": self.state,
+            "current": self.current,
+            "want": self.wanted,
+            "cost": self.cost,
+            "why": self.why,
+        }
         return {**known, "reason": self.reason} if self.reason else known
 
 
@@ -48,8 +56,11 @@ class Files:
 def items(files, host, asked):
     """Everything, in the order in which it is written."""
     values = {
-        "connections": asked.connections, "cores": len(host.cpus), "page_bytes": host.page_bytes,
-        "memory_bytes": host.memory_bytes, "memory_pages": host.memory_bytes // host.page_bytes,
+        "connections": asked.connections,
+        "cores": len(host.cpus),
+        "page_bytes": host.page_bytes,
+        "memory_bytes": host.memory_bytes,
+        "memory_pages": host.memory_bytes // host.page_bytes,
     }
     found = []
     for line in files.sysctl:
@@ -86,7 +97,7 @@ def value(group, line, path, host, values, ports):
 def devices(line, host, values, ports):
     """The items of a line with `*`: those that are hardware's."""
     paths = sorted(glob.glob(host.path(line.name)), key=natural)
-    paths = [path[len(host.root):] for path in paths]
+    paths = [path[len(host.root) :] for path in paths]
     if line.rule == "cpus":
         known = host.network_interrupts()
         paths = [path for path in paths if int(path.split("/")[3]) in known]
@@ -110,20 +121,27 @@ def kept(files, host, asked, values, sysctls):
     held = [item for item in sysctls if item.state != ABSENT]
     lines = "".join(f"# {item.why}\n{item.name} = {item.write}\n" for item in held)
     head = "# By scripts/tune; `scripts/tune rollback` takes it away again.\n"
-    unlimited = {key: "infinity" if text == data.UNLIMITED else text for key, text in limits.items()}
+    unlimited = {
+        key: "infinity" if text == data.UNLIMITED else text for key, text in limits.items()
+    }
     yield content(host, SYSCTL_FILE, head + lines, "the next boot forgets the values above")
     # The server raises its soft limit itself; a high one breaks programs that still use select.
     logins = f"* hard nofile {limits['nofile']}\nroot hard nofile {limits['nofile']}\n"
-    logins += f"# Members of this group may lock memory, as io_uring does; root may anyway.\n@corecast - memlock {limits['memlock']}\n"
+    logins += "# Members of this group may lock memory, as io_uring does; root may anyway.\n"
+    logins += f"@corecast - memlock {limits['memlock']}\n"
     yield content(host, LIMITS_FILE, head + logins, f"started from a login: {costs}")
     cpus = "workers and interrupts are not told apart, and workers not pinned where they should"
     yield content(host, CPU_FILE, host.cpu_file(), cpus)
-    unit = (f"{head}[Service]\nLimitNOFILE={unlimited['nofile']}\nLimitMEMLOCK={unlimited['memlock']}\n"
-            f"Environment=CORECAST_CPU_FILE={CPU_FILE}\n")
+    unit = (
+        f"{head}[Service]\nLimitNOFILE={unlimited['nofile']}\nLimitMEMLOCK={unlimited['memlock']}\n"
+        f"Environment=CORECAST_CPU_FILE={CPU_FILE}\n"
+    )
     boot = boot_unit(head, asked)
-    units = [content(host, DROP_IN, unit, f"started by systemd: {costs}"),
-             content(host, BOOT_UNIT, boot, "the next boot forgets what is set below /sys"),
-             link(host, BOOT_LINK, "../corecast-tune.service", "the unit above is not started")]
+    units = [
+        content(host, DROP_IN, unit, f"started by systemd: {costs}"),
+        content(host, BOOT_UNIT, boot, "the next boot forgets what is set below /sys"),
+        link(host, BOOT_LINK, "../corecast-tune.service", "the unit above is not started"),
+    ]
     for item in units:
         if not os.path.isdir(host.path(SYSTEMD)):
             item.state, item.reason = ABSENT, "no systemd"
@@ -132,9 +150,12 @@ def kept(files, host, asked, values, sysctls):
 
 def boot_unit(head, asked):
     command = " ".join([asked.program, "apply", *asked.words()])
-    return (f"{head}[Unit]\nDescription=Tune this host for Corecast\nAfter=systemd-sysctl.service network.target\n"
-            f"Before=corecast.service\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={command}\n\n"
-            "[Install]\nWantedBy=multi-user.target\n")
+    return (
+        f"{head}[Unit]\nDescription=Tune this host for Corecast\n"
+        "After=systemd-sysctl.service network.target\nBefore=corecast.service\n\n"
+        f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={command}\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
 
 
 def content(host, path, text, cost):

@@ -25,9 +25,15 @@ class Want:
         words = " ".join(map(number_text, self.numbers))
         ports = ",".join(map(str, self.ports))
         return {
-            "=": words, ">=": f"at least {words}", "<=": f"at most {words}", "is": self.text,
-            "in": " or ".join(self.text.split()), "covers": "-".join(words.split()),
-            "holds": f"with {ports}", "mask": mask(self.cpus), "cpus": compress(self.cpus),
+            "=": words,
+            ">=": f"at least {words}",
+            "<=": f"at most {words}",
+            "is": self.text,
+            "in": " or ".join(self.text.split()),
+            "covers": "-".join(words.split()),
+            "holds": f"with {ports}",
+            "mask": mask(self.cpus),
+            "cpus": compress(self.cpus),
         }[self.rule]
 
     def holds(self, current):

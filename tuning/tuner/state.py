@@ -70,7 +70,9 @@ class State:
             sync_folder(self.folder)
             sync_folder(os.path.dirname(self.folder))
         except OSError as error:
-            raise Failed(f"{self.path} cannot be written: {error.strerror}; nothing was changed") from None
+            raise Failed(
+                f"{self.path} cannot be written: {error.strerror}; nothing was changed"
+            ) from None
 
     def forget(self):
         for path in (self.path, self.path + PART):
@@ -137,7 +139,7 @@ def sync_folder(path):
 
 
 def restore(root, record):
-    """Puts back what a record holds: "restored", "unchanged" or "gone"; raises OSError if it cannot."""
+    """Puts back what a record holds: "restored", "unchanged" or "gone"; OSError if it cannot."""
     real, prior = root + record["path"], record["prior"]
     if record["kind"] == "value":
         return restore_value(real, prior)
@@ -162,7 +164,11 @@ def restore(root, record):
 
 
 def wrong_mode(real, record):
-    return record["prior"] is not None and "mode" in record and os.stat(real).st_mode & 0o7777 != record["mode"]
+    return (
+        record["prior"] is not None
+        and "mode" in record
+        and os.stat(real).st_mode & 0o7777 != record["mode"]
+    )
 
 
 def restore_value(real, prior):

@@ -13,12 +13,21 @@ pub use proof::{Args, run};
 pub use terminate::{Args as TerminateArgs, run as terminate};
 
 use crate::client::Client;
+use crate::dialect::Dialect;
 use crate::net::Target;
 use anyhow::{Result, bail};
 use run::{Run, State};
 use std::time::{Duration, Instant};
 
 const TICK: Duration = Duration::from_millis(2);
+
+/// What connections speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Codecs {
+    Json,
+    /// JSON, MessagePack and Protobuf by turns, as SDKs ask for them and as we do.
+    Mixed,
+}
 
 /// Who takes part.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,6 +52,9 @@ pub struct Setup {
     /// Publications that a channel may be ahead of its slowest subscriber.
     #[arg(long, default_value_t = 1_000)]
     lag: u64,
+    /// What the connections speak.
+    #[arg(long, default_value = "mixed")]
+    codecs: Codecs,
     /// Namespace of the channels; empty for names without one.
     #[arg(long, default_value = "ledger")]
     namespace: String,
@@ -60,6 +72,9 @@ fn start(setup: &Setup, deadline: Instant) -> Result<(Client, Run)> {
         bail!("three different workers need at least 3; --workers 0 places nothing");
     }
     let mut client = Client::new(setup.url.clone(), setup.secret.as_deref().into())?;
+    if setup.codecs == Codecs::Mixed {
+        client.dialects = &Dialect::ALL;
+    }
     let mut run = Run::new(setup);
     for tag in 0..run.members.len() {
         run.open(&mut client, tag);

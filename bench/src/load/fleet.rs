@@ -98,7 +98,7 @@ impl Fleet {
 
     fn event(&mut self, event: Event, handler: &mut impl Handler) {
         match event {
-            Event::Writable { token } => self.writable(token),
+            Event::Ready { token } => self.writable(token),
             Event::Received { token, lent } => {
                 if let Some(who) = self.wire.live(token) {
                     let now = clock::now();
@@ -248,7 +248,13 @@ impl Wire {
                 let mut rest = payload;
                 while !rest.is_empty() && self.same(who, generation).is_some() {
                     match self.tongue.next(&mut rest) {
-                        Ok(said) => self.heard(who, said, now, handler),
+                        Ok(said) => {
+                            let counts = matches!(said, Said::Delivered(_) | Said::Answered { .. });
+                            if counts && rest.is_empty() {
+                                self.frame_bytes = self.frame_bytes.min(payload.len());
+                            }
+                            self.heard(who, said, now, handler);
+                        }
                         Err(why) => {
                             let why = format!("connection {who} got what is no message: {why}");
                             return self.fail(why);

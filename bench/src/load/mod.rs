@@ -22,4 +22,8 @@ mod schedule;
 mod session;
 pub mod streaming;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod wire_state;
+
+pub use session::pin;

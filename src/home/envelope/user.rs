@@ -5,6 +5,8 @@
 
 use super::{Position, ReplyTo};
 use crate::home::name::Name;
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// What a subscription may have otherwise than its namespace says; none: as the namespace says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +62,24 @@ pub enum UserAction {
 pub struct UserCommand {
     pub selection: Selection,
     pub action: UserAction,
+}
+
+/// The same as the edges of the user's connections are given it: one, whatever their number.
+#[derive(Clone, Debug)]
+pub struct SharedCommand(Arc<UserCommand>);
+
+impl From<UserCommand> for SharedCommand {
+    fn from(command: UserCommand) -> Self {
+        SharedCommand(Arc::new(command))
+    }
+}
+
+impl Deref for SharedCommand {
+    type Target = UserCommand;
+
+    fn deref(&self) -> &UserCommand {
+        &self.0
+    }
 }
 
 /// The same on its way to the home of the user, which hands it on to the edges and then answers.

@@ -13,8 +13,7 @@ mod wake;
 
 use super::host;
 use crate::config::{Config, DriverChoice};
-use crate::driver::survey::{self, Plan};
-use crate::limits::REFUSAL_SLOTS;
+use crate::driver::survey;
 use capacity::{Bounds, Capacity};
 use finding::{Finding, State};
 use machine::Machine;
@@ -28,8 +27,6 @@ use tuned::{Limits, Wanted};
 const CONNECTIONS: u64 = 100_000;
 /// A wake-up that takes longer than this, one way, is worth a line. Idle hosts take 21-32 us.
 const SLOW_WAKE_US: u128 = 100;
-/// CAP_IPC_LOCK.
-const IPC_LOCK: u32 = 14;
 /// What a host without io_uring costs: README's figures of the two drivers.
 const EPOLL_COST: &str = "the server runs on epoll: 8 % more CPU per delivery, and all workers \
                           share the descriptors of one process";
@@ -103,16 +100,9 @@ fn tuned_findings(machine: &Machine, config: &Config, connections: u64) -> Vec<F
     let limits = Limits {
         descriptors: getrlimit(Resource::Nofile).maximum,
         locked_bytes: getrlimit(Resource::Memlock).current,
-        may_lock: may_lock(&machine.read("/proc/self/status").unwrap_or_default()),
+        may_lock: host::may_lock(&machine.read("/proc/self/status").unwrap_or_default()),
     };
     tuned::look(machine, &Wanted { values, ports: &ports }, &limits)
-}
-
-/// Is CAP_IPC_LOCK in force, by /proc/self/status?
-fn may_lock(status: &str) -> bool {
-    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    set.is_some_and(|set| set >> IPC_LOCK & 1 == 1)
 }
 
 /// Adds what the ring can do; gives whether the server would run on it.
@@ -127,12 +117,7 @@ fn ring_findings(
         findings.push(Finding::absent("io_uring", "driver = \"epoll\" does not use it"));
         return false;
     }
-    let limits = config.limits_on(descriptors, workers, false);
-    let plan = Plan {
-        workers,
-        slots: limits.connections_per_worker + REFUSAL_SLOTS,
-        buffers: super::run::buffers(workers, cores),
-    };
+    let plan = super::ring_plan(config, descriptors, workers, cores);
     let steps = survey::survey(plan);
     let works = steps.iter().all(|step| step.found.is_ok());
     for step in steps {
@@ -193,17 +178,4 @@ fn fits(capacity: &Capacity, wanted: u64) -> Finding {
     }
     let cost = format!("those above are refused, or the host ends; what bounds it: {bounded_by}");
     Finding::short(name, format!("{connections} fit"), wanted.to_string(), cost)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn capabilities_are_read() {
-        assert!(may_lock("Name:\tx\nCapEff:\t000001ffffffffff\n"));
-        assert!(may_lock("CapEff:\t0000000000004000\n"));
-        assert!(!may_lock("CapEff:\t0000000000002000\n"));
-        assert!(!may_lock("CapEff:\t\n") && !may_lock(""));
-    }
 }

@@ -4,10 +4,7 @@ package main
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
+	"errors"
 	"flag"
 	"log"
 	"net/http"
@@ -22,6 +19,33 @@ type namespace struct {
 	stream, presence, closed bool
 	// Only subscribers may publish and ask.
 	subscribers bool
+	// Subscribers may ask for deltas, or filter by tags.
+	delta, filter bool
+}
+
+// subscription is what a subscriber of such a channel gets.
+func (n namespace) subscription() centrifuge.SubscribeOptions {
+	options := centrifuge.SubscribeOptions{
+		EmitPresence:      n.presence,
+		EmitJoinLeave:     n.presence,
+		PushJoinLeave:     n.presence,
+		EnablePositioning: n.stream,
+		EnableRecovery:    n.stream,
+		AllowTagsFilter:   n.filter,
+	}
+	if n.delta {
+		options.AllowedDeltaTypes = []centrifuge.DeltaType{centrifuge.DeltaTypeFossil}
+	}
+	return options
+}
+
+// publish is how a publication is kept and sent.
+func (n namespace) publish() centrifuge.PublishOptions {
+	options := centrifuge.PublishOptions{UseDelta: n.delta}
+	if n.stream {
+		options.HistorySize, options.HistoryTTL = 1000, 300*time.Second
+	}
+	return options
 }
 
 var namespaces = map[string]namespace{
@@ -30,6 +54,8 @@ var namespaces = map[string]namespace{
 	"chat":    {stream: true, presence: true},
 	"members": {stream: true, presence: true, subscribers: true},
 	"closed":  {stream: true, presence: true, closed: true},
+	"delta":   {stream: true, delta: true},
+	"tagged":  {stream: true, filter: true},
 }
 
 func find(channel string) (namespace, *centrifuge.Error) {
@@ -58,58 +84,64 @@ func check(client *centrifuge.Client, channel string, feature func(namespace) bo
 	return nil
 }
 
-// user reads an HS256 token: who it names, or the answer to a bad one.
-func user(token, secret string) (string, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return "", centrifuge.DisconnectInvalidToken
-	}
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(parts[0] + "." + parts[1]))
-	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
-	if err != nil || !hmac.Equal(signature, mac.Sum(nil)) {
-		return "", centrifuge.DisconnectInvalidToken
-	}
-	var claims struct {
-		Subject string `json:"sub"`
-		Expires int64  `json:"exp"`
-	}
-	body, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(body, &claims) != nil {
-		return "", centrifuge.DisconnectInvalidToken
-	}
-	if claims.Expires != 0 && claims.Expires <= time.Now().Unix() {
-		return "", centrifuge.ErrorTokenExpired
-	}
-	return claims.Subject, nil
-}
-
-func connected(client *centrifuge.Client) {
+func connected(node *centrifuge.Node, client *centrifuge.Client, secret string) {
 	client.OnSubscribe(func(e centrifuge.SubscribeEvent, answer centrifuge.SubscribeCallback) {
 		options, unknown := find(e.Channel)
 		if unknown != nil {
 			answer(centrifuge.SubscribeReply{}, unknown)
 			return
 		}
-		if options.closed {
+		reply := centrifuge.SubscribeReply{Options: options.subscription()}
+		if e.Token != "" {
+			claims, err := read(e.Token, secret)
+			if err == nil && (claims.Channel != e.Channel || claims.Subject != client.UserID()) {
+				err = errForged
+			}
+			if err != nil {
+				answer(centrifuge.SubscribeReply{}, subscriptionError(err))
+				return
+			}
+			reply.Options.ExpireAt, reply.Options.ChannelInfo = claims.Expires, claims.Info
+			reply.ClientSideRefresh = true
+		} else if options.closed {
 			answer(centrifuge.SubscribeReply{}, centrifuge.ErrorPermissionDenied)
 			return
 		}
-		answer(centrifuge.SubscribeReply{Options: centrifuge.SubscribeOptions{
-			EmitPresence:      options.presence,
-			EmitJoinLeave:     options.presence,
-			PushJoinLeave:     options.presence,
-			EnablePositioning: options.stream,
-			EnableRecovery:    options.stream,
-		}}, nil)
+		answer(reply, nil)
+	})
+	client.OnRefresh(func(e centrifuge.RefreshEvent, answer centrifuge.RefreshCallback) {
+		claims, err := read(e.Token, secret)
+		switch {
+		case errors.Is(err, errExpired):
+			answer(centrifuge.RefreshReply{Expired: true}, nil)
+		case err != nil:
+			answer(centrifuge.RefreshReply{}, centrifuge.DisconnectInvalidToken)
+		default:
+			answer(centrifuge.RefreshReply{ExpireAt: claims.Expires, Info: claims.Info}, nil)
+		}
+	})
+	client.OnSubRefresh(func(e centrifuge.SubRefreshEvent, answer centrifuge.SubRefreshCallback) {
+		claims, err := read(e.Token, secret)
+		switch {
+		case errors.Is(err, errExpired):
+			answer(centrifuge.SubRefreshReply{Expired: true}, nil)
+		case err != nil, claims.Channel != e.Channel, claims.Subject != client.UserID():
+			answer(centrifuge.SubRefreshReply{}, centrifuge.DisconnectInvalidToken)
+		default:
+			answer(centrifuge.SubRefreshReply{ExpireAt: claims.Expires, Info: claims.Info}, nil)
+		}
 	})
 	client.OnPublish(func(e centrifuge.PublishEvent, answer centrifuge.PublishCallback) {
-		err := check(client, e.Channel, func(namespace) bool { return true })
-		reply := centrifuge.PublishReply{Options: centrifuge.PublishOptions{ClientInfo: e.ClientInfo}}
-		if options, _ := find(e.Channel); options.stream {
-			reply.Options.HistorySize, reply.Options.HistoryTTL = 1000, 300*time.Second
+		if err := check(client, e.Channel, func(namespace) bool { return true }); err != nil {
+			answer(centrifuge.PublishReply{}, err)
+			return
 		}
-		answer(reply, err)
+		// The library makes no deltas of what it publishes after this answer.
+		options, _ := find(e.Channel)
+		how := options.publish()
+		result, err := node.Publish(e.Channel, e.Data, centrifuge.WithClientInfo(e.ClientInfo),
+			centrifuge.WithDelta(how.UseDelta), centrifuge.WithHistory(how.HistorySize, how.HistoryTTL))
+		answer(centrifuge.PublishReply{Result: &result}, err)
 	})
 	client.OnHistory(func(e centrifuge.HistoryEvent, answer centrifuge.HistoryCallback) {
 		err := check(client, e.Channel, func(n namespace) bool { return n.stream })
@@ -144,27 +176,43 @@ func main() {
 	connect := flag.Duration("connect", 10*time.Second, "time a connect command may take")
 	flag.Parse()
 
-	node, err := centrifuge.New(centrifuge.Config{ClientStaleCloseDelay: *connect})
+	node, err := centrifuge.New(centrifuge.Config{
+		ClientStaleCloseDelay: *connect,
+		// Expired subscriptions are looked for with presence's updates.
+		ClientPresenceUpdateInterval: time.Second,
+		ClientExpiredSubCloseDelay:   5 * time.Second,
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	node.OnConnecting(func(_ context.Context, e centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
-		name := ""
-		if e.Token != "" {
-			var err error
-			if name, err = user(e.Token, *secret); err != nil {
-				return centrifuge.ConnectReply{}, err
+		reply := centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{}, ClientSideRefresh: true}
+		if e.Token == "" {
+			return reply, nil
+		}
+		claims, err := read(e.Token, *secret)
+		if err != nil {
+			return reply, connectionError(err)
+		}
+		reply.Credentials.UserID = claims.Subject
+		reply.Credentials.ExpireAt = claims.Expires
+		reply.Credentials.Info = claims.Info
+		reply.Subscriptions = map[string]centrifuge.SubscribeOptions{}
+		for _, channel := range claims.Channels {
+			if options, unknown := find(channel); unknown == nil {
+				reply.Subscriptions[channel] = options.subscription()
 			}
 		}
-		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: name}}, nil
+		return reply, nil
 	})
-	node.OnConnect(connected)
+	node.OnConnect(func(client *centrifuge.Client) { connected(node, client, *secret) })
 	if err := node.Run(); err != nil {
 		log.Fatal(err)
 	}
 	http.Handle("/connection/websocket", centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{
 		PingPongConfig: centrifuge.PingPongConfig{PingInterval: *ping, PongTimeout: *pong},
 	}))
+	http.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { serveAPI(node, w, r) })
 	http.HandleFunc("/health", func(http.ResponseWriter, *http.Request) {})
 	log.Fatal(http.ListenAndServe(*listen, nil))
 }

@@ -1,0 +1,76 @@
+//! The upgrade as a server answers it.
+//!
+//! Must not know sockets. Invariant: an upgrade without a key is refused.
+
+use sha1::{Digest, Sha1};
+
+/// RFC 6455, section 1.3.
+const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// A request that asks for an upgrade.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    Incomplete,
+    /// Path, answer, and bytes of the request.
+    Upgrade {
+        path: String,
+        answer: String,
+        length: usize,
+    },
+    Wrong,
+}
+
+#[must_use]
+pub fn read(bytes: &[u8]) -> Asked {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut request = httparse::Request::new(&mut headers);
+    let length = match request.parse(bytes) {
+        Ok(httparse::Status::Partial) => return Asked::Incomplete,
+        Ok(httparse::Status::Complete(length)) => length,
+        Err(_) => return Asked::Wrong,
+    };
+    let key =
+        request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-key"));
+    let (Some(key), Some(path)) = (key, request.path) else { return Asked::Wrong };
+    let accept = base64(&Sha1::new().chain_update(key.value).chain_update(MAGIC).finalize());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+    );
+    Asked::Upgrade { path: path.to_owned(), answer, length }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for piece in bytes.chunks(3) {
+        let bits = piece.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - piece.len()));
+        for index in 0..4 {
+            let letter = letters[(bits >> (18 - 6 * index)) as usize & 63];
+            text.push(if index <= piece.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ws;
+
+    #[test]
+    fn the_answer_is_what_a_client_awaits() {
+        let request = ws::upgrade_request("127.0.0.1:1", "/room/a", "");
+        let Asked::Upgrade { path, answer, length } = read(&request) else { panic!("refused") };
+        assert_eq!((path.as_str(), length), ("/room/a", request.len()));
+        assert!(matches!(
+            ws::read_upgrade(answer.as_bytes()),
+            ws::Upgrade::Accepted(length) if length == answer.len()
+        ));
+        assert_eq!(read(&request[..request.len() - 1]), Asked::Incomplete);
+        assert_eq!(read(b"GET / HTTP/1.1\r\n\r\n"), Asked::Wrong);
+        assert_eq!(base64(b"a"), "YQ==");
+        assert_eq!(base64(b"ab"), "YWI=");
+    }
+}

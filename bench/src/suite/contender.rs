@@ -1,0 +1,296 @@
+//! The servers that are compared: what each is called, how it is started, how it is spoken to.
+//!
+//! Must not know rounds. Invariant: all are bound alike - 64 KiB messages, 1 MiB backlog, pings
+//! every 25 s, one core.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Who takes part. The name is that of results files and of `--only`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contender {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub dialect: &'static str,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// With this driver, and so many workers.
+    Corecast { driver: &'static str, workers: usize },
+    /// The least that the kernel allows: a program inside the generator.
+    Floor { driver: &'static str },
+    /// A program in the folder of peers.
+    Program { path: &'static str },
+    /// A script for Node in the folder of peers.
+    Node { script: &'static str, redis: bool },
+    /// Centrifugo itself, as it is installed.
+    Centrifugo,
+}
+
+const fn corecast(
+    name: &'static str,
+    label: &'static str,
+    dialect: &'static str,
+    driver: &'static str,
+) -> Contender {
+    Contender { name, label, dialect, kind: Kind::Corecast { driver, workers: 1 } }
+}
+
+const fn other(
+    name: &'static str,
+    label: &'static str,
+    dialect: &'static str,
+    kind: Kind,
+) -> Contender {
+    Contender { name, label, dialect, kind }
+}
+
+const JSON: &str = "centrifuge-json";
+const PROTOBUF: &str = "centrifuge-protobuf";
+const UWEBSOCKETS: Kind = Kind::Program { path: "uwebsockets/uwebsockets" };
+const CENTRIFUGE: Kind = Kind::Program { path: "centrifuge/centrifuge" };
+
+pub const OURS: &str = "corecast-io_uring";
+
+pub const ALL: [Contender; 18] = [
+    corecast(OURS, "Corecast, io_uring", JSON, "io_uring"),
+    corecast("corecast-epoll", "Corecast, epoll", JSON, "epoll"),
+    corecast("corecast-io_uring-raw", "Corecast /echo, io_uring", "raw", "io_uring"),
+    corecast("corecast-epoll-raw", "Corecast /echo, epoll", "raw", "epoll"),
+    corecast("corecast-io_uring-protobuf", "Corecast Protobuf, io_uring", PROTOBUF, "io_uring"),
+    corecast(
+        "corecast-io_uring-msgpack",
+        "Corecast MessagePack, io_uring",
+        "centrifuge-msgpack",
+        "io_uring",
+    ),
+    other(
+        "corecast-io_uring-2",
+        "Corecast, io_uring, 2 workers",
+        JSON,
+        Kind::Corecast { driver: "io_uring", workers: 2 },
+    ),
+    other(
+        "corecast-io_uring-3",
+        "Corecast, io_uring, 3 workers",
+        JSON,
+        Kind::Corecast { driver: "io_uring", workers: 3 },
+    ),
+    other("floor-ring", "floor, io_uring", "raw", Kind::Floor { driver: "ring" }),
+    other("floor-epoll", "floor, epoll", "raw", Kind::Floor { driver: "epoll" }),
+    other("uwebsockets", "uWebSockets", "raw", UWEBSOCKETS),
+    other("ws", "npm ws", "raw", Kind::Node { script: "node/ws.mjs", redis: false }),
+    other(
+        "socketio",
+        "socket.io",
+        "socketio",
+        Kind::Node { script: "node/socketio.mjs", redis: false },
+    ),
+    other(
+        "socketio-redis",
+        "socket.io, Redis adapter",
+        "socketio",
+        Kind::Node { script: "node/socketio.mjs", redis: true },
+    ),
+    other("centrifuge", "Centrifugo's library", JSON, CENTRIFUGE),
+    other("centrifuge-protobuf", "Centrifugo's library, Protobuf", PROTOBUF, CENTRIFUGE),
+    other("centrifugo", "Centrifugo", JSON, Kind::Centrifugo),
+    other("centrifugo-protobuf", "Centrifugo, Protobuf", PROTOBUF, Kind::Centrifugo),
+];
+
+/// Where programs are found.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub corecast: PathBuf,
+    /// The generator, which holds the floor programs too.
+    pub generator: PathBuf,
+    pub peers: PathBuf,
+    /// Configurations and logs of this set.
+    pub scratch: PathBuf,
+}
+
+/// How a started server says that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// A line `ready` on its standard output.
+    Line,
+    /// 200 to this path.
+    Path(&'static str),
+    /// It lets one connect.
+    Listening,
+}
+
+impl Contender {
+    /// By its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Contender> {
+        ALL.into_iter().find(|contender| contender.name == name)
+    }
+
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self.kind, Kind::Corecast { .. })
+    }
+
+    #[must_use]
+    pub fn needs_redis(&self) -> bool {
+        matches!(self.kind, Kind::Node { redis: true, .. })
+    }
+
+    /// Threads that want a core of their own.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        if let Kind::Corecast { workers, .. } = self.kind { workers } else { 1 }
+    }
+
+    /// Why it cannot take part, in a few words.
+    #[must_use]
+    pub fn missing(&self, places: &Places) -> Option<String> {
+        if self.needs_redis() && !on_path("redis-server") {
+            return Some("redis-server is not on PATH".into());
+        }
+        let file = match self.kind {
+            Kind::Corecast { .. } => places.corecast.clone(),
+            Kind::Floor { .. } => return floor_missing(&places.generator),
+            Kind::Centrifugo if on_path("centrifugo") => return None,
+            Kind::Centrifugo => return Some("centrifugo is not on PATH".into()),
+            Kind::Node { .. } if !on_path("node") => return Some("node is not on PATH".into()),
+            Kind::Node { script, .. } => places.peers.join(script),
+            Kind::Program { path } => places.peers.join(path),
+        };
+        if file.is_file() {
+            return None;
+        }
+        // The script that builds peers leaves its reason here.
+        let why = file.parent().map(|folder| folder.join("missing"));
+        let told = why.and_then(|why| std::fs::read_to_string(why).ok());
+        Some(told.map_or_else(|| "not built".into(), |why| why.trim().to_owned()))
+    }
+
+    /// What starts it on a port, without its core.
+    #[must_use]
+    pub fn command(&self, places: &Places, case: &str, port: u16) -> Command {
+        let with_port = |program: &Path| {
+            let mut command = Command::new(program);
+            command.arg("--port").arg(port.to_string());
+            command
+        };
+        match self.kind {
+            Kind::Corecast { .. } => {
+                let mut command = Command::new(&places.corecast);
+                command.args(["serve", "--dev", "--config"]).arg(self.config(places));
+                command.env("CORECAST_LISTEN", format!("127.0.0.1:{port}"));
+                command
+            }
+            Kind::Floor { driver } => {
+                let mut command = Command::new(&places.generator);
+                let program = if case == "echo" { "echo" } else { "fanout" };
+                command.args(["floor", program, "--driver", driver, "--port", &port.to_string()]);
+                command
+            }
+            Kind::Program { path } => with_port(&places.peers.join(path)),
+            Kind::Node { script, .. } => {
+                let mut command = Command::new("node");
+                command.arg(places.peers.join(script)).arg("--port").arg(port.to_string());
+                command
+            }
+            Kind::Centrifugo => {
+                let mut command = Command::new("centrifugo");
+                command.arg("--config").arg(self.config(places));
+                command.env("CENTRIFUGO_HTTP_SERVER_ADDRESS", "127.0.0.1");
+                command.env("CENTRIFUGO_HTTP_SERVER_PORT", port.to_string());
+                command
+            }
+        }
+    }
+
+    /// Where its configuration is written, when it has one.
+    #[must_use]
+    pub fn config(&self, places: &Places) -> PathBuf {
+        let ending = if self.kind == Kind::Centrifugo { "json" } else { "toml" };
+        places.scratch.join(format!("{}.{ending}", self.name))
+    }
+
+    /// What it is configured with; none where the command says all.
+    #[must_use]
+    pub fn configuration(&self, cpus: &[usize], secret: &str) -> Option<String> {
+        match self.kind {
+            Kind::Corecast { driver, workers } => {
+                let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
+                let pin = if cpus.len() == workers {
+                    format!("worker_cpus = \"{}\"\n", cpus.join(","))
+                } else {
+                    String::new()
+                };
+                Some(format!(
+                    "workers = {workers}\n{pin}driver = \"{driver}\"\n\n[client]\n\
+                     token_hmac_secret = \"{secret}\"\n"
+                ))
+            }
+            // Its documentation's buffers for many connections; the rest is its default.
+            Kind::Centrifugo => Some(
+                r#"{"client": {"insecure": true},
+ "websocket": {"read_buffer_size": 1024, "use_write_buffer_pool": true}}
+"#
+                .into(),
+            ),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        match self.kind {
+            Kind::Corecast { .. } => Readiness::Path("/ready"),
+            Kind::Centrifugo => Readiness::Listening,
+            _ => Readiness::Line,
+        }
+    }
+
+    /// The URL that a scenario uses.
+    #[must_use]
+    pub fn url(&self, scenario: &str, port: u16) -> String {
+        let path = match (self.dialect, scenario) {
+            ("raw", "echo") => "/echo",
+            ("raw", _) => "/room/bench",
+            ("socketio", _) => "/socket.io/?EIO=4&transport=websocket",
+            _ => "/connection/websocket",
+        };
+        format!("ws://127.0.0.1:{port}{path}")
+    }
+}
+
+/// Is a program on PATH?
+#[must_use]
+pub fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn floor_missing(generator: &Path) -> Option<String> {
+    let asked = Command::new(generator).args(["floor", "--help"]).output();
+    let there = asked.is_ok_and(|output| output.status.success());
+    (!there).then(|| "this generator has no floor programs".into())
+}
+
+#[test]
+fn names_are_unique_and_found() {
+    for contender in ALL {
+        let same = ALL.iter().filter(|other| other.name == contender.name).count();
+        assert_eq!(same, 1, "{}", contender.name);
+        assert_eq!(Contender::named(contender.name), Some(contender));
+    }
+    assert_eq!(Contender::named("nginx"), None);
+}
+
+#[test]
+fn a_worker_is_pinned_where_each_has_a_core() {
+    let ours = Contender::named(OURS).expect("ours");
+    let one = ours.configuration(&[3], "secret").expect("a configuration");
+    assert!(one.contains("workers = 1\nworker_cpus = \"3\"\ndriver = \"io_uring\""), "{one}");
+    let three = Contender::named("corecast-io_uring-3").expect("ours");
+    let unpinned = three.configuration(&[0], "secret").expect("a configuration");
+    assert!(!unpinned.contains("worker_cpus"), "{unpinned}");
+}

@@ -1,0 +1,120 @@
+//! One run: the generator as a child, watched beside the server.
+//!
+//! Must not know which case this is. Invariant: a run counts only when its report says `verified`
+//! and the server still runs after it.
+
+use super::machine::Steal;
+use super::results::{Report, Run};
+use super::server::{Process, Server, last_words};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Connecting, draining and verifying, beside warm-up and window.
+const AROUND: Duration = Duration::from_secs(90);
+
+/// What is asked of the generator.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    pub cpus: Vec<usize>,
+    /// Warm-up and window together.
+    pub measured: Duration,
+    pub scratch: PathBuf,
+}
+
+/// Set by a signal: the set ends as soon as it can.
+pub type Interrupted = Arc<AtomicBool>;
+
+/// Runs it against a server.
+///
+/// # Errors
+/// What went wrong, in one line: a server that ended, a report that is not verified, no report,
+/// no end in time, an interrupt.
+pub fn run(order: &Order, server: &mut Server, round: u32, stop: &Interrupted) -> Result<Run> {
+    let log = order.scratch.join("generator.log");
+    let report = order.scratch.join("generator.json");
+    // The report alone is on standard output; the shell keeps it apart from the progress.
+    let mut command = Command::new("sh");
+    command.args(["-c", "out=$1; shift; exec \"$@\" >\"$out\"", "sh"]);
+    command.arg(&report).arg(&order.program).args(&order.arguments);
+    let before = Steal::now();
+    let mut generator = Process::start("generator", command, &order.cpus, &log)?;
+    let limit = Instant::now() + order.measured + AROUND;
+    while generator.must_run().is_ok() {
+        server.must_run()?;
+        if stop.load(Ordering::Relaxed) {
+            bail!("interrupted");
+        }
+        if Instant::now() > limit {
+            bail!("the generator did not end in time{}", last_words(&log));
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    let steal = Steal::now().since(before);
+    let report = read(&report, &log)?;
+    server.must_run()?;
+    Ok(Run { round, report, steal })
+}
+
+/// Reads the generator's line, and believes it only when it says that all was verified.
+fn read(path: &Path, log: &Path) -> Result<Report> {
+    let text = fs::read_to_string(path).context("the generator's report")?;
+    let line = text.trim();
+    if line.is_empty() {
+        bail!("the generator reported nothing{}", last_words(log));
+    }
+    let report: Report = serde_json::from_str(line)
+        .with_context(|| format!("the generator's report is not one: {line:.200}"))?;
+    if !report.verified {
+        bail!("{}", report.failure.as_deref().unwrap_or("not verified, and no reason given"));
+    }
+    if report.deliveries == 0 || report.window_s <= 0.0 {
+        bail!("{} deliveries in {} s are no figure", report.deliveries, report.window_s);
+    }
+    Ok(report)
+}
+
+#[cfg(test)]
+fn told(text: &str) -> String {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("corecast-report-{}-{number}", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    fs::write(&path, text).expect("a temporary file");
+    let told = read(&path, Path::new("/nonexistent")).map_or_else(
+        |error| format!("{error:#}"),
+        |report| format!("{} deliveries", report.deliveries),
+    );
+    fs::remove_file(&path).expect("it was just written");
+    told
+}
+
+#[test]
+fn only_a_verified_report_is_a_run() {
+    let report = |verified: bool, failure: &str, deliveries: u64| {
+        format!(
+            r#"{{"scenario":"echo","dialect":"raw","verified":{verified},"failure":{failure},
+            "messages":5,"deliveries":{deliveries},"window_s":1.0}}"#
+        )
+    };
+    let cases = [
+        (report(true, "null", 5), "5 deliveries"),
+        (report(false, "\"2 deliveries lost\"", 3), "2 deliveries lost"),
+        (report(false, "null", 3), "not verified, and no reason given"),
+        (report(true, "null", 0), "0 deliveries in 1 s are no figure"),
+        (String::new(), "the generator reported nothing"),
+        ("{\"scenario\":".into(), "the generator's report is not one"),
+    ];
+    for (text, expected) in cases {
+        let told = told(&text);
+        assert!(told.starts_with(expected), "{told}");
+    }
+}

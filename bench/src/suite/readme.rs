@@ -1,0 +1,194 @@
+//! README's tables, made from a committed results file.
+//!
+//! Must not know how it was measured. Invariant: no table from what is not whole.
+
+use super::published::PUBLISHED;
+use super::results::{Case, Results};
+use super::summary::{Row, rows};
+use super::terminal::{maybe, milliseconds, number};
+use std::fmt::Write;
+
+/// The cases of the headline table, and what each column is called.
+const HEADLINE: [(&str, &str); 2] =
+    [("fanout", "CPU per delivery, 1 to 1,000"), ("echo", "CPU per echo")];
+/// Columns of the published table.
+const HERE: [&str; 3] = ["Corecast, io_uring", "Corecast, epoll", "npm ws"];
+
+/// Markdown of every table that the results have the cases for.
+#[must_use]
+pub fn tables(results: &Results) -> String {
+    [headline(results), published(results)].join("")
+}
+
+fn find<'a>(results: &'a Results, id: &str) -> Option<&'a Case> {
+    results.cases.iter().find(|case| case.id == id)
+}
+
+fn headline(results: &Results) -> String {
+    let cases: Vec<(&str, Vec<Row>)> = HEADLINE
+        .iter()
+        .filter_map(|(id, title)| Some((*title, rows(find(results, id)?))))
+        .collect();
+    let Some((_, longest)) = cases.iter().max_by_key(|(_, rows)| rows.len()) else {
+        return String::new();
+    };
+    let machine = &results.machine;
+    let date = results.started.split('T').next().unwrap_or_default();
+    let kind = if machine.virtual_machine { " of a virtual machine" } else { "" };
+    let rounds = longest.iter().map(|row| row.runs).max().unwrap_or(0);
+    let mut text = format!(
+        "| {date}, kernel {}, {} cores{kind}, {rounds} rounds |",
+        release(&machine.kernel),
+        machine.cores
+    );
+    for (title, _) in &cases {
+        let _ = write!(text, " {title} | to {} | p99 |", longest[0].label);
+    }
+    text.push_str("\n| --- |");
+    text.push_str(&" --- | --- | --- |".repeat(cases.len()));
+    text.push('\n');
+    for seat in longest {
+        let _ = write!(text, "| {} |", seat.label);
+        for (_, rows) in &cases {
+            let row = rows.iter().find(|row| row.name == seat.name);
+            text.push_str(&row.map_or_else(|| " | | |".into(), cells));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// `6.18.44-fc-v595` is 6.18 to a reader.
+fn release(kernel: &str) -> String {
+    kernel.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+fn cells(row: &Row) -> String {
+    let ratio = row.ratio.map_or_else(
+        || "1".into(),
+        |ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high),
+    );
+    let cost = row.figure.map_or_else(|| "-".into(), |cost| format!("{cost:.2} us"));
+    format!(" {cost} | {ratio} | {} ms |", milliseconds(row.p99_us))
+}
+
+/// The published rows, and beside them what was measured here.
+fn published(results: &Results) -> String {
+    let (Some(load), Some(peak), Some(memory)) =
+        (find(results, "table-load"), find(results, "table-peak"), find(results, "table-memory"))
+    else {
+        return String::new();
+    };
+    let machine = &results.machine;
+    let host =
+        format!("{} cores, {} GiB, clients included, 256 B", machine.cores, machine.memory_gib);
+    let (load, peak, memory) = (rows(load), rows(peak), rows(memory));
+    let of = |rows: &[Row], column: usize| {
+        rows.iter().find(|row| row.label.starts_with(HERE[column])).cloned()
+    };
+    let held = |column: usize| {
+        let Some(row) = of(&load, column) else { return "-".into() };
+        let count = connections(results, &row.name);
+        let note = row.notes.first().map_or_else(String::new, |note| format!(" ({note})"));
+        format!("{count}{note}")
+    };
+    let rate = |column: usize| maybe(of(&peak, column).and_then(|row| row.per_s));
+    let tail = |column: usize| {
+        let at = |row: &Row| {
+            format!("{} ms at {} messages/s", milliseconds(row.p99_us), maybe(row.per_s))
+        };
+        let all = load.iter().filter(|row| row.label.starts_with(HERE[column]));
+        // Where one stands for all connections, and one for as many as the others hold.
+        let told =
+            |row: &Row| format!("{} ({} connections)", at(row), connections(results, &row.name));
+        let told: Vec<String> = all.map(told).collect();
+        if told.is_empty() { "-".into() } else { told.join("; ") }
+    };
+    let megabytes = |column: usize| {
+        let slope = of(&memory, column).and_then(|row| row.slope);
+        slope.map_or_else(|| "-".into(), |slope| format!("{} MB", number(slope * 10_000.0 / 1e6)))
+    };
+    let mut text = format!(
+        "\n| | published | published, with Redis | {} | with Redis |\n|{}\n",
+        HERE.join(" | "),
+        " --- |".repeat(4 + HERE.len())
+    );
+    for (index, [what, alone, redis]) in PUBLISHED.iter().enumerate() {
+        let here: Vec<String> = (0..HERE.len())
+            .map(|column| match index {
+                0 => host.clone(),
+                1 => held(column),
+                2 => rate(column),
+                3 => tail(column),
+                _ => megabytes(column),
+            })
+            .collect();
+        let _ =
+            writeln!(text, "| {what} | {alone} | {redis} | {} | not there yet |", here.join(" | "));
+    }
+    text
+}
+
+/// The connections that a row of the load held, as its generator was told.
+fn connections(results: &Results, name: &str) -> String {
+    let held = || {
+        let case = find(results, "table-load")?;
+        let entry = case.entries.iter().find(|entry| entry.name == name)?;
+        let params = &entry.runs.first()?.report.params;
+        let told = |what: &str| params.get(what)?.as_f64();
+        Some(told("rooms")? * (told("subscribers")? + told("publishers")?))
+    };
+    maybe(held())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contender::OURS;
+    use super::super::results::{Metric, Rss};
+    use super::super::summary::tests::{case, entry};
+    use super::*;
+
+    #[test]
+    fn the_headline_has_a_row_for_everybody() {
+        let fanout = case(vec![entry(OURS, &[2.0; 7]), entry("ws", &[3.0; 7])]);
+        let mut echo =
+            case(vec![entry(OURS, &[8.0; 7]), entry("raw", &[6.0; 7]), entry("ws", &[9.0; 7])]);
+        echo.id = "echo".into();
+        let results = Results { complete: true, cases: vec![fanout, echo], ..Results::default() };
+        let text = tables(&results);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        let columns = |line: &str| line.matches('|').count();
+        assert!(lines.iter().all(|line| columns(line) == 8), "{text}");
+        let raw = "| raw | | | | 6.00 us | 0.75 (0.75 to 0.75) | 1.80 ms |";
+        assert_eq!(lines[3], raw);
+    }
+
+    #[test]
+    fn the_published_table_needs_its_three_cases() {
+        let part = |id: &str, metric: Metric| {
+            let mut part = case(vec![entry("ws", &[3.0; 3])]);
+            (part.id, part.metric) = (id.into(), metric);
+            let seat = &mut part.entries[0];
+            seat.label = "npm ws".into();
+            for run in &mut seat.runs {
+                run.report.params =
+                    serde_json::json!({"rooms": 1_500, "subscribers": 9, "publishers": 1});
+                let slope = Rss { slope_per_connection: Some(10_400.0), ..Rss::default() };
+                run.report.rss_bytes = Some(slope);
+            }
+            part
+        };
+        let mut cases = vec![
+            part("table-load", Metric::CpuPerDelivery),
+            part("table-peak", Metric::DeliveriesPerSecond),
+        ];
+        let results = |cases: &Vec<Case>| Results { cases: cases.clone(), ..Results::default() };
+        assert_eq!(tables(&results(&cases)), "");
+        cases.push(part("table-memory", Metric::BytesPerConnection));
+        let text = tables(&results(&cases));
+        assert!(text.contains("| 50,000 | 45,000 | - | - | 15,000 | not there yet |"), "{text}");
+        assert!(text.contains("| 180 MB | 220 MB | - | - | 104 MB | not there yet |"), "{text}");
+        assert_eq!(text.trim().lines().count(), 7, "{text}");
+    }
+}

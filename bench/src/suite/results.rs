@@ -1,0 +1,252 @@
+//! The results file: every run as it was reported, and what has to be known to read it.
+//!
+//! Must not know how runs are made or shown. Invariant: `complete` is true only in a file whose
+//! set ran to its end without a failure, and a file appears whole or not at all.
+
+use super::machine::{Cores, Machine};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Results {
+    pub format: u32,
+    /// Every run of the set was made and verified.
+    pub complete: bool,
+    /// `quick`, `standard`, `full`, or what a part of one was asked for.
+    pub set: String,
+    /// UTC, `2026-11-21T10:30:00Z`.
+    pub started: String,
+    pub ended: String,
+    /// What `git describe` says of the tree that was measured.
+    pub commit: String,
+    pub machine: Machine,
+    pub cores: Cores,
+    /// Who could not take part, and why.
+    pub missing: Vec<Missing>,
+    pub cases: Vec<Case>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missing {
+    pub name: String,
+    pub why: String,
+}
+
+/// Which figure of a run is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Microseconds of the server's threads for each delivery: less is better.
+    CpuPerDelivery,
+    /// Deliveries a second: more is better.
+    DeliveriesPerSecond,
+    /// Bytes of resident memory for each connection more: less is better.
+    BytesPerConnection,
+    /// Median latency, microseconds: less is better.
+    Latency,
+}
+
+/// The place of a case in a figure with an axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// `fanout-size`, `fanout-rate`, `echo-connections`, ...
+    pub figure: String,
+    pub x: f64,
+}
+
+/// One scenario with its options, and everybody who ran it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Case {
+    pub id: String,
+    pub title: String,
+    pub scenario: String,
+    pub metric: Metric,
+    pub options: Vec<String>,
+    pub point: Option<Point>,
+    pub entries: Vec<Entry>,
+}
+
+/// One server in a case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    pub name: String,
+    pub label: String,
+    pub dialect: String,
+    /// What is different for this one, said in its row.
+    pub note: Option<String>,
+    pub runs: Vec<Run>,
+    /// Why it has fewer runs than rounds.
+    pub failure: Option<String>,
+}
+
+/// A verified run, as the generator reported it, and what the machine did meanwhile.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub round: u32,
+    pub report: Report,
+    /// Share of the time that the hypervisor gave to others.
+    pub steal: f64,
+}
+
+/// The generator's line.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Report {
+    pub scenario: String,
+    pub dialect: String,
+    pub verified: bool,
+    pub failure: Option<String>,
+    #[serde(default)]
+    pub offered_per_s: Option<f64>,
+    pub messages: u64,
+    pub deliveries: u64,
+    pub window_s: f64,
+    #[serde(default)]
+    pub server_cpu_us_per_delivery: Option<f64>,
+    #[serde(default)]
+    pub generator_cpu_us_per_delivery: Option<f64>,
+    #[serde(default)]
+    pub latency_us: Option<Latency>,
+    #[serde(default)]
+    pub rss_bytes: Option<Rss>,
+    #[serde(default)]
+    pub params: serde_json::Value,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Latency {
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+    /// Percentile, and the latency that so many stayed within.
+    #[serde(default)]
+    pub curve: Vec<(f64, f64)>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Rss {
+    pub before: f64,
+    pub after: f64,
+    /// None where fewer than two states were seen.
+    pub slope_per_connection: Option<f64>,
+    /// Connections, and resident bytes with so many.
+    #[serde(default)]
+    pub states: Vec<(f64, f64)>,
+}
+
+impl Report {
+    /// The figure that is compared; none where the run has none.
+    #[must_use]
+    pub fn figure(&self, metric: Metric) -> Option<f64> {
+        let figure = match metric {
+            Metric::CpuPerDelivery => self.server_cpu_us_per_delivery,
+            Metric::DeliveriesPerSecond => Some(self.deliveries as f64 / self.window_s),
+            Metric::BytesPerConnection => {
+                self.rss_bytes.as_ref().and_then(|rss| rss.slope_per_connection)
+            }
+            Metric::Latency => self.latency_us.as_ref().map(|latency| latency.p50),
+        };
+        figure.filter(|figure| figure.is_finite() && *figure > 0.0)
+    }
+}
+
+impl Results {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// A file that is not there, not ours, or of another format.
+    pub fn read(path: &Path) -> Result<Results> {
+        let name = path.display();
+        let text = fs::read_to_string(path).with_context(|| format!("{name}"))?;
+        let results: Results =
+            serde_json::from_str(&text).with_context(|| format!("{name} is no results file"))?;
+        if results.format != FORMAT {
+            bail!("{name} has format {}, not {FORMAT}", results.format);
+        }
+        Ok(results)
+    }
+
+    /// The same, but refuses what did not run to its end.
+    ///
+    /// # Errors
+    /// Those of `read`, and a file that says `complete: false`.
+    pub fn read_whole(path: &Path) -> Result<Results> {
+        let results = Results::read(path)?;
+        if !results.complete {
+            bail!("{} says complete: false, so no table is made of it", path.display());
+        }
+        Ok(results)
+    }
+
+    /// Writes the results and their page into a directory; where they are.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(&self, directory: &Path, page: &str) -> Result<(PathBuf, PathBuf)> {
+        fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
+        let date = self.started.split('T').next().unwrap_or_default();
+        let mut base = format!("{date}-{}-{}", self.machine.name, self.set);
+        if !self.complete {
+            base.push_str(".incomplete");
+        }
+        // A complete file is never written over.
+        let numbered = (2..).map(|number| format!("{base}-{number}"));
+        let free =
+            |name: &String| !self.complete || !directory.join(format!("{name}.json")).exists();
+        let name = std::iter::once(base.clone()).chain(numbered).find(free).unwrap_or(base.clone());
+        let json = directory.join(format!("{name}.json"));
+        let html = directory.join(format!("{name}.html"));
+        replace(&html, page)?;
+        replace(&json, &(serde_json::to_string(self)? + "\n"))?;
+        Ok((json, html))
+    }
+}
+
+/// Writes beside the file and renames: it is there whole or not at all.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text).with_context(|| format!("{}", beside.display()))?;
+    fs::rename(&beside, path).with_context(|| format!("{}", path.display()))
+}
+
+/// Now, in UTC.
+#[must_use]
+pub fn timestamp() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    civil(since.as_secs())
+}
+
+/// Seconds since 1970 as a date, after Howard Hinnant's `civil_from_days`.
+fn civil(seconds: u64) -> String {
+    let days = seconds / 86_400 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[test]
+fn dates_are_those_of_the_calendar() {
+    let cases = [
+        (0, "1970-01-01T00:00:00Z"),
+        (951_782_400, "2000-02-29T00:00:00Z"),
+        (1_709_251_199, "2024-02-29T23:59:59Z"),
+        (1_795_257_000, "2026-11-21T10:30:00Z"),
+        (4_107_542_400, "2100-03-01T00:00:00Z"),
+    ];
+    for (seconds, expected) in cases {
+        assert_eq!(civil(seconds), expected);
+    }
+}

@@ -1,0 +1,305 @@
+//! A call of the server API under way: its commands, what each of them waits for, and what it was
+//! answered.
+//!
+//! Must not know homes or connections. Invariants: commands begin in their order; what a home was
+//! asked stands in `asked` until its answer comes.
+
+use crate::codec::command::ErrorCode;
+use crate::home::envelope::ListCursor;
+use crate::home::name::Name;
+use crate::http::api::answer::{self, Answer};
+use crate::http::api::{ApiMethod, Batch, Extent, Published};
+use globset::GlobMatcher;
+
+/// One call: a command, or a batch of them.
+#[derive(Debug)]
+pub struct Call {
+    method: ApiMethod,
+    /// Errors are told as statuses.
+    pub statuses: bool,
+    body: Vec<u8>,
+    parallel: bool,
+    tasks: Vec<Task>,
+    /// Tasks before this one have begun.
+    begun: usize,
+    finished: usize,
+    /// Tasks that have begun and have more to ask, the one to ask next at the end.
+    ready: Vec<usize>,
+    asked: Vec<Asked>,
+    last_question: u32,
+    answer_bytes: usize,
+}
+
+/// One command.
+#[derive(Debug)]
+struct Task {
+    method: ApiMethod,
+    state: State,
+}
+
+/// How far a command has come.
+#[derive(Debug)]
+pub enum State {
+    /// Its body stands here.
+    Waiting(Extent),
+    /// A home was asked, once.
+    Asked,
+    Broadcasting(Box<Broadcasting>),
+    Listing(Box<Listing>),
+    Finished(Answer),
+}
+
+/// A question to a home that is not answered: of which command, and which of its parts.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    question: u32,
+    task: usize,
+    part: usize,
+}
+
+/// One publication for many channels.
+#[derive(Debug)]
+pub struct Broadcasting {
+    pub channels: Vec<Box<str>>,
+    pub what: Published<'static>,
+    /// The channel that is next.
+    pub next: usize,
+    pub unanswered: usize,
+    pub answers: Vec<Answer>,
+}
+
+/// A list of channels that is read home by home, part by part.
+#[derive(Debug)]
+pub struct Listing {
+    /// None: all names fit.
+    pub pattern: Option<GlobMatcher>,
+    pub home: u16,
+    pub from: ListCursor,
+    /// The result so far.
+    pub text: Vec<u8>,
+}
+
+/// What a call can do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Begin this command.
+    Begin(usize),
+    /// Ask on for this one.
+    AskOn(usize),
+}
+
+impl Call {
+    /// Bytes that it takes besides its body, for each command.
+    pub const TASK_BYTES: usize = size_of::<Task>();
+
+    /// Reads what a call is made of; its commands are read when it is their turn.
+    ///
+    /// # Errors
+    /// When a batch is none, or has too many commands.
+    pub fn new(method: ApiMethod, statuses: bool, body: Vec<u8>) -> Result<Call, ErrorCode> {
+        let (tasks, parallel) = if method == ApiMethod::Batch {
+            let batch = Batch::read(&body)?;
+            let task = |command| match command {
+                Ok((method, extent)) => Task { method, state: State::Waiting(extent) },
+                // No method that could name its answer.
+                Err(error) => Task { method, state: State::Finished(Err(error)) },
+            };
+            (batch.commands.into_iter().map(task).collect(), batch.parallel)
+        } else {
+            let extent = Extent { start: 0, end: body.len() };
+            (vec![Task { method, state: State::Waiting(extent) }], false)
+        };
+        let finished =
+            tasks.iter().filter(|task: &&Task| matches!(task.state, State::Finished(_))).count();
+        Ok(Call {
+            method,
+            statuses,
+            body,
+            parallel,
+            tasks,
+            begun: 0,
+            finished,
+            ready: Vec::new(),
+            asked: Vec::new(),
+            last_question: 0,
+            answer_bytes: 0,
+        })
+    }
+
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        self.method == ApiMethod::Batch
+    }
+
+    /// Commands, with those that are finished.
+    #[must_use]
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished == self.tasks.len()
+    }
+
+    /// What to do next; none when an answer has to come first, or there is nothing left to do.
+    pub fn next(&mut self) -> Option<Next> {
+        if let Some(task) = self.ready.pop() {
+            return Some(Next::AskOn(task));
+        }
+        let known = |task: &Task| matches!(task.state, State::Finished(_));
+        while self.tasks.get(self.begun).is_some_and(known) {
+            self.begun += 1;
+        }
+        let waits = !self.parallel && self.tasks[..self.begun].last().is_some_and(|it| !known(it));
+        if waits || self.begun == self.tasks.len() {
+            return None;
+        }
+        self.begun += 1;
+        Some(Next::Begin(self.begun - 1))
+    }
+
+    /// The method and the body of a command that is to begin.
+    #[must_use]
+    pub fn command(&self, task: usize) -> (ApiMethod, &[u8]) {
+        let Task { method, state } = &self.tasks[task];
+        let State::Waiting(Extent { start, end }) = state else { return (*method, b"") };
+        (*method, &self.body[*start..*end])
+    }
+
+    /// How far a command has come.
+    pub fn state(&mut self, task: usize) -> &mut State {
+        &mut self.tasks[task].state
+    }
+
+    /// The number that the next question will have.
+    #[must_use]
+    pub fn next_question(&self) -> u32 {
+        // 0 asks for no answer.
+        self.last_question.checked_add(1).unwrap_or(1)
+    }
+
+    /// Notes that a home is asked for a part of a command.
+    pub fn ask(&mut self, task: usize, part: usize) {
+        self.last_question = self.next_question();
+        self.asked.push(Asked { question: self.last_question, task, part });
+    }
+
+    /// Lets a command go on asking.
+    pub fn make_ready(&mut self, task: usize) {
+        self.ready.push(task);
+    }
+
+    /// The command and its part that a question was for; it is answered by that.
+    pub fn answered(&mut self, question: u32) -> Option<(usize, usize)> {
+        let place = self.asked.iter().position(|asked| asked.question == question)?;
+        let Asked { task, part, .. } = self.asked.swap_remove(place);
+        Some((task, part))
+    }
+
+    /// Counts an answer's bytes; false when they pass `bytes_max` together with those before.
+    pub fn takes(&mut self, bytes: usize, bytes_max: usize) -> bool {
+        let takes = self.answer_bytes + bytes <= bytes_max;
+        self.answer_bytes += if takes { bytes } else { 0 };
+        takes
+    }
+
+    /// A command is answered.
+    pub fn finish(&mut self, task: usize, answer: Answer) {
+        let state = std::mem::replace(&mut self.tasks[task].state, State::Finished(answer));
+        debug_assert!(!matches!(state, State::Finished(_)), "a command is answered once");
+        self.finished += 1;
+    }
+
+    /// Nothing more will be asked: what has not been asked is refused, in its place.
+    pub fn refuse_rest(&mut self, error: ErrorCode) {
+        self.ready.clear();
+        for task in 0..self.tasks.len() {
+            let asked = self.asked.iter().any(|asked| asked.task == task);
+            match &mut self.tasks[task].state {
+                State::Finished(_) | State::Asked => {}
+                State::Broadcasting(broadcast) => {
+                    let rest = broadcast.channels.len() - broadcast.next;
+                    broadcast.answers[broadcast.next..].fill(Err(error));
+                    broadcast.next += rest;
+                    broadcast.unanswered -= rest;
+                    if broadcast.unanswered == 0 {
+                        let result = broadcast.result();
+                        self.finish(task, Ok(result));
+                    }
+                }
+                State::Listing(_) if asked => {}
+                State::Waiting(_) | State::Listing(_) => self.finish(task, Err(error)),
+            }
+        }
+        self.begun = self.tasks.len();
+    }
+
+    /// The whole answer of a call that is finished.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        if !self.is_batch() {
+            return answer::whole(out, self.single());
+        }
+        out.extend_from_slice(br#"{"replies":["#);
+        for (index, task) in self.tasks.iter().enumerate() {
+            answer::separate(out, index);
+            if let State::Finished(known) = &task.state {
+                answer::reply(out, task.method, known);
+            }
+        }
+        out.extend_from_slice(b"]}");
+    }
+
+    /// The error of a call that is finished and is no batch, if it is one.
+    #[must_use]
+    pub fn error(&self) -> Option<ErrorCode> {
+        if self.is_batch() { None } else { self.single().as_ref().err().copied() }
+    }
+
+    fn single(&self) -> &Answer {
+        match &self.tasks[0].state {
+            State::Finished(answer) => answer,
+            _ => &Err(ErrorCode::Internal),
+        }
+    }
+}
+
+impl Broadcasting {
+    #[must_use]
+    pub fn new(channels: Vec<Box<str>>, what: Published<'static>) -> Broadcasting {
+        let unanswered = channels.len();
+        let answers = vec![Err(ErrorCode::Internal); unanswered];
+        Broadcasting { channels, what, next: 0, unanswered, answers }
+    }
+
+    /// Notes an answer; true when it was the last.
+    pub fn answered(&mut self, channel: usize, answer: Answer) -> bool {
+        self.answers[channel] = answer;
+        self.unanswered -= 1;
+        self.unanswered == 0
+    }
+
+    #[must_use]
+    pub fn result(&self) -> Vec<u8> {
+        let mut result = Vec::with_capacity(64 * self.channels.len());
+        answer::broadcast(&mut result, self.answers.iter());
+        result
+    }
+}
+
+impl Listing {
+    #[must_use]
+    pub fn new(pattern: Option<GlobMatcher>) -> Listing {
+        let text = answer::CHANNELS_HEAD.to_vec();
+        Listing { pattern, home: 0, from: ListCursor::default(), text }
+    }
+
+    /// Takes a part of the list in.
+    pub fn add(&mut self, channels: &[(Name, u32)]) {
+        for (name, clients) in channels {
+            if self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(name.as_str())) {
+                answer::channel(&mut self.text, name.as_str(), *clients);
+            }
+        }
+    }
+}

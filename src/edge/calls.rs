@@ -1,0 +1,395 @@
+//! Calls of the server API: the key, the body, then command by command the requests that clients'
+//! commands become, and the answers gathered.
+//!
+//! A delivery never causes a push (rule 3): an answer is noted, and what follows from it is asked
+//! when the connection has its turn. Invariant: bytes of bodies and answers are counted while they
+//! are held (`Exchange::call_bytes`).
+
+use super::call::{Broadcasting, Call, Listing, Next, State};
+use super::connection::Life;
+use super::exchange::PendingBody;
+use super::http::{JSON, RETRY_AFTER, TEXT};
+use super::{Edge, RequestLanes, Token};
+use crate::clock::Now;
+use crate::codec::command::ErrorCode;
+use crate::home::envelope::{Delivery, ReplyTo, Request};
+use crate::http::api::answer::{self, Answer};
+use crate::http::api::{self, ApiMethod};
+use crate::http::body::Body;
+use crate::http::request::Head;
+use crate::http::response::{self, Status};
+use crate::limits::{API_ANSWER_BYTES, CALL_STEPS_PER_TURN, COMMANDS_IN_FLIGHT};
+use crate::metrics::Cause;
+
+/// The header with which a caller wants errors told as statuses, and its value.
+const ERROR_MODE: (&str, &[u8]) = ("X-Centrifugo-Error-Mode", b"transport");
+/// Bytes that a channel of a broadcast takes until all are answered, roughly.
+const BROADCAST_CHANNEL_BYTES: usize = 160;
+
+/// What a command comes to when it begins.
+pub(super) enum Begun {
+    /// A home is asked.
+    Ask(u16, Request),
+    Broadcast(Box<Broadcasting>),
+    List(Box<Listing>),
+    /// It is answered here.
+    Answer(Vec<u8>),
+}
+
+impl Edge {
+    /// Begins a call of the server API: its key is checked before a byte of its body is kept.
+    pub(super) fn call(&mut self, token: Token, head: &Head<'_>, method: ApiMethod, now: Now) {
+        let key = self.http.api_key.as_deref();
+        let given = (head.header("X-API-Key"), head.header("Authorization"));
+        if !api::authorized(key, self.http.dev, given.0, given.1) {
+            let status = Status::UNAUTHORIZED;
+            return self.refuse(token, Cause::ApiKey, status, &[TEXT], "unauthorized", now);
+        }
+        if key.is_none() && !self.is_origin_allowed(head) {
+            // Without a key any page that the developer visits could call.
+            let reason = "origin not allowed; list it in allowed_origins";
+            return self.refuse(token, Cause::Origin, Status::FORBIDDEN, &[TEXT], reason, now);
+        }
+        let mode = head.header(ERROR_MODE.0);
+        let statuses = mode.is_some_and(|mode| mode.eq_ignore_ascii_case(ERROR_MODE.1));
+        match Body::new(head.framing) {
+            Ok(body) => {
+                if head.expects_continue {
+                    let range = self.output.bytes(|out| out.extend_from_slice(response::CONTINUE));
+                    self.output.mark(token.index, range);
+                }
+                let pending = PendingBody { method, statuses, body };
+                self.exchange(token).body = Some(Box::new(pending));
+            }
+            Err(error) => {
+                self.refuse(token, Cause::BodySize, error.status(), &[TEXT], error.reason(), now);
+            }
+        }
+    }
+
+    /// Reads a call's body on; none when the connection ended over it.
+    pub(super) fn read_body<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        bytes: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) -> Option<usize> {
+        let pending = self.exchange(token).body.as_mut()?;
+        let before = pending.body.bytes().len();
+        let taken = match pending.body.read(bytes) {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.discharge(token);
+                self.refuse(token, Cause::BodySize, error.status(), &[TEXT], error.reason(), now);
+                return None;
+            }
+        };
+        let whole = pending.body.is_whole();
+        let grown = pending.body.bytes().len() - before;
+        if !self.charge(token, grown) {
+            self.exchange(token).body = None;
+            self.discharge(token);
+            let (status, headers) = (Status::UNAVAILABLE, [TEXT, RETRY_AFTER]);
+            let reason = "too many calls at once; see limits.api_bytes_per_worker";
+            self.refuse(token, Cause::ApiBytes, status, &headers, reason, now);
+            return None;
+        }
+        if whole {
+            let PendingBody { method, statuses, body } = *self.exchange(token).body.take()?;
+            self.begin_call(token, method, statuses, body.into_bytes(), now, lanes);
+        }
+        Some(taken)
+    }
+
+    fn begin_call<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        method: ApiMethod,
+        statuses: bool,
+        body: Vec<u8>,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let call = Call::new(method, statuses, body).and_then(|call| {
+            let charged = self.charge(token, call.tasks() * Call::TASK_BYTES);
+            if charged { Ok(call) } else { Err(ErrorCode::LimitExceeded) }
+        });
+        match call {
+            Ok(call) => {
+                self.exchange(token).call = Some(Box::new(call));
+                self.call_on(token, now, lanes);
+            }
+            Err(error) => self.respond_error(token, error, statuses, now),
+        }
+    }
+
+    /// Goes on with a connection's call: begins commands, and asks on for those that have begun, as
+    /// far as lanes, answers and the turn let it.
+    pub(super) fn call_on<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
+        if self.life(token) != Life::Connecting {
+            return;
+        }
+        let Some(mut call) = self.exchange(token).call.take() else { return };
+        let mut steps = 0;
+        while !self.at(token).is_parked() && self.at(token).in_flight < COMMANDS_IN_FLIGHT {
+            if self.draining {
+                call.refuse_rest(ErrorCode::Internal);
+            }
+            if steps == CALL_STEPS_PER_TURN {
+                self.make_ready(token);
+                break;
+            }
+            steps += 1;
+            match call.next() {
+                Some(Next::Begin(task)) => self.begin_task(token, &mut call, task, now, lanes),
+                Some(Next::AskOn(task)) => self.ask_on(token, &mut call, task, now, lanes),
+                None => break,
+            }
+        }
+        self.settle_call(token, call, now);
+    }
+
+    fn begin_task<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        call: &mut Call,
+        task: usize,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let to = ReplyTo { connection: self.key(token), command: call.next_question() };
+        let (method, body) = call.command(task);
+        let begun =
+            api::read(method, body).and_then(|request| self.begin_command(to, request, now));
+        match begun {
+            Ok(Begun::Ask(home, request)) => {
+                *call.state(task) = State::Asked;
+                call.ask(task, 0);
+                self.issue(token, home, request, lanes);
+            }
+            Ok(Begun::Broadcast(broadcast)) => {
+                let bytes = broadcast.channels.len() * BROADCAST_CHANNEL_BYTES;
+                if !self.charge(token, bytes) {
+                    return self.finish_task(token, call, task, Err(ErrorCode::LimitExceeded));
+                }
+                *call.state(task) = State::Broadcasting(broadcast);
+                call.make_ready(task);
+            }
+            Ok(Begun::List(listing)) => {
+                *call.state(task) = State::Listing(listing);
+                call.make_ready(task);
+            }
+            Ok(Begun::Answer(result)) => self.finish_task(token, call, task, Ok(result)),
+            Err(error) => self.finish_task(token, call, task, Err(error)),
+        }
+    }
+
+    /// Asks one thing more for a command that has begun.
+    fn ask_on<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        call: &mut Call,
+        task: usize,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let to = ReplyTo { connection: self.key(token), command: call.next_question() };
+        match call.state(task) {
+            State::Broadcasting(broadcast) => {
+                let place = broadcast.next;
+                broadcast.next += 1;
+                let more = broadcast.next < broadcast.channels.len();
+                let channel = &broadcast.channels[place];
+                match self.publish_request(to, channel, &broadcast.what, now) {
+                    Ok((home, request)) => {
+                        call.ask(task, place);
+                        self.issue(token, home, request, lanes);
+                    }
+                    Err(error) => self.answer_part(token, call, task, place, Err(error)),
+                }
+                if more {
+                    call.make_ready(task);
+                }
+            }
+            State::Listing(listing) => {
+                let (home, from) = (listing.home, listing.from);
+                call.ask(task, 0);
+                self.issue(token, home, Request::Channels { to, from }, lanes);
+            }
+            State::Waiting(_) | State::Asked | State::Finished(_) => {}
+        }
+    }
+
+    /// Takes a delivery that answers a call; gives back what is for somebody else.
+    pub(super) fn take_for_call(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
+        let Some(to) = answers(&delivery) else { return Some(delivery) };
+        let asker = self.of(to.connection).filter(|token| self.life(*token) == Life::Connecting);
+        if asker.is_none() {
+            return Some(delivery);
+        }
+        let token = self.answered(to)?;
+        let mut call = self.exchange(token).call.take()?;
+        if let Some((task, part)) = call.answered(to.command) {
+            if let Delivery::Channels(listed) = &delivery {
+                self.listed(token, &mut call, task, listed);
+            } else {
+                let answer = self.call_answer(&delivery);
+                self.answer_part(token, &mut call, task, part, answer);
+            }
+        }
+        self.settle_call(token, call, now);
+        None
+    }
+
+    /// A part of a list came: the next is asked for in the connection's turn.
+    fn listed(
+        &mut self,
+        token: Token,
+        call: &mut Call,
+        task: usize,
+        part: &crate::home::envelope::ChannelsPart,
+    ) {
+        let homes = self.homes;
+        let State::Listing(listing) = call.state(task) else { return };
+        let before = listing.text.len();
+        listing.add(&part.channels);
+        let grown = listing.text.len() - before;
+        let large = listing.text.len() > API_ANSWER_BYTES;
+        listing.from = part.next.unwrap_or_default();
+        listing.home += u16::from(part.next.is_none());
+        let whole = listing.home == homes;
+        if large || !self.charge(token, grown) {
+            return self.finish_task(token, call, task, Err(ErrorCode::LimitExceeded));
+        }
+        let State::Listing(listing) = call.state(task) else { return };
+        if whole {
+            let mut text = std::mem::take(&mut listing.text);
+            text.extend_from_slice(answer::CHANNELS_TAIL);
+            return self.finish_task(token, call, task, Ok(text));
+        }
+        call.make_ready(task);
+        self.make_ready(token);
+    }
+
+    /// A part of a command is answered: for a broadcast one channel, else all of it.
+    fn answer_part(
+        &mut self,
+        token: Token,
+        call: &mut Call,
+        task: usize,
+        part: usize,
+        answer: Answer,
+    ) {
+        let State::Broadcasting(broadcast) = call.state(task) else {
+            return self.finish_task(token, call, task, answer);
+        };
+        let error = answer.as_ref().err().copied();
+        let last = broadcast.answered(part, answer).then(|| broadcast.result());
+        if let Some(error) = error {
+            self.count_error(error);
+        }
+        if let Some(result) = last {
+            self.finish_task(token, call, task, Ok(result));
+        }
+    }
+
+    fn finish_task(&mut self, token: Token, call: &mut Call, task: usize, answer: Answer) {
+        let answer = answer.and_then(|result| {
+            let fits = call.takes(result.len(), API_ANSWER_BYTES);
+            let fits = fits && self.charge(token, result.len());
+            if fits { Ok(result) } else { Err(ErrorCode::LimitExceeded) }
+        });
+        if let Err(error) = &answer {
+            self.count_error(*error);
+        }
+        call.finish(task, answer);
+    }
+
+    /// Answers a call that is finished; one that is not goes on later.
+    fn settle_call(&mut self, token: Token, mut call: Box<Call>, now: Now) {
+        if self.draining && !call.is_finished() {
+            call.refuse_rest(ErrorCode::Internal);
+        }
+        if !call.is_finished() {
+            self.exchange(token).call = Some(call);
+            return;
+        }
+        self.discharge(token);
+        match call.error().filter(|_| call.statuses) {
+            Some(error) => self.respond_status(token, error, now),
+            None => {
+                let mut body = Vec::with_capacity(128);
+                call.write(&mut body);
+                self.respond(token, false, Status::OK, &[JSON], &body, now);
+            }
+        }
+    }
+
+    fn respond_error(&mut self, token: Token, error: ErrorCode, statuses: bool, now: Now) {
+        self.count_error(error);
+        self.discharge(token);
+        if statuses {
+            return self.respond_status(token, error, now);
+        }
+        let mut body = Vec::with_capacity(64);
+        answer::whole(&mut body, &Err(error));
+        self.respond(token, false, Status::OK, &[JSON], &body, now);
+    }
+
+    fn respond_status(&mut self, token: Token, error: ErrorCode, now: Now) {
+        let mut body = Vec::with_capacity(64);
+        answer::write_error(&mut body, error);
+        self.respond(token, false, answer::status(error), &[JSON], &body, now);
+    }
+
+    /// A question waited for its lane when the shutdown began: it will not be asked.
+    pub(super) fn call_refused(&mut self, token: Token, question: u32) {
+        let Some(mut call) = self.exchange(token).call.take() else { return };
+        if let Some((task, part)) = call.answered(question) {
+            self.answer_part(token, &mut call, task, part, Err(ErrorCode::Internal));
+        }
+        self.exchange(token).call = Some(call);
+    }
+
+    /// The shutdown has begun: what a call has not asked yet is refused in its place.
+    pub(super) fn drain_call(&mut self, token: Token, now: Now) {
+        if let Some(call) = self.exchange(token).call.take() {
+            self.settle_call(token, call, now);
+        }
+    }
+
+    /// Counts bytes that a call holds; false when they are more than the worker may hold.
+    fn charge(&mut self, token: Token, bytes: usize) -> bool {
+        let bound = self.limits.api_bytes_per_worker;
+        if bound > 0 && self.api_bytes + bytes as u64 > bound {
+            return false;
+        }
+        self.api_bytes += bytes as u64;
+        self.exchange(token).call_bytes += bytes as u64;
+        true
+    }
+
+    /// A call holds nothing any more.
+    pub(super) fn discharge(&mut self, token: Token) {
+        if let Some(http) = self.at(token).http.as_mut() {
+            let bytes = std::mem::take(&mut http.call_bytes);
+            self.api_bytes -= bytes;
+        }
+    }
+}
+
+/// Whom a delivery answers, where it may answer a call.
+fn answers(delivery: &Delivery) -> Option<ReplyTo> {
+    match delivery {
+        Delivery::Published { to, .. }
+        | Delivery::Refused { to, subscribe: None, .. }
+        | Delivery::PresenceStats { to, .. }
+        | Delivery::HandedOn { to }
+        | Delivery::HistoryRemoved { to } => Some(*to),
+        Delivery::History(answer) => Some(answer.to),
+        Delivery::Presence(answer) => Some(answer.to),
+        Delivery::Channels(part) => Some(part.to),
+        _ => None,
+    }
+}

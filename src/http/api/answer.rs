@@ -1,0 +1,177 @@
+//! What calls are answered: results in JSON, and what goes around them.
+//!
+//! Must not know connections. Invariant: what is appended is one whole JSON value.
+
+use super::ApiMethod;
+use crate::codec::command::{ClientInfo, ErrorCode, HistoryResult};
+use crate::codec::json;
+use crate::http::response::Status;
+use std::io::Write;
+
+/// A result in JSON, or an error.
+pub type Answer = Result<Vec<u8>, ErrorCode>;
+
+/// The numbers of one node, for `info`.
+#[derive(Clone, Debug, Default)]
+pub struct Node<'a> {
+    pub uid: &'a str,
+    pub name: &'a str,
+    pub clients: u64,
+    pub users: u64,
+    pub subscriptions: u64,
+    pub channels: u64,
+    pub uptime_s: u64,
+    /// CPU time over uptime, 100 for one core.
+    pub cpu_percent: f64,
+    pub resident_bytes: u64,
+    /// Counters since the start, by their names in `/metrics`.
+    pub counters: &'a [(&'a str, u64)],
+}
+
+/// The result of a publish; `position` is offset and epoch where the channel keeps history.
+pub fn published(out: &mut Vec<u8>, position: Option<(u64, &str)>) {
+    match position {
+        Some((offset, epoch)) => {
+            debug_assert!(epoch.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+            put(out, format_args!(r#"{{"offset":{offset},"epoch":"{epoch}"}}"#));
+        }
+        None => out.extend_from_slice(b"{}"),
+    }
+}
+
+/// The result of a broadcast, from the answers in the channels' order.
+pub fn broadcast<'a>(out: &mut Vec<u8>, answers: impl Iterator<Item = &'a Answer>) {
+    out.extend_from_slice(br#"{"responses":["#);
+    for (index, answer) in answers.enumerate() {
+        separate(out, index);
+        whole(out, answer);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// The result of `presence`.
+pub fn presence(out: &mut Vec<u8>, clients: &[ClientInfo<'_>]) {
+    out.extend_from_slice(br#"{"presence":{"#);
+    for (index, info) in clients.iter().enumerate() {
+        separate(out, index);
+        json::write_string(out, &info.client);
+        out.push(b':');
+        json::write_info(out, info);
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// The result of `presence_stats`.
+pub fn presence_stats(out: &mut Vec<u8>, clients: u32, users: u32) {
+    put(out, format_args!(r#"{{"num_clients":{clients},"num_users":{users}}}"#));
+}
+
+/// The result of `history`.
+pub fn history(out: &mut Vec<u8>, result: &HistoryResult<'_>) {
+    out.extend_from_slice(br#"{"publications":["#);
+    for (index, publication) in result.publications.iter().enumerate() {
+        separate(out, index);
+        json::write_publication(out, publication);
+    }
+    let HistoryResult { offset, epoch, .. } = result;
+    put(out, format_args!(r#"],"offset":{offset},"epoch":"{epoch}"}}"#));
+}
+
+/// Begins the result of `channels`: channels follow, then `CHANNELS_TAIL`.
+pub const CHANNELS_HEAD: &[u8] = br#"{"channels":{"#;
+pub const CHANNELS_TAIL: &[u8] = b"}}";
+
+/// One channel of the result of `channels`.
+pub fn channel(out: &mut Vec<u8>, name: &str, clients: u32) {
+    separate(out, usize::from(out.len() > CHANNELS_HEAD.len()));
+    json::write_string(out, name);
+    put(out, format_args!(r#":{{"num_clients":{clients}}}"#));
+}
+
+/// The result of `info`: the nodes, of which there is one.
+pub fn info(out: &mut Vec<u8>, node: &Node<'_>) {
+    out.extend_from_slice(br#"{"nodes":[{"uid":"#);
+    json::write_string(out, node.uid);
+    out.extend_from_slice(br#","name":"#);
+    json::write_string(out, node.name);
+    let version = env!("CARGO_PKG_VERSION");
+    let Node { clients, users, subscriptions, channels, uptime_s, .. } = node;
+    put(
+        out,
+        format_args!(
+            r#","version":"{version}","num_clients":{clients},"num_users":{users},"num_subs":{subscriptions},"num_channels":{channels},"uptime":{uptime_s},"#
+        ),
+    );
+    let Node { cpu_percent, resident_bytes, .. } = node;
+    put(
+        out,
+        format_args!(r#""process":{{"cpu":{cpu_percent:.1},"rss":{resident_bytes}}},"metrics":"#),
+    );
+    put(out, format_args!(r#"{{"interval":{uptime_s},"items":{{"#));
+    for (index, (name, value)) in node.counters.iter().enumerate() {
+        separate(out, index);
+        put(out, format_args!(r#""{name}":{value}"#));
+    }
+    out.extend_from_slice(b"}}}]}");
+}
+
+/// The result of `rpc`: any value.
+pub fn rpc(out: &mut Vec<u8>, data: &[u8]) {
+    out.extend_from_slice(br#"{"data":"#);
+    out.extend_from_slice(data);
+    out.push(b'}');
+}
+
+/// What a call is answered: `{"result": ...}` or `{"error": ...}`.
+pub fn whole(out: &mut Vec<u8>, answer: &Answer) {
+    named(out, "result", answer);
+}
+
+/// What a command of a batch is answered: its result under its method's name, or an error.
+pub fn reply(out: &mut Vec<u8>, method: ApiMethod, answer: &Answer) {
+    named(out, method.name(), answer);
+}
+
+fn named(out: &mut Vec<u8>, name: &str, answer: &Answer) {
+    match answer {
+        Ok(result) => {
+            put(out, format_args!(r#"{{"{name}":"#));
+            out.extend_from_slice(result);
+        }
+        Err(error) => {
+            out.extend_from_slice(br#"{"error":"#);
+            write_error(out, *error);
+        }
+    }
+    out.push(b'}');
+}
+
+/// The body of an error alone: what a call is answered whose errors are to be statuses.
+pub fn write_error(out: &mut Vec<u8>, error: ErrorCode) {
+    let (code, message, _) = error.parts();
+    put(out, format_args!(r#"{{"code":{code},"message":"{message}"}}"#));
+}
+
+/// The status of an error, where the caller wants errors as statuses.
+#[must_use]
+pub fn status(error: ErrorCode) -> Status {
+    match error {
+        ErrorCode::UnknownChannel | ErrorCode::MethodNotFound => Status::NOT_FOUND,
+        ErrorCode::BadRequest | ErrorCode::NotAvailable => Status::BAD_REQUEST,
+        // To its own fault a server must not count what its caller asked too much of.
+        ErrorCode::LimitExceeded | ErrorCode::TooManyRequests => Status::TOO_MANY_REQUESTS,
+        ErrorCode::UnrecoverablePosition => Status::RANGE_NOT_SATISFIABLE,
+        _ => Status::INTERNAL_ERROR,
+    }
+}
+
+/// A comma ahead of all but the first.
+pub fn separate(out: &mut Vec<u8>, index: usize) {
+    if index > 0 {
+        out.push(b',');
+    }
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a Vec takes all");
+}

@@ -1,0 +1,417 @@
+//! The bodies of calls, one by one, as Centrifugo documents them: field by field, absent or null is
+//! empty, unknown ones are passed over.
+//!
+//! Must not know namespaces or connections. Invariant: what this version cannot do is refused: to
+//! do less than was asked would be a lie.
+
+#[cfg(test)]
+mod tests;
+
+use super::ApiMethod;
+use super::request::{
+    ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, Switches,
+};
+use super::values::{ApiTags, Object, Text, base64, json, raw};
+use crate::codec::command::{ErrorCode, History, Payload};
+use crate::codec::{Codec, payload};
+use crate::limits::{BROADCAST_CHANNELS, CLOSE_REASON_BYTES, WHITELIST_CLIENTS};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Reads the body of a call. A batch's is read by `Batch`.
+///
+/// # Errors
+/// 107 when it is not such a body, a field that is needed is empty, or it nests deeper than
+/// `JSON_DEPTH`; 106 when a list is over its bound; 108 when it asks for what this version cannot
+/// do.
+pub fn read(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, ErrorCode> {
+    match method {
+        ApiMethod::Publish => json::<PublishBody<'_>>(body)?.request(),
+        ApiMethod::Broadcast => json::<BroadcastBody<'_>>(body)?.request(),
+        ApiMethod::Subscribe => json::<SubscribeBody<'_>>(body)?.request(),
+        ApiMethod::Unsubscribe => json::<UnsubscribeBody<'_>>(body)?.request(),
+        ApiMethod::Disconnect => json::<DisconnectBody<'_>>(body)?.request(),
+        ApiMethod::Refresh => json::<RefreshBody<'_>>(body)?.request(),
+        ApiMethod::Presence => Ok(ApiRequest::Presence { channel: channel(body)? }),
+        ApiMethod::PresenceStats => Ok(ApiRequest::PresenceStats { channel: channel(body)? }),
+        ApiMethod::History => json::<HistoryBody<'_>>(body)?.request(),
+        ApiMethod::HistoryRemove => Ok(ApiRequest::HistoryRemove { channel: channel(body)? }),
+        ApiMethod::Channels => {
+            Ok(ApiRequest::Channels { pattern: json::<ChannelsBody<'_>>(body)?.pattern.0 })
+        }
+        ApiMethod::Info => json::<InfoBody>(body).map(|InfoBody {}| ApiRequest::Info),
+        ApiMethod::Rpc => json::<RpcBody<'_>>(body)?.request(),
+        ApiMethod::Batch => Err(ErrorCode::MethodNotFound),
+    }
+}
+
+#[derive(Deserialize)]
+struct PublishBody<'a> {
+    #[serde(borrow, default)]
+    channel: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    b64data: Text<'a>,
+    #[serde(default)]
+    skip_history: Option<bool>,
+    #[serde(borrow, default)]
+    tags: ApiTags<'a>,
+    #[serde(borrow, default)]
+    idempotency_key: Text<'a>,
+    #[serde(default)]
+    delta: Option<bool>,
+    #[serde(default)]
+    version: Option<u64>,
+    #[serde(borrow, default)]
+    version_epoch: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct BroadcastBody<'a> {
+    #[serde(borrow, default)]
+    channels: Option<Vec<Text<'a>>>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    b64data: Text<'a>,
+    #[serde(default)]
+    skip_history: Option<bool>,
+    #[serde(borrow, default)]
+    tags: ApiTags<'a>,
+    #[serde(borrow, default)]
+    idempotency_key: Text<'a>,
+    #[serde(default)]
+    delta: Option<bool>,
+    #[serde(default)]
+    version: Option<u64>,
+    #[serde(borrow, default)]
+    version_epoch: Text<'a>,
+}
+
+impl<'a> PublishBody<'a> {
+    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+        let channel = self.channel.clone().required()?;
+        Ok(ApiRequest::Publish { channel, what: self.published()? })
+    }
+
+    fn published(self) -> Result<Published<'a>, ErrorCode> {
+        // A delta is made where a subscriber wants one, so to ask for it changes nothing.
+        let _ = self.delta;
+        if self.version.unwrap_or(0) > 0 || !self.version_epoch.0.is_empty() {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let (bytes, data) = bytes_or_value(&self.b64data, self.data)?;
+        if data.is_empty() {
+            return Err(ErrorCode::BadRequest);
+        }
+        Ok(Published {
+            data,
+            bytes,
+            tags: self.tags.pack()?,
+            skip_history: self.skip_history.unwrap_or(false),
+            idempotency_key: self.idempotency_key.0,
+        })
+    }
+}
+
+impl<'a> BroadcastBody<'a> {
+    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+        let channels = self.channels.unwrap_or_default();
+        if channels.is_empty() {
+            return Err(ErrorCode::BadRequest);
+        }
+        if channels.len() > BROADCAST_CHANNELS {
+            return Err(ErrorCode::LimitExceeded);
+        }
+        let publish = PublishBody {
+            channel: Text::default(),
+            data: self.data,
+            b64data: self.b64data,
+            skip_history: self.skip_history,
+            tags: self.tags,
+            idempotency_key: self.idempotency_key,
+            delta: self.delta,
+            version: self.version,
+            version_epoch: self.version_epoch,
+        };
+        let channels = channels.into_iter().map(|channel| channel.0).collect();
+        Ok(ApiRequest::Broadcast { channels, what: publish.published()? })
+    }
+}
+
+/// The bytes of the base64 field where it is there, else the value: whether it was the first.
+fn bytes_or_value<'a>(
+    base64_field: &Text<'a>,
+    value: Option<&'a RawValue>,
+) -> Result<(bool, Cow<'a, [u8]>), ErrorCode> {
+    if base64_field.0.is_empty() {
+        let value = value.map_or(b"".as_slice(), |value| value.get().as_bytes());
+        return Ok((false, value.into()));
+    }
+    Ok((true, base64(&base64_field.0)?.into()))
+}
+
+/// `client` and `session` beside `user`. Sessions are of transports that we do not have.
+fn whom<'a>(
+    user: Text<'a>,
+    client: Text<'a>,
+    session: &Text<'a>,
+) -> Result<ApiSelection<'a>, ErrorCode> {
+    let user = user.required()?;
+    if !session.0.is_empty() {
+        return Err(ErrorCode::NotAvailable);
+    }
+    Ok(ApiSelection { user, client: client.0, whitelist: Vec::new() })
+}
+
+#[derive(Deserialize)]
+struct SubscribeBody<'a> {
+    #[serde(borrow, default)]
+    user: Text<'a>,
+    #[serde(borrow, default)]
+    channel: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    info: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    b64info: Text<'a>,
+    #[serde(borrow, default)]
+    client: Text<'a>,
+    #[serde(borrow, default)]
+    session: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    b64data: Text<'a>,
+    #[serde(borrow, default)]
+    recover_since: Option<Object<PositionBody<'a>>>,
+    #[serde(default, rename = "override")]
+    switches: Option<Object<OverrideBody>>,
+    #[serde(default)]
+    expire_at: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct PositionBody<'a> {
+    #[serde(default)]
+    offset: Option<u64>,
+    #[serde(borrow, default)]
+    epoch: Text<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct OverrideBody {
+    #[serde(default)]
+    presence: Option<Object<BoolBody>>,
+    #[serde(default)]
+    join_leave: Option<Object<BoolBody>>,
+    #[serde(default)]
+    force_push_join_leave: Option<Object<BoolBody>>,
+    #[serde(default)]
+    force_positioning: Option<Object<BoolBody>>,
+    #[serde(default)]
+    force_recovery: Option<Object<BoolBody>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct BoolBody {
+    #[serde(default)]
+    value: Option<bool>,
+}
+
+impl<'a> SubscribeBody<'a> {
+    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+        let channel = self.channel.required()?;
+        let whom = whom(self.user, self.client, &self.session)?;
+        if self.expire_at.unwrap_or(0) != 0 {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let on =
+            |body: Option<Object<BoolBody>>| body.map(|Object(body)| body.value.unwrap_or(false));
+        let Object(switches) = self.switches.unwrap_or_default();
+        Ok(ApiRequest::Subscribe(ApiSubscribe {
+            whom,
+            channel,
+            info: json_value(&self.b64info, self.info)?,
+            data: json_value(&self.b64data, self.data)?,
+            since: self
+                .recover_since
+                .map(|Object(since)| (since.offset.unwrap_or(0), since.epoch.0)),
+            switches: Switches {
+                presence: on(switches.presence),
+                join_leave: on(switches.join_leave),
+                force_push_join_leave: on(switches.force_push_join_leave),
+                force_positioning: on(switches.force_positioning),
+                force_recovery: on(switches.force_recovery),
+            },
+        }))
+    }
+}
+
+/// What travels as JSON, whatever the codec of the receiver: empty for `null`.
+fn json_value<'a>(
+    base64_field: &Text<'a>,
+    value: Option<&'a RawValue>,
+) -> Result<Cow<'a, [u8]>, ErrorCode> {
+    let (bytes, data) = bytes_or_value(base64_field, value)?;
+    if bytes {
+        let kept = payload::keep(Codec::Protobuf, Payload::Json, &data)?;
+        return Ok(Cow::Owned(kept.into_owned()));
+    }
+    Ok(if *data == *b"null" { Cow::default() } else { data })
+}
+
+#[derive(Deserialize)]
+struct UnsubscribeBody<'a> {
+    #[serde(borrow, default)]
+    user: Text<'a>,
+    #[serde(borrow, default)]
+    channel: Text<'a>,
+    #[serde(borrow, default)]
+    client: Text<'a>,
+    #[serde(borrow, default)]
+    session: Text<'a>,
+}
+
+impl<'a> UnsubscribeBody<'a> {
+    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+        let channel = self.channel.required()?;
+        let whom = whom(self.user, self.client, &self.session)?;
+        Ok(ApiRequest::Unsubscribe { whom, channel })
+    }
+}
+
+#[derive(Deserialize)]
+struct DisconnectBody<'a> {
+    #[serde(borrow, default)]
+    user: Text<'a>,
+    #[serde(borrow, default)]
+    client: Text<'a>,
+    #[serde(borrow, default)]
+    session: Text<'a>,
+    #[serde(borrow, default)]
+    whitelist: Option<Vec<Text<'a>>>,
+    #[serde(borrow, default)]
+    disconnect: Option<Object<CloseBody<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct CloseBody<'a> {
+    #[serde(default)]
+    code: Option<u32>,
+    #[serde(borrow, default)]
+    reason: Text<'a>,
+}
+
+impl<'a> DisconnectBody<'a> {
+    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+        let mut whom = whom(self.user, self.client, &self.session)?;
+        let whitelist = self.whitelist.unwrap_or_default();
+        if whitelist.len() > WHITELIST_CLIENTS {
+            return Err(ErrorCode::LimitExceeded);
+        }
+        whom.whitelist = whitelist.into_iter().map(|client| client.0).collect();
+        let with = self.disconnect.map(|Object(with)| with.checked()).transpose()?;
+        Ok(ApiRequest::Disconnect(ApiDisconnect { whom, with }))
+    }
+}
+
+impl<'a> CloseBody<'a> {
+    /// Only codes that applications may give (RFC 6455 section 7.4.2), and a reason that fits.
+    fn checked(self) -> Result<(u16, Cow<'a, str>), ErrorCode> {
+        let code = u16::try_from(self.code.unwrap_or(0)).map_err(|_| ErrorCode::BadRequest)?;
+        if !(3_000..5_000).contains(&code) || self.reason.0.len() > CLOSE_REASON_BYTES {
+            return Err(ErrorCode::BadRequest);
+        }
+        Ok((code, self.reason.0))
+    }
+}
+
+#[derive(Deserialize)]
+struct RefreshBody<'a> {
+    #[serde(borrow, default)]
+    user: Text<'a>,
+    #[serde(borrow, default)]
+    client: Text<'a>,
+    #[serde(borrow, default)]
+    session: Text<'a>,
+    #[serde(default)]
+    expired: Option<bool>,
+    #[serde(default)]
+    expire_at: Option<i64>,
+    #[serde(borrow, default)]
+    info: Option<&'a RawValue>,
+}
+
+impl<'a> RefreshBody<'a> {
+    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+        let whom = whom(self.user, self.client, &self.session)?;
+        if self.info.is_some() {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let expire_at = u64::try_from(self.expire_at.unwrap_or(0));
+        let expire_at_s = expire_at.map_err(|_| ErrorCode::BadRequest)?;
+        let expire_at_s = (expire_at_s > 0).then_some(expire_at_s);
+        let expired = self.expired.unwrap_or(false);
+        Ok(ApiRequest::Refresh(ApiRefresh { whom, expired, expire_at_s }))
+    }
+}
+
+/// The body of what is asked about a channel alone.
+#[derive(Deserialize)]
+struct ChannelBody<'a> {
+    #[serde(borrow, default)]
+    channel: Text<'a>,
+}
+
+fn channel(body: &[u8]) -> Result<Cow<'_, str>, ErrorCode> {
+    json::<ChannelBody<'_>>(body)?.channel.required()
+}
+
+#[derive(Deserialize)]
+struct HistoryBody<'a> {
+    #[serde(borrow, default)]
+    channel: Text<'a>,
+    #[serde(default)]
+    limit: Option<i32>,
+    #[serde(borrow, default)]
+    since: Option<Object<PositionBody<'a>>>,
+    #[serde(default)]
+    reverse: Option<bool>,
+}
+
+impl<'a> HistoryBody<'a> {
+    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+        Ok(ApiRequest::History(History {
+            channel: self.channel.required()?,
+            limit: self.limit.unwrap_or(0),
+            since: self.since.map(|Object(since)| (since.offset.unwrap_or(0), since.epoch.0)),
+            reverse: self.reverse.unwrap_or(false),
+        }))
+    }
+}
+
+#[derive(Deserialize)]
+struct ChannelsBody<'a> {
+    #[serde(borrow, default)]
+    pattern: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct InfoBody {}
+
+#[derive(Deserialize)]
+struct RpcBody<'a> {
+    #[serde(borrow, default)]
+    method: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    params: Option<&'a RawValue>,
+}
+
+impl<'a> RpcBody<'a> {
+    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+        let params = self.params.map_or(b"".as_slice(), |params| params.get().as_bytes());
+        Ok(ApiRequest::Rpc { method: self.method.required()?, params })
+    }
+}

@@ -1,0 +1,84 @@
+// Connections that are cut, and what comes back with the next one.
+import assert from 'node:assert/strict';
+import { channel, next, numbers, offset } from '../helpers.mjs';
+
+/** Declares the scenarios with `test`, for clients of `kit`. */
+export default function declare(kit, test) {
+  const { connect, subscribe, pack, unpack } = kit;
+  const sent = ({ data }) => unpack(data).n;
+
+  test('killed again and again, a subscriber recovers all, in order, once', async (t) => {
+    const name = channel();
+    const [publisher, listener] = await Promise.all([connect(t), connect(t)]);
+    const heard = await subscribe(listener, name);
+    let n = 0;
+    const publish = async (count) => {
+      for (const _ of numbers(count)) await publisher.publish(name, pack({ n: n++ }));
+    };
+    for (const away of [50, 0, 200]) {
+      await publish(10);
+      await heard.publications.reach(n);
+      listener.hold();
+      listener.kill();
+      await next(listener, 'connecting');
+      await publish(away);
+      const back = next(heard, 'subscribed');
+      listener.release();
+      const answer = await back;
+      assert.deepEqual([answer.wasRecovering, answer.recovered], [true, true]);
+      assert.equal(answer.hasRecoveredPublications, away > 0);
+    }
+    await publish(10);
+    const publications = await heard.publications.reach(n);
+    assert.deepEqual(publications.map(sent), numbers(n));
+    assert.deepEqual(publications.map(offset), numbers(n, 1));
+  });
+
+  test('recovery during live publications loses and repeats nothing', async (t) => {
+    const name = channel();
+    const [publisher, listener] = await Promise.all([connect(t), connect(t)]);
+    const heard = await subscribe(listener, name);
+    let recovered = 0;
+    heard.on('subscribed', (answer) => {
+      assert.equal(answer.recovered, true);
+      recovered += 1;
+    });
+    for (const n of numbers(600)) {
+      await publisher.publish(name, pack({ n }));
+      if (n % 100 === 50) listener.kill();
+    }
+    assert.deepEqual((await heard.publications.reach(600)).map(sent), numbers(600));
+    assert.ok(recovered > 0, 'never recovered');
+  });
+
+  test('a position of another epoch is plainly not recovered', async (t) => {
+    const sdk = await connect(t);
+    const name = channel();
+    await sdk.publish(name, pack({ n: 0 }));
+    const room = await subscribe(sdk, name, { since: { offset: 0, epoch: 'another' } });
+    assert.deepEqual([room.answer.wasRecovering, room.answer.recovered], [true, false]);
+    assert.deepEqual(room.publications.seen, []);
+  });
+
+  test('128 subscriptions come back from one kill', async (t) => {
+    const [publisher, listener] = await Promise.all([connect(t), connect(t)]);
+    const rooms = await Promise.all(numbers(128).map(() => subscribe(listener, channel())));
+    const over = listener.newSubscription(channel());
+    const refused = next(over, 'unsubscribed');
+    over.subscribe();
+    assert.equal((await refused).code, 106);
+
+    listener.hold();
+    listener.kill();
+    await next(listener, 'connecting');
+    await Promise.all(rooms.map((room, n) => publisher.publish(room.channel, pack({ n }))));
+    const back = rooms.map((room) => next(room, 'subscribed'));
+    listener.release();
+    for (const answer of await Promise.all(back)) {
+      assert.deepEqual([answer.wasRecovering, answer.recovered], [true, true]);
+    }
+    for (const [n, room] of rooms.entries()) {
+      assert.deepEqual((await room.publications.reach(1)).map(sent), [n]);
+    }
+  });
+}
