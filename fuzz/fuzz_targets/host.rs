@@ -13,12 +13,30 @@ use std::sync::OnceLock;
 const CHANNELS: [&str; 6] = ["a", "b", "chat:a", "chat:b", "asked:a", "nowhere:a"];
 const SUBPROTOCOLS: [&str; 4] =
     ["", "centrifuge-json", "centrifuge-protobuf", "corecast.v1.msgpack"];
-const REQUESTS: [&str; 6] = [
+/// Calls of the server API.
+const CALLS: [(&str, &str); 18] = [
+    ("publish", r#"{"channel":"chat:a","data":1}"#),
+    ("publish", r#"{"channel":"asked:a","data":{"n":[1,2]},"tags":{"k":"v"}}"#),
+    ("publish", r#"{"channel":"chat:a","data":2,"idempotency_key":"once"}"#),
+    ("publish", r#"{"channel":"nowhere:a","data":2}"#),
+    ("broadcast", r#"{"channels":["a","b","chat:a","chat:b"],"data":3}"#),
+    ("subscribe", r#"{"user":"bob","channel":"chat:b"}"#),
+    ("unsubscribe", r#"{"user":"bob","channel":"chat:b"}"#),
+    ("disconnect", r#"{"user":"bob"}"#),
+    ("refresh", r#"{"user":"bob","expire_at":1700000100}"#),
+    ("presence", r#"{"channel":"chat:a"}"#),
+    ("presence_stats", r#"{"channel":"chat:a"}"#),
+    ("history", r#"{"channel":"chat:a","limit":10}"#),
+    ("history_remove", r#"{"channel":"chat:a"}"#),
+    ("channels", "{}"),
+    ("info", "{}"),
+    ("rpc", r#"{"method":"echo","params":[1]}"#),
+    ("batch", r#"{"commands":[{"publish":{"channel":"a","data":1}},{"info":{}},{"channels":{}}]}"#),
+    ("nothing", "{"),
+];
+const REQUESTS: [&str; 3] = [
     "GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
     "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
-    "POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 29\r\n\r\n{\"channel\":\"chat:a\",\"data\":1}",
-    "POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{",
-    "POST /api/disconnect HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"user\":\"bob\"}",
     "GET /metrics HTTP/1.0\r\n\r\n",
 ];
 
@@ -74,8 +92,13 @@ fn command(peer: &mut Peer, id: &mut u32, choices: &mut Choices<'_>) -> String {
             let since = since.map_or(String::new(), |(epoch, offset)| {
                 format!(r#","recover":true,"epoch":"{epoch}","offset":{offset}"#)
             });
-            peer.client.asks(*id, Some(channel));
-            return format!(r#"{{"id":{id},"subscribe":{{"channel":"{channel}"{since}}}}}"#);
+            let wish = match size % 8 {
+                6 => r#","delta":"fossil""#,
+                7 => r#","tf":{"key":"k","cmp":"eq","val":"v"}"#,
+                _ => "",
+            };
+            peer.client.subscribes(*id, channel, size % 8 == 7);
+            return format!(r#"{{"id":{id},"subscribe":{{"channel":"{channel}"{since}{wish}}}}}"#);
         }
         2 => {
             peer.client.forgets(channel);
@@ -87,10 +110,19 @@ fn command(peer: &mut Peer, id: &mut u32, choices: &mut Choices<'_>) -> String {
         6 => format!(r#""rpc":{{"method":"echo","data":"{}"}}"#, "x".repeat(size.into())),
         _ => {
             let data = format!(r#"[{id},"{}"]"#, "y".repeat(size.into()));
-            format!(r#""publish":{{"channel":"{channel}","data":{data}}}"#)
+            let more = match size % 8 {
+                5 => {
+                    peer.client.forgets(channel);
+                    r#","exclude_self":true"#
+                }
+                6 => r#","idempotency_key":"twice""#,
+                7 => r#","tags":{"k":"v"}"#,
+                _ => "",
+            };
+            format!(r#""publish":{{"channel":"{channel}","data":{data}{more}}}"#)
         }
     };
-    peer.client.asks(*id, None);
+    peer.client.asks(*id);
     format!(r#"{{"id":{id},{text}}}"#)
 }
 
@@ -99,7 +131,7 @@ fn speak(peer: &mut Peer, id: &mut u32, choices: &mut Choices<'_>) {
         0 => upgrade(peer, choices),
         1 => {
             *id += 1;
-            peer.client.asks(*id, None);
+            peer.client.asks(*id);
             let token = &tokens()[choices.below(TOKENS.len())];
             let text = format!(r#"{{"id":{id},"connect":{{"token":"{token}"}}}}"#);
             send(peer, OpCode::Text, true, text.as_bytes());
@@ -111,7 +143,16 @@ fn speak(peer: &mut Peer, id: &mut u32, choices: &mut Choices<'_>) {
         }
         5 => {
             peer.client.wild = true;
-            let request = choices.pick(&REQUESTS);
+            let request = match choices.below(4) {
+                0 => (*choices.pick(&REQUESTS)).to_owned(),
+                _ => {
+                    let (method, body) = choices.pick(&CALLS);
+                    let length = body.len();
+                    format!(
+                        "POST /api/{method} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}"
+                    )
+                }
+            };
             peer.sent.extend(request.as_bytes());
         }
         6 => {

@@ -29,6 +29,8 @@ struct Place {
     offset: u64,
     /// Offsets are promised.
     keeps: bool,
+    /// Publications come as deltas: their text is not what was published.
+    delta: bool,
 }
 
 #[derive(Debug)]
@@ -41,9 +43,11 @@ pub struct Client {
     wire: Vec<u8>,
     /// Ids that wait for a reply.
     pub asked: BTreeSet<u32>,
-    /// Channels of subscribes, by id.
-    subscribes: BTreeMap<u32, String>,
+    /// Channels of subscribes, and whether they filter, by id.
+    subscribes: BTreeMap<u32, (String, bool)>,
     places: BTreeMap<String, Place>,
+    /// Channels in which it may miss what it did itself.
+    unjudged: BTreeSet<String>,
 }
 
 impl Default for Client {
@@ -56,17 +60,21 @@ impl Default for Client {
             asked: BTreeSet::new(),
             subscribes: BTreeMap::new(),
             places: BTreeMap::new(),
+            unjudged: BTreeSet::new(),
         }
     }
 }
 
 impl Client {
     /// Notes a command that is sent.
-    pub fn asks(&mut self, id: u32, subscribes: Option<&str>) {
+    pub fn asks(&mut self, id: u32) {
         self.asked.insert(id);
-        if let Some(channel) = subscribes {
-            self.subscribes.insert(id, channel.to_owned());
-        }
+    }
+
+    /// Notes a subscribe that is sent.
+    pub fn subscribes(&mut self, id: u32, channel: &str, filters: bool) {
+        self.asks(id);
+        self.subscribes.insert(id, (channel.to_owned(), filters));
     }
 
     /// Where it stands in a channel: epoch and offset.
@@ -164,22 +172,24 @@ impl Client {
         assert!(self.asked.remove(&id) || self.wild, "a reply nobody waits for: {reply}");
         let subs = reply["connect"]["subs"].as_object().into_iter().flatten();
         for (channel, result) in subs {
-            self.subscribed(channel.clone(), result, ledger);
+            self.subscribed(channel.clone(), false, result, ledger);
         }
-        let channel = self.subscribes.remove(&id);
-        if let (Some(channel), Some(result)) = (channel, reply.get("subscribe")) {
-            self.subscribed(channel, result, ledger);
+        let asked = self.subscribes.remove(&id);
+        if let (Some((channel, filters)), Some(result)) = (asked, reply.get("subscribe")) {
+            self.subscribed(channel, filters, result, ledger);
         }
     }
 
-    fn subscribed(&mut self, channel: String, result: &Value, ledger: &mut Ledger) {
+    fn subscribed(&mut self, channel: String, filters: bool, result: &Value, ledger: &mut Ledger) {
         let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
-        let keeps = ["recoverable", "positioned"].iter().any(|name| result[*name] == true);
+        let kept = ["recoverable", "positioned"].iter().any(|name| result[*name] == true);
+        let judged = !filters && !self.unjudged.contains(&channel);
+        let (keeps, delta) = (kept && judged, result["delta"] == true);
         let (epoch, top) = (text("epoch"), result["offset"].as_u64().unwrap_or(0));
         let recovered = result["publications"].as_array().cloned().unwrap_or_default();
         assert!(recovered.is_empty() || result["recovered"] == true, "a part is never sent");
-        let mut place = Place { epoch, offset: top, keeps };
-        if let Some(first) = recovered.first() {
+        let mut place = Place { epoch, offset: top, keeps, delta };
+        if let Some(first) = recovered.first().filter(|_| keeps) {
             place.offset = offset(first) - 1;
             for publication in &recovered {
                 place.take(&channel, publication, ledger);
@@ -198,14 +208,15 @@ impl Client {
                 place.take(channel, publication, ledger);
             }
         } else if let Some(result) = push.get("subscribe") {
-            self.subscribed(channel.to_owned(), result, ledger);
+            self.subscribed(channel.to_owned(), false, result, ledger);
         } else if push.get("unsubscribe").is_some() {
             self.places.remove(channel);
         }
     }
 
-    /// A command that ends a subscription is sent: its publications are not judged any more.
+    /// A command is sent after which it does not hear everything: the channel is judged no more.
     pub fn forgets(&mut self, channel: &str) {
+        self.unjudged.insert(channel.to_owned());
         if let Some(place) = self.places.get_mut(channel) {
             place.keeps = false;
         }
@@ -224,6 +235,9 @@ impl Place {
         }
         assert_eq!(offset, self.offset + 1, "{channel}: behind {} came {offset}", self.offset);
         self.offset = offset;
+        if self.delta {
+            return;
+        }
         let data = publication["data"].clone();
         let known = ledger.entry((channel.to_owned(), self.epoch.clone(), offset));
         let known = known.or_insert_with(|| data.clone());

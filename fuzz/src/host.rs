@@ -19,7 +19,7 @@ use corecast::http::origin::Origins;
 use corecast::http::routes::RouteOptions;
 use corecast::limits::Limits;
 use corecast::metrics::CoreMetrics;
-use corecast::namespace::{ChannelOptions, Mode, Namespaces, Who};
+use corecast::namespace::{ChannelOptions, Delta, Mode, Namespaces, Who};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -113,6 +113,8 @@ fn namespaces() -> Namespaces {
     let asked = ChannelOptions {
         history_size: 6,
         history_ttl_s: 60,
+        delta: Delta::Fossil,
+        allow_tags_filter: true,
         recovery: Mode::Allow,
         positioning: Mode::Allow,
         join_leave: Mode::Allow,
@@ -173,6 +175,7 @@ impl Host {
                     origins: Origins::default(),
                     api_key: None,
                     dev: true,
+                    node: ("id".to_owned(), "name".to_owned()),
                     process: || (0, 0),
                     driver: "none",
                 },
@@ -470,7 +473,7 @@ impl Host {
         for (edge, home) in self.edges.iter().zip(&self.homes) {
             assert_eq!(edge.places_used(), 0, "connections that nobody has");
             assert_eq!(edge.channels().count(), 0, "channels that nobody listens to");
-            assert_eq!((edge.backlog_bytes(), edge.spill_bytes()), (0, 0));
+            assert_eq!((edge.backlog_bytes(), edge.spill_bytes(), edge.api_bytes()), (0, 0, 0));
             assert_eq!((home.channels(), home.history_bytes()), (0, 0));
         }
         assert!(self.peers.iter().all(|peer| !peer.open), "sockets that nobody closed");

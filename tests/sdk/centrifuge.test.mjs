@@ -14,7 +14,7 @@ describe('SDK', { concurrency: true }, () => {
       test(kit.name, { skip: 'the server has no such codec' });
       continue;
     }
-    describe(kit.name, { concurrency: 4 }, () => {
+    describe(kit.name, { concurrency: 3 }, () => {
       const declare = (name, ...rest) => {
         const run = rest.pop();
         const missing = lacks(...(rest[0]?.needs ?? []));

@@ -246,7 +246,7 @@ func TestPublicationsCrossCodecs(t *testing.T) {
 
 func TestPingsKeepAQuietConnection(t *testing.T) {
 	each(t, func(t *testing.T, kit kit) {
-		// The server pings every 2 s; a second without one beyond that, and the SDK would reconnect.
+		// The server pings every 3 s; a second without one beyond that, and the SDK would reconnect.
 		c := kit.connect(t, centrifuge.Config{MaxServerPingDelay: time.Second})
 		time.Sleep(8 * time.Second)
 		_, err := c.RPC(t.Context(), "ping", []byte("{}"))

@@ -231,7 +231,7 @@ public final class Sdk {
         }
     }
 
-    /** The server pings every 2 s; a second without one beyond that, and the SDK would reconnect. */
+    /** The server pings every 3 s; a second without one beyond that, and the SDK would reconnect. */
     private static void pings() throws Exception {
         try (Kit.Peer peer = Kit.Peer.connect(o -> o.setMaxServerPingDelay(1_000))) {
             Thread.sleep(8_000);
