@@ -140,8 +140,9 @@ impl Output {
         u32::try_from(self.arena.len()).expect("the arena is bounded")
     }
 
-    /// Gives a connection a range: tens of nanoseconds, whatever the range holds.
-    #[inline]
+    /// Gives a connection a range: a nanosecond or two, whatever the range holds. Called in three
+    /// loops, each of which is to have it in its body.
+    #[inline(always)]
     pub fn mark(&mut self, index: u32, range: Range) {
         debug_assert!(range.start < range.end && range.end as usize <= self.arena.len());
         let pending = &mut self.pending[index as usize];
@@ -149,7 +150,15 @@ impl Output {
             pending.start = range.start;
             pending.end = range.end;
             self.dirty.push(Token { index, generation: pending.generation });
-        } else if pending.end == range.start {
+        } else {
+            self.mark_more(index, range);
+        }
+    }
+
+    /// The same for a connection that has one already.
+    fn mark_more(&mut self, index: u32, range: Range) {
+        let pending = &mut self.pending[index as usize];
+        if pending.end == range.start {
             pending.end = range.end;
         } else {
             debug_assert!(pending.end < range.start, "ranges are given in the order of bytes");
