@@ -89,14 +89,10 @@ rules! {
     WholePass = "whole_pass",
     /// Rule 19: one send per socket and flush.
     OneSend = "one_send",
-    /// The connect reply is the first that a client is told.
-    ReplyFirst = "reply_first",
     /// A publication's key is carried out once.
     OncePerKey = "once_per_key",
     /// A publisher that asks for it is not told its own.
     NotTold = "not_told",
-    /// Nothing more is done about a channel before the answer to what was asked of it last.
-    AnswerFirst = "answer_first",
 }
 
 #[cfg(not(feature = "sabotage"))]

@@ -16,7 +16,6 @@ use crate::codec::command::{
 };
 use crate::home::envelope::{Placed, Position, Recovery, ServerSubscription};
 use crate::home::name::Name;
-use crate::rules::{Rule, holds};
 
 /// What a connect reply waits for.
 #[derive(Debug, Default)]
@@ -214,9 +213,6 @@ impl Edge {
 
     /// From here on, until the connect reply, what is written for the connection is held.
     pub(super) fn hold(&mut self, token: Token) {
-        if !holds(Rule::ReplyFirst) {
-            return;
-        }
         if !std::mem::replace(&mut self.at(token).facts.held, true)
             && self.output.has_pending(token.index)
         {

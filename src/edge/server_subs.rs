@@ -5,7 +5,7 @@
 //! is done about a channel before the answer to what was asked about it last.
 
 use super::channels::NO_FILTER;
-use super::connection::{Life, Parked, Subscription, SubscriptionState, Traits};
+use super::connection::{Life, Parked, SubscriptionState, Traits};
 use super::deliver::Start;
 use super::details::SubscriptionDetails;
 use super::frames::{publication, publisher_id};
@@ -19,7 +19,6 @@ use crate::home::envelope::{
 };
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
-use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
 
 /// What the server has still to do about one connection.
@@ -148,8 +147,7 @@ impl Edge {
             && let Some(channel) = self.channels.find(name)
         {
             let of = it.subscriptions.iter().find(|it| it.channel == channel);
-            let asked = |it: &Subscription| it.state != SubscriptionState::Active;
-            if of.is_some_and(asked) && holds(Rule::AnswerFirst) {
+            if of.is_some_and(|it| it.state != SubscriptionState::Active) {
                 return None;
             }
         }
