@@ -95,6 +95,11 @@ pub const TAGS_PER_PUBLICATION: usize = 64;
 pub const FILTER_DEPTH: usize = 16;
 /// Nodes of a filter, and values of all its comparisons together; with more it is answered 107.
 pub const FILTER_NODES: usize = 256;
+/// Bytes of a payload up to which deltas are made; a longer one goes in full. The worst that could be
+/// made up at this size takes 6 ms.
+pub const DELTA_BYTES: usize = 32 << 10;
+/// Distinct filters of a worker's subscriptions; over it 106.
+pub const FILTERS_PER_WORKER: u16 = 60_000;
 /// Server-side subscriptions that a connect command may want to recover; with more it is 107.
 pub const CONNECT_SUBS: usize = 128;
 /// Bytes of a token; a longer one is invalid, and is not looked at.

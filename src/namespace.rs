@@ -41,6 +41,16 @@ pub enum Who {
     Anyone,
 }
 
+/// How publications may be shortened against the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Delta {
+    #[default]
+    Off,
+    /// By Fossil's delta format.
+    Fossil,
+}
+
 /// What the payloads of a namespace are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -70,6 +80,10 @@ pub struct ChannelOptions {
     pub allow_publish: Who,
     pub allow_history: Who,
     pub allow_presence: Who,
+    /// Subscribers may ask for publications by their tags alone.
+    pub allow_tags_filter: bool,
+    /// Subscribers may ask for what is new in a publication alone.
+    pub delta: Delta,
     /// Users listed in a channel's name, behind `#`, may subscribe whatever `allow_subscribe` says.
     pub allow_user_limited: bool,
     /// What the names of its channels, without the namespace, have to match; "" for anything.

@@ -93,6 +93,10 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("FAILED: {error:#}");
+            if std::env::args().any(|argument| argument == "--json") {
+                let failure = format!("{error:#}");
+                println!("{}", serde_json::json!({"verified": false, "failure": failure}));
+            }
             ExitCode::FAILURE
         }
     }

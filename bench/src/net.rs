@@ -86,7 +86,7 @@ impl Poller {
         Ok(Poller { epoll, events: Vec::with_capacity(EVENTS) })
     }
 
-    pub fn add(&self, stream: impl AsFd, token: u64, want: Want) -> io::Result<()> {
+    pub fn add(&self, stream: &impl AsFd, token: u64, want: Want) -> io::Result<()> {
         let data = epoll::EventData::new_u64(token);
         Ok(epoll::add(&self.epoll, stream, data, want.flags())?)
     }

@@ -307,6 +307,9 @@ pub struct Publication<'a> {
     pub tags: Tags<'a>,
     /// `data` is a delta from the publication before.
     pub delta: bool,
+    /// The receiver applies deltas, to the payload as it is kept: it is sent that, byte for byte,
+    /// as a string in JSON and as bytes elsewhere.
+    pub verbatim: bool,
     /// Unix time in milliseconds; 0 for none.
     pub time_ms: u64,
 }

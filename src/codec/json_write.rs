@@ -332,6 +332,10 @@ fn put_publications(out: &mut impl Sink, publications: &[Publication<'_>]) {
 fn put_publication(out: &mut impl Sink, publication: &Publication<'_>) {
     out.put(b"{\"data\":");
     match publication.payload {
+        // Text that was checked where it was chosen; nothing else is sent so.
+        _ if publication.verbatim => {
+            put_string(out, std::str::from_utf8(publication.data).unwrap_or_default());
+        }
         Payload::Json => put_value(out, publication.data),
         Payload::Binary => put_base64(out, publication.data),
     }

@@ -184,7 +184,8 @@ impl Message for ClientInfo<'_> {
 
 impl Message for Publication<'_> {
     fn put(&self, wire: &mut impl Wire) {
-        wire.value(4, self.data, self.payload);
+        let kind = if self.verbatim { Payload::Binary } else { self.payload };
+        wire.value(4, self.data, kind);
         if let Some(info) = &self.info {
             wire.message(5, info);
         }

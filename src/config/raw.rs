@@ -3,7 +3,7 @@
 
 use super::{DriverChoice, Log, LogFormat, LogLevel};
 use crate::limits::Limits;
-use crate::namespace::{ChannelOptions, Mode, Who};
+use crate::namespace::{ChannelOptions, Delta, Mode, Who};
 use serde::{Deserialize, Serialize};
 
 /// Everything but namespaces, with the types of the file.
@@ -120,6 +120,8 @@ pub fn dev_namespaces() -> Vec<(String, ChannelOptions)> {
         recovery: Mode::Force,
         positioning: Mode::Force,
         join_leave: Mode::Force,
+        allow_tags_filter: true,
+        delta: Delta::Fossil,
         ..open_channel()
     };
     vec![("chat".into(), chat), ("plain".into(), open_channel())]

@@ -1,7 +1,7 @@
 //! Tables of what a configuration may say and what it is told when it may not.
 
 use super::*;
-use crate::namespace::{ChannelOptions, Mode, Payload, Personal, Who};
+use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, Who};
 
 /// Loads a file's text with variables and flags.
 fn load_all(
@@ -76,6 +76,8 @@ fn dev_changes_only_defaults() {
         recovery: Mode::Force,
         positioning: Mode::Force,
         join_leave: Mode::Force,
+        allow_tags_filter: true,
+        delta: Delta::Fossil,
         ..open.clone()
     };
     assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
@@ -127,6 +129,7 @@ fn a_file_sets_every_key() {
     let news = config.namespaces.options("news:a").expect("configured");
     assert_eq!((news.history_size, news.recovery), (10, Mode::Allow));
     assert_eq!((news.allow_presence, news.payload), (Who::Subscriber, Payload::Binary));
+    assert_eq!((news.allow_tags_filter, news.delta), (true, Delta::Fossil));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     // Every key of the schema is in the file, so the file stays a complete example.
     let mut merged = merge::Merged::new(false);

@@ -1,4 +1,4 @@
-//! Keys and rules of tokens, as configured: texts read, keys themselves not yet (`edge::auth` does).
+//! Keys and rules of tokens, as configured: texts are read here, the keys in them by `edge::auth`.
 //!
 //! Invariant: a key is never shown, not even a wrong one.
 

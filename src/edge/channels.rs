@@ -11,6 +11,17 @@ use crate::rules::{Rule, holds};
 use foldhash::quality::FixedState;
 use std::collections::HashMap;
 
+/// What a subscriber has of a channel's publications, which decides what it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Publications as they are.
+    Plain,
+    /// It wants deltas, and has the publication before.
+    Delta,
+    /// It wants deltas, and does not have the publication before: the next comes in full.
+    Fresh,
+}
+
 /// How deliveries are framed for a subscriber. Each that some subscriber of a channel has is
 /// written once per delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,16 +29,27 @@ pub struct Variant(u8);
 
 impl Variant {
     /// How many there are.
-    pub const COUNT: usize = Codec::ALL.len();
+    pub const COUNT: usize = Codec::ALL.len() * Variant::FORMS.len();
+    const FORMS: [Form; 3] = [Form::Plain, Form::Delta, Form::Fresh];
 
     #[must_use]
-    pub fn new(codec: Codec) -> Variant {
-        Variant(codec as u8)
+    pub fn new(codec: Codec, form: Form) -> Variant {
+        Variant(codec as u8 * Variant::FORMS.len() as u8 + form as u8)
     }
 
-    /// Every one, with what it means.
-    pub fn all() -> impl Iterator<Item = (Variant, Codec)> {
-        Codec::ALL.into_iter().map(|codec| (Variant::new(codec), codec))
+    #[must_use]
+    pub fn codec(self) -> Codec {
+        Codec::ALL[self.index() / Variant::FORMS.len()]
+    }
+
+    #[must_use]
+    pub fn form(self) -> Form {
+        Variant::FORMS[self.index() % Variant::FORMS.len()]
+    }
+
+    /// Every one.
+    pub fn all() -> impl Iterator<Item = Variant> {
+        (0..Variant::COUNT as u8).map(Variant)
     }
 
     /// Its place in a table of `COUNT`.
@@ -45,7 +67,7 @@ pub struct Subscriber {
     pub variant: Variant,
     /// Wants joins and leaves.
     pub join_leave: bool,
-    /// Its filter; none so far.
+    /// Its filter's number, or `NO_FILTER`.
     pub filter: u16,
 }
 
@@ -70,6 +92,8 @@ pub struct EdgeChannel {
     pub subscribers: Vec<Subscriber>,
     /// How many of them have each variant.
     variants: [u32; Variant::COUNT],
+    /// How many of them have a filter.
+    filtered: u32,
 }
 
 impl EdgeChannel {
@@ -77,6 +101,7 @@ impl EdgeChannel {
     pub fn add_subscriber(&mut self, subscriber: Subscriber) -> u32 {
         let place = u32::try_from(self.subscribers.len()).expect("connections are bounded");
         self.variants[subscriber.variant.index()] += 1;
+        self.filtered += u32::from(subscriber.filter != NO_FILTER);
         self.subscribers.push(subscriber);
         place
     }
@@ -85,6 +110,7 @@ impl EdgeChannel {
     pub fn remove_subscriber(&mut self, place: u32) -> Subscriber {
         let removed = self.subscribers.swap_remove(place as usize);
         self.variants[removed.variant.index()] -= 1;
+        self.filtered -= u32::from(removed.filter != NO_FILTER);
         removed
     }
 
@@ -92,6 +118,35 @@ impl EdgeChannel {
     #[must_use]
     pub fn has_variant(&self, variant: Variant) -> bool {
         self.variants[variant.index()] > 0
+    }
+
+    /// Has any subscriber a filter?
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        self.filtered > 0
+    }
+
+    /// The variant that all subscribers have, if they are alike and none has a filter.
+    #[must_use]
+    pub fn only_variant(&self) -> Option<Variant> {
+        let first = self.subscribers.first()?.variant;
+        let alike = self.variants[first.index()] as usize == self.subscribers.len();
+        (alike && self.filtered == 0).then_some(first)
+    }
+
+    /// Subscribers that were sent a publication in full have what the next delta is against.
+    pub fn settle_fresh(&mut self) {
+        let codecs = Codec::ALL;
+        if !codecs.iter().any(|codec| self.has_variant(Variant::new(*codec, Form::Fresh))) {
+            return;
+        }
+        for subscriber in &mut self.subscribers {
+            if subscriber.variant.form() == Form::Fresh {
+                self.variants[subscriber.variant.index()] -= 1;
+                subscriber.variant = Variant::new(subscriber.variant.codec(), Form::Delta);
+                self.variants[subscriber.variant.index()] += 1;
+            }
+        }
     }
 
     /// The variants that its subscribers have, one at least.
@@ -147,6 +202,7 @@ impl EdgeChannels {
             keeps_history,
             subscribers: Vec::new(),
             variants: [0; Variant::COUNT],
+            filtered: 0,
         });
         let place = if let Some(place) = self.free.pop() {
             self.places[place as usize] = channel;

@@ -1,7 +1,7 @@
 //! How a connection ends: off the subscriber lists first, then a close frame, then nothing (rule
 //! 21).
 
-use super::connection::{Input, Life, SubscriptionState};
+use super::connection::{Input, Life, SubscriptionState, Traits};
 use super::frames::opcode;
 use super::output::{Class, NO_CHANNEL};
 use super::replay::Replayed;
@@ -201,11 +201,13 @@ impl Edge {
         for index in listed {
             let generation = self.output.generation(index);
             let token = Token { index, generation };
-            let promised = self
+            let promised = self.at(token).subscription(channel).is_some_and(|it| {
+                it.traits.has(Traits::RECOVERABLE) || it.traits.has(Traits::POSITIONED)
+            });
+            let server_side = self
                 .at(token)
                 .subscription(channel)
-                .is_some_and(|subscription| subscription.recoverable || subscription.positioned);
-            let server_side = self.at(token).subscription(channel).is_some_and(|it| it.server_side);
+                .is_some_and(|it| it.traits.has(Traits::SERVER_SIDE));
             if promised && self.lose_position(token, channel) {
                 if server_side {
                     // Its client cannot subscribe again; coming back, it recovers.

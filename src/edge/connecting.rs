@@ -4,7 +4,7 @@
 //! before is held, as frames, and follows the reply.
 
 use super::client_id::ClientId;
-use super::connection::Life;
+use super::connection::{Life, Traits};
 use super::deliver::{Start, publications};
 use super::output::{Class, Range};
 use super::server_subs::{ServerBegin, Wish};
@@ -125,8 +125,8 @@ impl Edge {
         connect.left -= 1;
         connect.answers.push(Answer {
             channel: name.into(),
-            recoverable: start.recoverable,
-            positioned: start.positioned,
+            recoverable: start.traits.has(Traits::RECOVERABLE),
+            positioned: start.traits.has(Traits::POSITIONED),
             position: start.position,
             recovery,
             data,

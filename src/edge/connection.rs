@@ -77,11 +77,35 @@ pub struct Subscription {
     /// Its place in the channel's list of subscribers, while active.
     pub place: u32,
     pub state: SubscriptionState,
-    pub recoverable: bool,
-    pub positioned: bool,
-    pub join_leave: bool,
+    pub traits: Traits,
+    /// Its filter in the edge's table, or `NO_FILTER`.
+    pub filter: u16,
+}
+
+const _: () = assert!(size_of::<Subscription>() == 16);
+
+/// What a subscription has, one bit each: a connection pays for every byte of its subscriptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traits(u8);
+
+impl Traits {
+    pub const RECOVERABLE: Traits = Traits(1);
+    pub const POSITIONED: Traits = Traits(2);
+    pub const JOIN_LEAVE: Traits = Traits(4);
+    pub const DELTA: Traits = Traits(8);
     /// The server began it: the client cannot begin it again by itself.
-    pub server_side: bool,
+    pub const SERVER_SIDE: Traits = Traits(16);
+
+    #[must_use]
+    pub fn has(self, which: Traits) -> bool {
+        self.0 & which.0 == which.0
+    }
+
+    /// These, and others where `on`.
+    #[must_use]
+    pub fn with(self, others: Traits, on: bool) -> Traits {
+        if on { Traits(self.0 | others.0) } else { self }
+    }
 }
 
 /// A command that found its lane full, ready to be pushed.

@@ -1,7 +1,7 @@
 //! What homes say, taken in lane order (rule 11). Nothing here pushes a request (rule 3).
 
 use super::client_id::ClientId;
-use super::connection::{Life, SubscriptionState};
+use super::connection::{Life, SubscriptionState, Traits};
 use super::frames::{info, publication};
 use super::replay::{Replay, Replayed};
 use super::subscribe::EpochText;
@@ -160,21 +160,22 @@ impl Edge {
         };
         if life != Life::Active && !awaited {
             if !holds(Rule::UndoPending) {
-                self.at(token).subscriptions.retain(|it| it.sequence != sequence);
+                let forgotten = |it: &super::connection::Subscription| it.sequence == sequence;
+                let place = self.at(token).subscriptions.iter().position(forgotten);
+                self.take_subscription(token, place.expect("it was just found"));
                 return self.owe(token);
             }
             subscription.state = SubscriptionState::Owed;
             return self.owe(token);
         }
         subscription.state = SubscriptionState::Active;
-        let (recoverable, positioned) = (subscription.recoverable, subscription.positioned);
-        let join_leave = subscription.join_leave;
+        let (traits, filter) = (subscription.traits, subscription.filter);
         if awaited {
             self.hold(token);
         }
-        self.add_subscriber(token, channel, join_leave);
+        self.add_subscriber(token, channel);
         let subscription = Replayed { channel, sequence };
-        let start = Start { recoverable, positioned, position, subscription };
+        let start = Start { traits, filter, position, subscription };
         if ours {
             self.server_subscribed(token, name.as_str(), &start, recovery, now);
         } else {
@@ -192,10 +193,13 @@ impl Edge {
     ) {
         let (expiry, data) = self.told_of(token, start.subscription.sequence, now);
         let epoch = EpochText::new(start.position.epoch);
-        let told = start.recoverable || start.positioned;
+        let recoverable = start.traits.has(Traits::RECOVERABLE);
+        let positioned = start.traits.has(Traits::POSITIONED);
+        let told = recoverable || positioned;
         let result = SubscribeResult {
-            recoverable: start.recoverable,
-            positioned: start.positioned,
+            recoverable,
+            positioned,
+            delta: start.traits.has(Traits::DELTA),
             epoch: if told { epoch.as_str() } else { "" },
             offset: if told { start.position.offset } else { 0 },
             recovered: matches!(recovery, Recovery::Complete(_)),
@@ -207,10 +211,12 @@ impl Edge {
         let Recovery::Complete(missed) = recovery else {
             return self.reply(token, &Reply::Subscribe { id, result });
         };
+        let missed = self.filters.keep(start.filter, missed);
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
         if bytes <= INLINE_RECOVERY_BYTES {
             let ids = self.ids_of(&missed);
-            let publications = publications(&missed, &ids);
+            let mut publications = publications(&missed, &ids);
+            publications.iter_mut().for_each(|missed| missed.verbatim = result.delta);
             let result = SubscribeResult { publications: &publications, ..result };
             return self.reply(token, &Reply::Subscribe { id, result });
         }
@@ -227,8 +233,7 @@ impl Edge {
         let Some(token) = self.of(to.connection) else { return };
         let refused = |it: &super::connection::Subscription| it.sequence == sequence;
         let Some(place) = self.at(token).subscriptions.iter().position(refused) else { return };
-        let subscription = self.at(token).subscriptions.swap_remove(place);
-        self.subscriptions -= 1;
+        let subscription = self.take_subscription(token, place);
         self.channels.remove_pair(subscription.channel);
         if self.life(token) == Life::Dead {
             self.owe(token);
@@ -262,8 +267,8 @@ impl Edge {
 /// Where a subscription starts.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
-    pub recoverable: bool,
-    pub positioned: bool,
+    pub traits: Traits,
+    pub filter: u16,
     pub position: Position,
     pub subscription: Replayed,
 }

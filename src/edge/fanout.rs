@@ -4,9 +4,10 @@
 //! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
 //! channel is marked before a subscriber is added to it (rule 11).
 
-use super::channels::Variant;
+use super::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant};
 use super::connection::SubscriptionState;
-use super::frames::{info, publication, publisher_id};
+use super::filter::Filters;
+use super::frames::{formed, info, publisher_id};
 use super::output::Range;
 use super::{Edge, Token};
 use crate::clock::Now;
@@ -52,6 +53,15 @@ impl Staged {
             return None;
         }
         block.publisher().map(|publisher| publisher.key)
+    }
+
+    /// Is it for this subscriber?
+    fn is_for(&self, subscriber: &Subscriber, filters: &mut Filters) -> bool {
+        match &self.what {
+            What::Membership { .. } => subscriber.join_leave,
+            What::Publication { .. } if subscriber.filter == NO_FILTER => true,
+            What::Publication { block, .. } => filters.matches(subscriber.filter, block.tags()),
+        }
     }
 
     /// Bytes its frame will take, roughly; what the arena's bound reckons with.
@@ -111,8 +121,11 @@ impl Edge {
             let publication = |staged: &Staged| matches!(staged.what, What::Publication { .. });
             // A frame that is large for the arena goes alone: a burst of small ones is none. So
             // does one that is not for all.
-            let alone =
-                |staged: &Staged| staged.size() > large_bytes || staged.excluded().is_some();
+            let known = self.channels.get(group[0].channel);
+            let filtered = known.is_some_and(EdgeChannel::is_filtered);
+            let alone = |staged: &Staged| {
+                filtered || staged.size() > large_bytes || staged.excluded().is_some()
+            };
             let same =
                 |a: &Staged, b: &Staged| publication(a) == publication(b) && !alone(a) && !alone(b);
             for run in group.chunk_by(same) {
@@ -135,8 +148,12 @@ impl Edge {
             subscription.is_some_and(|it| it.state == SubscriptionState::Active)
         });
         let Some(token) = subscriber else { return self.mark_run(run) };
-        let aside = self.set_aside(token, channel);
+        let mut aside = self.set_aside(token, channel);
         self.mark_run(run);
+        if aside.variant.form() == Form::Delta {
+            // It does not have what the next delta will be against.
+            aside.variant = Variant::new(aside.variant.codec(), Form::Fresh);
+        }
         self.put_back(token, channel, aside);
     }
 
@@ -144,18 +161,36 @@ impl Edge {
         let channel = run[0].channel;
         let Some(ranges) = self.frame_run(channel, run) else { return };
         let all = matches!(run[0].what, What::Publication { .. });
+        self.filters.begin();
         if run.len() == 1 && ranges.0.iter().any(|range| self.is_large(*range)) {
-            return self.spill_run(channel, ranges, all);
+            self.spill_run(channel, ranges, &run[0]);
+        } else {
+            self.mark_ranges(channel, ranges, run);
         }
+        if all && self.channels.get(channel).is_some() {
+            self.channels.at(channel).settle_fresh();
+        }
+    }
+
+    fn mark_ranges(&mut self, channel: u32, ranges: Ranges, run: &[Staged]) {
+        let all = matches!(run[0].what, What::Publication { .. });
         if !holds(Rule::WholePass) {
             return self.mark_and_remove(channel, ranges, all);
         }
         let Some(known) = self.channels.get(channel) else { return };
         let mut marked = 0;
-        for subscriber in &known.subscribers {
-            if all || subscriber.join_leave {
-                self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
-                marked += 1;
+        if all && let Some(variant) = known.only_variant() {
+            let range = ranges.of(variant);
+            for subscriber in &known.subscribers {
+                self.output.mark(subscriber.connection, range);
+            }
+            marked = known.subscribers.len() as u64;
+        } else {
+            for subscriber in &known.subscribers {
+                if run[0].is_for(subscriber, &mut self.filters) {
+                    self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
+                    marked += 1;
+                }
             }
         }
         let frames = run.len() as u64;
@@ -173,15 +208,19 @@ impl Edge {
         let known = self.channels.get(channel).filter(|known| !known.subscribers.is_empty())?;
         let named = (channel, known.name.as_str());
         let mut ranges = Ranges::default();
-        for (variant, codec) in Variant::all().filter(|(variant, _)| known.has_variant(*variant)) {
+        for variant in Variant::all().filter(|variant| known.has_variant(*variant)) {
             let start = self.output.end();
+            let (codec, mut form) = (variant.codec(), variant.form());
             for staged in run {
                 match &staged.what {
                     What::Publication { offset, block } => {
                         let offset = if known.keeps_history { *offset } else { 0 };
                         let id = publisher_id(block, self.ids);
-                        let publication = publication(block, offset, id.as_ref());
+                        let publication = formed(block, offset, id.as_ref(), codec, form);
                         self.output.publication(codec, named, &publication);
+                        if form == Form::Fresh {
+                            form = Form::Delta;
+                        }
                     }
                     What::Membership { who, joined } => {
                         self.output.membership(codec, named, info(who, self.ids), *joined);
@@ -214,12 +253,13 @@ impl Edge {
     }
 
     /// A run that is large for the arena goes straight to backlogs, and the arena is given back.
-    fn spill_run(&mut self, channel: u32, ranges: Ranges, all: bool) {
+    fn spill_run(&mut self, channel: u32, ranges: Ranges, staged: &Staged) {
         let Some(known) = self.channels.get(channel) else { return };
+        let filters = &mut self.filters;
         let to: Vec<(u32, Range)> = known
             .subscribers
             .iter()
-            .filter(|subscriber| all || subscriber.join_leave)
+            .filter(|subscriber| staged.is_for(subscriber, filters))
             .map(|subscriber| (subscriber.connection, ranges.of(subscriber.variant)))
             .collect();
         self.metrics.deliveries.add(to.len() as u64);

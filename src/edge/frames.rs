@@ -3,6 +3,7 @@
 //! Must not know connections' states. Invariant: one call writes one whole frame. JSON's length is
 //! counted before; what the binary codecs write is put in its place once it is known.
 
+use super::channels::Form;
 use super::client_id::{ClientId, client_id};
 use super::output::{Class, NO_CHANNEL, Output, Range};
 use crate::codec::command::{ClientInfo, Publication, Push, Reply};
@@ -28,7 +29,29 @@ pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) 
         chan_info: Cow::Borrowed(by.chan_info),
     });
     let (data, payload, tags) = (block.data(), block.payload(), block.tags());
-    Publication { data, payload, info, offset, tags, delta: false, time_ms: block.time_ms() }
+    let time_ms = block.time_ms();
+    Publication { data, payload, info, offset, tags, time_ms, delta: false, verbatim: false }
+}
+
+/// The same for a subscriber that may want deltas. Whoever wants them gets every payload verbatim.
+#[must_use]
+pub fn formed<'a>(
+    block: &'a Block,
+    offset: u64,
+    id: Option<&'a ClientId>,
+    codec: Codec,
+    form: Form,
+) -> Publication<'a> {
+    let mut publication = publication(block, offset, id);
+    publication.verbatim = form != Form::Plain;
+    if form == Form::Delta
+        && let Some(delta) = block.delta()
+        // A patch may be cut in the middle of a letter, and text cannot carry that.
+        && (codec != Codec::Json || simdutf8::basic::from_utf8(delta).is_ok())
+    {
+        (publication.data, publication.delta) = (delta, true);
+    }
+    publication
 }
 
 /// The info of somebody in a channel.

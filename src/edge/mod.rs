@@ -12,11 +12,13 @@ mod client_id;
 mod closing;
 mod connecting;
 mod connection;
+mod decimal;
 mod deliver;
 mod details;
 mod draining;
 mod exchange;
 mod fanout;
+mod filter;
 mod flushing;
 mod frames;
 mod http;
@@ -50,6 +52,7 @@ use channels::EdgeChannels;
 use connection::{Connection, Life};
 use details::Details;
 use fanout::Staged;
+use filter::Filters;
 use foldhash::quality::FixedState;
 use output::Output;
 use std::collections::{HashMap, VecDeque};
@@ -150,6 +153,7 @@ pub struct Edge {
     /// By place: what few connections have.
     details: HashMap<u32, Box<Details>, FixedState>,
     channels: EdgeChannels,
+    filters: Filters,
     subscriptions: u32,
     next_sequence: u32,
     output: Output,
@@ -196,6 +200,7 @@ impl Edge {
             open: 0,
             details: HashMap::with_hasher(FixedState::with_seed(options.seed)),
             channels: EdgeChannels::new(homes, options.seed),
+            filters: Filters::new(options.seed),
             subscriptions: 0,
             next_sequence: 0,
             output: Output::new(places, options.limits.arena_bytes as usize),

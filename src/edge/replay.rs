@@ -21,6 +21,8 @@ pub struct Replayed {
 #[derive(Debug)]
 pub struct Replay {
     codec: Codec,
+    /// Its receiver applies deltas, and so gets payloads as they are kept.
+    verbatim: bool,
     head: Vec<u8>,
     publications: Box<[Placed]>,
     next: usize,
@@ -45,7 +47,8 @@ impl Replay {
         let mut bytes = 0;
         for (index, placed) in publications.iter().enumerate() {
             let id = publisher_id(&placed.block, ids);
-            let publication = publication(&placed.block, placed.offset, id.as_ref());
+            let mut publication = publication(&placed.block, placed.offset, id.as_ref());
+            publication.verbatim = result.delta;
             bytes += codec.piece_len(&publication, index == 0);
         }
         let pieces = Pieces { count: publications.len(), bytes };
@@ -56,7 +59,8 @@ impl Replay {
         frame::write_header(&mut head, opcode(codec), length);
         head.append(&mut start);
         let held = publications.iter().map(|placed| placed.block.size()).sum();
-        Replay { codec, head, publications, next: 0, subscription, held, ids }
+        let verbatim = result.delta;
+        Replay { codec, verbatim, head, publications, next: 0, subscription, held, ids }
     }
 
     #[must_use]
@@ -78,7 +82,8 @@ impl Replay {
                 return false;
             }
             let id = publisher_id(&placed.block, self.ids);
-            let publication = publication(&placed.block, placed.offset, id.as_ref());
+            let mut publication = publication(&placed.block, placed.offset, id.as_ref());
+            publication.verbatim = self.verbatim;
             self.codec.write_piece(chunk, &publication, self.next == 0);
             self.held -= placed.block.size();
             self.next += 1;

@@ -4,7 +4,8 @@
 //! what reaches a home is pushed from that queue, never from a delivery (rule 3); and nothing more
 //! is done about a channel before the answer to what was asked about it last.
 
-use super::connection::{Life, Parked, Subscription, SubscriptionState};
+use super::channels::NO_FILTER;
+use super::connection::{Life, Parked, Subscription, SubscriptionState, Traits};
 use super::deliver::Start;
 use super::details::SubscriptionDetails;
 use super::frames::{publication, publisher_id};
@@ -206,13 +207,15 @@ impl Edge {
         let keeps = options.keeps_history();
         let on = |asked: Option<bool>, mode: Mode| asked.unwrap_or(mode == Mode::Force);
         let recoverable = keeps && on(overrides.recover, options.recovery);
+        let traits = Traits::SERVER_SIDE
+            .with(Traits::RECOVERABLE, recoverable)
+            .with(Traits::POSITIONED, keeps && on(overrides.position, options.positioning))
+            .with(Traits::JOIN_LEAVE, on(overrides.force_push_join_leave, options.join_leave));
         let asked = Asked {
             name: name.as_str(),
-            recoverable,
-            positioned: keeps && on(overrides.position, options.positioning),
-            join_leave: on(overrides.force_push_join_leave, options.join_leave),
+            traits,
+            filter: NO_FILTER,
             keeps_history: keeps,
-            server_side: true,
             since,
             recover: recover && recoverable,
             overrides,
@@ -312,10 +315,12 @@ impl Edge {
             return;
         }
         let epoch = EpochText::new(start.position.epoch);
-        let told = start.recoverable || start.positioned;
+        let recoverable = start.traits.has(Traits::RECOVERABLE);
+        let positioned = start.traits.has(Traits::POSITIONED);
+        let told = recoverable || positioned;
         let push = Push::Subscribe(PushSubscribe {
-            recoverable: start.recoverable,
-            positioned: start.positioned,
+            recoverable,
+            positioned,
             epoch: if told { epoch.as_str() } else { "" },
             offset: if told { start.position.offset } else { 0 },
             data: &begun.data,

@@ -3,6 +3,7 @@
 //! Must not know homes: a test answers in their place.
 
 use super::Token;
+use super::connection::Traits;
 use super::server_subs::ServerBegin;
 use super::tests::{Bench, SECRET, UPGRADE, at_ms, publication, sent_whole, text};
 use crate::codec::command::ErrorCode;
@@ -283,8 +284,9 @@ fn who_misses_something_of_a_server_side_subscription_comes_back() {
     bench.resume();
     assert!(!bench.sent(token).contains("insufficient"));
     let channel = bench.edge.channels.find("c").expect("it is there");
-    bench.edge.connections[token.index as usize].subscription(channel).expect("it is").positioned =
-        true;
+    let it = &mut bench.edge.connections[token.index as usize];
+    it.subscription(channel).expect("it is").traits =
+        Traits::SERVER_SIDE.with(Traits::POSITIONED, true);
     bench.deliver(Delivery::PositionLost { local: 3 });
     bench.deliver(publication(3, 9, "\"behind the gap\""));
     bench.resume();

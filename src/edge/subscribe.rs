@@ -2,27 +2,27 @@
 //!
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
-use super::channels::{NO_FILTER, Subscriber, Variant};
-use super::connection::{Subscription, SubscriptionState};
+use super::channels::{Form, NO_FILTER, Subscriber, Variant};
+use super::connection::{Subscription, SubscriptionState, Traits};
+use super::filter::{Filter, FilterError};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
+use crate::codec::Codec;
 use crate::codec::command::{ErrorCode, Reply, Subscribe};
 use crate::home::envelope::{
     Epoch, Overrides, Position, ReplyTo, Request, ServerSubscription, SubscribeRequest,
 };
 use crate::home::name::Name;
-use crate::namespace::{self, ChannelOptions, Mode, NameError, Who};
+use crate::namespace::{self, ChannelOptions, Delta, Mode, NameError, Payload, Who};
 
 /// A subscription as it is allowed to be.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     pub name: &'a str,
-    pub recoverable: bool,
-    pub positioned: bool,
-    /// It is told joins and leaves.
-    pub join_leave: bool,
+    pub traits: Traits,
+    /// Its filter in the edge's table, or `NO_FILTER`.
+    pub filter: u16,
     pub keeps_history: bool,
-    pub server_side: bool,
     /// Recover from here; none: just go live.
     pub since: Option<Position>,
     pub recover: bool,
@@ -62,16 +62,27 @@ impl Edge {
             return Err(ErrorCode::PermissionDenied);
         }
         self.check_subscription_limits(token, name)?;
+        let filter = self.compile_filter(&options, command)?;
+        // A delta needs the publication before, which a filter may have kept back.
+        let delta = options.delta == Delta::Fossil && command.delta == "fossil";
+        // Bytes are base64 in JSON, and the SDKs apply deltas to text there.
+        let delta =
+            delta && (options.payload == Payload::Json || self.at(token).codec != Codec::Json);
         let keeps_history = options.keeps_history();
         let own = grant.as_ref().map_or_else(Overrides::default, |grant| grant.overrides);
         let on = |own: Option<bool>, mode: Mode, asked| own.unwrap_or(mode.on(asked));
+        let recoverable = keeps_history && on(own.recover, options.recovery, command.recoverable);
+        let positioned = keeps_history && on(own.position, options.positioning, command.positioned);
+        let join_leave = on(own.force_push_join_leave, options.join_leave, command.join_leave);
         let asked = Asked {
             name,
-            recoverable: keeps_history && on(own.recover, options.recovery, command.recoverable),
-            positioned: keeps_history && on(own.position, options.positioning, command.positioned),
-            join_leave: on(own.force_push_join_leave, options.join_leave, command.join_leave),
+            traits: Traits::default()
+                .with(Traits::RECOVERABLE, recoverable)
+                .with(Traits::POSITIONED, positioned)
+                .with(Traits::JOIN_LEAVE, join_leave)
+                .with(Traits::DELTA, delta && filter == NO_FILTER),
+            filter,
             keeps_history,
-            server_side: false,
             since: command.recover.then(|| position(&command.epoch, command.offset)).flatten(),
             recover: command.recover
                 && keeps_history
@@ -88,6 +99,20 @@ impl Edge {
         Ok(())
     }
 
+    /// The number of the filter that a command asks for.
+    fn compile_filter(
+        &mut self,
+        options: &ChannelOptions,
+        command: &Subscribe<'_>,
+    ) -> Result<u16, ErrorCode> {
+        let Some(node) = &command.filter else { return Ok(NO_FILTER) };
+        if !options.allow_tags_filter {
+            return Err(ErrorCode::BadRequest);
+        }
+        let filter = Filter::compile(node).map_err(FilterError::code)?;
+        self.filters.add(filter).ok_or(ErrorCode::LimitExceeded)
+    }
+
     /// Notes a subscription that is allowed, whoever asked for it, and gives the request for its
     /// home, which is to be pushed or parked next.
     pub(super) fn new_subscription(
@@ -102,22 +127,30 @@ impl Edge {
         self.next_sequence = self.next_sequence.wrapping_add(1);
         let sequence = self.next_sequence;
         self.subscriptions += 1;
-        self.at(token).subscriptions.push(Subscription {
-            channel,
-            sequence,
-            place: 0,
-            state: SubscriptionState::Parked,
-            recoverable: asked.recoverable,
-            positioned: asked.positioned,
-            join_leave: asked.join_leave,
-            server_side: asked.server_side,
-        });
+        let subscriptions = &mut self.at(token).subscriptions;
+        if subscriptions.capacity() == 0 {
+            // Most connections have one, and a list grows to four by itself.
+            subscriptions.reserve_exact(1);
+        }
+        let (traits, filter) = (asked.traits, asked.filter);
+        let state = SubscriptionState::Parked;
+        subscriptions.push(Subscription { channel, sequence, place: 0, state, traits, filter });
         let channel = self.channels.at(channel).name.clone();
         let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
         let Asked { since, recover, overrides, .. } = *asked;
         let infos = None;
-        let request =
-            SubscribeRequest { to, sequence, channel, user, infos, since, recover, overrides };
+        let delta = traits.has(Traits::DELTA);
+        let request = SubscribeRequest {
+            to,
+            sequence,
+            channel,
+            user,
+            infos,
+            since,
+            recover,
+            delta,
+            overrides,
+        };
         (home, request)
     }
 
@@ -229,10 +262,13 @@ impl Edge {
     }
 
     /// Adds an answered subscription to its channel's list.
-    pub(super) fn add_subscriber(&mut self, token: Token, channel: u32, join_leave: bool) {
-        let variant = Variant::new(self.at(token).codec);
-        let connection = token.index;
-        let subscriber = Subscriber { connection, variant, join_leave, filter: NO_FILTER };
+    pub(super) fn add_subscriber(&mut self, token: Token, channel: u32) {
+        let subscription = self.at(token).subscription(channel).expect("it is being answered");
+        let (traits, filter) = (subscription.traits, subscription.filter);
+        let form = if traits.has(Traits::DELTA) { Form::Fresh } else { Form::Plain };
+        let variant = Variant::new(self.at(token).codec, form);
+        let join_leave = traits.has(Traits::JOIN_LEAVE);
+        let subscriber = Subscriber { connection: token.index, variant, join_leave, filter };
         self.put_back(token, channel, subscriber);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
     }

@@ -12,11 +12,12 @@ use crate::home::envelope::{Delivery, Epoch, Position, Recovery, Request, Subscr
 use crate::http::routes::RouteOptions;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
-use crate::namespace::{ChannelOptions, Namespaces, Personal, Who};
+use crate::namespace::{ChannelOptions, Delta, Namespaces, Personal, Who};
 use crate::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod chosen;
 mod mixed;
 pub(super) const SECRET: &[u8] = b"a secret of the tests";
 
@@ -57,6 +58,8 @@ impl Bench {
         let everyone = ChannelOptions {
             allow_subscribe: Who::Anyone,
             allow_publish: Who::Anyone,
+            allow_tags_filter: true,
+            delta: Delta::Fossil,
             ..ChannelOptions::default()
         };
         let routes =
@@ -139,8 +142,13 @@ impl Bench {
 
     /// A connection that is subscribed to `channel`, which its home calls `local`.
     pub fn subscriber(&mut self, channel: &str, local: u32) -> Token {
+        self.subscriber_with(&format!(r#"{{"channel":"{channel}"}}"#), local)
+    }
+
+    /// The same by this request, as JSON.
+    pub fn subscriber_with(&mut self, request: &str, local: u32) -> Token {
         let token = self.client();
-        self.receive(token, &text(&format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#)));
+        self.receive(token, &text(&format!(r#"{{"id":2,"subscribe":{request}}}"#)));
         let Some(Request::Subscribe(asked)) = self.lane.requests.pop_front() else {
             panic!("a Subscribe was pushed")
         };

@@ -11,7 +11,6 @@ use crate::home::envelope::{
 };
 use crate::limits::Limits;
 use jsonwebtoken::Algorithm;
-use std::sync::Arc;
 
 /// The second of Unix time at which a bench's clock starts.
 const START_S: u64 = 1_700_000_001;
@@ -301,7 +300,7 @@ fn the_server_api_moves_the_end() {
     let connection = bench.edge.key(it);
     let refresh = |bench: &mut Bench, expire_at_s| {
         let action = UserAction::Refresh { expire_at_s };
-        let what = Arc::new(UserCommand { selection: Selection::default(), action });
+        let what = UserCommand { selection: Selection::default(), action }.into();
         bench.deliver(Delivery::UserCommand { connections: Box::new([connection]), what });
         bench.heard(it)
     };

@@ -4,7 +4,7 @@
 //! and never changes; what a token began ends with it, unless another was brought in time.
 
 use super::auth::{AuthError, Grant, Identity, Refusal, Wanted};
-use super::connection::{Life, SubscriptionState};
+use super::connection::{Life, SubscriptionState, Traits};
 use super::details::SubscriptionDetails;
 use super::{Edge, Token};
 use crate::clock::Now;
@@ -173,7 +173,8 @@ impl Edge {
     fn active_sequence(&mut self, token: Token, name: &str) -> Option<u32> {
         let channel = self.channels.find(name)?;
         let it = self.at(token).subscription(channel)?;
-        (it.state == SubscriptionState::Active && !it.server_side).then_some(it.sequence)
+        (it.state == SubscriptionState::Active && !it.traits.has(Traits::SERVER_SIDE))
+            .then_some(it.sequence)
     }
 
     /// When something of a connection ends, in milliseconds of the process.

@@ -5,6 +5,7 @@
 //! a dead connection's subscription list is the queue of what it owes. Invariant: a connection
 //! stands in at most one line.
 
+use super::channels::NO_FILTER;
 use super::connection::{Life, Parked, Subscription, SubscriptionState};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
@@ -173,15 +174,25 @@ impl Edge {
             if !self.push_unsubscribe_request(token, subscription, lanes) {
                 let home = self.channels.at(subscription.channel).home;
                 if !holds(Rule::CleanupQueue) && self.life(token) == Life::Dead {
-                    self.at(token).subscriptions.swap_remove(place);
+                    self.take_subscription(token, place);
                     continue;
                 }
                 self.stand_in_line(token, home);
                 return false;
             }
-            self.at(token).subscriptions.swap_remove(place);
+            self.take_subscription(token, place);
         }
         true
+    }
+
+    /// Takes a subscription out of its connection's list, and gives its filter back.
+    pub(super) fn take_subscription(&mut self, token: Token, place: usize) -> Subscription {
+        let subscription = self.at(token).subscriptions.swap_remove(place);
+        self.subscriptions -= 1;
+        if subscription.filter != NO_FILTER {
+            self.filters.remove(subscription.filter);
+        }
+        subscription
     }
 
     fn next_owed(&mut self, token: Token) -> Option<usize> {
@@ -202,7 +213,6 @@ impl Edge {
         let pushed = self.may_push(home)
             && lanes.push(home, Request::Unsubscribe { connection, channel }).is_ok();
         if pushed {
-            self.subscriptions -= 1;
             self.channels.remove_pair(subscription.channel);
         }
         pushed
@@ -232,8 +242,7 @@ impl Edge {
     pub(super) fn forget_unpushed(&mut self, token: Token) {
         let unpushed = |it: &Subscription| it.state == SubscriptionState::Parked;
         while let Some(place) = self.at(token).subscriptions.iter().position(unpushed) {
-            let channel = self.at(token).subscriptions.swap_remove(place).channel;
-            self.subscriptions -= 1;
+            let channel = self.take_subscription(token, place).channel;
             self.channels.at(channel).parked -= 1;
             self.channels.forget_if_unused(channel);
         }

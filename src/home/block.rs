@@ -1,9 +1,9 @@
 //! A publication as it crosses cores and lies in history: one immutable block, made once.
 //!
 //! Layout, little endian: lengths of channel u16, user u16, connection's info u32, subscription's
-//! info u32 and tags u32; publisher (core u16, index u32, generation u32; all ones when it came
+//! info u32, tags u32 and delta u32; publisher (core u16, index u32, generation u32; all ones when it came
 //! from the server API); flags u8; the process's microsecond it was received in u64; Unix
-//! milliseconds u64; then those five, and the data. The offset is the home's to give and travels
+//! milliseconds u64; then the first five, the data, and the delta. The offset is the home's to give and travels
 //! beside the block.
 
 use super::envelope::ConnectionKey;
@@ -11,7 +11,8 @@ use crate::clock::Now;
 use crate::codec::command::{Payload, Tags};
 use bytes::Bytes;
 
-const HEAD: usize = 43;
+const HEAD: usize = 47;
+const DELTA_LENGTH: usize = 43;
 const FLAG_INFO: u8 = 1;
 const FLAG_BINARY: u8 = 2;
 const FLAG_EXCLUDE_SELF: u8 = 4;
@@ -99,6 +100,7 @@ impl Block {
         bytes.push(info | binary | exclude_self);
         bytes.extend_from_slice(&parts.now.monotonic_us.to_le_bytes());
         bytes.extend_from_slice(&parts.now.unix_ms.to_le_bytes());
+        bytes.extend_from_slice(&0_u32.to_le_bytes());
         debug_assert_eq!(bytes.len(), HEAD);
         for section in sections {
             bytes.extend_from_slice(section);
@@ -196,7 +198,35 @@ impl Block {
     /// The payload.
     #[must_use]
     pub fn data(&self) -> &[u8] {
-        &self.0[self.starts()[5]..]
+        &self.0[self.starts()[5]..self.0.len() - self.delta_length()]
+    }
+
+    /// What turns the data of the publication before into this one's (Fossil); none where nobody
+    /// wanted it, or it would not have been shorter.
+    #[must_use]
+    pub fn delta(&self) -> Option<&[u8]> {
+        let length = self.delta_length();
+        (length > 0).then(|| &self.0[self.0.len() - length..])
+    }
+
+    fn delta_length(&self) -> usize {
+        self.word(DELTA_LENGTH) as usize
+    }
+
+    /// The same publication with a delta.
+    ///
+    /// # Panics
+    /// When it has one.
+    #[must_use]
+    pub fn with_delta(&self, delta: &[u8]) -> Block {
+        assert_eq!(self.delta_length(), 0, "a delta is made once");
+        let length = u32::try_from(delta.len()).expect("it is shorter than the data");
+        let mut bytes = Vec::with_capacity(self.0.len() + delta.len());
+        bytes.extend_from_slice(&self.0[..DELTA_LENGTH]);
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&self.0[HEAD..]);
+        bytes.extend_from_slice(delta);
+        Block(Bytes::from(bytes))
     }
 
     /// What the payload is.
@@ -249,5 +279,9 @@ mod tests {
         let binary = Block::of(Payload::Binary, &Parts { data: b"\r\n\0", ..parts });
         assert_eq!((binary.payload(), binary.data()), (Payload::Binary, b"\r\n\0".as_slice()));
         assert_eq!(binary.publisher(), Some(by));
+        assert!(server.delta().is_none());
+        let with = block.with_delta(b"patch");
+        assert_eq!((with.delta(), with.data()), (Some(b"patch".as_slice()), block.data()));
+        assert_eq!((with.publisher(), with.tags()), (block.publisher(), block.tags()));
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know lanes or engines. Invariant: interest counts pairs, Subscribes less Unsubscribes
 //! of each core (rule 9), and epoch and offset live while there is any (rule 13).
 
+use super::delta::DeltaBase;
 use super::envelope::{ConnectionKey, Epoch, Infos, Member, Position};
 use super::history::History;
 use super::name::Name;
@@ -72,6 +73,8 @@ pub struct Channel {
     pub members: BTreeMap<ConnectionKey, Present>,
     /// How it follows an engine elsewhere; none with a local one.
     pub replica: Option<Box<Replica>>,
+    /// Of what deltas are made; none while no subscriber wants any.
+    pub delta: Option<Box<DeltaBase>>,
     pub history_size: u32,
     pub history_ttl_s: u32,
     pub presence: bool,
@@ -93,6 +96,7 @@ impl Channel {
             interest: Vec::new(),
             members: BTreeMap::new(),
             replica: None,
+            delta: None,
             history_size: if keeps { options.history_size } else { 0 },
             history_ttl_s: options.history_ttl_s,
             presence: options.presence,

@@ -107,6 +107,8 @@ pub struct SubscribeRequest {
     pub recover: bool,
     /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
     pub overrides: Overrides,
+    /// It wants deltas.
+    pub delta: bool,
 }
 
 /// What few publications ask for.

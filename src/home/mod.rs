@@ -8,6 +8,7 @@
 mod aging;
 pub mod block;
 mod channel;
+mod delta;
 pub mod engine;
 pub mod envelope;
 mod history;

@@ -134,6 +134,11 @@ impl<E: Engine> Home<E> {
             let after = channel.history.bytes();
             self.history_bytes = self.history_bytes - before + after;
         }
+        // History keeps the publication without: whoever reads it may have any other before it.
+        let block = match channel.delta.as_mut() {
+            Some(base) => base.attach(block),
+            None => block,
+        };
         self.say_to_interested(place, |local| Delivery::Publication {
             local,
             offset,

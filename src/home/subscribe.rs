@@ -73,9 +73,12 @@ impl<E: Engine> Home<E> {
         recovery: Recovery,
         position: Position,
     ) {
-        let SubscribeRequest { to, sequence, channel: name, user, infos, overrides, .. } = request;
-        let core = to.connection.core;
+        let core = request.to.connection.core;
         let channel = self.channels.at(place);
+        if request.delta {
+            channel.delta.get_or_insert_with(Box::default);
+        }
+        let SubscribeRequest { to, sequence, channel: name, user, infos, overrides, .. } = request;
         let local = channel.interest_of(core).map_or(u32::MAX, |interest| interest.local);
         let answer = Subscribed { to, sequence, channel: name, local, position, recovery };
         let (listed, announced) = shown(channel, overrides);
@@ -101,6 +104,9 @@ impl<E: Engine> Home<E> {
         };
         self.channels.remove_pair(place, connection.core);
         let channel = self.channels.at(place);
+        if channel.interest.is_empty() {
+            channel.delta = None;
+        }
         let left = channel.members.remove(&connection).filter(|left| left.announced);
         if let Some(who) = left {
             let who = who.member(connection);

@@ -62,6 +62,7 @@ fn subscribe(channel: &str) -> Request {
         since,
         recover,
         overrides,
+        delta: false,
     };
     Request::Subscribe(Box::new(request))
 }

@@ -157,6 +157,7 @@ fn pushes_are_what_the_incumbent_writes() {
         tags: Tags::packed(&packed),
         delta: true,
         time_ms: 1700,
+        verbatim: false,
     };
     let object = Publication { data: b"{}", ..Publication::default() };
     let table = [

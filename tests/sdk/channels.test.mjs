@@ -54,19 +54,22 @@ test('a user has a channel of its own from connect on, and recovers it', own, as
     const { result } = await (await fetch(`${base}/api/publish`, { method: 'POST', body })).json();
     assert.ok(result);
   };
-  const sockets = [];
+  let socket;
   class Kept extends WebSocket {
     constructor(...args) {
       super(...args);
-      sockets.push(this);
+      socket = this;
     }
   }
   let held = Promise.resolve();
-  const options = { websocket: Kept, minReconnectDelay: 20, maxReconnectDelay: 50 };
   const sdk = new Centrifuge(url, {
-    ...options, token: token('al'), getData: () => held.then(() => ({})),
+    websocket: Kept,
+    token: token('al'),
+    minReconnectDelay: 20,
+    maxReconnectDelay: 50,
+    getData: () => held.then(() => ({})),
   });
-  const other = new Centrifuge(url, { ...options, token: token('bo') });
+  const other = new Centrifuge(url, { websocket: WebSocket, token: token('bo') });
   t.after(() => [sdk, other].forEach((each) => each.disconnect()));
   const subscribed = collect(sdk, 'subscribed');
   const heard = collect(sdk, 'publication', ({ data }) => data);
@@ -82,7 +85,7 @@ test('a user has a channel of its own from connect on, and recovers it', own, as
   let release;
   held = new Promise((resolve) => { release = resolve; });
   const lost = next(sdk, 'connecting');
-  sockets[0].terminate();
+  socket.terminate();
   await lost;
   await publish('al', 2);
   release();

@@ -17,16 +17,17 @@ TUNE = os.path.join(ROOT, "scripts", "tune")
 CHANGES = ("write", "fsync", "fchmod", "rename", "unlink", "symlink", "mkdir", "rmdir")
 
 
-def load():
-    """scripts/tune as a module; it puts the tuner's package on the path."""
+def load(path):
+    """A script as a module; it puts the packages that it needs on the path."""
     sys.dont_write_bytecode = True
-    loader = importlib.machinery.SourceFileLoader("tune_script", TUNE)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("tune_script", loader))
+    name = os.path.basename(path) + "_script"
+    loader = importlib.machinery.SourceFileLoader(name, path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     loader.exec_module(module)
     return module
 
 
-SCRIPT = load()
+SCRIPT = load(TUNE)
 
 
 class Ran:

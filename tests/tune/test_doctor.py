@@ -168,7 +168,9 @@ class Confined(unittest.TestCase):
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
     def test_without_memory_for_its_rings_the_server_runs_on_epoll(self):
         said = self.serve("auto", nobody_without_memory)
-        self.assertRegex(said, "driver=.*epoll.* why=.*worker .* gets none: io_uring gets no memory")
+        self.assertRegex(
+            said, "driver=.*epoll.* why=.*worker .* gets none: io_uring gets no memory"
+        )
 
     def serve(self, driver, before=None):
         with socket.socket() as free:

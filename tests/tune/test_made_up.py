@@ -173,6 +173,21 @@ class MadeUp(unittest.TestCase):
         self.assertEqual(self.run_tune("rollback").code, 0)
         self.assert_as_before()
 
+    def test_a_rollback_that_does_not_take_is_named(self):
+        self.assertEqual(self.run_tune("apply").code, 0)
+
+        def deaf():
+            from tuner import state
+
+            real = state.write_value
+            state.write_value = lambda path, text: real(path, "7" if "swapp" in path else text)
+
+        ran = self.run_tune("rollback", sabotage=deaf)
+        self.assertEqual(ran.code, 1)
+        self.assertRegex(ran.out, r"FAILED +/proc/sys/vm/swappiness: it was '60', and reads '7'")
+        self.assertEqual(self.run_tune("rollback").code, 0)
+        self.assert_as_before()
+
     def test_a_value_that_went_away_does_not_stop_the_way_back(self):
         self.assertEqual(self.run_tune("apply").code, 0)
         shutil.rmtree(os.path.join(self.root, "sys/class/net/eth0"))

@@ -3,7 +3,10 @@
 Needs builds: CORECAST_BIN and CORECAST_BENCH_BIN, or the newest of target/.
 """
 
+import argparse
+import contextlib
 import glob
+import io
 import json
 import os
 import signal
@@ -13,7 +16,7 @@ import tempfile
 import time
 import unittest
 
-from machine import ROOT
+from machine import ROOT, load
 
 MILLION = os.path.join(ROOT, "scripts", "million")
 
@@ -124,6 +127,33 @@ class Million(unittest.TestCase):
             self.assertEqual(out, "")
             self.assertIn(why, err)
             self.assertNotIn("Traceback", err)
+
+
+class Verdict(unittest.TestCase):
+    def test_what_is_missing_is_no_success(self):
+        script = load(MILLION)
+        given = argparse.Namespace(connections=1000, spare_mib=1024)
+        whole = {
+            "connections": 1000,
+            "server_says": 1000,
+            "still_live": 1000,
+            "deliveries": 100,
+            "deliveries_expected": 100,
+            "whole": True,
+        }
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(script.verdict(whole, given), 0)
+            self.assertEqual(script.verdict({**whole, "whole": False}, given), 3)
+            for name, number in (
+                ("server_says", 999),
+                ("still_live", 999),
+                ("deliveries", 99),
+                ("deliveries", 101),
+            ):
+                with self.assertRaises(script.Failed, msg=name):
+                    script.verdict({**whole, name: number}, given)
+            with self.assertRaises(script.Failed):
+                script.verdict(whole, argparse.Namespace(connections=1001, spare_mib=1024))
 
 
 def await_word(process, word):

@@ -195,9 +195,7 @@ class Unit(unittest.TestCase):
                 text = file.read()
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text.replace("/usr/bin/corecast", "/bin/true"))
-            return subprocess.run(
-                ["systemd-analyze", *words, path], capture_output=True, text=True
-            )
+            return subprocess.run(["systemd-analyze", *words, path], capture_output=True, text=True)
 
     def test_systemd_knows_every_line(self):
         ran = self.analyze("verify")

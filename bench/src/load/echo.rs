@@ -74,7 +74,9 @@ impl Echoes {
             let (sender, sequence) = message(self.next, self.connections);
             self.next += 1;
             if let Some(who) = self.who(sender) {
-                self.late = self.late.max(now - time);
+                if self.meter.as_ref().is_some_and(Meter::counts) {
+                    self.late = self.late.max(now - time);
+                }
                 self.send(wire, who, sender, sequence);
             }
         }
@@ -187,7 +189,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     if let Some(failure) = fleet.wire.failure.take() {
         anyhow::bail!("{failure}");
     }
-    let start = session::start_time(options, mine)?;
+    let start = session::start_time(options, &mut fleet, &mut echoes, mine)?;
     echoes.meter = Some(Meter::new(session::times(options, start), session::servers(options)));
     match rate {
         Some(rate) => {
@@ -204,6 +206,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     let Some(meter) = &echoes.meter else { anyhow::bail!("nothing was sent") };
     let mut figures = meter.figures(failure);
     figures.more.insert("late_us_max".into(), echoes.late as f64 / 1e3);
+    figures.more.insert("frame_bytes".into(), fleet.wire.frame_bytes as f64);
     Ok(figures)
 }
 

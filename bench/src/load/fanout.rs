@@ -112,9 +112,11 @@ pub fn fanout(args: &Args) -> Result<bool> {
     }
     let plan = plan(&args.options, rooms);
     args.options.check(plan.connections())?;
-    let (mut streams, mut fleet) = ready(&args.options, plan)?;
     let own = serde_json::to_value(args)?;
-    saturate::run(args, own, &mut streams, &mut fleet)
+    session::run("fanout", &args.options, own, None, || {
+        let (mut streams, mut fleet) = ready(&args.options, plan)?;
+        Ok(saturate::run(args, &mut streams, &mut fleet))
+    })
 }
 
 /// # Errors
@@ -152,7 +154,8 @@ fn measure(
     options.check(plan.connections())?;
     session::run(scenario, options, own, rate, || {
         let (mut streams, mut fleet) = ready(options, plan)?;
-        let start = session::start_time(options, streams.connections())?;
+        let all = streams.connections();
+        let start = session::start_time(options, &mut fleet, &mut streams, all)?;
         let meter = Meter::new(session::times(options, start), session::servers(options));
         match rate {
             Some(rate) => {
@@ -256,6 +259,7 @@ fn finish(streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     let Some(meter) = &streams.meter else { return Figures::failed("nothing was sent".into()) };
     let mut figures = meter.figures(failure);
     figures.more.insert("late_us_max".into(), streams.late as f64 / 1e3);
+    figures.more.insert("frame_bytes".into(), fleet.wire.frame_bytes as f64);
     if streams.resumed > 0 {
         figures.more.insert("resumed".into(), streams.resumed as f64);
         figures.more.insert("recovered".into(), streams.recovered as f64);

@@ -248,7 +248,13 @@ impl Wire {
                 let mut rest = payload;
                 while !rest.is_empty() && self.same(who, generation).is_some() {
                     match self.tongue.next(&mut rest) {
-                        Ok(said) => self.heard(who, said, now, handler),
+                        Ok(said) => {
+                            let counts = matches!(said, Said::Delivered(_) | Said::Answered { .. });
+                            if counts && rest.is_empty() {
+                                self.frame_bytes = self.frame_bytes.min(payload.len());
+                            }
+                            self.heard(who, said, now, handler);
+                        }
                         Err(why) => {
                             let why = format!("connection {who} got what is no message: {why}");
                             return self.fail(why);

@@ -162,7 +162,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
         fleet.wire.command(0, |tongue, out| tongue.subscribe(out, SETUP_ID, &name, None));
     }
     until(&mut fleet, &mut hops, |hops| hops.subscribed == 2)?;
-    let start = session::start_time(options, 1)?;
+    let start = session::start_time(options, &mut fleet, &mut hops, 1)?;
     let times = session::times(options, start);
     let meter = || Meter::new(times, session::servers(options));
     hops.meters = Some([meter(), meter()]);

@@ -88,13 +88,13 @@ fn measure(args: &Args) -> Result<Figures> {
     }
     let taken = available as f64 - proc::available()? as f64;
     let own = proc::rss(std::process::id())? as f64 - own_before as f64;
-    let start = session::start_time(options, total)?;
+    let start = session::start_time(options, &mut fleet, &mut streams, total)?;
     streams.meter = Some(Meter::new(session::times(options, start), session::servers(options)));
     let pings = fleet.wire.pings;
     let mut figures = stay(&mut streams, &mut fleet);
     (figures.deliveries, figures.rss) = (total as u64, states);
     let us = figures.server_cpu_ns as f64 / 1e3;
-    let span = args.connections as f64 * figures.window_s;
+    let span = args.connections as f64 * figures.window_s.max(1e-9);
     let each = total as f64;
     let more = [
         ("server_cpu_us_per_connection_s", us / span),

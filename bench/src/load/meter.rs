@@ -30,6 +30,9 @@ struct Cpu {
     at: u64,
     server: u64,
     own: u64,
+    /// Time that the server's and our threads had work and no core.
+    server_waited: u64,
+    own_waited: u64,
 }
 
 /// What one process measured; those of several are added.
@@ -37,6 +40,8 @@ struct Cpu {
 pub struct Figures {
     /// Seconds of the window, as it was.
     pub window_s: f64,
+    /// Messages per second that were tried, where the run has chosen that itself.
+    pub offered_per_s: Option<f64>,
     pub messages: u64,
     pub deliveries: u64,
     pub server_cpu_ns: u64,
@@ -65,10 +70,25 @@ impl Figures {
         self.own_cpu_ns += other.own_cpu_ns;
         self.latency.extend(other.latency);
         for (name, value) in other.more {
-            *self.more.entry(name).or_default() += value;
+            // Worst cases are no sums.
+            let join: fn(f64, f64) -> f64 = match name.as_str() {
+                "late_us_max" => f64::max,
+                "frame_bytes" => f64::min,
+                _ => |sum, value| sum + value,
+            };
+            self.more.entry(name).and_modify(|sum| *sum = join(*sum, value)).or_insert(value);
         }
         self.rss.extend(other.rss);
         self.failure = self.failure.take().or(other.failure);
+    }
+
+    /// The share of the window in which the server or we had work and no core: somebody else's
+    /// load, which spoils latency.
+    #[must_use]
+    pub fn disturbance(&self) -> f64 {
+        let waited = ["server_waited_ms", "generator_waited_ms"];
+        let ms: f64 = waited.iter().filter_map(|name| self.more.get(*name)).sum();
+        ms / 1e3 / self.window_s.max(1e-9)
     }
 
     /// All latencies, in nanoseconds.
@@ -127,7 +147,14 @@ impl Meter {
     }
 
     fn cpu(&self) -> Result<Cpu, String> {
-        Ok(Cpu { at: clock::now(), server: servers_cpu(&self.servers)?, own: clock::own_cpu() })
+        let waited = |pid: &u32| proc::run_delay(*pid).map_or(0, |waited| waited.as_nanos() as u64);
+        Ok(Cpu {
+            at: clock::now(),
+            server: servers_cpu(&self.servers)?,
+            own: clock::own_cpu(),
+            server_waited: self.servers.iter().map(waited).sum(),
+            own_waited: waited(&std::process::id()),
+        })
     }
 
     /// Is it between the warm-up and the window's end?
@@ -170,6 +197,11 @@ impl Meter {
     pub fn figures(&self, failure: Option<String>) -> Figures {
         let (opened, closed) = (self.opened.unwrap_or_default(), self.closed.unwrap_or_default());
         let recorded = self.latency.iter_recorded();
+        let ms = |ns: u64| ns as f64 / 1e6;
+        let waited = [
+            ("server_waited_ms", closed.server_waited.saturating_sub(opened.server_waited)),
+            ("generator_waited_ms", closed.own_waited.saturating_sub(opened.own_waited)),
+        ];
         Figures {
             window_s: closed.at.saturating_sub(opened.at) as f64 / 1e9,
             messages: self.messages,
@@ -180,6 +212,7 @@ impl Meter {
                 .map(|value| (value.value_iterated_to(), value.count_at_value()))
                 .collect(),
             failure,
+            more: waited.map(|(name, waited)| (name.to_owned(), ms(waited))).into(),
             ..Figures::default()
         }
     }

@@ -81,7 +81,7 @@ impl Report<'_> {
             "dialect": self.options.dialect,
             "verified": figures.failure.is_none(),
             "failure": figures.failure,
-            "offered_per_s": self.offered_per_s,
+            "offered_per_s": figures.offered_per_s.or(self.offered_per_s),
             "messages": figures.messages,
             "deliveries": figures.deliveries,
             "window_s": figures.window_s,

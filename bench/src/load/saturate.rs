@@ -10,85 +10,119 @@ use super::meter::{Figures, Meter, Times};
 use super::schedule::Schedule;
 use super::session;
 use super::streams::Streams;
-use anyhow::Result;
-use serde_json::Value;
 
 /// A delivery so late means that the rate is far too high.
 const HOPELESS: u64 = SECOND / 4;
 const TRIAL_WARM_S: f64 = 0.3;
 const TRIAL_S: f64 = 0.7;
-const ATTEMPTS: usize = 2;
+/// Trials of a rate, at most, and those that were not disturbed and did not hold.
+const ATTEMPTS: u32 = 6;
+const VERDICTS: u32 = 2;
+/// More of a trial than this spent waiting for a core spoils it.
+const DISTURBED: f64 = 0.005;
 /// The search ends when the bounds are so close.
 const CLOSE_ENOUGH: f64 = 1.04;
 const FIRST_RATE: f64 = 500.0;
-const WINDOWS: usize = 6;
+const WINDOWS: usize = 5;
+const WINDOW_ATTEMPTS: u32 = 2;
+const STEP_DOWN: f64 = 1.06;
+/// At the end of a search this much more is tried: a bound that only noise has set falls then.
+const DOUBT: f64 = 1.2;
 
-/// # Errors
-/// When the run could not begin.
-pub fn run(args: &Args, own: Value, streams: &mut Streams, fleet: &mut Fleet) -> Result<bool> {
-    session::pin(args.options.cpu)?;
+/// The rate that was found, and what was measured at it.
+pub fn run(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     let limit = (args.limit_ms * 1e6) as u64;
-    let mut rate = search(args, streams, fleet, limit);
-    let mut figures = Figures::failed("no rate holds the limit".into());
+    let mut rate = match search(args, streams, fleet, limit) {
+        Ok(rate) => rate,
+        Err(figures) => return *figures,
+    };
+    let seconds = (args.options.warm_s, args.options.window_s);
     // The whole window is harder than a trial: step down until one holds.
     for _ in 0..WINDOWS {
-        if fleet.wire.failure.is_some() || rate < 1.0 {
-            break;
+        if let Some(held) = attempt(args, streams, fleet, rate, seconds, limit, WINDOW_ATTEMPTS) {
+            return Figures { offered_per_s: Some(rate), ..held };
         }
-        let (warm, window) = (args.options.warm_s, args.options.window_s);
-        let held = (0..ATTEMPTS).find_map(|_| {
-            stretch(args, streams, fleet, rate, (warm, window)).filter(|held| {
-                held.failure.is_some() || held.histogram().value_at_quantile(0.99) <= limit
-            })
-        });
-        if let Some(held) = held {
-            figures = held;
-            break;
-        }
-        rate /= CLOSE_ENOUGH;
+        rate /= STEP_DOWN;
     }
-    figures.failure = fleet.wire.failure.take().or(figures.failure);
-    session::run("fanout", &args.options, own, Some(rate), || Ok(figures))
+    Figures::failed(format!("no rate holds {} ms for the whole window", args.limit_ms))
 }
 
-/// The highest rate, about, that holds for a short while.
-fn search(args: &Args, streams: &mut Streams, fleet: &mut Fleet, limit: u64) -> f64 {
+/// The highest rate, about, that holds for a short while; or the run that failed.
+fn search(
+    args: &Args,
+    streams: &mut Streams,
+    fleet: &mut Fleet,
+    limit: u64,
+) -> Result<f64, Box<Figures>> {
     let (mut holds, mut fails) = (0.0, f64::INFINITY);
     let mut rate = args.pace.rate.unwrap_or(FIRST_RATE);
     let bar = session::bar("searching", 20);
-    while fails / holds > CLOSE_ENOUGH && fleet.wire.failure.is_none() && rate >= 1.0 {
-        // One bad moment of the machine is no verdict.
-        let held = (0..ATTEMPTS).any(|_| {
-            let figures = stretch(args, streams, fleet, rate, (TRIAL_WARM_S, TRIAL_S));
-            figures.is_some_and(|figures| {
-                figures.failure.is_none() && figures.histogram().value_at_quantile(0.99) <= limit
-            })
-        });
-        eprintln!("{rate:.0} per second: {}", if held { "holds" } else { "does not hold" });
-        if held {
-            holds = rate
-        } else {
-            fails = rate
+    let mut doubted = false;
+    loop {
+        if rate < 1.0 {
+            let why = format!("not even one message a second holds {} ms", args.limit_ms);
+            return Err(Box::new(Figures::failed(why)));
         }
+        let seconds = (TRIAL_WARM_S, TRIAL_S);
+        let held = match attempt(args, streams, fleet, rate, seconds, limit, ATTEMPTS) {
+            Some(figures) if figures.failure.is_some() => return Err(Box::new(figures)),
+            held => held.is_some(),
+        };
+        eprintln!("{rate:.0} per second: {}", if held { "holds" } else { "does not hold" });
+        if held && rate > fails {
+            (fails, doubted) = (f64::INFINITY, false);
+        }
+        (holds, fails) = if held { (rate, fails) } else { (holds, fails.min(rate)) };
         rate = match (holds, fails) {
             (_, f64::INFINITY) => rate * 2.0,
             (0.0, _) => rate / 2.0,
-            _ => (holds * fails).sqrt(),
+            _ if fails / holds > CLOSE_ENOUGH => (holds * fails).sqrt(),
+            _ if !doubted => {
+                doubted = true;
+                holds * DOUBT
+            }
+            _ => break,
         };
         bar.inc(1);
     }
     bar.finish_and_clear();
-    holds
+    Ok(holds)
 }
 
-/// One stretch at a rate; none if it is hopeless and was broken off.
+/// A stretch that holds the limit, or has failed; none if the rate does not hold. What somebody
+/// else's load spoiled is no verdict.
+fn attempt(
+    args: &Args,
+    streams: &mut Streams,
+    fleet: &mut Fleet,
+    rate: f64,
+    seconds: (f64, f64),
+    limit: u64,
+    attempts: u32,
+) -> Option<Figures> {
+    let mut verdicts = 0;
+    for _ in 0..attempts {
+        let (hopeless, figures) = stretch(args, streams, fleet, rate, seconds);
+        let holds = !hopeless && figures.histogram().value_at_quantile(0.99) <= limit;
+        if holds || figures.failure.is_some() {
+            return Some(figures);
+        }
+        verdicts += u32::from(figures.disturbance() < DISTURBED);
+        if verdicts == VERDICTS {
+            break;
+        }
+    }
+    None
+}
+
+/// One stretch at a rate; true: it was hopeless and was broken off.
 fn stretch(
     args: &Args,
     streams: &mut Streams,
     fleet: &mut Fleet,
     rate: f64,
     (warm_s, window_s): (f64, f64),
-) -> Option<Figures> {
+) -> (bool, Figures) {
     let start = clock::now() + SECOND / 100;
     let first = streams.next;
     let schedule = Schedule::new(start, first, rate, warm_s + window_s, streams.senders());
@@ -106,10 +140,9 @@ fn stretch(
             let sent = ((old - start) as f64 / 1e9 * rate) as u64;
             if streams.delivered < streams.deliveries_of(first + sent.min(schedule.count)) {
                 streams.stop_here();
-                drive(streams, fleet, None, 0.0);
-                return None;
+                return (true, drive(streams, fleet, None, 0.0));
             }
         }
     }
-    Some(drive(streams, fleet, None, 0.0))
+    (false, drive(streams, fleet, None, 0.0))
 }

@@ -133,6 +133,9 @@ fn coordinate(scenario: &str, options: &Options) -> Result<Figures> {
     let processes = options.processes;
     let mut parts = Vec::with_capacity(processes);
     let mut sum = Figures::default();
+    if scenario == "idle" {
+        sum.rss.push((0, rss(&options.server_pid)?));
+    }
     for number in 0..processes {
         let mut part = Part::start(number)?;
         let line = part.line()?;
@@ -155,7 +158,8 @@ fn coordinate(scenario: &str, options: &Options) -> Result<Figures> {
     let start = clock::now() + LEAD;
     for part in &mut parts {
         if begins {
-            writeln!(part.to, "{start}").context("a process of the generator died")?;
+            // One that has failed meanwhile says so below.
+            let _ = writeln!(part.to, "{start}");
         } else {
             part.child.kill().context("a process of the generator")?;
         }
@@ -170,17 +174,32 @@ fn coordinate(scenario: &str, options: &Options) -> Result<Figures> {
     Ok(sum)
 }
 
-/// All of this process's connections are ready: when does everybody start?
+/// All of this process's connections are ready: when does everybody start? Pings are answered
+/// until that is known.
 ///
 /// # Errors
-/// When the starting process is gone.
-pub fn start_time(options: &Options, connections: usize) -> Result<u64> {
+/// When the starting process is gone, or a connection.
+pub fn start_time(
+    options: &Options,
+    fleet: &mut Fleet,
+    handler: &mut impl Handler,
+    connections: usize,
+) -> Result<u64> {
     if options.part.is_none() {
         return Ok(clock::now() + LEAD);
     }
     println!("ready {connections}");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
+    let told = std::thread::spawn(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    while !told.is_finished() && fleet.wire.failure.is_none() {
+        fleet.turn(handler, clock::now() + SECOND / 100);
+    }
+    if let Some(failure) = fleet.wire.failure.take() {
+        bail!("{failure}");
+    }
+    let line = told.join().ok().context("the starting process is gone")??;
     line.trim().parse().context("the starting process is gone")
 }
 

@@ -142,7 +142,8 @@ fn measure(
     options.check(plan.connections())?;
     session::run(scenario, options, own, Some(life.rate), || {
         let (mut streams, mut fleet) = ready(options, plan)?;
-        let start = session::start_time(options, streams.connections())?;
+        let all = streams.connections();
+        let start = session::start_time(options, &mut fleet, &mut streams, all)?;
         let times = session::times(options, start);
         let senders = streams.senders();
         let schedule = Schedule::new(start, 0, life.rate, options.seconds(), senders);

@@ -250,7 +250,7 @@ impl Streams {
     /// Begins a stretch of an open loop.
     pub fn begin(&mut self, schedule: Schedule, meter: Meter) {
         (self.schedule, self.meter) = (Some(schedule), Some(meter));
-        self.next = schedule.first;
+        (self.next, self.late) = (schedule.first, 0);
     }
 
     /// Begins a closed loop with so many messages of a sender under way.
@@ -278,7 +278,9 @@ impl Streams {
             let (sender, sequence) = message(self.next, self.senders.len());
             self.next += 1;
             if self.senders[sender as usize].who.is_some() {
-                self.late = self.late.max(now - time);
+                if self.meter.as_ref().is_some_and(Meter::counts) {
+                    self.late = self.late.max(now - time);
+                }
                 self.send(wire, sender, sequence);
             }
         }

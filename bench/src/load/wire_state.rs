@@ -88,6 +88,8 @@ pub struct Wire {
     pub spins: bool,
     /// Pings of servers, so far.
     pub pings: u64,
+    /// Payload of the shortest frame with one delivery or answer.
+    pub frame_bytes: usize,
     /// First of the numbers of this process's users.
     pub first_user: usize,
     pub failure: Option<String>,
@@ -113,6 +115,7 @@ impl Wire {
             lean: false,
             spins: false,
             pings: 0,
+            frame_bytes: usize::MAX,
             first_user: 0,
             failure: None,
             leaving: Vec::new(),

@@ -2,8 +2,8 @@
 //! hash instead of a signature.
 //!
 //! Must not know what a token says. Invariants: at most `TOKENS_CACHED` tokens of at most
-//! `CACHED_TOKEN_BYTES` each are kept; a token is found by its SHA-256 alone, so nobody can make one
-//! that is mistaken for another.
+//! `CACHED_TOKEN_BYTES` each are kept; a token is found by its SHA-256 alone, so nobody can make
+//! one that is mistaken for another.
 
 use crate::limits::{CACHED_TOKEN_BYTES, TOKENS_CACHED};
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};

@@ -1,7 +1,8 @@
 //! The keys that tokens are signed with, each with the algorithms that it is good for.
 //!
-//! Must not know claims or time. Invariants: a key checks signatures of its own kind alone, whatever
-//! a token's header asks for; every key was read in full at the start; none reaches a log or `Debug`.
+//! Must not know claims or time. Invariants: a key checks signatures of its own kind alone,
+//! whatever a token's header asks for; every key was read in full at the start; none reaches a log
+//! or `Debug`.
 
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
@@ -185,11 +186,9 @@ fn jwks(text: &str) -> Result<Vec<Key>, String> {
     for (index, value) in set.keys.into_iter().enumerate() {
         let wrong = |rule: &str| format!("key {} {rule}", index + 1);
         let jwk: Jwk = serde_json::from_value(value).map_err(|_| wrong("is no JWK"))?;
-        let is_for_signatures = !matches!(&jwk.common.public_key_use, Some(use_) if *use_ != PublicKeyUse::Signature)
-            && jwk.common.key_operations.as_ref().is_none_or(|all| {
-                all.iter().any(|it| matches!(it, KeyOperations::Verify | KeyOperations::Sign))
-            });
-        let Some(algorithms) = algorithms(&jwk).filter(|_| is_for_signatures) else { continue };
+        let Some(algorithms) = algorithms(&jwk).filter(|_| is_for_signatures(&jwk)) else {
+            continue;
+        };
         let key = decoding_key(&jwk).ok_or_else(|| wrong("is broken, or too short"))?;
         keys.push(Key { kid: jwk.common.key_id.map(Box::from), algorithms, key });
     }
@@ -197,6 +196,14 @@ fn jwks(text: &str) -> Result<Vec<Key>, String> {
         return Err("holds no key for signatures of a kind that is known".into());
     }
     Ok(keys)
+}
+
+/// May the key be used for signatures, as far as it says?
+fn is_for_signatures(jwk: &Jwk) -> bool {
+    let of_them = |it: &KeyOperations| matches!(it, KeyOperations::Verify | KeyOperations::Sign);
+    let common = &jwk.common;
+    common.public_key_use.as_ref().is_none_or(|it| *it == PublicKeyUse::Signature)
+        && common.key_operations.as_ref().is_none_or(|all| all.iter().any(of_them))
 }
 
 /// Where JSON is wrong, without quoting it.

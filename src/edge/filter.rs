@@ -1,0 +1,285 @@
+//! Filters over a publication's tags: compiled when somebody subscribes, shared where they are
+//! equal, and evaluated once per distinct filter and publication.
+//!
+//! Must not know channels or connections. Invariants: evaluation allocates nothing and is no deeper
+//! than `FILTER_DEPTH`; two subscriptions with equal filters have the same number.
+//!
+//! What matches is what matches at the incumbent, its treatment of missing tags included.
+
+use super::decimal;
+use crate::codec::command::{ErrorCode, FilterNode, Tags};
+use crate::home::envelope::Placed;
+use crate::limits::FILTERS_PER_WORKER;
+use foldhash::quality::FixedState;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+/// Why a filter cannot be compiled. Each is answered 107.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterError {
+    /// `op` is none of "", `and`, `or`, `not`.
+    UnknownOperation,
+    /// `cmp` is none of the thirteen.
+    UnknownComparison,
+    /// A comparison without a key; only `ex` and `nex` may have the key "".
+    NoKey,
+    /// A comparison without the value, or values, that it is with; or with others.
+    WrongValues,
+    /// `and` and `or` of nothing, or `not` of other than one node.
+    WrongNodes,
+}
+
+impl FilterError {
+    /// What a subscribe command with such a filter is answered.
+    #[must_use]
+    pub fn code(self) -> ErrorCode {
+        ErrorCode::BadRequest
+    }
+}
+
+/// A filter, ready to be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Filter {
+    All(Box<[Filter]>),
+    Any(Box<[Filter]>),
+    Not(Box<Filter>),
+    Test { key: Box<str>, test: Test },
+}
+
+/// What is asked of one tag.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Test {
+    Equal(Box<str>),
+    /// Sorted.
+    In(Box<[Box<str>]>),
+    Exists,
+    StartsWith(Box<str>),
+    EndsWith(Box<str>),
+    Contains(Box<str>),
+    /// As decimal numbers: by how the tag compares with the value, less, equal or greater.
+    Number {
+        value: Box<str>,
+        less: bool,
+        equal: bool,
+        greater: bool,
+    },
+}
+
+impl Filter {
+    /// Compiles what a subscribe command asks for, which the codec has held to its bounds.
+    ///
+    /// # Errors
+    /// Why it is no filter.
+    pub fn compile(node: &FilterNode<'_>) -> Result<Filter, FilterError> {
+        let nodes = || node.nodes.iter().map(Filter::compile).collect::<Result<Box<[_]>, _>>();
+        match &*node.op {
+            "" => comparison(node),
+            "and" | "or" if node.nodes.is_empty() => Err(FilterError::WrongNodes),
+            "and" => Ok(Filter::All(nodes()?)),
+            "or" => Ok(Filter::Any(nodes()?)),
+            "not" => match node.nodes.as_slice() {
+                [node] => Ok(Filter::Not(Box::new(Filter::compile(node)?))),
+                _ => Err(FilterError::WrongNodes),
+            },
+            _ => Err(FilterError::UnknownOperation),
+        }
+    }
+
+    /// Does a publication with these tags pass?
+    #[must_use]
+    pub fn matches(&self, tags: Tags<'_>) -> bool {
+        match self {
+            Filter::All(filters) => filters.iter().all(|filter| filter.matches(tags)),
+            Filter::Any(filters) => filters.iter().any(|filter| filter.matches(tags)),
+            Filter::Not(filter) => !filter.matches(tags),
+            Filter::Test { key, test } => test.passes(tags.get(key)),
+        }
+    }
+}
+
+impl Test {
+    fn passes(&self, tag: Option<&str>) -> bool {
+        match self {
+            Test::Exists => tag.is_some(),
+            // A missing tag counts as "" here, and here alone.
+            Test::In(values) => {
+                let tag = tag.unwrap_or("");
+                values.binary_search_by(|value| (**value).cmp(tag)).is_ok()
+            }
+            Test::Equal(value) => tag == Some(value),
+            Test::StartsWith(value) => tag.is_some_and(|tag| tag.starts_with(&**value)),
+            Test::EndsWith(value) => tag.is_some_and(|tag| tag.ends_with(&**value)),
+            Test::Contains(value) => tag.is_some_and(|tag| tag.contains(&**value)),
+            Test::Number { value, less, equal, greater } => {
+                let ordering = tag.and_then(|tag| decimal::compare(tag, value));
+                ordering.is_some_and(|ordering| match ordering {
+                    Ordering::Less => *less,
+                    Ordering::Equal => *equal,
+                    Ordering::Greater => *greater,
+                })
+            }
+        }
+    }
+}
+
+fn comparison(node: &FilterNode<'_>) -> Result<Filter, FilterError> {
+    let value = || Box::<str>::from(&*node.val);
+    let number = |less, equal, greater| Test::Number { value: value(), less, equal, greater };
+    let (test, negated) = match &*node.cmp {
+        "eq" => (Test::Equal(value()), false),
+        "neq" => (Test::Equal(value()), true),
+        "in" => (Test::In(sorted(node)), false),
+        "nin" => (Test::In(sorted(node)), true),
+        "ex" => (Test::Exists, false),
+        "nex" => (Test::Exists, true),
+        "sw" => (Test::StartsWith(value()), false),
+        "ew" => (Test::EndsWith(value()), false),
+        "ct" => (Test::Contains(value()), false),
+        "lt" => (number(true, false, false), false),
+        "lte" => (number(true, true, false), false),
+        "gt" => (number(false, false, true), false),
+        "gte" => (number(false, true, true), false),
+        _ => return Err(FilterError::UnknownComparison),
+    };
+    let (one, many) = match test {
+        Test::Exists => (false, false),
+        Test::In(_) => (false, true),
+        _ => (true, false),
+    };
+    if node.val.is_empty() == one || node.vals.is_empty() == many {
+        return Err(FilterError::WrongValues);
+    }
+    if node.key.is_empty() && test != Test::Exists {
+        return Err(FilterError::NoKey);
+    }
+    let test = Filter::Test { key: Box::from(&*node.key), test };
+    Ok(if negated { Filter::Not(Box::new(test)) } else { test })
+}
+
+fn sorted(node: &FilterNode<'_>) -> Box<[Box<str>]> {
+    let mut values: Vec<Box<str>> = node.vals.iter().map(|value| Box::from(&**value)).collect();
+    values.sort_unstable();
+    values.dedup();
+    values.into_boxed_slice()
+}
+
+/// The filters of one edge, each once.
+#[derive(Debug)]
+pub struct Filters {
+    /// Numbers of filters by the hash of the filter.
+    by_hash: HashMap<u64, Vec<u16>, FixedState>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u16>,
+    /// Counts publications, so that a verdict is known to be of this one.
+    publication: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    filter: Filter,
+    hash: u64,
+    subscriptions: u32,
+    /// The publication that the verdict is about.
+    publication: u64,
+    matches: bool,
+}
+
+impl Filters {
+    #[must_use]
+    pub fn new(seed: u64) -> Filters {
+        Filters {
+            by_hash: HashMap::with_hasher(FixedState::with_seed(seed)),
+            entries: Vec::new(),
+            free: Vec::new(),
+            publication: 0,
+        }
+    }
+
+    /// Notes one more subscription with this filter, and gives the filter's number; none when there
+    /// are `FILTERS_PER_WORKER` others (106).
+    pub fn add(&mut self, filter: Filter) -> Option<u16> {
+        let hash = self.by_hash.hasher().hash_one(&filter);
+        let alike = self.by_hash.get(&hash).map_or(&[][..], Vec::as_slice);
+        for number in alike {
+            let entry = self.entries[usize::from(*number)].as_mut().expect("it is in use");
+            if entry.filter == filter {
+                entry.subscriptions += 1;
+                return Some(*number);
+            }
+        }
+        let entry = Some(Entry { filter, hash, subscriptions: 1, publication: 0, matches: false });
+        let number = if let Some(number) = self.free.pop() {
+            self.entries[usize::from(number)] = entry;
+            number
+        } else {
+            let number = u16::try_from(self.entries.len()).ok()?;
+            if number >= FILTERS_PER_WORKER {
+                return None;
+            }
+            self.entries.push(entry);
+            number
+        };
+        self.by_hash.entry(hash).or_default().push(number);
+        Some(number)
+    }
+
+    /// One subscription less; with the last the filter is forgotten.
+    ///
+    /// # Panics
+    /// When nobody uses the number.
+    pub fn remove(&mut self, number: u16) {
+        let place = &mut self.entries[usize::from(number)];
+        let entry = place.as_mut().expect("a number is in use until its last subscription ends");
+        entry.subscriptions -= 1;
+        if entry.subscriptions > 0 {
+            return;
+        }
+        let hash = entry.hash;
+        *place = None;
+        self.free.push(number);
+        let alike = self.by_hash.get_mut(&hash).expect("it was added");
+        alike.retain(|other| *other != number);
+        if alike.is_empty() {
+            self.by_hash.remove(&hash);
+        }
+    }
+
+    /// What follows is asked about another publication.
+    pub fn begin(&mut self) {
+        self.publication += 1;
+    }
+
+    /// Does the publication begun last, with these tags, pass a filter?
+    pub fn matches(&mut self, number: u16, tags: Tags<'_>) -> bool {
+        let Some(entry) = self.entries[usize::from(number)].as_mut() else {
+            debug_assert!(false, "a number is in use until its last subscription ends");
+            return true;
+        };
+        if entry.publication != self.publication {
+            entry.publication = self.publication;
+            entry.matches = entry.filter.matches(tags);
+        }
+        entry.matches
+    }
+
+    /// Has nobody a filter?
+    #[cfg(test)]
+    pub fn is_unused(&self) -> bool {
+        self.by_hash.is_empty() && self.entries.iter().all(Option::is_none)
+    }
+
+    /// What of a recovery passes a filter, or all of it.
+    #[must_use]
+    pub fn keep(&self, number: u16, missed: Box<[Placed]>) -> Box<[Placed]> {
+        let entry = self.entries.get(usize::from(number)).and_then(Option::as_ref);
+        let Some(entry) = entry else { return missed };
+        let mut kept = missed.into_vec();
+        kept.retain(|placed| entry.filter.matches(placed.block.tags()));
+        kept.into_boxed_slice()
+    }
+}
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;

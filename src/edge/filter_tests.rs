@@ -1,0 +1,216 @@
+//! Filters against a slow reference that reads the tree as the incumbent's documentation has it, and
+//! numbers as integers of a common scale.
+
+use super::*;
+use crate::codec::tags;
+use proptest::prelude::*;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+type TagMap = BTreeMap<String, String>;
+
+/// The reference: the tree as it came, a map, and numbers scaled to 10^19.
+fn reference(node: &FilterNode<'_>, tags: &TagMap) -> bool {
+    let tag = tags.get(&*node.key);
+    let number = |cmp: fn(i128, i128) -> bool| {
+        let pair = tag.and_then(|tag| Some((scaled(tag)?, scaled(&node.val)?)));
+        pair.is_some_and(|(tag, value)| cmp(tag, value))
+    };
+    match (&*node.op, &*node.cmp) {
+        ("and", _) => node.nodes.iter().all(|node| reference(node, tags)),
+        ("or", _) => node.nodes.iter().any(|node| reference(node, tags)),
+        ("not", _) => !reference(&node.nodes[0], tags),
+        (_, "eq") => tag.is_some_and(|tag| *tag == node.val),
+        (_, "neq") => tag.is_none_or(|tag| *tag != node.val),
+        (_, "in") => node.vals.iter().any(|value| value == tag.map_or("", String::as_str)),
+        (_, "nin") => !node.vals.iter().any(|value| value == tag.map_or("", String::as_str)),
+        (_, "ex") => tag.is_some(),
+        (_, "nex") => tag.is_none(),
+        (_, "sw") => tag.is_some_and(|tag| tag.starts_with(&*node.val)),
+        (_, "ew") => tag.is_some_and(|tag| tag.ends_with(&*node.val)),
+        (_, "ct") => tag.is_some_and(|tag| tag.contains(&*node.val)),
+        (_, "lt") => number(|tag, value| tag < value),
+        (_, "lte") => number(|tag, value| tag <= value),
+        (_, "gt") => number(|tag, value| tag > value),
+        (_, "gte") => number(|tag, value| tag >= value),
+        other => panic!("no filter: {other:?}"),
+    }
+}
+
+/// A number times 10^19, for numbers of up to 18 digits before the point.
+fn scaled(text: &str) -> Option<i128> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let numeric = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !numeric(whole) || !numeric(fraction) || fraction.len() > 19 {
+        return None;
+    }
+    let fraction: i128 = format!("{fraction:0<19}").parse().ok()?;
+    Some(sign * (whole.parse::<i128>().ok()? * 10_i128.pow(19) + fraction))
+}
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ab]{1,3}",
+        "[+-]?0?[0-9]{1,2}(\\.[0-9]{1,3})?",
+        Just("-0".to_owned()),
+        Just("1e3".to_owned()),
+        Just("9007199254740993".to_owned()),
+        Just("9007199254740992.5".to_owned()),
+    ]
+}
+
+fn key() -> impl Strategy<Value = String> {
+    "[a-c]"
+}
+
+fn leaf() -> impl Strategy<Value = FilterNode<'static>> {
+    let one = prop::sample::select(vec!["eq", "neq", "sw", "ew", "ct", "lt", "lte", "gt", "gte"]);
+    let many = prop::sample::select(vec!["in", "nin"]);
+    let none = prop::sample::select(vec!["ex", "nex"]);
+    let base = |key: String, cmp: &'static str| FilterNode {
+        key: key.into(),
+        cmp: cmp.into(),
+        ..FilterNode::default()
+    };
+    let list = prop::collection::vec(prop_oneof![4 => value(), 1 => Just(String::new())], 1..4);
+    prop_oneof![
+        6 => (key(), one, value())
+            .prop_map(move |(key, cmp, val)| FilterNode { val: val.into(), ..base(key, cmp) }),
+        2 => (key(), many, list).prop_map(move |(key, cmp, vals)| FilterNode {
+            vals: vals.into_iter().map(Cow::Owned).collect(),
+            ..base(key, cmp)
+        }),
+        1 => (key(), none).prop_map(move |(key, cmp)| base(key, cmp)),
+    ]
+}
+
+fn tree() -> impl Strategy<Value = FilterNode<'static>> {
+    leaf().prop_recursive(3, 12, 3, |inner| {
+        let nodes = prop::collection::vec(inner.clone(), 1..4);
+        let op = prop::sample::select(vec!["and", "or"]);
+        prop_oneof![
+            (op, nodes).prop_map(|(op, nodes)| FilterNode {
+                op: op.into(),
+                nodes,
+                ..FilterNode::default()
+            }),
+            inner.prop_map(|node| FilterNode {
+                op: "not".into(),
+                nodes: vec![node],
+                ..FilterNode::default()
+            }),
+        ]
+    })
+}
+
+fn packed(map: &TagMap) -> Vec<u8> {
+    let tags: Vec<_> =
+        map.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
+    tags::pack(&tags).expect("short enough")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    /// Ten sets of tags for each of 10,000 trees.
+    #[test]
+    fn a_filter_says_what_the_reference_says(
+        tree in tree(),
+        sets in prop::collection::vec(prop::collection::btree_map(key(), value(), 0..4), 10),
+    ) {
+        let filter = Filter::compile(&tree).expect("it is well formed");
+        for set in sets {
+            let packed = packed(&set);
+            let says = filter.matches(Tags::packed(&packed));
+            prop_assert_eq!(says, reference(&tree, &set), "{:?} of {:?}", tree, set);
+        }
+    }
+}
+
+#[test]
+fn what_is_no_filter_is_refused() {
+    let leaf = |key: &'static str, cmp: &'static str, val: &'static str, vals: &[&'static str]| {
+        let vals = vals.iter().map(|value| Cow::Borrowed(*value)).collect();
+        FilterNode { key: key.into(), cmp: cmp.into(), val: val.into(), vals, ..Default::default() }
+    };
+    let of = |op: &'static str, nodes: Vec<FilterNode<'static>>| FilterNode {
+        op: op.into(),
+        nodes,
+        ..Default::default()
+    };
+    let good = || leaf("a", "eq", "1", &[]);
+    use FilterError::{NoKey, UnknownComparison, UnknownOperation, WrongNodes, WrongValues};
+    let table = [
+        (leaf("a", "", "1", &[]), UnknownComparison),
+        (leaf("a", "like", "1", &[]), UnknownComparison),
+        (leaf("a", "eq", "", &[]), WrongValues),
+        (leaf("a", "gt", "1", &["2"]), WrongValues),
+        (leaf("a", "in", "", &[]), WrongValues),
+        (leaf("a", "nin", "1", &["2"]), WrongValues),
+        (leaf("a", "ex", "1", &[]), WrongValues),
+        (leaf("a", "nex", "", &["1"]), WrongValues),
+        (leaf("", "eq", "1", &[]), NoKey),
+        (leaf("", "in", "", &["1"]), NoKey),
+        (of("and", vec![]), WrongNodes),
+        (of("or", vec![]), WrongNodes),
+        (of("not", vec![]), WrongNodes),
+        (of("not", vec![good(), good()]), WrongNodes),
+        (of("xor", vec![good()]), UnknownOperation),
+        (of("and", vec![good(), of("or", vec![of("nor", vec![])])]), UnknownOperation),
+    ];
+    for (node, error) in table {
+        assert_eq!(Filter::compile(&node), Err(error), "{node:?}");
+    }
+    assert!(Filter::compile(&leaf("", "ex", "", &[])).is_ok(), "a tag may have no name");
+}
+
+#[test]
+fn equal_filters_are_one_and_are_asked_once() {
+    let filter = |value: &'static str| {
+        let node = FilterNode {
+            key: "k".into(),
+            cmp: "eq".into(),
+            val: value.into(),
+            ..Default::default()
+        };
+        Filter::compile(&node).expect("it is well formed")
+    };
+    let mut filters = Filters::new(7);
+    let (one, two) = (filters.add(filter("1")), filters.add(filter("2")));
+    assert_eq!((one, two, filters.add(filter("1"))), (Some(0), Some(1), Some(0)));
+    let (yes, no) = ([("k".into(), "1".into())], [("k".into(), "2".into())]);
+    let (yes, no) = (tags::pack(&yes).expect("short"), tags::pack(&no).expect("short"));
+    filters.begin();
+    assert!(filters.matches(0, Tags::packed(&yes)));
+    assert!(filters.matches(0, Tags::packed(&no)), "the verdict on this publication is known");
+    filters.begin();
+    assert!(!filters.matches(0, Tags::packed(&no)) && filters.matches(1, Tags::packed(&no)));
+    filters.remove(0);
+    filters.remove(1);
+    assert!(filters.entries[0].is_some(), "somebody still has the first");
+    assert_eq!(filters.add(filter("3")), Some(1), "a number is used again");
+    filters.begin();
+    assert!(!filters.matches(1, Tags::packed(&no)), "and means the new filter");
+    filters.remove(0);
+    filters.remove(1);
+    assert!(filters.is_unused());
+}
+
+#[test]
+fn there_are_no_more_filters_than_their_bound() {
+    let mut filters = Filters::new(1);
+    let filter = |number: u32| {
+        let val = number.to_string().into();
+        let node = FilterNode { key: "k".into(), cmp: "eq".into(), val, ..Default::default() };
+        Filter::compile(&node).expect("it is well formed")
+    };
+    for number in 0..u32::from(FILTERS_PER_WORKER) {
+        assert!(filters.add(filter(number)).is_some());
+    }
+    assert_eq!(filters.add(filter(u32::MAX)), None);
+    assert!(filters.add(filter(5)).is_some(), "one that is there may be shared");
+}
