@@ -10,8 +10,8 @@ use toml::{Table, Value};
 
 const PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
 /// What a path of ours begins with.
-const FOLDERS: [&str; 7] =
-    ["src/", "tests/", "scripts/", "bench/", "examples/", "docs/", "tuning/"];
+const FOLDERS: [&str; 8] =
+    ["src/", "tests/", "scripts/", "bench/", "examples/", "docs/", "tuning/", "fuzz/"];
 
 fn file(path: &str) -> String {
     let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
