@@ -17,7 +17,7 @@ use corecast::mesh::{Slots, mesh};
 use corecast::metrics::CoreMetrics;
 use corecast::namespace::{ChannelOptions, Namespaces, Who};
 use corecast::transport::Plain;
-use corecast::worker::{Parts, Rest, Worker, WorkerEndpoint};
+use corecast::worker::{Parts, Rest, Turn, Worker, WorkerEndpoint};
 use corecast::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -77,6 +77,10 @@ impl Driver for Sink {
     fn close(&mut self, _: Socket) {}
 
     fn stop_listening(&mut self) {}
+
+    fn has_news(&mut self) -> bool {
+        !self.events.is_empty()
+    }
 
     fn notify(&mut self, _: usize) {}
 
@@ -161,7 +165,12 @@ impl Rig {
     /// Turns until there is nothing to do; the sends that were made.
     pub fn turn_until_idle(&mut self) -> usize {
         let before = self.worker.driver().sends;
-        while self.worker.turn(NOW) == Rest::Busy || self.worker.has_mail() {}
+        loop {
+            let Turn { worked, rest } = self.worker.turn(NOW);
+            if !worked && rest != Rest::Busy && !self.worker.has_mail() {
+                break;
+            }
+        }
         self.worker.driver().sends - before
     }
 }

@@ -21,8 +21,9 @@ pub struct Command<'a> {
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Method<'a> {
-    Connect(Connect<'a>),
-    Subscribe(Subscribe<'a>),
+    // Large and seldom: in a box, so that moving the others costs little.
+    Connect(Box<Connect<'a>>),
+    Subscribe(Box<Subscribe<'a>>),
     Unsubscribe {
         channel: Cow<'a, str>,
     },

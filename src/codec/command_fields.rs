@@ -172,7 +172,7 @@ fn connect<'a, S: Source<'a>>(source: &mut S) -> Result<Method<'a>, DecodeError>
         }
         Ok(true)
     })?;
-    Ok(data.unless_excessive(|data| Method::Connect(Connect { data, ..connect })))
+    Ok(data.unless_excessive(|data| Method::Connect(Box::new(Connect { data, ..connect }))))
 }
 
 /// Positions of server-side subscriptions: subscribe requests by channel.
@@ -195,7 +195,7 @@ fn subs<'a, S: Source<'a>>(
 fn subscribe<'a, S: Source<'a>>(source: &mut S) -> Result<Method<'a>, DecodeError> {
     let mut data = Data::default();
     let subscribe = subscribe_fields(source, &mut data)?;
-    Ok(data.unless_excessive(|data| Method::Subscribe(Subscribe { data, ..subscribe })))
+    Ok(data.unless_excessive(|data| Method::Subscribe(Box::new(Subscribe { data, ..subscribe }))))
 }
 
 fn subscribe_fields<'a, S: Source<'a>>(

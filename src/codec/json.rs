@@ -165,7 +165,7 @@ fn connect<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
         }
         Ok(true)
     })?;
-    Ok(data.unless_excessive(|data| Method::Connect(Connect { data, ..connect })))
+    Ok(data.unless_excessive(|data| Method::Connect(Box::new(Connect { data, ..connect }))))
 }
 
 /// Positions of server-side subscriptions: an object of subscribe requests by channel.
@@ -193,7 +193,7 @@ fn subs<'a>(
 fn subscribe<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
     let mut data = Data::default();
     let subscribe = subscribe_fields(scanner, METHOD_LEVELS, &mut data)?;
-    Ok(data.unless_excessive(|data| Method::Subscribe(Subscribe { data, ..subscribe })))
+    Ok(data.unless_excessive(|data| Method::Subscribe(Box::new(Subscribe { data, ..subscribe }))))
 }
 
 fn subscribe_fields<'a>(

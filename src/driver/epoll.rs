@@ -434,6 +434,10 @@ impl Driver for Epoll {
         self.listeners.clear();
     }
 
+    fn has_news(&mut self) -> bool {
+        self.cursor < self.ready.len() || !self.queue.is_empty()
+    }
+
     fn notify(&mut self, core: usize) {
         if let Some(Some(bell)) = self.bells.get(core) {
             bell.ring();
@@ -443,7 +447,7 @@ impl Driver for Epoll {
     fn wait(&mut self, timeout: Option<Duration>) {
         self.resume_accepting();
         self.accepts_left = ACCEPTS;
-        if self.cursor < self.ready.len() || !self.queue.is_empty() {
+        if self.has_news() {
             return;
         }
         self.cursor = 0;

@@ -205,6 +205,9 @@ pub trait Driver {
         DriverStats::default()
     }
 
+    /// Is something known to have happened, without asking the kernel?
+    fn has_news(&mut self) -> bool;
+
     /// Rings another core's doorbell (its index in the mesh).
     fn notify(&mut self, core: usize);
 

@@ -9,6 +9,9 @@ use crate::limits::{CLOSE_WAIT_MS, HTTP_HEAD_MS, REFUSAL_SLOTS};
 
 /// How a WebSocket that ended without a close frame is counted (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
+/// Pings go out at multiples of this, or of a sixteenth of a short interval: many share a wake-up,
+/// and their answers too where the peers are near.
+const PING_STEP_MS: u64 = 256;
 /// Time a connection that is only told 503 may take.
 const REFUSAL_MS: u64 = 1_000;
 
@@ -138,7 +141,7 @@ impl Edge {
             let pinged_ms = it.deadline_ms.saturating_sub(u64::from(times.pong_timeout_ms));
             let next = pinged_ms + u64::from(times.ping_interval_ms);
             let next = next.max(now.monotonic_ms() + 1);
-            self.at(token).deadline_ms = next;
+            self.at(token).deadline_ms = self.ping_step(next);
             self.rearm(token);
         }
     }
@@ -167,7 +170,13 @@ impl Edge {
         let early = jitter % (interval / 2 + 1);
         self.at(token).facts.pong_due = false;
         let first = now.monotonic_ms() + interval - early;
-        self.set_deadline(token, first);
+        self.set_deadline(token, self.ping_step(first));
+    }
+
+    /// The moment, not before `ms`, at which pings go out together.
+    fn ping_step(&self, ms: u64) -> u64 {
+        let interval = u64::from(self.times.ping_interval_ms);
+        ms.next_multiple_of(PING_STEP_MS.min(interval / 16).max(1))
     }
 
     /// The socket is gone, or is to go now: what is owed to homes stays owed (rule 10).

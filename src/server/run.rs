@@ -21,7 +21,7 @@ use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};
 use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Plain;
-use crate::worker::{DrainStage, Parts, Rest, Worker, WorkerEndpoint};
+use crate::worker::{DrainStage, Parts, Rest, Turn, Worker, WorkerEndpoint};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -272,7 +272,7 @@ struct Looping<'a, D> {
 
 impl<D: Driver> Looping<'_, D> {
     fn run(&mut self) {
-        let mut idle_since_us = None;
+        let mut worked_us = 0;
         let mut drain_until_us = None;
         loop {
             let now = self.clock.now();
@@ -281,49 +281,39 @@ impl<D: Driver> Looping<'_, D> {
                 drain_until_us = Some(now.monotonic_us + u64::from(timeout_ms) * 1000);
                 self.worker.begin_drain(now);
             }
-            let rest = self.worker.turn(now);
-            let ended_us = self.clock.now().monotonic_us;
+            let Turn { worked, rest } = self.worker.turn(now);
+            let ended_us = self.clock.monotonic_us();
             self.metrics.turned_ms.set(now.monotonic_ms());
-            if rest == Rest::Busy {
+            if worked {
                 self.metrics.turn.record(ended_us - now.monotonic_us);
+                worked_us = ended_us;
             }
             if let Some(until_us) = drain_until_us {
                 if self.is_over(ended_us >= until_us) {
                     return;
                 }
-                self.worker.sleep(Some(if rest == Rest::Busy {
-                    Duration::ZERO
-                } else {
-                    DRAIN_STEP
-                }));
+                let quiet = !worked && rest != Rest::Busy;
+                self.worker.sleep(Some(if quiet { DRAIN_STEP } else { Duration::ZERO }));
                 continue;
             }
             match rest {
-                Rest::Busy => {
-                    idle_since_us = None;
-                    self.worker.sleep(Some(Duration::ZERO));
+                Rest::Until(until_us)
+                    if ended_us >= worked_us + self.spin_us && !self.worker.has_news() =>
+                {
+                    self.doze(ended_us, until_us);
                 }
-                Rest::Until(until_us) => {
-                    let since = *idle_since_us.get_or_insert(ended_us);
-                    if ended_us < since + self.spin_us {
-                        self.worker.sleep(Some(Duration::ZERO));
-                        continue;
-                    }
-                    self.doze(until_us);
-                    idle_since_us = None;
-                }
+                _ => self.worker.sleep(Some(Duration::ZERO)),
             }
         }
     }
 
     /// Sleeps by the doorbell's protocol.
-    fn doze(&mut self, until_us: Option<u64>) {
+    fn doze(&mut self, now_us: u64, until_us: Option<u64>) {
         self.worker.announce_sleep();
         if self.worker.must_stay_awake() {
             self.worker.awake();
             return self.worker.sleep(Some(Duration::ZERO));
         }
-        let now_us = self.clock.now().monotonic_us;
         let timeout = until_us.map(|until| Duration::from_micros(until.saturating_sub(now_us)));
         self.worker.sleep(timeout);
         self.worker.awake();

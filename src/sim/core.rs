@@ -126,7 +126,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
             State::Ended => {}
             State::Awake => {
                 self.turns += 1;
-                self.state = match self.worker.turn(now) {
+                self.state = match self.worker.turn(now).rest {
                     Rest::Busy => {
                         self.worker.driver().wait(Some(std::time::Duration::ZERO));
                         State::Awake
@@ -141,6 +141,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
             State::Announced(deadline) => {
                 self.state = if self.worker.must_stay_awake() {
                     self.worker.awake();
+                    self.worker.driver().wait(Some(std::time::Duration::ZERO));
                     State::Awake
                 } else {
                     State::Asleep(deadline)

@@ -490,6 +490,10 @@ impl Driver for SimDriver {
     }
 
     /// Never sleeps: the host puts a core to sleep, and calls this when it wakes.
+    fn has_news(&mut self) -> bool {
+        !self.events.is_empty()
+    }
+
     fn wait(&mut self, _timeout: Option<Duration>) {
         self.net.borrow_mut().bells[self.core] = false;
         self.poll();

@@ -246,8 +246,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.mesh.bells[self.mesh.core].awake();
     }
 
-    pub(super) fn rest(&self, busy: bool) -> Rest {
-        if busy {
+    pub(super) fn rest(&self) -> Rest {
+        if self.edge.has_work() {
             return Rest::Busy;
         }
         // A home that waits for room is woken by that; its timers come behind.

@@ -42,6 +42,14 @@ pub struct Parts<D, T, E> {
     pub budgets: Budgets,
 }
 
+/// What came of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Was there anything to do?
+    pub worked: bool,
+    pub rest: Rest,
+}
+
 /// When a worker wants to turn again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
@@ -137,6 +145,13 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// `timeout` is over; zero does not sleep.
     pub fn sleep(&mut self, timeout: Option<Duration>) {
         self.driver.wait(timeout);
+    }
+
+    /// Does the driver know of something that happened, without asking the kernel? Then announcing
+    /// a sleep would only have others ring.
+    #[must_use]
+    pub fn has_news(&mut self) -> bool {
+        self.driver.has_news()
     }
 
     fn link(&mut self, token: Token) -> Option<&mut Link<T::State>> {

@@ -1,6 +1,6 @@
 //! One turn of a worker, stage by stage.
 
-use super::{Rest, Worker};
+use super::{Turn, Worker};
 use crate::clock::Now;
 use crate::driver::Driver;
 use crate::home::engine::Engine;
@@ -9,13 +9,14 @@ use crate::transport::Transport;
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Does what there is to do, each stage within its budget:
-    /// completions, frames, commands, lanes, timers, doorbells, flush.
-    pub fn turn(&mut self, now: Now) -> Rest {
+    /// completions, frames, commands, lanes, timers, doorbells, flush. What is left in the lanes
+    /// and with the driver is found by the look again before a sleep.
+    pub fn turn(&mut self, now: Now) -> Turn {
         self.edge.settle_late(now);
-        let mut busy = self.receive(now);
+        let mut worked = self.receive(now);
         self.resume_work(now);
-        busy |= self.take_deliveries(now);
-        busy |= self.serve_requests(now);
+        worked |= self.take_deliveries(now);
+        worked |= self.serve_requests(now);
         self.edge.timers(now);
         self.drain_step(now);
         self.apply_effects();
@@ -27,7 +28,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         }
         self.apply_effects();
         self.count();
-        self.rest(busy || self.edge.has_work())
+        Turn { worked, rest: self.rest() }
     }
 
     /// The gauges that a scrape sees.

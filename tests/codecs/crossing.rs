@@ -219,12 +219,12 @@ fn read(codec: Codec, bytes: &[u8]) -> (Command<'_>, Vec<Value>) {
         *data = b"";
     };
     match &mut command.method {
-        Method::Connect(Connect { data, subs, .. }) => {
-            take(data);
-            subs.iter_mut().for_each(|sub| take(&mut sub.data));
+        Method::Connect(connect) => {
+            take(&mut connect.data);
+            connect.subs.iter_mut().for_each(|sub| take(&mut sub.data));
         }
-        Method::Subscribe(Subscribe { data, .. })
-        | Method::Publish(Publish { data, .. })
+        Method::Subscribe(subscribe) => take(&mut subscribe.data),
+        Method::Publish(Publish { data, .. })
         | Method::Send { data }
         | Method::Rpc { data, .. } => take(data),
         _ => {}

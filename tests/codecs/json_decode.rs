@@ -28,9 +28,9 @@ fn methods_with_payloads_and_options_are_read() {
                 name: "js".into(),
                 version: "5".into(),
                 ..Connect::default()
-            }),
+            }.into()),
         ),
-        (r#"{"id":1,"connect":{}}"#, Method::Connect(Connect::default())),
+        (r#"{"id":1,"connect":{}}"#, Method::Connect(Connect::default().into())),
         (
             r#"{"subscribe":{"channel":"c","token":"t","recover":true,"epoch":"e","offset":18446744073709551615,"positioned":true,"recoverable":true,"join_leave":true,"type":-2,"flag":1,"delta":"fossil","data":7},"id":1}"#,
             Method::Subscribe(Subscribe {
@@ -46,7 +46,7 @@ fn methods_with_payloads_and_options_are_read() {
                 delta: "fossil".into(),
                 data: b"7",
                 filter: None,
-            }),
+            }.into()),
         ),
         (r#"{"id":1,"unsubscribe":{"channel":"c"}}"#, Method::Unsubscribe { channel: "c".into() }),
         (

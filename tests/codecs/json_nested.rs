@@ -54,7 +54,7 @@ fn what_nests_is_read() {
                     ..Default::default()
                 }),
                 ..Default::default()
-            }),
+            }.into()),
         ),
         (
             r#"{"id":1,"connect":{"subs":{"c":{"recover":true,"epoch":"e","offset":3,"channel":"other"},"d":{}}}}"#,
@@ -70,7 +70,7 @@ fn what_nests_is_read() {
                     Subscribe { channel: "d".into(), ..Default::default() },
                 ],
                 ..Default::default()
-            }),
+            }.into()),
         ),
     ];
     for (text, method) in table {

@@ -368,6 +368,16 @@ impl Driver for Uring {
         self.stats
     }
 
+    fn has_news(&mut self) -> bool {
+        if !self.told.is_empty() || !self.held.is_empty() {
+            return true;
+        }
+        let queue = self.ring.submission();
+        let due = queue.taskrun() || queue.cq_overflow();
+        drop(queue);
+        due || !self.ring.completion().is_empty()
+    }
+
     fn notify(&mut self, core: usize) {
         if let Some(Some(bell)) = self.bells.get(core) {
             bell.ring();
