@@ -489,11 +489,11 @@ impl Driver for SimDriver {
         self.net.borrow_mut().bells[core] = true;
     }
 
-    /// Never sleeps: the host puts a core to sleep, and calls this when it wakes.
     fn has_news(&mut self) -> bool {
         !self.events.is_empty()
     }
 
+    /// Never sleeps: the host puts a core to sleep, and calls this when it wakes.
     fn wait(&mut self, _timeout: Option<Duration>) {
         self.net.borrow_mut().bells[self.core] = false;
         self.poll();

@@ -4,7 +4,7 @@
 //! and read replies.
 
 use crate::schema::{self, Field, Kind};
-use corecast::codec::command::{Command, Connect, Method, Publish, Subscribe};
+use corecast::codec::command::{Command, Method, Publish};
 use corecast::codec::{Codec, payload};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
