@@ -22,31 +22,37 @@ fn methods_with_payloads_and_options_are_read() {
     let table = [
         (
             r#"{"id":1,"connect":{"token":"t","data":{"a":[1]},"name":"js","version":"5","flag":1}}"#,
-            Method::Connect(Connect {
-                token: "t".into(),
-                data: b"{\"a\":[1]}",
-                name: "js".into(),
-                version: "5".into(),
-                ..Connect::default()
-            }.into()),
+            Method::Connect(
+                Connect {
+                    token: "t".into(),
+                    data: b"{\"a\":[1]}",
+                    name: "js".into(),
+                    version: "5".into(),
+                    ..Connect::default()
+                }
+                .into(),
+            ),
         ),
         (r#"{"id":1,"connect":{}}"#, Method::Connect(Connect::default().into())),
         (
             r#"{"subscribe":{"channel":"c","token":"t","recover":true,"epoch":"e","offset":18446744073709551615,"positioned":true,"recoverable":true,"join_leave":true,"type":-2,"flag":1,"delta":"fossil","data":7},"id":1}"#,
-            Method::Subscribe(Subscribe {
-                channel: "c".into(),
-                token: "t".into(),
-                recover: true,
-                epoch: "e".into(),
-                offset: u64::MAX,
-                positioned: true,
-                recoverable: true,
-                join_leave: true,
-                kind: -2,
-                delta: "fossil".into(),
-                data: b"7",
-                filter: None,
-            }.into()),
+            Method::Subscribe(
+                Subscribe {
+                    channel: "c".into(),
+                    token: "t".into(),
+                    recover: true,
+                    epoch: "e".into(),
+                    offset: u64::MAX,
+                    positioned: true,
+                    recoverable: true,
+                    join_leave: true,
+                    kind: -2,
+                    delta: "fossil".into(),
+                    data: b"7",
+                    filter: None,
+                }
+                .into(),
+            ),
         ),
         (r#"{"id":1,"unsubscribe":{"channel":"c"}}"#, Method::Unsubscribe { channel: "c".into() }),
         (

@@ -38,39 +38,45 @@ fn what_nests_is_read() {
         ),
         (
             r#"{"id":1,"subscribe":{"channel":"c","tf":{"op":"and","nodes":[{"key":"a","cmp":"ex"},{"key":"b","cmp":"in","vals":["x","y"],"val":"z"}]}}}"#,
-            Method::Subscribe(Subscribe {
-                channel: "c".into(),
-                filter: Some(FilterNode {
-                    op: "and".into(),
-                    nodes: vec![
-                        leaf("a"),
-                        FilterNode {
-                            cmp: "in".into(),
-                            val: "z".into(),
-                            vals: vec!["x".into(), "y".into()],
-                            ..leaf("b")
-                        },
-                    ],
+            Method::Subscribe(
+                Subscribe {
+                    channel: "c".into(),
+                    filter: Some(FilterNode {
+                        op: "and".into(),
+                        nodes: vec![
+                            leaf("a"),
+                            FilterNode {
+                                cmp: "in".into(),
+                                val: "z".into(),
+                                vals: vec!["x".into(), "y".into()],
+                                ..leaf("b")
+                            },
+                        ],
+                        ..Default::default()
+                    }),
                     ..Default::default()
-                }),
-                ..Default::default()
-            }.into()),
+                }
+                .into(),
+            ),
         ),
         (
             r#"{"id":1,"connect":{"subs":{"c":{"recover":true,"epoch":"e","offset":3,"channel":"other"},"d":{}}}}"#,
-            Method::Connect(Connect {
-                subs: vec![
-                    Subscribe {
-                        channel: "c".into(),
-                        recover: true,
-                        epoch: "e".into(),
-                        offset: 3,
-                        ..Default::default()
-                    },
-                    Subscribe { channel: "d".into(), ..Default::default() },
-                ],
-                ..Default::default()
-            }.into()),
+            Method::Connect(
+                Connect {
+                    subs: vec![
+                        Subscribe {
+                            channel: "c".into(),
+                            recover: true,
+                            epoch: "e".into(),
+                            offset: 3,
+                            ..Default::default()
+                        },
+                        Subscribe { channel: "d".into(), ..Default::default() },
+                    ],
+                    ..Default::default()
+                }
+                .into(),
+            ),
         ),
     ];
     for (text, method) in table {
