@@ -79,8 +79,14 @@ pub trait Engine {
     /// Gives the call back when there is no credit or no room: try again after the next answer.
     fn call(&mut self, call: Call) -> Result<(), Call>;
 
+    /// Would `call` take one now?
+    fn has_credit(&self) -> bool;
+
     /// The next answer that came in.
     fn answer(&mut self) -> Option<Answer>;
+
+    /// Is there a next answer?
+    fn has_answer(&self) -> bool;
 
     /// The next call for the bridge.
     fn outgoing(&mut self) -> Option<Call>;
@@ -103,8 +109,16 @@ impl Engine for Memory {
         unreachable!("a local engine is never called: {call:?}")
     }
 
+    fn has_credit(&self) -> bool {
+        false
+    }
+
     fn answer(&mut self) -> Option<Answer> {
         None
+    }
+
+    fn has_answer(&self) -> bool {
+        false
     }
 
     fn outgoing(&mut self) -> Option<Call> {
@@ -159,6 +173,10 @@ impl Bridged {
     pub fn new(credits: usize) -> Bridged {
         Bridged { credits, in_use: 0, outbox: VecDeque::new(), inbox: VecDeque::new() }
     }
+
+    fn is_spent(&self) -> bool {
+        self.in_use >= self.credits && holds(Rule::Credit)
+    }
 }
 
 impl Engine for Bridged {
@@ -166,8 +184,7 @@ impl Engine for Bridged {
 
     fn call(&mut self, call: Call) -> Result<(), Call> {
         let answered = !matches!(call, Call::Unwatch { .. });
-        let spent = answered && self.in_use >= self.credits && holds(Rule::Credit);
-        if spent || self.outbox.len() > self.credits {
+        if answered && self.is_spent() || self.outbox.len() > self.credits {
             return Err(call);
         }
         self.in_use += usize::from(answered);
@@ -175,8 +192,16 @@ impl Engine for Bridged {
         Ok(())
     }
 
+    fn has_credit(&self) -> bool {
+        !self.is_spent() && self.outbox.len() <= self.credits
+    }
+
     fn answer(&mut self) -> Option<Answer> {
         self.inbox.pop_front()
+    }
+
+    fn has_answer(&self) -> bool {
+        !self.inbox.is_empty()
     }
 
     fn outgoing(&mut self) -> Option<Call> {

@@ -229,7 +229,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             return holds(Rule::RearmWant)
                 && self.mesh.deliveries_out[usize::from(core)].has_room();
         }
-        if !self.mesh.from_bridge.is_empty() {
+        if !self.mesh.from_bridge.is_empty() || self.home.has_answer() {
             return true;
         }
         if let Some(call) = self.home.engine().outgoing() {
@@ -238,7 +238,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 return true;
             }
         }
-        self.held.is_none() && self.mesh.requests_in.iter().any(|lane| !lane.is_empty())
+        match self.held {
+            Some(_) => self.home.engine().has_credit(),
+            None => self.mesh.requests_in.iter().any(|lane| !lane.is_empty()),
+        }
     }
 
     /// This core is awake again.
