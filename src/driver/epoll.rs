@@ -372,7 +372,7 @@ impl Driver for Epoll {
         unsent.clear();
         debug_assert!(one_each(sends), "two sends to one socket");
         for (index, send) in sends.iter().enumerate() {
-            let segments = &segments[send.first as usize..][..send.count as usize];
+            let segments = send.pieces.of(segments);
             let slot = &self.slots[send.socket.0 as usize];
             debug_assert!(slot.armed == NONE, "a flush behind an armed send");
             let Some(fd) = &slot.fd else {

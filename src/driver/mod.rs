@@ -101,13 +101,35 @@ pub enum Place {
     Pool,
 }
 
-/// One send of a flush: `count` segments from `first`, in order. At most one per socket and flush
-/// (two in one submission tore the stream).
+/// One send of a flush. At most one per socket and flush (two in one submission tore the stream).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Send {
     pub socket: Socket,
-    pub first: u32,
-    pub count: u32,
+    pub pieces: Pieces,
+}
+
+/// What a send consists of: nearly always one segment, which so needs no look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    One(Segment),
+    /// `count` of the flush's segments from `first`, in order.
+    Many {
+        first: u32,
+        count: u32,
+    },
+}
+
+const _: () = assert!(size_of::<Send>() == 16);
+
+impl Pieces {
+    /// The segments, of which a flush's others are `segments`.
+    #[must_use]
+    pub fn of<'a>(&'a self, segments: &'a [Segment]) -> &'a [Segment] {
+        match self {
+            Pieces::One(segment) => std::slice::from_ref(segment),
+            Pieces::Many { first, count } => &segments[*first as usize..][..*count as usize],
+        }
+    }
 }
 
 /// Whether no socket is named twice: two sends to one tear its stream, where the first stops short

@@ -295,33 +295,32 @@ impl Uring {
         sends: &[Send],
         first: usize,
     ) {
-        let many = sends.iter().filter(|send| send.count != 1);
-        let segments_of = |send: &Send| &segments[send.first as usize..][..send.count as usize];
+        let many = sends.iter().map(|send| send.pieces.of(segments)).filter(|of| of.len() != 1);
         self.parts.clear();
-        self.parts.extend(many.clone().flat_map(segments_of).map(|segment| libc::iovec {
+        self.parts.extend(many.clone().flatten().map(|segment| libc::iovec {
             iov_base: segment.of(arena, pool).as_ptr().cast_mut().cast(),
             iov_len: segment.len as usize,
         }));
         let mut parts = &mut self.parts[..];
         self.messages.clear();
-        self.messages.extend(many.map(|send| {
-            let own = parts.split_off_mut(..send.count as usize).unwrap_or_default();
+        self.messages.extend(many.map(|segments| {
+            let own = parts.split_off_mut(..segments.len()).unwrap_or_default();
             message(own)
         }));
         let mut messages = self.messages.iter();
         let mut queue = self.ring.submission();
         for (offset, send) in sends.iter().enumerate() {
             let socket = Fixed(send.socket.0);
-            let entry = match messages.as_slice() {
-                [message, ..] if send.count != 1 => {
-                    messages.next();
-                    opcode::SendMsg::new(socket, message).flags(SEND_FLAGS as u32).build()
-                }
-                _ => {
-                    let bytes = segments[send.first as usize].of(arena, pool);
+            let entry = match send.pieces.of(segments) {
+                [segment] => {
+                    let bytes = segment.of(arena, pool);
                     opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32)
                         .flags(SEND_FLAGS)
                         .build()
+                }
+                _ => {
+                    let message = messages.next().expect("each has its message");
+                    opcode::SendMsg::new(socket, message).flags(SEND_FLAGS as u32).build()
                 }
             };
             let entry = entry.flags(Flags::SKIP_SUCCESS).user_data(tag(

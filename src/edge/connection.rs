@@ -180,9 +180,12 @@ pub struct Facts {
     pub held: bool,
 }
 
-/// A connection of this edge.
+/// A connection of this edge. What a flush looks at comes first, so that it lies together: it is
+/// read for every delivery.
 #[derive(Default)]
+#[repr(C)]
 pub struct Connection {
+    pub backlog: Option<Box<Backlog>>,
     pub generation: u32,
     pub life: Life,
     /// How its messages are written.
@@ -193,20 +196,19 @@ pub struct Connection {
     pub control_rate: ControlRate,
     /// The tick of the timer wheel at which its entry counts.
     pub timer_tick: u32,
+    /// The connect command's id, while it waits for home(#user).
+    pub connect_id: u32,
     /// Its nearest deadline, in milliseconds of the process.
     pub deadline_ms: u64,
     /// When it came.
     pub since_ms: u32,
     /// The second of the process at which it ends unless its token is renewed; 0 for never.
     pub expires_s: u32,
-    /// The connect command's id, while it waits for home(#user).
-    pub connect_id: u32,
     pub user: Option<Name>,
     pub subscriptions: Vec<Subscription>,
     pub deframer: Deframer,
     pub input: Option<Box<Input>>,
     pub http: Option<Box<Exchange>>,
-    pub backlog: Option<Box<Backlog>>,
     /// What the server has still to do about its subscriptions.
     pub server: Option<Box<ServerSide>>,
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flush {
     /// Send this range inline. Nobody needs to hear that it went out; `unsent` if it did not.
-    One(Token, Range),
+    One(Range),
     /// Send the ranges inline, then say so with `sent_inline` or `unsent`.
     Send(Token),
     /// Nothing: they were appended to its backlog, or it is gone.
@@ -29,22 +29,27 @@ impl Edge {
         &self.output.arena
     }
 
-    /// The next dirty connection, and its ranges; none when all are flushed.
+    /// Up to `count` connections that something was written for: each is to be asked for with
+    /// `flush_of`.
+    pub fn take_dirty(&mut self, count: usize, tokens: &mut Vec<Token>) {
+        self.output.take_dirty(count, tokens);
+    }
+
+    /// What is to be done with a connection that was taken off the dirty list, and its ranges.
     #[inline]
-    pub fn next_flush(&mut self, ranges: &mut Vec<Range>) -> Option<Flush> {
-        let token = self.output.next_dirty()?;
+    pub fn flush_of(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
         let it = &self.connections[token.index as usize];
         let plain = it.generation == token.generation && it.life == Life::Active;
         if plain && it.backlog.is_none() && !it.facts.peer_gone && !it.facts.finishing {
             // Nearly every send: it costs what it has to, and no more.
             if let Some(range) = self.output.take_only(token.index) {
-                return Some(Flush::One(token, range));
+                return Flush::One(range);
             }
         }
-        Some(self.flush_of(token, ranges))
+        self.flush_rare(token, ranges)
     }
 
-    fn flush_of(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
+    fn flush_rare(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
         let current = self.is_current(token) || !holds(Rule::DirtyGen);
         let dead = self.life(token) == Life::Dead;
         if !current || dead || self.connections[token.index as usize].facts.peer_gone {

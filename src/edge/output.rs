@@ -214,11 +214,12 @@ impl Output {
         pending.start != pending.end
     }
 
-    /// The next dirty connection to flush.
-    pub fn next_dirty(&mut self) -> Option<Token> {
-        let token = self.dirty.get(self.flushed).copied()?;
-        self.flushed += 1;
-        Some(token)
+    /// Takes up to `count` dirty connections off the list, to be flushed.
+    pub fn take_dirty(&mut self, count: usize, tokens: &mut Vec<Token>) {
+        let left = &self.dirty[self.flushed..];
+        let taken = &left[..count.min(left.len())];
+        tokens.extend_from_slice(taken);
+        self.flushed += taken.len();
     }
 
     /// Is everything flushed? Then the arena begins anew.
@@ -288,8 +289,11 @@ mod tests {
         assert_eq!(ranges, [a, c]);
         output.take(1, &mut ranges);
         assert!(ranges.is_empty() && !output.has_pending(2));
-        assert_eq!(output.next_dirty().map(|token| token.index), Some(0));
-        assert_eq!(output.next_dirty().map(|token| token.index), Some(1));
+        let mut tokens = Vec::new();
+        output.take_dirty(1, &mut tokens);
+        assert!(!output.is_flushed());
+        output.take_dirty(2, &mut tokens);
+        assert_eq!(tokens, [0, 1].map(|index| Token { index, generation: 1 }));
         assert!(output.is_flushed() && output.arena.is_empty());
     }
 

@@ -5,7 +5,7 @@
 use super::Token;
 use super::connection::Traits;
 use super::server_subs::ServerBegin;
-use super::tests::{Bench, SECRET, UPGRADE, at_ms, publication, sent_whole, text};
+use super::tests::{Bench, SECRET, UPGRADE, at_ms, next_flush, publication, sent_whole, text};
 use crate::codec::command::ErrorCode;
 use crate::home::block::{Block, Parts, Publisher};
 use crate::home::envelope::{
@@ -99,7 +99,7 @@ impl Bench {
         self.edge.mark_staged();
         let mut sent = tokens.map(|_| String::new());
         let mut ranges = Vec::new();
-        while let Some(flush) = self.edge.next_flush(&mut ranges) {
+        while let Some(flush) = next_flush(&mut self.edge, &mut ranges) {
             let Some(to) = sent_whole(&mut self.edge, flush, &mut ranges) else { continue };
             let place = tokens.iter().position(|token| *token == to).expect("it is listened to");
             for range in &ranges {

@@ -113,7 +113,7 @@ impl Bench {
     pub fn flush(&mut self, token: Token) -> Vec<u8> {
         let mut sent = Vec::new();
         let mut ranges = Vec::new();
-        while let Some(flush) = self.edge.next_flush(&mut ranges) {
+        while let Some(flush) = next_flush(&mut self.edge, &mut ranges) {
             if let Some(to) = sent_whole(&mut self.edge, flush, &mut ranges)
                 && to == token
             {
@@ -174,11 +174,23 @@ impl Bench {
     }
 }
 
+/// The next dirty connection, and what is to be done with it.
+pub(super) fn next_flush(edge: &mut Edge, ranges: &mut Vec<Range>) -> Option<(Token, Flush)> {
+    let mut tokens = Vec::new();
+    edge.take_dirty(1, &mut tokens);
+    let token = tokens.pop()?;
+    Some((token, edge.flush_of(token, ranges)))
+}
+
 /// Takes a send as one that goes out whole; to whom it went, and in `ranges` what.
-pub(super) fn sent_whole(edge: &mut Edge, flush: Flush, ranges: &mut Vec<Range>) -> Option<Token> {
+pub(super) fn sent_whole(
+    edge: &mut Edge,
+    (to, flush): (Token, Flush),
+    ranges: &mut Vec<Range>,
+) -> Option<Token> {
     match flush {
         Flush::Nothing => None,
-        Flush::One(to, range) => {
+        Flush::One(range) => {
             *ranges = vec![range];
             Some(to)
         }
@@ -225,9 +237,9 @@ fn stuffed(bench: &mut Bench, bytes: &[u8]) -> Vec<u8> {
     bench.receive(token, &[UPGRADE, bytes].concat());
     bench.resume();
     let mut ranges = Vec::new();
-    let range = match bench.edge.next_flush(&mut ranges) {
-        Some(Flush::One(_, range)) => vec![range],
-        Some(Flush::Send(_)) => ranges.clone(),
+    let range = match next_flush(&mut bench.edge, &mut ranges) {
+        Some((_, Flush::One(range))) => vec![range],
+        Some((_, Flush::Send(_))) => ranges.clone(),
         other => panic!("{other:?}"),
     };
     bench.edge.unsent(token, &range, 0);

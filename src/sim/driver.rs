@@ -411,19 +411,14 @@ impl Driver for SimDriver {
         sends: &[Send],
         unsent: &mut Vec<Unsent>,
     ) {
-        use crate::driver::Place;
         unsent.clear();
         self.flushes += 1;
         self.arena_high = self.arena_high.max(arena.len());
         let mut bytes: Vec<&[u8]> = Vec::new();
         for (index, send) in sends.iter().enumerate() {
             bytes.clear();
-            let first = send.first as usize;
-            for segment in &segments[first..first + send.count as usize] {
-                let whole = if segment.place == Place::Arena { arena } else { pool };
-                let start = segment.start as usize;
-                bytes.push(&whole[start..start + segment.len as usize]);
-            }
+            let pieces = send.pieces.of(segments).iter();
+            bytes.extend(pieces.map(|segment| segment.of(arena, pool)));
             let total: usize = bytes.iter().map(|piece| piece.len()).sum();
             let sent = self.send(send, &bytes);
             if sent < total {

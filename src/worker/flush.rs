@@ -1,7 +1,7 @@
 //! The write path: dirty connections, one send each, the rest to their backlogs.
 
 use super::{Range, Segment, Send, Unsent, Worker};
-use crate::driver::{Driver, Place};
+use crate::driver::{Driver, Pieces, Place};
 use crate::edge::{Flush, Token};
 use crate::home::engine::Engine;
 use crate::rules::{Rule, holds};
@@ -16,12 +16,16 @@ pub(super) struct Batch {
     sends: Vec<Send>,
     tokens: Vec<Token>,
     unsent: Vec<Unsent>,
-    /// Bytes of all sends.
+    /// Bytes of all sends, where none is awaited.
     bytes: u64,
     /// Some connection wants to hear that its send went out.
     awaited: bool,
     /// Sealed bytes, where a transport seals.
     pool: Vec<u8>,
+}
+
+fn segment(range: Range) -> Segment {
+    Segment { place: Place::Arena, start: range.start, len: range.end - range.start }
 }
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
@@ -33,23 +37,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         batch.sends.clear();
         batch.tokens.clear();
         batch.pool.clear();
-        (batch.bytes, batch.awaited) = (0, false);
-        let mut left = self.budgets.sends;
-        while left > 0
-            && let Some(flush) = self.edge.next_flush(&mut batch.ranges)
-        {
-            left -= 1;
-            match flush {
-                Flush::Nothing => {}
-                Flush::One(token, range) if T::IDENTITY => self.add_one(&mut batch, token, range),
-                Flush::One(token, range) => {
-                    batch.ranges.clear();
-                    batch.ranges.push(range);
-                    self.add(&mut batch, token);
-                }
-                Flush::Send(token) => self.add(&mut batch, token),
-            }
-        }
+        batch.awaited = false;
+        self.gather(&mut batch);
         if !batch.sends.is_empty() {
             let Batch { segments, sends, unsent, pool, .. } = &mut batch;
             self.metrics.sends.add(sends.len() as u64);
@@ -60,30 +49,53 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.batch = batch;
     }
 
-    fn add_one(&mut self, batch: &mut Batch, token: Token, range: Range) {
-        let Some(link) = self.links[token.index as usize].as_ref().filter(|link| link.open) else {
-            return;
-        };
-        let len = range.end - range.start;
-        let first = batch.segments.len() as u32;
-        batch.bytes += u64::from(len);
-        batch.segments.push(Segment { place: Place::Arena, start: range.start, len });
-        batch.sends.push(Send { socket: link.socket, first, count: 1 });
-        batch.tokens.push(token);
+    /// Fills the batch. Tokens up to the last send's have theirs, in the same place; who is sent
+    /// nothing is taken out. Not inlined: the loop wants the registers for itself.
+    #[inline(never)]
+    fn gather(&mut self, batch: &mut Batch) {
+        self.edge.take_dirty(self.budgets.sends, &mut batch.tokens);
+        let mut bytes = 0;
+        while let Some(token) = batch.tokens.get(batch.sends.len()).copied() {
+            let added = match self.edge.flush_of(token, &mut batch.ranges) {
+                Flush::One(range) if T::IDENTITY => {
+                    bytes += u64::from(range.end - range.start);
+                    self.add_one(batch, token, range)
+                }
+                Flush::One(range) => {
+                    batch.ranges.clear();
+                    batch.ranges.push(range);
+                    self.add(batch, token)
+                }
+                Flush::Send(token) => self.add(batch, token),
+                Flush::Nothing => false,
+            };
+            if !added {
+                batch.tokens.swap_remove(batch.sends.len());
+            }
+        }
+        batch.bytes = bytes;
     }
 
-    fn add(&mut self, batch: &mut Batch, token: Token) {
+    /// A send of one range. False: its socket is closed.
+    fn add_one(&mut self, batch: &mut Batch, token: Token, range: Range) -> bool {
+        let Some(link) = self.links[token.index as usize].as_ref().filter(|link| link.open) else {
+            return false;
+        };
+        batch.sends.push(Send { socket: link.socket, pieces: Pieces::One(segment(range)) });
+        true
+    }
+
+    fn add(&mut self, batch: &mut Batch, token: Token) -> bool {
         batch.awaited = true;
         let Some(link) = self.links[token.index as usize].as_mut().filter(|link| link.open) else {
-            return;
+            return false;
         };
+        // It is the current one, where rule 21 is broken on purpose.
+        let place = batch.sends.len();
+        batch.tokens[place] = token;
         let first = u32::try_from(batch.segments.len()).expect("a flush is bounded");
         if T::IDENTITY {
-            batch.segments.extend(batch.ranges.iter().map(|range| Segment {
-                place: Place::Arena,
-                start: range.start,
-                len: range.end - range.start,
-            }));
+            batch.segments.extend(batch.ranges.iter().copied().map(segment));
         } else {
             let start = batch.pool.len();
             for range in &batch.ranges {
@@ -100,12 +112,13 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let mut count = u32::try_from(batch.segments.len()).expect("a flush is bounded") - first;
         let mut first = first;
         if count > 1 && !holds(Rule::OneSend) {
-            batch.sends.push(Send { socket: link.socket, first, count: 1 });
-            batch.tokens.push(token);
+            let pieces = Pieces::Many { first, count: 1 };
+            batch.sends.push(Send { socket: link.socket, pieces });
+            batch.tokens.insert(place, token);
             (first, count) = (first + 1, count - 1);
         }
-        batch.sends.push(Send { socket: link.socket, first, count });
-        batch.tokens.push(token);
+        batch.sends.push(Send { socket: link.socket, pieces: Pieces::Many { first, count } });
+        true
     }
 
     /// What went out is done with; what did not becomes backlog.
@@ -116,8 +129,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         }
         let mut unsent = batch.unsent.iter().peekable();
         for (index, (send, token)) in (0_u32..).zip(batch.sends.iter().zip(&batch.tokens)) {
-            let first = send.first as usize;
-            let segments = &batch.segments[first..first + send.count as usize];
+            let segments = send.pieces.of(&batch.segments);
             let bytes: u32 = segments.iter().map(|segment| segment.len).sum();
             let Some(short) = unsent.next_if(|unsent| unsent.index == index) else {
                 self.metrics.bytes_out.add(u64::from(bytes));

@@ -5,7 +5,7 @@
 use crate::rig::{Got, Make, PATIENCE, Rig};
 use crate::streams::{Dice, Stream};
 use bytes::Bytes;
-use corecast::driver::{End, Socket, Token};
+use corecast::driver::{End, Pieces, Send, Socket, Token};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -290,8 +290,8 @@ impl Held {
     fn flush<D: Make>(&mut self, driver: &mut D, len: usize, count: usize) {
         let bytes = self.outbound.take(len);
         let segments = crate::rig::cut(len, count);
-        let send =
-            corecast::driver::Send { socket: self.socket, first: 0, count: segments.len() as u32 };
+        let pieces = Pieces::Many { first: 0, count: segments.len() as u32 };
+        let send = Send { socket: self.socket, pieces };
         let mut unsent = Vec::new();
         driver.flush(&bytes, &bytes, &segments, &[send], &mut unsent);
         if let [unsent] = unsent[..] {

@@ -3,7 +3,7 @@
 //! Must not know which driver it is. Its invariant: nothing waits longer than `PATIENCE`.
 
 use corecast::driver::socket::{self, Bell};
-use corecast::driver::{Driver, End, Event, Options, Segment, Send, Socket, Token, Unsent};
+use corecast::driver::{Driver, End, Event, Options, Pieces, Segment, Send, Socket, Token, Unsent};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -143,7 +143,8 @@ impl<D: Make> Rig<D> {
     /// Flushes `bytes` to one socket, cut into `count` segments; the bytes that went out.
     pub fn flush(&mut self, socket: Socket, bytes: &[u8], count: usize) -> usize {
         let segments = cut(bytes.len(), count);
-        let send = Send { socket, first: 0, count: segments.len() as u32 };
+        let pieces = Pieces::Many { first: 0, count: segments.len() as u32 };
+        let send = Send { socket, pieces };
         let mut unsent = vec![Unsent { index: 9, sent: 9 }];
         self.driver.flush(bytes, bytes, &segments, &[send], &mut unsent);
         match unsent[..] {

@@ -8,7 +8,7 @@ use crate::streams::Stream;
 use crate::suite::sleeps_through;
 use bytes::Bytes;
 use corecast::driver::uring::{Tuning, Uring};
-use corecast::driver::{Driver, Event, Send, Socket, Token};
+use corecast::driver::{Driver, Event, Pieces, Send, Socket, Token};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -140,8 +140,7 @@ fn says_and_hears(rig: &mut Rig<Uring>, sockets: &[Socket], clients: Vec<TcpStre
     let segments = crate::rig::cut(100, 2);
     let send = |(at, socket): (usize, &Socket)| Send {
         socket: *socket,
-        first: 0,
-        count: 1 + at as u32 % 2,
+        pieces: Pieces::Many { first: 0, count: 1 + at as u32 % 2 },
     };
     let sends: Vec<_> = sockets.iter().enumerate().map(send).collect();
     let mut unsent = Vec::new();
@@ -177,7 +176,10 @@ fn unsent_sends_beyond_the_completion_queue_are_listed() {
     }
     let arena = vec![0; 8 << 20];
     let segments = crate::rig::cut(arena.len(), 1);
-    let send = |(_, socket): &(TcpStream, Socket)| Send { socket: *socket, first: 0, count: 1 };
+    let send = |(_, socket): &(TcpStream, Socket)| Send {
+        socket: *socket,
+        pieces: Pieces::One(segments[0]),
+    };
     let sends: Vec<_> = connected.iter().map(send).collect();
     let mut unsent = Vec::new();
     rig.driver.flush(&arena, &[], &segments, &sends, &mut unsent);

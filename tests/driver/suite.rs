@@ -6,7 +6,7 @@ use crate::rig::{Got, Make, PATIENCE, Rig, addr_of};
 use crate::streams::Stream;
 use bytes::Bytes;
 use corecast::driver::socket::{self, Bell};
-use corecast::driver::{End, Options, Send, Token};
+use corecast::driver::{End, Options, Pieces, Send, Token};
 use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -75,14 +75,13 @@ pub fn a_flush_reaches_every_socket<D: Make>() {
         start,
         len: 300,
     };
-    let segments: Vec<_> = (0..300).map(segment).collect();
     let sends: Vec<_> = clients
         .iter()
         .enumerate()
-        .map(|(at, (_, socket))| Send { socket: *socket, first: at as u32, count: 1 })
+        .map(|(at, (_, socket))| Send { socket: *socket, pieces: Pieces::One(segment(at as u32)) })
         .collect();
     let mut unsent = Vec::new();
-    rig.driver.flush(&arena, &[], &segments, &sends, &mut unsent);
+    rig.driver.flush(&arena, &[], &[], &sends, &mut unsent);
     assert_eq!(unsent, []);
     for (at, (client, _)) in clients.iter_mut().enumerate() {
         let mut read = [0; 300];
@@ -95,7 +94,7 @@ pub fn one_send_per_socket_and_flush<D: Make>() {
     let mut rig = Rig::<D>::new(8);
     let (_client, socket) = rig.connect(1);
     let segments = crate::rig::cut(10, 2);
-    let sends = [0, 1].map(|first| Send { socket, first, count: 1 });
+    let sends = [0, 1].map(|first| Send { socket, pieces: Pieces::Many { first, count: 1 } });
     let twice = std::panic::AssertUnwindSafe(|| {
         rig.driver.flush(&[0; 10], &[0; 10], &segments, &sends, &mut Vec::new());
     });

@@ -58,7 +58,7 @@ fn a_filter_lets_through_what_it_matches_and_its_neighbours_get_all() {
         }
         bench.edge.mark_staged();
         let mut ranges = Vec::new();
-        while let Some(flush) = bench.edge.next_flush(&mut ranges) {
+        while let Some(flush) = next_flush(&mut bench.edge, &mut ranges) {
             let Some(to) = sent_whole(&mut bench.edge, flush, &mut ranges) else { continue };
             let place = [red, all, blue].iter().position(|token| *token == to).expect("known");
             for range in &ranges {
@@ -108,7 +108,7 @@ fn who_wants_deltas_gets_the_first_in_full_and_then_patches() {
     bench.edge.mark_staged();
     let mut sent = [String::new(), String::new(), String::new()];
     let mut ranges = Vec::new();
-    while let Some(flush) = bench.edge.next_flush(&mut ranges) {
+    while let Some(flush) = next_flush(&mut bench.edge, &mut ranges) {
         let Some(to) = sent_whole(&mut bench.edge, flush, &mut ranges) else { continue };
         let place = [early, late, plain].iter().position(|token| *token == to).expect("known");
         for range in &ranges {

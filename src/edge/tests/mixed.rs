@@ -52,7 +52,7 @@ impl Bench {
     fn flush_all(&mut self) -> BTreeMap<u32, Vec<u8>> {
         let mut sent: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let mut ranges = Vec::new();
-        while let Some(flush) = self.edge.next_flush(&mut ranges) {
+        while let Some(flush) = next_flush(&mut self.edge, &mut ranges) {
             let Some(to) = sent_whole(&mut self.edge, flush, &mut ranges) else { continue };
             for range in &ranges {
                 let bytes = &self.edge.arena()[range.start as usize..range.end as usize];

@@ -1,7 +1,7 @@
 //! The simulated kernel keeps TCP's promise under every fault, and notices every broken contract.
 
 use super::*;
-use crate::driver::Place;
+use crate::driver::{Pieces, Place};
 use crate::sim::ledger::Ledger;
 use crate::sim::net::Net;
 use std::cell::RefCell;
@@ -25,6 +25,9 @@ fn adopted(seed: u64, faults: Faults) -> (SimDriver, SharedNet, SharedLedger, So
     driver.adopt(socket, Token(5));
     (driver, net, ledger, socket)
 }
+
+/// The one segment of a flush.
+const ALL: Pieces = Pieces::Many { first: 0, count: 1 };
 
 fn flush(driver: &mut SimDriver, bytes: &[u8], sends: &[Send]) -> Vec<Unsent> {
     let segments = [Segment { place: Place::Arena, start: 0, len: bytes.len() as u32 }];
@@ -58,7 +61,7 @@ fn no_byte_is_lost_or_doubled_whatever_the_faults() {
                 1 => driver.resume(socket),
                 2 if !armed && !queue.is_empty() => {
                     let bytes = std::mem::take(&mut queue);
-                    let unsent = flush(&mut driver, &bytes, &[Send { socket, first: 0, count: 1 }]);
+                    let unsent = flush(&mut driver, &bytes, &[Send { socket, pieces: ALL }]);
                     if let [Unsent { index: 0, sent }] = unsent[..] {
                         driver.arm_send(socket, Bytes::copy_from_slice(&bytes[sent as usize..]));
                         armed = true;
@@ -108,12 +111,12 @@ fn each_breach_of_the_contract_is_named() {
     type Breach = fn(&mut SimDriver, Socket);
     let cases: [(&str, Breach); 7] = [
         ("two_sends_in_one_flush", |driver, socket| {
-            let send = Send { socket, first: 0, count: 1 };
+            let send = Send { socket, pieces: ALL };
             flush(driver, b"abc", &[send, send]);
         }),
         ("flush_beside_an_armed_send", |driver, socket| {
             driver.arm_send(socket, Bytes::from_static(b"a"));
-            flush(driver, b"abc", &[Send { socket, first: 0, count: 1 }]);
+            flush(driver, b"abc", &[Send { socket, pieces: ALL }]);
         }),
         ("armed_twice", |driver, socket| {
             driver.arm_send(socket, Bytes::from_static(b"a"));
@@ -122,7 +125,7 @@ fn each_breach_of_the_contract_is_named() {
         ("adopted_twice", |driver, socket| driver.adopt(socket, Token(6))),
         ("flush_after_shutdown", |driver, socket| {
             driver.shutdown(socket);
-            flush(driver, b"abc", &[Send { socket, first: 0, count: 1 }]);
+            flush(driver, b"abc", &[Send { socket, pieces: ALL }]);
         }),
         ("resume_of_a_closed_socket", |driver, socket| {
             driver.close(socket);
