@@ -123,6 +123,12 @@ impl<E: Engine> Home<E> {
         self.outgoing.is_empty()
     }
 
+    /// Is there an answer to take, or a credit for a channel that wants one?
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
+        self.engine.has_answer() || !self.wanting.is_empty() && self.engine.has_credit()
+    }
+
     /// The next delivery, with the core it is for. What finds its lane full is put back.
     pub fn next_delivery(&mut self) -> Option<(u16, Delivery)> {
         self.outgoing.pop_front()

@@ -83,12 +83,6 @@ impl Replica {
 }
 
 impl<E: Engine> Home<E> {
-    /// Is there an answer to take, or a credit for a channel that wants one?
-    #[must_use]
-    pub fn has_answer(&self) -> bool {
-        self.engine.has_answer() || !self.wanting.is_empty() && self.engine.has_credit()
-    }
-
     /// Takes what the engine said, while there is nothing left to say from before.
     /// Gives whether anything was taken.
     pub fn take_answer(&mut self, now: Now) -> bool {

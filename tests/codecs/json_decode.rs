@@ -17,42 +17,44 @@ pub fn one(text: &str) -> Result<Command<'_>, DecodeError> {
     command
 }
 
+pub fn connect(asked: Connect<'_>) -> Method<'_> {
+    Method::Connect(Box::new(asked))
+}
+
+pub fn subscribe(asked: Subscribe<'_>) -> Method<'_> {
+    Method::Subscribe(Box::new(asked))
+}
+
 #[test]
 fn methods_with_payloads_and_options_are_read() {
     let table = [
         (
             r#"{"id":1,"connect":{"token":"t","data":{"a":[1]},"name":"js","version":"5","flag":1}}"#,
-            Method::Connect(
-                Connect {
-                    token: "t".into(),
-                    data: b"{\"a\":[1]}",
-                    name: "js".into(),
-                    version: "5".into(),
-                    ..Connect::default()
-                }
-                .into(),
-            ),
+            connect(Connect {
+                token: "t".into(),
+                data: b"{\"a\":[1]}",
+                name: "js".into(),
+                version: "5".into(),
+                ..Connect::default()
+            }),
         ),
-        (r#"{"id":1,"connect":{}}"#, Method::Connect(Connect::default().into())),
+        (r#"{"id":1,"connect":{}}"#, connect(Connect::default())),
         (
             r#"{"subscribe":{"channel":"c","token":"t","recover":true,"epoch":"e","offset":18446744073709551615,"positioned":true,"recoverable":true,"join_leave":true,"type":-2,"flag":1,"delta":"fossil","data":7},"id":1}"#,
-            Method::Subscribe(
-                Subscribe {
-                    channel: "c".into(),
-                    token: "t".into(),
-                    recover: true,
-                    epoch: "e".into(),
-                    offset: u64::MAX,
-                    positioned: true,
-                    recoverable: true,
-                    join_leave: true,
-                    kind: -2,
-                    delta: "fossil".into(),
-                    data: b"7",
-                    filter: None,
-                }
-                .into(),
-            ),
+            subscribe(Subscribe {
+                channel: "c".into(),
+                token: "t".into(),
+                recover: true,
+                epoch: "e".into(),
+                offset: u64::MAX,
+                positioned: true,
+                recoverable: true,
+                join_leave: true,
+                kind: -2,
+                delta: "fossil".into(),
+                data: b"7",
+                filter: None,
+            }),
         ),
         (r#"{"id":1,"unsubscribe":{"channel":"c"}}"#, Method::Unsubscribe { channel: "c".into() }),
         (

@@ -1,7 +1,7 @@
 //! Commands from JSON with members that nest: filters, tags, subscriptions to recover; and their
 //! bounds.
 
-use crate::json_decode::one;
+use crate::json_decode::{connect as connect_method, one, subscribe as subscribe_method};
 use corecast::codec::command::{
     Command, Connect, DecodeError, FilterNode, Method, Publish, Subscribe,
 };
@@ -38,45 +38,39 @@ fn what_nests_is_read() {
         ),
         (
             r#"{"id":1,"subscribe":{"channel":"c","tf":{"op":"and","nodes":[{"key":"a","cmp":"ex"},{"key":"b","cmp":"in","vals":["x","y"],"val":"z"}]}}}"#,
-            Method::Subscribe(
-                Subscribe {
-                    channel: "c".into(),
-                    filter: Some(FilterNode {
-                        op: "and".into(),
-                        nodes: vec![
-                            leaf("a"),
-                            FilterNode {
-                                cmp: "in".into(),
-                                val: "z".into(),
-                                vals: vec!["x".into(), "y".into()],
-                                ..leaf("b")
-                            },
-                        ],
-                        ..Default::default()
-                    }),
+            subscribe_method(Subscribe {
+                channel: "c".into(),
+                filter: Some(FilterNode {
+                    op: "and".into(),
+                    nodes: vec![
+                        leaf("a"),
+                        FilterNode {
+                            cmp: "in".into(),
+                            val: "z".into(),
+                            vals: vec!["x".into(), "y".into()],
+                            ..leaf("b")
+                        },
+                    ],
                     ..Default::default()
-                }
-                .into(),
-            ),
+                }),
+                ..Default::default()
+            }),
         ),
         (
             r#"{"id":1,"connect":{"subs":{"c":{"recover":true,"epoch":"e","offset":3,"channel":"other"},"d":{}}}}"#,
-            Method::Connect(
-                Connect {
-                    subs: vec![
-                        Subscribe {
-                            channel: "c".into(),
-                            recover: true,
-                            epoch: "e".into(),
-                            offset: 3,
-                            ..Default::default()
-                        },
-                        Subscribe { channel: "d".into(), ..Default::default() },
-                    ],
-                    ..Default::default()
-                }
-                .into(),
-            ),
+            connect_method(Connect {
+                subs: vec![
+                    Subscribe {
+                        channel: "c".into(),
+                        recover: true,
+                        epoch: "e".into(),
+                        offset: 3,
+                        ..Default::default()
+                    },
+                    Subscribe { channel: "d".into(), ..Default::default() },
+                ],
+                ..Default::default()
+            }),
         ),
     ];
     for (text, method) in table {
