@@ -35,6 +35,9 @@ impl Edge {
         let Command { id, method, attributes } = command;
         let connected = self.at(token).life == Life::Active;
         match (&method, connected) {
+            (Method::Connect(_), false) if attributes && id > 0 => {
+                return self.reply(token, &Reply::Error { id, error: ErrorCode::NotAvailable });
+            }
             (Method::Connect(connect), false) => {
                 return self.connect(token, id, connect, now, lanes);
             }
@@ -66,8 +69,11 @@ impl Edge {
         } else {
             self.run(token, id, method, now, lanes)
         };
-        if let Err(error) = run {
-            self.reply(token, &Reply::Error { id, error });
+        match run {
+            Ok(()) => {}
+            // A send without an id: an answer with id 0 would be taken for a push.
+            Err(error) if id == 0 => self.count_error(error),
+            Err(error) => self.reply(token, &Reply::Error { id, error }),
         }
     }
 
@@ -95,6 +101,7 @@ impl Edge {
             }
             Method::Rpc { method, data } => self.rpc(token, id, &method, data),
             Method::Excessive => Err(ErrorCode::BadRequest),
+            Method::Attributes => Err(ErrorCode::NotAvailable),
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
             Method::Refresh { token: text } => self.refresh(token, id, &text, now),
