@@ -118,6 +118,9 @@ fn what_is_over_its_bound_is_excessive() {
         |count| format!(r#"{{"id":1,"connect":{{"subs":{{{}}}}}}}"#, members(count, "{}"));
     let table = [
         (subscribe(deep(FILTER_DEPTH)), subscribe(deep(FILTER_DEPTH + 1))),
+        // Over the envelope's bound too.
+        (subscribe(deep(1)), subscribe(deep(40))),
+        (subscribe(deep(1)), subscribe(deep(1_000))),
         (values(FILTER_NODES - 1), values(FILTER_NODES)),
         (publish(TAGS_PER_PUBLICATION), publish(TAGS_PER_PUBLICATION + 1)),
         (connect(CONNECT_SUBS), connect(CONNECT_SUBS + 1)),
