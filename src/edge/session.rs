@@ -51,8 +51,11 @@ impl Edge {
         if id == 0 && !matches!(method, Method::Send { .. }) {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
-        let nameless = match &method {
-            Method::Subscribe(command) => command.channel.is_empty(),
+        let malformed = match &method {
+            // A kind of delta that nobody knows is a client's mistake, as an empty name is.
+            Method::Subscribe(command) => {
+                command.channel.is_empty() || !matches!(&*command.delta, "" | "fossil")
+            }
             Method::Publish(command) => command.channel.is_empty() || command.data.is_empty(),
             Method::History(command) => command.channel.is_empty(),
             Method::Unsubscribe { channel }
@@ -61,7 +64,7 @@ impl Edge {
             | Method::SubRefresh { channel, .. } => channel.is_empty(),
             _ => false,
         };
-        if nameless {
+        if malformed {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
         let run = if attributes {

@@ -141,9 +141,6 @@ fn a_connection_without_an_end_does_not_end() {
     let told = bench.heard(it);
     assert!(told.contains("connect") && !told.contains("expires"), "{told}");
     bench.heard(anonymous);
-    // Who showed no token has nothing to renew.
-    let told = bench.says(anonymous, r#"{"id":2,"refresh":{"token":"x"}}"#);
-    assert!(ends_with(&told, 3501), "{told}");
     assert!(!bench.pass(it, 300).contains("expired"));
     assert!(bench.edge.details.is_empty(), "what has no details keeps none");
 }
@@ -187,6 +184,21 @@ fn what_a_refresh_may_bring() {
         match code {
             Some(code) => assert!(ends_with(&told, code), "{text}: {told}"),
             None => assert!(told.contains(r#""refresh":{}"#), "{told}"),
+        }
+    }
+    // Who connected without a token may show one, of nobody as it is itself.
+    let anonymous = minted(&format!(r#"{{"exp":{}}}"#, START_S + 9));
+    for (text, says) in [(&anonymous, Some(r#""expires":true,"ttl":9"#)), (&other, None)] {
+        let mut bench = Bench::new_one();
+        let it = bench.with_token("");
+        bench.heard(it);
+        let told = bench.says(it, &format!(r#"{{"id":2,"refresh":{{"token":"{text}"}}}}"#));
+        match says {
+            Some(says) => {
+                assert!(told.contains(says), "{told}");
+                assert!(ends_with(&bench.pass(it, 35), 3005));
+            }
+            None => assert!(ends_with(&told, 3500), "{told}"),
         }
     }
     let mut bench = Bench::new_one();

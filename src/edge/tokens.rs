@@ -67,12 +67,11 @@ impl Edge {
         text: &str,
         now: Now,
     ) -> Result<(), ErrorCode> {
-        let it = self.at(token);
-        if text.is_empty() || it.user.is_none() && it.expires_s == 0 {
+        if text.is_empty() {
             self.disconnect(token, Disconnect::BadRequest, now);
             return Ok(());
         }
-        let own = it.user.clone();
+        let own = self.at(token).user.clone();
         let identity = self.auth.connect(text, now).and_then(|identity| {
             let same = own.as_ref().map_or("", |own| own.as_str()) == identity.user.as_str();
             if same { Ok(identity) } else { Err(AuthError::Invalid) }
