@@ -52,6 +52,8 @@ pub enum Method<'a> {
     },
     /// The empty command: the SDKs' pong.
     Pong,
+    /// Routing attributes without a method: answered 108, as beside one.
+    Attributes,
     /// Any command whose `data` nests deeper than `limits::JSON_DEPTH`, or whose filter, tags or
     /// `subs` are over their bounds there: it is answered 107, and was otherwise not read as far as
     /// to be carried out.

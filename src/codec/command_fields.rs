@@ -121,7 +121,8 @@ pub(super) fn command<'a, S: Source<'a>>(source: &mut S) -> Result<Command<'a>, 
     })?;
     match found {
         Some((_, method)) => Ok(Command { id, method, attributes }),
-        None if id == 0 && !attributes => Ok(Command { id, method: Method::Pong, attributes }),
+        None if attributes => Ok(Command { id, method: Method::Attributes, attributes }),
+        None if id == 0 => Ok(Command { id, method: Method::Pong, attributes }),
         None => Err(DecodeError::NoMethod),
     }
 }

@@ -107,7 +107,8 @@ fn command<'a>(scanner: &mut Scanner<'a>) -> Result<Command<'a>, DecodeError> {
     }
     match found {
         Some((_, method)) => Ok(Command { id, method, attributes }),
-        None if id == 0 && !attributes => Ok(Command { id, method: Method::Pong, attributes }),
+        None if attributes => Ok(Command { id, method: Method::Attributes, attributes }),
+        None if id == 0 => Ok(Command { id, method: Method::Pong, attributes }),
         None => Err(DecodeError::NoMethod),
     }
 }

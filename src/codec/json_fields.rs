@@ -91,7 +91,8 @@ fn filter_node<'a>(
     left: &mut usize,
 ) -> Result<Option<FilterNode<'a>>, DecodeError> {
     if depth == 0 || *left == 0 {
-        skip(scanner, levels)?;
+        // It is over its bounds already, so how deep the rest goes is no matter.
+        scanner.value(JSON_DEPTH - levels)?;
         return Ok(None);
     }
     *left -= 1;

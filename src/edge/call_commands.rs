@@ -50,7 +50,7 @@ impl Edge {
                 let broadcast = Broadcasting::new(channels, what.into_owned());
                 Ok(Begun::Broadcast(Box::new(broadcast)))
             }
-            ApiRequest::Subscribe(subscribe) => self.subscribe_user(to, &subscribe),
+            ApiRequest::Subscribe(subscribe) => self.subscribe_user(to, &subscribe, now),
             ApiRequest::Unsubscribe { whom, channel } => {
                 self.channel_options(&channel)?;
                 let (code, reason) = UNSUBSCRIBE_SERVER;
@@ -59,10 +59,11 @@ impl Edge {
                 self.to_user(to, whom, UserAction::Unsubscribe { channel, code, reason })
             }
             ApiRequest::Disconnect(disconnect) => self.disconnect_user(to, disconnect),
-            ApiRequest::Refresh(ApiRefresh { whom, expired, expire_at_s }) => {
+            ApiRequest::Refresh(ApiRefresh { whom, expired, expire_at_s, info }) => {
                 // A moment that has passed ends it.
                 let expire_at_s = if expired { Some(1) } else { expire_at_s };
-                self.to_user(to, whom, UserAction::Refresh { expire_at_s })
+                let info = info.as_ref().into();
+                self.to_user(to, whom, UserAction::Refresh { expire_at_s, info })
             }
             ApiRequest::Presence { channel } => {
                 self.presence_options(&channel)?;
@@ -141,8 +142,17 @@ impl Edge {
         Ok(Begun::Ask(home, Request::ToUser(Box::new(ToUser { to, user, what }))))
     }
 
-    fn subscribe_user(&self, to: ReplyTo, asked: &ApiSubscribe<'_>) -> Result<Begun, ErrorCode> {
+    fn subscribe_user(
+        &self,
+        to: ReplyTo,
+        asked: &ApiSubscribe<'_>,
+        now: Now,
+    ) -> Result<Begun, ErrorCode> {
         self.channel_options(&asked.channel)?;
+        let expire_at_s = asked.expire_at_s;
+        if expire_at_s.is_some_and(|at| at.saturating_mul(1_000) <= now.unix_ms) {
+            return Err(ErrorCode::Expired);
+        }
         let since = asked.since.as_ref();
         let since = since.map(|(offset, epoch)| position(epoch, *offset).unwrap_or(NOWHERE));
         let switches = asked.switches;
@@ -158,7 +168,8 @@ impl Edge {
                 position: switches.force_positioning,
             },
         };
-        self.to_user(to, asked.whom.clone(), UserAction::Subscribe { subscription, since })
+        let action = UserAction::Subscribe { subscription, since, expire_at_s };
+        self.to_user(to, asked.whom.clone(), action)
     }
 
     fn disconnect_user(&self, to: ReplyTo, asked: ApiDisconnect<'_>) -> Result<Begun, ErrorCode> {

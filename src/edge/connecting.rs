@@ -81,7 +81,7 @@ impl Edge {
             let wanted = command.subs.iter().find(|wanted| wanted.channel == name);
             let recover = wanted.is_some_and(|wanted| wanted.recover);
             let since = wanted.filter(|wanted| wanted.recover).and_then(since);
-            begins.push(ServerBegin { subscription, recover, since });
+            begins.push(ServerBegin { subscription, recover, since, expire_at_s: None });
         }
         Ok(begins)
     }

@@ -7,7 +7,6 @@
 use super::channels::NO_FILTER;
 use super::connection::{Life, Parked, SubscriptionState, Traits};
 use super::deliver::Start;
-use super::details::SubscriptionDetails;
 use super::frames::{publication, publisher_id};
 use super::output::Range;
 use super::subscribe::{Asked, EpochText};
@@ -74,6 +73,8 @@ pub struct ServerBegin {
     /// A recovery is wanted, whether or not its position could be read.
     pub recover: bool,
     pub since: Option<Position>,
+    /// When it ends, in seconds since 1970; none: with its connection.
+    pub expire_at_s: Option<u64>,
 }
 
 /// A server-side subscription that was begun.
@@ -166,9 +167,10 @@ impl Edge {
             Wish::Command(command) => command,
         };
         match &command.action {
-            UserAction::Subscribe { subscription, since } => {
+            UserAction::Subscribe { subscription, since, expire_at_s } => {
                 let (subscription, recover) = (subscription.clone(), since.is_some());
-                let begin = ServerBegin { subscription, recover, since: *since };
+                let (since, expire_at_s) = (*since, *expire_at_s);
+                let begin = ServerBegin { subscription, recover, since, expire_at_s };
                 self.begin(token, begin, false, now, lanes)
             }
             UserAction::Unsubscribe { channel, code, reason } => {
@@ -191,7 +193,7 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) -> bool {
-        let ServerBegin { subscription, recover, since } = begin;
+        let ServerBegin { subscription, recover, since, expire_at_s } = begin;
         let ServerSubscription { channel: name, info, data, overrides } = subscription;
         let options = match self.server_options(token, name.as_str()) {
             Ok(Some(options)) => options,
@@ -220,7 +222,7 @@ impl Edge {
         let to = ReplyTo { connection: self.key(token), command: 0 };
         let (home, mut request) = self.new_subscription(token, to, &asked);
         let sequence = request.sequence;
-        self.keep_subscription(token, SubscriptionDetails { sequence, info, ..Default::default() });
+        self.keep_until(token, sequence, info, expire_at_s, now);
         request.infos = self.infos(token, Some(sequence));
         self.server_side(token).begun.push(Begun { sequence, data, in_connect });
         self.push_begun(token, home, Request::Subscribe(Box::new(request)), lanes)

@@ -37,7 +37,11 @@ fn subscription(channel: &str) -> ServerSubscription {
 }
 
 fn subscribe(channel: &str) -> UserAction {
-    UserAction::Subscribe { subscription: subscription(channel), since: None }
+    until(channel, None)
+}
+
+fn until(channel: &str, expire_at_s: Option<u64>) -> UserAction {
+    UserAction::Subscribe { subscription: subscription(channel), since: None, expire_at_s }
 }
 
 fn unsubscribe(channel: &str) -> UserAction {
@@ -143,8 +147,12 @@ fn what_comes_before_the_connect_reply_is_held() {
     bench.receive(token, UPGRADE);
     let it = &mut bench.edge.connections[token.index as usize];
     (it.facts.connecting, it.connect_id) = (true, 1);
-    let begin =
-        |channel| ServerBegin { subscription: subscription(channel), recover: false, since: None };
+    let begin = |channel| ServerBegin {
+        subscription: subscription(channel),
+        recover: false,
+        since: None,
+        expire_at_s: None,
+    };
     bench.edge.await_subscriptions(token, vec![begin("c"), begin("d")]);
     bench.resume();
     let (personal, other) = (bench.pushed_subscribe(), bench.pushed_subscribe());
@@ -275,7 +283,10 @@ fn who_misses_something_of_a_server_side_subscription_comes_back() {
     let token = bench.client();
     let mut wanted = subscription("c");
     wanted.overrides.position = Some(true);
-    bench.command(token, UserAction::Subscribe { subscription: wanted, since: None });
+    bench.command(
+        token,
+        UserAction::Subscribe { subscription: wanted, since: None, expire_at_s: None },
+    );
     let asked = bench.pushed_subscribe();
     bench.admit(&asked, 3, 0, Recovery::NotAsked);
     // `[channel]` keeps no history, whatever is overridden: nothing was promised.

@@ -35,6 +35,9 @@ impl Edge {
         let Command { id, method, attributes } = command;
         let connected = self.at(token).life == Life::Active;
         match (&method, connected) {
+            (Method::Connect(_), false) if attributes && id > 0 => {
+                return self.reply(token, &Reply::Error { id, error: ErrorCode::NotAvailable });
+            }
             (Method::Connect(connect), false) => {
                 return self.connect(token, id, connect, now, lanes);
             }
@@ -48,8 +51,11 @@ impl Edge {
         if id == 0 && !matches!(method, Method::Send { .. }) {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
-        let nameless = match &method {
-            Method::Subscribe(command) => command.channel.is_empty(),
+        let malformed = match &method {
+            // A kind of delta that nobody knows is a client's mistake, as an empty name is.
+            Method::Subscribe(command) => {
+                command.channel.is_empty() || !matches!(&*command.delta, "" | "fossil")
+            }
             Method::Publish(command) => command.channel.is_empty() || command.data.is_empty(),
             Method::History(command) => command.channel.is_empty(),
             Method::Unsubscribe { channel }
@@ -58,7 +64,7 @@ impl Edge {
             | Method::SubRefresh { channel, .. } => channel.is_empty(),
             _ => false,
         };
-        if nameless {
+        if malformed {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
         let run = if attributes {
@@ -66,8 +72,11 @@ impl Edge {
         } else {
             self.run(token, id, method, now, lanes)
         };
-        if let Err(error) = run {
-            self.reply(token, &Reply::Error { id, error });
+        match run {
+            Ok(()) => {}
+            // A send without an id: an answer with id 0 would be taken for a push.
+            Err(error) if id == 0 => self.count_error(error),
+            Err(error) => self.reply(token, &Reply::Error { id, error }),
         }
     }
 
@@ -95,6 +104,7 @@ impl Edge {
             }
             Method::Rpc { method, data } => self.rpc(token, id, &method, data),
             Method::Excessive => Err(ErrorCode::BadRequest),
+            Method::Attributes => Err(ErrorCode::NotAvailable),
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
             Method::Refresh { token: text } => self.refresh(token, id, &text, now),

@@ -6,8 +6,8 @@ use super::auth::mint::Signer;
 use super::tests::{Bench, SECRET, UPGRADE, text};
 use super::{Effect, Token};
 use crate::home::envelope::{
-    Delivery, Epoch, Position, Recovery, Request, Selection, SubscribeRequest, Subscribed,
-    UserAction, UserCommand,
+    Delivery, Epoch, Position, Recovery, Request, Selection, ServerSubscription, SubscribeRequest,
+    Subscribed, UserAction, UserCommand,
 };
 use crate::limits::Limits;
 use jsonwebtoken::Algorithm;
@@ -91,15 +91,27 @@ impl Bench {
         let told = self.says(to, &command);
         assert_eq!(told, "");
         let asked = self.subscribe_request();
+        self.admit_at(&asked, 1);
+        self.heard(to)
+    }
+
+    /// The home answers: the channel has this local id.
+    fn admit_at(&mut self, asked: &SubscribeRequest, local: u32) {
         self.deliver(Delivery::Subscribed(Box::new(Subscribed {
             to: asked.to,
             sequence: asked.sequence,
-            channel: asked.channel,
-            local: 1,
+            channel: asked.channel.clone(),
+            local,
             position: Position { epoch: Epoch(0), offset: 0 },
             recovery: Recovery::NotAsked,
         })));
-        self.heard(to)
+    }
+
+    /// A command of the server API reaches a connection.
+    fn user_command(&mut self, to: Token, action: UserAction) {
+        let what = UserCommand { selection: Selection::default(), action }.into();
+        let connections = Box::new([self.edge.key(to)]);
+        self.deliver(Delivery::UserCommand { connections, what });
     }
 }
 
@@ -129,9 +141,6 @@ fn a_connection_without_an_end_does_not_end() {
     let told = bench.heard(it);
     assert!(told.contains("connect") && !told.contains("expires"), "{told}");
     bench.heard(anonymous);
-    // Who showed no token has nothing to renew.
-    let told = bench.says(anonymous, r#"{"id":2,"refresh":{"token":"x"}}"#);
-    assert!(ends_with(&told, 3501), "{told}");
     assert!(!bench.pass(it, 300).contains("expired"));
     assert!(bench.edge.details.is_empty(), "what has no details keeps none");
 }
@@ -175,6 +184,21 @@ fn what_a_refresh_may_bring() {
         match code {
             Some(code) => assert!(ends_with(&told, code), "{text}: {told}"),
             None => assert!(told.contains(r#""refresh":{}"#), "{told}"),
+        }
+    }
+    // Who connected without a token may show one, of nobody as it is itself.
+    let anonymous = minted(&format!(r#"{{"exp":{}}}"#, START_S + 9));
+    for (text, says) in [(&anonymous, Some(r#""expires":true,"ttl":9"#)), (&other, None)] {
+        let mut bench = Bench::new_one();
+        let it = bench.with_token("");
+        bench.heard(it);
+        let told = bench.says(it, &format!(r#"{{"id":2,"refresh":{{"token":"{text}"}}}}"#));
+        match says {
+            Some(says) => {
+                assert!(told.contains(says), "{told}");
+                assert!(ends_with(&bench.pass(it, 35), 3005));
+            }
+            None => assert!(ends_with(&told, 3500), "{told}"),
         }
     }
     let mut bench = Bench::new_one();
@@ -299,11 +323,8 @@ fn the_server_api_moves_the_end() {
     let mut bench = Bench::new_one();
     let it = bench.with_token(&minted(r#"{"sub":"al"}"#));
     bench.heard(it);
-    let connection = bench.edge.key(it);
     let refresh = |bench: &mut Bench, expire_at_s| {
-        let action = UserAction::Refresh { expire_at_s };
-        let what = UserCommand { selection: Selection::default(), action }.into();
-        bench.deliver(Delivery::UserCommand { connections: Box::new([connection]), what });
+        bench.user_command(it, UserAction::Refresh { expire_at_s, info: Box::default() });
         bench.heard(it)
     };
     let told = refresh(&mut bench, Some(START_S + 5));
@@ -313,4 +334,48 @@ fn the_server_api_moves_the_end() {
     assert!(!ends_with(&bench.pass(it, 60), 3005));
     let told = refresh(&mut bench, Some(START_S));
     assert!(ends_with(&told, 3005), "{told}");
+}
+
+#[test]
+fn the_server_api_gives_another_info() {
+    let mut bench = Bench::new_one();
+    let it = bench.with_token(&minted(r#"{"sub":"al","info":{"n":1}}"#));
+    let refresh = |bench: &mut Bench, info: &[u8]| {
+        let action = UserAction::Refresh { expire_at_s: None, info: info.into() };
+        bench.user_command(it, action);
+        bench.edge.infos(it, None).expect("it has one").connection().to_vec()
+    };
+    assert_eq!(refresh(&mut bench, b""), b"{\"n\":1}", "what was said before stays");
+    assert_eq!(refresh(&mut bench, b"[2]"), b"[2]");
+    // One that ends is told of as it was.
+    let action = UserAction::Refresh { expire_at_s: Some(1), info: Box::from(&b"[3]"[..]) };
+    bench.user_command(it, action);
+    assert!(ends_with(&bench.heard(it), 3005));
+}
+
+#[test]
+fn what_the_server_subscribes_until_a_time_ends_then() {
+    let mut bench = Bench::new_one();
+    let it = bench.with_token(&minted(r#"{"sub":"al"}"#));
+    for (channel, expire_at_s) in [("a", Some(START_S + 10)), ("b", None)] {
+        let subscription = ServerSubscription {
+            channel: channel.into(),
+            info: Box::default(),
+            data: Box::default(),
+            overrides: Default::default(),
+        };
+        let action = UserAction::Subscribe { subscription, since: None, expire_at_s };
+        bench.user_command(it, action);
+        bench.resume();
+        let asked = bench.subscribe_request();
+        bench.admit_at(&asked, u32::from(channel == "b"));
+    }
+    let told = bench.heard(it);
+    assert!(told.contains(r#""channel":"a","subscribe":{}"#), "{told}");
+    assert!(!bench.pass(it, 9).contains("unsubscribe"));
+    let told = bench.pass(it, 2);
+    let ended = r#""channel":"a","unsubscribe":{"code":2501,"reason":"subscription expired"}"#;
+    assert!(told.contains(ended), "{told}");
+    assert!(!bench.pass(it, 60).contains("unsubscribe"), "the other has no end");
+    assert!(bench.edge.details.values().all(|it| it.subscriptions.is_empty()), "nothing is kept");
 }

@@ -67,12 +67,11 @@ impl Edge {
         text: &str,
         now: Now,
     ) -> Result<(), ErrorCode> {
-        let it = self.at(token);
-        if text.is_empty() || it.user.is_none() && it.expires_s == 0 {
+        if text.is_empty() {
             self.disconnect(token, Disconnect::BadRequest, now);
             return Ok(());
         }
-        let own = it.user.clone();
+        let own = self.at(token).user.clone();
         let identity = self.auth.connect(text, now).and_then(|identity| {
             let same = own.as_ref().map_or("", |own| own.as_str()) == identity.user.as_str();
             if same { Ok(identity) } else { Err(AuthError::Invalid) }
@@ -100,8 +99,15 @@ impl Edge {
         Ok(())
     }
 
-    /// The server API gives a connection another end, in seconds since 1970; none: it has none.
-    pub(super) fn refreshed(&mut self, token: Token, expire_at_s: Option<u64>, now: Now) {
+    /// The server API gives a connection another end, in seconds since 1970; none: it has none. And
+    /// another info, unless that is empty.
+    pub(super) fn refreshed(
+        &mut self,
+        token: Token,
+        expire_at_s: Option<u64>,
+        info: &[u8],
+        now: Now,
+    ) {
         let expires_ms = expire_at_s.map(|at| at.saturating_mul(1_000));
         if expires_ms.is_some_and(|at| at <= now.unix_ms) {
             return self.disconnect(token, Disconnect::Expired, now);
@@ -109,6 +115,9 @@ impl Edge {
         let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
         self.at(token).expires_s = end_s;
         self.rearm(token);
+        if !info.is_empty() {
+            self.keep_info(token, info.into());
+        }
         let push = Push::Refresh(self.expiry(token, now));
         self.reply(token, &Reply::Push { channel: "", push });
     }
@@ -137,6 +146,24 @@ impl Edge {
         let expires_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
         let kept = SubscriptionDetails { sequence, info, data, expires_s };
         self.keep_subscription(token, kept);
+        if expires_s > 0 {
+            self.rearm(token);
+        }
+    }
+
+    /// Notes what the server says of a subscription that it begins. The end is exact: a client has
+    /// nothing to renew it with.
+    pub(super) fn keep_until(
+        &mut self,
+        token: Token,
+        sequence: u32,
+        info: Box<[u8]>,
+        expire_at_s: Option<u64>,
+        now: Now,
+    ) {
+        let expires_s = expire_at_s.map_or(0, |at| end_s(at.saturating_mul(1_000), now));
+        let data = Box::default();
+        self.keep_subscription(token, SubscriptionDetails { sequence, info, data, expires_s });
         if expires_s > 0 {
             self.rearm(token);
         }

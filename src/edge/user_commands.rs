@@ -38,7 +38,9 @@ impl Edge {
                 let push = Push::Message { data };
                 self.reply(token, &Reply::Push { channel: "", push });
             }
-            UserAction::Refresh { expire_at_s } => self.refreshed(token, *expire_at_s, now),
+            UserAction::Refresh { expire_at_s, info } => {
+                self.refreshed(token, *expire_at_s, info, now);
+            }
             UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. } => {}
         }
     }

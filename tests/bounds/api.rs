@@ -34,7 +34,7 @@ fn bad_calls(driver: &str) {
     let deep = format!(r#"{{"channel":"n:a","data":{}{}}}"#, "[".repeat(65), "]".repeat(65));
     let large = format!(r#"{{"channel":"n:a","data":"{}"}}"#, "x".repeat(1_100));
     let long = format!(r#"{{"channel":"n:{}","data":1}}"#, "x".repeat(300));
-    let cases: [(&str, &str, u64); 36] = [
+    let cases: [(&str, &str, u64); 40] = [
         ("publish", "", 107),
         ("publish", "{", 107),
         ("publish", "null", 107),
@@ -50,6 +50,7 @@ fn bad_calls(driver: &str) {
         ("publish", &long, 107),
         ("publish", r#"{"channel":"n:a","data":1,"version":1}"#, 108),
         ("broadcast", r#"{"channels":[],"data":1}"#, 107),
+        ("broadcast", r#"{"channels":["n:a"],"data":1,"version_epoch":"x"}"#, 108),
         ("presence", "{}", 107),
         ("presence", r#"{"channel":"n:a"}"#, 108),
         ("presence", r#"{"channel":"nowhere:a"}"#, 102),
@@ -61,11 +62,14 @@ fn bad_calls(driver: &str) {
         ("history_remove", r#"{"channel":"nowhere:a"}"#, 102),
         ("subscribe", r#"{"user":"u","channel":"nowhere:a"}"#, 102),
         ("subscribe", r#"{"channel":"n:a"}"#, 107),
+        ("subscribe", r#"{"user":"u","channel":"n:a","expire_at":1}"#, 110),
+        ("subscribe", r#"{"user":"u","channel":"n:a","session":"s"}"#, 108),
         ("unsubscribe", r#"{"user":"u","channel":"nowhere:a"}"#, 102),
         ("unsubscribe", r#"{"user":"u"}"#, 107),
         ("disconnect", r#"{"user":"u","session":"s"}"#, 108),
         ("disconnect", r#"{"user":"u","disconnect":{"code":1006,"reason":""}}"#, 107),
         ("refresh", r#"{"user":""}"#, 107),
+        ("refresh", r#"{"user":"u","session":"s"}"#, 108),
         ("channels", r#"{"pattern":"[a"}"#, 107),
         ("rpc", r#"{"method":"unheard"}"#, 104),
         ("rpc", "{}", 107),
@@ -152,6 +156,7 @@ fn errors_as_statuses(driver: &str) {
         ("publish", "{}", 400, 107),
         ("publish", r#"{"channel":"nowhere:a","data":1}"#, 404, 102),
         ("presence", r#"{"channel":"n:a"}"#, 400, 108),
+        ("subscribe", r#"{"user":"u","channel":"n:a","expire_at":1}"#, 400, 110),
         ("rpc", r#"{"method":"x"}"#, 404, 104),
         ("history", r#"{"channel":"h:a","since":{"offset":1,"epoch":"x"}}"#, 416, 112),
         ("batch", "{}", 400, 107),

@@ -5,7 +5,13 @@ use crate::server::{Server, Setup, limits};
 use crate::{on_both_drivers, serve};
 use serde_json::{Value, json};
 
-on_both_drivers!(order_of_a_session, depth_and_grammar, names, ten_thousand_channels);
+on_both_drivers!(
+    order_of_a_session,
+    depth_and_grammar,
+    what_is_not_available,
+    names,
+    ten_thousand_channels
+);
 
 fn ends(server: &Server, code: u16, message: &str) {
     let mut client = server.client();
@@ -49,6 +55,9 @@ fn depth_and_grammar(driver: &str) {
         r#"{"id":"two","ping":{}}"#.to_owned(),
         r#"{"id":2}"#.to_owned(),
         r#"{"ping":{}}"#.to_owned(),
+        r#"{"id":2,"ping":{},"presence":{"channel":"n:a"}}"#.to_owned(),
+        r#"{"attributes":{"set":{"a":"b"}}}"#.to_owned(),
+        r#"{"id":2,"subscribe":{"channel":"n:a","delta":"of a kind"}}"#.to_owned(),
         r#"{"id":2,"publish":{"channel":"n:a"}}"#.to_owned(),
         // The command's own object is the first level.
         format!(r#"{{"id":2,"ping":{{}},"other":{}}}"#, nested(64)),
@@ -68,6 +77,62 @@ fn depth_and_grammar(driver: &str) {
         assert_eq!(answer["error"]["code"].as_u64().unwrap_or(0), code, "{depth} deep: {answer}");
     }
     assert!(client.publication()["data"].is_array(), "64 levels arrive");
+    neighbour.end();
+    server.end();
+}
+
+/// A filter of so many nodes, one in the other.
+fn filter(nodes: usize) -> String {
+    let around = r#"{"op":"not","nodes":["#.repeat(nodes - 1);
+    around + r#"{"key":"a","cmp":"ex"}"# + &"]}".repeat(nodes - 1)
+}
+
+/// The code of the answer to a command, given without its id; 0 for no error.
+fn code(client: &mut Client, id: u32, members: &str) -> u64 {
+    client.text(&format!(r#"{{"id":{id},{members}}}"#));
+    client.answer_to(id)["error"]["code"].as_u64().unwrap_or(0)
+}
+
+fn what_is_not_available(driver: &str) {
+    let server = serve!(driver, limits(""));
+    let neighbour = server.neighbour();
+    let mut client = Client::upgraded(server.addr);
+    let attributes = r#""attributes":{"set":{"a":"b"}}"#;
+    for (id, first, expected) in [(1, attributes, 108), (2, r#""x":1,"attributes":{}"#, 0)] {
+        assert_eq!(code(&mut client, id, &format!(r#""connect":{{}},{first}"#)), expected);
+    }
+    assert_eq!(code(&mut client, 3, attributes), 108, "alone");
+    assert_eq!(code(&mut client, 4, &format!(r#""send":{{"data":1}},{attributes}"#)), 108);
+    client.text(&format!(r#"{{"send":{{"data":1}},{attributes}}}"#));
+    assert_eq!(client.subscribe_error("n:a"), 0, "a send without an id has no answer");
+    let wishes = [
+        (r#""users":["a"]"#, 108),
+        (r#""prio":2"#, 108),
+        (r#""audience":{"key":"a","cmp":"ex"}"#, 108),
+        (r#""ttl_ms":5"#, 108),
+        (r#""key":"k""#, 108),
+        (r#""drop":true"#, 108),
+        (r#""users":[],"prio":0,"audience":null,"ttl_ms":0,"key":"","drop":false"#, 0),
+        (r#""flag":255,"unheard":{"of":[1]}"#, 0),
+    ];
+    for (id, (wish, expected)) in (100..).zip(wishes) {
+        let publish = format!(r#""publish":{{"channel":"n:a","data":{id},{wish}}}"#);
+        assert_eq!(code(&mut client, id, &publish), expected, "{wish}");
+        if expected == 0 {
+            assert_eq!(client.publication()["data"], id, "what was refused was told to nobody");
+        }
+    }
+    let subscribes = [
+        (r#""type":1"#.to_owned(), 108),
+        (r#""type":-1"#.to_owned(), 108),
+        (r#""type":0,"flag":255,"unheard":{"of":[1]}"#.to_owned(), 0),
+        (format!(r#""tf":{}"#, filter(40)), 107),
+        (format!(r#""tf":{}"#, filter(1_000)), 107),
+    ];
+    for (id, (wish, expected)) in (200..).zip(subscribes) {
+        let subscribe = format!(r#""subscribe":{{"channel":"n:{id}",{wish}}}"#);
+        assert_eq!(code(&mut client, id, &subscribe), expected, "{wish}");
+    }
     neighbour.end();
     server.end();
 }

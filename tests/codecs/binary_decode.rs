@@ -83,6 +83,20 @@ fn what_nobody_knows_is_passed_over() {
 }
 
 #[test]
+fn attributes_alone_are_a_command_when_they_ask() {
+    let alone = Ok(Command { id: 5, method: Method::Attributes, attributes: true });
+    assert_eq!(one(Codec::Protobuf, &protobuf(b"\x08\x05\xc2\x3e\x02\x0a\x00")), alone);
+    assert_eq!(one(Codec::MessagePack, b"\x82\x01\x05\xcd\x03\xe8\x81\x01\x80"), alone);
+    let named = b"\x82\x01\x05\xaaattributes\x91\x00";
+    assert_eq!(one(Codec::MessagePack, named), alone);
+    let beside = Ok(Command { id: 5, method: Method::Ping, attributes: true });
+    assert_eq!(one(Codec::Protobuf, &protobuf(b"\x08\x05\xc2\x3e\x01x\x5a\x00")), beside);
+    let nothing = Err(DecodeError::NoMethod);
+    assert_eq!(one(Codec::Protobuf, &protobuf(b"\x08\x05\xc2\x3e\x00")), nothing);
+    assert_eq!(one(Codec::MessagePack, b"\x82\x01\x05\xcd\x03\xe8\x80"), nothing);
+}
+
+#[test]
 fn nil_is_absent_and_whole_floats_are_numbers() {
     let pong = Ok(Command { id: 0, method: Method::Pong, attributes: false });
     assert_eq!(one(Codec::MessagePack, b"\x83\x01\xc0\x04\xc0\x07\xc0"), pong);

@@ -84,6 +84,11 @@ fn what_asks_for_nothing_is_told_from_what_does() {
     assert_eq!(attributes, Ok(Command { id: 1, method: Method::Ping, attributes: true }));
     let nothing = one(r#"{"id":1,"ping":{},"attributes":{}}"#);
     assert_eq!(nothing, Ok(Command { id: 1, method: Method::Ping, attributes: false }));
+    for (id, alone) in [(5, r#"{"id":5,"attributes":[0]}"#), (0, r#"{"attributes":"x"}"#)] {
+        let method = Method::Attributes;
+        assert_eq!(one(alone), Ok(Command { id, method, attributes: true }), "{alone}");
+    }
+    assert_eq!(one(r#"{"id":5,"attributes":null}"#), Err(DecodeError::NoMethod));
     for bad in [r#""tf":1"#, r#""tf":{"vals":"x"}"#, r#""tf":{"nodes":[1]}"#, r#""tf":{"op":2}"#] {
         let text = format!(r#"{{"id":1,"subscribe":{{"channel":"c",{bad}}}}}"#);
         assert_eq!(one(&text), Err(DecodeError::WrongType), "{text}");
@@ -113,6 +118,9 @@ fn what_is_over_its_bound_is_excessive() {
         |count| format!(r#"{{"id":1,"connect":{{"subs":{{{}}}}}}}"#, members(count, "{}"));
     let table = [
         (subscribe(deep(FILTER_DEPTH)), subscribe(deep(FILTER_DEPTH + 1))),
+        // Over the envelope's bound too.
+        (subscribe(deep(1)), subscribe(deep(40))),
+        (subscribe(deep(1)), subscribe(deep(1_000))),
         (values(FILTER_NODES - 1), values(FILTER_NODES)),
         (publish(TAGS_PER_PUBLICATION), publish(TAGS_PER_PUBLICATION + 1)),
         (connect(CONNECT_SUBS), connect(CONNECT_SUBS + 1)),

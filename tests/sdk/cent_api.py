@@ -13,6 +13,7 @@ import os
 import time
 import unittest
 import uuid
+from typing import Any
 from urllib.parse import urlsplit
 
 import websockets
@@ -54,6 +55,18 @@ def token(user):
     signed = b".".join(part(json.dumps(v).encode()) for v in ({"alg": "HS256"}, claims))
     signature = hmac.new(SECRET.encode(), signed, hashlib.sha256).digest()
     return (signed + b"." + part(signature)).decode()
+
+
+class SubscribeUntil(SubscribeRequest):
+    """What the library does not have yet."""
+
+    expire_at: int
+
+
+class RefreshWithInfo(RefreshRequest):
+    """The same."""
+
+    info: Any
 
 
 def name(namespace="chat"):
@@ -229,6 +242,19 @@ class Calls(unittest.IsolatedAsyncioTestCase):
         # A user who is not there: nothing to do is no error.
         await self.api.unsubscribe(UnsubscribeRequest(user=str(uuid.uuid4()), channel=channel))
 
+    async def test_a_subscription_ends_when_it_was_to(self):
+        channel, user = name("plain"), str(uuid.uuid4())
+        end = int(time.time()) + 3
+        async with Listener(user) as ann:
+            await self.api.subscribe(SubscribeUntil(user=user, channel=channel, expire_at=end))
+            await ann.push("subscribe")
+            told, push = await ann.push("unsubscribe")
+            self.assertEqual((told, push["code"]), (channel, 2501))
+            self.assertGreaterEqual(time.time(), end)
+            await ann.ask("ping", {})
+        over = SubscribeUntil(user=user, channel=channel, expire_at=end)
+        self.assertEqual(await self.code(self.api.subscribe(over)), 110)
+
     async def test_disconnect(self):
         user = str(uuid.uuid4())
         async with Listener(user) as one, Listener(user) as two, Listener(user) as three:
@@ -252,6 +278,11 @@ class Calls(unittest.IsolatedAsyncioTestCase):
             later = int(time.time()) + 60
             await self.api.refresh(RefreshRequest(user=user, expire_at=later))
             await ann.ask("ping", {})
+            channel = name("plain")
+            await ann.ask("subscribe", {"channel": channel})
+            await self.api.refresh(RefreshWithInfo(user=user, expire_at=later, info={"seat": 7}))
+            await ann.ask("publish", {"channel": channel, "data": 1})
+            self.assertEqual((await ann.push("pub"))[1]["info"]["conn_info"], {"seat": 7})
             await self.api.refresh(RefreshRequest(user=user, expired=True))
             code, _ = await ann.closed()
             self.assertTrue(3000 <= code < 5000, code)

@@ -44,15 +44,21 @@ pub struct Selection {
 /// What is to be done to each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserAction {
-    /// Subscribes; where it is subscribed already, nothing happens.
-    Subscribe { subscription: ServerSubscription, since: Option<Position> },
+    /// Subscribes, until `expire_at_s`, in seconds since 1970, where there is one; where it is
+    /// subscribed already, nothing happens.
+    Subscribe {
+        subscription: ServerSubscription,
+        since: Option<Position>,
+        expire_at_s: Option<u64>,
+    },
     /// Ends a subscription, the client's own or the server's.
     Unsubscribe { channel: Name, code: u32, reason: Box<str> },
     /// Closes with this code and reason.
     Disconnect { code: u16, reason: Box<str> },
     /// Gives the connection another expiry, in seconds since 1970; none: it does not expire any
-    /// more. One that has passed ends it.
-    Refresh { expire_at_s: Option<u64> },
+    /// more. One that has passed ends it. With `info`, JSON, others are told that of it from here
+    /// on; empty: what they were told before.
+    Refresh { expire_at_s: Option<u64>, info: Box<[u8]> },
     /// A message to the connection alone, JSON.
     Send { data: Box<[u8]> },
 }

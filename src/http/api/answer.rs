@@ -157,7 +157,7 @@ pub fn write_error(out: &mut Vec<u8>, error: ErrorCode) {
 pub fn status(error: ErrorCode) -> Status {
     match error {
         ErrorCode::UnknownChannel | ErrorCode::MethodNotFound => Status::NOT_FOUND,
-        ErrorCode::BadRequest | ErrorCode::NotAvailable => Status::BAD_REQUEST,
+        ErrorCode::BadRequest | ErrorCode::NotAvailable | ErrorCode::Expired => Status::BAD_REQUEST,
         // To its own fault a server must not count what its caller asked too much of.
         ErrorCode::LimitExceeded | ErrorCode::TooManyRequests => Status::TOO_MANY_REQUESTS,
         ErrorCode::UnrecoverablePosition => Status::RANGE_NOT_SATISFIABLE,

@@ -224,9 +224,6 @@ impl<'a> SubscribeBody<'a> {
     fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
         let channel = self.channel.required()?;
         let whom = whom(self.user, self.client, &self.session)?;
-        if self.expire_at.unwrap_or(0) != 0 {
-            return Err(ErrorCode::NotAvailable);
-        }
         let on =
             |body: Option<Object<BoolBody>>| body.map(|Object(body)| body.value.unwrap_or(false));
         let Object(switches) = self.switches.unwrap_or_default();
@@ -245,21 +242,35 @@ impl<'a> SubscribeBody<'a> {
                 force_positioning: on(switches.force_positioning),
                 force_recovery: on(switches.force_recovery),
             },
+            expire_at_s: moment(self.expire_at)?,
         }))
     }
 }
 
-/// What travels as JSON, whatever the codec of the receiver: empty for `null`.
+/// A moment in seconds since 1970, where 0 is never.
+fn moment(seconds: Option<i64>) -> Result<Option<u64>, ErrorCode> {
+    let seconds = u64::try_from(seconds.unwrap_or(0)).map_err(|_| ErrorCode::BadRequest)?;
+    Ok((seconds > 0).then_some(seconds))
+}
+
+/// What travels as JSON, whatever the codec of the receiver: empty for `null`. Raw newlines, which
+/// are white space in JSON, become spaces: a newline separates messages.
 fn json_value<'a>(
     base64_field: &Text<'a>,
     value: Option<&'a RawValue>,
 ) -> Result<Cow<'a, [u8]>, ErrorCode> {
-    let (bytes, data) = bytes_or_value(base64_field, value)?;
+    let (bytes, mut data) = bytes_or_value(base64_field, value)?;
     if bytes {
         let kept = payload::keep(Codec::Protobuf, Payload::Json, &data)?;
-        return Ok(Cow::Owned(kept.into_owned()));
+        data = Cow::Owned(kept.into_owned());
+    } else if *data == *b"null" {
+        return Ok(Cow::default());
     }
-    Ok(if *data == *b"null" { Cow::default() } else { data })
+    let newline = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    if data.iter().any(newline) {
+        data.to_mut().iter_mut().filter(|byte| newline(byte)).for_each(|byte| *byte = b' ');
+    }
+    Ok(data)
 }
 
 #[derive(Deserialize)]
@@ -347,14 +358,12 @@ struct RefreshBody<'a> {
 impl<'a> RefreshBody<'a> {
     fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
         let whom = whom(self.user, self.client, &self.session)?;
-        if self.info.is_some() {
-            return Err(ErrorCode::NotAvailable);
-        }
-        let expire_at = u64::try_from(self.expire_at.unwrap_or(0));
-        let expire_at_s = expire_at.map_err(|_| ErrorCode::BadRequest)?;
-        let expire_at_s = (expire_at_s > 0).then_some(expire_at_s);
-        let expired = self.expired.unwrap_or(false);
-        Ok(ApiRequest::Refresh(ApiRefresh { whom, expired, expire_at_s }))
+        Ok(ApiRequest::Refresh(ApiRefresh {
+            whom,
+            expired: self.expired.unwrap_or(false),
+            expire_at_s: moment(self.expire_at)?,
+            info: json_value(&Text::default(), self.info)?,
+        }))
     }
 }
 

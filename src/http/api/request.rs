@@ -90,6 +90,8 @@ pub struct ApiSubscribe<'a> {
     pub data: Cow<'a, [u8]>,
     pub since: Option<(u64, Cow<'a, str>)>,
     pub switches: Switches,
+    /// Seconds since 1970; none: it does not expire.
+    pub expire_at_s: Option<u64>,
 }
 
 /// Options of a subscription that are otherwise than its namespace says.
@@ -116,4 +118,6 @@ pub struct ApiRefresh<'a> {
     pub expired: bool,
     /// Seconds since 1970; none: it does not expire.
     pub expire_at_s: Option<u64>,
+    /// What others are told from here on, JSON; empty: as before.
+    pub info: Cow<'a, [u8]>,
 }

@@ -88,6 +88,8 @@ fn bad(method: ApiMethod) -> &'static [&'static str] {
             r#"{"user":"u","channel":"a","recover_since":[1,"e"]}"#,
             r#"{"user":"u","channel":"a","b64info":"e30"}"#,
             r#"{"user":"u","channel":"a","b64data":"ew=="}"#,
+            r#"{"user":"u","channel":"a","expire_at":-1}"#,
+            r#"{"user":"u","channel":"a","expire_at":"9"}"#,
             r#"["u","a"]"#,
         ],
         ApiMethod::Unsubscribe => &[r#"{"user":"u"}"#, r#"{"channel":"a"}"#],
@@ -137,11 +139,10 @@ fn what_cannot_be_done_is_not_half_done() {
     let wishes = [
         (ApiMethod::Publish, r#"{"channel":"a","data":1,"version":3}"#),
         (ApiMethod::Broadcast, r#"{"channels":["a"],"data":1,"version_epoch":"x"}"#),
-        (ApiMethod::Subscribe, r#"{"user":"u","channel":"a","expire_at":9}"#),
         (ApiMethod::Subscribe, r#"{"user":"u","channel":"a","session":"s"}"#),
         (ApiMethod::Unsubscribe, r#"{"user":"u","channel":"a","session":"s"}"#),
         (ApiMethod::Disconnect, r#"{"user":"u","session":"s"}"#),
-        (ApiMethod::Refresh, r#"{"user":"u","info":{"a":1}}"#),
+        (ApiMethod::Refresh, r#"{"user":"u","session":"s"}"#),
     ];
     for (method, body) in wishes {
         assert_eq!(read(method, body.as_bytes()), Err(ErrorCode::NotAvailable), "{body}");
@@ -180,7 +181,7 @@ fn depth_is_bounded() {
 #[test]
 fn what_is_about_users() {
     let body = br#"{"user":"u","channel":"a","client":"c","info":{"i":1},"b64data":"W10=",
-        "recover_since":{"offset":7,"epoch":"e"},
+        "recover_since":{"offset":7,"epoch":"e"},"expire_at":1900000000,
         "override":{"presence":{"value":true},"force_recovery":{"value":false},"join_leave":null}}"#;
     let Ok(ApiRequest::Subscribe(subscribe)) = read(ApiMethod::Subscribe, body) else { panic!() };
     assert_eq!((&*subscribe.whom.user, &*subscribe.whom.client), ("u", "c"));
@@ -188,7 +189,12 @@ fn what_is_about_users() {
     assert_eq!(subscribe.since, Some((7, "e".into())));
     let expected =
         Switches { presence: Some(true), force_recovery: Some(false), ..Switches::default() };
-    assert_eq!(subscribe.switches, expected);
+    assert_eq!((subscribe.switches, subscribe.expire_at_s), (expected, Some(1_900_000_000)));
+    let lines = b"{\"user\":\"u\",\"channel\":\"a\",\"expire_at\":0,
+        \"info\":{\r\n\"i\":1},\"b64data\":\"WwoxXQ==\"}";
+    let Ok(ApiRequest::Subscribe(subscribe)) = read(ApiMethod::Subscribe, lines) else { panic!() };
+    assert_eq!(&*subscribe.info, b"{  \"i\":1}", "newlines would end a message");
+    assert_eq!((&*subscribe.data, subscribe.expire_at_s), (b"[ 1]".as_slice(), None));
     let body = br#"{"user":"u","whitelist":["a","b"],"disconnect":{"code":4001,"reason":"go"}}"#;
     let Ok(ApiRequest::Disconnect(disconnect)) = read(ApiMethod::Disconnect, body) else {
         panic!()
@@ -198,6 +204,10 @@ fn what_is_about_users() {
     let body = br#"{"user":"u","expired":true,"expire_at":1900000000}"#;
     let Ok(ApiRequest::Refresh(refresh)) = read(ApiMethod::Refresh, body) else { panic!() };
     assert_eq!((refresh.expired, refresh.expire_at_s), (true, Some(1_900_000_000)));
+    assert!(refresh.info.is_empty());
+    let body = b"{\"user\":\"u\",\"info\":[\n1]}";
+    let Ok(ApiRequest::Refresh(refresh)) = read(ApiMethod::Refresh, body) else { panic!() };
+    assert_eq!(&*refresh.info, b"[ 1]");
 }
 
 #[test]

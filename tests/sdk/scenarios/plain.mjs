@@ -18,6 +18,7 @@ export default function declare(kit, test) {
 
   for (const [what, command] of [
     ['a command without a method', { id: 2 }],
+    ['a subscribe with an unknown kind of delta', { id: 2, subscribe: { channel: 'plain:a', delta: 'x' } }],
     ['a command without an id', { rpc: { method: 'ping', data: pack({}) } }],
     ['a second connect', { id: 2, connect: {} }],
   ]) {

@@ -55,6 +55,14 @@ export default function declare(kit, test) {
     assert.ok(Date.now() - start > 20_000, 'closed before the time that a renewal may take');
   });
 
+  test('a connection without a token may show one', { needs: ['refresh'] }, async (t) => {
+    const connection = await raw(t);
+    await connection.ask({ connect: {} });
+    const { refresh } = await connection.ask({ refresh: { token: token('', { expires_s: 100 }) } });
+    assert.equal(refresh.expires, true);
+    assert.ok(refresh.ttl > 90, refresh.ttl);
+  });
+
   for (const [what, options, code] of [
     ['an expired', { expires_s: -60 }, 3005],
     ['a forged', { key: 'another-secret-another-secret-123' }, 3500],
