@@ -319,7 +319,7 @@ impl Answer {
             recoverable: self.recoverable,
             positioned: self.positioned,
             epoch: if told { epoch.as_str() } else { "" },
-            offset: if told { self.position.offset } else { 0 },
+            offset: if told { self.recovery.start(self.position.offset) } else { 0 },
             recovered: matches!(self.recovery, Recovery::Complete(_)),
             was_recovering: !matches!(self.recovery, Recovery::NotAsked),
             data: &self.data,

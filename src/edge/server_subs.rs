@@ -319,7 +319,7 @@ impl Edge {
             recoverable,
             positioned,
             epoch: if told { epoch.as_str() } else { "" },
-            offset: if told { start.position.offset } else { 0 },
+            offset: if told { recovery.start(start.position.offset) } else { 0 },
             data: &begun.data,
         });
         self.reply(token, &Reply::Push { channel: name, push });

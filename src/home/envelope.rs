@@ -234,6 +234,22 @@ pub enum Recovery {
     Impossible,
 }
 
+impl Recovery {
+    /// The offset behind which a subscriber begins, with what it missed and then what comes, where
+    /// the answer's position has offset `top`. With a recovery that is the one it asked from: SDKs
+    /// adopt it before they deliver what was missed, and who leaves between the two goes on there.
+    #[must_use]
+    pub fn start(&self, top: u64) -> u64 {
+        match self {
+            // Before any filter: what it keeps back is missed no more than what it lets pass.
+            Recovery::Complete(missed) => {
+                missed.first().map_or(top, |first| first.offset.saturating_sub(1))
+            }
+            Recovery::NotAsked | Recovery::Impossible => top,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct HistoryAnswer {
     pub to: ReplyTo,

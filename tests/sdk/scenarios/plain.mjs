@@ -134,6 +134,8 @@ export default function declare(kit, test) {
       assert.equal(answer.epoch, epoch);
       const publications = answer.publications ?? [];
       assert.deepEqual(publications.map(offset), publications.map((each) => unpack(each.data)));
+      // Where it begins: from where was asked, or, without a recovery, at the top.
+      assert.equal(offset(answer), answer.recovered ? from : 1_005);
       return { recovered: answer.recovered ?? false, data: publications.map((each) => unpack(each.data)) };
     };
     assert.deepEqual(await recover(1_002), { recovered: true, data: [1_003, 1_004, 1_005] });
