@@ -15,7 +15,7 @@ use super::{Edge, Late, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode, Push, PushSubscribe, Reply};
 use crate::home::envelope::{
-    Placed, Position, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, UserAction,
+    Placed, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, Since, UserAction,
 };
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
@@ -73,7 +73,7 @@ pub struct ServerBegin {
     pub subscription: ServerSubscription,
     /// A recovery is wanted, whether or not its position could be read.
     pub recover: bool,
-    pub since: Option<Position>,
+    pub since: Option<Since>,
 }
 
 /// A server-side subscription that was begun.

@@ -10,7 +10,8 @@ use crate::codec::command::ErrorCode;
 use crate::home::block::{Block, Parts, Publisher};
 use crate::home::envelope::{
     ConnectionKey, Delivery, Epoch, Placed, Position, Recovery, Request, Selection,
-    ServerSubscription, SharedCommand, SubscribeRequest, Subscribed, UserAction, UserCommand,
+    ServerSubscription, SharedCommand, Since, SubscribeRequest, Subscribed, UserAction,
+    UserCommand,
 };
 use crate::limits::Limits;
 use crate::namespace::Personal;
@@ -178,7 +179,7 @@ fn a_connect_recovers_its_subscriptions() {
     // The namespace keeps no history, so there is nothing to recover from.
     assert_eq!(
         (asked.recover, asked.since),
-        (false, Some(Position { epoch: Epoch(0), offset: 4 }))
+        (false, Some(Since { epoch: Some(Epoch(0)), offset: 4 }))
     );
     bench.flush(token);
     let missed = Recovery::Complete(Box::new([placed(5, "\"missed\"")]));

@@ -32,11 +32,32 @@ impl ConnectionKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// An epoch that no channel has.
+    pub const NONE: Epoch = Epoch(u64::MAX);
+}
+
 /// A place in a channel: after the publication with this offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     pub epoch: Epoch,
     pub offset: u64,
+}
+
+/// Where somebody wants to go on from, or to read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// None: the channel's, whichever that is, which its home alone knows.
+    pub epoch: Option<Epoch>,
+    pub offset: u64,
+}
+
+impl Since {
+    /// Is it a place in a numbering of this epoch?
+    #[must_use]
+    pub fn is_of(self, epoch: Epoch) -> bool {
+        self.epoch.is_none_or(|own| own == epoch)
+    }
 }
 
 /// Where an answer goes: to which command of which connection.
@@ -117,7 +138,7 @@ pub struct SubscribeRequest {
     /// What the others in the channel are told of it.
     pub infos: Option<Infos>,
     /// Recover from here; none: just go live.
-    pub since: Option<Position>,
+    pub since: Option<Since>,
     /// A recovery was asked for, whether or not its position could be read.
     pub recover: bool,
     /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
@@ -141,7 +162,7 @@ pub struct HistoryRequest {
     pub to: ReplyTo,
     pub channel: Name,
     pub limit: i32,
-    pub since: Option<Position>,
+    pub since: Option<Since>,
     pub reverse: bool,
 }
 

@@ -3,7 +3,7 @@
 //! Must not know connections' insides. Invariant: a command is immutable once a home has it; every
 //! edge of the user's connections is given the same one.
 
-use super::{Position, ReplyTo};
+use super::{ReplyTo, Since};
 use crate::home::name::Name;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ pub struct Selection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserAction {
     /// Subscribes; where it is subscribed already, nothing happens.
-    Subscribe { subscription: ServerSubscription, since: Option<Position> },
+    Subscribe { subscription: ServerSubscription, since: Option<Since> },
     /// Ends a subscription, the client's own or the server's.
     Unsubscribe { channel: Name, code: u32, reason: Box<str> },
     /// Closes with this code and reason.

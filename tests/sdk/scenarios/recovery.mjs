@@ -76,6 +76,24 @@ export default function declare(kit, test) {
     assert.deepEqual(heard.seen.map(offset), numbers(5, 3));
   });
 
+  test('a position without an epoch is of whatever epoch the channel has', async (t) => {
+    const sdk = await connect(t);
+    const name = channel();
+    for (const n of numbers(4)) await sdk.publish(name, pack({ n }));
+    const from = (place) => subscribe(sdk, name, { since: { offset: place, epoch: '' } });
+    for (const [place, recovered] of [[1, true], [4, true], [5, false]]) {
+      const room = await from(place);
+      assert.deepEqual([room.answer.wasRecovering, room.answer.recovered], [true, recovered]);
+      assert.equal(offset(room.answer.streamPosition), Math.min(place, 4));
+      const missed = numbers(Math.max(4 - place, 0), place);
+      assert.deepEqual((await room.publications.reach(missed.length)).map(sent), missed);
+      room.unsubscribe();
+      sdk.removeSubscription(room);
+    }
+    const fresh = await subscribe(sdk, channel(), { since: { offset: 0, epoch: '' } });
+    assert.deepEqual([fresh.answer.wasRecovering, fresh.answer.recovered], [true, true]);
+  });
+
   test('a position of another epoch is plainly not recovered', async (t) => {
     const sdk = await connect(t);
     const name = channel();
