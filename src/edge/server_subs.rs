@@ -71,7 +71,7 @@ impl Wish {
 #[derive(Clone, Debug)]
 pub struct ServerBegin {
     pub subscription: ServerSubscription,
-    /// A recovery is wanted, whether or not its position could be read.
+    /// A recovery is wanted, whether or not it may be had.
     pub recover: bool,
     pub since: Option<Since>,
 }
@@ -213,8 +213,8 @@ impl Edge {
             traits,
             filter: NO_FILTER,
             keeps_history: keeps,
-            since,
-            recover: recover && recoverable,
+            since: since.filter(|_| recoverable),
+            recover,
             overrides,
         };
         let to = ReplyTo { connection: self.key(token), command: 0 };

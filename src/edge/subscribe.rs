@@ -25,6 +25,7 @@ pub struct Asked<'a> {
     pub keeps_history: bool,
     /// Recover from here; none: just go live.
     pub since: Option<Since>,
+    /// A recovery was asked for, whether or not it may be had.
     pub recover: bool,
     pub overrides: Overrides,
 }
@@ -74,6 +75,9 @@ impl Edge {
         let recoverable = keeps_history && on(own.recover, options.recovery, command.recoverable);
         let positioned = keeps_history && on(own.position, options.positioning, command.positioned);
         let join_leave = on(own.force_push_join_leave, options.join_leave, command.join_leave);
+        let recovers = command.recover
+            && keeps_history
+            && own.recover.unwrap_or(options.recovery != Mode::Off);
         let asked = Asked {
             name,
             traits: Traits::default()
@@ -83,10 +87,8 @@ impl Edge {
                 .with(Traits::DELTA, delta && filter == NO_FILTER),
             filter,
             keeps_history,
-            since: command.recover.then(|| since(&command.epoch, command.offset)),
-            recover: command.recover
-                && keeps_history
-                && own.recover.unwrap_or(options.recovery != Mode::Off),
+            since: recovers.then(|| since(&command.epoch, command.offset)),
+            recover: command.recover,
             overrides: own,
         };
         let to = ReplyTo { connection: self.key(token), command: id };

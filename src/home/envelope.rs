@@ -139,7 +139,7 @@ pub struct SubscribeRequest {
     pub infos: Option<Infos>,
     /// Recover from here; none: just go live.
     pub since: Option<Since>,
-    /// A recovery was asked for, whether or not its position could be read.
+    /// A recovery was asked for, whether or not it may be had; without a position it may not.
     pub recover: bool,
     /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
     pub overrides: Overrides,

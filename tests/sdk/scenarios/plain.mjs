@@ -143,6 +143,18 @@ export default function declare(kit, test) {
     assert.equal(await read(0, 'another', true), 107);
   });
 
+  test('who asks to recover where there is no recovery is told that it was none', async (t) => {
+    const connection = await raw(t);
+    await connection.ask({ connect: {} });
+    for (const epoch of ['', 'another']) {
+      const { subscribe: answer } =
+        await connection.ask({ subscribe: { channel: channel('plain'), recover: true, offset: 3, epoch } });
+      assert.equal(answer.was_recovering, true);
+      assert.ok(!answer.recovered && !answer.recoverable && !answer.positioned);
+      assert.deepEqual([Number(answer.offset ?? 0), answer.epoch ?? ''], [0, '']);
+    }
+  });
+
   test('the subscribe reply brings what a position missed, and never a part of it', async (t) => {
     const connection = await raw(t);
     const name = channel();
