@@ -185,16 +185,14 @@ impl Client {
         let kept = ["recoverable", "positioned"].iter().any(|name| result[*name] == true);
         let judged = !filters && !self.unjudged.contains(&channel);
         let (keeps, delta) = (kept && judged, result["delta"] == true);
-        let (epoch, top) = (text("epoch"), result["offset"].as_u64().unwrap_or(0));
+        let (epoch, from) = (text("epoch"), offset(result));
         let recovered = result["publications"].as_array().cloned().unwrap_or_default();
         assert!(recovered.is_empty() || result["recovered"] == true, "a part is never sent");
-        let mut place = Place { epoch, offset: top, keeps, delta };
-        if let Some(first) = recovered.first().filter(|_| keeps) {
-            place.offset = offset(first) - 1;
-            for publication in &recovered {
-                place.take(&channel, publication, ledger);
-            }
-            assert_eq!(place.offset, top, "a recovery ends at the top (rule 16)");
+        let mut place = Place { epoch, offset: from, keeps, delta };
+        // The reply says where it began, so a part left out is a hole, here or at the next that is
+        // live (rule 16).
+        for publication in &recovered {
+            place.take(&channel, publication, ledger);
         }
         self.places.insert(channel, place);
     }

@@ -2,7 +2,7 @@
 //! both need. Who may ask is the caller's to know.
 
 use super::Edge;
-use super::subscribe::position;
+use super::subscribe::since;
 use crate::codec::command::{ErrorCode, History};
 use crate::codec::{Codec, payload};
 use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
@@ -23,17 +23,15 @@ impl Edge {
         if options.presence { Ok(options) } else { Err(ErrorCode::NotAvailable) }
     }
 
-    /// Asks for history; 112 where the position is none of ours.
+    /// Asks for history. Backwards there is nothing before the start: 107.
     pub(super) fn history_request(
         to: ReplyTo,
         command: &History<'_>,
     ) -> Result<Request, ErrorCode> {
-        let since = match &command.since {
-            None => None,
-            Some((offset, epoch)) => {
-                Some(position(epoch, *offset).ok_or(ErrorCode::UnrecoverablePosition)?)
-            }
-        };
+        let since = command.since.as_ref().map(|(offset, epoch)| since(epoch, *offset));
+        if command.reverse && since.is_some_and(|since| since.offset == 0) {
+            return Err(ErrorCode::BadRequest);
+        }
         let channel = Name::from(&*command.channel);
         let (limit, reverse) = (command.limit, command.reverse);
         Ok(Request::History(Box::new(HistoryRequest { to, channel, limit, since, reverse })))

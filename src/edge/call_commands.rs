@@ -8,14 +8,14 @@ use super::call::{Broadcasting, Listing};
 use super::calls::Begun;
 use super::deliver::publications;
 use super::frames::info;
-use super::subscribe::{EpochText, position};
+use super::subscribe::{EpochText, since};
 use crate::clock::Now;
 use crate::codec::command::{ClientInfo, Disconnect, ErrorCode, HistoryResult, Tags};
 use crate::codec::{Codec, payload};
 use crate::home::block::{Block, Parts};
 use crate::home::envelope::{
-    Delivery, Epoch, Overrides, Position, PublishOptions, ReplyTo, Request, Selection,
-    ServerSubscription, ToUser, UserAction, UserCommand,
+    Delivery, Overrides, PublishOptions, ReplyTo, Request, Selection, ServerSubscription, ToUser,
+    UserAction, UserCommand,
 };
 use crate::home::name::Name;
 use crate::http::api::answer::{self, Answer, Node};
@@ -28,8 +28,6 @@ use globset::{GlobBuilder, GlobMatcher};
 
 /// Code and reason of the unsubscribe push after which SDKs do not subscribe again.
 const UNSUBSCRIBE_SERVER: (u32, &str) = (2000, "server unsubscribe");
-/// A position that no channel has.
-const NOWHERE: Position = Position { epoch: Epoch(u64::MAX), offset: 0 };
 
 impl Edge {
     /// Begins one command.
@@ -153,8 +151,7 @@ impl Edge {
         if expire_at_s.is_some_and(|at| at.saturating_mul(1_000) <= now.unix_ms) {
             return Err(ErrorCode::Expired);
         }
-        let since = asked.since.as_ref();
-        let since = since.map(|(offset, epoch)| position(epoch, *offset).unwrap_or(NOWHERE));
+        let since = asked.since.as_ref().map(|(offset, epoch)| since(epoch, *offset));
         let switches = asked.switches;
         let subscription = ServerSubscription {
             channel: Name::from(&*asked.channel),

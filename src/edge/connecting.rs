@@ -14,7 +14,7 @@ use crate::clock::Now;
 use crate::codec::command::{
     Connect, ConnectResult, ErrorCode, Publication, Reply, Subscribe, SubscribeResult,
 };
-use crate::home::envelope::{Placed, Position, Recovery, ServerSubscription};
+use crate::home::envelope::{Placed, Position, Recovery, ServerSubscription, Since};
 use crate::home::name::Name;
 
 /// What a connect reply waits for.
@@ -80,7 +80,7 @@ impl Edge {
             }
             let wanted = command.subs.iter().find(|wanted| wanted.channel == name);
             let recover = wanted.is_some_and(|wanted| wanted.recover);
-            let since = wanted.filter(|wanted| wanted.recover).and_then(since);
+            let since = wanted.filter(|wanted| wanted.recover).map(since);
             begins.push(ServerBegin { subscription, recover, since, expire_at_s: None });
         }
         Ok(begins)
@@ -286,8 +286,8 @@ impl Edge {
 }
 
 /// Where a client wants to go on.
-fn since(wanted: &Subscribe<'_>) -> Option<Position> {
-    super::subscribe::position(&wanted.epoch, wanted.offset)
+fn since(wanted: &Subscribe<'_>) -> Since {
+    super::subscribe::since(&wanted.epoch, wanted.offset)
 }
 
 /// A recovery, if there is room for it in the reply besides the others.
@@ -319,7 +319,7 @@ impl Answer {
             recoverable: self.recoverable,
             positioned: self.positioned,
             epoch: if told { epoch.as_str() } else { "" },
-            offset: if told { self.position.offset } else { 0 },
+            offset: if told { self.recovery.start(self.position.offset) } else { 0 },
             recovered: matches!(self.recovery, Recovery::Complete(_)),
             was_recovering: !matches!(self.recovery, Recovery::NotAsked),
             data: &self.data,

@@ -177,7 +177,7 @@ impl Edge {
             positioned,
             delta: start.traits.has(Traits::DELTA),
             epoch: if told { epoch.as_str() } else { "" },
-            offset: if told { start.position.offset } else { 0 },
+            offset: if told { recovery.start(start.position.offset) } else { 0 },
             recovered: matches!(recovery, Recovery::Complete(_)),
             was_recovering: !matches!(recovery, Recovery::NotAsked),
             expiry,

@@ -14,7 +14,7 @@ use super::{Edge, Late, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode, Push, PushSubscribe, Reply};
 use crate::home::envelope::{
-    Placed, Position, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, UserAction,
+    Placed, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, Since, UserAction,
 };
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
@@ -70,9 +70,9 @@ impl Wish {
 #[derive(Clone, Debug)]
 pub struct ServerBegin {
     pub subscription: ServerSubscription,
-    /// A recovery is wanted, whether or not its position could be read.
+    /// A recovery is wanted, whether or not it may be had.
     pub recover: bool,
-    pub since: Option<Position>,
+    pub since: Option<Since>,
     /// When it ends, in seconds since 1970; none: with its connection.
     pub expire_at_s: Option<u64>,
 }
@@ -215,8 +215,8 @@ impl Edge {
             traits,
             filter: NO_FILTER,
             keeps_history: keeps,
-            since,
-            recover: recover && recoverable,
+            since: since.filter(|_| recoverable),
+            recover,
             overrides,
         };
         let to = ReplyTo { connection: self.key(token), command: 0 };
@@ -321,7 +321,7 @@ impl Edge {
             recoverable,
             positioned,
             epoch: if told { epoch.as_str() } else { "" },
-            offset: if told { start.position.offset } else { 0 },
+            offset: if told { recovery.start(start.position.offset) } else { 0 },
             data: &begun.data,
         });
         self.reply(token, &Reply::Push { channel: name, push });

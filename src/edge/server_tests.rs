@@ -183,11 +183,8 @@ fn a_connect_recovers_its_subscriptions() {
     let subs = r##","subs":{"#al":{"recover":true,"offset":4,"epoch":"aaaaaaaa"}}"##;
     let token = bench.registered(subs);
     let asked = bench.pushed_subscribe();
-    // The namespace keeps no history, so there is nothing to recover from.
-    assert_eq!(
-        (asked.recover, asked.since),
-        (false, Some(Position { epoch: Epoch(0), offset: 4 }))
-    );
+    // The namespace keeps no history, so there is nothing to recover from; but it was asked for.
+    assert_eq!((asked.recover, asked.since), (true, None));
     bench.flush(token);
     let missed = Recovery::Complete(Box::new([placed(5, "\"missed\"")]));
     bench.admit(&asked, 3, 5, missed);

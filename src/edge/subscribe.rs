@@ -10,7 +10,7 @@ use crate::clock::Now;
 use crate::codec::Codec;
 use crate::codec::command::{ErrorCode, Reply, Subscribe};
 use crate::home::envelope::{
-    Epoch, Overrides, Position, ReplyTo, Request, ServerSubscription, SubscribeRequest,
+    Epoch, Overrides, ReplyTo, Request, ServerSubscription, Since, SubscribeRequest,
 };
 use crate::home::name::Name;
 use crate::namespace::{self, ChannelOptions, Delta, Mode, NameError, Payload, Who};
@@ -24,7 +24,8 @@ pub struct Asked<'a> {
     pub filter: u16,
     pub keeps_history: bool,
     /// Recover from here; none: just go live.
-    pub since: Option<Position>,
+    pub since: Option<Since>,
+    /// A recovery was asked for, whether or not it may be had.
     pub recover: bool,
     pub overrides: Overrides,
 }
@@ -74,6 +75,9 @@ impl Edge {
         let recoverable = keeps_history && on(own.recover, options.recovery, command.recoverable);
         let positioned = keeps_history && on(own.position, options.positioning, command.positioned);
         let join_leave = on(own.force_push_join_leave, options.join_leave, command.join_leave);
+        let recovers = command.recover
+            && keeps_history
+            && own.recover.unwrap_or(options.recovery != Mode::Off);
         let asked = Asked {
             name,
             traits: Traits::default()
@@ -83,10 +87,8 @@ impl Edge {
                 .with(Traits::DELTA, delta && filter == NO_FILTER),
             filter,
             keeps_history,
-            since: command.recover.then(|| position(&command.epoch, command.offset)).flatten(),
-            recover: command.recover
-                && keeps_history
-                && own.recover.unwrap_or(options.recovery != Mode::Off),
+            since: recovers.then(|| since(&command.epoch, command.offset)),
+            recover: command.recover,
             overrides: own,
         };
         let to = ReplyTo { connection: self.key(token), command: id };
@@ -308,9 +310,11 @@ fn name_error(error: NameError) -> ErrorCode {
     }
 }
 
-/// A position as clients write it; none when the epoch is not one of ours.
-pub fn position(epoch: &str, offset: u64) -> Option<Position> {
-    parse_epoch(epoch).map(|epoch| Position { epoch, offset })
+/// A position as clients write it. With an empty epoch it is of the channel's, as in the incumbent;
+/// with one that is not ours, of no channel's.
+pub fn since(epoch: &str, offset: u64) -> Since {
+    let epoch = (!epoch.is_empty()).then(|| parse_epoch(epoch).unwrap_or(Epoch::NONE));
+    Since { epoch, offset }
 }
 
 const LETTERS: usize = 8;
@@ -359,5 +363,8 @@ mod tests {
         for bad in ["", "abc", "ABCDEFGH", "abcdefghi", "abcdefg1"] {
             assert_eq!(parse_epoch(bad), None);
         }
+        let epoch = |text| since(text, 7).epoch;
+        let read = ["aaaaaaab", "abc", ""].map(epoch);
+        assert_eq!(read, [Some(Epoch(1)), Some(Epoch::NONE), None]);
     }
 }

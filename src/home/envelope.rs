@@ -32,11 +32,32 @@ impl ConnectionKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// An epoch that no channel has.
+    pub const NONE: Epoch = Epoch(u64::MAX);
+}
+
 /// A place in a channel: after the publication with this offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     pub epoch: Epoch,
     pub offset: u64,
+}
+
+/// Where somebody wants to go on from, or to read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// None: the channel's, whichever that is, which its home alone knows.
+    pub epoch: Option<Epoch>,
+    pub offset: u64,
+}
+
+impl Since {
+    /// Is it a place in a numbering of this epoch?
+    #[must_use]
+    pub fn is_of(self, epoch: Epoch) -> bool {
+        self.epoch.is_none_or(|own| own == epoch)
+    }
 }
 
 /// Where an answer goes: to which command of which connection.
@@ -117,8 +138,8 @@ pub struct SubscribeRequest {
     /// What the others in the channel are told of it.
     pub infos: Option<Infos>,
     /// Recover from here; none: just go live.
-    pub since: Option<Position>,
-    /// A recovery was asked for, whether or not its position could be read.
+    pub since: Option<Since>,
+    /// A recovery was asked for, whether or not it may be had; without a position it may not.
     pub recover: bool,
     /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
     pub overrides: Overrides,
@@ -141,7 +162,7 @@ pub struct HistoryRequest {
     pub to: ReplyTo,
     pub channel: Name,
     pub limit: i32,
-    pub since: Option<Position>,
+    pub since: Option<Since>,
     pub reverse: bool,
 }
 
@@ -232,6 +253,22 @@ pub enum Recovery {
     Complete(Box<[Placed]>),
     /// Not to be had in full; nothing is sent.
     Impossible,
+}
+
+impl Recovery {
+    /// The offset behind which a subscriber begins, with what it missed and then what comes, where
+    /// the answer's position has offset `top`. With a recovery that is the one it asked from: SDKs
+    /// adopt it before they deliver what was missed, and who leaves between the two goes on there.
+    #[must_use]
+    pub fn start(&self, top: u64) -> u64 {
+        match self {
+            // Before any filter: what it keeps back is missed no more than what it lets pass.
+            Recovery::Complete(missed) => {
+                missed.first().map_or(top, |first| first.offset.saturating_sub(1))
+            }
+            Recovery::NotAsked | Recovery::Impossible => top,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]

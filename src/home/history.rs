@@ -75,7 +75,11 @@ impl History {
                 entries.take_while(&mut fits).cloned().collect()
             }
             (true, since) => {
-                let before = |placed: &&Placed| placed.offset < since.unwrap_or(u64::MAX);
+                // Where the one before is not kept, or not published yet, nothing is behind it.
+                let kept = since.is_none_or(|since| {
+                    since.checked_sub(1).is_some_and(|before| self.get(before).is_some())
+                });
+                let before = |placed: &&Placed| kept && placed.offset < since.unwrap_or(u64::MAX);
                 let entries = self.entries.iter().rev().filter(before).take(count);
                 entries.take_while(&mut fits).cloned().collect()
             }
@@ -139,6 +143,10 @@ mod tests {
         assert_eq!(page(None, 2, true), [10, 9]);
         assert_eq!(page(Some(5), -1, true), [4, 3]);
         assert_eq!(page(None, 0, false), Vec::<u64>::new());
+        assert_eq!(page(Some(11), 2, true), [10, 9]);
+        for past in [0, 1, 2, 3, 12, u64::MAX] {
+            assert_eq!(page(Some(past), -1, true), Vec::<u64>::new(), "{past}");
+        }
         let one = Block::plain("c", b"1", ZERO).size();
         let small = Page { since: None, limit: -1, reverse: false, bytes_max: 2 * one };
         assert_eq!(offsets(&history.page(&small)), [3, 4]);

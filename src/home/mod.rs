@@ -272,7 +272,7 @@ fn history_answer(
     bytes_max: usize,
 ) -> Delivery {
     let HistoryRequest { to, limit, since, reverse, .. } = request;
-    if since.is_some_and(|since| since.epoch != position.epoch) {
+    if since.is_some_and(|since| !since.is_of(position.epoch)) {
         return refused(to, ErrorCode::UnrecoverablePosition);
     }
     let since = since.map(|since| since.offset);

@@ -229,7 +229,7 @@ impl<E: Engine> Home<E> {
             }
             let Some(request) = replica.pending.get(index).cloned() else { return };
             let recovery = self.recover(place, &request);
-            let foreign = request.since.is_none_or(|since| since.epoch != epoch);
+            let foreign = request.since.is_none_or(|since| !since.is_of(epoch));
             if matches!(recovery, Recovery::Impossible) && !foreign {
                 let since = request.since.map_or(0, |since| since.offset);
                 let replica = self.replica(place).expect("it is one");
@@ -370,9 +370,7 @@ impl<E: Engine> Home<E> {
         let (epoch, last) = (channel.epoch, channel.last);
         let replica = channel.replica.as_deref_mut().expect("it is one");
         let waits = |request: &SubscribeRequest| {
-            request
-                .since
-                .is_some_and(|since| since.epoch == read.epoch && since.offset >= read.after)
+            request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset >= read.after)
         };
         let Some(index) = replica.pending.iter().position(waits) else {
             return self.give_up_on_trimmed(place, read);
@@ -415,9 +413,7 @@ impl<E: Engine> Home<E> {
     fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead) {
         let replica = self.replica(place).expect("it is one");
         let trimmed = |request: &SubscribeRequest| {
-            request
-                .since
-                .is_some_and(|since| since.epoch == read.epoch && since.offset < read.after)
+            request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset < read.after)
         };
         if let Some(index) = replica.pending.iter().position(trimmed) {
             let request = replica.pending.remove(index).expect("it was just found");

@@ -55,7 +55,7 @@ impl<E: Engine> Home<E> {
         }
         let missed = request
             .since
-            .filter(|since| since.epoch == channel.epoch)
+            .filter(|since| since.is_of(channel.epoch))
             .and_then(|since| channel.history.since(since.offset, channel.last, bytes_max));
         missed.map_or(Recovery::Impossible, Recovery::Complete)
     }

@@ -3,8 +3,8 @@
 use super::block::Block;
 use super::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
 use super::envelope::{
-    ConnectionKey, Delivery, Epoch, HistoryRequest, ListCursor, Overrides, Position,
-    PublishOptions, Recovery, ReplyTo, Request, SubscribeRequest,
+    ConnectionKey, Delivery, Epoch, HistoryRequest, ListCursor, Overrides, Placed, Position,
+    PublishOptions, Recovery, ReplyTo, Request, Since, SubscribeRequest,
 };
 use super::name::Name;
 use super::{Home, HomeOptions};
@@ -246,7 +246,7 @@ fn removed_history_cannot_be_recovered_and_its_numbering_goes_on() {
     let recovered = |home: &mut Home<Memory>, offset: u64| {
         let Request::Subscribe(mut request) = subscribe("long:a") else { unreachable!() };
         request.recover = true;
-        request.since = Some(Position { offset, ..before });
+        request.since = Some(Since { epoch: Some(before.epoch), offset });
         let said = ask(home, Request::Subscribe(request), at_ms(0));
         let [Delivery::Subscribed(answer)] = &said[..] else { panic!("{said:?}") };
         matches!(answer.recovery, Recovery::Complete(_))
@@ -257,6 +257,78 @@ fn removed_history_cannot_be_recovered_and_its_numbering_goes_on() {
     ask(&mut home, unsubscribe("long:a"), at_ms(3_600_001));
     home.timers(at_ms(8_000_000));
     assert_eq!(home.channels(), 0, "and it is forgotten in its time");
+}
+
+/// A recovery from an offset of whatever epoch the channel has.
+fn recover(channel: &str, offset: u64) -> Request {
+    let Request::Subscribe(mut request) = subscribe(channel) else { unreachable!() };
+    (request.recover, request.since) = (true, Some(Since { epoch: None, offset }));
+    Request::Subscribe(request)
+}
+
+fn history_since(offset: u64, epoch: Option<Epoch>) -> Request {
+    let (channel, since) = (Name::from("long:a"), Some(Since { epoch, offset }));
+    Request::History(Box::new(HistoryRequest { to: TO, channel, limit: -1, since, reverse: false }))
+}
+
+/// The offsets that one answer brings; none where it is a no.
+fn brought(said: &[Delivery]) -> Option<Vec<u64>> {
+    let [answer] = said else { panic!("{said:?}") };
+    let placed = match answer {
+        Delivery::Subscribed(answer) => match &answer.recovery {
+            Recovery::Complete(missed) => missed,
+            _ => return None,
+        },
+        Delivery::History(answer) => &answer.publications,
+        _ => return None,
+    };
+    Some(placed.iter().map(|placed| placed.offset).collect())
+}
+
+#[test]
+fn a_position_that_names_no_epoch_is_of_the_channels() {
+    let mut home = home(Memory, Limits::default());
+    for data in [b"1", b"2", b"3"] {
+        publish(&mut home, "long:a", data, at_ms(0));
+    }
+    let mut asked = |request| brought(&ask(&mut home, request, at_ms(0)));
+    assert_eq!(asked(recover("long:a", 1)), Some(vec![2, 3]));
+    assert_eq!(asked(recover("long:a", 3)), Some(vec![]));
+    assert_eq!(asked(recover("long:a", 4)), None, "it is not that far");
+    assert_eq!(asked(recover("long:new", 0)), Some(vec![]));
+    assert_eq!(asked(recover("long:new", 1)), None);
+    assert_eq!(asked(history_since(2, None)), Some(vec![3]));
+    assert_eq!(asked(history_since(2, Some(Epoch::NONE))), None);
+}
+
+#[test]
+fn a_replica_knows_the_epoch_that_a_position_does_not_name() {
+    let mut home = home(Bridged::new(8), Limits::default());
+    let now = at_ms(0);
+    let channel = || Name::from("long:a");
+    let read = |home: &mut Home<Bridged>, kept: std::ops::Range<u64>| {
+        let calls: Vec<Call> = std::iter::from_fn(|| home.engine().outgoing()).collect();
+        let [Call::Read { token, .. }] = calls[..] else { panic!("{calls:?}") };
+        let after = kept.start - 1;
+        let block = || Block::plain("long:a", b"1", now);
+        let entries = kept.map(|offset| Placed { offset, block: block() }).collect();
+        let (epoch, top) = (Epoch(3), 6);
+        let read = StreamRead { token, channel: channel(), epoch, after, entries, top };
+        home.engine().incoming(Answer::Read(Box::new(read)));
+        assert!(home.take_answer(now));
+        brought(&said(home))
+    };
+    ask(&mut home, recover("long:a", 4), now);
+    assert!(matches!(home.engine().outgoing(), Some(Call::Watch { .. })));
+    home.engine().incoming(Answer::Watching { channel: channel() });
+    assert!(home.take_answer(now));
+    assert_eq!(read(&mut home, 4..7), Some(vec![5, 6]), "from the ring");
+    assert!(ask(&mut home, recover("long:a", 1), now).is_empty());
+    assert_eq!(read(&mut home, 2..7), Some(vec![2, 3, 4, 5, 6]), "from the stream");
+    assert!(ask(&mut home, recover("long:a", 1), now).is_empty());
+    assert_eq!(read(&mut home, 4..7), None, "the stream reaches back no further");
+    assert_eq!(brought(&ask(&mut home, history_since(5, None), now)), Some(vec![6]));
+    assert_eq!(brought(&ask(&mut home, history_since(5, Some(Epoch(4))), now)), None);
 }
 
 fn list(home: &mut Home<Memory>, from: ListCursor) -> (Vec<(String, u32)>, Option<ListCursor>) {

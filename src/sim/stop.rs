@@ -49,9 +49,12 @@ impl<T: Transport, E: Engine> Host<T, E> {
 
     /// Leaving wipes a client's state; who was live where is what the judgement needs.
     fn remember_live(&mut self) {
+        let net = self.net.borrow();
         for client in &mut self.clients {
             client.last_close = None;
-            client.stopping = client.phase == Phase::Connected && !client.dead;
+            // One that was slow may have been cut amid a frame, and not have read as far yet.
+            let cut = client.link.is_some_and(|link| net.links[link].server_gone);
+            client.stopping = client.phase == Phase::Connected && !client.dead && !cut;
             for channel in &mut client.channels {
                 channel.live_at_stop = channel.sub == Sub::Live;
             }

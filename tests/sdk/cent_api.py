@@ -229,7 +229,10 @@ class Calls(unittest.IsolatedAsyncioTestCase):
                     override=ChannelOptionsOverride(force_recovery=BoolValue(value=True)),
                 )
             )
-            await other.push("subscribe")
+            told = (await other.push("subscribe"))[1]
+            # From where it recovers; what it missed follows as publications.
+            self.assertEqual(told.get("offset", 0), 0)
+            self.assertEqual((await other.push("pub"))[1]["offset"], 1)
             await self.api.unsubscribe(UnsubscribeRequest(user=user, channel=channel))
             for connection in (one, other):
                 self.assertEqual((await connection.push("unsubscribe"))[0], channel)
@@ -313,6 +316,13 @@ class Calls(unittest.IsolatedAsyncioTestCase):
         self.assertEqual([(it.offset, it.data) for it in page.publications], [(3, 3), (4, 4)])
         back = await self.api.history(HistoryRequest(channel=channel, limit=2, reverse=True))
         self.assertEqual([it.data for it in back.publications], [5, 4])
+        whichever = StreamPosition(offset=3, epoch="")
+        page = await self.api.history(HistoryRequest(channel=channel, limit=-1, since=whichever))
+        self.assertEqual([it.offset for it in page.publications], [4, 5])
+        start = HistoryRequest(
+            channel=channel, limit=1, reverse=True, since=StreamPosition(offset=0, epoch="")
+        )
+        self.assertEqual(await self.code(self.api.history(start)), 107)
         other = StreamPosition(offset=2, epoch="zzzz")
         request = HistoryRequest(channel=channel, limit=1, since=other)
         self.assertEqual(await self.code(self.api.history(request)), 112)

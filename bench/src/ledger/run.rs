@@ -264,14 +264,13 @@ impl Run {
                 self.fail(format!("member {tag}: recovered: false from offset {last}"));
             }
         }
-        for publication in &result.publications {
-            self.delivered(tag, publication);
-        }
-        // With publications, their offsets count (the incumbent then says where recovery began).
-        let last = self.members[tag].last;
-        if result.publications.is_empty() && result.offset != last {
+        // Where a recovery began, so that what it brought counts from there.
+        if result.offset != last {
             let offset = result.offset;
             self.fail(format!("member {tag}: subscribed at {offset}, but was given up to {last}"));
+        }
+        for publication in &result.publications {
+            self.delivered(tag, publication);
         }
     }
 

@@ -263,11 +263,11 @@ mod tests {
         assert!(said(r#"{"push":{"channel":"c","unsubscribe":{"code":2500}}}"#).is_err());
         assert!(said("{").is_err());
         let Ok(Said::Subscribed { recovered: true, position, missed }) = said(
-            r#"{"id":2,"subscribe":{"recovered":true,"epoch":"e","offset":9,"publications":[{"data":1,"offset":9}]}}"#,
+            r#"{"id":2,"subscribe":{"recovered":true,"epoch":"e","offset":8,"publications":[{"data":1,"offset":9}]}}"#,
         ) else {
             panic!("not a subscribe answer")
         };
-        assert_eq!(position, Position { epoch: "e".into(), offset: 9 });
+        assert_eq!(position, Position { epoch: "e".into(), offset: 8 });
         assert_eq!(missed, [Heard { channel: b"", data: b"1", offset: 9 }]);
     }
 }

@@ -3,7 +3,7 @@
 //! Must not know connections' insides. Invariant: a command is immutable once a home has it; every
 //! edge of the user's connections is given the same one.
 
-use super::{Position, ReplyTo};
+use super::{ReplyTo, Since};
 use crate::home::name::Name;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -46,11 +46,7 @@ pub struct Selection {
 pub enum UserAction {
     /// Subscribes, until `expire_at_s`, in seconds since 1970, where there is one; where it is
     /// subscribed already, nothing happens.
-    Subscribe {
-        subscription: ServerSubscription,
-        since: Option<Position>,
-        expire_at_s: Option<u64>,
-    },
+    Subscribe { subscription: ServerSubscription, since: Option<Since>, expire_at_s: Option<u64> },
     /// Ends a subscription, the client's own or the server's.
     Unsubscribe { channel: Name, code: u32, reason: Box<str> },
     /// Closes with this code and reason.

@@ -1,6 +1,6 @@
 // Publications by their tags: what a filter lets through, live and recovered.
 import assert from 'node:assert/strict';
-import { api, channel, next } from '../helpers.mjs';
+import { api, channel, next, offset } from '../helpers.mjs';
 
 const is = (key, cmp, val) => ({ key, cmp, val });
 const among = (key, cmp, ...vals) => ({ key, cmp, vals });
@@ -65,8 +65,11 @@ export default function declare(kit, test) {
     await Promise.all(sdks.map((sdk) => (sdk.state === 'connecting' || next(sdk, 'connecting'))));
     await publish(10);
     for (const sdk of sdks) sdk.release();
-    for (const answer of await Promise.all(back)) {
+    for (const [at, answer] of (await Promise.all(back)).entries()) {
       assert.deepEqual([answer.wasRecovering, answer.recovered], [true, true]);
+      // From where it recovered, which may be before the first that its filter lets pass.
+      const last = filters[at][1].at(-1);
+      assert.equal(offset(answer.streamPosition), last === undefined ? 0 : last + 1, JSON.stringify(filters[at][0]));
     }
     await publish(20);
     for (const [at, room] of rooms.entries()) {

@@ -121,6 +121,41 @@ export default function declare(kit, test) {
     assert.equal(unpack((await connection.push('pub')).push.pub.data), 'heard');
   });
 
+  test('history reads from a position, of the epoch that it names if it names one', async (t) => {
+    const connection = await raw(t);
+    const name = channel();
+    await connection.ask({ connect: {} });
+    for (const n of numbers(6, 1)) await connection.ask({ publish: { channel: name, data: pack(n) } });
+    const { epoch } = (await connection.ask({ history: { channel: name } })).history;
+    const read = async (from, named, reverse) => {
+      const since = { offset: from, epoch: named };
+      const { history, error } = await connection.ask({ history: { channel: name, limit: -1, since, reverse } });
+      return error?.code ?? (history.publications ?? []).map(offset);
+    };
+    for (const named of [epoch, '']) {
+      assert.deepEqual(await read(4, named, false), [5, 6]);
+      for (const at of [6, 7, 100]) assert.deepEqual(await read(at, named, false), []);
+      assert.deepEqual(await read(4, named, true), [3, 2, 1]);
+      assert.deepEqual(await read(7, named, true), [6, 5, 4, 3, 2, 1]);
+      for (const at of [1, 8, 100]) assert.deepEqual(await read(at, named, true), []);
+      assert.equal(await read(0, named, true), 107);
+    }
+    assert.equal(await read(4, 'another', false), 112);
+    assert.equal(await read(0, 'another', true), 107);
+  });
+
+  test('who asks to recover where there is no recovery is told that it was none', async (t) => {
+    const connection = await raw(t);
+    await connection.ask({ connect: {} });
+    for (const epoch of ['', 'another']) {
+      const { subscribe: answer } =
+        await connection.ask({ subscribe: { channel: channel('plain'), recover: true, offset: 3, epoch } });
+      assert.equal(answer.was_recovering, true);
+      assert.ok(!answer.recovered && !answer.recoverable && !answer.positioned);
+      assert.deepEqual([Number(answer.offset ?? 0), answer.epoch ?? ''], [0, '']);
+    }
+  });
+
   test('the subscribe reply brings what a position missed, and never a part of it', async (t) => {
     const connection = await raw(t);
     const name = channel();
@@ -135,6 +170,8 @@ export default function declare(kit, test) {
       assert.equal(answer.epoch, epoch);
       const publications = answer.publications ?? [];
       assert.deepEqual(publications.map(offset), publications.map((each) => unpack(each.data)));
+      // Where it begins: from where was asked, or, without a recovery, at the top.
+      assert.equal(offset(answer), answer.recovered ? from : 1_005);
       return { recovered: answer.recovered ?? false, data: publications.map((each) => unpack(each.data)) };
     };
     assert.deepEqual(await recover(1_002), { recovered: true, data: [1_003, 1_004, 1_005] });

@@ -47,6 +47,31 @@ export default function declare(kit, test) {
     assert.deepEqual(inFirst.map(offset), numbers(7, 1));
   });
 
+  test('the connect reply says from where each of its subscriptions recovered', { needs: ['server subscriptions'] }, async (t) => {
+    const publisher = await connect(t);
+    const [missed, level, foreign] = [channel(), channel(), channel()];
+    const epochs = {};
+    for (const name of [missed, level, foreign]) {
+      for (const n of numbers(5)) await publisher.publish(name, pack({ n }));
+      epochs[name] = (await publisher.history(name, { limit: 0 })).epoch;
+    }
+    const since = (name, from, epoch) => ({ [name]: { recover: true, offset: from, epoch } });
+    const connection = await raw(t);
+    const { connect: { subs } } = await connection.ask({
+      connect: {
+        token: token('alice', { channels: [missed, level, foreign] }),
+        subs: {
+          ...since(missed, 3, epochs[missed]), ...since(level, 5, epochs[level]), ...since(foreign, 3, 'another'),
+        },
+      },
+    });
+    const told = ({ recovered = false, publications = [], ...answer }) =>
+      [recovered, offset(answer), publications.map(offset)];
+    assert.deepEqual(told(subs[missed]), [true, 3, [4, 5]]);
+    assert.deepEqual(told(subs[level]), [true, 5, []]);
+    assert.deepEqual(told(subs[foreign]), [false, 5, []]);
+  });
+
   test('a call subscribes a user, and unsubscribes him', { needs: ['server subscriptions', 'api'] }, async (t) => {
     const name = channel();
     const user = randomUUID();
