@@ -106,7 +106,9 @@ impl Caller {
         let from = (API, self.connection, self.sequence);
         let publication = around.ledger.publish(from, self.core as u16, channel, 10);
         let name = &around.plan.channels[channel].name;
-        body.extend_from_slice(format!("{{\"channel\":\"{name}\",\"data\":").as_bytes());
+        body.extend_from_slice(format!("{{\"channel\":\"{name}\",").as_bytes());
+        around.ledger.put_tags(publication, body);
+        body.extend_from_slice(b"\"data\":");
         around.ledger.payload(publication, body);
         body.push(b'}');
         publication

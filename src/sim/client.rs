@@ -5,6 +5,7 @@
 //! the server answers to it is the server's doing.
 
 use super::dialect::Dialect;
+use super::filter::{FILTERS, Filter};
 use super::ledger::Ledger;
 use super::net::{LinkId, Net};
 use super::plan::Plan;
@@ -50,6 +51,8 @@ pub enum Sub {
 #[derive(Clone, Debug)]
 pub struct Channel {
     pub wanted: bool,
+    /// It subscribes to what this lets through.
+    pub filter: Option<Filter>,
     pub sub: Sub,
     /// Epoch and offset seen last; none before the first subscription.
     pub position: Option<(String, u64)>,
@@ -156,6 +159,7 @@ impl Client {
         let dialect = random.pick(&Dialect::ALL);
         let channels = plan.channels.iter().map(|channel| Channel {
             wanted: random.chance(plan.wanted_per_mille) && channel.user.is_none(),
+            filter: (channel.user.is_none() && random.chance(200)).then(|| random.pick(&FILTERS)),
             sub: Sub::Off,
             position: None,
             last: None,
@@ -310,12 +314,13 @@ impl Client {
     pub(super) fn subscribe(&mut self, channel: usize, plan: &Plan) {
         let since =
             self.channels[channel].position.clone().filter(|_| plan.channels[channel].keeps);
-        let more = match &since {
+        let mut more = match &since {
             Some((epoch, offset)) => {
                 format!(",\"recover\":true,\"epoch\":\"{epoch}\",\"offset\":{offset}")
             }
             None => String::new(),
         };
+        more += &self.channels[channel].filter.map(Filter::member).unwrap_or_default();
         let id = self.id(Waiting::Subscribe { channel, since });
         self.command(id, "subscribe", &plan.channels[channel].name, &more);
         self.channels[channel].sub = match self.channels[channel].sub {

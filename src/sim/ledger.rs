@@ -3,6 +3,7 @@
 //! It knows no worker: the clients tell it what they saw, the host what the homes hold. Invariant:
 //! a place (channel, epoch, offset) has one content for everybody, whoever saw it first.
 
+use super::filter::Filter;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -79,6 +80,7 @@ struct PassedOver {
     offset: u64,
     /// The client and its connection.
     from: (u16, u32),
+    filter: Option<Filter>,
 }
 
 /// See the module's page.
@@ -102,7 +104,7 @@ pub struct Ledger {
     pub most_passed: u32,
     /// The server's names of the clients' connections.
     names: BTreeMap<(u16, u32), String>,
-    /// Offsets that a connection was not told, as it says because they were its own.
+    /// Offsets that a connection was not told, as it says because they were not for it.
     passed_over: Vec<PassedOver>,
     scratch: Vec<u8>,
 }
@@ -294,15 +296,28 @@ impl Ledger {
         publication.excluded && (publication.client, publication.connection) == from
     }
 
+    /// Is a connection not to be told it live: its own, or one that it filters out?
+    #[must_use]
+    pub fn is_kept_from(&self, number: u32, from: (u16, u32), filter: Option<Filter>) -> bool {
+        self.is_excluded(number, from) || self.is_filtered(number, filter)
+    }
+
     /// A connection was not told an offset: whoever saw it will say whether that is right.
-    pub fn passed_over(&mut self, channel: usize, epoch: &str, offset: u64, from: (u16, u32)) {
-        self.passed_over.push(PassedOver { channel, epoch: epoch.to_owned(), offset, from });
+    pub fn passed_over(
+        &mut self,
+        (channel, epoch, offset): (usize, &str, u64),
+        from: (u16, u32),
+        filter: Option<Filter>,
+    ) {
+        let epoch = epoch.to_owned();
+        self.passed_over.push(PassedOver { channel, epoch, offset, from, filter });
     }
 
     fn judge_passed_over(&mut self) {
-        for PassedOver { channel, epoch, offset, from } in std::mem::take(&mut self.passed_over) {
+        for passed in std::mem::take(&mut self.passed_over) {
+            let PassedOver { channel, epoch, offset, from, filter } = passed;
             let seen = self.at(channel, &epoch, offset);
-            if seen.is_some_and(|number| !self.is_excluded(number, from)) {
+            if seen.is_some_and(|number| !self.is_kept_from(number, from, filter)) {
                 self.violation("hole", || format!("channel {channel} at {offset} of {from:?}"));
             }
         }

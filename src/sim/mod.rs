@@ -10,6 +10,7 @@ pub mod client;
 pub mod core;
 pub mod dialect;
 pub mod driver;
+mod filter;
 pub mod host;
 mod inbox;
 pub mod ledger;

@@ -239,6 +239,7 @@ fn budgets(random: &mut Random) -> Budgets {
 fn namespaces(history_size: u32, personal: bool) -> Namespaces {
     let open = ChannelOptions {
         presence: true,
+        allow_tags_filter: true,
         allow_subscribe: Who::Anyone,
         allow_publish: Who::Anyone,
         allow_history: Who::Anyone,

@@ -56,12 +56,13 @@ impl Client {
         if of.excluded {
             let _ = write!(self.outbox, "\"exclude_self\":true,");
         }
+        around.ledger.put_tags(publication, &mut self.outbox);
         let _ = write!(self.outbox, "\"data\":");
         around.ledger.payload(publication, &mut self.outbox);
         self.outbox.extend_from_slice(b"}}");
     }
 
-    /// Offsets were passed over: were they this connection's own, which it is not told?
+    /// Offsets were passed over: were they this connection's own, or such as it filters out?
     pub(super) fn excuses(
         &mut self,
         channel: usize,
@@ -70,15 +71,27 @@ impl Client {
         around: &mut Around,
     ) -> bool {
         let count = (offsets.end - offsets.start) as u32;
-        let from = (self.index, self.connection);
         let state = &mut self.channels[channel];
-        if count > state.unheard || state.sub != Sub::Live {
+        let is_filtered = state.filter.is_some();
+        if state.sub != Sub::Live || (!is_filtered && count > state.unheard) {
             return false;
         }
-        state.unheard -= count;
-        for offset in offsets {
-            around.ledger.passed_over(channel, epoch, offset, from);
-        }
+        state.unheard = state.unheard.saturating_sub(count);
+        self.passed_over(channel, epoch, offsets, around);
         true
+    }
+
+    /// Takes note of offsets that it was not told, for the end of the run to judge.
+    pub(super) fn passed_over(
+        &self,
+        channel: usize,
+        epoch: &str,
+        offsets: std::ops::Range<u64>,
+        around: &mut Around,
+    ) {
+        let (from, filter) = ((self.index, self.connection), self.channels[channel].filter);
+        for offset in offsets {
+            around.ledger.passed_over((channel, epoch, offset), from, filter);
+        }
     }
 }

@@ -73,7 +73,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
         }
     }
 
-    /// Is what a client is behind its own, which it is not told?
+    /// Is what a client is behind its own, or filtered out, which it is not told?
     fn is_own_tail(&self, client: &Client, channel: usize, top: Option<&(String, u64)>) -> bool {
         let state = &client.channels[channel];
         let (Some((epoch, top)), Some((known, last))) = (top, &state.position) else {
@@ -82,11 +82,12 @@ impl<T: Transport, E: Engine> Host<T, E> {
         let from = (client.index, client.connection);
         let ledger = self.ledger.borrow();
         let own = |offset: u64| {
-            ledger.at(channel, epoch, offset).is_none_or(|number| ledger.is_excluded(number, from))
+            let number = ledger.at(channel, epoch, offset);
+            number.is_none_or(|number| ledger.is_kept_from(number, from, state.filter))
         };
         epoch == known
             && top > last
-            && top - last <= u64::from(state.unheard)
+            && (state.filter.is_some() || top - last <= u64::from(state.unheard))
             && (last + 1..=*top).all(own)
     }
 
@@ -247,7 +248,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 if state.sub == Sub::Live
                     && publication.acknowledged
                     && publication.submitted > state.live_since
-                    && !ledger.is_excluded(number, (client.index, client.connection))
+                    && !ledger.is_kept_from(number, (client.index, client.connection), state.filter)
                     && !client.has_seen(number)
                 {
                     let channel = publication.channel;

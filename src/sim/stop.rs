@@ -74,11 +74,12 @@ impl<T: Transport, E: Engine> Host<T, E> {
             }
             for (number, publication) in (0_u32..).zip(&ledger.publications) {
                 let state = &client.channels[usize::from(publication.channel)];
+                let from = (client.index, client.connection);
                 if !self.plan.lossy
                     && state.live_at_stop
                     && publication.acknowledged
                     && publication.submitted > state.live_since
-                    && !ledger.is_excluded(number, (client.index, client.connection))
+                    && !ledger.is_kept_from(number, from, state.filter)
                     && !client.has_seen(number)
                 {
                     let detail = format!("{who}: {number} in {}", publication.channel);

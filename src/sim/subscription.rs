@@ -32,8 +32,9 @@ impl Client {
         answer: &Subscribed,
         around: &mut Around,
     ) {
+        let mut offset = answer.offset;
         match since {
-            Some(since) => self.recovered(channel, &since, answer, around),
+            Some(since) => offset = self.recovered(channel, &since, answer, around),
             None if !answer.publications.is_empty() => {
                 self.wrong("recovery_not_asked", around, || format!("channel {channel}"));
             }
@@ -46,21 +47,19 @@ impl Client {
         state.last = None;
         state.live_since = live_since;
         if around.plan.channels[channel].keeps {
-            // Where it begins: behind it come what was missed, and then what is live (rule 16).
-            let last = answer.publications.last().map_or(answer.offset, |last| last.offset);
-            state.position = Some((answer.epoch.clone().into_owned(), last));
+            state.position = Some((answer.epoch.clone().into_owned(), offset));
         }
         self.clear_since_us = self.clear_since_us.max(clean_us);
     }
 
-    /// The answer to a recovery: all that was missed, or a plain no.
+    /// The answer to a recovery: all that was missed, or a plain no. Where that brings it.
     fn recovered(
         &mut self,
         channel: usize,
         since: &(String, u64),
         answer: &Subscribed,
         around: &mut Around,
-    ) {
+    ) -> u64 {
         if !answer.was_recovering {
             self.wrong("recovery_forgotten", around, || format!("channel {channel} {since:?}"));
         }
@@ -74,16 +73,20 @@ impl Client {
                 });
             }
             around.ledger.told += 1;
-            return;
+            return answer.offset;
         }
         if *since != (answer.epoch.clone().into_owned(), answer.offset) {
             self.wrong("recovery_from_elsewhere", around, || {
                 format!("channel {channel}: {since:?}, answered {} {}", answer.epoch, answer.offset)
             });
         }
+        let filter = self.channels[channel].filter;
         let mut offset = since.1;
         for publication in &answer.publications {
-            if publication.offset != offset + 1 {
+            let next = offset + 1;
+            if filter.is_some() && publication.offset >= next {
+                self.passed_over(channel, &since.0, next..publication.offset, around);
+            } else if publication.offset != next {
                 self.wrong("recovery_not_contiguous", around, || {
                     format!("channel {channel}: {} after {offset}", publication.offset)
                 });
@@ -91,6 +94,7 @@ impl Client {
             offset = publication.offset;
             self.saw(channel, &since.0, publication, around);
         }
+        offset
     }
 
     /// Which publication it is.
@@ -101,7 +105,12 @@ impl Client {
         around: &mut Around,
     ) -> Option<u32> {
         let compact = self.dialect == Dialect::MessagePack;
-        around.ledger.recognise(channel, publication.data.get().as_bytes(), compact)
+        let number =
+            around.ledger.recognise(channel, publication.data.get().as_bytes(), compact)?;
+        if !around.ledger.is_tagged(number, &publication.tags) {
+            self.wrong("wrong_tags", around, || format!("{number}: {:?}", publication.tags));
+        }
+        Some(number)
     }
 
     pub(super) fn push(&mut self, push: &Push, around: &mut Around) {
@@ -177,6 +186,7 @@ impl Client {
         if let Some(before) = before
             && !around.plan.lossy
             && self.channels[channel].unheard == 0
+            && self.channels[channel].filter.is_none()
         {
             around.ledger.seen_after(channel, before, number);
         }
@@ -216,6 +226,9 @@ impl Client {
         around.ledger.deliveries += 1;
         if self.mark_seen(number) {
             self.wrong("publication_seen_twice", around, || format!("{number} in {channel}"));
+        }
+        if around.ledger.is_filtered(number, self.channels[channel].filter) {
+            self.wrong("filtered_publication_told", around, || format!("{number} in {channel}"));
         }
         let told = publication.info.as_ref().map_or("", |info| info.client.as_ref());
         if !around.ledger.published_by(number, told) {

@@ -248,6 +248,9 @@ pub struct Push<'a> {
     pub disconnect: Option<Problem>,
 }
 
+/// A publication's tags by name.
+pub type Tags<'a> = BTreeMap<Cow<'a, str>, Cow<'a, str>>;
+
 #[derive(Debug, Deserialize)]
 pub struct Publication<'a> {
     #[serde(borrow)]
@@ -256,6 +259,8 @@ pub struct Publication<'a> {
     pub offset: u64,
     #[serde(borrow, default)]
     pub info: Option<Info<'a>>,
+    #[serde(borrow, default)]
+    pub tags: Tags<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]

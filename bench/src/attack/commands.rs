@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 /// Names that meet in the low bits of the hash with seed 0.
 const COLLIDING: usize = 10_000;
 const LOW_BITS: u64 = (1 << 10) - 1;
+const SUBSCRIPTIONS: usize = 100_000;
+const LONGEST_NAME: usize = 255;
+/// Subscribe commands that are one message, below `message_bytes` with the longest names.
+const NAMES_PER_MESSAGE: usize = 200;
 
 fn ends(site: &Site, what: &str, code: u16, message: &str) -> Checked {
     let mut wire = Wire::connected(&site.target)?;
@@ -129,21 +133,37 @@ pub fn colliding_names(site: &Site) -> Checked {
         .take(COLLIDING)
         .collect();
     let others: Vec<String> = (0..COLLIDING).map(|number| format!("plain:o{number:x}")).collect();
-    let plain = subscribe_all(site, &others)?;
-    let collided = subscribe_all(site, &colliding)?;
+    let (plain, _) = subscribe_all(site, &others)?;
+    let (collided, _) = subscribe_all(site, &colliding)?;
     let bound = plain * 3 + Duration::from_millis(500);
     expect(collided < bound, || format!("{collided:?}, other names {plain:?}"))?;
     Ok(format!("{} ms, other names {} ms", collided.as_millis(), plain.as_millis()))
 }
 
-/// Subscribes to all names, as many to a connection as it may have; the time that took.
-fn subscribe_all(site: &Site, names: &[String]) -> Result<Duration, String> {
+/// 100,000 subscriptions at once, to as many channels with the longest names: all are answered, and
+/// when their connections are gone so are they.
+pub fn subscription_bomb(site: &Site) -> Checked {
+    let name = |number: usize| format!("plain:{number:0>width$}", width = LONGEST_NAME - 6);
+    let names: Vec<String> = (0..SUBSCRIPTIONS).map(name).collect();
+    let (took, wires) = subscribe_all(site, &names)?;
+    let subscribed = wires.len();
+    drop(wires);
+    // Freed, all of them: the same again finds room.
+    let (again, _wires) = subscribe_all(site, &names)?;
+    Ok(format!("on {subscribed} connections in {:.1?}, again in {:.1?}", took, again))
+}
+
+/// Subscribes to all names, as many to a connection as it may have; the time that took, and the
+/// connections.
+fn subscribe_all(site: &Site, names: &[String]) -> Result<(Duration, Vec<Wire>), String> {
     let mut wires = Vec::new();
     let started = Instant::now();
     for names in names.chunks(site.channels_per_connection) {
         let mut wire = Wire::connected(&site.target)?;
-        let commands: Vec<String> = names.iter().map(|name| subscribe(name)).collect();
-        wire.text(&commands.join("\n"));
+        for names in names.chunks(NAMES_PER_MESSAGE) {
+            let commands: Vec<String> = names.iter().map(|name| subscribe(name)).collect();
+            wire.text(&commands.join("\n"));
+        }
         let mut answered = 0;
         while answered < names.len() {
             match wire.next(Duration::from_secs(10)) {
@@ -156,5 +176,5 @@ fn subscribe_all(site: &Site, names: &[String]) -> Result<Duration, String> {
         }
         wires.push(wire);
     }
-    Ok(started.elapsed())
+    Ok((started.elapsed(), wires))
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 const FIN: u8 = 0x80;
 const CONTINUATION: u8 = 0;
-const BINARY: u8 = 2;
 
 /// Sends to a fresh connection, and expects its end with a code.
 fn ends(site: &Site, what: &str, code: u16, send: impl FnOnce(&mut Wire) -> bool) -> Checked {
@@ -138,7 +137,7 @@ pub fn close_handshake(site: &Site) -> Checked {
 /// Binary frames are no JSON text: an orderly end, not silence.
 pub fn binary(site: &Site) -> Checked {
     let mut wire = Wire::connected(&site.target)?;
-    wire.frame(FIN | BINARY, &[0xff, 0xfe, 0xfd]);
+    wire.frame(FIN | ws::BINARY, &[0xff, 0xfe, 0xfd]);
     let code = wire.close_code()?;
     expect(matches!(code, 1003 | 1007 | 3501), || format!("closed with {code}"))?;
     Ok(format!("closed with {code}"))

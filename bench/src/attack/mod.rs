@@ -1,9 +1,10 @@
 //! Bad input over raw sockets: every attack gets its documented answer, and the neighbour of all
 //! attackers keeps receiving.
 //!
-//! Must not know the server's code. The server runs with the limits that `scripts/attack` lowers;
+//! Must not know the server's code. The server runs with the limits that `scripts/attack` sets;
 //! they are given here as options.
 
+mod bombs;
 mod commands;
 mod frames;
 mod neighbour;
@@ -45,7 +46,7 @@ struct Site {
     slots: usize,
     #[arg(long, default_value_t = 65_536)]
     message_bytes: usize,
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 1_000)]
     channels_per_connection: usize,
     /// A channel that is open to everyone, for the neighbour.
     #[arg(long, default_value = "plain:neighbour")]
@@ -70,6 +71,9 @@ const CHECKS: &[(&str, Check)] = &[
     ("refused commands: an error each", commands::refused),
     ("subscriptions over the limit: 106", commands::over_limits),
     ("10,000 colliding names", commands::colliding_names),
+    ("100,000 subscriptions with long names", commands::subscription_bomb),
+    ("bombs in Protobuf: 107, 3501", bombs::protobuf),
+    ("bombs in MessagePack: 107, 3501", bombs::msgpack),
     ("more connections than slots: 503", slots::full),
 ];
 

@@ -24,6 +24,7 @@ pub struct Wire {
 #[derive(Debug, PartialEq)]
 pub enum Next {
     Text(String),
+    Binary(Vec<u8>),
     Close(u16),
     /// The stream ended, by FIN or RST, without a close frame.
     End,
@@ -53,8 +54,13 @@ impl Wire {
 
     /// A connection that has been upgraded.
     pub fn upgraded(target: &Target) -> Result<Wire, String> {
+        Wire::upgraded_with(target, "")
+    }
+
+    /// The same, with some more header lines.
+    pub fn upgraded_with(target: &Target, extra: &str) -> Result<Wire, String> {
         let mut wire = Wire::open(target)?;
-        wire.upgrade("");
+        wire.upgrade(extra);
         match wire.until(PATIENCE, |inbox| match ws::read_upgrade(inbox) {
             Upgrade::Incomplete => None,
             Upgrade::Accepted(length) => Some((Ok(()), length)),
@@ -133,6 +139,7 @@ impl Wire {
                                 ws::TEXT => {
                                     Some(Next::Text(String::from_utf8_lossy(payload).into_owned()))
                                 }
+                                ws::BINARY => Some(Next::Binary(payload.to_vec())),
                                 _ => None,
                             };
                             Some((next, length))
@@ -152,7 +159,7 @@ impl Wire {
     pub fn close_code(&mut self) -> Result<u16, String> {
         loop {
             match self.next(PATIENCE) {
-                Next::Text(_) => {}
+                Next::Text(_) | Next::Binary(_) => {}
                 Next::Close(code) => return Ok(code),
                 end => return Err(format!("{end:?} instead of a close frame")),
             }

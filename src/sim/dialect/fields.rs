@@ -12,12 +12,14 @@ pub enum Kind {
     List(&'static [Field]),
     /// Messages by name.
     Map(&'static [Field]),
+    /// Texts by name.
+    Texts,
 }
 
 /// A field's name, number and kind.
 pub type Field = (&'static str, u32, Kind);
 
-use Kind::{Flag, List, Map, Message, Number, Text, Value};
+use Kind::{Flag, List, Map, Message, Number, Text, Texts, Value};
 
 pub static COMMAND: &[Field] = &[
     ("id", 1, Number),
@@ -34,13 +36,19 @@ pub static COMMAND: &[Field] = &[
 static PUBLISH: &[Field] = &[
     ("channel", 1, Text),
     ("data", 2, Value),
+    ("tags", 1000, Texts),
     ("exclude_self", 1003, Flag),
     ("idempotency_key", 1005, Text),
 ];
 const POSITION: Kind = Message(&[("offset", 1, Number), ("epoch", 2, Text)]);
 static CHANNEL: &[Field] = &[("channel", 1, Text)];
-static SUBSCRIBE: &[Field] =
-    &[("channel", 1, Text), ("recover", 3, Flag), ("epoch", 6, Text), ("offset", 7, Number)];
+static SUBSCRIBE: &[Field] = &[
+    ("channel", 1, Text),
+    ("recover", 3, Flag),
+    ("epoch", 6, Text),
+    ("offset", 7, Number),
+    ("tf", 13, Message(&[("key", 2, Text), ("cmp", 3, Text), ("val", 4, Text)])),
+];
 
 pub static REPLY: &[Field] = &[
     ("id", 1, Number),
@@ -92,8 +100,13 @@ static SUBSCRIBED: &[Field] = &[
 static HISTORY: &[Field] =
     &[("publications", 1, List(PUBLICATION)), ("epoch", 2, Text), ("offset", 3, Number)];
 
-static PUBLICATION: &[Field] =
-    &[("data", 4, Value), ("info", 5, Message(INFO)), ("offset", 6, Number), ("time", 9, Number)];
+static PUBLICATION: &[Field] = &[
+    ("data", 4, Value),
+    ("info", 5, Message(INFO)),
+    ("offset", 6, Number),
+    ("tags", 7, Texts),
+    ("time", 9, Number),
+];
 
 static INFO: &[Field] =
     &[("user", 1, Text), ("client", 2, Text), ("conn_info", 3, Value), ("chan_info", 4, Value)];

@@ -71,7 +71,7 @@ fn message(rest: &mut &[u8], fields: &[Field], json: &mut String) -> Result<(), 
                 let _ = write!(json, "{flag}");
             }
             Kind::Text => put_text(&text(rest)?, json),
-            Kind::Value => value(rest, json)?,
+            Kind::Texts | Kind::Value => value(rest, json)?,
         }
     }
     json.push('}');
@@ -190,9 +190,10 @@ fn fields(mut rest: &[u8], table: &[Field], json: &mut String) -> Result<(), Cor
             Kind::Value => element.push_str(utf8(delimited(&mut rest)?)?),
             Kind::Message(inner) => fields(delimited(&mut rest)?, inner, &mut element)?,
             Kind::List(inner) => fields(delimited(&mut rest)?, inner, &mut element)?,
-            Kind::Map(inner) => entry(delimited(&mut rest)?, inner, &mut element)?,
+            Kind::Map(inner) => entry(delimited(&mut rest)?, Some(inner), &mut element)?,
+            Kind::Texts => entry(delimited(&mut rest)?, None, &mut element)?,
         }
-        if let Kind::List(_) | Kind::Map(_) = kind {
+        if let Kind::List(_) | Kind::Map(_) | Kind::Texts = kind {
             match repeated.iter_mut().find(|(known, _)| known == name) {
                 Some((_, all)) => *all = format!("{all},{element}"),
                 None => repeated.push((name, element)),
@@ -204,7 +205,8 @@ fn fields(mut rest: &[u8], table: &[Field], json: &mut String) -> Result<(), Cor
     }
     for (name, all) in repeated {
         let (_, _, kind) = table.iter().find(|field| field.0 == name).ok_or(UNKNOWN)?;
-        let (open, close) = if matches!(kind, Kind::Map(_)) { ('{', '}') } else { ('[', ']') };
+        let (open, close) =
+            if matches!(kind, Kind::Map(_) | Kind::Texts) { ('{', '}') } else { ('[', ']') };
         separate(&mut first, json);
         let _ = write!(json, "\"{name}\":{open}{all}{close}");
     }
@@ -212,8 +214,8 @@ fn fields(mut rest: &[u8], table: &[Field], json: &mut String) -> Result<(), Cor
     Ok(())
 }
 
-/// A map's entry: its name is field 1, its message field 2.
-fn entry(mut rest: &[u8], table: &[Field], json: &mut String) -> Result<(), Corrupt> {
+/// A map's entry: its name is field 1, its message, or its text, field 2.
+fn entry(mut rest: &[u8], table: Option<&[Field]>, json: &mut String) -> Result<(), Corrupt> {
     let (mut name, mut body) = ("", &[][..]);
     while !rest.is_empty() {
         match varint(&mut rest)? {
@@ -224,5 +226,9 @@ fn entry(mut rest: &[u8], table: &[Field], json: &mut String) -> Result<(), Corr
     }
     put_text(name, json);
     json.push(':');
-    fields(body, table, json)
+    match table {
+        Some(table) => fields(body, table, json)?,
+        None => put_text(utf8(body)?, json),
+    }
+    Ok(())
 }

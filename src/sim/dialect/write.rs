@@ -88,6 +88,15 @@ fn put_protobuf(json: &str, fields: &[Field], out: &mut Vec<u8>) {
                 }
                 continue;
             }
+            Kind::Texts => {
+                for (name, value) in entries(value) {
+                    let mut entry = Vec::new();
+                    put_delimited(&mut entry, 0x0A, name.as_bytes());
+                    put_delimited(&mut entry, 0x12, text(value.get()).as_bytes());
+                    put_delimited(out, field | 2, &entry);
+                }
+                continue;
+            }
             Kind::Message(fields) | Kind::List(fields) => {
                 let mut body = Vec::new();
                 put_protobuf(value, fields, &mut body);
