@@ -4,7 +4,7 @@
 //! and the server still runs after it.
 
 use super::machine::Steal;
-use super::results::{Report, Run};
+use super::results::{DISTURBED, Report, Run};
 use super::server::{Process, Server, last_words};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -61,7 +61,8 @@ pub fn run(order: &Order, server: &mut Server, round: u32, stop: &Interrupted) -
     let steal = Steal::now().since(before);
     let report = read(&report, &log)?;
     server.must_run()?;
-    Ok(Run { round, report, steal })
+    let disturbed = report.waited() > DISTURBED;
+    Ok(Run { round, report, steal, disturbed })
 }
 
 /// Reads the generator's line, and believes it only when it says that all was verified.

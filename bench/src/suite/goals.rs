@@ -7,7 +7,7 @@
 use super::contender::OURS;
 use super::results::{Entry, Metric, Results};
 use super::stats::{Estimate, ROUNDS_FOR_A_VERDICT, estimate};
-use super::summary::ratio;
+use super::summary::{disturbance, ratio};
 
 /// A bound on a ratio of two contenders in a case, or on a figure of one.
 struct Goal {
@@ -114,12 +114,11 @@ pub fn outcomes(results: &Results) -> Vec<Outcome> {
 fn outcome(results: &Results, goal: &Goal) -> Option<Outcome> {
     let case = results.cases.iter().find(|case| case.id == goal.case)?;
     let entry = |name: &str| case.entries.iter().find(|entry| entry.name == name);
-    let estimate = if goal.to.is_empty() {
-        of_figures(entry(goal.ours)?, case.metric)?
-    } else {
-        ratio(case, entry(goal.ours)?, entry(goal.to)?)?
-    };
-    let verdict = goal.verdict(&estimate);
+    let ours = entry(goal.ours)?;
+    let to = if goal.to.is_empty() { ours } else { entry(goal.to)? };
+    let estimate =
+        if goal.to.is_empty() { of_figures(ours, case.metric)? } else { ratio(case, ours, to)? };
+    let verdict = goal.verdict(&estimate) + &disturbance(ours, to);
     let sign = if goal.at_most { "<=" } else { ">=" };
     Some(Outcome { what: goal.what, bound: format!("{sign} {}", goal.bound), estimate, verdict })
 }

@@ -7,7 +7,7 @@ use super::goals;
 use super::plots::{latency_curves, memory, over_axis, ratio_bars};
 use super::results::{Case, Metric, Results};
 use super::stats::ROUNDS_FOR_A_VERDICT;
-use super::summary::{base, rows, verdict};
+use super::summary::{base, rows};
 use super::svg::escape;
 use super::terminal::{interval, maybe, milliseconds};
 use std::fmt::Write;
@@ -129,7 +129,7 @@ fn table(case: &Case) -> String {
         let cells = [
             maybe(row.figure),
             interval(row.ratio),
-            verdict(case.metric, row.ratio).into(),
+            row.verdict.clone(),
             milliseconds(row.p50_us),
             milliseconds(row.p99_us),
             maybe(row.per_s),

@@ -5,7 +5,7 @@
 use super::goals;
 use super::results::{Case, Metric, Results};
 use super::stats::Estimate;
-use super::summary::{Row, base, rows, verdict};
+use super::summary::{Row, base, rows};
 use std::fmt::Write;
 
 /// A number with as many digits as say something.
@@ -91,7 +91,7 @@ fn table(case: &Case) -> String {
         "generator"
     );
     for row in &rows {
-        let _ = writeln!(text, "{}", line(case.metric, row));
+        let _ = writeln!(text, "{}", line(row));
     }
     text
 }
@@ -107,10 +107,13 @@ fn unit(metric: Metric) -> &'static str {
         Metric::DeliveriesPerSecond => "each second",
         Metric::BytesPerConnection => "bytes each",
         Metric::Latency => "p50 us",
+        Metric::IdleCpu => "us/s each",
+        Metric::MachineBytes => "bytes each",
+        Metric::Hop => "us a hop",
     }
 }
 
-fn line(metric: Metric, row: &Row) -> String {
+fn line(row: &Row) -> String {
     if let (Some(failure), 0) = (&row.failure, row.runs) {
         return format!("  {:30} FAILED: {failure}", row.label);
     }
@@ -124,7 +127,7 @@ fn line(metric: Metric, row: &Row) -> String {
         maybe(row.generator_us),
     );
     let failure = row.failure.iter().map(|why| format!("FAILED: {why}"));
-    let said = Some(verdict(metric, row.ratio).to_owned()).filter(|text| !text.is_empty());
+    let said = Some(row.verdict.clone()).filter(|text| !text.is_empty());
     let said: Vec<String> = said.into_iter().chain(row.notes.clone()).chain(failure).collect();
     let _ = write!(line, "  {}", said.join("; "));
     line.truncate(line.trim_end().len());
