@@ -6,6 +6,7 @@
 mod contender;
 mod full;
 mod generator;
+mod goal_rows;
 mod goals;
 mod lines;
 mod machine;
@@ -126,7 +127,7 @@ fn measure(args: &Args) -> Result<()> {
     };
     let (mut rounds, cores) = set_up(args, set)?;
     let cases = plan::only(set.cases(), &args.only)?;
-    let (cases, missing) = present(cases, &rounds.places);
+    let (cases, missing) = present(cases, &rounds.places, rounds.usable.len());
     for missing in &missing {
         println!("missing: {}: {}", missing.name, missing.why);
     }
@@ -221,8 +222,13 @@ fn set_up(args: &Args, set: Set) -> Result<(Rounds, Cores)> {
 }
 
 /// The cases with those who can take part, and who cannot.
-fn present(mut cases: Vec<Planned>, places: &Places) -> (Vec<Planned>, Vec<Missing>) {
-    let mut missing: Vec<Missing> = Vec::new();
+fn present(mut cases: Vec<Planned>, places: &Places, cores: usize) -> (Vec<Planned>, Vec<Missing>) {
+    let too_few = |case: &Planned| {
+        let why = format!("needs {} cores, and there are {cores}", case.cores);
+        (case.cores > cores).then(|| Missing { name: case.id.clone(), why })
+    };
+    let mut missing: Vec<Missing> = cases.iter().filter_map(too_few).collect();
+    cases.retain(|case| case.cores <= cores);
     let names: Vec<&str> =
         cases.iter().flat_map(|case| case.seats.iter().map(|seat| seat.name)).collect();
     for name in names {

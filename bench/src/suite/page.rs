@@ -154,10 +154,7 @@ fn table(case: &Case) -> String {
 }
 
 fn goal_table(results: &Results) -> String {
-    let goals = goals::outcomes(results);
-    if goals.is_empty() {
-        return String::new();
-    }
+    let goals = goals::outcomes(std::slice::from_ref(results));
     let mut text = String::from(
         "<section><h2>Goals</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>goal</th>\
          <th>measured (95 %)</th><th></th></tr></thead>\n<tbody>\n",
@@ -168,8 +165,8 @@ fn goal_table(results: &Results) -> String {
             "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
             escape(goal.what),
             escape(&goal.bound),
-            interval(Some(goal.estimate)),
-            goal.verdict
+            goal.measured,
+            escape(&goal.verdict)
         );
     }
     text + "</tbody></table></div></section>\n"

@@ -46,8 +46,8 @@ pub fn base(case: &Case) -> Option<&Entry> {
 
 /// The ratio of two contenders, paired by round.
 #[must_use]
-pub fn ratio(case: &Case, above: &Entry, below: &Entry) -> Option<Estimate> {
-    let figure = |run: &Run| run.report.figure(case.metric);
+pub fn ratio(metric: Metric, above: &Entry, below: &Entry) -> Option<Estimate> {
+    let figure = |run: &Run| run.report.figure(metric);
     let pairs = above.runs.iter().filter_map(|run| {
         let other = below.runs.iter().find(|other| other.round == run.round)?;
         Some(figure(run)? / figure(other)?)
@@ -68,7 +68,7 @@ fn row(case: &Case, entry: &Entry, base: Option<&Entry>) -> Row {
     };
     let latency = |run: &Run| run.report.latency_us.clone();
     let base = base.filter(|base| base.name != entry.name);
-    let ratio = base.and_then(|base| ratio(case, entry, base));
+    let ratio = base.and_then(|base| ratio(case.metric, entry, base));
     let said = verdict(case.metric, ratio);
     Row {
         name: entry.name.clone(),

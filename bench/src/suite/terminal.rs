@@ -61,14 +61,11 @@ pub fn report(results: &Results) -> String {
     for case in &results.cases {
         text.push_str(&table(case));
     }
-    let goals = goals::outcomes(results);
-    if !goals.is_empty() {
-        text.push_str("\nGoals\n");
-    }
-    for goal in goals {
-        let measured = interval(Some(goal.estimate));
-        let _ =
-            writeln!(text, "  {:52} {:>8}  {measured:22} {}", goal.what, goal.bound, goal.verdict);
+    text.push_str("\nGoals\n");
+    for goal in goals::outcomes(std::slice::from_ref(results)) {
+        let line =
+            format!("  {:86} {:>22}  {:22} {}", goal.what, goal.bound, goal.measured, goal.verdict);
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     for missing in &results.missing {
         let _ = writeln!(text, "missing: {}: {}", missing.name, missing.why);
