@@ -8,6 +8,7 @@ mod full;
 mod generator;
 mod goal_rows;
 mod goals;
+mod goals_page;
 mod lines;
 mod machine;
 mod page;
@@ -47,6 +48,7 @@ const PORTS: u16 = 200;
   corecast-bench suite --full --only table  the published table alone
   corecast-bench suite --table FILE         README's tables from a results file
   corecast-bench suite --page FILE          a results file's page again
+  corecast-bench suite --goals FILE...      the table of docs/goals.md from results files
 
 scripts/bench builds what is compared, sets the congestion control and calls this."
 )]
@@ -103,6 +105,10 @@ pub struct Args {
     /// Write the page of a results file beside it, and measure nothing.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "standard", "full"])]
     page: Option<PathBuf>,
+    /// Print the table of goals from results files, and measure nothing: of a case the newest counts.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    #[arg(conflicts_with_all = ["table", "page", "quick", "standard", "full"])]
+    goals: Vec<PathBuf>,
 }
 
 /// # Errors
@@ -115,6 +121,12 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(file) = &args.page {
         let page = page::page(&Results::read(file)?);
         return fs::write(file.with_extension("html"), page).context("the page");
+    }
+    if !args.goals.is_empty() {
+        let sources: Result<Vec<Results>> =
+            args.goals.iter().map(|file| Results::read_whole(file)).collect();
+        print!("{}", goals_page::table(&sources?));
+        return Ok(());
     }
     measure(args)
 }

@@ -4,6 +4,7 @@
 //! whole says so first.
 
 use super::goals;
+use super::goals_page::cells;
 use super::plots::{latency_curves, memory, over_axis, ratio_bars};
 use super::results::{Case, Metric, Results};
 use super::stats::ROUNDS_FOR_A_VERDICT;
@@ -156,18 +157,14 @@ fn table(case: &Case) -> String {
 fn goal_table(results: &Results) -> String {
     let goals = goals::outcomes(std::slice::from_ref(results));
     let mut text = String::from(
-        "<section><h2>Goals</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>goal</th>\
-         <th>measured (95 %)</th><th></th></tr></thead>\n<tbody>\n",
+        "<section><h2>Goals</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>bound</th>\
+         <th>measured (95 %)</th><th>rounds</th><th>verdict</th><th>case</th><th>measured at</th>\
+         </tr></thead>\n<tbody>\n",
     );
     for goal in goals {
-        let _ = writeln!(
-            text,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(goal.what),
-            escape(&goal.bound),
-            goal.measured,
-            escape(&goal.verdict)
-        );
+        let [what, cells @ ..] = cells(&goal);
+        let cells = cells.map(|cell| format!("<td>{}</td>", escape(&cell))).concat();
+        let _ = writeln!(text, "<tr><th>{}</th>{cells}</tr>", escape(&what));
     }
     text + "</tbody></table></div></section>\n"
 }
@@ -235,6 +232,8 @@ mod tests {
         }
         assert!(text.contains("round 8: &lt;it died&gt;") && !text.contains("<it died>"));
         assert!(text.contains("2.00 (2.00-2.00)") && text.contains("costs more"));
+        // Goals that nobody measured are rows too.
+        assert!(text.contains("not there yet") && text.contains("not measured"));
     }
 
     #[test]
