@@ -15,6 +15,7 @@ mod page;
 mod plan;
 mod plots;
 mod published;
+mod published_table;
 mod readme;
 mod results;
 mod rounds;

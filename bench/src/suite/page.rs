@@ -6,6 +6,7 @@
 use super::goals;
 use super::goals_page::cells;
 use super::plots::{latency_curves, memory, over_axis, ratio_bars};
+use super::published_table::grid;
 use super::results::{Case, Metric, Results};
 use super::stats::ROUNDS_FOR_A_VERDICT;
 use super::summary::{base, rows};
@@ -34,6 +35,7 @@ pub fn page(results: &Results) -> String {
             let _ = writeln!(body, "<section><h2>{title}</h2>\n<figure>{svg}</figure></section>");
         }
     }
+    body.push_str(&published(results));
     body.push_str(&goal_table(results));
     body.push_str(&appendix(results));
     let title = escape(&format!("Corecast bench, {}, {}", results.set, date(results)));
@@ -152,6 +154,23 @@ fn table(case: &Case) -> String {
         }
     }
     text + "</tbody></table></div>\n"
+}
+
+/// The table that a vendor published, where its cases were run.
+fn published(results: &Results) -> String {
+    let Some(grid) = grid(results) else { return String::new() };
+    let mut text = String::from(
+        "<section><h2>The published table, measured here</h2>\n<div class=\"wide\"><table>\n",
+    );
+    for (index, row) in grid.iter().enumerate() {
+        let cell = |(column, cell): (usize, &String)| {
+            let tag = if index == 0 || column == 0 { "th" } else { "td class=\"prose\"" };
+            format!("<{tag}>{}</{}>", escape(cell), &tag[..2])
+        };
+        let cells: String = row.iter().enumerate().map(cell).collect();
+        let _ = writeln!(text, "<tr>{cells}</tr>");
+    }
+    text + "</table></div></section>\n"
 }
 
 fn goal_table(results: &Results) -> String {

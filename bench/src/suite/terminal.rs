@@ -3,6 +3,7 @@
 //! Must not know how it was measured.
 
 use super::goals;
+use super::published_table::grid;
 use super::results::{Case, Metric, Results};
 use super::stats::Estimate;
 use super::summary::{Row, base, rows};
@@ -61,6 +62,7 @@ pub fn report(results: &Results) -> String {
     for case in &results.cases {
         text.push_str(&table(case));
     }
+    text.push_str(&published(results));
     text.push_str("\nGoals\n");
     for goal in goals::outcomes(std::slice::from_ref(results)) {
         let line =
@@ -69,6 +71,20 @@ pub fn report(results: &Results) -> String {
     }
     for missing in &results.missing {
         let _ = writeln!(text, "missing: {}: {}", missing.name, missing.why);
+    }
+    text
+}
+
+/// The published table on its side: a narrow terminal has no room for its columns.
+fn published(results: &Results) -> String {
+    let Some(grid) = grid(results) else { return String::new() };
+    let Some((head, rows)) = grid.split_first() else { return String::new() };
+    let mut text = String::from("\nThe published table, measured here\n");
+    for row in rows {
+        let _ = writeln!(text, "  {}", row[0]);
+        for (name, cell) in head.iter().zip(row).skip(1) {
+            let _ = writeln!(text, "    {name:24} {cell}");
+        }
     }
     text
 }
