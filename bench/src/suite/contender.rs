@@ -153,6 +153,12 @@ impl Contender {
         matches!(self.kind, Kind::Corecast { .. })
     }
 
+    /// Somebody else's server: that it fails under a load is a result.
+    #[must_use]
+    pub fn is_peer(&self) -> bool {
+        matches!(self.kind, Kind::Program { .. } | Kind::Node { .. } | Kind::Centrifugo)
+    }
+
     #[must_use]
     pub fn needs_redis(&self) -> bool {
         matches!(self.kind, Kind::Node { redis: true, .. })

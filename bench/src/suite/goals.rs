@@ -114,7 +114,10 @@ impl Bound {
         let estimate =
             if self.to.is_empty() { of_figures(ours, metric) } else { ratio(metric, ours, to) };
         let failed = [ours, to].into_iter().find(|entry| entry.failure.is_some());
-        let failed = failed.map(|entry| format!("no verdict: {} failed", entry.label));
+        let failed = failed.map(|entry| {
+            let said = entry.outcome.as_deref().unwrap_or("failed");
+            format!("no verdict: {} {said}", entry.label)
+        });
         let Some(it) = estimate else {
             let verdict = failed.unwrap_or_else(|| "no verdict: no figure".into());
             return Some(Outcome { verdict, commit, ..Outcome::default() });

@@ -1,7 +1,8 @@
 //! Ours, the floor and peers, measured side by side, and the report of it.
 //!
 //! Must not know the server's code, nor how the generator works: it starts both as programs.
-//! Invariant: results say `complete` only when every run that was asked for was made and verified.
+//! Invariant: results say `complete` only when every run that was asked for was made and verified,
+//! but for those of a peer that could not carry the load, which its row says.
 
 mod contender;
 mod full;
@@ -125,7 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if !args.goals.is_empty() {
         let sources: Result<Vec<Results>> =
-            args.goals.iter().map(|file| Results::read_whole(file)).collect();
+            args.goals.iter().map(|file| Results::read_cases(file)).collect();
         print!("{}", goals_page::table(&sources?));
         return Ok(());
     }
@@ -166,6 +167,10 @@ fn measure(args: &Args) -> Result<()> {
     for planned in &cases {
         let case = rounds.case(planned)?;
         results.cases.push(case);
+        results.ended = timestamp();
+        // An interrupt costs one case, not hours.
+        let (json, _) = results.write(&args.results, &page::page(&results))?;
+        rounds.bar.suspend(|| eprintln!("{} is in {}", planned.id, json.display()));
     }
     rounds.bar.finish_and_clear();
     results.ended = timestamp();
@@ -179,7 +184,8 @@ fn finish(args: &Args, mut results: Results) -> Result<()> {
         .iter()
         .flat_map(|case| case.entries.iter().map(move |entry| (case, entry)))
         .filter_map(|(case, entry)| {
-            Some(format!("{} in {}: {}", entry.label, case.id, entry.failure.as_ref()?))
+            let failure = entry.failure.as_ref().filter(|_| entry.outcome.is_none())?;
+            Some(format!("{} in {}: {failure}", entry.label, case.id))
         })
         .collect();
     results.complete = failures.is_empty();

@@ -143,13 +143,12 @@ fn table(case: &Case) -> String {
             let _ = write!(text, "<td>{}</td>", escape(&cell));
         }
         text.push_str("</tr>\n");
-        let failure = row.failure.iter().map(|why| format!("failed in {why}"));
-        for said in row.notes.iter().cloned().chain(failure) {
+        for said in row.notes.iter().chain(&row.failure) {
             let _ = writeln!(
                 text,
                 "<tr class=\"said\"><th></th><td colspan=\"8\">{}: {}</td></tr>",
                 escape(&row.label),
-                escape(&said)
+                escape(said)
             );
         }
     }

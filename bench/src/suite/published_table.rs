@@ -3,7 +3,7 @@
 //! Must not know where it is shown. Invariant: no table without all three of its cases.
 
 use super::published::PUBLISHED;
-use super::results::{Case, Results};
+use super::results::{COULD_NOT, Case, Results};
 use super::summary::{Row, rows};
 use super::terminal::{maybe, milliseconds, number};
 
@@ -37,9 +37,16 @@ pub fn grid(results: &Results) -> Option<Vec<Vec<String>>> {
         let note = row.notes.first().map_or_else(String::new, |note| format!(" ({note})"));
         format!("{count}{note}")
     };
-    let rate = |column: usize| maybe(of(&peak, column).and_then(|row| row.per_s));
+    let rate = |column: usize| {
+        let row = of(&peak, column);
+        let could_not = row.as_ref().is_some_and(|row| row.could_not);
+        if could_not { COULD_NOT.into() } else { maybe(row.and_then(|row| row.per_s)) }
+    };
     let tail = |column: usize| {
         let at = |row: &Row| {
+            if row.could_not {
+                return COULD_NOT.into();
+            }
             format!("{} ms at {} messages/s", milliseconds(row.p99_us), maybe(row.per_s))
         };
         let all = load.iter().filter(|row| row.label.starts_with(HERE[column]));

@@ -3,7 +3,7 @@
 //! Must not know how it was measured. Invariant: no table from what is not whole.
 
 use super::published_table::{find, grid};
-use super::results::Results;
+use super::results::{COULD_NOT, Results};
 use super::summary::{Row, rows};
 use super::terminal::milliseconds;
 use std::fmt::Write;
@@ -58,6 +58,10 @@ fn release(kernel: &str) -> String {
 }
 
 fn cells(row: &Row) -> String {
+    // Rounds before the one that was too much are no figure of it.
+    if row.could_not {
+        return format!(" {COULD_NOT} | | |");
+    }
     let ratio = row.ratio.map_or_else(
         || "1".into(),
         |ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high),

@@ -1,7 +1,8 @@
 //! The results file: every run as it was reported, and what has to be known to read it.
 //!
 //! Must not know how runs are made or shown. Invariant: `complete` is true only in a file whose
-//! set ran to its end without a failure, and a file appears whole or not at all.
+//! set ran to its end with every run made, but for those of a peer that could not carry the load;
+//! and a file appears whole or not at all.
 
 use super::machine::{Cores, Machine};
 use anyhow::{Context, Result, bail};
@@ -16,7 +17,7 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
     pub format: u32,
-    /// Every run of the set was made and verified.
+    /// Every case of the set was run, and is complete.
     pub complete: bool,
     /// `quick`, `standard`, `full`, or what a part of one was asked for.
     pub set: String,
@@ -76,6 +77,10 @@ pub struct Case {
     pub metric: Metric,
     pub options: Vec<String>,
     pub point: Option<Point>,
+    /// Every run was made and verified, or a peer could not carry the load. None: the file is older,
+    /// and says it of all of its cases.
+    #[serde(default)]
+    pub complete: Option<bool>,
     pub entries: Vec<Entry>,
 }
 
@@ -90,7 +95,14 @@ pub struct Entry {
     pub runs: Vec<Run>,
     /// Why it has fewer runs than rounds.
     pub failure: Option<String>,
+    /// What that says of it: `COULD_NOT`, where it started but failed under the load. None: the run
+    /// says nothing of it.
+    #[serde(default)]
+    pub outcome: Option<String>,
 }
+
+/// A peer's outcome in a case.
+pub const COULD_NOT: &str = "could not carry it";
 
 /// A verified run, as the generator reported it, and what the machine did meanwhile.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -221,6 +233,20 @@ impl Results {
         Ok(results)
     }
 
+    /// The same, but keeps only those cases that are complete.
+    ///
+    /// # Errors
+    /// Those of `read`, and a file without any.
+    pub fn read_cases(path: &Path) -> Result<Results> {
+        let mut results = Results::read(path)?;
+        let whole = results.complete;
+        results.cases.retain(|case| case.complete.unwrap_or(whole));
+        if results.cases.is_empty() {
+            bail!("{} has no complete case", path.display());
+        }
+        Ok(results)
+    }
+
     /// Writes the results and their page into a directory; where they are.
     ///
     /// # Errors
@@ -228,10 +254,9 @@ impl Results {
     pub fn write(&self, directory: &Path, page: &str) -> Result<(PathBuf, PathBuf)> {
         fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
         let date = self.started.split('T').next().unwrap_or_default();
-        let mut base = format!("{date}-{}-{}", self.machine.name, self.set);
-        if !self.complete {
-            base.push_str(".incomplete");
-        }
+        let whole = format!("{date}-{}-{}", self.machine.name, self.set);
+        let part = format!("{whole}.incomplete");
+        let base = if self.complete { whole } else { part.clone() };
         // A complete file is never written over.
         let numbered = (2..).map(|number| format!("{base}-{number}"));
         let free =
@@ -241,6 +266,12 @@ impl Results {
         let html = directory.join(format!("{name}.html"));
         replace(&html, page)?;
         replace(&json, &(serde_json::to_string(self)? + "\n"))?;
+        if self.complete {
+            // What was written after each case is all in the whole file now.
+            for ending in ["json", "html"] {
+                let _ = fs::remove_file(directory.join(format!("{part}.{ending}")));
+            }
+        }
         Ok((json, html))
     }
 }

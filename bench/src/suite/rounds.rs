@@ -7,7 +7,7 @@ use super::contender::{API_KEY, Contender, Kind, Places};
 use super::generator::{self, Interrupted, Order};
 use super::machine::Cores;
 use super::plan::{Pace, Planned, Seat, merged};
-use super::results::{Case, Entry, Run};
+use super::results::{COULD_NOT, Case, Entry, Run};
 use super::server::{Ports, Server};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -38,6 +38,8 @@ struct Place<'a> {
     contender: Contender,
     seat: &'a Seat,
     server: Option<Server>,
+    /// Its server of this round stood: what fails then, fails under the load.
+    started: bool,
     entry: Entry,
 }
 
@@ -78,8 +80,9 @@ impl Rounds {
                 note: seat.note.clone(),
                 runs: Vec::new(),
                 failure: None,
+                outcome: None,
             };
-            Some(Place { contender, seat, server: None, entry })
+            Some(Place { contender, seat, server: None, started: false, entry })
         });
         let mut places: Vec<Place<'_>> = seats.collect();
         let first = if has_first_run(planned) { 0 } else { 1 };
@@ -95,6 +98,8 @@ impl Rounds {
                 server.stop();
             }
         }
+        let entries: Vec<Entry> = places.into_iter().map(|place| place.entry).collect();
+        let is_whole = |entry: &Entry| entry.failure.is_none() || entry.outcome.is_some();
         Ok(Case {
             id: planned.id.clone(),
             title: planned.title.clone(),
@@ -102,7 +107,8 @@ impl Rounds {
             metric: planned.metric,
             options: planned.options.clone(),
             point: planned.point.clone(),
-            entries: places.into_iter().map(|place| place.entry).collect(),
+            complete: Some(entries.iter().all(is_whole)),
+            entries,
         })
     }
 
@@ -134,6 +140,9 @@ impl Rounds {
                     );
                 });
                 place.entry.failure = Some(format!("round {round}: {why}"));
+                if place.contender.is_peer() && place.started {
+                    place.entry.outcome = Some(COULD_NOT.into());
+                }
                 place.server = None;
             }
         }
@@ -169,6 +178,7 @@ impl Rounds {
             return generator::run(&order, None, round, &self.stop);
         }
         if place.server.is_none() {
+            place.started = false;
             place.server = Some(Server::start(
                 &place.contender,
                 &self.places,
@@ -177,6 +187,7 @@ impl Rounds {
                 SECRET,
                 &mut self.ports,
             )?);
+            place.started = true;
         }
         let server = place.server.as_mut().context("a server that was just started")?;
         server.must_run()?;

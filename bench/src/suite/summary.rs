@@ -32,7 +32,10 @@ pub struct Row {
     pub runs: usize,
     /// What has to be said beside the figures.
     pub notes: Vec<String>,
+    /// That it failed, or could not carry the load, and why.
     pub failure: Option<String>,
+    /// It is somebody else's server, and the load was too much for it.
+    pub could_not: bool,
 }
 
 /// Whom ratios are to: ours, or the first who has a figure.
@@ -83,7 +86,11 @@ fn row(case: &Case, entry: &Entry, base: Option<&Entry>) -> Row {
         slope: over(&|run| run.report.figure(Metric::BytesPerConnection)),
         runs: entry.runs.len(),
         notes: notes(entry),
-        failure: entry.failure.clone(),
+        failure: entry.failure.as_ref().map(|why| match &entry.outcome {
+            Some(outcome) => format!("{outcome}: {why}"),
+            None => format!("FAILED: {why}"),
+        }),
+        could_not: entry.outcome.is_some(),
     }
 }
 
@@ -226,6 +233,7 @@ pub mod tests {
             note: None,
             runs: costs.iter().enumerate().map(run).collect(),
             failure: None,
+            outcome: None,
         }
     }
 
@@ -239,6 +247,7 @@ pub mod tests {
             metric: Metric::CpuPerDelivery,
             options: Vec::new(),
             point: None,
+            complete: Some(true),
             entries,
         }
     }
@@ -271,7 +280,7 @@ pub mod tests {
         let ratio = rows[1].ratio.expect("six pairs");
         assert_eq!((ratio.pairs, ratio.median), (6, 2.0));
         assert_eq!(rows[1].verdict, "no verdict: 6 rounds");
-        assert_eq!(rows[1].failure.as_deref(), Some("round 3: lost"));
+        assert_eq!(rows[1].failure.as_deref(), Some("FAILED: round 3: lost"));
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn unit(metric: Metric) -> &'static str {
 
 fn line(row: &Row) -> String {
     if let (Some(failure), 0) = (&row.failure, row.runs) {
-        return format!("  {:30} FAILED: {failure}", row.label);
+        return format!("  {:30} {failure}", row.label);
     }
     let mut line = format!(
         "  {:30} {:>12}   {:22} {:>9} {:>9} {:>10}",
@@ -139,9 +139,9 @@ fn line(row: &Row) -> String {
         milliseconds(row.p99_us),
         maybe(row.generator_us),
     );
-    let failure = row.failure.iter().map(|why| format!("FAILED: {why}"));
     let said = Some(row.verdict.clone()).filter(|text| !text.is_empty());
-    let said: Vec<String> = said.into_iter().chain(row.notes.clone()).chain(failure).collect();
+    let said: Vec<String> =
+        said.into_iter().chain(row.notes.clone()).chain(row.failure.clone()).collect();
     let _ = write!(line, "  {}", said.join("; "));
     line.truncate(line.trim_end().len());
     line
