@@ -119,6 +119,25 @@ pub const ALL: [Contender; 21] = [
     other("centrifugo-protobuf", "Centrifugo, Protobuf", PROTOBUF, Kind::Centrifugo),
 ];
 
+/// Centrifugo 6: its documentation's buffers for many connections, and the namespaces that scenarios
+/// use, as `--dev` has them; without those it knows no channel "plain:bench". The rest is default.
+const CENTRIFUGO: &str = r#"{
+  "client": {"insecure": true},
+  "websocket": {"read_buffer_size": 1024, "use_write_buffer_pool": true},
+  "channel": {"namespaces": [
+    {"name": "plain",
+     "allow_subscribe_for_client": true, "allow_subscribe_for_anonymous": true,
+     "allow_publish_for_client": true, "allow_publish_for_anonymous": true},
+    {"name": "chat",
+     "allow_subscribe_for_client": true, "allow_subscribe_for_anonymous": true,
+     "allow_publish_for_client": true, "allow_publish_for_anonymous": true,
+     "history_size": 1000, "history_ttl": "300s", "force_recovery": true,
+     "force_positioning": true, "presence": true, "join_leave": true,
+     "force_push_join_leave": true}
+  ]}
+}
+"#;
+
 /// Where programs are found.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -263,13 +282,7 @@ impl Contender {
                      [client]\ntoken_hmac_secret = \"{secret}\"\n\n[api]\nkey = \"{API_KEY}\"\n"
                 ))
             }
-            // Its documentation's buffers for many connections; the rest is its default.
-            Kind::Centrifugo => Some(
-                r#"{"client": {"insecure": true},
- "websocket": {"read_buffer_size": 1024, "use_write_buffer_pool": true}}
-"#
-                .into(),
-            ),
+            Kind::Centrifugo => Some(CENTRIFUGO.into()),
             _ => None,
         }
     }
@@ -327,4 +340,14 @@ fn a_worker_is_pinned_where_each_has_a_core() {
     let three = Contender::named("corecast-io_uring-3").expect("ours");
     let unpinned = three.configuration(&[0], "secret").expect("a configuration");
     assert!(!unpinned.contains("worker_cpus"), "{unpinned}");
+}
+
+#[test]
+fn centrifugo_knows_the_channels_of_the_scenarios() {
+    let centrifugo = Contender::named("centrifugo").expect("Centrifugo");
+    let text = centrifugo.configuration(&[0], "secret").expect("a configuration");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let namespaces = json["channel"]["namespaces"].as_array().expect("namespaces");
+    let names: Vec<&str> = namespaces.iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["plain", "chat"]);
 }

@@ -189,7 +189,7 @@ pub fn memory(case: &Case) -> Option<String> {
         unit: "MiB",
         x_tick: &tick,
         x_linear: true,
-        y_linear: false,
+        y_linear: true,
     }
     .draw(&lines)
 }
