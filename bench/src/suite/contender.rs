@@ -119,8 +119,9 @@ pub const ALL: [Contender; 21] = [
     other("centrifugo-protobuf", "Centrifugo, Protobuf", PROTOBUF, Kind::Centrifugo),
 ];
 
-/// Centrifugo 6: its documentation's buffers for many connections, and the namespaces that scenarios
-/// use, as `--dev` has them; without those it knows no channel "plain:bench". The rest is default.
+/// Centrifugo 6: its documentation's buffers for many connections, and the namespaces of the
+/// scenarios as `--dev` has them; without those it knows no channel "plain:bench". The rest is its
+/// default.
 const CENTRIFUGO: &str = r#"{
   "client": {"insecure": true},
   "websocket": {"read_buffer_size": 1024, "use_write_buffer_pool": true},

@@ -1,8 +1,8 @@
 //! The goals of the design, against what was measured.
 //!
-//! Must not know how it was measured. Invariant: missed only when the whole interval is on the wrong
-//! side of the bound; met only when the median is within it and the interval is clear of what the
-//! goal has to be clear of; what was not measured is a row too.
+//! Must not know how it was measured. Invariant: missed only when the whole interval is on the
+//! wrong side of the bound; met only when the median is within it and the interval is clear of what
+//! the goal has to be clear of; what was not measured is a row too.
 
 use super::goal_rows::{GOALS, Goal, Judge};
 use super::results::{Case, Entry, Metric, Results};
@@ -27,8 +27,8 @@ pub struct Bound {
     pub metric: Option<Metric>,
     pub at_most: bool,
     pub bound: f64,
-    /// Where the interval has to be on the bound's side for the goal to be met: at 1 for a goal that
-    /// says better than a peer, which a median alone does not show.
+    /// Where the interval has to be on the bound's side for the goal to be met: at 1 for a goal
+    /// that says better than a peer, which a median alone does not show.
     pub clear_of: Option<f64>,
 }
 
@@ -97,9 +97,9 @@ impl Bound {
 
     /// Why there is no figure.
     fn unmeasured(&self, sources: &[Results]) -> String {
-        let all = sources.iter().flat_map(|results| &results.missing);
+        let mut all = sources.iter().rev().flat_map(|results| &results.missing);
         let named = [self.case, self.ours, self.to];
-        let why = all.filter(|missing| named.contains(&missing.name.as_str())).last();
+        let why = all.find(|missing| named.contains(&missing.name.as_str()));
         why.map_or_else(
             || "not measured".into(),
             |missing| format!("not measured: {} {}", missing.name, missing.why),

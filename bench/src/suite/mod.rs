@@ -107,7 +107,7 @@ pub struct Args {
     /// Write the page of a results file beside it, and measure nothing.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "standard", "full"])]
     page: Option<PathBuf>,
-    /// Print the table of goals from results files, and measure nothing: of a case the newest counts.
+    /// Print the table of goals from results files, and measure nothing.
     #[arg(long, num_args = 1.., value_name = "FILE")]
     #[arg(conflicts_with_all = ["table", "page", "quick", "standard", "full"])]
     goals: Vec<PathBuf>,

@@ -77,8 +77,8 @@ pub struct Case {
     pub metric: Metric,
     pub options: Vec<String>,
     pub point: Option<Point>,
-    /// Every run was made and verified, or a peer could not carry the load. None: the file is older,
-    /// and says it of all of its cases.
+    /// Every run was made and verified, or a peer could not carry the load. None: the file is
+    /// older, and says it of all of its cases.
     #[serde(default)]
     pub complete: Option<bool>,
     pub entries: Vec<Entry>,
