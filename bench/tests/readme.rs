@@ -1,26 +1,36 @@
-//! README's table is the one that its results file makes.
+//! README's table, and that of goals, are the ones that their results files make.
 
 use std::path::Path;
 use std::process::Command;
 
-const MARK: &str = "<!-- corecast-bench suite --table ";
-
-#[test]
-fn the_table_in_readme_is_made_of_the_file_that_it_names() {
+/// The table under a page's mark, and what the suite prints for the mark's files.
+fn told_and_made(page: &str, flag: &str) -> (String, String) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-    let readme = std::fs::read_to_string(root.join("README.md")).expect("README");
-    let (_, rest) = readme.split_once(MARK).expect("the table's mark");
-    let (file, rest) = rest.split_once(" -->\n").expect("the mark's end");
-    let table: String =
-        rest.split_inclusive('\n').take_while(|line| line.starts_with('|')).collect();
+    let text = std::fs::read_to_string(root.join(page)).expect("the page");
+    let mark = format!("<!-- corecast-bench suite {flag} ");
+    let (_, rest) = text.split_once(&mark).expect("the table's mark");
+    let (files, rest) = rest.split_once(" -->\n").expect("the mark's end");
+    let told = rest.split_inclusive('\n').take_while(|line| line.starts_with('|')).collect();
     let output = Command::new(env!("CARGO_BIN_EXE_corecast-bench"))
-        .args(["suite", "--table", file])
+        .args(["suite", flag])
+        .args(files.split_whitespace())
         .current_dir(root)
         .output()
         .expect("the suite");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let made = String::from_utf8_lossy(&output.stdout);
+    (told, String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_table_in_readme_is_made_of_the_file_that_it_names() {
+    let (told, made) = told_and_made("README.md", "--table");
     // The published table, where the file has it, is a second one.
     let first = made.split("\n\n").next().unwrap_or_default();
-    assert_eq!(table.trim_end(), first.trim_end(), "paste it again: {MARK}{file}");
+    assert_eq!(told.trim_end(), first.trim_end(), "paste it again");
+}
+
+#[test]
+fn the_table_of_goals_is_made_of_the_files_that_it_names() {
+    let (told, made) = told_and_made("docs/goals.md", "--goals");
+    assert_eq!(told.trim_end(), made.trim_end(), "paste it again");
 }

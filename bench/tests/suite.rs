@@ -71,11 +71,22 @@ impl Stage {
         names
     }
 
-    fn results(&self) -> Value {
+    fn file(&self) -> PathBuf {
         let names = self.recorded();
         let name = names.iter().find(|name| name.ends_with(".json")).expect("a results file");
-        let text = fs::read_to_string(self.folder.join("results").join(name)).expect("its text");
+        self.folder.join("results").join(name)
+    }
+
+    fn results(&self) -> Value {
+        let text = fs::read_to_string(self.file()).expect("its text");
         serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// What the suite makes of the results file.
+    fn shown(&self, flag: &str) -> Output {
+        let suite = env!("CARGO_BIN_EXE_corecast-bench");
+        let mut command = Command::new(suite);
+        command.args(["suite", flag]).arg(self.file()).output().expect("the suite")
     }
 }
 
@@ -136,7 +147,7 @@ fn a_second_set_of_a_day_is_a_second_file() {
 }
 
 #[test]
-fn a_lost_delivery_is_no_result_and_no_table_is_made_of_the_rest() {
+fn a_peer_that_loses_a_delivery_could_not_carry_it_and_the_others_are_whole() {
     let stage = Stage::new("lost");
     let lossy = format!(
         "case \"$*\" in *raw*) if [ \"$(grep -c raw \"$0.calls\")\" -ge 3 ]; then\n\
@@ -147,23 +158,19 @@ fn a_lost_delivery_is_no_result_and_no_table_is_made_of_the_rest() {
     stage.script("generator", &format!("touch \"$0.calls\"\n{lossy}"));
     let output = stage.run(&format!("{BOTH} 22140"));
     let text = told(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("uWebSockets failed in round 3: 2 of 400000 deliveries lost"), "{text}");
-    assert!(text.contains("not complete, and recorded as such"), "{text}");
+    assert!(output.status.success(), "{text}");
+    let said = "could not carry it: round 3: 2 of 400000 deliveries lost";
+    assert!(text.contains(said), "{text}");
     let results = stage.results();
-    assert_eq!(results["complete"], false);
+    assert_eq!(results["complete"], true);
     assert_eq!((runs(&results, "uwebsockets"), runs(&results, "centrifuge")), (2, 7));
+    assert_eq!(results["cases"][0]["entries"][0]["outcome"], "could not carry it");
     let names = stage.recorded();
-    assert!(names.iter().all(|name| name.contains(".incomplete.")), "{names:?}");
+    assert!(names.iter().all(|name| !name.contains(".incomplete.")), "{names:?}");
 
-    let file = stage.folder.join("results").join(&names[1]);
-    let output = Command::new(env!("CARGO_BIN_EXE_corecast-bench"))
-        .args(["suite", "--table"])
-        .arg(file)
-        .output()
-        .expect("the suite");
-    assert!(!output.status.success() && output.stdout.is_empty());
-    assert!(told(&output).contains("says complete: false"), "{}", told(&output));
+    let table = stage.shown("--table");
+    let told = told(&table);
+    assert!(table.status.success() && told.contains("| could not carry it | | |"), "{told}");
 }
 
 #[test]
@@ -179,11 +186,11 @@ fn a_server_that_dies_during_a_run_is_named_with_its_last_words() {
     let started = Instant::now();
     let output = stage.run("--only fanout uwebsockets --rounds 7 --port 22160");
     let text = told(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("uwebsockets ended by itself (exit status: 7)"), "{text}");
-    assert!(text.contains("out of luck"), "{text}");
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("could not carry it: round 0: uwebsockets ended by itself"), "{text}");
+    assert!(text.contains("(exit status: 7)") && text.contains("out of luck"), "{text}");
     assert!(started.elapsed() < Duration::from_secs(30), "it waited for the generator");
-    assert_eq!(stage.results()["complete"], false);
+    assert_eq!(stage.results()["complete"], true);
     assert_eq!(runs(&stage.results(), "uwebsockets"), 0);
 }
 
@@ -199,6 +206,16 @@ fn a_server_that_never_starts_and_one_that_is_missing_are_named() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("missing: uwebsockets: no c++ here to build it"), "{text}");
     assert!(text.contains("centrifuge ended by itself (exit status: 1): cannot listen"), "{text}");
+    // It says nothing of the peer, so neither the case nor the file is whole.
+    assert!(text.contains("not complete, and recorded as such"), "{text}");
+    assert_eq!(stage.results()["complete"], false);
+    let names = stage.recorded();
+    assert!(names.iter().all(|name| name.contains(".incomplete.")), "{names:?}");
+    for (flag, why) in [("--table", "says complete: false"), ("--goals", "no complete case")] {
+        let output = stage.shown(flag);
+        assert!(!output.status.success() && output.stdout.is_empty());
+        assert!(told(&output).contains(why), "{}", told(&output));
+    }
 
     fs::remove_dir_all(stage.folder.join("peers/centrifuge")).expect("it was there");
     let output = stage.run(&format!("{BOTH} 22180"));
@@ -245,6 +262,34 @@ fn an_interrupt_ends_the_servers_and_records_nothing() {
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{pid} still runs");
     }
     assert_eq!(stage.recorded(), Vec::<String>::new());
+}
+
+#[test]
+fn an_interrupt_costs_one_case() {
+    let stage = Stage::new("kept");
+    let stuck = "if [ \"$1\" = echo ]; then echo $$ >\"$0.pid\"; exec sleep 1000; fi";
+    stage.script("generator", &format!("{stuck}\n{GENERATOR}"));
+    let suite = stage
+        .command("--only fanout echo uwebsockets --rounds 1 --port 22240")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the suite");
+    wait_for_pid(&stage.folder.join("generator.pid"));
+    let killed = Command::new("kill").arg(suite.id().to_string()).status().expect("kill");
+    assert!(killed.success());
+    let output = suite.wait_with_output().expect("its end");
+    assert!(told(&output).contains("interrupted"), "{}", told(&output));
+    let names = stage.recorded();
+    assert!(
+        names.len() == 2 && names.iter().all(|name| name.contains(".incomplete.")),
+        "{names:?}"
+    );
+    let results = stage.results();
+    assert_eq!((results["complete"].clone(), runs(&results, "uwebsockets")), (false.into(), 1));
+    // The case is whole, so its goals can be told.
+    let goals = stage.shown("--goals");
+    assert!(goals.status.success(), "{}", told(&goals));
 }
 
 fn wait_for_pid(file: &Path) -> u32 {

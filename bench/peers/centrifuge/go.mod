@@ -2,7 +2,10 @@ module corecast/peer-centrifuge
 
 go 1.24.0
 
-require github.com/centrifugal/centrifuge v0.38.0
+require (
+	github.com/centrifugal/centrifuge v0.38.0
+	github.com/segmentio/encoding v0.5.3
+)
 
 require (
 	github.com/FZambia/eagle v0.2.0 // indirect
@@ -24,7 +27,6 @@ require (
 	github.com/quagmt/udecimal v1.9.0 // indirect
 	github.com/redis/rueidis v1.0.68 // indirect
 	github.com/segmentio/asm v1.2.0 // indirect
-	github.com/segmentio/encoding v0.5.3 // indirect
 	github.com/shadowspore/fossil-delta v0.0.0-20241213113458-1d797d70cbe3 // indirect
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.2 // indirect

@@ -36,6 +36,10 @@ pub struct Args {
     pace: Pace,
     #[arg(long, default_value = "plain:hop")]
     channel: String,
+    /// The core of each worker, in their order: this program then runs on that of its connection's
+    /// worker, so that the other worker's core is idle until the hop.
+    #[arg(long, value_delimiter = ',', conflicts_with = "cpu")]
+    worker_cpus: Vec<usize>,
 }
 
 struct Hops {
@@ -157,6 +161,13 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     fleet.wire.open(0, None);
     until(&mut fleet, &mut hops, |hops| hops.places.iter().all(Option::is_some))?;
     choose(&mut hops)?;
+    if !args.worker_cpus.is_empty() {
+        let worker = hops.places.iter().flatten().next().map_or(0, |place| place.worker as usize);
+        let Some(cpu) = args.worker_cpus.get(worker) else {
+            bail!("--worker-cpus has no core for worker {worker}");
+        };
+        session::pin(Some(*cpu))?;
+    }
     for which in [LOCAL, REMOTE] {
         let name = hops.names[which].clone();
         fleet.wire.command(0, |tongue, out| tongue.subscribe(out, SETUP_ID, &name, None));

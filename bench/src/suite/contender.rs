@@ -17,10 +17,12 @@ pub struct Contender {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// With this driver, and so many workers.
-    Corecast { driver: &'static str, workers: usize },
+    /// With this driver, so many workers, and so long a spin before a sleep.
+    Corecast { driver: &'static str, workers: usize, spin_us: u32 },
     /// The least that the kernel allows: a program inside the generator.
     Floor { driver: &'static str },
+    /// Two threads of the generator that pass something to each other: no server at all.
+    Threads { program: &'static str },
     /// A program in the folder of peers.
     Program { path: &'static str },
     /// A script for Node in the folder of peers.
@@ -35,7 +37,7 @@ const fn corecast(
     dialect: &'static str,
     driver: &'static str,
 ) -> Contender {
-    Contender { name, label, dialect, kind: Kind::Corecast { driver, workers: 1 } }
+    Contender { name, label, dialect, kind: Kind::Corecast { driver, workers: 1, spin_us: 0 } }
 }
 
 const fn other(
@@ -52,9 +54,18 @@ const PROTOBUF: &str = "centrifuge-protobuf";
 const UWEBSOCKETS: Kind = Kind::Program { path: "uwebsockets/uwebsockets" };
 const CENTRIFUGE: Kind = Kind::Program { path: "centrifuge/centrifuge" };
 
-pub const OURS: &str = "corecast-io_uring";
+const HOP: Kind = Kind::Threads { program: "hop" };
+const WAKE: Kind = Kind::Threads { program: "wake" };
 
-pub const ALL: [Contender; 18] = [
+pub const OURS: &str = "corecast-io_uring";
+pub const TWO_WORKERS: &str = "corecast-io_uring-2";
+/// Spins for longer than a message takes in the case that it is in, so that nobody sleeps there.
+pub const SPINNING: &str = "corecast-io_uring-2-spin";
+
+/// Key of the server API of those that are measured by it.
+pub const API_KEY: &str = "bench-bench-bench";
+
+pub const ALL: [Contender; 21] = [
     corecast(OURS, "Corecast, io_uring", JSON, "io_uring"),
     corecast("corecast-epoll", "Corecast, epoll", JSON, "epoll"),
     corecast("corecast-io_uring-raw", "Corecast /echo, io_uring", "raw", "io_uring"),
@@ -67,17 +78,25 @@ pub const ALL: [Contender; 18] = [
         "io_uring",
     ),
     other(
-        "corecast-io_uring-2",
+        TWO_WORKERS,
         "Corecast, io_uring, 2 workers",
         JSON,
-        Kind::Corecast { driver: "io_uring", workers: 2 },
+        Kind::Corecast { driver: "io_uring", workers: 2, spin_us: 0 },
     ),
     other(
         "corecast-io_uring-3",
         "Corecast, io_uring, 3 workers",
         JSON,
-        Kind::Corecast { driver: "io_uring", workers: 3 },
+        Kind::Corecast { driver: "io_uring", workers: 3, spin_us: 0 },
     ),
+    other(
+        SPINNING,
+        "Corecast, io_uring, 2 workers that spin",
+        JSON,
+        Kind::Corecast { driver: "io_uring", workers: 2, spin_us: 1_000 },
+    ),
+    other("floor-hop", "floor, a line between two spinning cores", "raw", HOP),
+    other("floor-wake", "floor, a wake-up by eventfd", "raw", WAKE),
     other("floor-ring", "floor, io_uring", "raw", Kind::Floor { driver: "ring" }),
     other("floor-epoll", "floor, epoll", "raw", Kind::Floor { driver: "epoll" }),
     other("uwebsockets", "uWebSockets", "raw", UWEBSOCKETS),
@@ -99,6 +118,26 @@ pub const ALL: [Contender; 18] = [
     other("centrifugo", "Centrifugo", JSON, Kind::Centrifugo),
     other("centrifugo-protobuf", "Centrifugo, Protobuf", PROTOBUF, Kind::Centrifugo),
 ];
+
+/// Centrifugo 6: its documentation's buffers for many connections, and the namespaces of the
+/// scenarios as `--dev` has them; without those it knows no channel "plain:bench". The rest is its
+/// default.
+const CENTRIFUGO: &str = r#"{
+  "client": {"insecure": true},
+  "websocket": {"read_buffer_size": 1024, "use_write_buffer_pool": true},
+  "channel": {"namespaces": [
+    {"name": "plain",
+     "allow_subscribe_for_client": true, "allow_subscribe_for_anonymous": true,
+     "allow_publish_for_client": true, "allow_publish_for_anonymous": true},
+    {"name": "chat",
+     "allow_subscribe_for_client": true, "allow_subscribe_for_anonymous": true,
+     "allow_publish_for_client": true, "allow_publish_for_anonymous": true,
+     "history_size": 1000, "history_ttl": "300s", "force_recovery": true,
+     "force_positioning": true, "presence": true, "join_leave": true,
+     "force_push_join_leave": true}
+  ]}
+}
+"#;
 
 /// Where programs are found.
 #[derive(Clone, Debug)]
@@ -134,6 +173,12 @@ impl Contender {
         matches!(self.kind, Kind::Corecast { .. })
     }
 
+    /// Somebody else's server: that it fails under a load is a result.
+    #[must_use]
+    pub fn is_peer(&self) -> bool {
+        matches!(self.kind, Kind::Program { .. } | Kind::Node { .. } | Kind::Centrifugo)
+    }
+
     #[must_use]
     pub fn needs_redis(&self) -> bool {
         matches!(self.kind, Kind::Node { redis: true, .. })
@@ -153,7 +198,7 @@ impl Contender {
         }
         let file = match self.kind {
             Kind::Corecast { .. } => places.corecast.clone(),
-            Kind::Floor { .. } => return floor_missing(&places.generator),
+            Kind::Floor { .. } | Kind::Threads { .. } => return floor_missing(&places.generator),
             Kind::Centrifugo if on_path("centrifugo") => return None,
             Kind::Centrifugo => return Some("centrifugo is not on PATH".into()),
             Kind::Node { .. } if !on_path("node") => return Some("node is not on PATH".into()),
@@ -186,8 +231,17 @@ impl Contender {
             }
             Kind::Floor { driver } => {
                 let mut command = Command::new(&places.generator);
-                let program = if case == "echo" { "echo" } else { "fanout" };
+                let program = match case {
+                    "echo" => "echo",
+                    "idle" | "connect" => "idle",
+                    _ => "fanout",
+                };
                 command.args(["floor", program, "--driver", driver, "--port", &port.to_string()]);
+                command
+            }
+            Kind::Threads { program } => {
+                let mut command = Command::new(&places.generator);
+                command.args(["floor", program]);
                 command
             }
             Kind::Program { path } => with_port(&places.peers.join(path)),
@@ -217,7 +271,7 @@ impl Contender {
     #[must_use]
     pub fn configuration(&self, cpus: &[usize], secret: &str) -> Option<String> {
         match self.kind {
-            Kind::Corecast { driver, workers } => {
+            Kind::Corecast { driver, workers, spin_us } => {
                 let cpus: Vec<String> = cpus.iter().map(ToString::to_string).collect();
                 let pin = if cpus.len() == workers {
                     format!("worker_cpus = \"{}\"\n", cpus.join(","))
@@ -225,17 +279,11 @@ impl Contender {
                     String::new()
                 };
                 Some(format!(
-                    "workers = {workers}\n{pin}driver = \"{driver}\"\n\n[client]\n\
-                     token_hmac_secret = \"{secret}\"\n"
+                    "workers = {workers}\n{pin}driver = \"{driver}\"\nspin_us = {spin_us}\n\n\
+                     [client]\ntoken_hmac_secret = \"{secret}\"\n\n[api]\nkey = \"{API_KEY}\"\n"
                 ))
             }
-            // Its documentation's buffers for many connections; the rest is its default.
-            Kind::Centrifugo => Some(
-                r#"{"client": {"insecure": true},
- "websocket": {"read_buffer_size": 1024, "use_write_buffer_pool": true}}
-"#
-                .into(),
-            ),
+            Kind::Centrifugo => Some(CENTRIFUGO.into()),
             _ => None,
         }
     }
@@ -293,4 +341,14 @@ fn a_worker_is_pinned_where_each_has_a_core() {
     let three = Contender::named("corecast-io_uring-3").expect("ours");
     let unpinned = three.configuration(&[0], "secret").expect("a configuration");
     assert!(!unpinned.contains("worker_cpus"), "{unpinned}");
+}
+
+#[test]
+fn centrifugo_knows_the_channels_of_the_scenarios() {
+    let centrifugo = Contender::named("centrifugo").expect("Centrifugo");
+    let text = centrifugo.configuration(&[0], "secret").expect("a configuration");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let namespaces = json["channel"]["namespaces"].as_array().expect("namespaces");
+    let names: Vec<&str> = namespaces.iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["plain", "chat"]);
 }

@@ -2,7 +2,7 @@
 //!
 //! Must not know how a run is made. Invariant: cases that make a curve differ in one option.
 
-use super::contender::OURS;
+use super::contender::{OURS, SPINNING, TWO_WORKERS};
 use super::plan::{EVERYBODY, Planned, case};
 use super::results::{Metric, Point};
 
@@ -171,7 +171,8 @@ fn codecs() -> Vec<Planned> {
 
 /// What is not a stream of messages: connects, memory, recovery, the API, hops.
 fn states() -> Vec<Planned> {
-    let peers = [&OURS_BOTH[..], &["floor-ring", "uwebsockets", "ws", "centrifuge"]].concat();
+    let floors = ["floor-ring", "floor-epoll"];
+    let peers = [&OURS_BOTH[..], &floors, &["uwebsockets", "ws", "centrifuge"]].concat();
     let mut connect = case(
         "connect",
         "Connect storm: TCP, upgrade, connect command with a token",
@@ -198,20 +199,59 @@ fn states() -> Vec<Planned> {
     for storm in [&mut connect, &mut idle, &mut recover] {
         (storm.fresh, storm.windowed) = (true, false);
     }
-    let http = case(
-        "http",
-        "Publishes by the HTTP API: 32 connections, keep-alive",
-        "http",
-        "--connections 32 --rate 20000",
+    vec![connect, idle, recover, pings(), http(), hop(), hop_spin()]
+}
+
+/// CPU of connections that are pinged every 25 s: the window has two pings of each.
+fn pings() -> Planned {
+    let mut pings = case(
+        "pings",
+        "Idle: server CPU of a connection with pings every 25 s, 10,000 connections, 50 s",
+        "idle",
+        "--from 0 --connections 10000 --warm-s 1 --window-s 50",
         &OURS_BOTH,
     );
+    pings.metric = Metric::IdleCpu;
+    (pings.fresh, pings.windowed) = (true, false);
+    pings
+}
+
+fn http() -> Planned {
+    case(
+        "http",
+        "Publishes by the HTTP API with a key: 32 connections, keep-alive, 20,000/s",
+        "http",
+        "--connections 32 --rate 20000",
+        &[&OURS_BOTH[..], &["centrifuge"]].concat(),
+    )
+}
+
+/// The generator stands on the core of its connection's worker, so the other's is idle: what a
+/// publication over that one takes longer is two wake-ups from core to core, and what they wake.
+fn hop() -> Planned {
     let mut hop = case(
         "hop",
-        "From core to core: latency of a publication over two workers",
+        "From core to core, asleep: half of what a publication takes longer over another worker \
+         (lane, doorbell, wake-up and a turn of the other), beside a wake-up by eventfd alone",
         "hop",
-        "",
-        &["corecast-io_uring-2"],
+        "--closed",
+        &[TWO_WORKERS, "floor-wake"],
     );
-    (hop.metric, hop.spread) = (Metric::Latency, true);
-    vec![connect, idle, recover, http, hop]
+    (hop.metric, hop.spread, hop.cores) = (Metric::Hop, true, 2);
+    hop
+}
+
+/// Workers that spin leave the generator no core of two: it would take one of them from its worker,
+/// and the hop would be the scheduler's.
+fn hop_spin() -> Planned {
+    let mut hop = case(
+        "hop-spin",
+        "From core to core, spinning: half of what a publication takes longer over another worker \
+         (lane and a turn of the other), beside a line of 64 bytes between two cores alone",
+        "hop",
+        "--closed --spin",
+        &[SPINNING, "floor-hop"],
+    );
+    (hop.metric, hop.cores) = (Metric::Hop, 3);
+    hop
 }

@@ -4,7 +4,7 @@
 //! and the server still runs after it.
 
 use super::machine::Steal;
-use super::results::{Report, Run};
+use super::results::{DISTURBED, Report, Run};
 use super::server::{Process, Server, last_words};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -33,12 +33,17 @@ pub struct Order {
 /// Set by a signal: the set ends as soon as it can.
 pub type Interrupted = Arc<AtomicBool>;
 
-/// Runs it against a server.
+/// Runs it against a server, or alone.
 ///
 /// # Errors
 /// What went wrong, in one line: a server that ended, a report that is not verified, no report,
 /// no end in time, an interrupt.
-pub fn run(order: &Order, server: &mut Server, round: u32, stop: &Interrupted) -> Result<Run> {
+pub fn run(
+    order: &Order,
+    mut server: Option<&mut Server>,
+    round: u32,
+    stop: &Interrupted,
+) -> Result<Run> {
     let log = order.scratch.join("generator.log");
     let report = order.scratch.join("generator.json");
     // The report alone is on standard output; the shell keeps it apart from the progress.
@@ -49,7 +54,7 @@ pub fn run(order: &Order, server: &mut Server, round: u32, stop: &Interrupted) -
     let mut generator = Process::start("generator", command, &order.cpus, &log)?;
     let limit = Instant::now() + order.measured + AROUND;
     while generator.must_run().is_ok() {
-        server.must_run()?;
+        server.as_mut().map_or(Ok(()), |server| server.must_run())?;
         if stop.load(Ordering::Relaxed) {
             bail!("interrupted");
         }
@@ -60,8 +65,9 @@ pub fn run(order: &Order, server: &mut Server, round: u32, stop: &Interrupted) -
     }
     let steal = Steal::now().since(before);
     let report = read(&report, &log)?;
-    server.must_run()?;
-    Ok(Run { round, report, steal })
+    server.map_or(Ok(()), Server::must_run)?;
+    let disturbed = report.waited() > DISTURBED;
+    Ok(Run { round, report, steal, disturbed })
 }
 
 /// Reads the generator's line, and believes it only when it says that all was verified.

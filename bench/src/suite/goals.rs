@@ -1,96 +1,153 @@
-//! The goals that one host can show, against what was measured here.
+//! The goals of the design, against what was measured.
 //!
-//! Must not know how it was measured. Invariant: met or missed only when the interval is clear of
-//! the bound.
+//! Must not know how it was measured. Invariant: missed only when the whole interval is on the
+//! wrong side of the bound; met only when the median is within it and the interval is clear of what
+//! the goal has to be clear of; what was not measured is a row too.
 
-use super::contender::OURS;
-use super::results::{Entry, Metric, Results};
-use super::stats::{Estimate, Verdict, estimate};
-use super::summary::ratio;
+use super::goal_rows::{GOALS, Goal, Judge};
+use super::results::{Case, Entry, Metric, Results};
+use super::stats::{Estimate, ROUNDS_FOR_A_VERDICT, estimate};
+use super::summary::{disturbance, ratio};
+use super::terminal::{interval, number};
+use serde::Deserialize;
+
+/// What scripts/instructions counted of the tree that this program is built from.
+const INSTRUCTIONS: &str = include_str!("../../instructions.json");
+/// Receivers of the publication that its deliveries are counted from.
+const RECEIVERS: f64 = 1_000.0;
 
 /// A bound on a ratio of two contenders in a case, or on a figure of one.
-struct Goal {
-    what: &'static str,
-    case: &'static str,
-    ours: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    pub case: &'static str,
+    pub ours: &'static str,
     /// Empty: the figure itself is bound.
-    to: &'static str,
-    at_most: bool,
-    bound: f64,
+    pub to: &'static str,
+    /// None: the figure that the case compares.
+    pub metric: Option<Metric>,
+    pub at_most: bool,
+    pub bound: f64,
+    /// Where the interval has to be on the bound's side for the goal to be met: at 1 for a goal
+    /// that says better than a peer, which a median alone does not show.
+    pub clear_of: Option<f64>,
 }
-
-const fn at_most(
-    what: &'static str,
-    case: &'static str,
-    ours: &'static str,
-    to: &'static str,
-    bound: f64,
-) -> Goal {
-    Goal { what, case, ours, to, at_most: true, bound }
-}
-
-const EPOLL: &str = "corecast-epoll";
-const GOALS: [Goal; 14] = [
-    at_most("CPU per delivery, to uWebSockets", "fanout", OURS, "uwebsockets", 0.95),
-    at_most("CPU per delivery, to the floor", "fanout", OURS, "floor-ring", 1.05),
-    at_most("CPU per delivery, to Centrifugo's library", "fanout", OURS, "centrifuge", 0.48),
-    at_most("CPU per delivery on epoll, to uWebSockets", "fanout", EPOLL, "uwebsockets", 1.05),
-    at_most("CPU per command, to uWebSockets' raw echo", "echo", OURS, "uwebsockets", 1.10),
-    at_most("CPU per raw echo", "echo", "corecast-io_uring-raw", "uwebsockets", 1.0),
-    Goal {
-        what: "highest rate at p99 <= 5 ms, to uWebSockets",
-        case: "saturate",
-        ours: OURS,
-        to: "uwebsockets",
-        at_most: false,
-        bound: 1.0,
-    },
-    Goal {
-        what: "highest rate at p99 <= 5 ms, to Centrifugo's library",
-        case: "saturate",
-        ours: OURS,
-        to: "centrifuge",
-        at_most: false,
-        bound: 2.5,
-    },
-    at_most("one channel over 2 workers, to 1", "workers", "corecast-io_uring-2", OURS, 1.1),
-    at_most("bytes per idle connection, io_uring", "idle", OURS, "", 512.0),
-    at_most("bytes per idle connection, epoll", "idle", EPOLL, "", 512.0),
-    at_most("CPU us per connect, io_uring", "connect", OURS, "", 30.0),
-    at_most("CPU us per connect, epoll", "connect", EPOLL, "", 30.0),
-    at_most("CPU us per HTTP publish, half of Centrifugo's 16", "http", OURS, "", 8.0),
-];
 
 /// A goal's line in the report.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     pub what: &'static str,
+    /// `<= 0.95, clear of 1`.
     pub bound: String,
-    pub estimate: Estimate,
-    pub verdict: &'static str,
+    /// Median and interval, or what there is of a figure.
+    pub measured: String,
+    pub rounds: usize,
+    pub verdict: String,
+    /// Id of the case, where one judges it.
+    pub case: &'static str,
+    /// What was measured, as the results file says.
+    pub commit: String,
 }
 
-/// The goals whose cases were run with both sides.
+/// Every goal, against these results: of a case the newest that has both sides of the goal counts.
 #[must_use]
-pub fn outcomes(results: &Results) -> Vec<Outcome> {
-    GOALS.iter().filter_map(|goal| outcome(results, goal)).collect()
+pub fn outcomes(sources: &[Results]) -> Vec<Outcome> {
+    GOALS.iter().map(|goal| outcome(sources, goal)).collect()
 }
 
-fn outcome(results: &Results, goal: &Goal) -> Option<Outcome> {
-    let case = results.cases.iter().find(|case| case.id == goal.case)?;
-    let entry = |name: &str| case.entries.iter().find(|entry| entry.name == name);
-    let estimate = if goal.to.is_empty() {
-        of_figures(entry(goal.ours)?, case.metric)?
-    } else {
-        ratio(case, entry(goal.ours)?, entry(goal.to)?)?
-    };
-    let verdict = match (estimate.verdict_at(goal.bound), goal.at_most) {
-        (Verdict::None, _) => "no verdict",
-        (Verdict::Below, true) | (Verdict::Above, false) => "met",
-        _ => "missed",
-    };
-    let sign = if goal.at_most { "<=" } else { ">=" };
-    Some(Outcome { what: goal.what, bound: format!("{sign} {}", goal.bound), estimate, verdict })
+fn outcome(sources: &[Results], goal: &Goal) -> Outcome {
+    let what = goal.what;
+    match goal.judge {
+        Judge::Case(bound) => {
+            let nothing = || Outcome { verdict: bound.unmeasured(sources), ..Outcome::default() };
+            let found = bound.newest(sources);
+            let judged = found.and_then(|(results, case)| bound.outcome(results, case));
+            let judged = judged.unwrap_or_else(nothing);
+            Outcome { what, bound: bound.text(), case: bound.case, ..judged }
+        }
+        Judge::Instructions(most) => {
+            let bound = format!("<= {most}");
+            Outcome { what, bound, ..instructions(most) }
+        }
+        Judge::Not(why) => Outcome { what, verdict: why.into(), ..Outcome::default() },
+    }
+}
+
+fn entry<'a>(case: &'a Case, name: &str) -> Option<&'a Entry> {
+    case.entries.iter().find(|entry| entry.name == name)
+}
+
+impl Bound {
+    fn text(&self) -> String {
+        let sign = if self.at_most { "<=" } else { ">=" };
+        let times = if self.to.is_empty() { "" } else { " x" };
+        let clear = self.clear_of.map_or_else(String::new, |edge| format!(", clear of {edge}"));
+        format!("{sign} {}{times}{clear}", self.bound)
+    }
+
+    /// The newest results that have the case with both sides.
+    fn newest<'a>(&self, sources: &'a [Results]) -> Option<(&'a Results, &'a Case)> {
+        let cases = |results: &'a Results| results.cases.iter().map(move |case| (results, case));
+        let has = |name: &str, case: &Case| name.is_empty() || entry(case, name).is_some();
+        sources
+            .iter()
+            .flat_map(cases)
+            .filter(|(_, case)| case.id == self.case && has(self.ours, case) && has(self.to, case))
+            .max_by_key(|(results, _)| results.started.clone())
+    }
+
+    /// Why there is no figure.
+    fn unmeasured(&self, sources: &[Results]) -> String {
+        let mut all = sources.iter().rev().flat_map(|results| &results.missing);
+        let named = [self.case, self.ours, self.to];
+        let why = all.find(|missing| named.contains(&missing.name.as_str()));
+        why.map_or_else(
+            || "not measured".into(),
+            |missing| format!("not measured: {} {}", missing.name, missing.why),
+        )
+    }
+
+    fn outcome(&self, results: &Results, case: &Case) -> Option<Outcome> {
+        let ours = entry(case, self.ours)?;
+        let to = if self.to.is_empty() { ours } else { entry(case, self.to)? };
+        let metric = self.metric.unwrap_or(case.metric);
+        let commit = results.commit.clone();
+        let estimate =
+            if self.to.is_empty() { of_figures(ours, metric) } else { ratio(metric, ours, to) };
+        let failed = [ours, to].into_iter().find(|entry| entry.failure.is_some());
+        let failed = failed.map(|entry| {
+            let said = entry.outcome.as_deref().unwrap_or("failed");
+            format!("no verdict: {} {said}", entry.label)
+        });
+        let Some(it) = estimate else {
+            let verdict = failed.unwrap_or_else(|| "no verdict: no figure".into());
+            return Some(Outcome { verdict, commit, ..Outcome::default() });
+        };
+        Some(Outcome {
+            measured: interval(Some(it)),
+            rounds: it.pairs,
+            verdict: failed.unwrap_or_else(|| self.verdict(&it)) + &disturbance(ours, to),
+            commit,
+            ..Outcome::default()
+        })
+    }
+
+    fn verdict(&self, it: &Estimate) -> String {
+        if it.pairs < ROUNDS_FOR_A_VERDICT {
+            return format!("no verdict: {} rounds", it.pairs);
+        }
+        // Turned over, at least is at most.
+        let turned = |value: f64| if self.at_most { value } else { -value };
+        let (bound, median) = (turned(self.bound), turned(it.median));
+        let (best, worst) = if self.at_most { (it.low, it.high) } else { (-it.high, -it.low) };
+        let clear = self.clear_of.is_none_or(|edge| worst < turned(edge));
+        if best > bound {
+            "missed".into()
+        } else if median <= bound && clear {
+            "met".into()
+        } else {
+            "no verdict".into()
+        }
+    }
 }
 
 fn of_figures(entry: &Entry, metric: Metric) -> Option<Estimate> {
@@ -98,18 +155,101 @@ fn of_figures(entry: &Entry, metric: Metric) -> Option<Estimate> {
     estimate(&figures.collect::<Vec<f64>>())
 }
 
-#[test]
-fn a_goal_is_met_missed_or_open() {
-    use super::summary::tests::{case, entry};
-    let judged = |ours: &[f64]| {
-        let others = vec![entry(OURS, ours), entry("uwebsockets", &[1.0; 7])];
-        let results = Results { cases: vec![case(others)], ..Results::default() };
-        let outcomes = outcomes(&results);
-        assert_eq!(outcomes.len(), 1, "one has both sides: {outcomes:?}");
-        outcomes[0].verdict
+/// A delivery with its share of the publication taken off: that is paid once for all receivers.
+fn instructions(most: f64) -> Outcome {
+    #[derive(Deserialize)]
+    struct Counted {
+        delivery: f64,
+        publish: f64,
+    }
+    let Ok(counted) = serde_json::from_str::<Counted>(INSTRUCTIONS) else {
+        let verdict = "bench/instructions.json has no such figure".into();
+        return Outcome { verdict, ..Outcome::default() };
     };
-    assert_eq!(judged(&[0.90; 7]), "met");
-    assert_eq!(judged(&[0.99; 7]), "missed");
-    assert_eq!(judged(&[0.90, 0.99, 0.91, 0.98, 0.92, 0.97, 0.93]), "no verdict");
-    assert_eq!(judged(&[0.50; 3]), "no verdict", "three rounds are too few");
+    let each = counted.delivery - counted.publish / RECEIVERS;
+    // Counting is exact: there is no interval to be clear of anything.
+    let verdict = if each <= most { "met" } else { "missed" };
+    Outcome {
+        measured: number(each),
+        rounds: 1,
+        verdict: format!("{verdict}, counted"),
+        commit: "bench/instructions.json".into(),
+        ..Outcome::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contender::OURS;
+    use super::super::results::Missing;
+    use super::super::summary::tests::{case, entry};
+    use super::*;
+
+    fn of<'a>(outcomes: &'a [Outcome], what: &str) -> &'a Outcome {
+        outcomes.iter().find(|outcome| outcome.what.starts_with(what)).expect("the row")
+    }
+
+    #[test]
+    fn a_goal_is_met_missed_or_open() {
+        let judged = |ours: &[f64]| {
+            let others = vec![entry(OURS, ours), entry("uwebsockets", &[1.0; 7])];
+            let results = Results { cases: vec![case(others)], ..Results::default() };
+            let outcomes = outcomes(&[results]);
+            let figures = outcomes.iter().filter(|outcome| outcome.rounds > 1).count();
+            assert_eq!(figures, 1, "one has both sides: {outcomes:?}");
+            of(&outcomes, "CPU per delivery, 1 to 1,000").verdict.clone()
+        };
+        assert_eq!(judged(&[0.90; 7]), "met");
+        assert_eq!(judged(&[0.99; 7]), "missed");
+        // The median is within the bound, and the interval has the bound in it but not 1.
+        assert_eq!(judged(&[0.90, 0.99, 0.91, 0.98, 0.92, 0.97, 0.93]), "met");
+        assert_eq!(judged(&[0.90, 1.20, 0.91, 1.10, 0.92, 1.05, 0.93]), "no verdict", "1 inside");
+        assert_eq!(judged(&[0.90, 0.99, 0.91, 0.98, 0.96, 0.97, 0.93]), "no verdict", "beyond");
+        assert_eq!(judged(&[0.50; 3]), "no verdict: 3 rounds");
+    }
+
+    #[test]
+    fn at_least_is_at_most_the_other_way_round() {
+        let Judge::Case(goal) = GOALS[5].judge else { panic!("{:?}", GOALS[5]) };
+        assert_eq!(goal.text(), ">= 2.5 x, clear of 1");
+        let judged = |ratios: &[f64]| goal.verdict(&estimate(ratios).expect("numbers"));
+        assert_eq!(judged(&[2.6; 7]), "met");
+        assert_eq!(judged(&[2.4, 2.6, 2.7, 2.5, 2.6, 2.7, 2.4]), "met", "clear of 1");
+        assert_eq!(judged(&[2.4; 7]), "missed");
+        assert_eq!(judged(&[0.9, 2.6, 0.8, 2.6, 0.7, 2.6, 2.6]), "no verdict", "1 is inside");
+    }
+
+    #[test]
+    fn every_case_of_a_goal_is_planned_with_both_sides() {
+        let cases = super::super::plan::Set::Full.cases();
+        for goal in GOALS {
+            let Judge::Case(bound) = goal.judge else { continue };
+            let case = cases.iter().find(|case| case.id == bound.case).expect(bound.case);
+            for name in [bound.ours, bound.to].into_iter().filter(|name| !name.is_empty()) {
+                assert!(case.seats.iter().any(|seat| seat.name == name), "{name}: {}", case.id);
+            }
+        }
+    }
+
+    #[test]
+    fn the_newest_file_counts_and_what_is_not_measured_says_why() {
+        let file = |started: &str, ours: f64| Results {
+            started: started.into(),
+            commit: started.into(),
+            cases: vec![case(vec![entry(OURS, &[ours; 7]), entry("uwebsockets", &[1.0; 7])])],
+            ..Results::default()
+        };
+        let missing = Missing { name: "hop-spin".into(), why: "needs 3 cores".into() };
+        let mut last = file("2026-11-25", 0.9);
+        last.missing.push(missing);
+        let outcomes = outcomes(&[file("2026-11-24", 0.99), last, file("2026-11-23", 0.99)]);
+        assert_eq!(outcomes.len(), GOALS.len());
+        let fanout = of(&outcomes, "CPU per delivery, 1 to 1,000");
+        assert_eq!((fanout.verdict.as_str(), fanout.commit.as_str()), ("met", "2026-11-25"));
+        let spinning = of(&outcomes, "hop between cores, spinning");
+        assert_eq!(spinning.verdict, "not measured: hop-spin needs 3 cores");
+        assert_eq!(of(&outcomes, "CPU us per connect").verdict, "not measured");
+        assert_eq!(of(&outcomes, "publishes with history").verdict, "not there yet");
+        assert!(of(&outcomes, "instructions").verdict.ends_with("counted"));
+    }
 }

@@ -1,18 +1,22 @@
 //! Ours, the floor and peers, measured side by side, and the report of it.
 //!
 //! Must not know the server's code, nor how the generator works: it starts both as programs.
-//! Invariant: results say `complete` only when every run that was asked for was made and verified.
+//! Invariant: results say `complete` only when every run that was asked for was made and verified,
+//! but for those of a peer that could not carry the load, which its row says.
 
 mod contender;
 mod full;
 mod generator;
+mod goal_rows;
 mod goals;
+mod goals_page;
 mod lines;
 mod machine;
 mod page;
 mod plan;
 mod plots;
 mod published;
+mod published_table;
 mod readme;
 mod results;
 mod rounds;
@@ -46,6 +50,7 @@ const PORTS: u16 = 200;
   corecast-bench suite --full --only table  the published table alone
   corecast-bench suite --table FILE         README's tables from a results file
   corecast-bench suite --page FILE          a results file's page again
+  corecast-bench suite --goals FILE...      the table of docs/goals.md from results files
 
 scripts/bench builds what is compared, sets the congestion control and calls this."
 )]
@@ -102,6 +107,10 @@ pub struct Args {
     /// Write the page of a results file beside it, and measure nothing.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "standard", "full"])]
     page: Option<PathBuf>,
+    /// Print the table of goals from results files, and measure nothing.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    #[arg(conflicts_with_all = ["table", "page", "quick", "standard", "full"])]
+    goals: Vec<PathBuf>,
 }
 
 /// # Errors
@@ -115,6 +124,12 @@ pub fn run(args: &Args) -> Result<()> {
         let page = page::page(&Results::read(file)?);
         return fs::write(file.with_extension("html"), page).context("the page");
     }
+    if !args.goals.is_empty() {
+        let sources: Result<Vec<Results>> =
+            args.goals.iter().map(|file| Results::read_cases(file)).collect();
+        print!("{}", goals_page::table(&sources?));
+        return Ok(());
+    }
     measure(args)
 }
 
@@ -126,7 +141,7 @@ fn measure(args: &Args) -> Result<()> {
     };
     let (mut rounds, cores) = set_up(args, set)?;
     let cases = plan::only(set.cases(), &args.only)?;
-    let (cases, missing) = present(cases, &rounds.places);
+    let (cases, missing) = present(cases, &rounds.places, rounds.usable.len());
     for missing in &missing {
         println!("missing: {}: {}", missing.name, missing.why);
     }
@@ -152,6 +167,10 @@ fn measure(args: &Args) -> Result<()> {
     for planned in &cases {
         let case = rounds.case(planned)?;
         results.cases.push(case);
+        results.ended = timestamp();
+        // An interrupt costs one case, not hours.
+        let (json, _) = results.write(&args.results, &page::page(&results))?;
+        rounds.bar.suspend(|| eprintln!("{} is in {}", planned.id, json.display()));
     }
     rounds.bar.finish_and_clear();
     results.ended = timestamp();
@@ -165,7 +184,8 @@ fn finish(args: &Args, mut results: Results) -> Result<()> {
         .iter()
         .flat_map(|case| case.entries.iter().map(move |entry| (case, entry)))
         .filter_map(|(case, entry)| {
-            Some(format!("{} in {}: {}", entry.label, case.id, entry.failure.as_ref()?))
+            let failure = entry.failure.as_ref().filter(|_| entry.outcome.is_none())?;
+            Some(format!("{} in {}: {failure}", entry.label, case.id))
         })
         .collect();
     results.complete = failures.is_empty();
@@ -221,8 +241,13 @@ fn set_up(args: &Args, set: Set) -> Result<(Rounds, Cores)> {
 }
 
 /// The cases with those who can take part, and who cannot.
-fn present(mut cases: Vec<Planned>, places: &Places) -> (Vec<Planned>, Vec<Missing>) {
-    let mut missing: Vec<Missing> = Vec::new();
+fn present(mut cases: Vec<Planned>, places: &Places, cores: usize) -> (Vec<Planned>, Vec<Missing>) {
+    let too_few = |case: &Planned| {
+        let why = format!("needs {} cores, and there are {cores}", case.cores);
+        (case.cores > cores).then(|| Missing { name: case.id.clone(), why })
+    };
+    let mut missing: Vec<Missing> = cases.iter().filter_map(too_few).collect();
+    cases.retain(|case| case.cores <= cores);
     let names: Vec<&str> =
         cases.iter().flat_map(|case| case.seats.iter().map(|seat| seat.name)).collect();
     for name in names {

@@ -4,10 +4,12 @@
 //! whole says so first.
 
 use super::goals;
+use super::goals_page::cells;
 use super::plots::{latency_curves, memory, over_axis, ratio_bars};
+use super::published_table::grid;
 use super::results::{Case, Metric, Results};
 use super::stats::ROUNDS_FOR_A_VERDICT;
-use super::summary::{base, rows, verdict};
+use super::summary::{base, rows};
 use super::svg::escape;
 use super::terminal::{interval, maybe, milliseconds};
 use std::fmt::Write;
@@ -33,6 +35,7 @@ pub fn page(results: &Results) -> String {
             let _ = writeln!(body, "<section><h2>{title}</h2>\n<figure>{svg}</figure></section>");
         }
     }
+    body.push_str(&published(results));
     body.push_str(&goal_table(results));
     body.push_str(&appendix(results));
     let title = escape(&format!("Corecast bench, {}, {}", results.set, date(results)));
@@ -129,7 +132,7 @@ fn table(case: &Case) -> String {
         let cells = [
             maybe(row.figure),
             interval(row.ratio),
-            verdict(case.metric, row.ratio).into(),
+            row.verdict.clone(),
             milliseconds(row.p50_us),
             milliseconds(row.p99_us),
             maybe(row.per_s),
@@ -140,37 +143,46 @@ fn table(case: &Case) -> String {
             let _ = write!(text, "<td>{}</td>", escape(&cell));
         }
         text.push_str("</tr>\n");
-        let failure = row.failure.iter().map(|why| format!("failed in {why}"));
-        for said in row.notes.iter().cloned().chain(failure) {
+        for said in row.notes.iter().chain(&row.failure) {
             let _ = writeln!(
                 text,
                 "<tr class=\"said\"><th></th><td colspan=\"8\">{}: {}</td></tr>",
                 escape(&row.label),
-                escape(&said)
+                escape(said)
             );
         }
     }
     text + "</tbody></table></div>\n"
 }
 
-fn goal_table(results: &Results) -> String {
-    let goals = goals::outcomes(results);
-    if goals.is_empty() {
-        return String::new();
-    }
+/// The table that a vendor published, where its cases were run.
+fn published(results: &Results) -> String {
+    let Some(grid) = grid(results) else { return String::new() };
     let mut text = String::from(
-        "<section><h2>Goals</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>goal</th>\
-         <th>measured (95 %)</th><th></th></tr></thead>\n<tbody>\n",
+        "<section><h2>The published table, measured here</h2>\n<div class=\"wide\"><table>\n",
+    );
+    for (index, row) in grid.iter().enumerate() {
+        let cell = |(column, cell): (usize, &String)| {
+            let tag = if index == 0 || column == 0 { "th" } else { "td class=\"prose\"" };
+            format!("<{tag}>{}</{}>", escape(cell), &tag[..2])
+        };
+        let cells: String = row.iter().enumerate().map(cell).collect();
+        let _ = writeln!(text, "<tr>{cells}</tr>");
+    }
+    text + "</table></div></section>\n"
+}
+
+fn goal_table(results: &Results) -> String {
+    let goals = goals::outcomes(std::slice::from_ref(results));
+    let mut text = String::from(
+        "<section><h2>Goals</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>bound</th>\
+         <th>measured (95 %)</th><th>rounds</th><th>verdict</th><th>case</th><th>measured at</th>\
+         </tr></thead>\n<tbody>\n",
     );
     for goal in goals {
-        let _ = writeln!(
-            text,
-            "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(goal.what),
-            escape(&goal.bound),
-            interval(Some(goal.estimate)),
-            goal.verdict
-        );
+        let [what, cells @ ..] = cells(&goal);
+        let cells = cells.map(|cell| format!("<td>{}</td>", escape(&cell))).concat();
+        let _ = writeln!(text, "<tr><th>{}</th>{cells}</tr>", escape(&what));
     }
     text + "</tbody></table></div></section>\n"
 }
@@ -238,6 +250,8 @@ mod tests {
         }
         assert!(text.contains("round 8: &lt;it died&gt;") && !text.contains("<it died>"));
         assert!(text.contains("2.00 (2.00-2.00)") && text.contains("costs more"));
+        // Goals that nobody measured are rows too.
+        assert!(text.contains("not there yet") && text.contains("not measured"));
     }
 
     #[test]

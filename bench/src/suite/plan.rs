@@ -55,6 +55,8 @@ pub struct Planned {
     pub spread: bool,
     /// At most so many rounds.
     pub rounds_max: u32,
+    /// Not to be had on fewer cores. Beyond 2 the generator has the last for itself.
+    pub cores: usize,
 }
 
 impl Set {
@@ -113,6 +115,7 @@ pub fn case(
         windowed: true,
         spread: false,
         rounds_max: u32::MAX,
+        cores: 1,
     }
 }
 

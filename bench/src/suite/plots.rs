@@ -5,7 +5,7 @@
 use super::lines::{Line, LinePlot};
 use super::results::{Case, Entry, Results};
 use super::stats::median;
-use super::summary::{Row, base, rows, verdict};
+use super::summary::{Row, base, rows};
 use super::svg::{AXIS, Anchor, Scale, Svg, WIDTH};
 use super::terminal::{interval, maybe, tick};
 
@@ -58,7 +58,7 @@ pub fn ratio_bars(case: &Case) -> Option<String> {
         let top = ROW * index as f64;
         let middle = top + ROW / 2.0;
         let value = one(row).unwrap_or(1.0);
-        let said = verdict(case.metric, row.ratio);
+        let said = &row.verdict;
         let told = format!(
             "{}: {} {}, {} {said}",
             row.label,
@@ -84,7 +84,7 @@ pub fn ratio_bars(case: &Case) -> Option<String> {
             }
         }
         let value = if row.name == base { "1".into() } else { format!("{value:.2}") };
-        let text = [value.as_str(), said].join("  ");
+        let text = [value.as_str(), said.as_str()].join("  ");
         svg.text("value", (right + 8.0, middle + 4.0), Anchor::Start, text.trim_end());
     }
     Some(svg.finish())
@@ -189,7 +189,7 @@ pub fn memory(case: &Case) -> Option<String> {
         unit: "MiB",
         x_tick: &tick,
         x_linear: true,
-        y_linear: false,
+        y_linear: true,
     }
     .draw(&lines)
 }

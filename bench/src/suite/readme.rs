@@ -2,26 +2,20 @@
 //!
 //! Must not know how it was measured. Invariant: no table from what is not whole.
 
-use super::published::PUBLISHED;
-use super::results::{Case, Results};
+use super::published_table::{find, grid};
+use super::results::{COULD_NOT, Results};
 use super::summary::{Row, rows};
-use super::terminal::{maybe, milliseconds, number};
+use super::terminal::milliseconds;
 use std::fmt::Write;
 
 /// The cases of the headline table, and what each column is called.
 const HEADLINE: [(&str, &str); 2] =
     [("fanout", "CPU per delivery, 1 to 1,000"), ("echo", "CPU per echo")];
-/// Columns of the published table.
-const HERE: [&str; 3] = ["Corecast, io_uring", "Corecast, epoll", "npm ws"];
 
 /// Markdown of every table that the results have the cases for.
 #[must_use]
 pub fn tables(results: &Results) -> String {
     [headline(results), published(results)].join("")
-}
-
-fn find<'a>(results: &'a Results, id: &str) -> Option<&'a Case> {
-    results.cases.iter().find(|case| case.id == id)
 }
 
 fn headline(results: &Results) -> String {
@@ -64,6 +58,10 @@ fn release(kernel: &str) -> String {
 }
 
 fn cells(row: &Row) -> String {
+    // Rounds before the one that was too much are no figure of it.
+    if row.could_not {
+        return format!(" {COULD_NOT} | | |");
+    }
     let ratio = row.ratio.map_or_else(
         || "1".into(),
         |ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high),
@@ -74,77 +72,23 @@ fn cells(row: &Row) -> String {
 
 /// The published rows, and beside them what was measured here.
 fn published(results: &Results) -> String {
-    let (Some(load), Some(peak), Some(memory)) =
-        (find(results, "table-load"), find(results, "table-peak"), find(results, "table-memory"))
-    else {
-        return String::new();
-    };
-    let machine = &results.machine;
-    let host =
-        format!("{} cores, {} GiB, clients included, 256 B", machine.cores, machine.memory_gib);
-    let (load, peak, memory) = (rows(load), rows(peak), rows(memory));
-    let of = |rows: &[Row], column: usize| {
-        rows.iter().find(|row| row.label.starts_with(HERE[column])).cloned()
-    };
-    let held = |column: usize| {
-        let Some(row) = of(&load, column) else { return "-".into() };
-        let count = connections(results, &row.name);
-        let note = row.notes.first().map_or_else(String::new, |note| format!(" ({note})"));
-        format!("{count}{note}")
-    };
-    let rate = |column: usize| maybe(of(&peak, column).and_then(|row| row.per_s));
-    let tail = |column: usize| {
-        let at = |row: &Row| {
-            format!("{} ms at {} messages/s", milliseconds(row.p99_us), maybe(row.per_s))
-        };
-        let all = load.iter().filter(|row| row.label.starts_with(HERE[column]));
-        // Where one stands for all connections, and one for as many as the others hold.
-        let told =
-            |row: &Row| format!("{} ({} connections)", at(row), connections(results, &row.name));
-        let told: Vec<String> = all.map(told).collect();
-        if told.is_empty() { "-".into() } else { told.join("; ") }
-    };
-    let megabytes = |column: usize| {
-        let slope = of(&memory, column).and_then(|row| row.slope);
-        slope.map_or_else(|| "-".into(), |slope| format!("{} MB", number(slope * 10_000.0 / 1e6)))
-    };
-    let mut text = format!(
-        "\n| | published | published, with Redis | {} | with Redis |\n|{}\n",
-        HERE.join(" | "),
-        " --- |".repeat(4 + HERE.len())
-    );
-    for (index, [what, alone, redis]) in PUBLISHED.iter().enumerate() {
-        let here: Vec<String> = (0..HERE.len())
-            .map(|column| match index {
-                0 => host.clone(),
-                1 => held(column),
-                2 => rate(column),
-                3 => tail(column),
-                _ => megabytes(column),
-            })
-            .collect();
-        let _ =
-            writeln!(text, "| {what} | {alone} | {redis} | {} | not there yet |", here.join(" | "));
+    let Some(grid) = grid(results) else { return String::new() };
+    let columns = grid.first().map_or(0, Vec::len);
+    let mut text = String::new();
+    for (index, row) in grid.iter().enumerate() {
+        let _ = writeln!(text, "| {} |", row.join(" | "));
+        if index == 0 {
+            let _ = writeln!(text, "|{}", " --- |".repeat(columns));
+        }
     }
-    text
-}
-
-/// The connections that a row of the load held, as its generator was told.
-fn connections(results: &Results, name: &str) -> String {
-    let held = || {
-        let case = find(results, "table-load")?;
-        let entry = case.entries.iter().find(|entry| entry.name == name)?;
-        let params = &entry.runs.first()?.report.params;
-        let told = |what: &str| params.get(what)?.as_f64();
-        Some(told("rooms")? * (told("subscribers")? + told("publishers")?))
-    };
-    maybe(held())
+    // Without a name the first column is a blank.
+    format!("\n{}", text.replacen("|  |", "| |", 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::contender::OURS;
-    use super::super::results::{Metric, Rss};
+    use super::super::results::{Case, Metric, Rss};
     use super::super::summary::tests::{case, entry};
     use super::*;
 
@@ -190,5 +134,10 @@ mod tests {
         assert!(text.contains("| 50,000 | 45,000 | - | - | 15,000 | not there yet |"), "{text}");
         assert!(text.contains("| 180 MB | 220 MB | - | - | 104 MB | not there yet |"), "{text}");
         assert_eq!(text.trim().lines().count(), 7, "{text}");
+        // It is shown wherever results are.
+        let shown = super::super::terminal::report(&results(&cases));
+        assert!(shown.contains("    npm ws                   104 MB"), "{shown}");
+        let page = super::super::page::page(&results(&cases));
+        assert!(page.contains("<td class=\"prose\">104 MB</td>"), "{page}");
     }
 }

@@ -1,11 +1,13 @@
 //! The results file: every run as it was reported, and what has to be known to read it.
 //!
 //! Must not know how runs are made or shown. Invariant: `complete` is true only in a file whose
-//! set ran to its end without a failure, and a file appears whole or not at all.
+//! set ran to its end with every run made, but for those of a peer that could not carry the load;
+//! and a file appears whole or not at all.
 
 use super::machine::{Cores, Machine};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,7 +17,7 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Results {
     pub format: u32,
-    /// Every run of the set was made and verified.
+    /// Every case of the set was run, and is complete.
     pub complete: bool,
     /// `quick`, `standard`, `full`, or what a part of one was asked for.
     pub set: String,
@@ -49,6 +51,13 @@ pub enum Metric {
     BytesPerConnection,
     /// Median latency, microseconds: less is better.
     Latency,
+    /// Microseconds of the server's threads a second for each idle connection: less is better.
+    IdleCpu,
+    /// Bytes that the machine lacks for each connection, both its ends in the kernel included but
+    /// the generator's own memory not: less is better.
+    MachineBytes,
+    /// Microseconds from one core to another: less is better.
+    Hop,
 }
 
 /// The place of a case in a figure with an axis.
@@ -68,6 +77,10 @@ pub struct Case {
     pub metric: Metric,
     pub options: Vec<String>,
     pub point: Option<Point>,
+    /// Every run was made and verified, or a peer could not carry the load. None: the file is
+    /// older, and says it of all of its cases.
+    #[serde(default)]
+    pub complete: Option<bool>,
     pub entries: Vec<Entry>,
 }
 
@@ -82,7 +95,14 @@ pub struct Entry {
     pub runs: Vec<Run>,
     /// Why it has fewer runs than rounds.
     pub failure: Option<String>,
+    /// What that says of it: `COULD_NOT`, where it started but failed under the load. None: the run
+    /// says nothing of it.
+    #[serde(default)]
+    pub outcome: Option<String>,
 }
+
+/// A peer's outcome in a case.
+pub const COULD_NOT: &str = "could not carry it";
 
 /// A verified run, as the generator reported it, and what the machine did meanwhile.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,7 +111,13 @@ pub struct Run {
     pub report: Report,
     /// Share of the time that the hypervisor gave to others.
     pub steal: f64,
+    /// Server or generator had work and no core for more than `DISTURBED` of the window.
+    #[serde(default)]
+    pub disturbed: bool,
 }
+
+/// Beyond this share of the window somebody else's load is in the figures.
+pub const DISTURBED: f64 = 0.01;
 
 /// The generator's line.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -115,6 +141,9 @@ pub struct Report {
     pub rss_bytes: Option<Rss>,
     #[serde(default)]
     pub params: serde_json::Value,
+    /// What else the scenario measured, by name.
+    #[serde(default)]
+    pub more: BTreeMap<String, f64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -151,8 +180,28 @@ impl Report {
                 self.rss_bytes.as_ref().and_then(|rss| rss.slope_per_connection)
             }
             Metric::Latency => self.latency_us.as_ref().map(|latency| latency.p50),
+            Metric::IdleCpu => self.named("server_cpu_us_per_connection_s"),
+            // The generator's own memory is the dialect's, and no cost of the server.
+            Metric::MachineBytes => self
+                .named("machine_bytes_per_connection")
+                .zip(self.named("generator_bytes_per_connection"))
+                .map(|(machine, generator)| machine - generator),
+            Metric::Hop => self.named("hop_us"),
         };
         figure.filter(|figure| figure.is_finite() && *figure > 0.0)
+    }
+
+    fn named(&self, name: &str) -> Option<f64> {
+        self.more.get(name).copied()
+    }
+
+    /// The worse share of the window in which the server, or the generator, waited for a core;
+    /// nothing where the file is older than the figure.
+    #[must_use]
+    pub fn waited(&self) -> f64 {
+        let waited = ["server_waited_ms", "generator_waited_ms"].map(|name| self.named(name));
+        let worst = waited.into_iter().flatten().fold(0.0, f64::max);
+        if self.window_s > 0.0 { worst / 1e3 / self.window_s } else { 0.0 }
     }
 }
 
@@ -184,6 +233,20 @@ impl Results {
         Ok(results)
     }
 
+    /// The same, but keeps only those cases that are complete.
+    ///
+    /// # Errors
+    /// Those of `read`, and a file without any.
+    pub fn read_cases(path: &Path) -> Result<Results> {
+        let mut results = Results::read(path)?;
+        let whole = results.complete;
+        results.cases.retain(|case| case.complete.unwrap_or(whole));
+        if results.cases.is_empty() {
+            bail!("{} has no complete case", path.display());
+        }
+        Ok(results)
+    }
+
     /// Writes the results and their page into a directory; where they are.
     ///
     /// # Errors
@@ -191,10 +254,9 @@ impl Results {
     pub fn write(&self, directory: &Path, page: &str) -> Result<(PathBuf, PathBuf)> {
         fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
         let date = self.started.split('T').next().unwrap_or_default();
-        let mut base = format!("{date}-{}-{}", self.machine.name, self.set);
-        if !self.complete {
-            base.push_str(".incomplete");
-        }
+        let whole = format!("{date}-{}-{}", self.machine.name, self.set);
+        let part = format!("{whole}.incomplete");
+        let base = if self.complete { whole } else { part.clone() };
         // A complete file is never written over.
         let numbered = (2..).map(|number| format!("{base}-{number}"));
         let free =
@@ -204,6 +266,12 @@ impl Results {
         let html = directory.join(format!("{name}.html"));
         replace(&html, page)?;
         replace(&json, &(serde_json::to_string(self)? + "\n"))?;
+        if self.complete {
+            // What was written after each case is all in the whole file now.
+            for ending in ["json", "html"] {
+                let _ = fs::remove_file(directory.join(format!("{part}.{ending}")));
+            }
+        }
         Ok((json, html))
     }
 }
@@ -249,4 +317,29 @@ fn dates_are_those_of_the_calendar() {
     for (seconds, expected) in cases {
         assert_eq!(civil(seconds), expected);
     }
+}
+
+#[test]
+fn what_a_scenario_says_by_name_is_kept_and_old_files_have_none_of_it() {
+    let old = r#"{"scenario":"idle","dialect":"raw","verified":true,"failure":null,
+        "messages":0,"deliveries":10,"window_s":2.0}"#;
+    let old: Report = serde_json::from_str(old).expect("an old report");
+    assert_eq!((old.figure(Metric::IdleCpu), old.figure(Metric::MachineBytes)), (None, None));
+    assert!(old.waited() < DISTURBED);
+    let names = [
+        ("server_cpu_us_per_connection_s", 0.2),
+        ("machine_bytes_per_connection", 10_000.0),
+        ("generator_bytes_per_connection", 600.0),
+        ("hop_us", 1.5),
+        ("server_waited_ms", 4.0),
+        ("generator_waited_ms", 30.0),
+    ];
+    let more = names.map(|(name, value)| (name.to_owned(), value)).into();
+    let new = Report { more, ..old };
+    let text = serde_json::to_string(&new).expect("JSON");
+    let new: Report = serde_json::from_str(&text).expect("the same");
+    assert_eq!(new.figure(Metric::IdleCpu), Some(0.2));
+    assert_eq!(new.figure(Metric::MachineBytes), Some(9_400.0));
+    assert_eq!(new.figure(Metric::Hop), Some(1.5));
+    assert!((new.waited() - 0.015).abs() < 1e-9 && new.waited() > DISTURBED);
 }

@@ -3,11 +3,11 @@
 //! Must not know what the figures mean. Invariant: a contender that failed once has no more runs
 //! and its reason is kept; the others go on.
 
-use super::contender::{Contender, Places};
+use super::contender::{API_KEY, Contender, Kind, Places};
 use super::generator::{self, Interrupted, Order};
 use super::machine::Cores;
 use super::plan::{Pace, Planned, Seat, merged};
-use super::results::{Case, Entry, Run};
+use super::results::{COULD_NOT, Case, Entry, Run};
 use super::server::{Ports, Server};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -38,6 +38,8 @@ struct Place<'a> {
     contender: Contender,
     seat: &'a Seat,
     server: Option<Server>,
+    /// Its server of this round stood: what fails then, fails under the load.
+    started: bool,
     entry: Entry,
 }
 
@@ -78,8 +80,9 @@ impl Rounds {
                 note: seat.note.clone(),
                 runs: Vec::new(),
                 failure: None,
+                outcome: None,
             };
-            Some(Place { contender, seat, server: None, entry })
+            Some(Place { contender, seat, server: None, started: false, entry })
         });
         let mut places: Vec<Place<'_>> = seats.collect();
         let first = if has_first_run(planned) { 0 } else { 1 };
@@ -95,6 +98,8 @@ impl Rounds {
                 server.stop();
             }
         }
+        let entries: Vec<Entry> = places.into_iter().map(|place| place.entry).collect();
+        let is_whole = |entry: &Entry| entry.failure.is_none() || entry.outcome.is_some();
         Ok(Case {
             id: planned.id.clone(),
             title: planned.title.clone(),
@@ -102,7 +107,8 @@ impl Rounds {
             metric: planned.metric,
             options: planned.options.clone(),
             point: planned.point.clone(),
-            entries: places.into_iter().map(|place| place.entry).collect(),
+            complete: Some(entries.iter().all(is_whole)),
+            entries,
         })
     }
 
@@ -134,21 +140,45 @@ impl Rounds {
                     );
                 });
                 place.entry.failure = Some(format!("round {round}: {why}"));
+                if place.contender.is_peer() && place.started {
+                    place.entry.outcome = Some(COULD_NOT.into());
+                }
                 place.server = None;
             }
         }
         Ok(())
     }
 
-    fn run(&mut self, planned: &Planned, place: &mut Place<'_>, round: u32) -> Result<Run> {
+    /// The cores of the server, and of the generator.
+    fn cpus(&self, planned: &Planned, workers: usize) -> (Vec<usize>, Vec<usize>) {
         let all = self.usable.clone();
-        let workers = place.contender.workers();
-        let (server_cpus, generator_cpus) = if planned.spread {
-            (all[..workers.min(all.len())].to_vec(), all)
+        let first = all[..workers.min(all.len())].to_vec();
+        if planned.spread {
+            (first, all)
+        } else if planned.cores > 2 {
+            (first, vec![self.cores.generator])
         } else {
             (vec![self.cores.server], vec![self.cores.generator])
+        }
+    }
+
+    fn run(&mut self, planned: &Planned, place: &mut Place<'_>, round: u32) -> Result<Run> {
+        let pace = if round == 0 { FIRST_RUN } else { self.pace };
+        let measured = if has_first_run(planned) {
+            Duration::from_secs_f64(pace.warm_s + pace.window_s)
+        } else {
+            OPEN_END
         };
+        let (server_cpus, cpus) = self.cpus(planned, place.contender.workers());
+        let (program, scratch) = (self.places.generator.clone(), self.places.scratch.clone());
+        if let Kind::Threads { program: threads } = place.contender.kind {
+            let arguments = threads_arguments(threads, &self.usable, pace);
+            let cpus = self.usable.clone();
+            let order = Order { program, arguments, cpus, measured, scratch };
+            return generator::run(&order, None, round, &self.stop);
+        }
         if place.server.is_none() {
+            place.started = false;
             place.server = Some(Server::start(
                 &place.contender,
                 &self.places,
@@ -157,29 +187,16 @@ impl Rounds {
                 SECRET,
                 &mut self.ports,
             )?);
+            place.started = true;
         }
         let server = place.server.as_mut().context("a server that was just started")?;
         server.must_run()?;
-        let pace = if round == 0 { FIRST_RUN } else { self.pace };
-        let order = Order {
-            program: self.places.generator.clone(),
-            arguments: arguments(
-                planned,
-                place.contender,
-                place.seat,
-                server,
-                pace,
-                &generator_cpus,
-            ),
-            cpus: generator_cpus,
-            measured: if has_first_run(planned) {
-                Duration::from_secs_f64(pace.warm_s + pace.window_s)
-            } else {
-                OPEN_END
-            },
-            scratch: self.places.scratch.clone(),
-        };
-        let done = generator::run(&order, server, round, &self.stop);
+        let mut arguments = arguments(planned, place.contender, place.seat, server, pace, &cpus);
+        if planned.scenario == "hop" && planned.spread {
+            arguments.extend(["--worker-cpus".to_owned(), list(&server_cpus)]);
+        }
+        let order = Order { program, arguments, cpus, measured, scratch };
+        let done = generator::run(&order, Some(&mut *server), round, &self.stop);
         if planned.fresh
             && let Some(server) = place.server.take()
         {
@@ -187,6 +204,18 @@ impl Rounds {
         }
         done
     }
+}
+
+fn list<T: ToString>(numbers: &[T]) -> String {
+    numbers.iter().map(ToString::to_string).collect::<Vec<String>>().join(",")
+}
+
+/// The command line of a floor program that needs no server.
+fn threads_arguments(program: &str, usable: &[usize], pace: Pace) -> Vec<String> {
+    let cpus = list(&usable[..2.min(usable.len())]);
+    let window = pace.window_s.to_string();
+    let words = ["floor", program, "--cpus", &cpus, "--window-s", &window, "--json"];
+    words.map(str::to_owned).into()
 }
 
 /// The generator's command line.
@@ -198,7 +227,6 @@ fn arguments(
     pace: Pace,
     cpus: &[usize],
 ) -> Vec<String> {
-    let pids: Vec<String> = server.pids().iter().map(ToString::to_string).collect();
     let mut arguments: Vec<String> = vec![
         planned.scenario.into(),
         "--url".into(),
@@ -206,7 +234,7 @@ fn arguments(
         "--dialect".into(),
         contender.dialect.into(),
         "--server-pid".into(),
-        pids.join(","),
+        list(&server.pids()),
         "--json".into(),
     ];
     let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
@@ -222,6 +250,7 @@ fn arguments(
     }
     if planned.scenario == "http" {
         add("--api-url", format!("http://127.0.0.1:{}/api/publish", server.port));
+        add("--api-key", API_KEY.into());
     }
     arguments.extend(merged(&planned.options, &seat.options));
     arguments

@@ -4,7 +4,7 @@
 
 use super::contender::OURS;
 use super::results::{Case, Entry, Metric, Run};
-use super::stats::{Estimate, Verdict, estimate, median};
+use super::stats::{Estimate, ROUNDS_FOR_A_VERDICT, Verdict, estimate, median};
 
 /// A generator as busy as this may have been what was measured.
 const GENERATOR_BUSY: f64 = 0.95;
@@ -22,6 +22,8 @@ pub struct Row {
     pub figure: Option<f64>,
     /// To ours, paired by round.
     pub ratio: Option<Estimate>,
+    /// What the ratio lets one say, and how many of its rounds were disturbed.
+    pub verdict: String,
     pub p50_us: Option<f64>,
     pub p99_us: Option<f64>,
     pub generator_us: Option<f64>,
@@ -30,7 +32,10 @@ pub struct Row {
     pub runs: usize,
     /// What has to be said beside the figures.
     pub notes: Vec<String>,
+    /// That it failed, or could not carry the load, and why.
     pub failure: Option<String>,
+    /// It is somebody else's server, and the load was too much for it.
+    pub could_not: bool,
 }
 
 /// Whom ratios are to: ours, or the first who has a figure.
@@ -44,8 +49,8 @@ pub fn base(case: &Case) -> Option<&Entry> {
 
 /// The ratio of two contenders, paired by round.
 #[must_use]
-pub fn ratio(case: &Case, above: &Entry, below: &Entry) -> Option<Estimate> {
-    let figure = |run: &Run| run.report.figure(case.metric);
+pub fn ratio(metric: Metric, above: &Entry, below: &Entry) -> Option<Estimate> {
+    let figure = |run: &Run| run.report.figure(metric);
     let pairs = above.runs.iter().filter_map(|run| {
         let other = below.runs.iter().find(|other| other.round == run.round)?;
         Some(figure(run)? / figure(other)?)
@@ -65,13 +70,15 @@ fn row(case: &Case, entry: &Entry, base: Option<&Entry>) -> Row {
         median(&entry.runs.iter().filter_map(of).collect::<Vec<f64>>())
     };
     let latency = |run: &Run| run.report.latency_us.clone();
+    let base = base.filter(|base| base.name != entry.name);
+    let ratio = base.and_then(|base| ratio(case.metric, entry, base));
+    let said = verdict(case.metric, ratio);
     Row {
         name: entry.name.clone(),
         label: entry.label.clone(),
         figure: over(&|run| run.report.figure(case.metric)),
-        ratio: base
-            .filter(|base| base.name != entry.name)
-            .and_then(|base| ratio(case, entry, base)),
+        ratio,
+        verdict: base.map_or(said.clone(), |base| said + &disturbance(entry, base)),
         p50_us: over(&|run| Some(latency(run)?.p50)),
         p99_us: over(&|run| Some(latency(run)?.p99)),
         generator_us: over(&|run| run.report.generator_cpu_us_per_delivery),
@@ -79,7 +86,11 @@ fn row(case: &Case, entry: &Entry, base: Option<&Entry>) -> Row {
         slope: over(&|run| run.report.figure(Metric::BytesPerConnection)),
         runs: entry.runs.len(),
         notes: notes(entry),
-        failure: entry.failure.clone(),
+        failure: entry.failure.as_ref().map(|why| match &entry.outcome {
+            Some(outcome) => format!("{outcome}: {why}"),
+            None => format!("FAILED: {why}"),
+        }),
+        could_not: entry.outcome.is_some(),
     }
 }
 
@@ -105,8 +116,32 @@ fn notes(entry: &Entry) -> Vec<String> {
     if stolen > 0 {
         notes.push(format!("over 2 % of the time stolen in {stolen} of {} runs", runs.len()));
     }
+    notes.extend(disturbed(runs));
     notes.extend(pools(runs));
     notes
+}
+
+/// What a verdict from two contenders' rounds has to add: nothing, where none was disturbed.
+#[must_use]
+pub fn disturbance(above: &Entry, below: &Entry) -> String {
+    let pairs = above.runs.iter().filter_map(|run| {
+        let other = below.runs.iter().find(|other| other.round == run.round)?;
+        Some(run.disturbed || other.disturbed)
+    });
+    let pairs: Vec<bool> = pairs.collect();
+    match pairs.iter().filter(|disturbed| **disturbed).count() {
+        0 => String::new(),
+        count => format!(", {count} of {} rounds disturbed", pairs.len()),
+    }
+}
+
+/// Rounds in which somebody else had the core: what is concluded from them is not to be trusted.
+fn disturbed(runs: &[Run]) -> Option<String> {
+    let count = runs.iter().filter(|run| run.disturbed).count();
+    (count > 0).then(|| {
+        let all = runs.len();
+        format!("disturbed in {count} of {all} runs: over 1 % of the window without a core")
+    })
 }
 
 /// Memory from nobody to everybody: more than the slope where pools are touched on the way.
@@ -129,6 +164,9 @@ impl Metric {
             Metric::DeliveriesPerSecond => "deliveries/s",
             Metric::BytesPerConnection => "bytes per connection",
             Metric::Latency => "latency p50 us",
+            Metric::IdleCpu => "server CPU us a second per connection",
+            Metric::MachineBytes => "bytes of the machine per connection",
+            Metric::Hop => "us from core to core",
         }
     }
 
@@ -139,18 +177,22 @@ impl Metric {
 }
 
 /// What the ratio to ours lets one say, in words.
-#[must_use]
-pub fn verdict(metric: Metric, ratio: Option<Estimate>) -> &'static str {
-    let Some(ratio) = ratio else { return "" };
-    match (ratio.verdict(), metric) {
-        (Verdict::None, _) => "no verdict",
-        (Verdict::Above, Metric::CpuPerDelivery | Metric::BytesPerConnection) => "costs more",
-        (Verdict::Below, Metric::CpuPerDelivery | Metric::BytesPerConnection) => "costs less",
-        (Verdict::Above, Metric::DeliveriesPerSecond) => "carries more",
-        (Verdict::Below, Metric::DeliveriesPerSecond) => "carries less",
-        (Verdict::Above, Metric::Latency) => "is slower",
-        (Verdict::Below, Metric::Latency) => "is faster",
+fn verdict(metric: Metric, ratio: Option<Estimate>) -> String {
+    let Some(ratio) = ratio else { return String::new() };
+    if ratio.pairs < ROUNDS_FOR_A_VERDICT {
+        return format!("no verdict: {} rounds", ratio.pairs);
     }
+    let (above, below) = match metric {
+        Metric::DeliveriesPerSecond => ("carries more", "carries less"),
+        Metric::Latency | Metric::Hop => ("is slower", "is faster"),
+        _ => ("costs more", "costs less"),
+    };
+    let said = match ratio.verdict() {
+        Verdict::None => "no verdict",
+        Verdict::Above => above,
+        Verdict::Below => below,
+    };
+    said.into()
 }
 
 #[cfg(test)]
@@ -182,6 +224,7 @@ pub mod tests {
                 ..Report::default()
             },
             steal: 0.0,
+            disturbed: false,
         };
         Entry {
             name: name.into(),
@@ -190,6 +233,7 @@ pub mod tests {
             note: None,
             runs: costs.iter().enumerate().map(run).collect(),
             failure: None,
+            outcome: None,
         }
     }
 
@@ -203,6 +247,7 @@ pub mod tests {
             metric: Metric::CpuPerDelivery,
             options: Vec::new(),
             point: None,
+            complete: Some(true),
             entries,
         }
     }
@@ -215,7 +260,7 @@ pub mod tests {
         let rows = rows(&case(vec![entry("ws", &dearer), entry(OURS, &slowing)]));
         let ratio = rows[0].ratio.expect("a ratio");
         assert_eq!((ratio.median, ratio.low, ratio.high), (1.5, 1.5, 1.5));
-        assert_eq!(verdict(Metric::CpuPerDelivery, rows[0].ratio), "costs more");
+        assert_eq!(rows[0].verdict, "costs more");
         assert_eq!((rows[1].ratio, rows[1].figure), (None, Some(4.0)));
     }
 
@@ -223,7 +268,7 @@ pub mod tests {
     fn inside_the_interval_nothing_is_said() {
         let noisy = entry("ws", &[0.8, 1.3, 0.9, 1.2, 1.0, 0.7, 1.1]);
         let rows = rows(&case(vec![entry(OURS, &[1.0; 7]), noisy]));
-        assert_eq!(verdict(Metric::CpuPerDelivery, rows[1].ratio), "no verdict");
+        assert_eq!(rows[1].verdict, "no verdict");
     }
 
     #[test]
@@ -234,8 +279,8 @@ pub mod tests {
         let rows = rows(&case(vec![entry(OURS, &[1.0; 7]), failed]));
         let ratio = rows[1].ratio.expect("six pairs");
         assert_eq!((ratio.pairs, ratio.median), (6, 2.0));
-        assert_eq!(verdict(Metric::CpuPerDelivery, rows[1].ratio), "no verdict");
-        assert_eq!(rows[1].failure.as_deref(), Some("round 3: lost"));
+        assert_eq!(rows[1].verdict, "no verdict: 6 rounds");
+        assert_eq!(rows[1].failure.as_deref(), Some("FAILED: round 3: lost"));
     }
 
     #[test]
@@ -244,13 +289,20 @@ pub mod tests {
         spoiled.runs[0].report.messages = 300;
         spoiled.runs[1].report.generator_cpu_us_per_delivery = Some(9.9);
         spoiled.runs[2].steal = 0.1;
-        let rows = rows(&case(vec![spoiled]));
+        spoiled.runs[3].disturbed = true;
+        let rows = rows(&case(vec![spoiled.clone()]));
         let expected = [
             "did not keep up in 1 of 7 runs",
             "generator at its limit in 1 of 7 runs",
             "over 2 % of the time stolen in 1 of 7 runs",
+            "disturbed in 1 of 7 runs: over 1 % of the window without a core",
         ];
         assert_eq!(rows[0].notes, expected);
+        // Nothing is concluded in silence, whichever of the two was disturbed.
+        let both = case(vec![entry(OURS, &[2.0; 7]), spoiled]);
+        let rows = super::rows(&both);
+        assert_eq!(rows[1].verdict, "costs less, 1 of 7 rounds disturbed");
+        assert_eq!(rows[0].verdict, "");
     }
 
     #[test]

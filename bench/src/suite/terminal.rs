@@ -3,9 +3,10 @@
 //! Must not know how it was measured.
 
 use super::goals;
+use super::published_table::grid;
 use super::results::{Case, Metric, Results};
 use super::stats::Estimate;
-use super::summary::{Row, base, rows, verdict};
+use super::summary::{Row, base, rows};
 use std::fmt::Write;
 
 /// A number with as many digits as say something.
@@ -61,17 +62,29 @@ pub fn report(results: &Results) -> String {
     for case in &results.cases {
         text.push_str(&table(case));
     }
-    let goals = goals::outcomes(results);
-    if !goals.is_empty() {
-        text.push_str("\nGoals\n");
-    }
-    for goal in goals {
-        let measured = interval(Some(goal.estimate));
-        let _ =
-            writeln!(text, "  {:52} {:>8}  {measured:22} {}", goal.what, goal.bound, goal.verdict);
+    text.push_str(&published(results));
+    text.push_str("\nGoals\n");
+    for goal in goals::outcomes(std::slice::from_ref(results)) {
+        let line =
+            format!("  {:86} {:>22}  {:22} {}", goal.what, goal.bound, goal.measured, goal.verdict);
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     for missing in &results.missing {
         let _ = writeln!(text, "missing: {}: {}", missing.name, missing.why);
+    }
+    text
+}
+
+/// The published table on its side: a narrow terminal has no room for its columns.
+fn published(results: &Results) -> String {
+    let Some(grid) = grid(results) else { return String::new() };
+    let Some((head, rows)) = grid.split_first() else { return String::new() };
+    let mut text = String::from("\nThe published table, measured here\n");
+    for row in rows {
+        let _ = writeln!(text, "  {}", row[0]);
+        for (name, cell) in head.iter().zip(row).skip(1) {
+            let _ = writeln!(text, "    {name:24} {cell}");
+        }
     }
     text
 }
@@ -91,7 +104,7 @@ fn table(case: &Case) -> String {
         "generator"
     );
     for row in &rows {
-        let _ = writeln!(text, "{}", line(case.metric, row));
+        let _ = writeln!(text, "{}", line(row));
     }
     text
 }
@@ -107,12 +120,15 @@ fn unit(metric: Metric) -> &'static str {
         Metric::DeliveriesPerSecond => "each second",
         Metric::BytesPerConnection => "bytes each",
         Metric::Latency => "p50 us",
+        Metric::IdleCpu => "us/s each",
+        Metric::MachineBytes => "bytes each",
+        Metric::Hop => "us a hop",
     }
 }
 
-fn line(metric: Metric, row: &Row) -> String {
+fn line(row: &Row) -> String {
     if let (Some(failure), 0) = (&row.failure, row.runs) {
-        return format!("  {:30} FAILED: {failure}", row.label);
+        return format!("  {:30} {failure}", row.label);
     }
     let mut line = format!(
         "  {:30} {:>12}   {:22} {:>9} {:>9} {:>10}",
@@ -123,9 +139,9 @@ fn line(metric: Metric, row: &Row) -> String {
         milliseconds(row.p99_us),
         maybe(row.generator_us),
     );
-    let failure = row.failure.iter().map(|why| format!("FAILED: {why}"));
-    let said = Some(verdict(metric, row.ratio).to_owned()).filter(|text| !text.is_empty());
-    let said: Vec<String> = said.into_iter().chain(row.notes.clone()).chain(failure).collect();
+    let said = Some(row.verdict.clone()).filter(|text| !text.is_empty());
+    let said: Vec<String> =
+        said.into_iter().chain(row.notes.clone()).chain(row.failure.clone()).collect();
     let _ = write!(line, "  {}", said.join("; "));
     line.truncate(line.trim_end().len());
     line
