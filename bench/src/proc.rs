@@ -7,6 +7,7 @@
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// CPU time of all threads of a process so far.
@@ -25,7 +26,12 @@ fn schedule(pid: u32) -> Result<(Duration, Duration)> {
         .with_context(|| format!("process {pid} is not running"))?;
     let (mut ran_ns, mut waited_ns) = (0u64, 0u64);
     for task in tasks {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
+        let text = match fs::read_to_string(task?.path().join("schedstat")) {
+            Ok(text) => text,
+            // The thread ended since it was listed.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error.into()),
+        };
         let mut fields = text.split_whitespace().map(str::parse::<u64>);
         let mut next = || fields.next().context("a short schedstat");
         ran_ns += next()??;
