@@ -350,11 +350,12 @@ impl Host {
 
     fn flush(&mut self, core: usize, takes: Takes) {
         let mut batch: Vec<(Token, Vec<Range>)> = Vec::new();
-        let mut ranges = Vec::new();
-        while let Some(flush) = self.edges[core].next_flush(&mut ranges) {
-            match flush {
+        let (mut tokens, mut ranges) = (Vec::new(), Vec::new());
+        self.edges[core].take_dirty(usize::MAX, &mut tokens);
+        for token in tokens {
+            match self.edges[core].flush_of(token, &mut ranges) {
                 Flush::Nothing => {}
-                Flush::One(token, range) => batch.push((token, vec![range])),
+                Flush::One(range) => batch.push((token, vec![range])),
                 Flush::Send(token) => batch.push((token, ranges.clone())),
             }
         }
