@@ -30,13 +30,14 @@ impl BufRing {
     /// Room for `entries` (a power of two, at most 32,768) buffers of `buffer_bytes`.
     pub fn new(entries: u16, buffer_bytes: u32) -> io::Result<BufRing> {
         assert!(entries.is_power_of_two() && entries <= 1 << 15 && buffer_bytes > 0);
+        // Populated: a burst may need any of them, and is not to look like memory of connections.
         // SAFETY: a new anonymous mapping touches nothing that exists.
         let base = unsafe {
             mmap_anonymous(
                 ptr::null_mut(),
                 mapped_bytes(entries, buffer_bytes),
                 ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::PRIVATE,
+                MapFlags::PRIVATE | MapFlags::POPULATE,
             )
         }?;
         let base = base.cast();
