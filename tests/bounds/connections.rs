@@ -6,13 +6,24 @@ use crate::server::{Server, limits, until};
 use crate::{on_both_drivers, serve};
 use std::time::Duration;
 
-on_both_drivers!(full_is_said_and_costs_nothing);
+on_both_drivers!(full_is_said_and_costs_nothing, places_cost_nothing_until_they_are_taken);
 
 const PLACES: usize = 8;
 const REFUSAL_SLOTS: usize = 64;
 /// Share of a core over which a server spins; the neighbour's own traffic is far below.
 const SPINS: f64 = 0.3;
 const WATCH: Duration = Duration::from_millis(400);
+
+/// Tables are made for as many connections as there may be, and touched by those that come.
+fn places_cost_nothing_until_they_are_taken(driver: &str) {
+    let few = serve!(driver, limits("connections_per_worker = 100"));
+    let most = serve!(driver, limits("connections_per_worker = 0"));
+    let (few_bytes, most_bytes) = (few.rss(), most.rss());
+    let within = few_bytes.abs_diff(most_bytes) < 1 << 20;
+    assert!(within, "{few_bytes} bytes for 100 places, {most_bytes} for the most");
+    few.end();
+    most.end();
+}
 
 fn full_is_said_and_costs_nothing(driver: &str) {
     let server = serve!(driver, limits("connections_per_worker = 8"));
