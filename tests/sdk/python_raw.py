@@ -28,13 +28,16 @@ class Bare:
                 if matches(reply):
                     self.replies.remove(reply)
                     return reply
-            data = await asyncio.wait_for(self.socket.recv(), 10)
-            for reply in self.kit.codec.decode_replies(data):
-                if reply:
-                    self.replies.append(reply)
-                else:
-                    self.pings += 1
-                    await self.send({})
+            await self.receive()
+
+    async def receive(self):
+        data = await asyncio.wait_for(self.socket.recv(), 10)
+        for reply in self.kit.codec.decode_replies(data):
+            if reply:
+                self.replies.append(reply)
+            else:
+                self.pings += 1
+                await self.send({})
 
     async def ask(self, **command):
         self.id += 1
@@ -93,8 +96,7 @@ class Scenarios:
         async with self.bare() as bare:
             await bare.ask(connect={})
             while bare.pings < 3:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(bare.wait(lambda _: False), 0.5)
+                await bare.receive()
             reply = await bare.ask(rpc={"method": "echo", "data": bare.data([1])})
             self.assertEqual(bare.value(reply["rpc"]["data"]), [1])
 
