@@ -54,13 +54,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     #[inline(never)]
     fn gather(&mut self, batch: &mut Batch) {
         self.edge.take_dirty(self.budgets.sends, &mut batch.tokens);
-        let mut bytes = 0;
+        batch.bytes = 0;
         while let Some(token) = batch.tokens.get(batch.sends.len()).copied() {
             let added = match self.edge.flush_of(token, &mut batch.ranges) {
-                Flush::One(range) if T::IDENTITY => {
-                    bytes += u64::from(range.end - range.start);
-                    self.add_one(batch, token, range)
-                }
+                Flush::One(range) if T::IDENTITY => self.add_one(batch, token, range),
                 Flush::One(range) => {
                     batch.ranges.clear();
                     batch.ranges.push(range);
@@ -73,7 +70,6 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 batch.tokens.swap_remove(batch.sends.len());
             }
         }
-        batch.bytes = bytes;
     }
 
     /// A send of one range. False: its socket is closed.
@@ -81,6 +77,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let Some(link) = self.links[token.index as usize].as_ref().filter(|link| link.open) else {
             return false;
         };
+        batch.bytes += u64::from(range.end - range.start);
         batch.sends.push(Send { socket: link.socket, pieces: Pieces::One(segment(range)) });
         true
     }
