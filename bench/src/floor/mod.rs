@@ -1,20 +1,23 @@
 //! Floor programs: the least that the kernel allows for the same bytes, for the same generator.
 //!
 //! They speak raw frames: `/echo`, and `/room/NAME`. Must not do what a gateway does: no protocol,
-//! no pings, no bounds but one on what waits for a socket. Invariant: what arrives is what was
-//! sent, so that the generator's judgement holds for them too.
+//! no pings unless asked for, no bounds but one on what waits for a socket. Invariant: what arrives
+//! is what was sent, so that the generator's judgement holds for them too.
 
 mod head;
 mod on_epoll;
 mod on_ring;
+mod pings;
 mod rooms;
 mod threads;
 
 #[cfg(test)]
 pub(crate) use rooms::Rooms;
 
+use crate::load::clock;
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use pings::Pings;
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener};
 
@@ -36,6 +39,9 @@ pub struct ServeArgs {
     /// Core to run on.
     #[arg(long)]
     cpu: Option<usize>,
+    /// Ping everybody once in so many milliseconds, in steps of 250; 0: never.
+    #[arg(long, default_value_t = 0)]
+    ping_interval_ms: u32,
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -86,9 +92,10 @@ fn serve(args: &ServeArgs) -> Result<()> {
     rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
     println!("ready");
     std::io::stdout().flush()?;
+    let pings = Pings::new(args.ping_interval_ms, clock::now());
     match args.driver {
-        Driver::Ring => on_ring::serve(&listener),
-        Driver::Epoll => on_epoll::serve(&listener),
+        Driver::Ring => on_ring::serve(&listener, pings),
+        Driver::Epoll => on_epoll::serve(&listener, pings),
     }
 }
 
@@ -97,8 +104,8 @@ pub(crate) fn serve_for_test(driver: Driver) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || match driver {
-        Driver::Ring => on_ring::serve(&listener),
-        Driver::Epoll => on_epoll::serve(&listener),
+        Driver::Ring => on_ring::serve(&listener, Pings::new(0, 0)),
+        Driver::Epoll => on_epoll::serve(&listener, Pings::new(0, 0)),
     });
     port
 }

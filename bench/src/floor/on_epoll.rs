@@ -2,13 +2,14 @@
 //!
 //! Must not know frames. Invariant: a socket with bytes that wait is sent nothing past them.
 
+use super::pings::Pings;
 use super::rooms::Rooms;
+use crate::load::clock;
 use crate::net::{Poller, Ready, Want};
 use anyhow::{Context, Result};
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Duration;
 
 const LISTENER: u64 = u64::MAX;
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -26,7 +27,7 @@ struct Server<'a> {
 
 /// # Errors
 /// When the kernel has no epoll for us.
-pub fn serve(listener: &TcpListener) -> Result<()> {
+pub fn serve(listener: &TcpListener, mut pings: Pings) -> Result<()> {
     crate::proc::sockets();
     listener.set_nonblocking(true)?;
     let poller = Poller::new().context("epoll")?;
@@ -42,7 +43,8 @@ pub fn serve(listener: &TcpListener) -> Result<()> {
     let mut ready: Vec<Ready> = Vec::new();
     let mut scratch = vec![0; SCRATCH_BYTES];
     loop {
-        server.poller.wait(&mut ready, Duration::from_secs(3_600))?;
+        server.poller.wait(&mut ready, pings.wait(clock::now()))?;
+        pings.say(&mut server.rooms, clock::now());
         for event in ready.drain(..) {
             if event.token == LISTENER {
                 server.accept()?;

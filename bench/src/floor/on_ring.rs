@@ -2,14 +2,15 @@
 //!
 //! Must not know frames. Invariant: a socket with bytes that wait is sent nothing past them.
 
+use super::pings::Pings;
 use super::rooms::Rooms;
+use crate::load::clock;
 use crate::ring::{Event, Ring, Send, Socket};
 use anyhow::{Context, Result};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 const SLOTS: u32 = 19_900;
 const BUFFERS: u16 = 4_096;
@@ -19,14 +20,15 @@ const BACKLOG_BYTES: usize = 1 << 20;
 
 /// # Errors
 /// When the kernel has no ring for us.
-pub fn serve(listener: &TcpListener) -> Result<()> {
+pub fn serve(listener: &TcpListener, mut pings: Pings) -> Result<()> {
     let slots = SLOTS.min(crate::proc::sockets() as u32);
     let mut ring = Ring::new(BUFFERS, BUFFER_BYTES, slots).context("io_uring")?;
     ring.accept(listener.as_raw_fd());
     let mut rooms = Rooms::default();
     let mut backlogs: HashMap<u32, Vec<u8>> = HashMap::new();
     loop {
-        ring.wait(Duration::from_secs(3_600));
+        ring.wait(pings.wait(clock::now()));
+        pings.say(&mut rooms, clock::now());
         while let Some(event) = ring.next() {
             match event {
                 Event::Accepted { slot } => {

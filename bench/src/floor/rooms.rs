@@ -156,6 +156,17 @@ impl Rooms {
         Some(())
     }
 
+    /// Pings every `steps`th person, from number `step` on: as many bytes as a gateway's ping, and
+    /// as its answer.
+    pub fn ping(&mut self, step: u32, steps: u32) {
+        for who in (step..self.people.len() as u32).step_by(steps as usize) {
+            if self.people[who as usize].as_ref().is_some_and(|it| !matches!(it.phase, Phase::Head))
+            {
+                self.say_to(who, |out| out.extend_from_slice(&[0x80 | ws::PING, 2, b'{', b'}']));
+            }
+        }
+    }
+
     /// Appends to what one person gets in this turn.
     fn say_to(&mut self, who: u32, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.own.len();

@@ -235,7 +235,10 @@ impl Wire {
         handler: &mut impl Handler,
     ) {
         match opcode {
-            ws::PING => self.frame(who, ws::PONG, payload),
+            ws::PING => {
+                self.pings += 1;
+                self.frame(who, ws::PONG, payload);
+            }
             ws::PONG => {}
             ws::CLOSE => {
                 let (code, reason) = ws::close_parts(payload);

@@ -119,6 +119,9 @@ pub const ALL: [Contender; 21] = [
     other("centrifugo-protobuf", "Centrifugo, Protobuf", PROTOBUF, Kind::Centrifugo),
 ];
 
+/// What gateways ping by when nothing is configured.
+const PING_INTERVAL_MS: &str = "25000";
+
 /// Centrifugo 6: its documentation's buffers for many connections, and the namespaces of the
 /// scenarios as `--dev` has them; without those it knows no channel "plain:bench". The rest is its
 /// default.
@@ -237,6 +240,9 @@ impl Contender {
                     _ => "fanout",
                 };
                 command.args(["floor", program, "--driver", driver, "--port", &port.to_string()]);
+                if case == "idle" {
+                    command.args(["--ping-interval-ms", PING_INTERVAL_MS]);
+                }
                 command
             }
             Kind::Threads { program } => {

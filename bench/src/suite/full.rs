@@ -209,7 +209,7 @@ fn pings() -> Planned {
         "Idle: server CPU of a connection with pings every 25 s, 10,000 connections, 50 s",
         "idle",
         "--from 0 --connections 10000 --warm-s 1 --window-s 50",
-        &OURS_BOTH,
+        &[&OURS_BOTH[..], &["floor-ring", "floor-epoll"]].concat(),
     );
     pings.metric = Metric::IdleCpu;
     (pings.fresh, pings.windowed) = (true, false);
