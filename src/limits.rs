@@ -125,8 +125,9 @@ pub const CLOSE_REASON_BYTES: usize = 123;
 pub const TOKEN_BYTES: usize = 8 << 10;
 /// Bytes of a token up to which it is remembered that its signature was right.
 pub const CACHED_TOKEN_BYTES: usize = 2 << 10;
-/// Tokens of each kind that a worker remembers so; those unused for longest are forgotten.
-pub const TOKENS_CACHED: usize = 4_096;
+/// Tokens of each kind that a worker remembers so; those unused for longest are forgotten. Two hash
+/// tables of 2,048 places hold as many; a few more would take twice the memory.
+pub const TOKENS_CACHED: usize = 3_584;
 /// Time beyond its end that a connection, or a subscription, has to bring another token.
 pub const REFRESH_GRACE_MS: u64 = 25_000;
 /// Longest time that a client is told that its token lasts: a year.

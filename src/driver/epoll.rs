@@ -84,7 +84,8 @@ impl Epoll {
             _own_bell: options.own_bell,
             bells: options.bells,
             max_slots: options.slots,
-            slots: Vec::new(),
+            // Only those that were in use once take memory.
+            slots: Vec::with_capacity(options.slots as usize),
             free: Vec::new(),
             chunks: Chunks::default(),
             ready: Vec::with_capacity(READY),

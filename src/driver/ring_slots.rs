@@ -97,7 +97,7 @@ pub struct Slots {
 
 impl Slots {
     pub fn new(max: u32) -> Slots {
-        Slots { slots: Vec::new(), free: Vec::new(), max }
+        Slots { slots: Vec::with_capacity(max as usize), free: Vec::new(), max }
     }
 
     /// A free slot, for an accept.

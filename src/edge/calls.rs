@@ -372,7 +372,7 @@ impl Edge {
 
     /// A call holds nothing any more.
     pub(super) fn discharge(&mut self, token: Token) {
-        if let Some(http) = self.at(token).http.as_mut() {
+        if let Some(http) = self.at(token).http() {
             let bytes = std::mem::take(&mut http.call_bytes);
             self.api_bytes -= bytes;
         }

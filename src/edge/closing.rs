@@ -1,7 +1,7 @@
 //! How a connection ends: off the subscriber lists first, then a close frame, then nothing (rule
 //! 21).
 
-use super::connection::{Input, Life, SubscriptionState, Traits};
+use super::connection::{Fact, Input, Life, SubscriptionState, Traits};
 use super::frames::opcode;
 use super::output::{Class, NO_CHANNEL};
 use super::replay::Replayed;
@@ -87,7 +87,7 @@ impl Edge {
     /// Connections of our own protocol have the close frame's code and reason in a push before it.
     fn is_told_why(&self, token: Token) -> bool {
         let open = matches!(self.life(token), Life::Authenticating | Life::Active);
-        open && self.connections[token.index as usize].facts.own_protocol
+        open && self.connections[token.index as usize].facts.has(Fact::OwnProtocol)
     }
 
     /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends
@@ -95,7 +95,7 @@ impl Edge {
     pub(super) fn fail(&mut self, token: Token, code: u16, reason: &'static str, now: Now) {
         self.close(token, code, reason, now);
         if self.life(token) == Life::Closing {
-            self.at(token).facts.failed = true;
+            self.at(token).facts.set(Fact::Failed, true);
             self.drop_unread(token);
             self.finish(token);
         }
@@ -137,13 +137,13 @@ impl Edge {
 
     /// Ends an HTTP connection: no more is written; the socket closes when the peer has closed too.
     pub(super) fn shut(&mut self, token: Token, now: Now) {
-        self.at(token).facts.finishing = true;
+        self.at(token).facts.set(Fact::Finishing, true);
         self.await_close(token, now);
     }
 
     /// Closes the socket once everything written is out.
     pub(super) fn finish(&mut self, token: Token) {
-        self.at(token).facts.finishing = true;
+        self.at(token).facts.set(Fact::Finishing, true);
         let clear = !self.output.has_pending(token.index) && self.at(token).backlog.is_none();
         if clear {
             self.written(token);

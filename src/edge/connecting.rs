@@ -4,7 +4,7 @@
 //! before is held, as frames, and follows the reply.
 
 use super::client_id::ClientId;
-use super::connection::{Life, Traits};
+use super::connection::{Fact, Life, Traits};
 use super::deliver::{Start, publications};
 use super::output::{Class, Range};
 use super::server_subs::{ServerBegin, Wish};
@@ -100,7 +100,7 @@ impl Edge {
 
     /// The home of a connecting user has answered.
     pub(super) fn connect_registered(&mut self, token: Token, now: Now) {
-        let server = self.at(token).server.as_deref_mut();
+        let server = self.at(token).server();
         if let Some(connect) = server.and_then(|server| server.connect.as_mut()) {
             connect.registered = true;
             return self.owe(token);
@@ -118,7 +118,7 @@ impl Edge {
         data: Box<[u8]>,
     ) {
         let bytes_max = self.limits.recovery_bytes as usize;
-        let server = self.at(token).server.as_deref_mut();
+        let server = self.at(token).server();
         let Some(connect) = server.and_then(|server| server.connect.as_mut()) else { return };
         let recovery = within(recovery, &mut connect.recovered_bytes, bytes_max);
         connect.left -= 1;
@@ -134,7 +134,7 @@ impl Edge {
 
     /// Is every subscription of connect answered?
     pub(super) fn is_answered(&mut self, token: Token) -> bool {
-        let server = self.at(token).server.as_deref();
+        let server = self.at(token).server();
         let connect = server.and_then(|server| server.connect.as_deref());
         connect.is_some_and(|connect| connect.left == 0)
     }
@@ -142,13 +142,13 @@ impl Edge {
     /// One of connect's subscriptions cannot be had: connect is refused, and the others are taken
     /// back.
     pub(super) fn connect_refused(&mut self, token: Token, error: ErrorCode) {
-        if !self.at(token).facts.connecting {
+        if !self.at(token).facts.has(Fact::Connecting) {
             return;
         }
         self.drop_server_side(token);
         self.leave_lists(token);
         let it = self.at(token);
-        it.facts.connecting = false;
+        it.facts.set(Fact::Connecting, false);
         let id = it.connect_id;
         self.reply(token, &Reply::Error { id, error });
         self.owe(token);
@@ -158,21 +158,21 @@ impl Edge {
     pub(super) fn connected(&mut self, token: Token, now: Now) {
         let it = self.at(token);
         let id = it.connect_id;
-        if !std::mem::take(&mut it.facts.connecting) || it.life != Life::Authenticating {
+        if !it.facts.replace(Fact::Connecting, false) || it.life != Life::Authenticating {
             return;
         }
         it.become_(Life::Active);
-        it.facts.counted = true;
+        it.facts.set(Fact::Counted, true);
         self.metrics.connections.set(self.metrics.connections.get() + 1);
         self.hold_pending(token);
-        let server = self.at(token).server.as_deref_mut();
+        let server = self.at(token).server();
         let connect = server.and_then(|server| server.connect.take());
         let answers = connect.map_or(Vec::new(), |connect| connect.answers);
         self.connect_reply(token, id, &answers, now);
         self.drop_offered(token);
         self.release_held(token);
         self.start_pings(token, now);
-        if self.at(token).server.is_some() {
+        if self.at(token).server().is_some() {
             self.owe(token);
         }
         if self.at(token).input.is_some() {
@@ -213,9 +213,7 @@ impl Edge {
 
     /// From here on, until the connect reply, what is written for the connection is held.
     pub(super) fn hold(&mut self, token: Token) {
-        if !std::mem::replace(&mut self.at(token).facts.held, true)
-            && self.output.has_pending(token.index)
-        {
+        if !self.at(token).facts.replace(Fact::Held, true) && self.output.has_pending(token.index) {
             // The answer to its upgrade, which goes out before.
             self.pending_to_backlog(token);
             self.after_append(token);
@@ -225,7 +223,7 @@ impl Edge {
     /// Keeps what was written for a connection that waits for its connect reply.
     pub(super) fn keep_held(&mut self, token: Token, ranges: &[Range]) {
         let bytes_max = self.limits.backlog_bytes as usize;
-        let Some(server) = self.connections[token.index as usize].server.as_deref_mut() else {
+        let Some(server) = self.connections[token.index as usize].server() else {
             return;
         };
         let held = &mut server.held;
@@ -246,7 +244,7 @@ impl Edge {
 
     /// Holds what this turn has written so far.
     pub(super) fn hold_pending(&mut self, token: Token) {
-        if self.at(token).facts.held {
+        if self.at(token).facts.has(Fact::Held) {
             let mut ranges = Vec::new();
             self.output.take(token.index, &mut ranges);
             self.keep_held(token, &ranges);
@@ -255,7 +253,7 @@ impl Edge {
 
     /// The connect reply is written: what was held for it goes on its way.
     fn release_held(&mut self, token: Token) {
-        if !std::mem::take(&mut self.at(token).facts.held) {
+        if !self.at(token).facts.replace(Fact::Held, false) {
             return;
         }
         let held = std::mem::take(&mut self.server_side(token).held);
@@ -279,7 +277,7 @@ impl Edge {
     /// The connect reply will not come: what was held for it is not sent.
     pub(super) fn drop_held(&mut self, token: Token, held: &Held) {
         self.backlog_bytes -= held.bytes.len() as u64;
-        if std::mem::take(&mut self.at(token).facts.held) {
+        if self.at(token).facts.replace(Fact::Held, false) {
             self.forget_pending(token);
         }
     }

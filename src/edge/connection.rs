@@ -11,6 +11,7 @@ use crate::codec::Codec;
 use crate::home::envelope::Request;
 use crate::home::name::Name;
 use crate::ws::deframer::Deframer;
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// A connection's name: its place and the place's generation.
@@ -84,6 +85,11 @@ pub struct Subscription {
 
 const _: () = assert!(size_of::<Subscription>() == 16);
 
+/// A connection's subscriptions: most have one, which lies within.
+pub type Subscriptions = SmallVec<[Subscription; 1]>;
+
+const _: () = assert!(size_of::<Subscriptions>() == 24);
+
 /// What a subscription has, one bit each: a connection pays for every byte of its subscriptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traits(u8);
@@ -141,43 +147,66 @@ impl Input {
     }
 }
 
-/// Small facts about a connection.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Facts {
+/// A small fact about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fact {
     /// It stands in the line of a full lane.
-    pub waiting: bool,
+    Waiting,
     /// It stands in the queue of connections with work left over.
-    pub ready: bool,
+    Ready,
     /// It stands in the queue of connections that owe.
-    pub owing: bool,
+    Owing,
     /// Its reading is paused.
-    pub paused: bool,
+    Paused,
     /// Its connect command waits for home(#user).
-    pub connecting: bool,
+    Connecting,
     /// A Register was pushed for it.
-    pub registered: bool,
+    Registered,
     /// It is an `/echo`.
-    pub echo: bool,
+    Echo,
     /// There was no place for it: it is told 503.
-    pub refused: bool,
+    Refused,
     /// It is closed once what was written is out.
-    pub finishing: bool,
+    Finishing,
     /// It broke the rules of its protocol: what it still sends is not looked at.
-    pub failed: bool,
+    Failed,
     /// Its peer sent its FIN; only what it is still owed is awaited.
-    pub ended: bool,
+    Ended,
     /// A ping is out and no frame has come since.
-    pub pong_due: bool,
+    PongDue,
     /// Its socket sent its FIN or failed.
-    pub peer_gone: bool,
+    PeerGone,
     /// It counted as a connection in the metrics.
-    pub counted: bool,
+    Counted,
     /// It came in by the internal listener.
-    pub internal: bool,
+    Internal,
     /// It speaks a subprotocol of ours, and so understands what SDKs of the incumbent do not.
-    pub own_protocol: bool,
+    OwnProtocol,
     /// What is written for it is held until its connect reply.
-    pub held: bool,
+    Held,
+}
+
+/// The facts about a connection, one bit each: a connection pays for every byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts(u32);
+
+impl Facts {
+    #[must_use]
+    pub fn has(self, fact: Fact) -> bool {
+        self.0 & 1 << fact as u8 != 0
+    }
+
+    pub fn set(&mut self, fact: Fact, on: bool) {
+        self.0 = self.0 & !(1 << fact as u8) | u32::from(on) << fact as u8;
+    }
+
+    /// Sets a fact; what it was.
+    pub fn replace(&mut self, fact: Fact, on: bool) -> bool {
+        let before = self.has(fact);
+        self.set(fact, on);
+        before
+    }
 }
 
 /// A connection of this edge. What a flush looks at comes first, so that it lies together: it is
@@ -205,18 +234,40 @@ pub struct Connection {
     /// The second of the process at which it ends unless its token is renewed; 0 for never.
     pub expires_s: u32,
     pub user: Option<Name>,
-    pub subscriptions: Vec<Subscription>,
+    pub subscriptions: Subscriptions,
     pub deframer: Deframer,
     pub input: Option<Box<Input>>,
-    pub http: Option<Box<Exchange>>,
+    pub aside: Option<Box<Aside>>,
+}
+
+/// What a connection has at times, and never both: before it is a WebSocket, and after.
+#[derive(Debug)]
+pub enum Aside {
+    Http(Exchange),
     /// What the server has still to do about its subscriptions.
-    pub server: Option<Box<ServerSide>>,
+    Server(ServerSide),
 }
 
 impl Connection {
     pub fn become_(&mut self, next: Life) {
         assert!(self.life.may_become(next), "from {:?} to {next:?}", self.life);
         self.life = next;
+    }
+
+    /// The HTTP side, where it has one.
+    pub fn http(&mut self) -> Option<&mut Exchange> {
+        match self.aside.as_deref_mut() {
+            Some(Aside::Http(http)) => Some(http),
+            _ => None,
+        }
+    }
+
+    /// What the server has still to do about it, where there is something.
+    pub fn server(&mut self) -> Option<&mut ServerSide> {
+        match self.aside.as_deref_mut() {
+            Some(Aside::Server(server)) => Some(server),
+            _ => None,
+        }
     }
 
     /// The input that waits, made when there is none.
@@ -232,7 +283,8 @@ impl Connection {
     /// Can commands be run, or does an earlier one have to come first?
     #[must_use]
     pub fn is_parked(&self) -> bool {
-        self.facts.waiting || self.input.as_ref().is_some_and(|input| !input.parked.is_empty())
+        self.facts.has(Fact::Waiting)
+            || self.input.as_ref().is_some_and(|input| !input.parked.is_empty())
     }
 }
 
@@ -255,6 +307,6 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        assert!(size_of::<Connection>() <= 144, "{}", size_of::<Connection>());
+        assert!(size_of::<Connection>() <= 120, "{}", size_of::<Connection>());
     }
 }

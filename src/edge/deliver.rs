@@ -1,7 +1,7 @@
 //! What homes say, taken in lane order (rule 11). Nothing here pushes a request (rule 3).
 
 use super::client_id::ClientId;
-use super::connection::{Life, SubscriptionState, Traits};
+use super::connection::{Fact, Life, SubscriptionState, Traits};
 use super::frames::{info, publication};
 use super::replay::{Replay, Replayed};
 use super::subscribe::EpochText;
@@ -101,7 +101,7 @@ impl Edge {
 
     fn registered(&mut self, connection: ConnectionKey, now: Now) {
         let Some(token) = self.of(connection) else { return };
-        if !self.at(token).facts.connecting {
+        if !self.at(token).facts.has(Fact::Connecting) {
             return;
         }
         self.connect_registered(token, now);
@@ -126,7 +126,7 @@ impl Edge {
         let token = if ours { self.of(to.connection) } else { self.answered(to) };
         let Some(token) = token else { return };
         let life = self.life(token);
-        let awaited = life == Life::Authenticating && self.at(token).facts.connecting;
+        let awaited = life == Life::Authenticating && self.at(token).facts.has(Fact::Connecting);
         let pending = |it: &super::connection::Subscription| {
             it.sequence == sequence && it.state == SubscriptionState::Pending
         };

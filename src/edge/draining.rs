@@ -17,7 +17,7 @@ impl Edge {
             for parked in parked.into_iter().flatten() {
                 self.refuse_parked(token, &parked.request);
             }
-            let server = self.at(token).server.as_deref_mut();
+            let server = self.at(token).server();
             if let Some(server) = server {
                 server.queue.clear();
                 server.parked = None;

@@ -4,7 +4,7 @@
 //! its ranges are appended.
 
 use super::backlog::Backlog;
-use super::connection::Life;
+use super::connection::{Fact, Life};
 use super::output::{Class, Range};
 use super::{Edge, Late, Token};
 use crate::limits::{ECHO_BACKLOG_BYTES, SEGMENTS_PER_SEND};
@@ -40,7 +40,11 @@ impl Edge {
     pub fn flush_of(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
         let it = &self.connections[token.index as usize];
         let plain = it.generation == token.generation && it.life == Life::Active;
-        if plain && it.backlog.is_none() && !it.facts.peer_gone && !it.facts.finishing {
+        if plain
+            && it.backlog.is_none()
+            && !it.facts.has(Fact::PeerGone)
+            && !it.facts.has(Fact::Finishing)
+        {
             // Nearly every send: it costs what it has to, and no more.
             if let Some(range) = self.output.take_only(token.index) {
                 return Flush::One(range);
@@ -52,7 +56,7 @@ impl Edge {
     fn flush_rare(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
         let current = self.is_current(token) || !holds(Rule::DirtyGen);
         let dead = self.life(token) == Life::Dead;
-        if !current || dead || self.connections[token.index as usize].facts.peer_gone {
+        if !current || dead || self.connections[token.index as usize].facts.has(Fact::PeerGone) {
             if self.output.generation(token.index) == token.generation {
                 self.output.take(token.index, ranges);
             }
@@ -64,7 +68,7 @@ impl Edge {
         if ranges.is_empty() {
             return Flush::Nothing;
         }
-        if self.at(token).facts.held {
+        if self.at(token).facts.has(Fact::Held) {
             self.keep_held(token, ranges);
             return Flush::Nothing;
         }
@@ -82,7 +86,7 @@ impl Edge {
     /// All of an inline send went out.
     #[inline]
     pub fn sent_inline(&mut self, token: Token) {
-        if self.at(token).facts.finishing {
+        if self.at(token).facts.has(Fact::Finishing) {
             self.written(token);
         }
     }
@@ -92,8 +96,8 @@ impl Edge {
     /// reset.
     pub(super) fn written(&mut self, token: Token) {
         let facts = self.at(token).facts;
-        let open = self.life(token) == Life::Connecting || facts.failed;
-        if open && !facts.ended {
+        let open = self.life(token) == Life::Connecting || facts.has(Fact::Failed);
+        if open && !facts.has(Fact::Ended) {
             self.effects.push(super::Effect::Shutdown(token));
         } else {
             self.late.push_back(Late::Finished(token));
@@ -154,7 +158,7 @@ impl Edge {
     /// Gives a connection's range to its backlog at once, behind what it was given before.
     pub(super) fn output_to_backlog(&mut self, index: u32, range: Range) {
         let token = Token { index, generation: self.output.generation(index) };
-        if self.at(token).facts.held {
+        if self.at(token).facts.has(Fact::Held) {
             self.hold_pending(token);
             return self.keep_held(token, &[range]);
         }
@@ -200,7 +204,7 @@ impl Edge {
 
     /// Does more wait for the connection than may, or more on this worker?
     pub(super) fn is_over_backlog(&mut self, token: Token) -> bool {
-        let echo = self.at(token).facts.echo;
+        let echo = self.at(token).facts.has(Fact::Echo);
         let bound = if echo {
             ECHO_BACKLOG_BYTES
         } else if self.life(token) == Life::Connecting {
@@ -218,7 +222,7 @@ impl Edge {
     /// The next chunk of a connection's backlog for the driver; none when there is nothing (more)
     /// to send, or a chunk is in flight.
     pub fn next_chunk(&mut self, token: Token) -> Option<Bytes> {
-        if !self.is_current(token) || self.at(token).facts.peer_gone {
+        if !self.is_current(token) || self.at(token).facts.has(Fact::PeerGone) {
             return None;
         }
         let it = &mut self.connections[token.index as usize];
@@ -231,7 +235,7 @@ impl Edge {
         self.backlog_bytes = self.backlog_bytes + backlog.held_bytes() as u64 - before;
         if chunk.is_none() && backlog.is_empty() {
             it.backlog = None;
-            if it.facts.finishing && !self.output.has_pending(token.index) {
+            if it.facts.has(Fact::Finishing) && !self.output.has_pending(token.index) {
                 self.written(token);
             }
         }

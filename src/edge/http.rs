@@ -2,7 +2,7 @@
 //! the server API.
 //! Invariant: one request at a time; the next is read when this one's response is written.
 
-use super::connection::Life;
+use super::connection::{Fact, Life};
 use super::subprotocol;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
@@ -103,11 +103,11 @@ impl Edge {
     }
 
     fn request(&mut self, token: Token, head: &Head<'_>, now: Now) {
-        if self.at(token).facts.refused {
+        if self.at(token).facts.has(Fact::Refused) {
             let headers = [TEXT, RETRY_AFTER];
             return self.refuse(token, Cause::Slots, Status::UNAVAILABLE, &headers, "full", now);
         }
-        let internal = self.at(token).facts.internal;
+        let internal = self.at(token).facts.has(Fact::Internal);
         let options = if internal { &self.http.internal_routes } else { &self.http.routes };
         let route = routes::route(head.method, head.path, options);
         if head.has_body() && !matches!(route, Route::Api(_)) {
@@ -202,9 +202,11 @@ impl Edge {
         let range = self.output.upgrade(|out| handshake::write_response(out, &accepted));
         self.output.mark(token.index, range);
         let it = self.at(token);
-        it.http = None;
-        it.facts.echo = echo;
-        (it.codec, it.facts.own_protocol) = subprotocol::choose(accepted.protocol, head.query);
+        it.aside = None;
+        it.facts.set(Fact::Echo, echo);
+        let (codec, own) = subprotocol::choose(accepted.protocol, head.query);
+        it.codec = codec;
+        it.facts.set(Fact::OwnProtocol, own);
         if echo {
             it.become_(Life::Active);
             self.start_pings(token, now);
@@ -275,7 +277,7 @@ impl Edge {
     /// The head did not come in time, or nothing came at all.
     pub(super) fn head_deadline(&mut self, token: Token, now: Now) {
         let started = self.at(token).input.as_ref().is_some_and(|input| !input.wire.is_empty());
-        let refused = self.at(token).facts.refused;
+        let refused = self.at(token).facts.has(Fact::Refused);
         let exchange = self.exchange(token);
         if exchange.last || exchange.is_idle(started) {
             return self.kill(token, now);

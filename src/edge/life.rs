@@ -1,6 +1,6 @@
 //! How a connection begins, is timed, and how its place is freed.
 
-use super::connection::{Connection, Facts, Life};
+use super::connection::{Aside, Connection, Fact, Facts, Life};
 use super::exchange::Exchange;
 use super::{Edge, Effect, Token, ms};
 use crate::clock::Now;
@@ -19,8 +19,7 @@ impl Edge {
     /// A connection came in. None: there is not even a place to say no from.
     pub fn accept(&mut self, internal: bool, now: Now) -> Option<Token> {
         let full = self.open >= self.limits.connections_per_worker;
-        let places = (self.limits.connections_per_worker + REFUSAL_SLOTS) as usize;
-        if self.draining || self.connections.len() - self.free.len() >= places {
+        if self.draining || self.connections.len() - self.free.len() >= self.places() {
             return None;
         }
         let index = self.free.pop().unwrap_or_else(|| {
@@ -31,8 +30,10 @@ impl Edge {
         let token = Token { index, generation: it.generation };
         it.become_(Life::Connecting);
         it.since_ms = ms(now);
-        it.facts = Facts { refused: full, internal, ..Facts::default() };
-        it.http = Some(Box::default());
+        it.facts = Facts::default();
+        it.facts.set(Fact::Refused, full);
+        it.facts.set(Fact::Internal, internal);
+        it.aside = Some(Box::new(Aside::Http(Exchange::default())));
         self.open += u32::from(!full);
         self.output.open(token);
         self.metrics.accepted.add(1);
@@ -41,9 +42,20 @@ impl Edge {
         Some(token)
     }
 
+    /// Connections that there may be at once, those that are only told 503 included.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        (self.limits.connections_per_worker + REFUSAL_SLOTS) as usize
+    }
+
     /// The HTTP side of a connection.
     pub(super) fn exchange(&mut self, token: Token) -> &mut Exchange {
-        self.at(token).http.get_or_insert_with(Box::default)
+        let it = self.at(token);
+        if it.http().is_none() {
+            debug_assert!(it.aside.is_none(), "it is a WebSocket");
+            it.aside = Some(Box::new(Aside::Http(Exchange::default())));
+        }
+        it.http().expect("it was just made")
     }
 
     /// Sets the connection's nearest deadline, the end of its token apart.
@@ -55,18 +67,20 @@ impl Edge {
         // An entry that comes earlier is good enough: it moves on when it is looked at.
         if it.timer_tick == 0 || tick < it.timer_tick {
             it.timer_tick = tick;
-            self.wheel.add(tick, token);
+            self.wheel.add(tick, token.index);
         }
     }
 
     /// Looks at the deadlines that are over.
     pub fn timers(&mut self, now: Now) {
         while let Some((tick, entries)) = self.wheel.expire(now.monotonic_ms()) {
-            for &token in &entries {
-                if !self.is_current(token) || self.at(token).timer_tick != tick {
+            for &index in &entries {
+                let it = &mut self.connections[index as usize];
+                if it.timer_tick != tick {
                     continue;
                 }
-                self.at(token).timer_tick = 0;
+                it.timer_tick = 0;
+                let token = Token { index, generation: it.generation };
                 if self.expires_ms(token) <= now.monotonic_ms() {
                     self.expire(token, now);
                 }
@@ -89,7 +103,7 @@ impl Edge {
 
     fn deadline(&mut self, token: Token, now: Now) {
         let it = self.at(token);
-        let ours = it.facts.paused || it.facts.connecting;
+        let ours = it.facts.has(Fact::Paused) || it.facts.has(Fact::Connecting);
         match it.life {
             Life::Connecting => self.head_deadline(token, now),
             Life::Authenticating if ours => {
@@ -108,19 +122,19 @@ impl Edge {
     fn ping_deadline(&mut self, token: Token, now: Now) {
         let pong_by = now.monotonic_ms() + u64::from(self.times.pong_timeout_ms);
         let facts = self.at(token).facts;
-        if facts.pong_due && facts.paused {
+        if facts.has(Fact::PongDue) && facts.has(Fact::Paused) {
             return self.set_deadline(token, pong_by);
         }
-        if facts.pong_due {
+        if facts.has(Fact::PongDue) {
             return self.disconnect(token, Disconnect::NoPong, now);
         }
         self.send_ping(token);
-        self.at(token).facts.pong_due = true;
+        self.at(token).facts.set(Fact::PongDue, true);
         self.set_deadline(token, pong_by);
     }
 
     fn send_ping(&mut self, token: Token) {
-        if self.at(token).facts.echo {
+        if self.at(token).facts.has(Fact::Echo) {
             return self.control(token, &[0x89, 0]);
         }
         let codec = self.at(token).codec;
@@ -135,8 +149,8 @@ impl Edge {
     pub(super) fn heard(&mut self, token: Token, now: Now) {
         let times = self.times;
         let it = self.at(token);
-        if it.facts.pong_due && it.life == Life::Active {
-            it.facts.pong_due = false;
+        if it.facts.has(Fact::PongDue) && it.life == Life::Active {
+            it.facts.set(Fact::PongDue, false);
             // The next ping is an interval after the last one, however late its answer.
             let pinged_ms = it.deadline_ms.saturating_sub(u64::from(times.pong_timeout_ms));
             let next = pinged_ms + u64::from(times.ping_interval_ms);
@@ -168,7 +182,7 @@ impl Edge {
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             >> 33;
         let early = jitter % (interval / 2 + 1);
-        self.at(token).facts.pong_due = false;
+        self.at(token).facts.set(Fact::PongDue, false);
         let first = now.monotonic_ms() + interval - early;
         self.set_deadline(token, self.ping_step(first));
     }
@@ -195,10 +209,10 @@ impl Edge {
         let it = self.at(token);
         it.become_(Life::Dead);
         let lived_us = u64::from(ms(now).wrapping_sub(it.since_ms)) * 1000;
-        let (counted, refused) = (it.facts.counted, it.facts.refused);
+        let (counted, refused) = (it.facts.has(Fact::Counted), it.facts.has(Fact::Refused));
         let input = it.input.take();
         let backlog = it.backlog.take();
-        it.http = None;
+        it.aside = None;
         let partial = std::mem::take(&mut it.deframer).held_bytes() as u64;
         self.spill_bytes -= partial + input.as_ref().map_or(0, |input| input.bytes());
         self.backlog_bytes -= backlog.as_ref().map_or(0, |backlog| backlog.held_bytes() as u64);
@@ -215,7 +229,7 @@ impl Edge {
     /// The last that was owed is in its lane: the place may be used again.
     pub(super) fn free(&mut self, token: Token) {
         let it = self.at(token);
-        assert!(it.subscriptions.is_empty() && !it.facts.registered, "nothing is owed");
+        assert!(it.subscriptions.is_empty() && !it.facts.has(Fact::Registered), "nothing is owed");
         it.become_(Life::Free);
         let generation = it.generation.wrapping_add(1);
         self.connections[token.index as usize] = Connection { generation, ..Connection::default() };

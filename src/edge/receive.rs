@@ -3,7 +3,7 @@
 //! Rule 4: behind a command that waits nothing more of its connection is parsed; bytes go to the
 //! spill and reading pauses. Rule 23: over the arena's bound nothing is parsed at all.
 
-use super::connection::Life;
+use super::connection::{Fact, Life};
 use super::output::{Class, NO_CHANNEL, Range};
 use super::{Edge, Effect, RequestLanes, Token, ms};
 use crate::clock::Now;
@@ -31,7 +31,7 @@ impl Edge {
             return;
         }
         self.metrics.bytes_in.add(bytes.len() as u64);
-        if self.at(token).facts.failed {
+        if self.at(token).facts.has(Fact::Failed) {
             return;
         }
         let spilled = self.at(token).input.as_ref().is_some_and(|input| !input.is_empty());
@@ -73,22 +73,22 @@ impl Edge {
     fn is_owed_an_answer(&mut self, token: Token) -> bool {
         let unsent = self.output.has_pending(token.index) || self.at(token).backlog.is_some();
         let it = self.at(token);
-        let called = it.http.as_mut().filter(|http| http.call.is_some());
+        let called = it.http().filter(|http| http.call.is_some());
         if let Some(http) = called {
             http.keep_alive = false;
         } else if !unsent || !matches!(it.life, Life::Connecting | Life::Closing) {
             return false;
         } else {
-            it.facts.finishing = true;
+            it.facts.set(Fact::Finishing, true);
         }
-        it.facts.ended = true;
+        it.facts.set(Fact::Ended, true);
         true
     }
 
     /// A send failed: the peer is gone, and nothing can be said to it.
     pub fn failed(&mut self, token: Token, now: Now) {
         if !matches!(self.life(token), Life::Free | Life::Dead) {
-            self.at(token).facts.peer_gone = true;
+            self.at(token).facts.set(Fact::PeerGone, true);
             self.kill(token, now);
         }
     }
@@ -118,8 +118,9 @@ impl Edge {
         let it = self.at(token);
         let parked = it.is_parked() && holds(Rule::ConnFifo);
         let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
-        let called = it.http.as_ref().is_some_and(|http| http.call.is_some());
-        let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT || called;
+        let called = it.http().is_some_and(|http| http.call.is_some());
+        let answers =
+            it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
         answers || parked || held || arena_full || held_back
     }
 
@@ -134,7 +135,7 @@ impl Edge {
         let open =
             matches!(self.life(token), Life::Connecting | Life::Authenticating | Life::Active);
         if open && self.is_blocked(token) {
-            if !std::mem::replace(&mut self.at(token).facts.paused, true) {
+            if !self.at(token).facts.replace(Fact::Paused, true) {
                 self.effects.push(Effect::Pause(token));
             }
             self.make_ready_for_room(token);
@@ -142,14 +143,14 @@ impl Edge {
     }
 
     pub(super) fn resume_reading(&mut self, token: Token) {
-        if std::mem::replace(&mut self.at(token).facts.paused, false) {
+        if self.at(token).facts.replace(Fact::Paused, false) {
             self.effects.push(Effect::Resume(token));
         }
     }
 
     /// Puts a connection in the queue of those with work left over.
     pub(super) fn make_ready(&mut self, token: Token) {
-        if !std::mem::replace(&mut self.at(token).facts.ready, true) {
+        if !self.at(token).facts.replace(Fact::Ready, true) {
             self.ready.push_back(token);
         }
     }
@@ -158,7 +159,7 @@ impl Edge {
     fn make_ready_unless_waiting(&mut self, token: Token) {
         let held_back = self.is_held_back(token);
         let it = self.at(token);
-        let answers = it.facts.connecting || it.in_flight >= COMMANDS_IN_FLIGHT;
+        let answers = it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT;
         if !answers && !it.is_parked() && !held_back {
             self.make_ready(token);
         }
@@ -248,7 +249,7 @@ impl Edge {
     }
 
     fn message_limits(&mut self, token: Token) -> MessageLimits {
-        let echo = self.at(token).facts.echo;
+        let echo = self.at(token).facts.has(Fact::Echo);
         MessageLimits {
             message_bytes: if echo { ECHO_MESSAGE_BYTES } else { self.limits.message_bytes },
             fragments_per_message: self.limits.fragments_per_message,
@@ -281,7 +282,7 @@ impl Edge {
             let closed = matches!(item, Item::Close { .. });
             self.item(token, item, now, lanes);
             let over = !self.is_current(token) || self.life(token) == Life::Dead;
-            if closed || over || self.at(token).facts.failed {
+            if closed || over || self.at(token).facts.has(Fact::Failed) {
                 return bytes.len();
             }
         }
@@ -292,7 +293,7 @@ impl Edge {
             self.spill_bytes += held;
             self.check_spill(token, now);
         }
-        if self.at(token).facts.failed { bytes.len() } else { at }
+        if self.at(token).facts.has(Fact::Failed) { bytes.len() } else { at }
     }
 
     fn violated(&mut self, token: Token, violation: Violation, now: Now) {
@@ -314,10 +315,10 @@ impl Edge {
             Item::Pong => {
                 self.takes_control(token, now);
             }
-            Item::Text(payload) if self.at(token).facts.echo => {
+            Item::Text(payload) if self.at(token).facts.has(Fact::Echo) => {
                 self.echo(token, OpCode::Text, payload);
             }
-            Item::Binary(payload) if self.at(token).facts.echo => {
+            Item::Binary(payload) if self.at(token).facts.has(Fact::Echo) => {
                 self.echo(token, OpCode::Binary, payload);
             }
             // The incumbent does not mind the opcode, so clients that send JSON as binary exist.

@@ -5,7 +5,7 @@
 //! is done about a channel before the answer to what was asked about it last.
 
 use super::channels::NO_FILTER;
-use super::connection::{Life, Parked, SubscriptionState, Traits};
+use super::connection::{Aside, Life, Parked, SubscriptionState, Traits};
 use super::deliver::Start;
 use super::frames::{publication, publisher_id};
 use super::output::Range;
@@ -89,7 +89,12 @@ pub struct Begun {
 impl Edge {
     /// What the server has still to do about a connection, made when there is none.
     pub(super) fn server_side(&mut self, token: Token) -> &mut ServerSide {
-        self.at(token).server.get_or_insert_with(Box::default)
+        let it = self.at(token);
+        if it.server().is_none() {
+            debug_assert!(it.aside.is_none(), "it is no WebSocket");
+            it.aside = Some(Box::new(Aside::Server(ServerSide::default())));
+        }
+        it.server().expect("it was just made")
     }
 
     /// Lines a command up behind what is still to be done. Over the bound the connection could not
@@ -114,7 +119,7 @@ impl Edge {
         lanes: &mut L,
     ) -> bool {
         loop {
-            let Some(server) = self.at(token).server.as_deref_mut() else { return true };
+            let Some(server) = self.at(token).server() else { return true };
             if let Some(Parked { home, request }) = server.parked.take() {
                 if !self.push_begun(token, home, request, lanes) {
                     return false;
@@ -126,8 +131,8 @@ impl Edge {
                 return false;
             }
         }
-        if self.at(token).server.as_ref().is_some_and(|server| server.is_done()) {
-            self.at(token).server = None;
+        if self.at(token).server().is_some_and(|server| server.is_done()) {
+            self.at(token).aside = None;
         }
         true
     }
@@ -135,7 +140,7 @@ impl Edge {
     /// The next that may be done now.
     fn next_wish(&mut self, token: Token) -> Option<Wish> {
         let it = &mut self.connections[token.index as usize];
-        let server = it.server.as_deref_mut()?;
+        let server = it.server()?;
         let first = server.queue.front()?;
         let waits = match &server.connect {
             Some(connect) => !connect.registered || !matches!(first, Wish::Begin(_)),
@@ -144,15 +149,14 @@ impl Edge {
         if waits {
             return None;
         }
-        if let Some(name) = first.channel()
-            && let Some(channel) = self.channels.find(name)
-        {
+        let channel = first.channel().and_then(|name| self.channels.find(name));
+        if let Some(channel) = channel {
             let of = it.subscriptions.iter().find(|it| it.channel == channel);
             if of.is_some_and(|it| it.state != SubscriptionState::Active) {
                 return None;
             }
         }
-        server.queue.pop_front()
+        it.server()?.queue.pop_front()
     }
 
     fn serve_wish<L: RequestLanes>(
@@ -289,7 +293,7 @@ impl Edge {
 
     /// What was begun is answered, one way or the other: it is begun no more.
     pub(super) fn take_begun(&mut self, token: Token, sequence: u32) -> Option<Begun> {
-        let server = self.at(token).server.as_deref_mut()?;
+        let server = self.at(token).server()?;
         let place = server.begun.iter().position(|begun| begun.sequence == sequence)?;
         let begun = server.begun.swap_remove(place);
         self.owe(token);
@@ -355,7 +359,11 @@ impl Edge {
 
     /// The connection ends: nothing more is done about it.
     pub(super) fn drop_server_side(&mut self, token: Token) {
-        let Some(server) = self.at(token).server.take() else { return };
+        let it = self.at(token);
+        if it.server().is_none() {
+            return;
+        }
+        let Some(Aside::Server(server)) = it.aside.take().map(|aside| *aside) else { return };
         self.drop_held(token, &server.held);
         if server.parked.is_some() {
             self.forget_unpushed(token);

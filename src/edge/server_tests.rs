@@ -3,7 +3,7 @@
 //! Must not know homes: a test answers in their place.
 
 use super::Token;
-use super::connection::Traits;
+use super::connection::{Fact, Traits};
 use super::server_subs::ServerBegin;
 use super::tests::{Bench, SECRET, UPGRADE, at_ms, next_flush, publication, sent_whole, text};
 use crate::codec::command::ErrorCode;
@@ -136,7 +136,10 @@ fn the_connect_reply_comes_first_and_names_the_personal_channel() {
     bench.deliver(publication(3, 5, "\"hi\""));
     assert!(bench.sent(token).contains("\"hi\""));
     bench.resume();
-    assert!(bench.edge.connections[token.index as usize].server.is_none(), "nothing is left over");
+    assert!(
+        bench.edge.connections[token.index as usize].server().is_none(),
+        "nothing is left over"
+    );
 }
 
 #[test]
@@ -146,7 +149,8 @@ fn what_comes_before_the_connect_reply_is_held() {
     // The upgrade's answer is still to be flushed when the first subscription is answered.
     bench.receive(token, UPGRADE);
     let it = &mut bench.edge.connections[token.index as usize];
-    (it.facts.connecting, it.connect_id) = (true, 1);
+    it.facts.set(Fact::Connecting, true);
+    it.connect_id = 1;
     let begin = |channel| ServerBegin {
         subscription: subscription(channel),
         recover: false,
@@ -244,7 +248,7 @@ fn commands_about_a_channel_wait_for_each_other() {
         at(r#"{"push":{"channel":"c","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}"#);
     assert!(begun < ended && ended < at(r#"{"m":1}"#), "{sent}");
     assert!(matches!(bench.lane.requests.pop_front(), Some(Request::Unsubscribe { .. })));
-    assert!(bench.edge.connections[token.index as usize].server.is_none());
+    assert!(bench.edge.connections[token.index as usize].server().is_none());
 }
 
 #[test]

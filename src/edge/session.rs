@@ -1,7 +1,7 @@
 //! Commands of a client, one after the other: what is wrong is answered at once, the rest is asked
 //! of a home.
 
-use super::connection::Life;
+use super::connection::{Fact, Life};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{
@@ -131,7 +131,7 @@ impl Edge {
             Err(Refusal::Error(error)) => return self.reply(token, &Reply::Error { id, error }),
             Err(Refusal::Disconnect(why)) => return self.disconnect(token, why, now),
         };
-        if self.at(token).facts.registered {
+        if self.at(token).facts.has(Fact::Registered) {
             // Its connect was refused over a subscription.
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
@@ -144,7 +144,7 @@ impl Edge {
         let anonymous = user.as_str().is_empty();
         let it = self.at(token);
         it.user = (!anonymous).then(|| user.clone());
-        it.facts.connecting = true;
+        it.facts.set(Fact::Connecting, true);
         it.connect_id = id;
         let subscribes = !begins.is_empty();
         if subscribes {

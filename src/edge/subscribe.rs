@@ -129,14 +129,16 @@ impl Edge {
         self.next_sequence = self.next_sequence.wrapping_add(1);
         let sequence = self.next_sequence;
         self.subscriptions += 1;
-        let subscriptions = &mut self.at(token).subscriptions;
-        if subscriptions.capacity() == 0 {
-            // Most connections have one, and a list grows to four by itself.
-            subscriptions.reserve_exact(1);
-        }
         let (traits, filter) = (asked.traits, asked.filter);
         let state = SubscriptionState::Parked;
-        subscriptions.push(Subscription { channel, sequence, place: 0, state, traits, filter });
+        self.at(token).subscriptions.push(Subscription {
+            channel,
+            sequence,
+            place: 0,
+            state,
+            traits,
+            filter,
+        });
         let channel = self.channels.at(channel).name.clone();
         let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
         let Asked { since, recover, overrides, .. } = *asked;

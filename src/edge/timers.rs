@@ -1,9 +1,7 @@
 //! One wheel per worker, one entry per connection: its nearest deadline.
 //!
-//! Must not know what a deadline is for. Invariant: of a connection's entries the one at its
-//! `timer_tick` counts; others are left behind and found stale.
-
-use super::connection::Token;
+//! Must not know what a deadline is for. Invariant: of a place's entries the one at its
+//! connection's `timer_tick` counts; others, and those of earlier connections, are found stale.
 
 /// Milliseconds of a tick.
 const TICK_MS: u64 = 32;
@@ -14,7 +12,7 @@ const WORDS: usize = TICKS as usize / 64;
 /// A hashed timer wheel.
 #[derive(Debug)]
 pub struct Wheel {
-    slots: Vec<Vec<Token>>,
+    slots: Vec<Vec<u32>>,
     occupied: [u64; WORDS],
     /// The next tick to be looked at.
     tick: u32,
@@ -35,16 +33,16 @@ impl Wheel {
         tick.min(self.tick + TICKS - 1)
     }
 
-    /// Adds an entry at a tick that `tick_of` gave.
-    pub fn add(&mut self, tick: u32, token: Token) {
+    /// Adds a place at a tick that `tick_of` gave.
+    pub fn add(&mut self, tick: u32, place: u32) {
         debug_assert!(tick >= self.tick && tick - self.tick < TICKS);
         let slot = tick % TICKS;
         self.occupied[slot as usize / 64] |= 1 << (slot % 64);
-        self.slots[slot as usize].push(token);
+        self.slots[slot as usize].push(place);
     }
 
     /// Takes the entries of the next tick that is over at `now_ms`; none when all are looked at.
-    pub fn expire(&mut self, now_ms: u64) -> Option<(u32, Vec<Token>)> {
+    pub fn expire(&mut self, now_ms: u64) -> Option<(u32, Vec<u32>)> {
         let now_tick = narrow(now_ms / TICK_MS);
         if now_tick >= self.tick + TICKS {
             // Nothing lies further ahead than one round.
@@ -65,7 +63,7 @@ impl Wheel {
     }
 
     /// Gives the memory of expired entries back to their slot.
-    pub fn recycle(&mut self, tick: u32, mut entries: Vec<Token>) {
+    pub fn recycle(&mut self, tick: u32, mut entries: Vec<u32>) {
         let slot = &mut self.slots[(tick % TICKS) as usize];
         if slot.capacity() == 0 && entries.capacity() <= 64 {
             entries.clear();
@@ -114,22 +112,18 @@ fn narrow(tick: u64) -> u32 {
 mod tests {
     use super::*;
 
-    fn token(index: u32) -> Token {
-        Token { index, generation: 0 }
-    }
-
     #[test]
     fn entries_come_in_time_and_not_before() {
         let mut wheel = Wheel::default();
         let deadlines = [0_u64, 5, 31, 32, 33, 1_000, 64_000];
         for (index, deadline) in deadlines.iter().enumerate() {
-            wheel.add(wheel.tick_of(*deadline), token(u32::try_from(index).unwrap()));
+            wheel.add(wheel.tick_of(*deadline), u32::try_from(index).unwrap());
         }
         let mut seen = vec![None; deadlines.len()];
         for now in 0..70_000 {
             while let Some((tick, entries)) = wheel.expire(now) {
                 for entry in &entries {
-                    seen[entry.index as usize] = Some(now);
+                    seen[*entry as usize] = Some(now);
                 }
                 wheel.recycle(tick, entries);
             }
@@ -145,12 +139,12 @@ mod tests {
     fn a_late_deadline_goes_round_and_a_long_sleep_is_survived() {
         let mut wheel = Wheel::default();
         let tick = wheel.tick_of(500_000);
-        wheel.add(tick, token(1));
+        wheel.add(tick, 1);
         assert!(wheel.next_ms().unwrap() < 66_000);
         let (at, entries) = wheel.expire(1_000_000).expect("found after a long sleep");
         assert_eq!((at, entries.len()), (tick, 1));
         assert!(wheel.expire(1_000_000).is_none());
-        wheel.add(wheel.tick_of(1_000_100), token(2));
+        wheel.add(wheel.tick_of(1_000_100), 2);
         assert!(wheel.expire(1_000_099).is_none());
         assert!(wheel.expire(1_000_131).is_some());
     }

@@ -20,7 +20,7 @@ impl Edge {
             matches!(command.action, UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. });
         let it = self.at(token);
         // Nothing is told before the connect reply, nor ahead of what came before.
-        let free = it.life == Life::Active && it.server.is_none();
+        let free = it.life == Life::Active && it.server().is_none();
         if now_or_never || free && !channel {
             self.carry_out(token, command, now);
         } else {

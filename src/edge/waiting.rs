@@ -6,7 +6,7 @@
 //! stands in at most one line.
 
 use super::channels::NO_FILTER;
-use super::connection::{Life, Parked, Subscription, SubscriptionState};
+use super::connection::{Fact, Life, Parked, Subscription, SubscriptionState};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::home::envelope::Request;
@@ -66,7 +66,7 @@ impl Edge {
         }
         let it = self.at(token);
         if register {
-            it.facts.registered = true;
+            it.facts.set(Fact::Registered, true);
         } else if !ours {
             it.in_flight += 1;
         }
@@ -82,7 +82,7 @@ impl Edge {
 
     pub(super) fn stand_in_line(&mut self, token: Token, home: u16) {
         let first = std::mem::take(&mut self.first_in_line);
-        if !std::mem::replace(&mut self.at(token).facts.waiting, true) {
+        if !self.at(token).facts.replace(Fact::Waiting, true) {
             let line = &mut self.waiting[usize::from(home)];
             let front = first || !holds(Rule::LaneFifo);
             if front { line.push_front(token) } else { line.push_back(token) }
@@ -97,14 +97,14 @@ impl Edge {
         for _ in 0..self.owing.len() {
             let Some(token) = self.owing.pop_front() else { break };
             if self.is_current(token) {
-                self.at(token).facts.owing = false;
+                self.at(token).facts.set(Fact::Owing, false);
                 self.advance(token, now, lanes);
             }
         }
         for _ in 0..self.ready.len() {
             let Some(token) = self.ready.pop_front() else { break };
             if self.is_current(token) {
-                self.at(token).facts.ready = false;
+                self.at(token).facts.set(Fact::Ready, false);
                 self.advance(token, now, lanes);
             }
         }
@@ -114,7 +114,7 @@ impl Edge {
         let line = usize::from(home);
         for _ in 0..self.waiting[line].len() {
             let Some(token) = self.waiting[line].pop_front() else { return };
-            self.at(token).facts.waiting = false;
+            self.at(token).facts.set(Fact::Waiting, false);
             self.serving = Some(home);
             self.advance(token, now, lanes);
             self.serving = None;
@@ -127,7 +127,7 @@ impl Edge {
 
     /// Does what a connection can do now, in order: what it owes, what is parked, what it sent.
     pub(super) fn advance<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
-        if self.at(token).facts.waiting || !self.settle(token, lanes) {
+        if self.at(token).facts.has(Fact::Waiting) || !self.settle(token, lanes) {
             return;
         }
         if !self.serve_wishes(token, now, lanes) {
@@ -163,7 +163,7 @@ impl Edge {
 
     /// Puts a connection in the queue of those that owe.
     pub(super) fn owe(&mut self, token: Token) {
-        if !std::mem::replace(&mut self.at(token).facts.owing, true) {
+        if !self.at(token).facts.replace(Fact::Owing, true) {
             self.owing.push_back(token);
         }
     }
@@ -225,7 +225,7 @@ impl Edge {
         if !self.at(token).subscriptions.is_empty() {
             return;
         }
-        if self.at(token).facts.registered {
+        if self.at(token).facts.has(Fact::Registered) {
             let user = self.at(token).user.clone().expect("only a user is registered");
             let home = self.home_of(user.as_str());
             let connection = self.key(token);
@@ -234,7 +234,7 @@ impl Edge {
             if !pushed && holds(Rule::CleanupQueue) {
                 return self.stand_in_line(token, home);
             }
-            self.at(token).facts.registered = false;
+            self.at(token).facts.set(Fact::Registered, false);
         }
         self.free(token);
     }
@@ -247,7 +247,7 @@ impl Edge {
             self.channels.at(channel).parked -= 1;
             self.channels.forget_if_unused(channel);
         }
-        let line = self.at(token).facts.waiting;
+        let line = self.at(token).facts.has(Fact::Waiting);
         if line && self.next_owed(token).is_none() {
             // It stands in line for nothing now; served, it will find that out.
             self.owe(token);

@@ -1,12 +1,14 @@
 //! Names that cross cores: a channel's, a user's. Immutable text with one allocation, shared by the
 //! edge and the home that both keep it.
 
+use arcstr::ArcStr;
 use std::borrow::Borrow;
-use std::sync::Arc;
 
 /// A channel's name or a user's id.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(Arc<str>);
+pub struct Name(ArcStr);
+
+const _: () = assert!(size_of::<Option<Name>>() == 8, "each connection has one, and each user");
 
 impl Name {
     #[must_use]
@@ -17,7 +19,7 @@ impl Name {
 
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
-        Name(Arc::from(text))
+        Name(ArcStr::from(text))
     }
 }
 

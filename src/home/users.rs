@@ -8,52 +8,73 @@ use super::envelope::{ConnectionKey, Delivery, SharedCommand, ToUser};
 use super::name::Name;
 use crate::rules::{Rule, holds};
 use foldhash::quality::FixedState;
-use std::collections::HashMap;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
 
 /// Most users have one connection, so one needs no list.
 #[derive(Debug)]
 enum Connections {
     One(ConnectionKey),
-    Many(Vec<ConnectionKey>),
+    #[expect(clippy::box_collection, reason = "every user would pay for the list's three words")]
+    Many(Box<Vec<ConnectionKey>>),
 }
 
-/// Connections by user.
+const _: () = assert!(size_of::<Connections>() <= 16, "every connected user has one");
+
+/// A user, and where it is connected.
+#[derive(Debug)]
+struct User {
+    name: Name,
+    connections: Connections,
+}
+
+/// Connections by user. Users lie in a row, and only their places in the table, half of which is
+/// empty: every connected user pays for that.
 #[derive(Debug)]
 pub struct Users {
-    by_name: HashMap<Name, Connections, FixedState>,
+    users: Vec<User>,
+    places: HashTable<u32>,
+    hasher: FixedState,
 }
 
 impl Users {
     /// An empty registry; `seed` keeps its hashing from being guessed.
     #[must_use]
     pub fn new(seed: u64) -> Users {
-        Users { by_name: HashMap::with_hasher(FixedState::with_seed(seed)) }
+        let hasher = FixedState::with_seed(seed);
+        Users { users: Vec::new(), places: HashTable::new(), hasher }
     }
 
     /// Users that are listed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.users.len()
     }
 
-    pub fn register(&mut self, user: Name, connection: ConnectionKey) {
-        match self.by_name.get_mut(&user) {
-            None => {
-                self.by_name.insert(user, Connections::One(connection));
-            }
-            Some(Connections::Many(list)) => list.push(connection),
-            Some(one) => {
-                let Connections::One(first) = *one else { unreachable!("the other arms took it") };
-                *one = Connections::Many(vec![first, connection]);
+    pub fn register(&mut self, name: Name, connection: ConnectionKey) {
+        let Some(place) = self.find(name.as_str()) else {
+            let (users, hasher) = (&mut self.users, &self.hasher);
+            let place = u32::try_from(users.len()).expect("connections are bounded");
+            let hash = hasher.hash_one(name.as_str());
+            users.push(User { name, connections: Connections::One(connection) });
+            let rehash = |place: &u32| hasher.hash_one(users[*place as usize].name.as_str());
+            self.places.insert_unique(hash, place, rehash);
+            return;
+        };
+        let connections = &mut self.users[place as usize].connections;
+        match connections {
+            Connections::Many(list) => list.push(connection),
+            Connections::One(first) => {
+                *connections = Connections::Many(Box::new(vec![*first, connection]));
             }
         }
     }
 
-    pub fn deregister(&mut self, user: &Name, connection: ConnectionKey) {
-        let gone = match self.by_name.get_mut(user) {
-            None => false,
-            Some(Connections::One(first)) => *first == connection,
-            Some(Connections::Many(list)) => {
+    pub fn deregister(&mut self, name: &Name, connection: ConnectionKey) {
+        let Some(place) = self.find(name.as_str()) else { return };
+        let gone = match &mut self.users[place as usize].connections {
+            Connections::One(first) => *first == connection,
+            Connections::Many(list) => {
                 if let Some(place) = list.iter().position(|listed| *listed == connection) {
                     list.swap_remove(place);
                 }
@@ -61,14 +82,37 @@ impl Users {
             }
         };
         if gone {
-            self.by_name.remove(user);
+            self.remove(place);
         }
+    }
+
+    /// Takes a user out, whose place the last one takes over.
+    fn remove(&mut self, place: u32) {
+        let gone = self.users.swap_remove(place as usize);
+        let last = u32::try_from(self.users.len()).expect("connections are bounded");
+        let hash = self.hasher.hash_one(gone.name.as_str());
+        match self.places.find_entry(hash, |listed| *listed == place) {
+            Ok(entry) => drop(entry.remove()),
+            Err(_) => unreachable!("a user in the row is in the table"),
+        }
+        if let Some(moved) = self.users.get(place as usize) {
+            let hash = self.hasher.hash_one(moved.name.as_str());
+            let listed = self.places.find_mut(hash, |listed| *listed == last);
+            *listed.expect("a user in the row is in the table") = place;
+        }
+        debug_assert_eq!(self.users.len(), self.places.len());
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(name);
+        let is = |place: &u32| self.users[*place as usize].name.as_str() == name;
+        self.places.find(hash, is).copied()
     }
 
     /// Every connection of a user.
     #[must_use]
     pub fn connections(&self, user: &str) -> &[ConnectionKey] {
-        match self.by_name.get(user) {
+        match self.find(user).map(|place| &self.users[place as usize].connections) {
             None => &[],
             Some(Connections::One(first)) => std::slice::from_ref(first),
             Some(Connections::Many(list)) => list,
@@ -112,6 +156,25 @@ mod tests {
         assert_eq!(left, [key(1), key(2)]);
         users.deregister(&alice, key(1));
         users.deregister(&alice, key(2));
-        assert!(users.connections("alice").is_empty() && users.by_name.is_empty());
+        assert!(users.connections("alice").is_empty() && users.len() == 0);
+    }
+
+    #[test]
+    fn whoever_leaves_the_others_are_still_found() {
+        let key = |index| ConnectionKey { core: 0, index, generation: 1 };
+        let name = |index: u32| Name::from(format!("user-{index}").as_str());
+        let mut users = Users::new(7);
+        let mut there: Vec<u32> = (0..500).collect();
+        there.iter().for_each(|index| users.register(name(*index), key(*index)));
+        while !there.is_empty() {
+            // The first, the last and those between.
+            let gone = there.swap_remove(there.len() * 3 / 7 % there.len());
+            users.deregister(&name(gone), key(gone));
+            assert!(users.connections(name(gone).as_str()).is_empty());
+            for index in &there {
+                assert_eq!(users.connections(name(*index).as_str()), [key(*index)]);
+            }
+            assert_eq!(users.len(), there.len());
+        }
     }
 }

@@ -95,6 +95,8 @@ pub struct Worker<D, T: Transport, E> {
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     #[must_use]
     pub fn new(parts: Parts<D, T, E>) -> Self {
+        // Only what was in use once takes memory.
+        let links = Vec::with_capacity(parts.edge.places());
         Worker {
             driver: parts.driver,
             transport: parts.transport,
@@ -103,7 +105,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             mesh: parts.mesh,
             metrics: parts.metrics,
             budgets: parts.budgets,
-            links: Vec::new(),
+            links,
             rung: 0,
             held: None,
             serving: 0,

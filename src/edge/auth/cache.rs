@@ -51,7 +51,9 @@ impl<T: Clone> Cache<T> {
             None => verify()?,
         };
         if self.young.len() >= TOKENS_CACHED / 2 {
-            self.old = std::mem::take(&mut self.young);
+            // Both keep their memory: how much is taken does not depend on the moment.
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         self.young.insert(hash, said.clone());
         Ok(said)
