@@ -202,13 +202,13 @@ fn states() -> Vec<Planned> {
     vec![connect, idle, recover, pings(), http(), hop(), hop_spin()]
 }
 
-/// CPU of connections that are pinged every 25 s: the window has two pings of each.
+/// CPU of connections that are pinged every 25 s: the window has a ping of each.
 fn pings() -> Planned {
     let mut pings = case(
         "pings",
-        "Idle: server CPU of a connection with pings every 25 s, 10,000 connections, 50 s",
+        "Idle: server CPU of a connection with pings every 25 s, 10,000 connections, 25 s",
         "idle",
-        "--from 0 --connections 10000 --warm-s 1 --window-s 50",
+        "--from 0 --connections 10000 --warm-s 1 --window-s 25",
         &[&OURS_BOTH[..], &["floor-ring", "floor-epoll"]].concat(),
     );
     pings.metric = Metric::IdleCpu;
