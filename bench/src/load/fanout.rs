@@ -223,6 +223,8 @@ pub fn drive(
 ) -> Figures {
     let bar = session::bar("measuring", (window_s * 10.0) as u64);
     let acknowledges = fleet.wire.tongue.acknowledges();
+    // What is missed, and since when no more of it came: a server far behind loses nothing.
+    let mut behind = (0, 0);
     while fleet.wire.failure.is_none() {
         let now = clock::now();
         let mut due = streams.pump(&mut fleet.wire, now);
@@ -235,7 +237,10 @@ pub fn drive(
             if missing == 0 {
                 break;
             }
-            if now > times.close + LAST_DELIVERY {
+            if missing != behind.0 {
+                behind = (missing, now);
+            }
+            if now > behind.1 + LAST_DELIVERY {
                 let why = streams.audit().err().unwrap_or_else(|| "publishes".into());
                 let late = LAST_DELIVERY / SECOND;
                 fleet.wire.fail(format!(

@@ -23,7 +23,8 @@ const DISTURBED: f64 = 0.005;
 /// The search ends when the bounds are so close.
 const CLOSE_ENOUGH: f64 = 1.04;
 const FIRST_RATE: f64 = 500.0;
-const WINDOWS: usize = 5;
+/// Down to half of what held in trials: a window of seconds meets more of the machine's own pauses.
+const WINDOWS: usize = 12;
 const WINDOW_ATTEMPTS: u32 = 2;
 const STEP_DOWN: f64 = 1.06;
 /// At the end of a search this much more is tried: a bound that only noise has set falls then.
