@@ -92,6 +92,8 @@ pub struct Uring {
     messages: Vec<libc::msghdr>,
     /// Operations under way that use memory of the driver's.
     under_way: u32,
+    /// The kernel still says that there is deferred work, and the last look found none.
+    false_alarm: bool,
     tuning: Tuning,
     stats: DriverStats,
 }
@@ -147,6 +149,7 @@ impl Uring {
             parts: Vec::new(),
             messages: Vec::new(),
             under_way: 0,
+            false_alarm: false,
             tuning,
             stats: DriverStats::default(),
         };

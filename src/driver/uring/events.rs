@@ -160,10 +160,17 @@ impl Uring {
             let due = queue.taskrun() || queue.cq_overflow();
             let queued = submit && round == 0 && !queue.is_empty();
             drop(queue);
-            if !queued && (!due || self.ring.completion().len() >= BATCH) {
+            let there = self.ring.completion().len();
+            if !queued && (!due || there >= BATCH) {
                 return;
             }
             self.enter(0, None);
+            // Work is listed first and flagged then: run between the two, it leaves a flag that no
+            // work is behind, until the next.
+            self.false_alarm = due && self.ring.completion().len() == there;
+            if self.false_alarm {
+                return;
+            }
         }
     }
 
@@ -373,7 +380,8 @@ impl Driver for Uring {
             return true;
         }
         let queue = self.ring.submission();
-        let due = queue.taskrun() || queue.cq_overflow();
+        // Who sleeps on a false alarm that is none is woken at once: the kernel looks at the work.
+        let due = queue.taskrun() && !self.false_alarm || queue.cq_overflow();
         drop(queue);
         due || !self.ring.completion().is_empty()
     }
@@ -396,6 +404,7 @@ impl Driver for Uring {
             None => timeout,
         };
         self.enter(1, timeout);
+        self.false_alarm = false;
         self.run_deferred(false);
     }
 }
