@@ -11,6 +11,7 @@ use corecast::driver::uring::{Tuning, Uring};
 use corecast::driver::{Driver, Event, Pieces, Send, Socket, Token};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,45 @@ fn a_core_that_never_sleeps_sees_completions() {
         };
         assert_eq!(got, Got::Received(Token(1), vec![round]));
     }
+}
+
+/// The kernel lists deferred work first and flags it then: run between the two, it leaves a flag
+/// that nothing is behind, which keeps no core awake.
+#[test]
+fn an_idle_core_rests_whatever_is_flagged() {
+    const SOCKETS: usize = 16;
+    const ROUNDS: u32 = 4_000;
+    /// Looks that find nothing, at most: completions may be on their way.
+    const LOOKS: u32 = 100;
+    let mut rig = rig(32, Tuning::default());
+    let mut clients: Vec<TcpStream> =
+        (0..SOCKETS).map(|token| rig.connect(token as u64).0).collect();
+    let (rested, rests) = mpsc::channel();
+    let talker = thread::spawn(move || {
+        for round in 0..ROUNDS {
+            clients.iter_mut().for_each(|client| client.write_all(&[1]).expect("a write"));
+            // Silence, until the driver was seen to rest.
+            assert_eq!(rests.recv(), Ok(round));
+        }
+    });
+    for round in 0..ROUNDS {
+        let mut heard = 0;
+        rig.turn_until(|_, got| {
+            if let Some(Got::Received(_, bytes)) = got {
+                heard += bytes.len();
+            }
+            heard == SOCKETS
+        });
+        let mut looks = 0;
+        while rig.driver.has_news() {
+            rig.driver.wait(Some(Duration::ZERO));
+            assert_eq!(rig.poll(), None);
+            looks += 1;
+            assert!(looks < LOOKS, "round {round}: the driver says that there is something");
+        }
+        rested.send(round).expect("the talker is there");
+    }
+    talker.join().expect("no panic");
 }
 
 /// A multishot receive ends when no buffer is left, and is armed again once there is one.
