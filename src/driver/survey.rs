@@ -23,8 +23,8 @@ pub struct Plan {
     pub workers: usize,
     /// Direct descriptors of each ring.
     pub slots: u32,
-    /// Buffers of each ring.
-    pub buffers: u16,
+    /// Sizes of each ring.
+    pub tuning: Tuning,
 }
 
 impl Plan {
@@ -33,9 +33,9 @@ impl Plan {
     #[must_use]
     pub fn locked_bytes(&self) -> u64 {
         const PAGE: u64 = 4_096;
-        let Tuning { submissions, completions, .. } = Tuning::default();
+        let Tuning { submissions, completions, buffers, .. } = self.tuning;
         let queues = u64::from(submissions) * (64 + 4) + u64::from(completions) * 16 + PAGE;
-        let buffers = (u64::from(self.buffers) * 16).next_multiple_of(PAGE);
+        let buffers = (u64::from(buffers) * 16).next_multiple_of(PAGE);
         self.workers as u64 * (queues.next_multiple_of(PAGE) + buffers)
     }
 }
@@ -144,7 +144,7 @@ pub fn rings(plan: Plan) -> Result<(), String> {
         let made = socket::bell().map_err(super::Error::Ring).and_then(|own_bell| {
             let options =
                 Options { slots: plan.slots, listeners: Vec::new(), own_bell, bells: Vec::new() };
-            Uring::new(options, Tuning { buffers: plan.buffers, ..Tuning::default() })
+            Uring::new(options, plan.tuning)
         });
         match made {
             Ok(ring) => rings.push(ring),
@@ -172,13 +172,14 @@ mod tests {
     #[test]
     fn locked_memory_is_what_was_measured() {
         // 8 MiB held the rings of 40 workers that share cores, and not those of 41.
-        let plan = |workers| Plan { workers, slots: 1, buffers: 128 };
+        let tuning = Tuning { buffers: 256, ..Tuning::default() };
+        let plan = |workers| Plan { workers, slots: 1, tuning };
         assert!(plan(40).locked_bytes() <= 8 << 20 && plan(41).locked_bytes() > 8 << 20);
     }
 
     #[test]
     fn a_table_beyond_the_limit_is_told_apart() {
-        let plan = Plan { workers: 1, slots: u32::MAX >> 1, buffers: 1 };
+        let plan = Plan { workers: 1, slots: u32::MAX >> 1, tuning: Tuning::default() };
         let steps = survey(plan);
         if steps[0].found.is_err() {
             assert_eq!(steps.len(), 1, "without a ring nothing else is tried");

@@ -155,7 +155,7 @@ fn start(config: &Config, auth: Auth) -> Result<Server, Error> {
 fn ring_plan(config: &Config, descriptors: u64, workers: usize, cores: usize) -> Plan {
     let limits = config.limits_on(descriptors, workers, false);
     let slots = limits.connections_per_worker + REFUSAL_SLOTS;
-    Plan { workers, slots, buffers: run::buffers(workers, cores) }
+    Plan { workers, slots, tuning: run::tuning(workers, cores) }
 }
 
 fn choose_driver(choice: DriverChoice, plan: Plan) -> Result<Kind, Error> {

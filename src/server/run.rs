@@ -32,10 +32,9 @@ use std::time::Duration;
 
 /// Connections that may wait to be accepted by one worker.
 const ACCEPT_BACKLOG: i32 = 4_096;
-/// Buffers that a worker with a core of its own receives into, 2 KiB each.
-const BUFFERS: u16 = 4_096;
-/// The same where workers share cores: 256 KiB each, or 56 workers would take 450 MiB.
-const CROWDED_BUFFERS: u16 = 128;
+/// What a worker receives into where workers share cores: 256 KiB each, or 56 workers would take
+/// 450 MiB. Small buffers, so that the answers to a step of pings find one each.
+const CROWDED: (u16, u32) = (256, 1_024);
 /// Time that a worker sleeps at most during a shutdown, to see how far the others are.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
@@ -99,8 +98,7 @@ pub struct WorkerSeat {
     kind: Kind,
     cpu: Option<usize>,
     spin_us: u64,
-    /// Buffers that a ring receives into.
-    buffers: u16,
+    tuning: Tuning,
     options: Options,
     edge: EdgeOptions,
     home: HomeOptions,
@@ -125,7 +123,7 @@ impl Seats<'_> {
             kind: self.kind,
             cpu,
             spin_us: if cpu.is_some() { u64::from(self.config.spin_us) } else { 0 },
-            buffers: buffers(cores, self.host.cores),
+            tuning: tuning(cores, self.host.cores),
             options,
             edge: self.edge(number, seed),
             home: HomeOptions {
@@ -199,9 +197,13 @@ impl Seats<'_> {
     }
 }
 
-/// Buffers of each ring: fewer where workers share cores.
-pub fn buffers(workers: usize, cores: usize) -> u16 {
-    if workers > cores { CROWDED_BUFFERS } else { BUFFERS }
+/// Sizes of each ring: smaller where workers share cores.
+pub fn tuning(workers: usize, cores: usize) -> Tuning {
+    if workers <= cores {
+        return Tuning::default();
+    }
+    let (buffers, buffer_bytes) = CROWDED;
+    Tuning { buffers, buffer_bytes, ..Tuning::default() }
 }
 
 /// Starts a worker's thread.
@@ -221,10 +223,8 @@ pub fn spawn_worker(
             }
             match seat.kind {
                 Kind::IoUring => {
-                    let buffers = seat.buffers;
-                    work(seat, clock, &control, move |options| {
-                        Uring::new(options, Tuning { buffers, ..Tuning::default() })
-                    })
+                    let tuning = seat.tuning;
+                    work(seat, clock, &control, move |options| Uring::new(options, tuning))
                 }
                 Kind::Epoll => work(seat, clock, &control, Epoll::new),
             }
