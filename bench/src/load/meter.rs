@@ -192,6 +192,12 @@ impl Meter {
         self.latency.value_at_quantile(share)
     }
 
+    /// How many took longer, so far.
+    #[must_use]
+    pub fn beyond(&self, limit: u64) -> u64 {
+        self.latency.count_between(limit + limit / 1_000, u64::MAX)
+    }
+
     /// What was measured, once the window is closed.
     #[must_use]
     pub fn figures(&self, failure: Option<String>) -> Figures {

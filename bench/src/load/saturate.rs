@@ -15,8 +15,12 @@ use super::streams::Streams;
 const HOPELESS: u64 = SECOND / 4;
 const TRIAL_WARM_S: f64 = 0.3;
 const TRIAL_S: f64 = 0.7;
+/// How often it is looked whether a stretch can still hold.
+const LOOK: u64 = SECOND / 100;
+/// Time for the search, and as much again for the whole windows: then what was found so far counts.
+const PHASE: u64 = 75 * SECOND;
 /// Trials of a rate, at most, and those that were not disturbed and did not hold.
-const ATTEMPTS: u32 = 6;
+const ATTEMPTS: u32 = 4;
 const VERDICTS: u32 = 2;
 /// More of a trial than this spent waiting for a core spoils it.
 const DISTURBED: f64 = 0.005;
@@ -33,7 +37,8 @@ const DOUBT: f64 = 1.2;
 /// The rate that was found, and what was measured at it.
 pub fn run(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     let limit = (args.limit_ms * 1e6) as u64;
-    let mut rate = match search(args, streams, fleet, limit) {
+    let begun = clock::now();
+    let mut rate = match search(args, streams, fleet, limit, begun + PHASE) {
         Ok(rate) => rate,
         Err(figures) => return *figures,
     };
@@ -44,16 +49,22 @@ pub fn run(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
             return Figures { offered_per_s: Some(rate), ..held };
         }
         rate /= STEP_DOWN;
+        if clock::now() > begun + 2 * PHASE {
+            break;
+        }
     }
-    Figures::failed(format!("no rate holds {} ms for the whole window", args.limit_ms))
+    let limit_ms = args.limit_ms;
+    Figures::failed(format!("down to {rate:.0} a second, none holds {limit_ms} ms for the window"))
 }
 
-/// The highest rate, about, that holds for a short while; or the run that failed.
+/// The highest rate, about, that holds for a short while; or the run that failed. At `end` it is
+/// the highest so far.
 fn search(
     args: &Args,
     streams: &mut Streams,
     fleet: &mut Fleet,
     limit: u64,
+    end: u64,
 ) -> Result<f64, Box<Figures>> {
     let (mut holds, mut fails) = (0.0, f64::INFINITY);
     let mut rate = args.pace.rate.unwrap_or(FIRST_RATE);
@@ -74,6 +85,9 @@ fn search(
             (fails, doubted) = (f64::INFINITY, false);
         }
         (holds, fails) = if held { (rate, fails) } else { (holds, fails.min(rate)) };
+        if holds > 0.0 && clock::now() > end {
+            break;
+        }
         rate = match (holds, fails) {
             (_, f64::INFINITY) => rate * 2.0,
             (0.0, _) => rate / 2.0,
@@ -103,7 +117,7 @@ fn attempt(
 ) -> Option<Figures> {
     let mut verdicts = 0;
     for _ in 0..attempts {
-        let (hopeless, figures) = stretch(args, streams, fleet, rate, seconds);
+        let (hopeless, figures) = stretch(args, streams, fleet, rate, seconds, limit);
         let holds = !hopeless && figures.histogram().value_at_quantile(0.99) <= limit;
         if holds || figures.failure.is_some() {
             return Some(figures);
@@ -116,19 +130,23 @@ fn attempt(
     None
 }
 
-/// One stretch at a rate; true: it was hopeless and was broken off.
+/// One stretch at a rate; true: it could not hold any more and was broken off.
 fn stretch(
     args: &Args,
     streams: &mut Streams,
     fleet: &mut Fleet,
     rate: f64,
     (warm_s, window_s): (f64, f64),
+    limit: u64,
 ) -> (bool, Figures) {
     let start = clock::now() + SECOND / 100;
     let first = streams.next;
     let schedule = Schedule::new(start, first, rate, warm_s + window_s, streams.senders());
     let times = Times::new(start, warm_s, window_s);
     streams.begin(schedule, Meter::new(times, &args.options.server_pid));
+    let before = first + (warm_s * rate) as u64;
+    let window = streams.deliveries_of(first + schedule.count) - streams.deliveries_of(before);
+    let mut look = times.open;
     while fleet.wire.failure.is_none() {
         let now = clock::now();
         if now >= times.close {
@@ -137,12 +155,19 @@ fn stretch(
         let due = streams.pump(&mut fleet.wire, now);
         fleet.turn(streams, due.min(times.close));
         let old = now.saturating_sub(HOPELESS);
+        let mut hopeless = false;
         if old > start {
             let sent = ((old - start) as f64 / 1e9 * rate) as u64;
-            if streams.delivered < streams.deliveries_of(first + sent.min(schedule.count)) {
-                streams.stop_here();
-                return (true, drive(streams, fleet, None, 0.0));
-            }
+            hopeless = streams.delivered < streams.deliveries_of(first + sent.min(schedule.count));
+        }
+        if now > look {
+            look = now + LOOK;
+            let late = streams.meter.as_ref().map_or(0, |meter| meter.beyond(limit));
+            hopeless |= late * 100 > window;
+        }
+        if hopeless {
+            streams.stop_here();
+            return (true, drive(streams, fleet, None, 0.0));
         }
     }
     (false, drive(streams, fleet, None, 0.0))

@@ -15,6 +15,9 @@ const PUBLICATION: &[u8] = b"\",\"pub\":{\"data\":";
 const USER: &[u8] = b",\"info\":{\"user\":\"";
 const CLIENT: &[u8] = b"\",\"client\":\"";
 const OFFSET: &[u8] = b",\"offset\":";
+const TIME: &[u8] = b",\"time\":";
+/// Digits of a time in milliseconds, until the year 2286.
+const TIME_DIGITS: usize = 13;
 const CLIENT_ID_BYTES: usize = 36;
 
 /// Bytes of a frame beside its payload.
@@ -24,7 +27,7 @@ pub fn overhead(shape: Shape) -> usize {
         Shape::Echo => format!("{{\"id\":{FIRST_ID},\"rpc\":{{\"data\":}}}}").len(),
         Shape::Push { channel, user } => {
             let info = USER.len() + user + CLIENT.len() + CLIENT_ID_BYTES + 2;
-            PUSH.len() + channel + PUBLICATION.len() + info + 3
+            PUSH.len() + channel + PUBLICATION.len() + info + TIME.len() + TIME_DIGITS + 3
         }
     }
 }
@@ -151,6 +154,9 @@ fn push(bytes: &[u8], stamp_bytes: usize) -> Option<(Said<'_>, &[u8])> {
     if let Some(digits) = rest.strip_prefix(OFFSET) {
         (offset, rest) = number(digits)?;
     }
+    if let Some(digits) = rest.strip_prefix(TIME) {
+        (_, rest) = number(digits)?;
+    }
     let rest = ended(rest.strip_prefix(b"}}}")?)?;
     Some((Said::Delivered(Heard { channel, data, offset }), rest))
 }
@@ -219,7 +225,9 @@ mod tests {
     fn both_ways_hear_the_same() {
         let info = r#","info":{"user":"u","client":"f3c1"}"#;
         let id = r#"{"id":1000001,"rpc":{"data":{"text":"STAMP"}}}"#.replace("STAMP", STAMP);
-        for line in [frame(""), frame(info), frame(&format!("{info},\"offset\":7")), id] {
+        let timed = format!(r#"{info},"time":1795788890374"#);
+        let numbered = format!(r#"{info},"offset":7,"time":1795788890374"#);
+        for line in [frame(""), frame(info), frame(&timed), frame(&numbered), id] {
             let mut rest = line.as_bytes();
             let quick = push(rest, STAMP.len()).or_else(|| answer(rest, STAMP.len()));
             let (quick, left) = quick.unwrap_or_else(|| panic!("not cut: {line}"));
@@ -235,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_never_cut() {
-        let whole = frame(r#","offset":7"#);
+        let whole = frame(r#","offset":7,"time":1795788890374"#);
         for index in 0..whole.len() {
             for byte in [b'"', b'\\', b'}', b'\n', 0] {
                 let mut damaged = whole.clone().into_bytes();
