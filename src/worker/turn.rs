@@ -15,8 +15,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.edge.settle_late(now);
         let mut worked = self.receive(now);
         self.resume_work(now);
-        worked |= self.take_deliveries(now);
+        // What this core's home says to its own edge goes out in the same turn.
         worked |= self.serve_requests(now);
+        worked |= self.take_deliveries(now);
         self.edge.timers(now);
         self.drain_step(now);
         self.apply_effects();
