@@ -45,9 +45,10 @@ pub fn rss(pid: u32) -> Result<u64> {
     Ok(kilobytes(&format!("/proc/{pid}/status"), "VmRSS:")? << 10)
 }
 
-/// Bytes that the machine could still hand out.
-pub fn available() -> Result<u64> {
-    Ok(kilobytes("/proc/meminfo", "MemAvailable:")? << 10)
+/// Bytes that the kernel keeps for itself: what sockets are made of.
+pub fn kernel_bytes() -> Result<u64> {
+    let parts = ["Slab:", "KernelStack:", "PageTables:", "Percpu:"];
+    parts.iter().map(|part| Ok(kilobytes("/proc/meminfo", part)? << 10)).sum()
 }
 
 fn kilobytes(path: &str, field: &str) -> Result<u64> {

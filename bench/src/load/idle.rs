@@ -77,7 +77,8 @@ fn measure(args: &Args) -> Result<Figures> {
         states.push((0, session::rss(&options.server_pid)?));
     }
     let own_before = proc::rss(std::process::id())?;
-    let available = proc::available()?;
+    let kernel = proc::kernel_bytes()?;
+    let server = session::rss(&options.server_pid)?;
     let (mut streams, mut fleet) = prepare(options, plan(args))?;
     fleet.wire.lean = true;
     let total = streams.connections();
@@ -86,8 +87,11 @@ fn measure(args: &Args) -> Result<Figures> {
     } else {
         grow(&mut streams, &mut fleet, total)?;
     }
-    let taken = available as f64 - proc::available()? as f64;
-    let own = proc::rss(std::process::id())? as f64 - own_before as f64;
+    let more_than = |now: u64, before: u64| now as f64 - before as f64;
+    let own = more_than(proc::rss(std::process::id())?, own_before);
+    let taken = more_than(proc::kernel_bytes()?, kernel)
+        + more_than(session::rss(&options.server_pid)?, server)
+        + own;
     let start = session::start_time(options, &mut fleet, &mut streams, total)?;
     streams.meter = Some(Meter::new(session::times(options, start), session::servers(options)));
     let pings = fleet.wire.pings;

@@ -82,15 +82,6 @@ impl Figures {
         self.failure = self.failure.take().or(other.failure);
     }
 
-    /// The share of the window in which the server or we had work and no core: somebody else's
-    /// load, which spoils latency.
-    #[must_use]
-    pub fn disturbance(&self) -> f64 {
-        let waited = ["server_waited_ms", "generator_waited_ms"];
-        let ms: f64 = waited.iter().filter_map(|name| self.more.get(*name)).sum();
-        ms / 1e3 / self.window_s.max(1e-9)
-    }
-
     /// All latencies, in nanoseconds.
     #[must_use]
     pub fn histogram(&self) -> Histogram<u64> {

@@ -18,18 +18,13 @@ const TRIAL_S: f64 = 0.7;
 /// How often it is looked whether a stretch can still hold.
 const LOOK: u64 = SECOND / 100;
 /// Time for the search, and as much again for the whole windows: then what was found so far counts.
-const PHASE: u64 = 75 * SECOND;
-/// Trials of a rate, at most, and those that were not disturbed and did not hold.
-const ATTEMPTS: u32 = 4;
-const VERDICTS: u32 = 2;
-/// More of a trial than this spent waiting for a core spoils it.
-const DISTURBED: f64 = 0.005;
+const PHASE: u64 = 45 * SECOND;
+/// Trials of a rate, and windows: one that somebody else's load spoiled is no verdict.
+const ATTEMPTS: u32 = 2;
 /// The search ends when the bounds are so close.
 const CLOSE_ENOUGH: f64 = 1.04;
 const FIRST_RATE: f64 = 500.0;
-/// Down to half of what held in trials: a window of seconds meets more of the machine's own pauses.
-const WINDOWS: usize = 12;
-const WINDOW_ATTEMPTS: u32 = 2;
+/// A window of seconds meets more of the machine's own pauses than a trial.
 const STEP_DOWN: f64 = 1.06;
 /// At the end of a search this much more is tried: a bound that only noise has set falls then.
 const DOUBT: f64 = 1.2;
@@ -44,14 +39,11 @@ pub fn run(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     };
     let seconds = (args.options.warm_s, args.options.window_s);
     // The whole window is harder than a trial: step down until one holds.
-    for _ in 0..WINDOWS {
-        if let Some(held) = attempt(args, streams, fleet, rate, seconds, limit, WINDOW_ATTEMPTS) {
+    while clock::now() < begun + 2 * PHASE {
+        if let Some(held) = attempt(args, streams, fleet, rate, seconds, limit) {
             return Figures { offered_per_s: Some(rate), ..held };
         }
         rate /= STEP_DOWN;
-        if clock::now() > begun + 2 * PHASE {
-            break;
-        }
     }
     let limit_ms = args.limit_ms;
     Figures::failed(format!("down to {rate:.0} a second, none holds {limit_ms} ms for the window"))
@@ -76,7 +68,7 @@ fn search(
             return Err(Box::new(Figures::failed(why)));
         }
         let seconds = (TRIAL_WARM_S, TRIAL_S);
-        let held = match attempt(args, streams, fleet, rate, seconds, limit, ATTEMPTS) {
+        let held = match attempt(args, streams, fleet, rate, seconds, limit) {
             Some(figures) if figures.failure.is_some() => return Err(Box::new(figures)),
             held => held.is_some(),
         };
@@ -104,8 +96,7 @@ fn search(
     Ok(holds)
 }
 
-/// A stretch that holds the limit, or has failed; none if the rate does not hold. What somebody
-/// else's load spoiled is no verdict.
+/// A stretch that holds the limit, or has failed; none if the rate does not hold.
 fn attempt(
     args: &Args,
     streams: &mut Streams,
@@ -113,18 +104,12 @@ fn attempt(
     rate: f64,
     seconds: (f64, f64),
     limit: u64,
-    attempts: u32,
 ) -> Option<Figures> {
-    let mut verdicts = 0;
-    for _ in 0..attempts {
+    for _ in 0..ATTEMPTS {
         let (hopeless, figures) = stretch(args, streams, fleet, rate, seconds, limit);
         let holds = !hopeless && figures.histogram().value_at_quantile(0.99) <= limit;
         if holds || figures.failure.is_some() {
             return Some(figures);
-        }
-        verdicts += u32::from(figures.disturbance() < DISTURBED);
-        if verdicts == VERDICTS {
-            break;
         }
     }
     None

@@ -3,8 +3,8 @@
 //! Must not know which case this is. Invariant: a run counts only when its report says `verified`
 //! and the server still runs after it.
 
-use super::machine::Steal;
-use super::results::{DISTURBED, Report, Run};
+use super::machine::{Others, Steal};
+use super::results::{Report, Run};
 use super::server::{Process, Server, last_words};
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -50,7 +50,8 @@ pub fn run(
     let mut command = Command::new("sh");
     command.args(["-c", "out=$1; shift; exec \"$@\" >\"$out\"", "sh"]);
     command.arg(&report).arg(&order.program).args(&order.arguments);
-    let before = Steal::now();
+    let servers = server.as_ref().map_or_else(Vec::new, |server| server.pids());
+    let before = (Steal::now(), Others::now(&servers));
     let mut generator = Process::start("generator", command, &order.cpus, &log)?;
     let limit = Instant::now() + order.measured + AROUND;
     while generator.must_run().is_ok() {
@@ -63,11 +64,11 @@ pub fn run(
         }
         thread::sleep(LOOK_AGAIN);
     }
-    let steal = Steal::now().since(before);
+    let (steal, others) = (Steal::now(), Others::now(&servers).since(&before.1));
+    let (steal, others) = (steal.since(before.0), others / steal.ticks_since(before.0));
     let report = read(&report, &log)?;
     server.map_or(Ok(()), Server::must_run)?;
-    let disturbed = report.waited() > DISTURBED;
-    Ok(Run { round, report, steal, disturbed })
+    Ok(Run { round, report, steal, others })
 }
 
 /// Reads the generator's line, and believes it only when it says that all was verified.

@@ -108,9 +108,58 @@ impl Steal {
     /// The share since then, between 0 and 1.
     #[must_use]
     pub fn since(self, before: Steal) -> f64 {
-        let all = self.all.saturating_sub(before.all).max(1);
-        self.stolen.saturating_sub(before.stolen) as f64 / all as f64
+        self.stolen.saturating_sub(before.stolen) as f64 / self.ticks_since(before)
     }
+
+    /// Ticks of all cores together since then, at least one.
+    #[must_use]
+    pub fn ticks_since(self, before: Steal) -> f64 {
+        self.all.saturating_sub(before.all).max(1) as f64
+    }
+}
+
+/// CPU time so far of programs that have no part in a run, in ticks, by process. The kernel's own
+/// threads work for whoever asks, and are not among them.
+#[derive(Clone, Debug, Default)]
+pub struct Others(BTreeMap<u32, u64>);
+
+impl Others {
+    /// Of all but these servers, this process and its children.
+    #[must_use]
+    pub fn now(servers: &[u32]) -> Others {
+        let own = std::process::id();
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let processes = entries.filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (parent, ticks) = program(&stat)?;
+            let ours = pid == own || parent == own || servers.contains(&pid);
+            (!ours).then_some((pid, ticks))
+        });
+        Others(processes.collect())
+    }
+
+    /// Ticks since then. What began meanwhile counts whole; what ended is in its parent's.
+    #[must_use]
+    pub fn since(&self, before: &Others) -> f64 {
+        let grown = |(pid, ticks): (&u32, &u64)| {
+            ticks.saturating_sub(before.0.get(pid).copied().unwrap_or(0))
+        };
+        self.0.iter().map(grown).sum::<u64>() as f64
+    }
+}
+
+/// A program's parent, and its CPU time with that of children that ended, by /proc/PID/stat; none
+/// for a thread of the kernel.
+fn program(stat: &str) -> Option<(u32, u64)> {
+    const KERNEL_THREAD: u64 = 0x20_0000;
+    // The name may hold anything. Behind it: state, parent, ..., flags the 7th, CPU times from the
+    // 12th on: user, system, and both of children.
+    let rest: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |index: usize| rest.get(index)?.parse::<u64>().ok();
+    let is_kernel = number(6)? & KERNEL_THREAD != 0;
+    let ticks = (11..15).map(number).sum::<Option<u64>>()?;
+    (!is_kernel).then_some((u32::try_from(number(1)?).ok()?, ticks))
 }
 
 /// Runs `spawn` with this thread on `cpu`, so that what it starts is there from its first
@@ -146,6 +195,19 @@ fn steal_is_the_eighth_number() {
     assert!((after.since(before) - 0.2).abs() < 1e-9);
     assert!((before.since(before)).abs() < 1e-9);
     assert_eq!(Steal::of("").all, 0);
+}
+
+#[test]
+fn other_programs_are_told_from_ours_and_the_kernels() {
+    let stat = "7 (a ) b) S 3 7 7 0 -1 4194560 1 2 3 4 100 20 7 3 20 0 1 0 5 6 7";
+    assert_eq!(program(stat), Some((3, 130)));
+    assert_eq!(program(&stat.replace("4194560", "69238880")), None, "a thread of the kernel");
+    assert_eq!(program("7 (cut"), None);
+    let (before, after) = ([(1, 10), (2, 5)].into(), [(1, 14), (3, 2)].into());
+    assert!((Others(after).since(&Others(before)) - 6.0).abs() < 1e-9);
+    let (all, parent) = (Others::now(&[]), std::os::unix::process::parent_id());
+    assert!(all.0.contains_key(&parent) && !all.0.contains_key(&std::process::id()));
+    assert!(!Others::now(&[parent]).0.contains_key(&parent), "a server");
 }
 
 #[test]

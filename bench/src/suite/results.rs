@@ -53,8 +53,8 @@ pub enum Metric {
     Latency,
     /// Microseconds of the server's threads a second for each idle connection: less is better.
     IdleCpu,
-    /// Bytes that the machine lacks for each connection, both its ends in the kernel included but
-    /// the generator's own memory not: less is better.
+    /// Bytes of the server and of the kernel for each connection, both its ends included but the
+    /// generator's own memory not: less is better.
     MachineBytes,
     /// Microseconds from one core to another: less is better.
     Hop,
@@ -111,13 +111,21 @@ pub struct Run {
     pub report: Report,
     /// Share of the time that the hypervisor gave to others.
     pub steal: f64,
-    /// Server or generator had work and no core for more than `DISTURBED` of the window.
+    /// Share of the cores' time that other programs took.
     #[serde(default)]
-    pub disturbed: bool,
+    pub others: f64,
 }
 
-/// Beyond this share of the window somebody else's load is in the figures.
-pub const DISTURBED: f64 = 0.01;
+/// Beyond this share somebody else's load is in the figures.
+const DISTURBED: f64 = 0.02;
+
+impl Run {
+    /// Was much of the time stolen, or taken by other programs?
+    #[must_use]
+    pub fn disturbed(&self) -> bool {
+        self.steal > DISTURBED || self.others > DISTURBED
+    }
+}
 
 /// The generator's line.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -193,15 +201,6 @@ impl Report {
 
     fn named(&self, name: &str) -> Option<f64> {
         self.more.get(name).copied()
-    }
-
-    /// The worse share of the window in which the server, or the generator, waited for a core;
-    /// nothing where the file is older than the figure.
-    #[must_use]
-    pub fn waited(&self) -> f64 {
-        let waited = ["server_waited_ms", "generator_waited_ms"].map(|name| self.named(name));
-        let worst = waited.into_iter().flatten().fold(0.0, f64::max);
-        if self.window_s > 0.0 { worst / 1e3 / self.window_s } else { 0.0 }
     }
 }
 
@@ -325,14 +324,11 @@ fn what_a_scenario_says_by_name_is_kept_and_old_files_have_none_of_it() {
         "messages":0,"deliveries":10,"window_s":2.0}"#;
     let old: Report = serde_json::from_str(old).expect("an old report");
     assert_eq!((old.figure(Metric::IdleCpu), old.figure(Metric::MachineBytes)), (None, None));
-    assert!(old.waited() < DISTURBED);
     let names = [
         ("server_cpu_us_per_connection_s", 0.2),
         ("machine_bytes_per_connection", 10_000.0),
         ("generator_bytes_per_connection", 600.0),
         ("hop_us", 1.5),
-        ("server_waited_ms", 4.0),
-        ("generator_waited_ms", 30.0),
     ];
     let more = names.map(|(name, value)| (name.to_owned(), value)).into();
     let new = Report { more, ..old };
@@ -341,5 +337,4 @@ fn what_a_scenario_says_by_name_is_kept_and_old_files_have_none_of_it() {
     assert_eq!(new.figure(Metric::IdleCpu), Some(0.2));
     assert_eq!(new.figure(Metric::MachineBytes), Some(9_400.0));
     assert_eq!(new.figure(Metric::Hop), Some(1.5));
-    assert!((new.waited() - 0.015).abs() < 1e-9 && new.waited() > DISTURBED);
 }

@@ -10,8 +10,6 @@ use super::stats::{Estimate, ROUNDS_FOR_A_VERDICT, Verdict, estimate, median};
 const GENERATOR_BUSY: f64 = 0.95;
 /// A load that was offered but not carried.
 const KEPT_UP: f64 = 0.98;
-/// Above it somebody else had the core.
-const STEAL: f64 = 0.02;
 
 /// One contender of a case.
 #[derive(Clone, Debug)]
@@ -112,11 +110,14 @@ fn notes(entry: &Entry) -> Vec<String> {
     if busy > 0 {
         notes.push(format!("generator at its limit in {busy} of {} runs", runs.len()));
     }
-    let stolen = count(&|run| run.steal > STEAL);
-    if stolen > 0 {
-        notes.push(format!("over 2 % of the time stolen in {stolen} of {} runs", runs.len()));
+    let disturbed = count(&|run| run.disturbed());
+    if disturbed > 0 {
+        notes.push(format!(
+            "disturbed in {disturbed} of {} runs: over 2 % of the time stolen, or taken by other \
+             programs",
+            runs.len()
+        ));
     }
-    notes.extend(disturbed(runs));
     notes.extend(pools(runs));
     notes
 }
@@ -126,22 +127,13 @@ fn notes(entry: &Entry) -> Vec<String> {
 pub fn disturbance(above: &Entry, below: &Entry) -> String {
     let pairs = above.runs.iter().filter_map(|run| {
         let other = below.runs.iter().find(|other| other.round == run.round)?;
-        Some(run.disturbed || other.disturbed)
+        Some(run.disturbed() || other.disturbed())
     });
     let pairs: Vec<bool> = pairs.collect();
     match pairs.iter().filter(|disturbed| **disturbed).count() {
         0 => String::new(),
         count => format!(", {count} of {} rounds disturbed", pairs.len()),
     }
-}
-
-/// Rounds in which somebody else had the core: what is concluded from them is not to be trusted.
-fn disturbed(runs: &[Run]) -> Option<String> {
-    let count = runs.iter().filter(|run| run.disturbed).count();
-    (count > 0).then(|| {
-        let all = runs.len();
-        format!("disturbed in {count} of {all} runs: over 1 % of the window without a core")
-    })
 }
 
 /// Memory from nobody to everybody: more than the slope where pools are touched on the way.
@@ -224,7 +216,7 @@ pub mod tests {
                 ..Report::default()
             },
             steal: 0.0,
-            disturbed: false,
+            others: 0.0,
         };
         Entry {
             name: name.into(),
@@ -289,19 +281,18 @@ pub mod tests {
         spoiled.runs[0].report.messages = 300;
         spoiled.runs[1].report.generator_cpu_us_per_delivery = Some(9.9);
         spoiled.runs[2].steal = 0.1;
-        spoiled.runs[3].disturbed = true;
+        spoiled.runs[3].others = 0.1;
         let rows = rows(&case(vec![spoiled.clone()]));
         let expected = [
             "did not keep up in 1 of 7 runs",
             "generator at its limit in 1 of 7 runs",
-            "over 2 % of the time stolen in 1 of 7 runs",
-            "disturbed in 1 of 7 runs: over 1 % of the window without a core",
+            "disturbed in 2 of 7 runs: over 2 % of the time stolen, or taken by other programs",
         ];
         assert_eq!(rows[0].notes, expected);
         // Nothing is concluded in silence, whichever of the two was disturbed.
         let both = case(vec![entry(OURS, &[2.0; 7]), spoiled]);
         let rows = super::rows(&both);
-        assert_eq!(rows[1].verdict, "costs less, 1 of 7 rounds disturbed");
+        assert_eq!(rows[1].verdict, "costs less, 2 of 7 rounds disturbed");
         assert_eq!(rows[0].verdict, "");
     }
 

@@ -137,9 +137,18 @@ fn quoted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let end = bytes.iter().position(|byte| !byte.is_ascii_digit()).filter(|end| *end > 0)?;
-    let value = std::str::from_utf8(&bytes[..end]).ok()?.parse().ok()?;
-    Some((value, &bytes[end..]))
+    let (mut value, mut end) = (0_u64, 0);
+    while let Some(digit) = bytes.get(end).filter(|byte| byte.is_ascii_digit()) {
+        value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        end += 1;
+    }
+    (end > 0).then(|| (value, &bytes[end..]))
+}
+
+/// A text of so many bytes and what follows the quote behind it.
+fn quoted_of(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
+    let (text, rest) = bytes.split_at_checked(length)?;
+    plain(text).then_some((text, rest.strip_prefix(b"\"")?))
 }
 
 fn push(bytes: &[u8], stamp_bytes: usize) -> Option<(Said<'_>, &[u8])> {
@@ -147,8 +156,8 @@ fn push(bytes: &[u8], stamp_bytes: usize) -> Option<(Said<'_>, &[u8])> {
     let (data, mut rest) = data(rest.strip_prefix(PUBLICATION)?, stamp_bytes)?;
     if let Some(info) = rest.strip_prefix(USER) {
         let (_user, after) = quoted(info)?;
-        let (_client, after) = quoted(after.strip_prefix(CLIENT)?)?;
-        rest = after.strip_prefix(b"\"}")?;
+        let (_client, after) = quoted_of(after.strip_prefix(CLIENT)?, CLIENT_ID_BYTES)?;
+        rest = after.strip_prefix(b"}")?;
     }
     let mut offset = 0;
     if let Some(digits) = rest.strip_prefix(OFFSET) {
@@ -223,7 +232,7 @@ mod tests {
 
     #[test]
     fn both_ways_hear_the_same() {
-        let info = r#","info":{"user":"u","client":"f3c1"}"#;
+        let info = r#","info":{"user":"u","client":"f3c10b9e-4829-2631-12fd-b1f0bb15d262"}"#;
         let id = r#"{"id":1000001,"rpc":{"data":{"text":"STAMP"}}}"#.replace("STAMP", STAMP);
         let timed = format!(r#"{info},"time":1795788890374"#);
         let numbered = format!(r#"{info},"offset":7,"time":1795788890374"#);
