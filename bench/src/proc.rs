@@ -40,6 +40,28 @@ fn schedule(pid: u32) -> Result<(Duration, Duration)> {
     Ok((Duration::from_nanos(ran_ns), Duration::from_nanos(waited_ns)))
 }
 
+/// The kernel's softirq thread of the core that a server is bound to, where that is one core and
+/// not its client's: what packets cause there is its work instead of the server's when there is
+/// much.
+#[must_use]
+pub fn softirq_thread(server: u32, client: u32) -> Option<u32> {
+    let bound = |pid: u32| -> Option<u32> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+        list.trim().parse().ok()
+    };
+    let cpu = bound(server)?;
+    if bound(client).is_none_or(|other| other == cpu) {
+        return None;
+    }
+    let name = format!("ksoftirqd/{cpu}\n");
+    let is_it = |entry: &fs::DirEntry| {
+        fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm == name)
+    };
+    let entry = fs::read_dir("/proc").ok()?.flatten().find(is_it)?;
+    entry.file_name().to_str()?.parse().ok()
+}
+
 /// Resident bytes of a process.
 pub fn rss(pid: u32) -> Result<u64> {
     Ok(kilobytes(&format!("/proc/{pid}/status"), "VmRSS:")? << 10)

@@ -100,6 +100,7 @@ fn histogram() -> Histogram<u64> {
 
 pub struct Meter {
     pub times: Times,
+    /// The servers, and the softirq threads of their cores.
     servers: Vec<u32>,
     latency: Histogram<u64>,
     messages: u64,
@@ -112,9 +113,13 @@ impl Meter {
     /// Measures these servers (process ids) at those times.
     #[must_use]
     pub fn new(times: Times, servers: &[u32]) -> Meter {
+        let own = std::process::id();
+        let mut threads: Vec<u32> =
+            servers.iter().filter_map(|pid| proc::softirq_thread(*pid, own)).collect();
+        threads.dedup();
         Meter {
             times,
-            servers: servers.to_vec(),
+            servers: [servers, &threads].concat(),
             latency: histogram(),
             messages: 0,
             deliveries: 0,

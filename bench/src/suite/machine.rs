@@ -228,3 +228,29 @@ fn a_child_starts_where_it_was_put() {
     assert_eq!(spawned.expect("a core that may be used"), cpu.to_string());
     assert!(pinned(&[CpuSet::MAX_CPU - 1], || Ok(())).is_err(), "a core that is not there");
 }
+
+#[test]
+fn the_softirq_thread_is_that_of_a_core_of_ones_own() {
+    use crate::proc::softirq_thread;
+    let cores = usable().expect("cores");
+    let bound = |cpus: &[usize]| {
+        let start = || Ok(std::process::Command::new("sleep").arg("60").spawn()?);
+        pinned(cpus, start).expect("a process")
+    };
+    let [first, last] = [cores[0], cores[cores.len() - 1]];
+    let mut children = [&[first][..], &[last], &cores].map(bound);
+    let [server, client, free] = [children[0].id(), children[1].id(), children[2].id()];
+    let found = softirq_thread(server, client);
+    let others = [softirq_thread(server, server), softirq_thread(server, free)];
+    let unbound = softirq_thread(free, client);
+    for child in &mut children {
+        child.kill().expect("it runs");
+        child.wait().expect("it was killed");
+    }
+    if first != last {
+        let name = found.map(|pid| fs::read_to_string(format!("/proc/{pid}/comm")));
+        let name = name.expect("a thread of each core").expect("its name");
+        assert_eq!(name.trim(), format!("ksoftirqd/{first}"));
+        assert_eq!((others, unbound), ([None, None], None));
+    }
+}
