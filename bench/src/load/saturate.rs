@@ -17,15 +17,17 @@ const TRIAL_WARM_S: f64 = 0.3;
 const TRIAL_S: f64 = 0.7;
 /// How often it is looked whether a stretch can still hold.
 const LOOK: u64 = SECOND / 100;
-/// Time for the search, and as much again for the whole windows: then what was found so far counts.
-const PHASE: u64 = 45 * SECOND;
+/// Time for the search: then the highest rate so far counts.
+const SEARCH: u64 = 45 * SECOND;
+/// Time for whole windows behind it: some servers take ten seconds to come back from too much.
+const WINDOWS: u64 = 90 * SECOND;
 /// Trials of a rate, and windows: one that somebody else's load spoiled is no verdict.
 const ATTEMPTS: u32 = 2;
 /// The search ends when the bounds are so close.
 const CLOSE_ENOUGH: f64 = 1.04;
 const FIRST_RATE: f64 = 500.0;
 /// A window of seconds meets more of the machine's own pauses than a trial.
-const STEP_DOWN: f64 = 1.06;
+const STEP_DOWN: f64 = 1.1;
 /// At the end of a search this much more is tried: a bound that only noise has set falls then.
 const DOUBT: f64 = 1.2;
 
@@ -33,13 +35,13 @@ const DOUBT: f64 = 1.2;
 pub fn run(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     let limit = (args.limit_ms * 1e6) as u64;
     let begun = clock::now();
-    let mut rate = match search(args, streams, fleet, limit, begun + PHASE) {
+    let mut rate = match search(args, streams, fleet, limit, begun + SEARCH) {
         Ok(rate) => rate,
         Err(figures) => return *figures,
     };
     let seconds = (args.options.warm_s, args.options.window_s);
     // The whole window is harder than a trial: step down until one holds.
-    while clock::now() < begun + 2 * PHASE {
+    while clock::now() < begun + SEARCH + WINDOWS {
         if let Some(held) = attempt(args, streams, fleet, rate, seconds, limit) {
             return Figures { offered_per_s: Some(rate), ..held };
         }
