@@ -34,3 +34,9 @@ fn the_table_of_goals_is_made_of_the_files_that_it_names() {
     let (told, made) = told_and_made("docs/goals.md", "--goals");
     assert_eq!(told.trim_end(), made.trim_end(), "paste it again");
 }
+
+#[test]
+fn the_published_table_is_made_of_the_file_that_it_names() {
+    let (told, made) = told_and_made("docs/goals.md", "--table");
+    assert_eq!(told.trim_end(), made.trim(), "paste it again");
+}

@@ -32,8 +32,8 @@ use std::time::Duration;
 
 /// Connections that may wait to be accepted by one worker.
 const ACCEPT_BACKLOG: i32 = 4_096;
-/// What a worker receives into where workers share cores: 256 KiB each, or 56 workers would take
-/// 450 MiB. Small buffers, so that the answers to a step of pings find one each.
+/// Buffers, and bytes of each, that a worker receives into where workers share cores: 256 KiB, or
+/// 56 of them would take 450 MiB. Small ones, so that the answers to a step of pings find one each.
 const CROWDED: (u16, u32) = (256, 1_024);
 /// Time that a worker sleeps at most during a shutdown, to see how far the others are.
 const DRAIN_STEP: Duration = Duration::from_millis(5);

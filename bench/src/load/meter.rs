@@ -188,7 +188,7 @@ impl Meter {
         self.latency.value_at_quantile(share)
     }
 
-    /// How many took longer, so far.
+    /// How many took longer, so far. What the histogram's three digits cannot tell apart did not.
     #[must_use]
     pub fn beyond(&self, limit: u64) -> u64 {
         self.latency.count_between(limit + limit / 1_000, u64::MAX)

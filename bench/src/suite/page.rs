@@ -194,10 +194,10 @@ fn appendix(results: &Results) -> String {
         "<p>Each server runs on one core, the generator on another. Every round runs each server \
          once, every other round in the opposite order; a first run is thrown away. CPU is the \
          sum of the server's threads' <code>schedstat</code>, the kernel's work in their name \
-         included, and that of the softirq thread of its core. Latency counts from the time at which a message was due. Every delivery is \
-         checked for order and content; a run that lost one is no run. A verdict needs seven \
-         rounds, and an interval of the median ratio (bootstrap, 95 %) that is clear of 1. Compare \
-         ratios of one page, not figures of two.</p>\n",
+         included, and that of the softirq thread of its core. Latency counts from the time at \
+         which a message was due. Every delivery is checked for order and content; a run that \
+         lost one is no run. A verdict needs seven rounds, and an interval of the median ratio \
+         (bootstrap, 95 %) that is clear of 1. Compare ratios of one page, not figures of two.</p>\n",
     );
     let mut rows = vec![
         ("began, ended".to_owned(), format!("{}, {}", results.started, results.ended)),
