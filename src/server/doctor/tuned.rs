@@ -22,6 +22,16 @@ pub struct Limits {
     pub may_lock: bool,
 }
 
+/// Files by which the tuner's values last and the server knows them, and what it costs that one is
+/// not there. Those of systemd count where it is.
+const KEPT: [(&str, &str); 5] = [
+    ("/etc/sysctl.d/90-corecast.conf", "the next boot forgets what was set below /proc/sys"),
+    ("/etc/security/limits.d/90-corecast.conf", "a server started from a login has fewer limits"),
+    ("/etc/corecast/cpus", "workers and interrupts are not told apart"),
+    ("/etc/systemd/system/corecast.service.d/90-tune.conf", "started by systemd, the same"),
+    ("/etc/systemd/system/corecast-tune.service", "the next boot forgets what is set below /sys"),
+];
+
 /// All findings, in the order of the files.
 pub fn look(machine: &Machine, wanted: &Wanted<'_>, limits: &Limits) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -38,7 +48,18 @@ pub fn look(machine: &Machine, wanted: &Wanted<'_>, limits: &Limits) -> Vec<Find
             }
         }
     }
+    found.extend(KEPT.iter().filter_map(|(path, cost)| kept(machine, path, cost)));
     found
+}
+
+fn kept(machine: &Machine, path: &str, cost: &str) -> Option<Finding> {
+    if path.starts_with("/etc/systemd/") && machine.paths("/etc/systemd/system").is_empty() {
+        return None;
+    }
+    Some(match machine.read(path) {
+        Some(_) => Finding::ok(path, "there"),
+        None => Finding::short(path, "not there", "as scripts/tune apply writes it", cost),
+    })
 }
 
 /// The findings of a line whose name may be a pattern: those that are hardware's.
@@ -71,6 +92,10 @@ fn value(
     let Some(current) = machine.read(path) else {
         return Finding::absent(name, "no such file");
     };
+    if line.rule == Rule::Mask && line.want == "rps" && machine.network_cpus.is_none() {
+        let why = "uneven NUMA nodes: scripts/tune is told the cores by --network-cpus";
+        return Finding::absent(name, why);
+    }
     let current = current.split_whitespace().collect::<Vec<_>>().join(" ");
     let said = if current.is_empty() { "nothing".to_owned() } else { current.clone() };
     let (holds, want) = match judge(machine, line, path, &current, wanted) {
@@ -199,6 +224,15 @@ mod tests {
         ] {
             assert_eq!(judged(rule, want, current), expected, "{rule} {want}: {current}");
         }
+    }
+
+    #[test]
+    fn a_host_that_was_never_tuned_lacks_its_files() {
+        let machine = Machine::new(Path::new("/nowhere"));
+        let found: Vec<Finding> =
+            KEPT.iter().filter_map(|(path, cost)| kept(&machine, path, cost)).collect();
+        assert_eq!(found.len(), 3, "no systemd there: {found:?}");
+        assert!(found.iter().all(|finding| !finding.cost.is_empty()), "{found:?}");
     }
 
     #[test]
