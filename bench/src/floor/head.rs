@@ -1,4 +1,4 @@
-//! The upgrade as a server answers it.
+//! The upgrade as a server answers it, and a call of its API.
 //!
 //! Must not know sockets. Invariant: an upgrade without a key is refused.
 
@@ -7,7 +7,11 @@ use sha1::{Digest, Sha1};
 /// RFC 6455, section 1.3.
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// A request that asks for an upgrade.
+/// What a gateway says to a publish, in as many bytes.
+pub const PUBLISHED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+    Content-Length: 13\r\nConnection: keep-alive\r\n\r\n{\"result\":{}}";
+
+/// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
     Incomplete,
@@ -15,6 +19,10 @@ pub enum Asked {
     Upgrade {
         path: String,
         answer: String,
+        length: usize,
+    },
+    /// A publish by HTTP; bytes of the request with its body.
+    Publish {
         length: usize,
     },
     Wrong,
@@ -29,10 +37,22 @@ pub fn read(bytes: &[u8]) -> Asked {
         Ok(httparse::Status::Complete(length)) => length,
         Err(_) => return Asked::Wrong,
     };
-    let key =
-        request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-key"));
-    let (Some(key), Some(path)) = (key, request.path) else { return Asked::Wrong };
-    let accept = base64(&Sha1::new().chain_update(key.value).chain_update(MAGIC).finalize());
+    let header = |name: &str| {
+        let mut all = request.headers.iter();
+        all.find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
+    };
+    if request.method == Some("POST") {
+        let body = header("content-length").and_then(|text| str::from_utf8(text).ok());
+        let Some(body) = body.and_then(|text| text.parse::<u16>().ok()) else {
+            return Asked::Wrong;
+        };
+        let length = length + usize::from(body);
+        return if length > bytes.len() { Asked::Incomplete } else { Asked::Publish { length } };
+    }
+    let (Some(key), Some(path)) = (header("sec-websocket-key"), request.path) else {
+        return Asked::Wrong;
+    };
+    let accept = base64(&Sha1::new().chain_update(key).chain_update(MAGIC).finalize());
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {accept}\r\n\r\n"
@@ -70,6 +90,10 @@ mod tests {
         ));
         assert_eq!(read(&request[..request.len() - 1]), Asked::Incomplete);
         assert_eq!(read(b"GET / HTTP/1.1\r\n\r\n"), Asked::Wrong);
+        let publish = b"POST /api/publish HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(read(publish), Asked::Publish { length: publish.len() });
+        assert_eq!(read(&publish[..publish.len() - 1]), Asked::Incomplete);
+        assert_eq!(read(b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n"), Asked::Wrong);
         assert_eq!(base64(b"a"), "YQ==");
         assert_eq!(base64(b"ab"), "YWI=");
     }

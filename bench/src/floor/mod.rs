@@ -1,8 +1,9 @@
 //! Floor programs: the least that the kernel allows for the same bytes, for the same generator.
 //!
-//! They speak raw frames: `/echo`, and `/room/NAME`. Must not do what a gateway does: no protocol,
-//! no pings unless asked for, no bounds but one on what waits for a socket. Invariant: what arrives
-//! is what was sent, so that the generator's judgement holds for them too.
+//! They speak raw frames, `/echo` and `/room/NAME`, and answer a publish by HTTP. Must not do what
+//! a gateway does: no protocol, no pings unless asked for, no bounds but one on what waits for a
+//! socket. Invariant: what arrives is what was sent, so that the generator's judgement holds for
+//! them too.
 
 mod head;
 mod on_epoll;
@@ -62,6 +63,8 @@ enum Program {
     Fanout(ServeArgs),
     /// Holds connections: for `idle` and `connect`.
     Idle(ServeArgs),
+    /// Answers publishes of the HTTP API: for `http`.
+    Http(ServeArgs),
     /// 64 bytes from one spinning core to another and back.
     Hop(threads::Args),
     /// From one sleeping thread to another and back, by eventfd.
@@ -73,7 +76,9 @@ enum Program {
 pub fn run(args: &Args) -> Result<()> {
     match &args.program {
         // One program serves all: what is not asked for costs nothing.
-        Program::Echo(args) | Program::Fanout(args) | Program::Idle(args) => serve(args),
+        Program::Echo(args) | Program::Fanout(args) | Program::Idle(args) | Program::Http(args) => {
+            serve(args)
+        }
         Program::Hop(args) => threads::hop(args),
         Program::Wake(args) => threads::wake(args),
     }

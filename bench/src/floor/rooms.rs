@@ -100,6 +100,11 @@ impl Rooms {
                 match head::read(rest) {
                     Asked::Incomplete => return Some(used),
                     Asked::Wrong => return None,
+                    Asked::Publish { length } => {
+                        self.say_to(who, |out| out.extend_from_slice(head::PUBLISHED));
+                        used += length;
+                        continue;
+                    }
                     Asked::Upgrade { path, answer, length } => {
                         self.say_to(who, |out| out.extend_from_slice(answer.as_bytes()));
                         self.enter(who, &path);
@@ -312,6 +317,23 @@ mod tests {
         });
         all.sort();
         all
+    }
+
+    #[test]
+    fn a_publish_by_http_is_answered_when_it_is_whole() {
+        let mut rooms = Rooms::default();
+        rooms.came(0);
+        let request = b"POST /api/publish HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+        let (head, tail) = request.split_at(request.len() - 1);
+        let mut answers = |bytes: &[u8]| {
+            assert!(rooms.received(0, bytes));
+            let mut all = Vec::new();
+            rooms.flush(|sends| all.extend(sends.map(|(who, bytes)| (who, bytes.to_vec()))));
+            all
+        };
+        assert_eq!(answers(head), []);
+        assert_eq!(answers(tail), [(0, head::PUBLISHED.to_vec())]);
+        assert_eq!(answers(request), [(0, head::PUBLISHED.to_vec())]);
     }
 
     #[test]

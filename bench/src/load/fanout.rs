@@ -14,6 +14,9 @@ use super::session::{self, LAST_DELIVERY};
 use super::streams::Streams;
 use anyhow::{Result, bail};
 
+/// How long it is listened for deliveries too many.
+const LINGER: u64 = SECOND / 20;
+
 #[derive(Clone, Debug, clap::Args, serde::Serialize)]
 #[command(after_help = "Examples:
   corecast-bench fanout --url ws://127.0.0.1:8000/connection/websocket --server-pid $(pidof corecast)
@@ -255,6 +258,11 @@ pub fn drive(
         );
     }
     bar.finish_and_clear();
+    // What came twice may have come last.
+    let until = clock::now() + LINGER;
+    while fleet.wire.failure.is_none() && clock::now() < until {
+        fleet.turn(streams, until);
+    }
     finish(streams, fleet)
 }
 

@@ -1,6 +1,8 @@
 //! The scenario `http`: publish calls of the server API, over connections that stay.
 //!
-//! Must not know the server. Invariant: every call is answered once, with a result.
+//! Must not know the server. Invariants: every call is answered once, with a result; and of each
+//! connection one publication has reached a subscriber, who is gone before the window, so that its
+//! CPU is that of the calls alone.
 
 use super::clock::{self, SECOND};
 use super::fleet::{Fleet, Handler};
@@ -10,9 +12,9 @@ use super::schedule::Schedule;
 use super::session::{self, LAST_DELIVERY};
 use super::wire_state::Wire;
 use crate::wire::stamp::Stamps;
-use crate::wire::{LEAST_PAYLOAD, Said, Shape, payload, stamp};
+use crate::wire::{Dialect, LEAST_PAYLOAD, SETUP_ID, Said, Shape, payload, stamp};
 use anyhow::{Result, bail};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 #[derive(Clone, Debug, clap::Args, serde::Serialize)]
 #[command(after_help = "Example:
@@ -52,6 +54,10 @@ struct Calls {
     sent: u64,
     schedule: Option<Schedule>,
     meter: Meter,
+    /// The subscriber is there.
+    listening: bool,
+    /// Publications that it has not heard of yet: connection and sequence.
+    unheard: HashSet<(u32, u64)>,
 }
 
 impl Calls {
@@ -97,10 +103,30 @@ impl Calls {
 }
 
 impl Handler for Calls {
-    fn opened(&mut self, _wire: &mut Wire, _who: usize, _now: u64) {}
+    fn opened(&mut self, wire: &mut Wire, who: usize, _now: u64) {
+        let channel = &self.channel;
+        wire.command(who, |tongue, out| tongue.subscribe(out, SETUP_ID, channel, None));
+    }
 
     fn said(&mut self, wire: &mut Wire, who: usize, said: Said<'_>, now: u64) {
-        let Said::Answered { id: status, data } = said else { return };
+        let (status, data) = match said {
+            Said::Answered { id, data } => (id, data),
+            Said::Subscribed { .. } => {
+                self.listening = true;
+                return;
+            }
+            Said::Delivered(heard) => {
+                let known = wire.tongue.read(heard.data);
+                if !known.is_some_and(|stamp| self.unheard.remove(&stamp)) {
+                    wire.fail(format!("a publication that was not made, or twice: {known:?}"));
+                }
+                return;
+            }
+            Said::Refused { code, message, .. } => {
+                return wire.fail(format!("the subscriber was refused: {code} {message}"));
+            }
+            _ => return,
+        };
         if status != 200 || !data.starts_with(b"{\"result\":") {
             let shown = data[..data.len().min(120)].escape_ascii();
             return wire.fail(format!("a publish was answered with status {status}: {shown}"));
@@ -149,10 +175,8 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
         target.path, target.address
     );
     let mut fleet = session::fleet(options, options.tongue(Shape::Echo))?;
-    fleet.wire.target = target;
-    (0..args.connections).for_each(|who| fleet.wire.open_http(who));
-    let start = clock::now() + SECOND / 20;
     let seconds = options.seconds();
+    let meter = |start| Meter::new(session::times(options, start), session::servers(options));
     let mut calls = Calls {
         head,
         stamps: Stamps::new(options.payload_bytes - LEAST_PAYLOAD + stamp::HEAD),
@@ -163,11 +187,55 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
         next: 0,
         answered: 0,
         sent: 0,
-        schedule: rate.map(|rate| Schedule::new(start, 0, rate, seconds, 1)),
-        meter: Meter::new(session::times(options, start), session::servers(options)),
+        schedule: None,
+        // Never, until the publications of the proof are through.
+        meter: meter(u64::MAX / 2),
+        listening: false,
+        unheard: HashSet::new(),
     };
+    // Plain servers have no subscribers of an API.
+    let listener = (options.dialect != Dialect::Raw).then_some(args.connections);
+    if let Some(listener) = listener {
+        fleet.wire.open(listener, None);
+        until(&mut fleet, &mut calls, "a subscriber", |calls| calls.listening)?;
+    }
+    fleet.wire.target = target;
+    (0..args.connections).for_each(|who| fleet.wire.open_http(who));
+    if let Some(listener) = listener {
+        for who in std::mem::take(&mut calls.free) {
+            calls.unheard.insert((who, calls.sent));
+            calls.send(&mut fleet.wire, who as usize);
+        }
+        until(&mut fleet, &mut calls, "a publication by HTTP", |calls| {
+            calls.unheard.is_empty() && calls.answered == calls.sent
+        })?;
+        fleet.wire.cut(listener);
+    }
+    let start = clock::now() + SECOND / 20;
+    calls.schedule = rate.map(|rate| Schedule::new(start, 0, rate, seconds, 1));
+    calls.meter = meter(start);
     drive(&mut calls, &mut fleet);
     Ok(calls.meter.figures(fleet.wire.failure.take()))
+}
+
+/// Turns until it is so.
+fn until(
+    fleet: &mut Fleet,
+    calls: &mut Calls,
+    what: &str,
+    so: impl Fn(&Calls) -> bool,
+) -> Result<()> {
+    let deadline = clock::now() + LAST_DELIVERY;
+    while !so(calls) && fleet.wire.failure.is_none() {
+        fleet.turn(calls, clock::now() + SECOND / 100);
+        if clock::now() > deadline {
+            fleet.wire.fail(format!("{what} was not heard of before the window"));
+        }
+    }
+    match fleet.wire.failure.take() {
+        None => Ok(()),
+        Some(failure) => bail!("{failure}"),
+    }
 }
 
 fn drive(calls: &mut Calls, fleet: &mut Fleet) {

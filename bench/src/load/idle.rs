@@ -37,6 +37,9 @@ pub struct Args {
     /// Channels that the subscriptions are spread over; 0: one for each connection.
     #[arg(long, default_value_t = 1)]
     channels: usize,
+    /// Pings that the server owes to each within the window: with fewer the run has failed.
+    #[arg(long, default_value_t = 0)]
+    pings_least: u64,
 }
 
 /// # Errors
@@ -96,13 +99,17 @@ fn measure(args: &Args) -> Result<Figures> {
     streams.meter = Some(Meter::new(session::times(options, start), session::servers(options)));
     let pings = fleet.wire.pings;
     let mut figures = stay(&mut streams, &mut fleet);
+    let (pinged, owed) = (fleet.wire.pings - pings, args.pings_least * total as u64);
+    if pinged < owed && figures.failure.is_none() {
+        figures.failure = Some(format!("{pinged} pings came within the window, not {owed}"));
+    }
     (figures.deliveries, figures.rss) = (total as u64, states);
     let us = figures.server_cpu_ns as f64 / 1e3;
     let span = args.connections as f64 * figures.window_s.max(1e-9);
     let each = total as f64;
     let more = [
         ("server_cpu_us_per_connection_s", us / span),
-        ("pings", (fleet.wire.pings - pings) as f64),
+        ("pings", pinged as f64),
         ("machine_bytes_per_connection", if alone { taken / each } else { 0.0 }),
         ("generator_bytes_per_connection", if alone { own / each } else { 0.0 }),
     ];

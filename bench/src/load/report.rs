@@ -84,6 +84,7 @@ impl Report<'_> {
             "offered_per_s": figures.offered_per_s.or(self.offered_per_s),
             "messages": figures.messages,
             "deliveries": figures.deliveries,
+            "deliveries_due": (!histogram.is_empty()).then_some(histogram.len()),
             "window_s": figures.window_s,
             "server_cpu_ns": measures_server.then_some(figures.server_cpu_ns),
             "server_cpu_us_per_delivery":

@@ -124,9 +124,10 @@ const PING_INTERVAL_MS: &str = "25000";
 
 /// Centrifugo 6: its documentation's buffers for many connections, and the namespaces of the
 /// scenarios as `--dev` has them; without those it knows no channel "plain:bench". The rest is its
-/// default.
+/// default. `SECRET` and `KEY` stand for what the scenarios sign and publish with.
 const CENTRIFUGO: &str = r#"{
-  "client": {"insecure": true},
+  "client": {"insecure": true, "token": {"hmac_secret_key": "SECRET"}},
+  "http_api": {"key": "KEY"},
   "websocket": {"read_buffer_size": 1024, "use_write_buffer_pool": true},
   "channel": {"namespaces": [
     {"name": "plain",
@@ -171,15 +172,16 @@ impl Contender {
         ALL.into_iter().find(|contender| contender.name == name)
     }
 
-    #[must_use]
-    pub fn is_ours(&self) -> bool {
-        matches!(self.kind, Kind::Corecast { .. })
-    }
-
     /// Somebody else's server: that it fails under a load is a result.
     #[must_use]
     pub fn is_peer(&self) -> bool {
         matches!(self.kind, Kind::Program { .. } | Kind::Node { .. } | Kind::Centrifugo)
+    }
+
+    /// Checks the tokens of its users.
+    #[must_use]
+    pub fn takes_tokens(&self) -> bool {
+        self.dialect != "raw" && matches!(self.kind, Kind::Corecast { .. } | Kind::Centrifugo)
     }
 
     #[must_use]
@@ -237,6 +239,7 @@ impl Contender {
                 let program = match case {
                     "echo" => "echo",
                     "idle" | "connect" => "idle",
+                    "http" => "http",
                     _ => "fanout",
                 };
                 command.args(["floor", program, "--driver", driver, "--port", &port.to_string()]);
@@ -289,7 +292,7 @@ impl Contender {
                      [client]\ntoken_hmac_secret = \"{secret}\"\n\n[api]\nkey = \"{API_KEY}\"\n"
                 ))
             }
-            Kind::Centrifugo => Some(CENTRIFUGO.into()),
+            Kind::Centrifugo => Some(CENTRIFUGO.replace("SECRET", secret).replace("KEY", API_KEY)),
             _ => None,
         }
     }
@@ -357,4 +360,6 @@ fn centrifugo_knows_the_channels_of_the_scenarios() {
     let namespaces = json["channel"]["namespaces"].as_array().expect("namespaces");
     let names: Vec<&str> = namespaces.iter().filter_map(|one| one["name"].as_str()).collect();
     assert_eq!(names, ["plain", "chat"]);
+    assert_eq!(json["client"]["token"]["hmac_secret_key"], "secret");
+    assert_eq!(json["http_api"]["key"], API_KEY);
 }

@@ -91,7 +91,7 @@ fn fanouts() -> Vec<Planned> {
         "Fan-out: 32 publishers to 250, highest rate at p99 <= 5 ms",
         "fanout",
         "--publishers 32 --subscribers 250 --payload-bytes 64 --saturate",
-        &EVERYBODY,
+        &[&EVERYBODY[..], &["centrifugo"]].concat(),
     );
     saturate.metric = Metric::DeliveriesPerSecond;
     let mut workers = case(
@@ -172,10 +172,11 @@ fn codecs() -> Vec<Planned> {
 /// What is not a stream of messages: connects, memory, recovery, the API, hops.
 fn states() -> Vec<Planned> {
     let floors = ["floor-ring", "floor-epoll"];
-    let peers = [&OURS_BOTH[..], &floors, &["uwebsockets", "ws", "centrifuge"]].concat();
+    let peers =
+        [&OURS_BOTH[..], &floors, &["uwebsockets", "ws", "centrifuge", "centrifugo"]].concat();
     let mut connect = case(
         "connect",
-        "Connect storm: TCP, upgrade, connect command with a token",
+        "Connect storm: TCP, upgrade, connect command (with a token, but for Centrifugo's library)",
         "connect",
         "--connections 4000",
         &peers,
@@ -208,7 +209,7 @@ fn pings() -> Planned {
         "pings",
         "Idle: server CPU of a connection with pings every 25 s, 10,000 connections, 25 s",
         "idle",
-        "--from 0 --connections 10000 --warm-s 1 --window-s 25",
+        "--from 0 --connections 10000 --warm-s 1 --window-s 25 --pings-least 1",
         &[&OURS_BOTH[..], &["floor-ring", "floor-epoll"]].concat(),
     );
     pings.metric = Metric::IdleCpu;
@@ -222,7 +223,7 @@ fn http() -> Planned {
         "Publishes by the HTTP API with a key: 32 connections, keep-alive, 20,000/s",
         "http",
         "--connections 32 --rate 20000",
-        &[&OURS_BOTH[..], &["centrifuge"]].concat(),
+        &[&OURS_BOTH[..], &["floor-ring", "floor-epoll", "centrifuge", "centrifugo"]].concat(),
     )
 }
 

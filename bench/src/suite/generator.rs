@@ -6,7 +6,8 @@
 use super::machine::{Others, Steal};
 use super::results::{Report, Run};
 use super::server::{Process, Server, last_words};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +30,19 @@ pub struct Order {
     pub measured: Duration,
     pub scratch: PathBuf,
 }
+
+/// What the server did under the load: it lost something, or ended. All else that goes wrong says
+/// nothing of it.
+#[derive(Debug)]
+pub struct ByServer(String);
+
+impl fmt::Display for ByServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ByServer {}
 
 /// Set by a signal: the set ends as soon as it can.
 pub type Interrupted = Arc<AtomicBool>;
@@ -55,7 +69,7 @@ pub fn run(
     let mut generator = Process::start("generator", command, &order.cpus, &log)?;
     let limit = Instant::now() + order.measured + AROUND;
     while generator.must_run().is_ok() {
-        server.as_mut().map_or(Ok(()), |server| server.must_run())?;
+        server.as_mut().map_or(Ok(()), |server| still_runs(server))?;
         if stop.load(Ordering::Relaxed) {
             bail!("interrupted");
         }
@@ -67,8 +81,12 @@ pub fn run(
     let (steal, others) = (Steal::now(), Others::now(&servers).since(&before.1));
     let (steal, others) = (steal.since(before.0), others / steal.ticks_since(before.0));
     let report = read(&report, &log)?;
-    server.map_or(Ok(()), Server::must_run)?;
-    Ok(Run { round, report, steal, others })
+    server.map_or(Ok(()), still_runs)?;
+    Ok(Run { round, report, steal, others: Some(others) })
+}
+
+fn still_runs(server: &mut Server) -> Result<()> {
+    server.must_run().map_err(|error| ByServer(format!("{error:#}")).into())
 }
 
 /// Reads the generator's line, and believes it only when it says that all was verified.
@@ -81,7 +99,8 @@ fn read(path: &Path, log: &Path) -> Result<Report> {
     let report: Report = serde_json::from_str(line)
         .with_context(|| format!("the generator's report is not one: {line:.200}"))?;
     if !report.verified {
-        bail!("{}", report.failure.as_deref().unwrap_or("not verified, and no reason given"));
+        let why = report.failure.unwrap_or_else(|| "not verified, and no reason given".into());
+        return Err(Error::new(ByServer(why)));
     }
     if report.deliveries == 0 || report.window_s <= 0.0 {
         bail!("{} deliveries in {} s are no figure", report.deliveries, report.window_s);

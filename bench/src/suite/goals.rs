@@ -1,8 +1,9 @@
 //! The goals of the design, against what was measured.
 //!
 //! Must not know how it was measured. Invariant: missed only when the whole interval is on the
-//! wrong side of the bound; met only when the median is within it and the interval is clear of what
-//! the goal has to be clear of; what was not measured is a row too.
+//! wrong side of the bound; met only when all of it is on the right side, or, where the goal says
+//! better than a peer, when the median is within the bound and the interval clear of 1; what was
+//! not measured is a row too.
 
 use super::goal_rows::{GOALS, Goal, Judge};
 use super::results::{Case, Entry, Metric, Results};
@@ -139,10 +140,13 @@ impl Bound {
         let turned = |value: f64| if self.at_most { value } else { -value };
         let (bound, median) = (turned(self.bound), turned(it.median));
         let (best, worst) = if self.at_most { (it.low, it.high) } else { (-it.high, -it.low) };
-        let clear = self.clear_of.is_none_or(|edge| worst < turned(edge));
+        let within = match self.clear_of {
+            Some(edge) => median <= bound && worst < turned(edge),
+            None => worst <= bound,
+        };
         if best > bound {
             "missed".into()
-        } else if median <= bound && clear {
+        } else if within {
             "met".into()
         } else {
             "no verdict".into()
@@ -206,6 +210,20 @@ mod tests {
         assert_eq!(judged(&[0.90, 1.20, 0.91, 1.10, 0.92, 1.05, 0.93]), "no verdict", "1 inside");
         assert_eq!(judged(&[0.90, 0.99, 0.91, 0.98, 0.96, 0.97, 0.93]), "no verdict", "beyond");
         assert_eq!(judged(&[0.50; 3]), "no verdict: 3 rounds");
+    }
+
+    #[test]
+    fn a_bound_alone_is_kept_by_the_whole_interval() {
+        let floor = GOALS.iter().find_map(|row| match row.judge {
+            Judge::Case(bound) if bound.to == "floor-ring" => Some(bound),
+            _ => None,
+        });
+        let floor = floor.expect("a goal to the floor");
+        assert_eq!(floor.text(), "<= 1.05 x");
+        let judged = |ratios: &[f64]| floor.verdict(&estimate(ratios).expect("numbers"));
+        assert_eq!(judged(&[1.04; 7]), "met");
+        assert_eq!(judged(&[0.94, 0.95, 0.90, 1.13, 0.92, 0.93, 1.00]), "no verdict");
+        assert_eq!(judged(&[1.06; 7]), "missed");
     }
 
     #[test]

@@ -191,13 +191,14 @@ fn appendix(results: &Results) -> String {
     let machine = &results.machine;
     let mut text = String::from("<section><h2>How</h2>\n");
     text.push_str(
-        "<p>Each server runs on one core, the generator on another. Every round runs each server \
+        "<p>Each server runs on one core, the generator on another, unless a case says that they \
+         share cores. Every round runs each server \
          once, every other round in the opposite order; a first run is thrown away. CPU is the \
          sum of the server's threads' <code>schedstat</code>, the kernel's work in their name \
-         included, and that of the softirq thread of its core. Latency counts from the time at \
+         included, and that of the softirq thread of a core that is its alone. Latency counts from the time at \
          which a message was due. Every delivery is checked for order and content; a run that \
          lost one is no run. A verdict needs seven rounds, and an interval of the median ratio \
-         (bootstrap, 95 %) that is clear of 1. Compare ratios of one page, not figures of two.</p>\n",
+         (bootstrap, and by rank: at least 95 %) that is clear of 1. Compare ratios of one page, not figures of two.</p>\n",
     );
     let mut rows = vec![
         ("began, ended".to_owned(), format!("{}, {}", results.started, results.ended)),

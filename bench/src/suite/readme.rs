@@ -49,7 +49,25 @@ fn headline(results: &Results) -> String {
         }
         text.push('\n');
     }
+    let mut noted: Vec<(String, Vec<String>)> = Vec::new();
+    for (title, rows) in &cases {
+        for row in rows.iter().filter(|row| has_mark(row)) {
+            let (notes, who) = (row.notes.join("; "), format!("{} ({title})", row.label));
+            match noted.iter_mut().find(|(other, _)| *other == notes) {
+                Some((_, all)) => all.push(who),
+                None => noted.push((notes, vec![who])),
+            }
+        }
+    }
+    for (notes, who) in noted {
+        let _ = write!(text, "\n\\* {}: {notes}.\n", who.join(", "));
+    }
     text
+}
+
+/// Something has to be said beside its figures.
+fn has_mark(row: &Row) -> bool {
+    !row.could_not && !row.notes.is_empty()
 }
 
 /// `6.18.44-fc-v595` is 6.18 to a reader.
@@ -67,7 +85,8 @@ fn cells(row: &Row) -> String {
         |ratio| format!("{:.2} ({:.2} to {:.2})", ratio.median, ratio.low, ratio.high),
     );
     let cost = row.figure.map_or_else(|| "-".into(), |cost| format!("{cost:.2} us"));
-    format!(" {cost} | {ratio} | {} ms |", milliseconds(row.p99_us))
+    let mark = if has_mark(row) { " \\*" } else { "" };
+    format!(" {cost}{mark} | {ratio} | {} ms |", milliseconds(row.p99_us))
 }
 
 /// The published rows, and beside them what was measured here.
@@ -106,6 +125,17 @@ mod tests {
         assert!(lines.iter().all(|line| columns(line) == 8), "{text}");
         let raw = "| raw | | | | 6.00 us | 0.75 (0.75 to 0.75) | 1.80 ms |";
         assert_eq!(lines[3], raw);
+    }
+
+    #[test]
+    fn what_spoils_a_figure_stands_under_the_table() {
+        let mut slow = entry("ws", &[3.0; 7]);
+        slow.runs[2].report.deliveries /= 2;
+        let fanout = case(vec![entry(OURS, &[2.0; 7]), slow]);
+        let text = tables(&Results { cases: vec![fanout], ..Results::default() });
+        assert!(text.contains("| ws | 3.00 us \\* | 1.50"), "{text}");
+        let note = "\n\\* ws (CPU per delivery, 1 to 1,000): did not keep up in 1 of 7 runs.\n";
+        assert!(text.ends_with(note), "{text}");
     }
 
     #[test]

@@ -111,9 +111,9 @@ pub struct Run {
     pub report: Report,
     /// Share of the time that the hypervisor gave to others.
     pub steal: f64,
-    /// Share of the cores' time that other programs took.
+    /// Share of the cores' time that other programs took. None: the file is older.
     #[serde(default)]
-    pub others: f64,
+    pub others: Option<f64>,
 }
 
 /// Beyond this share somebody else's load is in the figures.
@@ -123,7 +123,7 @@ impl Run {
     /// Was much of the time stolen, or taken by other programs?
     #[must_use]
     pub fn disturbed(&self) -> bool {
-        self.steal > DISTURBED || self.others > DISTURBED
+        self.steal > DISTURBED || self.others.is_some_and(|share| share > DISTURBED)
     }
 }
 
@@ -138,6 +138,9 @@ pub struct Report {
     pub offered_per_s: Option<f64>,
     pub messages: u64,
     pub deliveries: u64,
+    /// Deliveries of what was to be sent within the window, whenever they came.
+    #[serde(default)]
+    pub deliveries_due: Option<u64>,
     pub window_s: f64,
     #[serde(default)]
     pub server_cpu_us_per_delivery: Option<f64>,

@@ -4,7 +4,7 @@
 //! and its reason is kept; the others go on.
 
 use super::contender::{API_KEY, Contender, Kind, Places};
-use super::generator::{self, Interrupted, Order};
+use super::generator::{self, ByServer, Interrupted, Order};
 use super::machine::Cores;
 use super::plan::{Pace, Planned, Seat, merged};
 use super::results::{COULD_NOT, Case, Entry, Run};
@@ -38,8 +38,6 @@ struct Place<'a> {
     contender: Contender,
     seat: &'a Seat,
     server: Option<Server>,
-    /// Its server of this round stood: what fails then, fails under the load.
-    started: bool,
     entry: Entry,
 }
 
@@ -82,7 +80,7 @@ impl Rounds {
                 failure: None,
                 outcome: None,
             };
-            Some(Place { contender, seat, server: None, started: false, entry })
+            Some(Place { contender, seat, server: None, entry })
         });
         let mut places: Vec<Place<'_>> = seats.collect();
         let first = if has_first_run(planned) { 0 } else { 1 };
@@ -140,7 +138,7 @@ impl Rounds {
                     );
                 });
                 place.entry.failure = Some(format!("round {round}: {why}"));
-                if place.contender.is_peer() && place.started {
+                if place.contender.is_peer() && error.is::<ByServer>() {
                     place.entry.outcome = Some(COULD_NOT.into());
                 }
                 place.server = None;
@@ -178,7 +176,6 @@ impl Rounds {
             return generator::run(&order, None, round, &self.stop);
         }
         if place.server.is_none() {
-            place.started = false;
             place.server = Some(Server::start(
                 &place.contender,
                 &self.places,
@@ -187,7 +184,6 @@ impl Rounds {
                 SECRET,
                 &mut self.ports,
             )?);
-            place.started = true;
         }
         let server = place.server.as_mut().context("a server that was just started")?;
         server.must_run()?;
@@ -245,7 +241,8 @@ fn arguments(
     if let [cpu] = cpus {
         add("--cpu", cpu.to_string());
     }
-    if contender.is_ours() && contender.dialect != "raw" {
+    // Plain frames are as long as those of users with a token. Centrifugo's library checks none.
+    if contender.takes_tokens() || contender.dialect == "raw" {
         add("--token-secret", SECRET.into());
     }
     if planned.scenario == "http" {

@@ -3,7 +3,7 @@
 //! Must not know where it is shown. Invariant: nothing is concluded from inside an interval.
 
 use super::contender::OURS;
-use super::results::{Case, Entry, Metric, Run};
+use super::results::{Case, Entry, Metric, Report, Run};
 use super::stats::{Estimate, ROUNDS_FOR_A_VERDICT, Verdict, estimate, median};
 
 /// A generator as busy as this may have been what was measured.
@@ -97,8 +97,12 @@ fn notes(entry: &Entry) -> Vec<String> {
     let runs = &entry.runs;
     let count = |is: &dyn Fn(&Run) -> bool| runs.iter().filter(|run| is(run)).count();
     let behind = count(&|run| {
-        let carried = run.report.messages as f64 / run.report.window_s;
-        run.report.offered_per_s.is_some_and(|offered| carried < offered * KEPT_UP)
+        let Report { messages, deliveries, deliveries_due, window_s, .. } = &run.report;
+        run.report.offered_per_s.is_some_and(|offered| {
+            let sent = *messages as f64 / window_s;
+            let due = deliveries_due.map_or(0.0, |due| due as f64);
+            sent < offered * KEPT_UP || (*deliveries as f64) < due * KEPT_UP
+        })
     });
     if behind > 0 {
         notes.push(format!("did not keep up in {behind} of {} runs", runs.len()));
@@ -117,6 +121,9 @@ fn notes(entry: &Entry) -> Vec<String> {
              programs",
             runs.len()
         ));
+    }
+    if runs.iter().any(|run| run.others.is_none()) {
+        notes.push("what other programs took was not recorded".into());
     }
     notes.extend(pools(runs));
     notes
@@ -190,7 +197,7 @@ fn verdict(metric: Metric, ratio: Option<Estimate>) -> String {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::suite::results::{Latency, Report, Rss};
+    use crate::suite::results::{Latency, Rss};
 
     /// An entry whose rounds cost so much.
     #[must_use]
@@ -202,6 +209,7 @@ pub mod tests {
                 offered_per_s: Some(100.0),
                 messages: 400,
                 deliveries: 400_000,
+                deliveries_due: Some(400_000),
                 window_s: 4.0,
                 server_cpu_us_per_delivery: Some(*cost),
                 generator_cpu_us_per_delivery: Some(1.0),
@@ -216,7 +224,7 @@ pub mod tests {
                 ..Report::default()
             },
             steal: 0.0,
-            others: 0.0,
+            others: Some(0.0),
         };
         Entry {
             name: name.into(),
@@ -281,10 +289,12 @@ pub mod tests {
         spoiled.runs[0].report.messages = 300;
         spoiled.runs[1].report.generator_cpu_us_per_delivery = Some(9.9);
         spoiled.runs[2].steal = 0.1;
-        spoiled.runs[3].others = 0.1;
+        spoiled.runs[3].others = Some(0.1);
+        // All was sent in time, and a tenth came late.
+        spoiled.runs[4].report.deliveries = 360_000;
         let rows = rows(&case(vec![spoiled.clone()]));
         let expected = [
-            "did not keep up in 1 of 7 runs",
+            "did not keep up in 2 of 7 runs",
             "generator at its limit in 1 of 7 runs",
             "disturbed in 2 of 7 runs: over 2 % of the time stolen, or taken by other programs",
         ];
