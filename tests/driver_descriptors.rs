@@ -14,7 +14,13 @@ fn loopback() -> (Options, SocketAddr) {
     let listener = listener.expect("a listener");
     let addr = rustix::net::getsockname(&listener).expect("a bound listener");
     let own_bell = socket::bell().expect("a bell");
-    let options = Options { slots: 64, listeners: vec![listener], own_bell, bells: Vec::new() };
+    let options = Options {
+        slots: 64,
+        listeners: vec![listener],
+        own_bell,
+        own_ring: None,
+        bells: Vec::new(),
+    };
     (options, addr.try_into().expect("an internet address"))
 }
 

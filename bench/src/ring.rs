@@ -13,7 +13,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use rustix::net::{RecvFlags, SendFlags};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub struct Lent {
 /// What happened. `token` is what the operation was given, 56 bits.
 #[derive(Debug)]
 pub enum Event {
-    /// A polled descriptor is ready, or has failed.
+    /// A polled descriptor is ready, or has failed; or a message has come.
     Ready {
         token: u64,
     },
@@ -144,6 +144,18 @@ impl Ring {
             Socket::Direct(slot) => opcode::PollAdd::new(Fixed(slot), flags).multi(true).build(),
         };
         self.push(entry.user_data(tag(Kind::Poll, token)));
+    }
+
+    /// What another ring names to send this one a message.
+    pub fn number(&self) -> RawFd {
+        self.ring.as_raw_fd()
+    }
+
+    /// Sends another ring a message, with the next `flush` or `wait`: it gets `Event::Ready` of
+    /// that token.
+    pub fn message(&mut self, ring: RawFd, token: u64) {
+        let entry = opcode::MsgRingData::new(Fd(ring), 0, tag(Kind::Poll, token), None).build();
+        self.push(entry.flags(Flags::SKIP_SUCCESS).user_data(tag(Kind::Cancel, 0)));
     }
 
     /// Receives from now on.

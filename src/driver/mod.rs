@@ -13,6 +13,7 @@ mod epoll_send;
 mod epoll_slot;
 pub mod probe;
 mod ring_accept;
+mod ring_bells;
 mod ring_slots;
 pub mod socket;
 pub mod survey;
@@ -34,6 +35,9 @@ pub struct Options {
     pub listeners: Vec<OwnedFd>,
     /// What wakes this core (`socket::bell`).
     pub own_bell: OwnedFd,
+    /// A descriptor, of whatever, that becomes this core's ring where it has one: others know its
+    /// number, and send to it instead of ringing the bell.
+    pub own_ring: Option<OwnedFd>,
     /// The other cores' bells by index in the mesh; none cannot be rung.
     pub bells: Vec<Option<socket::Bell>>,
 }
@@ -230,7 +234,8 @@ pub trait Driver {
     /// Is something known to have happened, without asking the kernel?
     fn has_news(&mut self) -> bool;
 
-    /// Rings another core's doorbell (its index in the mesh).
+    /// Rings another core's doorbell (its index in the mesh), with the next `flush` or `wait` at
+    /// the latest.
     fn notify(&mut self, core: usize);
 
     /// Hands the kernel what was asked of it, and sleeps until something happened, this core was

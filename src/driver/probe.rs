@@ -91,7 +91,13 @@ fn try_ring() -> io::Result<()> {
     let addr = SocketAddr::try_from(rustix::net::getsockname(&listener)?)
         .map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
     let own_bell = socket::bell()?;
-    let options = Options { slots: 1, listeners: vec![listener], own_bell, bells: Vec::new() };
+    let options = Options {
+        slots: 1,
+        listeners: vec![listener],
+        own_bell,
+        own_ring: None,
+        bells: Vec::new(),
+    };
     let tuning = Tuning { submissions: 8, completions: 64, buffers: 1, ..Tuning::default() };
     let mut driver = Uring::new(options, tuning).map_err(|error| match error {
         Error::Epoll(error) | Error::Ring(error) => error,

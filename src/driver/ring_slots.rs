@@ -20,9 +20,13 @@ pub enum Kind {
     Cancel,
     Shutdown,
     Close,
+    /// A message of another core, which wakes this one.
+    Rung,
+    /// A message to another core that did not arrive; the index is the core.
+    Message,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 10] = [
     Kind::Bell,
     Kind::Accept,
     Kind::Recv,
@@ -31,6 +35,8 @@ const KINDS: [Kind; 8] = [
     Kind::Cancel,
     Kind::Shutdown,
     Kind::Close,
+    Kind::Rung,
+    Kind::Message,
 ];
 const GENERATIONS: u32 = 1 << 28;
 

@@ -8,7 +8,7 @@ use rustix::net::sockopt;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 /// Opens a listener that shares its address with those of other workers (SO_REUSEPORT). What it
 /// accepts has TCP_NODELAY set. `backlog` is cut by net.core.somaxconn.
@@ -51,11 +51,14 @@ pub fn bell() -> io::Result<OwnedFd> {
 
 /// The ringing end of a bell: an eventfd, or one end of a stream pair.
 #[derive(Debug)]
-pub struct Bell(OwnedFd);
+pub struct Bell {
+    fd: OwnedFd,
+    ring: Option<RawFd>,
+}
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
@@ -65,14 +68,26 @@ impl Bell {
     /// # Errors
     /// What the kernel says, which is that descriptors have run out.
     pub fn new(fd: impl AsFd) -> io::Result<Bell> {
-        Ok(Bell(fd.as_fd().try_clone_to_owned()?))
+        Ok(Bell { fd: fd.as_fd().try_clone_to_owned()?, ring: None })
+    }
+
+    /// The same, of a core whose ring is known by that number (`Options::own_ring`).
+    #[must_use]
+    pub fn of_ring(self, ring: RawFd) -> Bell {
+        Bell { ring: Some(ring), ..self }
+    }
+
+    /// The number of the core's ring. It may not be there yet, or be gone: a message may fail.
+    #[must_use]
+    pub fn ring_fd(&self) -> Option<RawFd> {
+        self.ring
     }
 
     /// Wakes whoever waits at the other end.
     pub fn ring(&self) {
         // A full pipe or counter means that it is ringing already, and a core that is gone needs
         // no waking.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
+        let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
     }
 }
 

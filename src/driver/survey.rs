@@ -142,8 +142,13 @@ pub fn rings(plan: Plan) -> Result<(), String> {
     let mut rings = Vec::with_capacity(plan.workers);
     for worker in 0..plan.workers {
         let made = socket::bell().map_err(super::Error::Ring).and_then(|own_bell| {
-            let options =
-                Options { slots: plan.slots, listeners: Vec::new(), own_bell, bells: Vec::new() };
+            let options = Options {
+                slots: plan.slots,
+                listeners: Vec::new(),
+                own_bell,
+                own_ring: None,
+                bells: Vec::new(),
+            };
             Uring::new(options, plan.tuning)
         });
         match made {

@@ -11,16 +11,17 @@ mod events;
 use super::buf_ring::{self, BufRing};
 use super::chunks::Chunks;
 use super::ring_accept::Accepts;
+use super::ring_bells::RingBells;
 use super::ring_slots::{Kind, Slots, tag, untag};
-use super::socket::Bell;
 use super::{DriverStats, Error, Event, Options, Segment, Send};
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
+use rustix::io::DupFlags;
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -78,7 +79,9 @@ pub struct Uring {
     accepts: Accepts,
     listeners: Vec<OwnedFd>,
     own_bell: OwnedFd,
-    bells: Vec<Option<Bell>>,
+    /// The ring once more, under the number that others know.
+    _own_ring: Option<OwnedFd>,
+    bells: RingBells,
     /// Completions taken off the queue, oldest first.
     held: VecDeque<cqueue::Entry>,
     /// Events that came about without one, with the generation of their socket.
@@ -102,6 +105,8 @@ pub struct Uring {
 #[derive(Clone, Copy)]
 enum Op {
     Bell,
+    /// To the core's ring of that number.
+    Message(usize, RawFd),
     Accept(u32),
     CancelAccept(u32),
     Recv(u32),
@@ -132,6 +137,8 @@ impl Uring {
         buffers.register(&ring).map_err(Error::Ring)?;
         buffers.grow(FIRST_BUFFERS);
         let ring_index = register_ring(&ring).map_err(Error::Ring)?;
+        let own_ring = options.own_ring.map(|known| become_known(&ring, known));
+        let own_ring = own_ring.transpose().map_err(Error::Ring)?;
         let mut driver = Uring {
             ring,
             ring_index,
@@ -141,7 +148,8 @@ impl Uring {
             accepts: Accepts::new(options.listeners.len() as u32, options.slots),
             listeners: options.listeners,
             own_bell: options.own_bell,
-            bells: options.bells,
+            _own_ring: own_ring,
+            bells: RingBells::new(options.bells),
             held: VecDeque::new(),
             told: VecDeque::new(),
             starved: VecDeque::new(),
@@ -232,6 +240,11 @@ impl Uring {
                 // By edges: every ring is reported, and the counter need not be read.
                 let poll = opcode::PollAdd::new(Fd(self.own_bell.as_raw_fd()), libc::POLLIN as u32);
                 poll.multi(true).build().user_data(tag(Kind::Bell, 0, 0))
+            }
+            Op::Message(core, ring) => {
+                let message = opcode::MsgRingData::new(Fd(ring), 0, tag(Kind::Rung, 0, 0), None);
+                let data = tag(Kind::Message, 0, core as u32);
+                message.build().flags(Flags::SKIP_SUCCESS).user_data(data)
             }
             Op::Accept(index) => {
                 let accept = self.accepts.get_mut(index);
@@ -371,6 +384,14 @@ impl Drop for Uring {
         }
         unregister_ring(&self.ring, self.ring_index);
     }
+}
+
+/// Gives a ring the number of another descriptor, whose own file is closed by that.
+fn become_known(ring: &IoUring, mut known: OwnedFd) -> io::Result<OwnedFd> {
+    // SAFETY: the ring is borrowed, and so is its descriptor.
+    let ring = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
+    rustix::io::dup3(ring, &mut known, DupFlags::CLOEXEC)?;
+    Ok(known)
 }
 
 /// Cancels the operation of that user data. It says something only if there is none.

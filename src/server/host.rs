@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::driver::socket::{self, Bell};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 /// The machine, as far as a server asks.
@@ -101,19 +101,28 @@ pub fn process() -> (u64, u64) {
 /// The bells of every core: eventfds of workers, one end of a socket pair for the bridge.
 pub struct Bells {
     workers: Vec<OwnedFd>,
+    /// What becomes the workers' rings, until each has taken its own; and the numbers.
+    rings: Vec<Option<OwnedFd>>,
+    ring_fds: Vec<Option<RawFd>>,
     ring_bridge: UnixStream,
     bridge: UnixStream,
 }
 
 impl Bells {
-    pub fn new(workers: usize) -> Result<Bells, Error> {
+    /// Of so many workers, with or without rings.
+    pub fn new(workers: usize, have_rings: bool) -> Result<Bells, Error> {
         let system = |cause| Error::System { what: "doorbells", cause };
-        let workers =
+        let workers: Vec<OwnedFd> =
             (0..workers).map(|_| socket::bell()).collect::<Result<_, _>>().map_err(system)?;
+        // Any descriptor will do: it holds the number.
+        let held = |bell: &OwnedFd| have_rings.then(|| bell.try_clone()).transpose();
+        let rings: Vec<Option<OwnedFd>> =
+            workers.iter().map(held).collect::<Result<_, _>>().map_err(system)?;
+        let ring_fds = rings.iter().map(|ring| Some(ring.as_ref()?.as_raw_fd())).collect();
         let (ring_bridge, bridge) = UnixStream::pair().map_err(system)?;
         ring_bridge.set_nonblocking(true).map_err(system)?;
         bridge.set_nonblocking(true).map_err(system)?;
-        Ok(Bells { workers, ring_bridge, bridge })
+        Ok(Bells { workers, rings, ring_fds, ring_bridge, bridge })
     }
 
     /// A worker's own bell.
@@ -121,12 +130,21 @@ impl Bells {
         self.workers[worker].try_clone().map_err(|cause| Error::System { what: "doorbells", cause })
     }
 
+    /// What becomes a worker's ring; to be taken once.
+    pub fn take_ring(&mut self, worker: usize) -> Option<OwnedFd> {
+        self.rings[worker].take()
+    }
+
     /// Every core's bell to ring, the bridge's last.
     pub fn remote(&self) -> Result<Vec<Option<Bell>>, Error> {
         let system = |cause| Error::System { what: "doorbells", cause };
         let mut bells = Vec::with_capacity(self.workers.len() + 1);
-        for worker in &self.workers {
-            bells.push(Some(Bell::new(worker).map_err(system)?));
+        for (worker, ring) in self.workers.iter().zip(&self.ring_fds) {
+            let bell = Bell::new(worker).map_err(system)?;
+            bells.push(Some(match ring {
+                Some(ring) => bell.of_ring(*ring),
+                None => bell,
+            }));
         }
         bells.push(Some(Bell::new(&self.ring_bridge).map_err(system)?));
         Ok(bells)

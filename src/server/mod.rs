@@ -128,14 +128,14 @@ fn start(config: &Config, auth: Auth) -> Result<Server, Error> {
         mesh::mesh::<Request, Delivery, ToBridge, FromBridge>(workers, slots);
     let metrics: Vec<Arc<CoreMetrics>> =
         (0..workers).map(|_| Arc::new(CoreMetrics::new())).collect();
-    let bells = host::Bells::new(workers)?;
+    let mut bells = host::Bells::new(workers, kind == Kind::IoUring)?;
     let control = Arc::new(Control::new(workers, bells.remote()?));
     let clock = Clock::start();
     let seats = run::Seats { config, auth, limits, kind, host: &host, metrics: &metrics };
     seats.check_addresses()?;
     let mut threads = Vec::with_capacity(workers);
     for endpoint in endpoints {
-        let seat: WorkerSeat = seats.seat(endpoint, &bells)?;
+        let seat: WorkerSeat = seats.seat(endpoint, &mut bells)?;
         threads.push(run::spawn_worker(seat, clock, Arc::clone(&control))?);
     }
     let seat = run::BridgeSeat {

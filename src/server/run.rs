@@ -107,13 +107,14 @@ pub struct WorkerSeat {
 }
 
 impl Seats<'_> {
-    pub fn seat(&self, mesh: WorkerEndpoint, bells: &Bells) -> Result<WorkerSeat, Error> {
+    pub fn seat(&self, mesh: WorkerEndpoint, bells: &mut Bells) -> Result<WorkerSeat, Error> {
         let core = mesh.core;
         let cpu = self.host.worker_cpus[core];
         let options = Options {
             slots: self.limits.connections_per_worker + REFUSAL_SLOTS,
             listeners: self.listeners()?,
             own_bell: bells.own(core)?,
+            own_ring: bells.take_ring(core),
             bells: bells.remote()?,
         };
         let number = u16::try_from(core).expect("few cores");

@@ -6,7 +6,7 @@ use corecast::driver::socket::{self, Bell};
 use corecast::driver::{Driver, End, Event, Options, Pieces, Segment, Send, Socket, Token, Unsent};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// After that long, what a test waits for will not come.
@@ -46,12 +46,22 @@ impl<D: Make> Rig<D> {
     }
 
     pub fn with(slots: u32, bells: Vec<Option<Bell>>, make: impl FnOnce(Options) -> D) -> Rig<D> {
+        Rig::known(slots, bells, None, make)
+    }
+
+    /// The same, with a descriptor that becomes its ring.
+    pub fn known(
+        slots: u32,
+        bells: Vec<Option<Bell>>,
+        own_ring: Option<OwnedFd>,
+        make: impl FnOnce(Options) -> D,
+    ) -> Rig<D> {
         let listener = socket::listen("127.0.0.1:0".parse().expect("an address"), 1_024);
         let listener = listener.expect("a listener");
         let addr = addr_of(&listener);
         let own_bell = socket::bell().expect("a bell");
         let bell = Bell::new(&own_bell).expect("a bell");
-        let driver = make(Options { slots, listeners: vec![listener], own_bell, bells });
+        let driver = make(Options { slots, listeners: vec![listener], own_bell, own_ring, bells });
         Rig { driver, addr, bell, early: VecDeque::new() }
     }
 

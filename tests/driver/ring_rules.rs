@@ -7,10 +7,13 @@ use crate::rig::{Got, PATIENCE, Rig};
 use crate::streams::Stream;
 use crate::suite::sleeps_through;
 use bytes::Bytes;
+use corecast::driver::socket::{self, Bell};
 use corecast::driver::uring::{Tuning, Uring};
 use corecast::driver::{Driver, Event, Pieces, Send, Socket, Token};
+use rustix::io::Errno;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,6 +40,75 @@ fn a_core_that_never_sleeps_sees_completions() {
         };
         assert_eq!(got, Got::Received(Token(1), vec![round]));
     }
+}
+
+/// Two rings, of which the first knows the other by that descriptor's number; and the number's
+/// holder, where the other does not take it.
+fn two_rings(takes_it: bool) -> (Rig<Uring>, Rig<Uring>, Option<OwnedFd>) {
+    let make = |options| Uring::new(options, Tuning::default()).expect("a ring");
+    let known = socket::bell().expect("a descriptor");
+    let number = known.as_raw_fd();
+    let (own, kept) = if takes_it { (Some(known), None) } else { (None, Some(known)) };
+    let woken = Rig::known(1, Vec::new(), own, make);
+    let bell = Bell::new(&woken.bell).expect("a bell").of_ring(number);
+    (Rig::with(1, vec![Some(bell)], make), woken, kept)
+}
+
+/// Has the bell been rung? It has not afterwards.
+fn was_rung(rig: &Rig<Uring>) -> bool {
+    match rustix::io::read(&rig.bell, &mut [0; 8]) {
+        Ok(_) => true,
+        Err(errno) => {
+            assert_eq!(errno, Errno::AGAIN);
+            false
+        }
+    }
+}
+
+fn is_woken(rig: &mut Rig<Uring>) {
+    let start = Instant::now();
+    rig.driver.wait(Some(PATIENCE));
+    assert!(start.elapsed() < PATIENCE, "nothing woke it");
+    assert_eq!(rig.poll(), None);
+}
+
+/// A message from ring to ring wakes, also when more of them are sent than a queue holds, and the
+/// slower bell stays silent.
+#[test]
+fn a_ring_wakes_another_without_its_bell() {
+    let (mut ringer, mut woken, _) = two_rings(true);
+    for messages in [1, 1, 2, 5_000, 1] {
+        (0..messages).for_each(|_| ringer.driver.notify(0));
+        ringer.driver.wait(Some(Duration::ZERO));
+        is_woken(&mut woken);
+        while woken.driver.has_news() {
+            woken.driver.wait(Some(Duration::ZERO));
+            assert_eq!(woken.poll(), None);
+        }
+        assert_eq!(ringer.poll(), None);
+    }
+    assert!(!was_rung(&woken));
+    sleeps_through(&mut woken);
+}
+
+/// Where no ring has the number, the bell is rung each time, and messages are soon given up.
+#[test]
+fn a_core_without_a_known_ring_is_woken_by_its_bell() {
+    let (mut ringer, mut woken, _kept) = two_rings(false);
+    for round in 0..20 {
+        ringer.driver.notify(0);
+        let at_once = was_rung(&woken);
+        assert_eq!(at_once, round >= 8, "round {round}");
+        if at_once {
+            // It was just read: once more, to be heard.
+            ringer.driver.notify(0);
+        }
+        ringer.driver.wait(Some(Duration::ZERO));
+        assert_eq!(ringer.poll(), None);
+        is_woken(&mut woken);
+        was_rung(&woken);
+    }
+    sleeps_through(&mut woken);
 }
 
 /// The kernel lists deferred work first and flags it then: run between the two, it leaves a flag

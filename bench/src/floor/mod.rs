@@ -69,6 +69,8 @@ enum Program {
     Hop(threads::Args),
     /// From one sleeping thread to another and back, by eventfd.
     Wake(threads::Args),
+    /// The same by a message from ring to ring.
+    Message(threads::Args),
 }
 
 /// # Errors
@@ -81,6 +83,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         Program::Hop(args) => threads::hop(args),
         Program::Wake(args) => threads::wake(args),
+        Program::Message(args) => threads::message(args),
     }
 }
 

@@ -1,4 +1,5 @@
-//! From one thread to another: over a shared line while both spin, and by eventfd while both sleep.
+//! From one thread to another: over a shared line while both spin, and by eventfd or by a message
+//! from ring to ring while both sleep.
 //!
 //! Must not know sockets. Invariant: every pass is answered before the next, so that a round is two
 //! passes.
@@ -8,10 +9,14 @@ use crate::load::{clock, pin};
 use crate::ring::{Event, Ring, Socket};
 use anyhow::{Context, Result, bail};
 use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+
+/// What somebody who sleeps waits for at most.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Example:
@@ -136,7 +141,6 @@ impl Sleeper {
 
     /// False: nothing came for a while.
     fn sleep(&mut self, bell: &OwnedFd) -> Result<bool> {
-        const PATIENCE: Duration = Duration::from_secs(1);
         let rang = match self {
             Sleeper::Ring(ring) => {
                 ring.wait(PATIENCE);
@@ -192,6 +196,68 @@ pub fn wake(args: &Args) -> Result<()> {
     })?;
     print("floor-wake", args, rounds * 2, took);
     Ok(())
+}
+
+/// # Errors
+/// When a core cannot be had, or a message is lost.
+pub fn message(args: &Args) -> Result<()> {
+    let (near, far) = two(&args.cpus)?;
+    let (here, there, over) = (OnceLock::new(), OnceLock::new(), AtomicBool::new(false));
+    let (rounds, took) = thread::scope(|scope| {
+        let other = scope.spawn(|| -> Result<()> {
+            pin(Some(far))?;
+            let mut ring = known_ring(&there)?;
+            let near = *here.wait();
+            while !over.load(Ordering::Acquire) {
+                if awaits_message(&mut ring) {
+                    ring.message(near, 0);
+                }
+            }
+            Ok(())
+        });
+        pin(Some(near))?;
+        let mut ring = known_ring(&here)?;
+        let far = *there.wait();
+        let measured = measure_messages(args, &mut ring, far);
+        over.store(true, Ordering::Release);
+        ring.message(far, 0);
+        ring.flush(&[]);
+        match other.join() {
+            Ok(done) => done.and(measured),
+            Err(_) => bail!("the other thread died"),
+        }
+    })?;
+    print("floor-message", args, rounds * 2, took);
+    Ok(())
+}
+
+/// A ring whose number the other side is told.
+fn known_ring(told: &OnceLock<RawFd>) -> Result<Ring> {
+    let ring = Ring::new(256, 64, 0).context("io_uring")?;
+    told.get_or_init(|| ring.number());
+    Ok(ring)
+}
+
+fn awaits_message(ring: &mut Ring) -> bool {
+    ring.wait(PATIENCE);
+    let mut came = false;
+    while let Some(event) = ring.next() {
+        came |= matches!(event, Event::Ready { .. });
+    }
+    came
+}
+
+fn measure_messages(args: &Args, ring: &mut Ring, far: RawFd) -> Result<(u64, u64)> {
+    let (start, end) = (clock::now(), (args.window_s * 1e9) as u64);
+    let mut rounds = 0;
+    while clock::now() - start < end {
+        ring.message(far, 0);
+        if !awaits_message(ring) {
+            bail!("a message was lost");
+        }
+        rounds += 1;
+    }
+    Ok((rounds, clock::now() - start))
 }
 
 fn measure_wake(args: &Args, cpu: usize, there: &OwnedFd, back: &OwnedFd) -> Result<(u64, u64)> {

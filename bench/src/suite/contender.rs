@@ -56,6 +56,7 @@ const CENTRIFUGE: Kind = Kind::Program { path: "centrifuge/centrifuge" };
 
 const HOP: Kind = Kind::Threads { program: "hop" };
 const WAKE: Kind = Kind::Threads { program: "wake" };
+const MESSAGE: Kind = Kind::Threads { program: "message" };
 
 pub const OURS: &str = "corecast-io_uring";
 pub const TWO_WORKERS: &str = "corecast-io_uring-2";
@@ -65,7 +66,7 @@ pub const SPINNING: &str = "corecast-io_uring-2-spin";
 /// Key of the server API of those that are measured by it.
 pub const API_KEY: &str = "bench-bench-bench";
 
-pub const ALL: [Contender; 21] = [
+pub const ALL: [Contender; 22] = [
     corecast(OURS, "Corecast, io_uring", JSON, "io_uring"),
     corecast("corecast-epoll", "Corecast, epoll", JSON, "epoll"),
     corecast("corecast-io_uring-raw", "Corecast /echo, io_uring", "raw", "io_uring"),
@@ -97,6 +98,7 @@ pub const ALL: [Contender; 21] = [
     ),
     other("floor-hop", "floor, a line between two spinning cores", "raw", HOP),
     other("floor-wake", "floor, a wake-up by eventfd", "raw", WAKE),
+    other("floor-message", "floor, a wake-up from ring to ring", "raw", MESSAGE),
     other("floor-ring", "floor, io_uring", "raw", Kind::Floor { driver: "ring" }),
     other("floor-epoll", "floor, epoll", "raw", Kind::Floor { driver: "epoll" }),
     other("uwebsockets", "uWebSockets", "raw", UWEBSOCKETS),

@@ -233,10 +233,11 @@ fn hop() -> Planned {
     let mut hop = case(
         "hop",
         "From core to core, asleep: half of what a publication takes longer over another worker \
-         (lane, doorbell, wake-up and a turn of the other), beside a wake-up by eventfd alone",
+         (lane, doorbell, wake-up and a turn of the other), beside a wake-up alone, by eventfd and \
+         by a message from ring to ring",
         "hop",
         "--closed",
-        &[TWO_WORKERS, "floor-wake"],
+        &[TWO_WORKERS, "floor-wake", "floor-message"],
     );
     (hop.metric, hop.spread, hop.cores) = (Metric::Hop, true, 2);
     hop

@@ -67,7 +67,8 @@ impl Uring {
         let more = cqueue::more(cqe.flags());
         match kind {
             Kind::Bell if !more => self.push(Op::Bell),
-            Kind::Bell | Kind::Cancel => {}
+            Kind::Bell | Kind::Rung | Kind::Cancel => {}
+            Kind::Message => self.bells.failed(index as usize),
             Kind::Flush => debug_assert!(false, "a flush leaves no send behind"),
             Kind::Accept => return self.accepted(index, cqe.result()),
             Kind::Recv => return self.received(index, generation, cqe),
@@ -387,8 +388,8 @@ impl Driver for Uring {
     }
 
     fn notify(&mut self, core: usize) {
-        if let Some(Some(bell)) = self.bells.get(core) {
-            bell.ring();
+        if let Some(ring) = self.bells.ring(core) {
+            self.push(Op::Message(core, ring));
         }
     }
 
