@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -113,6 +114,12 @@ class Usage(unittest.TestCase):
         )
 
 
+def strided(cpus):
+    """ "0-6:2" as the kernel writes it: 0,2,4,6."""
+    span, _, step = cpus.partition(":")
+    return ",".join(map(str, host.expand(span)[:: int(step)])) if step else cpus
+
+
 class Cores(unittest.TestCase):
     def machine(self, cores, queues, nodes=None):
         root = tempfile.mkdtemp(prefix="corecast-tune-")
@@ -144,6 +151,33 @@ class Cores(unittest.TestCase):
                 (workers, network),
                 f"{cores} cores, {nodes}",
             )
+
+    def test_no_more_workers_than_the_server_takes(self):
+        with open(os.path.join(ROOT, "src", "limits.rs"), encoding="utf-8") as file:
+            most = int(re.search(r"pub const WORKERS: usize = (\d+);", file.read()).group(1))
+        cases = [
+            # cores, nodes, workers of each node
+            (64, None, [60]),
+            (96, None, [63]),
+            (96, ["0-47", "48-95"], [32, 31]),
+            (128, ["0-63", "64-127"], [32, 31]),
+            (128, ["0-127:2", "1-127:2"], [32, 31]),
+            (128, ["0-31", "32-63", "64-95", "96-127"], [16, 16, 16, 15]),
+            (128, ["0-31", "32-63"], [21, 21, 21]),
+        ]
+        for cores, nodes, expected in cases:
+            nodes = [strided(cpus) for cpus in nodes or []]
+            root = self.machine(cores, 2, nodes)
+            ran = tune("apply", "--root", root, "--only", "files")
+            self.assertEqual(ran.code, 0, ran.out + ran.err)
+            with open(os.path.join(root, "etc/corecast/cpus"), encoding="ascii") as file:
+                _, workers, bridge = file.read().splitlines()
+            workers = host.expand(workers.split("=")[1])
+            found = [len(set(workers) & set(host.expand(cpus))) for cpus in nodes or [f"0-{cores}"]]
+            found += [len(workers) - sum(found)] if sum(found) < len(workers) else []
+            self.assertEqual(found, expected, f"{cores} cores, {nodes}")
+            self.assertLessEqual(len(workers), most)
+            self.assertNotIn(int(bridge.split("=")[1]), workers)
 
     def test_a_shape_that_is_not_guessed_at(self):
         ran = tune("plan", "--root", self.machine(12, 2, ["0-7", "8-11"]))

@@ -4,6 +4,7 @@ Reads below a root, so that a made-up machine can be asked too. Changes nothing.
 """
 
 import glob
+import itertools
 import os
 import re
 
@@ -11,6 +12,8 @@ import re
 SHARED_CORES = 4
 # Above, one core in so many is kept for interrupts and the bridge.
 CORES_PER_NETWORK_CORE = 16
+# The server takes so many workers, and refuses a longer list (WORKERS of src/limits.rs).
+WORKERS = 63
 
 
 class Unknown(Exception):
@@ -78,7 +81,14 @@ class Host:
 
     def worker_cpus(self):
         rest = [cpu for cpu in self.cpus if cpu not in self.network_cpus]
-        return rest or self.cpus
+        rest = rest or self.cpus
+        return rest if len(rest) <= WORKERS else spread(self.by_node(rest), WORKERS)
+
+    def by_node(self, cpus):
+        """Cores of each node, and those of none."""
+        nodes = [set(node) for node in self.nodes()]
+        nodes.append(set(cpus).difference(*nodes))
+        return [[cpu for cpu in cpus if cpu in node] for node in nodes]
 
     def cpu_file(self):
         """What /etc/corecast/cpus says; the server reads it by `cpu_file`."""
@@ -132,6 +142,13 @@ class Host:
         if named or name.startswith("virtio"):
             return named
         return listed
+
+
+def spread(groups, most):
+    """So many of all, from each group in turn, its first ones."""
+    turns = itertools.zip_longest(*groups)
+    each = (one for turn in turns for one in turn if one is not None)
+    return sorted(itertools.islice(each, most))
 
 
 def expand(text):
