@@ -1,13 +1,12 @@
-"""plan, apply, check, rollback, status: what each does, and its exit code.
+"""check and apply: what each does, and its exit code; the others are in plan.py and back.py.
 
 Exit codes: 0 done (items that this host lacks are named), 1 a shortfall, or a value that would not
 take, 2 a wrong command line or a machine that the tuner does not guess at, 78 a malformed file.
 """
 
 import os
-import shlex
 
-from . import items, rules, state
+from . import items, rules, state, systemd
 from .items import ABSENT, DIFFERS, OK
 
 FAILED, WRITTEN = "FAILED", "written"
@@ -21,53 +20,6 @@ class Outcome:
 
     def say(self, line=""):
         self.lines.append(line)
-
-
-def plan(found, _host, _asked):
-    """The commands that `apply` amounts to. Changes nothing."""
-    outcome = Outcome()
-    outcome.items = [item.public() for item in found]
-    for item in found:
-        if item.state == DIFFERS:
-            outcome.say(
-                f"# {item.name}: {item.why}"
-                if item.kind == "value"
-                else f"# {item.cost}, otherwise"
-            )
-            if item.kind == "value":
-                outcome.say(f"#   now {item.current or 'nothing'}; wanted {item.wanted}")
-            outcome.lines.extend(shell(item))
-    absent(found, outcome)
-    good = sum(item.state == OK for item in found)
-    outcome.say(f"# {good} of {len(found)} items are as wanted. Nothing was changed.")
-    return outcome
-
-
-def shell(item):
-    """The same as a shell would be told."""
-    path = shlex.quote(item.path)
-    if item.kind == "link":
-        return [
-            f"mkdir -p {shlex.quote(os.path.dirname(item.path))}",
-            f"ln -sfn {shlex.quote(item.write)} {path}",
-        ]
-    if item.kind == "file":
-        folder = shlex.quote(os.path.dirname(item.path))
-        return [
-            f"mkdir -p {folder}",
-            f"cat >{path} <<'END'",
-            *item.write.rstrip("\n").split("\n"),
-            "END",
-        ]
-    if item.group == "sysctl":
-        return [f"sysctl -w {shlex.quote(f'{item.name}={item.write}')}"]
-    return [f"printf '%s\\n' {shlex.quote(item.write)} >{path}"]
-
-
-def absent(found, outcome):
-    for item in found:
-        if item.state == ABSENT:
-            outcome.say(f"# not available here: {item.name}: {item.reason}")
 
 
 def check(found, _host, _asked):
@@ -93,12 +45,15 @@ def line_of(item):
 
 def apply(found, host, asked):
     """Writes what differs, after all that was there before is safe on disk."""
-    outcome = Outcome()
+    outcome, kept = Outcome(), state.State(host.root)
     todo = [item for item in found if item.state == DIFFERS]
+    kept.lock(make=bool(todo))
+    # Owed also by an apply that was killed before it told systemd.
+    owed = (kept.read() or {}).get("reload", False)
+    if systemd.runs(host.root):
+        owed = owed or any(systemd.is_unit(item.path) for item in todo)
     if todo:
-        kept = state.State(host.root)
-        kept.lock(make=True)
-        kept.record(records(todo, host), asked.public())
+        kept.record(records(todo, host), asked.public(), owed)
     for item in todo:
         error = write(item, host)
         item.state, item.reason = (FAILED, error) if error else (WRITTEN, "")
@@ -107,6 +62,8 @@ def apply(found, host, asked):
             outcome.say(f"{FAILED:14} {item.name}: wanted {short(item)}, but {error}")
         else:
             outcome.say(f"{WRITTEN:14} {item.name}: {short(item)}")
+    if owed and systemd.report(outcome, FAILED):
+        kept.reloaded()
     for item in found:
         if item.state == ABSENT:
             outcome.say(line_of(item))
@@ -172,88 +129,6 @@ def write(item, host):
 
 def latin(text):
     return text.encode("utf-8").decode("latin-1")
-
-
-def rollback(host):
-    """Puts everything back, the last write first, and forgets it."""
-    outcome, kept = Outcome(), state.State(host.root)
-    kept.lock(make=False)
-    known = kept.read()
-    if known is None:
-        if kept.held is not None:
-            kept.forget()
-        outcome.say("Nothing is applied: there is nothing to roll back.")
-        return outcome
-    for record in reversed(known["records"]):
-        item = {"name": record["path"], "kind": record["kind"], "prior": record["prior"]}
-        try:
-            item["state"] = state.restore(host.root, record)
-        except OSError as error:
-            item.update(state=FAILED, reason=error.strerror)
-            outcome.code = 1
-            outcome.say(f"{FAILED:14} {record['path']}: {error.strerror}")
-        else:
-            if item["state"] != "unchanged" and record["kind"] != "folder":
-                outcome.say(f"{item['state']:14} {record['path']}: {brief(record['prior'])}")
-        outcome.items.append(item)
-    if outcome.code == 0:
-        kept.forget()
-        outcome.say(f"All {len(known['records'])} are as they were.")
-    else:
-        outcome.say("What failed is still recorded: run `rollback` again when its cause is gone.")
-    return outcome
-
-
-def brief(prior):
-    if prior is None:
-        return "removed"
-    text = prior.strip()
-    return (
-        repr(text) if len(text) <= 60 and "\n" not in text else f"{len(prior)} bytes as they were"
-    )
-
-
-def status(host):
-    """What is applied, since when, and whether it still holds."""
-    outcome, known = Outcome(), state.State(host.root).read()
-    if known is None:
-        outcome.say("Nothing is applied.")
-        return outcome
-    outcome.say(f"Applied for {known['inputs']['connections']} connections.")
-    for record in known["records"]:
-        if record["kind"] == "folder":
-            continue
-        now = now_of(host, record)
-        holds = now is not None and (now == record["wrote"] or rules.same(now, record["wrote"]))
-        word = "in force" if holds else "changed since" if now is not None else "gone"
-        outcome.items.append(
-            {
-                "name": record["path"],
-                "state": word,
-                "prior": record["prior"],
-                "wrote": record["wrote"],
-                "current": now,
-            }
-        )
-        before = (
-            ""
-            if record["kind"] != "value"
-            else (
-                f": {record['prior'].strip()!r} before, {now.strip()!r} now"
-                if now is not None
-                else f": {record['prior'].strip()!r} before"
-            )
-        )
-        outcome.say(f"{word:14} {record['path']}{before}")
-    return outcome
-
-
-def now_of(host, record):
-    real = host.path(record["path"])
-    try:
-        return os.readlink(real) if record["kind"] == "link" else state.read_value(real)
-    except OSError:
-        return None
 
 
 def gather(files, host, asked):

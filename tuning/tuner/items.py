@@ -6,15 +6,14 @@ An item knows what it holds now, what it should hold, and what its shortfall cos
 import glob
 import os
 
-from . import data, rules, state
+from . import data, rules, state, systemd
 
 GROUPS = ("sysctl", "sysfs", "files")
 SYSCTL_FILE = "/etc/sysctl.d/90-corecast.conf"
 LIMITS_FILE = "/etc/security/limits.d/90-corecast.conf"
-SYSTEMD = "/etc/systemd/system"
-DROP_IN = f"{SYSTEMD}/corecast.service.d/90-tune.conf"
-BOOT_UNIT = f"{SYSTEMD}/corecast-tune.service"
-BOOT_LINK = f"{SYSTEMD}/multi-user.target.wants/corecast-tune.service"
+DROP_IN = f"{systemd.UNITS}/corecast.service.d/90-tune.conf"
+BOOT_UNIT = f"{systemd.UNITS}/corecast-tune.service"
+BOOT_LINK = f"{systemd.UNITS}/multi-user.target.wants/corecast-tune.service"
 CPU_FILE = "/etc/corecast/cpus"
 
 OK, DIFFERS, ABSENT = "ok", "differs", "not available"
@@ -143,7 +142,7 @@ def kept(files, host, asked, values, sysctls):
         link(host, BOOT_LINK, "../corecast-tune.service", "the unit above is not started"),
     ]
     for item in units:
-        if not os.path.isdir(host.path(SYSTEMD)):
+        if not os.path.isdir(host.path(systemd.UNITS)):
             item.state, item.reason = ABSENT, "no systemd"
         yield item
 

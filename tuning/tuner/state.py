@@ -53,7 +53,7 @@ class State:
         except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
             raise Failed(f"{self.path} cannot be read: {error!r}; nothing was changed") from None
 
-    def record(self, new, inputs):
+    def record(self, new, inputs, reload=False):
         """Adds records of paths that are not yet known, and waits for the disk."""
         state = self.read() or {"version": 1, "records": []}
         known = {record["path"]: record for record in state["records"]}
@@ -62,7 +62,14 @@ class State:
                 known[record["path"]]["wrote"] = record["wrote"]
             else:
                 state["records"].append(record)
-        state.update(applied=int(time.time()), inputs=inputs)
+        state.update(applied=int(time.time()), inputs=inputs, reload=reload)
+        self.save(state)
+
+    def reloaded(self):
+        """systemd has read its units again."""
+        self.save({**self.read(), "reload": False})
+
+    def save(self, state):
         part = self.path + PART
         try:
             put(part, json.dumps(state, indent=1).encode("ascii"), 0o600)

@@ -1,0 +1,91 @@
+"""rollback and status: they need neither the tuning files nor a machine of a known shape."""
+
+import os
+
+from . import rules, state, systemd
+from .commands import FAILED, Outcome
+
+
+def rollback(host):
+    """Puts everything back, the last write first, and forgets it."""
+    outcome, kept = Outcome(), state.State(host.root)
+    kept.lock(make=False)
+    known = kept.read()
+    if known is None:
+        if kept.held is not None:
+            kept.forget()
+        outcome.say("Nothing is applied: there is nothing to roll back.")
+        return outcome
+    for record in reversed(known["records"]):
+        item = {"name": record["path"], "kind": record["kind"], "prior": record["prior"]}
+        try:
+            item["state"] = state.restore(host.root, record)
+        except OSError as error:
+            item.update(state=FAILED, reason=error.strerror)
+            outcome.code = 1
+            outcome.say(f"{FAILED:14} {record['path']}: {error.strerror}")
+        else:
+            if item["state"] != "unchanged" and record["kind"] != "folder":
+                outcome.say(f"{item['state']:14} {record['path']}: {brief(record['prior'])}")
+        outcome.items.append(item)
+    # Whatever went away now or before a kill: what is not forgotten was perhaps not told.
+    if systemd.runs(host.root) and any(systemd.is_unit(it["path"]) for it in known["records"]):
+        systemd.report(outcome, FAILED)
+    if outcome.code == 0:
+        kept.forget()
+        outcome.say(f"All {len(known['records'])} are as they were.")
+    else:
+        outcome.say("What failed is still recorded: run `rollback` again when its cause is gone.")
+    return outcome
+
+
+def brief(prior):
+    if prior is None:
+        return "removed"
+    text = prior.strip()
+    return (
+        repr(text) if len(text) <= 60 and "\n" not in text else f"{len(prior)} bytes as they were"
+    )
+
+
+def status(host):
+    """What is applied, since when, and whether it still holds."""
+    outcome, known = Outcome(), state.State(host.root).read()
+    if known is None:
+        outcome.say("Nothing is applied.")
+        return outcome
+    outcome.say(f"Applied for {known['inputs']['connections']} connections.")
+    for record in known["records"]:
+        if record["kind"] == "folder":
+            continue
+        now = now_of(host, record)
+        holds = now is not None and (now == record["wrote"] or rules.same(now, record["wrote"]))
+        word = "in force" if holds else "changed since" if now is not None else "gone"
+        outcome.items.append(
+            {
+                "name": record["path"],
+                "state": word,
+                "prior": record["prior"],
+                "wrote": record["wrote"],
+                "current": now,
+            }
+        )
+        before = (
+            ""
+            if record["kind"] != "value"
+            else (
+                f": {record['prior'].strip()!r} before, {now.strip()!r} now"
+                if now is not None
+                else f": {record['prior'].strip()!r} before"
+            )
+        )
+        outcome.say(f"{word:14} {record['path']}{before}")
+    return outcome
+
+
+def now_of(host, record):
+    real = host.path(record["path"])
+    try:
+        return os.readlink(real) if record["kind"] == "link" else state.read_value(real)
+    except OSError:
+        return None
