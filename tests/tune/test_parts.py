@@ -220,15 +220,27 @@ class Cores(unittest.TestCase):
             self.assertFalse(rules.same(current, written), current)
 
 
+def unit():
+    with open(os.path.join(ROOT, "tuning", "corecast.service"), encoding="utf-8") as file:
+        return file.read()
+
+
+class Restarts(unittest.TestCase):
+    def test_a_wrong_configuration_ends_it(self):
+        # The exit code is looked at of the main process alone: a check before it would fail, and
+        # be started again, every second.
+        keys = [line.partition("=")[0] for line in unit().splitlines()]
+        self.assertIn("RestartPreventExitStatus", keys)
+        self.assertNotIn("ExecStartPre", keys)
+
+
 @unittest.skipIf(shutil.which("systemd-analyze") is None, "no systemd-analyze")
 class Unit(unittest.TestCase):
     def analyze(self, *words):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "corecast.service")
-            with open(os.path.join(ROOT, "tuning", "corecast.service"), encoding="utf-8") as file:
-                text = file.read()
             with open(path, "w", encoding="utf-8") as file:
-                file.write(text.replace("/usr/bin/corecast", "/bin/true"))
+                file.write(unit().replace("/usr/bin/corecast", "/bin/true"))
             return subprocess.run(["systemd-analyze", *words, path], capture_output=True, text=True)
 
     def test_systemd_knows_every_line(self):
