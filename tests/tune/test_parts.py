@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from machine import ROOT, TUNE, make, tune
-from tuner import data, host, rules
+from tuner import data, host, items, rules
 
 GOOD = "net.core.somaxconn | >= | 4096 | storms | cited"
 
@@ -232,6 +232,35 @@ class Restarts(unittest.TestCase):
         keys = [line.partition("=")[0] for line in unit().splitlines()]
         self.assertIn("RestartPreventExitStatus", keys)
         self.assertNotIn("ExecStartPre", keys)
+
+
+class Limits(unittest.TestCase):
+    LOGINS, DROP_IN = "etc/security/limits.d/90-corecast.conf", items.DROP_IN[1:]
+
+    def written(self, path, *words, nr_open="1073741816"):
+        with tempfile.TemporaryDirectory() as root:
+            make(root)
+            with open(os.path.join(root, "proc/sys/fs/nr_open"), "w", encoding="ascii") as file:
+                file.write(nr_open)
+            ran = tune("apply", "--root", root, *words)
+            self.assertEqual(ran.code, 0, ran.out + ran.err)
+            with open(os.path.join(root, path), encoding="ascii") as file:
+                return file.read()
+
+    def test_none_is_lowered(self):
+        own = int(re.search(r"^LimitNOFILE=(\d+)$", unit(), re.M).group(1))
+        for connections, expected in (("1000", own), ("100000", own), ("2000000", 2008192)):
+            words = ("--connections", connections)
+            logins = self.written(self.LOGINS, *words)
+            self.assertIn(f"* hard nofile {expected}\nroot hard nofile {expected}\n", logins)
+            self.assertIn(f"\nLimitNOFILE={expected}\n", self.written(self.DROP_IN, *words))
+
+    def test_no_login_is_given_more_than_the_kernel_allows(self):
+        words = ("--connections", "2000000", "--only", "files")
+        found = self.written(self.LOGINS, *words, nr_open="1048576")
+        self.assertIn("* hard nofile 1048576\n", found, "pam_limits refuses the login else")
+        found = self.written(self.LOGINS, *words[:2], nr_open="1048576")
+        self.assertIn("* hard nofile 2008192\n", found)
 
 
 @unittest.skipIf(shutil.which("systemd-analyze") is None, "no systemd-analyze")

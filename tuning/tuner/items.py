@@ -16,6 +16,10 @@ BOOT_UNIT = f"{systemd.UNITS}/corecast-tune.service"
 BOOT_LINK = f"{systemd.UNITS}/multi-user.target.wants/corecast-tune.service"
 CPU_FILE = "/etc/corecast/cpus"
 
+# No hard limit of descriptors is written below this: tuning/corecast.service has it, and systemd
+# gives logins half of it. For fewer connections than that a host is not made worse.
+DESCRIPTORS = 1_048_576
+
 OK, DIFFERS, ABSENT = "ok", "differs", "not available"
 
 
@@ -115,24 +119,24 @@ def natural(path):
 
 def kept(files, host, asked, values, sysctls):
     """The files that make it last, and tell others."""
-    limits = {line.name: number(data.numbers(line.want, values)[0]) for line in files.limits}
+    limits = {line.name: data.numbers(line.want, values)[0] for line in files.limits}
+    descriptors = max(limits["nofile"], DESCRIPTORS)
     costs = "; ".join(line.cost for line in files.limits)
     held = [item for item in sysctls if item.state != ABSENT]
     lines = "".join(f"# {item.why}\n{item.name} = {item.write}\n" for item in held)
     head = "# By scripts/tune; `scripts/tune rollback` takes it away again.\n"
-    unlimited = {
-        key: "infinity" if text == data.UNLIMITED else text for key, text in limits.items()
-    }
     yield content(host, SYSCTL_FILE, head + lines, "the next boot forgets the values above")
     # The server raises its soft limit itself; a high one breaks programs that still use select.
-    logins = f"* hard nofile {limits['nofile']}\nroot hard nofile {limits['nofile']}\n"
+    most = number(min(descriptors, ceiling(sysctls, asked)))
+    logins = f"* hard nofile {most}\nroot hard nofile {most}\n"
     logins += "# Members of this group may lock memory, as io_uring does; root may anyway.\n"
-    logins += f"@corecast - memlock {limits['memlock']}\n"
+    logins += f"@corecast - memlock {number(limits['memlock'])}\n"
     yield content(host, LIMITS_FILE, head + logins, f"started from a login: {costs}")
     cpus = "workers and interrupts are not told apart, and workers not pinned where they should"
     yield content(host, CPU_FILE, host.cpu_file(), cpus)
     unit = (
-        f"{head}[Service]\nLimitNOFILE={unlimited['nofile']}\nLimitMEMLOCK={unlimited['memlock']}\n"
+        f"{head}[Service]\nLimitNOFILE={number(descriptors, 'infinity')}\n"
+        f"LimitMEMLOCK={number(limits['memlock'], 'infinity')}\n"
         f"Environment=CORECAST_CPU_FILE={CPU_FILE}\n"
     )
     boot = boot_unit(head, asked)
@@ -179,5 +183,14 @@ def link(host, path, target, cost):
     return item
 
 
-def number(value_):
-    return data.UNLIMITED if value_ == float("inf") else str(value_)
+def number(value_, unlimited=data.UNLIMITED):
+    return unlimited if value_ == float("inf") else str(value_)
+
+
+def ceiling(sysctls, asked):
+    """fs.nr_open as it will be: a login that is given more than that is refused."""
+    for item in sysctls:
+        text = item.write if "sysctl" in asked.only else item.current
+        if item.name == "fs.nr_open" and text and text.isdigit():
+            return int(text)
+    return float("inf")
