@@ -170,5 +170,5 @@ def make(root, cores=8, queues=2):
     put("sys/class/net/veth0/queues/rx-0/rps_cpus", "0\n")
     put("etc/sysctl.d/90-corecast.conf", "# mine, from before\nvm.swappiness = 5\n")
     os.chmod(os.path.join(root, "etc/sysctl.d/90-corecast.conf"), 0o640)
-    os.makedirs(os.path.join(root, "etc/systemd/system"))
-    os.makedirs(os.path.join(root, "var/lib"))
+    os.makedirs(os.path.join(root, "etc/systemd/system"), exist_ok=True)
+    os.makedirs(os.path.join(root, "var/lib"), exist_ok=True)

@@ -1,4 +1,4 @@
-"""Tuning files that are malformed, sums, and which cores do what on which machine."""
+"""Which cores do what on which machine; limits; the unit and the pages."""
 
 import glob
 import os
@@ -8,110 +8,8 @@ import subprocess
 import tempfile
 import unittest
 
-from machine import ROOT, TUNE, make, tune
+from machine import ROOT, make, tune
 from tuner import data, host, items, rules
-
-GOOD = "net.core.somaxconn | >= | 4096 | storms | cited"
-
-
-class Malformed(unittest.TestCase):
-    def test_a_clear_line_with_file_and_line(self):
-        cases = [
-            ("net.core.somaxconn | >= | 4096 | storms", "4 columns, not 5"),
-            ("net.core.somaxconn | >= | 4096 | a | b | c", "6 columns, not 5"),
-            ("net.core.somaxconn", "1 columns, not 5"),
-            ("net.core.somaxconn | >= | | storms | cited", "the column want is empty"),
-            ("net.core.somaxconn | >= | 4096 | storms | ", "the column why is empty"),
-            ("net.core.somaxconn | => | 4096 | storms | cited", "unknown rule '=>'"),
-            ("net.core.somaxconn | >= | 40x6 | storms | cited", "unknown name 'x'"),
-            ("net.core.somaxconn | >= | conections | storms | cited", "unknown name 'conections'"),
-            ("net.core.somaxconn | >= | 4 ; 5 | storms | cited", "';"),
-            ("net.core.somaxconn | >= | max(1 | storms | cited", "a ')' is missing"),
-            ("net.core.somaxconn | >= | 1 + | storms | cited", "the sum ends too early"),
-            ("net.core.somaxconn | >= | 1 / 0 | storms | cited", "division by zero"),
-            ("net.core.somaxconn | >= | " + "(" * 99 + " | storms | cited", "too many parentheses"),
-            ("net.core.somaxconn | covers | 9 8 | storms | cited", "is no range"),
-            ("net.core.somaxconn | covers | 9 | storms | cited", "is no range"),
-            ("net.core.somaxconn | holds | cats | storms | cited", "'cats' cannot be held"),
-            ("net.core.somaxconn | mask | irq | storms | cited", "unknown placement 'irq'"),
-            ("../etc/passwd | is | x | storms | cited", "is no name"),
-            ("net core | is | x | storms | cited", "is no name"),
-            (GOOD, "net.core.somaxconn is there twice, first in line 2"),
-        ]
-        for line, why in cases:
-            with tempfile.TemporaryDirectory() as folder:
-                copy = os.path.join(folder, "tuning")
-                shutil.copytree(os.path.join(ROOT, "tuning"), copy)
-                path = os.path.join(copy, "sysctl.tune")
-                with open(path, "w", encoding="utf-8") as file:
-                    file.write(f"# a comment\n{GOOD}\n\n{line}\n")
-                for command in ("plan", "apply", "check"):
-                    ran = tune(command, "--root", folder, "--tuning", copy, "--memory-gib", "1")
-                    self.assertEqual((ran.code, ran.out), (78, ""), line)
-                    self.assertTrue(ran.err.startswith(f"tune: {path}:4: "), ran.err)
-                    self.assertIn(why, ran.err)
-                    self.assertEqual(ran.err.count("\n"), 1)
-                self.assertEqual(os.listdir(folder), ["tuning"], "nothing was written")
-
-    def test_files_that_cannot_be_read(self):
-        with tempfile.TemporaryDirectory() as folder:
-            copy = os.path.join(folder, "tuning")
-            shutil.copytree(os.path.join(ROOT, "tuning"), copy)
-            path = os.path.join(copy, "limits.tune")
-            for content, why in (
-                (b"", "no item in it"),
-                (b"# only this\n", "no item in it"),
-                (b"\xff|", "not UTF-8"),
-            ):
-                with open(path, "wb") as file:
-                    file.write(content)
-                ran = tune("check", "--tuning", copy)
-                self.assertEqual(ran.code, 78)
-                self.assertIn(f"{path}:1: {why}", ran.err)
-            os.unlink(path)
-            self.assertIn(f"{path}:1: No such file", tune("check", "--tuning", copy).err)
-
-
-class Sums(unittest.TestCase):
-    def test_values(self):
-        values = {"connections": 100, "cores": 4}
-        cases = {
-            "1": [1],
-            "1_000": [1000],
-            "2 * connections + 5": [205],
-            "5 + 2 * connections": [205],
-            "(5 + 2) * 3": [21],
-            "max(1, connections, 7)": [100],
-            "min(connections, cores * 2)": [8],
-            "7 / 2": [3],
-            "100 - 1 - 1": [98],
-            "1 2 3": [1, 2, 3],
-            "connections / 16  cores": [6, 4],
-            "unlimited": [float("inf")],
-        }
-        for text, expected in cases.items():
-            self.assertEqual(data.numbers(text, values), expected, text)
-
-
-class Usage(unittest.TestCase):
-    def test_wrong_words(self):
-        cases = [
-            ([], 2),
-            (["--help"], 0),
-            (["polish"], 2),
-            (["plan", "--connections", "0"], 2),
-            (["plan", "--ports", "0"], 2),
-            (["plan", "--ports", "http"], 2),
-            (["plan", "--only", "disk"], 2),
-            (["plan", "--network-cpus", "999"], 2),
-        ]
-        for words, code in cases:
-            ran = subprocess.run([TUNE, *words], capture_output=True, text=True)
-            self.assertEqual(ran.returncode, code, f"{words}: {ran.stderr}")
-            self.assertNotIn("Traceback", ran.stderr)
-        self.assertIn(
-            "Examples:", subprocess.run([TUNE, "--help"], capture_output=True, text=True).stdout
-        )
 
 
 def strided(cpus):

@@ -3,15 +3,24 @@
 Must not know the machine. A malformed line is an error with its file and number, never a guess.
 """
 
+import os
 import re
+
+from . import sums
+from .sums import UNLIMITED
 
 RULES = ("=", ">=", "<=", "is", "in", "covers", "holds", "mask", "cpus")
 NUMERIC = ("=", ">=", "<=", "covers")
-NAMES = ("connections", "cores", "memory_bytes", "memory_pages", "page_bytes")
 PLACEMENTS = {"mask": ("rps", "xps"), "cpus": ("irq",)}
 COLUMNS = 5
-UNLIMITED = "unlimited"
-TOKEN = re.compile(r"\s*(?:([0-9][0-9_]*)|([a-z_]+)|([-+*/(),]))")
+LIMITS = ("nofile", "memlock")
+SYSCTL = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)+")
+# Where a rule's cores can be worked out: a queue of a device, an interrupt.
+SHAPES = {
+    "rps": re.compile(r"/sys/class/net/[^/]+/queues/rx-(?:\*|[0-9]+)/rps_cpus"),
+    "xps": re.compile(r"/sys/class/net/[^/]+/queues/tx-(?:\*|[0-9]+)/xps_cpus"),
+    "irq": re.compile(r"/proc/irq/(?:\*|[0-9]+)/smp_affinity_list"),
+}
 
 
 class Malformed(Exception):
@@ -27,6 +36,22 @@ class Line:
     def __init__(self, path, number, columns):
         self.path, self.number = path, number
         self.name, self.rule, self.want, self.cost, self.why = columns
+
+    def malformed(self, why):
+        return Malformed(self.path, self.number, why)
+
+    def numbers(self, values):
+        """What it wants of the machine with these values."""
+        try:
+            found = sums.numbers(self.want, values)
+        except ValueError as error:
+            here = ", ".join(f"{name} = {values[name]}" for name in sums.named(self.want))
+            raise self.malformed(f"{error}{', with ' if here else ''}{here}") from None
+        if self.rule == "covers" and (len(found) != 2 or found[0] > found[1]):
+            raise self.malformed(f"{self.want!r} is no range: first and last")
+        if self.name in LIMITS and len(found) != 1:
+            raise self.malformed(f"{self.want!r} is not one number")
+        return found
 
 
 def read(path):
@@ -52,6 +77,9 @@ def read(path):
                 path, line.number, f"{line.name} is there twice, first in line {names[line.name]}"
             )
         names[line.name] = line.number
+    for name in LIMITS if os.path.basename(path) == "limits.tune" else ():
+        if name not in names:
+            raise Malformed(path, 1, f"the limit {name} is missing")
     return lines
 
 
@@ -69,107 +97,52 @@ def parse(path, number, text):
         raise Malformed(path, number, f"{line.name!r} is no name")
     if line.rule not in RULES:
         raise Malformed(path, number, f"unknown rule {line.rule!r}: one of {' '.join(RULES)}")
-    check_want(line)
+    try:
+        check_want(line)
+        FITS[os.path.basename(path)](line)
+    except ValueError as error:
+        raise line.malformed(error) from None
     return line
 
 
 def check_want(line):
-    def fail(why):
-        raise Malformed(line.path, line.number, why)
-
     if line.rule in NUMERIC:
-        try:
-            found = numbers(line.want, {name: 1 for name in NAMES})
-        except ValueError as error:
-            fail(error)
-        if line.rule == "covers" and (len(found) != 2 or found[0] > found[1]):
-            fail(f"{line.want!r} is no range: first and last")
+        sums.shape(line.want)
+        if line.want == UNLIMITED and os.path.basename(line.path) != "limits.tune":
+            raise ValueError(f"{UNLIMITED!r} is for limits alone")
+        if not sums.named(line.want):
+            line.numbers({})
     elif line.rule in PLACEMENTS and line.want not in PLACEMENTS[line.rule]:
-        fail(f"unknown placement {line.want!r}: one of {' '.join(PLACEMENTS[line.rule])}")
+        known = " ".join(PLACEMENTS[line.rule])
+        raise ValueError(f"unknown placement {line.want!r}: one of {known}")
     elif line.rule == "holds" and line.want != "ports":
-        fail(f"{line.want!r} cannot be held: only ports can")
+        raise ValueError(f"{line.want!r} cannot be held: only ports can")
+    elif line.rule == "is" and len(line.want.split()) != 1:
+        raise ValueError(f"{line.want!r} is more than one word; 'in' takes several")
 
 
-def numbers(text, values):
-    """The numbers that a column stands for: one, or as many sums as stand beside each other."""
-    if text == UNLIMITED:
-        return [float("inf")]
-    tokens, at = [], 0
-    while at < len(text.rstrip()):
-        found = TOKEN.match(text, at)
-        if not found:
-            raise ValueError(f"{text[at:].strip()[:12]!r} is neither a number nor a name")
-        tokens.append(found.group(1, 2, 3))
-        at = found.end()
-    parser = Sums(tokens, values)
-    results = [parser.sum()]
-    while parser.at < len(tokens):
-        results.append(parser.sum())
-    return results
+def fits_sysctl(line):
+    if not SYSCTL.fullmatch(line.name):
+        raise ValueError(f"{line.name!r} is no kernel parameter, such as net.core.somaxconn")
+    if line.rule in PLACEMENTS:
+        raise ValueError(f"the rule {line.rule!r} is for queues and interrupts alone")
 
 
-class Sums:
-    """Sums of whole numbers: + - * /, min(), max(), parentheses; / rounds down."""
+def fits_sysfs(line):
+    if not line.name.startswith(("/sys/", "/proc/irq/")):
+        raise ValueError(f"{line.name!r} is not below /sys or /proc/irq")
+    if line.rule in ("covers", "holds"):
+        raise ValueError(f"the rule {line.rule!r} is for kernel parameters alone")
+    if line.rule in PLACEMENTS and not SHAPES[line.want].fullmatch(line.name):
+        shape = SHAPES[line.want].pattern.replace("(?:\\*|[0-9]+)", "*").replace("[^/]+", "*")
+        raise ValueError(f"{line.want!r} is for {shape} alone, not for {line.name!r}")
 
-    DEPTH = 32
 
-    def __init__(self, tokens, values):
-        self.tokens, self.values, self.at, self.depth = tokens, values, 0, 0
+def fits_limits(line):
+    if line.name not in LIMITS:
+        raise ValueError(f"unknown limit {line.name!r}: one of {' '.join(LIMITS)}")
+    if line.rule != ">=":
+        raise ValueError(f"a limit has the rule '>=', not {line.rule!r}")
 
-    def mark(self):
-        return self.tokens[self.at][2] if self.at < len(self.tokens) else None
 
-    def take(self, wanted):
-        if self.mark() != wanted:
-            raise ValueError(f"a {wanted!r} is missing")
-        self.at += 1
-
-    def sum(self):
-        result = self.product()
-        while self.mark() in ("+", "-"):
-            sign = self.mark()
-            self.at += 1
-            other = self.product()
-            result = result + other if sign == "+" else result - other
-        return result
-
-    def product(self):
-        result = self.atom()
-        while self.mark() in ("*", "/"):
-            sign = self.mark()
-            self.at += 1
-            other = self.atom()
-            if sign == "/" and other == 0:
-                raise ValueError("division by zero")
-            result = result * other if sign == "*" else result // other
-        return result
-
-    def atom(self):
-        if self.at >= len(self.tokens):
-            raise ValueError("the sum ends too early")
-        number, name, mark = self.tokens[self.at]
-        self.at += 1
-        if number:
-            return int(number.replace("_", ""))
-        if name in ("min", "max"):
-            self.take("(")
-            return (min if name == "min" else max)(self.inside(","))
-        if name:
-            if name not in self.values:
-                raise ValueError(f"unknown name {name!r}: one of {' '.join(sorted(self.values))}")
-            return self.values[name]
-        if mark == "(":
-            return self.inside(None)[0]
-        raise ValueError(f"{mark!r} stands where a number should")
-
-    def inside(self, separator):
-        self.depth += 1
-        if self.depth > self.DEPTH:
-            raise ValueError("too many parentheses")
-        found = [self.sum()]
-        while separator and self.mark() == separator:
-            self.at += 1
-            found.append(self.sum())
-        self.take(")")
-        self.depth -= 1
-        return found
+FITS = {"sysctl.tune": fits_sysctl, "sysfs.tune": fits_sysfs, "limits.tune": fits_limits}

@@ -14,6 +14,9 @@ SHARED_CORES = 4
 CORES_PER_NETWORK_CORE = 16
 # The server takes so many workers, and refuses a longer list (WORKERS of src/limits.rs).
 WORKERS = 63
+# As in src/config/cpus.rs.
+CPU_MAX = 4095
+PORT_MAX = 65535
 
 
 class Unknown(Exception):
@@ -38,15 +41,27 @@ class Host:
     def path(self, path):
         return self.root + path
 
+    def glob(self, pattern):
+        """Paths without the root."""
+        found = glob.glob(glob.escape(self.root) + pattern)
+        return [path[len(self.root) :] for path in found]
+
     def text(self, path):
         with open(self.path(path), encoding="latin-1") as file:
             return file.read()
 
     def online(self):
         try:
-            return expand(self.text("/sys/devices/system/cpu/online"))
+            return self.cpu_list("/sys/devices/system/cpu/online") or [0]
         except OSError:
             return list(range(os.cpu_count() or 1))
+
+    def cpu_list(self, path):
+        text = self.text(path)
+        try:
+            return expand(text, CPU_MAX)
+        except ValueError as error:
+            raise Unknown(f"{path}: {error}") from None
 
     def memory(self):
         try:
@@ -58,11 +73,9 @@ class Host:
         return int(found.group(1)) * 1024
 
     def nodes(self):
-        paths = sorted(glob.glob(self.path("/sys/devices/system/node/node[0-9]*/cpulist")))
         nodes = []
-        for path in paths:
-            with open(path, encoding="ascii") as file:
-                cpus = [cpu for cpu in expand(file.read()) if cpu in self.cpus]
+        for path in sorted(self.glob("/sys/devices/system/node/node[0-9]*/cpulist")):
+            cpus = [cpu for cpu in self.cpu_list(path) if cpu in self.cpus]
             if cpus:
                 nodes.append(cpus)
         return nodes or [self.cpus]
@@ -99,8 +112,8 @@ class Host:
 
     def queues(self, device, kind):
         pattern = f"/sys/class/net/{device}/queues/{kind}-*"
-        numbers = [int(path.rsplit("-", 1)[1]) for path in glob.glob(self.path(pattern))]
-        return sorted(numbers)
+        names = [path.rsplit("-", 1)[1] for path in self.glob(pattern)]
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def is_hardware(self, device):
         return os.path.exists(self.path(f"/sys/class/net/{device}/device"))
@@ -121,8 +134,8 @@ class Host:
     def network_interrupts(self):
         """Interrupts of network queues, in order, with the cores that they should go to."""
         found = []
-        for path in glob.glob(self.path("/sys/class/net/*/device")):
-            names = self.interrupts_of(path)
+        for path in self.glob("/sys/class/net/*/device"):
+            names = self.interrupts_of(self.path(path))
             found.extend(names)
         cores = self.network_cpus
         return {irq: [cores[place % len(cores)]] for place, irq in enumerate(sorted(set(found)))}
@@ -131,7 +144,8 @@ class Host:
         """A device lists its interrupts; those of virtio are named after it."""
         listed = []
         for folder in (device + "/msi_irqs", device + "/../msi_irqs"):
-            listed += [int(name) for name in os.listdir(folder)] if os.path.isdir(folder) else []
+            names = os.listdir(folder) if os.path.isdir(folder) else []
+            listed += [int(name) for name in names if name.isdecimal()]
         name = os.path.basename(os.path.realpath(device))
         try:
             table = self.text("/proc/interrupts")
@@ -151,13 +165,22 @@ def spread(groups, most):
     return sorted(itertools.islice(each, most))
 
 
-def expand(text):
+def expand(text, most=PORT_MAX):
     """ "0,2-3" as numbers."""
-    cpus = []
-    for part in filter(None, text.strip().split(",")):
-        first, _, last = part.partition("-")
-        cpus.extend(range(int(first), int(last or first) + 1))
-    return cpus
+    found = []
+    for part in text.strip().split(",") if text.strip() else []:
+        ends = re.fullmatch(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", part.strip())
+        if not ends:
+            raise ValueError(f"{part.strip()[:20]!r} is neither a number nor a range such as 2-3")
+        first, last = int(ends.group(1)), int(ends.group(2) or ends.group(1))
+        if first > last:
+            raise ValueError(f"{part.strip()!r} runs backwards")
+        if last > most:
+            raise ValueError(f"{last} is above {most}")
+        if len(found) + last - first > most:
+            raise ValueError("some are there twice")
+        found.extend(range(first, last + 1))
+    return found
 
 
 def compress(numbers):

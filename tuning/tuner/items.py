@@ -3,7 +3,7 @@
 An item knows what it holds now, what it should hold, and what its shortfall costs. Reads only.
 """
 
-import glob
+import errno
 import os
 
 from . import data, rules, state, systemd
@@ -78,29 +78,28 @@ def items(files, host, asked):
 
 def value(group, line, path, host, values, ports):
     item = Item(group, line.name if group == "sysctl" else path, path, "value", line.cost, line.why)
+    want = rules.Want(line, host, values, ports, path)
+    item.wanted = want.said()
     try:
-        want = rules.Want(line, host, values, ports, path)
-        item.wanted = want.said()
         item.current = " ".join(state.read_value(host.path(path)).split())
-        good = want.holds(item.current)
-    except FileNotFoundError:
-        item.reason = "no such file"
-        return item
     except OSError as error:
-        item.reason = error.strerror
+        item.reason = "no such file" if error.errno == errno.ENOENT else error.strerror
         return item
-    except ValueError as error:
-        item.state, item.reason = DIFFERS, f"unexpected contents: {error}"
-        return item
+    try:
+        good = want.holds(item.current)
+        item.write = rules.chosen(item.current) if good else want.to_write(item.current)
+    except ValueError:
+        good, item.write, item.reason = False, want.plain(), "unexpected contents"
     item.state = OK if good else DIFFERS
-    item.write = rules.chosen(item.current) if good else want.to_write(item.current)
     return item
 
 
 def devices(line, host, values, ports):
     """The items of a line with `*`: those that are hardware's."""
-    paths = sorted(glob.glob(host.path(line.name)), key=natural)
-    paths = [path[len(host.root) :] for path in paths]
+    paths = sorted(host.glob(line.name), key=natural)
+    if line.rule in data.PLACEMENTS:
+        # The kernel may name others beside: what is no queue and no interrupt is left alone.
+        paths = [path for path in paths if data.SHAPES[line.want].fullmatch(path)]
     if line.rule == "cpus":
         known = host.network_interrupts()
         paths = [path for path in paths if int(path.split("/")[3]) in known]
@@ -119,7 +118,7 @@ def natural(path):
 
 def kept(files, host, asked, values, sysctls):
     """The files that make it last, and tell others."""
-    limits = {line.name: data.numbers(line.want, values)[0] for line in files.limits}
+    limits = {line.name: line.numbers(values)[0] for line in files.limits}
     descriptors = max(limits["nofile"], DESCRIPTORS)
     costs = "; ".join(line.cost for line in files.limits)
     held = [item for item in sysctls if item.state != ABSENT]

@@ -14,7 +14,7 @@ class Want:
         self.rule, self.text = line.rule, line.want
         self.numbers, self.ports, self.cpus = [], ports, []
         if self.rule in data.NUMERIC:
-            self.numbers = data.numbers(line.want, values)
+            self.numbers = line.numbers(values)
         elif self.rule == "mask":
             self.cpus = getattr(host, line.want)(path)
         elif self.rule == "cpus":
@@ -57,23 +57,30 @@ class Want:
 
     def to_write(self, current):
         """What makes it so, and no worse where it is better already."""
-        if self.rule in ("is", "in"):
-            return self.text.split()[0]
         if self.rule == "holds":
             return compress(set(self.ports) | set(expand(current)))
-        if self.rule == "mask":
-            return mask(self.cpus)
-        if self.rule == "cpus":
-            return compress(self.cpus)
-        found = [int(word) for word in current.split()]
-        if len(found) != len(self.numbers):
-            return " ".join(map(str, self.numbers))
+        found = [int(word) for word in current.split()] if self.numbers else []
+        if not found or len(found) != len(self.numbers):
+            return self.plain()
         if self.rule == "covers":
             best = [min(found[0], self.numbers[0]), max(found[1], self.numbers[1])]
         else:
             pick = {"=": lambda a, b: b, ">=": max, "<=": min}[self.rule]
             best = [pick(a, b) for a, b in zip(found, self.numbers)]
         return " ".join(map(str, best))
+
+
+    def plain(self):
+        """The same, whatever is there."""
+        if self.rule in ("is", "in"):
+            return self.text.split()[0]
+        if self.rule == "holds":
+            return compress(self.ports)
+        if self.rule == "mask":
+            return mask(self.cpus)
+        if self.rule == "cpus":
+            return compress(self.cpus)
+        return " ".join(map(str, self.numbers))
 
 
 def compare(rule, found, wanted):
