@@ -14,7 +14,7 @@ import sys
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", ".."))
 TUNE = os.path.join(ROOT, "scripts", "tune")
-CHANGES = ("write", "fsync", "fchmod", "rename", "unlink", "symlink", "mkdir", "rmdir")
+CHANGES = ("write", "fsync", "fchmod", "fchown", "rename", "unlink", "symlink", "mkdir", "rmdir")
 
 
 def load(path):
@@ -100,7 +100,7 @@ def kill_before(number):
 
 
 def picture(folder):
-    """Every file, folder and link below a folder: contents and mode."""
+    """Every file, folder and link below a folder: contents, mode and owner."""
     found = {}
     for where, folders, files in os.walk(folder):
         for name in folders + files:
@@ -111,8 +111,10 @@ def picture(folder):
             elif os.path.isdir(path):
                 found[key] = "folder"
             else:
+                seen = os.stat(path)
                 with open(path, "rb") as file:
-                    found[key] = (stat.S_IMODE(os.stat(path).st_mode), file.read())
+                    contents = file.read()
+                found[key] = (stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, contents)
     return found
 
 

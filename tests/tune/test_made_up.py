@@ -195,19 +195,6 @@ class MadeUp(unittest.TestCase):
         self.assertEqual(ran.code, 0, ran.out)
         self.assertRegex(ran.out, r"gone +/sys/class/net/eth0/queues/tx-1/xps_cpus")
 
-    def test_a_spoilt_state_is_left_alone(self):
-        self.assertEqual(self.run_tune("apply").code, 0)
-        path = os.path.join(self.root, "var/lib/corecast-tune/state.json")
-        for text in ("", "{", "[]", '{"version": 2, "records": []}'):
-            with open(path, "w", encoding="ascii") as file:
-                file.write(text)
-            held = picture(self.root)
-            for command in ("rollback", "apply", "status"):
-                ran = self.run_tune(command, "--connections", "7")
-                self.assertEqual(ran.code, 1, command)
-                self.assertIn("cannot be read", ran.err)
-            self.assertEqual(picture(self.root), held)
-
     def test_two_at_once(self):
         import fcntl
 

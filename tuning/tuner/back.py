@@ -2,8 +2,9 @@
 
 import os
 
-from . import rules, state, systemd
+from . import items, rules, state, systemd
 from .commands import FAILED, Outcome
+from .host import MARK
 
 
 def rollback(host):
@@ -14,7 +15,10 @@ def rollback(host):
     if known is None:
         if kept.held is not None:
             kept.forget()
-        outcome.say("Nothing is applied: there is nothing to roll back.")
+        if unrecorded(host, outcome):
+            outcome.code = 1
+        else:
+            outcome.say("Nothing is applied: there is nothing to roll back.")
         return outcome
     for record in reversed(known["records"]):
         item = {"name": record["path"], "kind": record["kind"], "prior": record["prior"]}
@@ -39,6 +43,27 @@ def rollback(host):
     return outcome
 
 
+def unrecorded(host, outcome):
+    """Names files of ours that no state speaks of: what was there before them is lost."""
+    for path in (*items.OURS, items.BOOT_LINK):
+        real = host.path(path)
+        try:
+            if path == items.BOOT_LINK:
+                ours = os.readlink(real) == items.BOOT_TARGET
+            else:
+                ours = state.read_value(real).startswith(MARK)
+        except OSError:
+            ours = False
+        if ours:
+            outcome.say(f"{'not recorded':14} {path}: written by scripts/tune")
+            outcome.items.append({"name": path, "kind": "file", "state": "not recorded"})
+    if outcome.items:
+        folder = host.path(state.FOLDER)
+        outcome.say(f"There is no record in {folder}, so what was before is not known:")
+        outcome.say("remove these by hand, and the next boot gives the kernel's own values back.")
+    return bool(outcome.items)
+
+
 def brief(prior):
     if prior is None:
         return "removed"
@@ -52,14 +77,15 @@ def status(host):
     """What is applied, since when, and whether it still holds."""
     outcome, known = Outcome(), state.State(host.root).read()
     if known is None:
-        outcome.say("Nothing is applied.")
+        if not unrecorded(host, outcome):
+            outcome.say("Nothing is applied.")
         return outcome
     outcome.say(f"Applied for {known['inputs']['connections']} connections.")
     for record in known["records"]:
         if record["kind"] == "folder":
             continue
         now = now_of(host, record)
-        holds = now is not None and (now == record["wrote"] or rules.same(now, record["wrote"]))
+        holds = now is not None and is_same(now, record)
         word = "in force" if holds else "changed since" if now is not None else "gone"
         outcome.items.append(
             {
@@ -81,6 +107,12 @@ def status(host):
         )
         outcome.say(f"{word:14} {record['path']}{before}")
     return outcome
+
+
+def is_same(now, record):
+    if record["kind"] == "value":
+        return rules.same(now, record["wrote"])
+    return now == (record["wrote"] if record["kind"] == "link" else state.latin(record["wrote"]))
 
 
 def now_of(host, record):

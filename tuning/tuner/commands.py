@@ -112,23 +112,16 @@ def write(item, host):
             return "" if rules.same(item.current, item.write) else f"it reads back {item.current!r}"
         os.makedirs(os.path.dirname(real), exist_ok=True)
         if item.kind == "link":
-            if os.path.lexists(real):
-                os.unlink(real)
-            os.symlink(item.write, real)
+            state.write_link(real, item.write)
             item.current = os.readlink(real)
         else:
             state.write_file(real, item.write.encode("utf-8"), item.mode)
-            item.current = (
-                "as planned" if state.read_value(real) == latin(item.write) else "other contents"
-            )
+            good = state.read_value(real) == state.latin(item.write)
+            item.current = "as planned" if good else "other contents"
         return "" if item.current == item.wanted else f"it reads back {item.current!r}"
     except OSError as error:
         hint = " (a container's /proc/sys: set it on the host)" if error.errno == 30 else ""
         return f"the write was refused: {error.strerror}{hint}"
-
-
-def latin(text):
-    return text.encode("utf-8").decode("latin-1")
 
 
 def gather(files, host, asked):

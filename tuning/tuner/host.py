@@ -8,6 +8,8 @@ import itertools
 import os
 import re
 
+# How each file that the tuner writes begins.
+MARK = "# By scripts/tune"
 # Up to so many cores, all of them serve connections and interrupts alike.
 SHARED_CORES = 4
 # Above, one core in so many is kept for interrupts and the bridge.
@@ -106,7 +108,7 @@ class Host:
     def cpu_file(self):
         """What /etc/corecast/cpus says; the server reads it by `cpu_file`."""
         return (
-            "# By scripts/tune; read by the server through `cpu_file`.\n"
+            f"{MARK}; read by the server through `cpu_file`.\n"
             f"workers={compress(self.worker_cpus())}\nbridge={self.network_cpus[-1]}\n"
         )
 

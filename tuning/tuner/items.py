@@ -7,6 +7,7 @@ import errno
 import os
 
 from . import data, rules, state, systemd
+from .host import MARK
 
 GROUPS = ("sysctl", "sysfs", "files")
 SYSCTL_FILE = "/etc/sysctl.d/90-corecast.conf"
@@ -14,7 +15,9 @@ LIMITS_FILE = "/etc/security/limits.d/90-corecast.conf"
 DROP_IN = f"{systemd.UNITS}/corecast.service.d/90-tune.conf"
 BOOT_UNIT = f"{systemd.UNITS}/corecast-tune.service"
 BOOT_LINK = f"{systemd.UNITS}/multi-user.target.wants/corecast-tune.service"
+BOOT_TARGET = "../corecast-tune.service"
 CPU_FILE = "/etc/corecast/cpus"
+OURS = (SYSCTL_FILE, LIMITS_FILE, CPU_FILE, DROP_IN, BOOT_UNIT)
 
 # No hard limit of descriptors is written below this: tuning/corecast.service has it, and systemd
 # gives logins half of it. For fewer connections than that a host is not made worse.
@@ -123,7 +126,7 @@ def kept(files, host, asked, values, sysctls):
     costs = "; ".join(line.cost for line in files.limits)
     held = [item for item in sysctls if item.state != ABSENT]
     lines = "".join(f"# {item.why}\n{item.name} = {item.write}\n" for item in held)
-    head = "# By scripts/tune; `scripts/tune rollback` takes it away again.\n"
+    head = f"{MARK}; `scripts/tune rollback` takes it away again.\n"
     yield content(host, SYSCTL_FILE, head + lines, "the next boot forgets the values above")
     # The server raises its soft limit itself; a high one breaks programs that still use select.
     most = number(min(descriptors, ceiling(sysctls, asked)))
@@ -142,7 +145,7 @@ def kept(files, host, asked, values, sysctls):
     units = [
         content(host, DROP_IN, unit, f"started by systemd: {costs}"),
         content(host, BOOT_UNIT, boot, "the next boot forgets what is set below /sys"),
-        link(host, BOOT_LINK, "../corecast-tune.service", "the unit above is not started"),
+        link(host, BOOT_LINK, BOOT_TARGET, "the unit above is not started"),
     ]
     for item in units:
         if not os.path.isdir(host.path(systemd.UNITS)):
@@ -166,7 +169,7 @@ def content(host, path, text, cost):
     real = host.path(path)
     if os.path.isfile(real):
         item.current = "other contents"
-        if state.read_value(real) == text:
+        if state.read_value(real) == state.latin(text):
             item.state, item.current = OK, "as planned"
             return item
     item.state = DIFFERS

@@ -10,6 +10,8 @@ import json
 import os
 import time
 
+from . import valid
+
 FOLDER = "/var/lib/corecast-tune"
 NAME = "state.json"
 # Beside a file that is being written; gone when it is in place.
@@ -46,12 +48,17 @@ class State:
         try:
             with open(self.path, encoding="ascii") as file:
                 state = json.load(file)
-            assert state["version"] == 1 and isinstance(state["records"], list)
+            valid.check(state)
             return state
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-            raise Failed(f"{self.path} cannot be read: {error!r}; nothing was changed") from None
+        except RecursionError:
+            error = "it is nested too deep"
+        except OSError as refused:
+            error = refused.strerror
+        except ValueError as wrong:
+            error = wrong
+        raise Failed(f"{self.path} cannot be read: {error}; nothing was changed")
 
     def record(self, new, inputs, reload=False):
         """Adds records of paths that are not yet known, and waits for the disk."""
@@ -94,14 +101,13 @@ def capture(root, path, kind, wrote):
     record = {"path": path, "kind": kind, "wrote": wrote, "prior": None}
     if kind == "value":
         record["prior"] = read_value(real)
-    elif kind == "link" and os.path.islink(real):
-        record["prior"] = os.readlink(real)
-    elif kind == "folder" and os.path.isdir(real):
-        record["prior"] = True
-    elif kind == "file" and os.path.lexists(real):
-        with open(real, "rb") as file:
-            record["prior"] = file.read().decode("latin-1")
+    elif kind == "folder":
+        record["prior"] = True if os.path.isdir(real) else None
+    elif os.path.islink(real):
+        record.update(was="link", prior=os.readlink(real))
+    elif os.path.lexists(real):
         seen = os.stat(real)
+        record.update(was="file", prior=read_value(real))
         record.update(mode=seen.st_mode & 0o7777, uid=seen.st_uid, gid=seen.st_gid)
     return record
 
@@ -109,6 +115,11 @@ def capture(root, path, kind, wrote):
 def read_value(path):
     with open(path, "rb") as file:
         return file.read().decode("latin-1")
+
+
+def latin(text):
+    """A text of ours as read_value() gives it back."""
+    return text.encode("utf-8").decode("latin-1")
 
 
 def write_value(path, text):
@@ -120,19 +131,29 @@ def write_value(path, text):
         os.close(handle)
 
 
-def write_file(path, content, mode=0o644):
+def write_file(path, content, mode=0o644, owner=None):
     """Whole or not at all."""
-    part = path + PART
-    put(part, content, mode)
-    os.rename(part, path)
+    put(path + PART, content, mode, owner)
+    os.rename(path + PART, path)
     sync_folder(os.path.dirname(path))
 
 
-def put(path, content, mode):
+def write_link(path, target):
+    """Whole or not at all."""
+    if os.path.lexists(path + PART):
+        os.unlink(path + PART)
+    os.symlink(target, path + PART)
+    os.rename(path + PART, path)
+    sync_folder(os.path.dirname(path))
+
+
+def put(path, content, mode, owner=None):
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()
+        if owner:
+            os.fchown(file.fileno(), *owner)
         os.fchmod(file.fileno(), mode)
         os.fsync(file.fileno())
 
@@ -154,28 +175,24 @@ def restore(root, record):
         return restore_folder(real, prior)
     if os.path.lexists(real + PART):
         os.unlink(real + PART)
-    if record["kind"] == "link":
-        now = os.readlink(real) if os.path.islink(real) else None
-    else:
-        now = read_value(real) if os.path.isfile(real) else None
-    if now == prior and not wrong_mode(real, record):
+    if is_as_before(real, record):
         return "unchanged"
-    if prior is None or record["kind"] == "link":
+    if prior is None:
         os.unlink(real)
-    if prior is not None and record["kind"] == "link":
-        os.symlink(prior, real)
-    elif prior is not None:
-        write_file(real, prior.encode("latin-1"), record["mode"])
-        os.chown(real, record["uid"], record["gid"])
+    elif record.get("was", record["kind"]) == "link":
+        write_link(real, prior)
+    else:
+        owner = (record["uid"], record["gid"])
+        write_file(real, prior.encode("latin-1"), record["mode"], owner)
     return "restored"
 
 
-def wrong_mode(real, record):
-    return (
-        record["prior"] is not None
-        and "mode" in record
-        and os.stat(real).st_mode & 0o7777 != record["mode"]
-    )
+def is_as_before(real, record):
+    """Kind, contents, mode and owner."""
+    now = capture("", real, record["kind"], None)
+    known = ("was", "prior", "mode", "uid", "gid")
+    before = {"was": record["kind"], **record} if record["prior"] is not None else record
+    return all(now.get(key) == before.get(key) for key in known)
 
 
 def restore_value(real, prior):
@@ -186,8 +203,13 @@ def restore_value(real, prior):
     if now == prior:
         return "unchanged"
     # Of a value that lists all words the one in force is written; else what was read.
-    write_value(real, prior.split("[", 1)[1].split("]", 1)[0] if "[" in prior else prior)
+    word = prior.split("[", 1)[1].split("]", 1)[0] if "[" in prior else prior
+    write_value(real, word)
     now = read_value(real)
+    if now == word != prior:
+        # It is a file, and no kernel makes the list of it again.
+        write_value(real, prior)
+        now = read_value(real)
     if now != prior:
         raise OSError(errno.EIO, f"it was {prior.strip()!r}, and reads {now.strip()!r}")
     return "restored"
