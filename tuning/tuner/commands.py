@@ -16,10 +16,14 @@ class Outcome:
     """What a command found: its lines for people, its items for --json, its exit code."""
 
     def __init__(self, code=0):
-        self.code, self.lines, self.items = code, [], []
+        self.code, self.lines, self.items, self.more = code, [], [], {}
 
     def say(self, line=""):
         self.lines.append(line)
+
+    def public(self):
+        """What --json says."""
+        return {"items": self.items, **self.more}
 
 
 def check(found, _host, _asked):

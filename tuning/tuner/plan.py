@@ -11,9 +11,11 @@ from .items import ABSENT, DIFFERS, OK
 def plan(found, host, _asked):
     """The commands that `apply` amounts to. Changes nothing."""
     outcome = Outcome()
-    outcome.items = [item.public() for item in found]
     for item in found:
-        if item.state == DIFFERS:
+        commands = shell(item) if item.state == DIFFERS else []
+        write = item.write if commands else None
+        outcome.items.append({**item.public(), "write": write, "commands": commands})
+        if commands:
             outcome.say(
                 f"# {item.name}: {item.why}"
                 if item.kind == "value"
@@ -21,11 +23,12 @@ def plan(found, host, _asked):
             )
             if item.kind == "value":
                 outcome.say(f"#   now {item.current or 'nothing'}; wanted {item.wanted}")
-            outcome.lines.extend(shell(item))
+            outcome.lines.extend(commands)
     units = [item for item in found if item.state == DIFFERS and systemd.is_unit(item.path)]
     if units and systemd.runs(host.root):
         outcome.say("# systemd keeps to the units that it knew, otherwise")
-        outcome.say(" ".join(systemd.RELOAD))
+        outcome.more["then"] = [" ".join(systemd.RELOAD)]
+        outcome.lines.extend(outcome.more["then"])
     absent(found, outcome)
     good = sum(item.state == OK for item in found)
     outcome.say(f"# {good} of {len(found)} items are as wanted. Nothing was changed.")
@@ -35,19 +38,12 @@ def plan(found, host, _asked):
 def shell(item):
     """The same as a shell would be told."""
     path = shlex.quote(item.path)
+    # Whoever reads them is another user, so no umask may make them private.
+    folder = f"(umask 022; mkdir -p {shlex.quote(os.path.dirname(item.path))})"
     if item.kind == "link":
-        return [
-            f"mkdir -p {shlex.quote(os.path.dirname(item.path))}",
-            f"ln -sfn {shlex.quote(item.write)} {path}",
-        ]
+        return [folder, f"ln -sfn {shlex.quote(item.write)} {path}"]
     if item.kind == "file":
-        folder = shlex.quote(os.path.dirname(item.path))
-        return [
-            f"mkdir -p {folder}",
-            f"cat >{path} <<'END'",
-            *item.write.rstrip("\n").split("\n"),
-            "END",
-        ]
+        return [folder, f"cat >{path} <<'END'\n{item.write}END", f"chmod {item.mode:o} {path}"]
     if item.group == "sysctl":
         return [f"sysctl -w {shlex.quote(f'{item.name}={item.write}')}"]
     return [f"printf '%s\\n' {shlex.quote(item.write)} >{path}"]

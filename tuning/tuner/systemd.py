@@ -37,7 +37,8 @@ def report(outcome, failed):
     """Reads the units again and says what was wrong; is it done?"""
     error = reload()
     if error:
-        outcome.code = 1
         words = "until it succeeds, systemd keeps to the units that it knew"
-        outcome.say(f"{failed:14} {' '.join(RELOAD)}: {error}; {words}")
+        text = f"{' '.join(RELOAD)}: {error}; {words}"
+        outcome.code, outcome.more["error"] = 1, text
+        outcome.say(f"{failed:14} {text}")
     return not error
