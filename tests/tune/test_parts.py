@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from machine import ROOT, make, tune
-from tuner import data, host, items, rules
+from tuner import data, host, lasting, rules
 
 
 def strided(cpus):
@@ -133,7 +133,7 @@ class Restarts(unittest.TestCase):
 
 
 class Limits(unittest.TestCase):
-    LOGINS, DROP_IN = "etc/security/limits.d/90-corecast.conf", items.DROP_IN[1:]
+    LOGINS, DROP_IN = "etc/security/limits.d/90-corecast.conf", lasting.DROP_IN[1:]
 
     def written(self, path, *words, nr_open="1073741816"):
         with tempfile.TemporaryDirectory() as root:

@@ -2,7 +2,7 @@
 
 import os
 
-from . import items, rules, state, systemd
+from . import lasting, rules, state, systemd
 from .commands import FAILED, Outcome
 from .host import MARK
 
@@ -45,11 +45,11 @@ def rollback(host):
 
 def unrecorded(host, outcome):
     """Names files of ours that no state speaks of: what was there before them is lost."""
-    for path in (*items.OURS, items.BOOT_LINK):
+    for path in (*lasting.OURS, lasting.BOOT_LINK):
         real = host.path(path)
         try:
-            if path == items.BOOT_LINK:
-                ours = os.readlink(real) == items.BOOT_TARGET
+            if path == lasting.BOOT_LINK:
+                ours = os.readlink(real) == lasting.BOOT_TARGET
             else:
                 ours = state.read_value(real).startswith(MARK)
         except OSError:

@@ -6,7 +6,7 @@ take, 2 a wrong command line or a machine that the tuner does not guess at, 78 a
 
 import os
 
-from . import items, rules, state, systemd
+from . import items, lasting, rules, state, systemd
 from .items import ABSENT, DIFFERS, OK
 
 FAILED, WRITTEN = "FAILED", "written"
@@ -129,5 +129,8 @@ def write(item, host):
 
 
 def gather(files, host, asked):
-    """The items of this machine."""
-    return items.items(files, host, asked)
+    """The items of this machine: its values, then the files that keep them."""
+    found, values = items.items(files, host, asked)
+    sysctls = [item for item in found if item.group == "sysctl"]
+    found.extend(lasting.files(files, host, asked, values, sysctls))
+    return [item for item in found if item.group in asked.only]
