@@ -4,6 +4,7 @@ Exit codes: 0 done (items that this host lacks are named), 1 a shortfall, or a v
 take, 2 a wrong command line or a machine that the tuner does not guess at, 78 a malformed file.
 """
 
+import errno
 import os
 
 from . import items, lasting, rules, state, systemd
@@ -59,13 +60,14 @@ def apply(found, host, asked):
     if todo:
         kept.record(records(todo, host), asked.public(), owed)
     for item in todo:
-        error = write(item, host)
-        item.state, item.reason = (FAILED, error) if error else (WRITTEN, "")
-        if error:
+        item.state, item.reason = write(item, host)
+        if item.state == FAILED:
             outcome.code = 1
-            outcome.say(f"{FAILED:14} {item.name}: wanted {short(item)}, but {error}")
-        else:
+            outcome.say(f"{FAILED:14} {item.name}: wanted {short(item)}, but {item.reason}")
+        elif item.state == WRITTEN:
             outcome.say(f"{WRITTEN:14} {item.name}: {short(item)}")
+    if any(item.state == ABSENT for item in todo):
+        kept.drop([item.path for item in todo if item.state == ABSENT])
     if owed and systemd.report(outcome, FAILED):
         kept.reloaded()
     for item in found:
@@ -76,7 +78,7 @@ def apply(found, host, asked):
         sum(item.state == wanted for item in found) for wanted in (WRITTEN, OK, ABSENT, FAILED)
     ]
     outcome.say("{} written, {} were as wanted, {} not available here, {} failed.".format(*counts))
-    if todo:
+    if todo and kept.read():
         outcome.say(f"What was before is in {host.path(state.FOLDER)}; `rollback` restores it.")
     return outcome
 
@@ -107,25 +109,31 @@ def missing_folders(host, folder):
 
 
 def write(item, host):
-    """Writes one item and reads it again; what is wrong, or nothing."""
-    real = host.path(item.path)
+    """Writes one item: its state then, and why."""
     try:
-        if item.kind == "value":
-            state.write_value(real, item.write)
-            item.current = state.read_value(real).strip()
-            return "" if rules.same(item.current, item.write) else f"it reads back {item.current!r}"
-        os.makedirs(os.path.dirname(real), exist_ok=True)
-        if item.kind == "link":
-            state.write_link(real, item.write)
-            item.current = os.readlink(real)
-        else:
-            state.write_file(real, item.write.encode("utf-8"), item.mode)
-            good = state.read_value(real) == state.latin(item.write)
-            item.current = "as planned" if good else "other contents"
-        return "" if item.current == item.wanted else f"it reads back {item.current!r}"
-    except OSError as error:
-        hint = " (a container's /proc/sys: set it on the host)" if error.errno == 30 else ""
-        return f"the write was refused: {error.strerror}{hint}"
+        error = attempt(item, host.path(item.path))
+    except OSError as refused:
+        if item.kind == "value" and refused.errno == errno.EROFS:
+            return ABSENT, "read-only here, as in a container: set it on the host"
+        error = f"the write was refused: {refused.strerror}"
+    return (FAILED, error) if error else (WRITTEN, "")
+
+
+def attempt(item, real):
+    """Writes one item and reads it again; what is wrong, or nothing."""
+    if item.kind == "value":
+        state.write_value(real, item.write)
+        item.current = state.read_value(real).strip()
+        return "" if rules.same(item.current, item.write) else f"it reads back {item.current!r}"
+    os.makedirs(os.path.dirname(real), exist_ok=True)
+    if item.kind == "link":
+        state.write_link(real, item.write)
+        item.current = os.readlink(real)
+    else:
+        state.write_file(real, item.write.encode("utf-8"), item.mode)
+        good = state.read_value(real) == state.latin(item.write)
+        item.current = "as planned" if good else "other contents"
+    return "" if item.current == item.wanted else f"it reads back {item.current!r}"
 
 
 def gather(files, host, asked):

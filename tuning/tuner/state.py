@@ -72,6 +72,19 @@ class State:
         state.update(applied=int(time.time()), inputs=inputs, reload=reload)
         self.save(state)
 
+    def drop(self, paths):
+        """Forgets values that could not be written and are as they were."""
+        state = self.read()
+        state["records"] = [
+            record
+            for record in state["records"]
+            if record["path"] not in paths or not holds(self.root, record)
+        ]
+        if state["records"] or state["reload"]:
+            self.save(state)
+        else:
+            self.forget()
+
     def reloaded(self):
         """systemd has read its units again."""
         self.save({**self.read(), "reload": False})
@@ -213,6 +226,14 @@ def restore_value(real, prior):
     if now != prior:
         raise OSError(errno.EIO, f"it was {prior.strip()!r}, and reads {now.strip()!r}")
     return "restored"
+
+
+def holds(root, record):
+    """Is a value still what it was before?"""
+    try:
+        return read_value(root + record["path"]) == record["prior"]
+    except OSError:
+        return False
 
 
 def restore_folder(real, prior):
