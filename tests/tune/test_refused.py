@@ -49,6 +49,20 @@ class Refused(unittest.TestCase):
         self.assertEqual(self.run_tune("rollback").code, 0)
         self.assertEqual(picture(self.root), self.before)
 
+    def test_logins_are_given_no_more_than_the_kernel_stayed_with(self):
+        """fs.nr_open cannot be raised: a login that is given more is refused, root's too."""
+        for number, code in ((errno.EROFS, 0), (errno.EACCES, 1)):
+            ran = self.run_tune("apply", number=number, below="/proc/sys/fs")
+            self.assertEqual(ran.code, code, ran.out)
+            path = os.path.join(self.root, "etc/security/limits.d/90-corecast.conf")
+            with open(path, encoding="ascii") as file:
+                text = file.read()
+            self.assertIn("\n* hard nofile 1024\nroot hard nofile 1024\n", text)
+            held = "in force       /etc/security/limits.d/90-corecast.conf\n"
+            self.assertIn(held, self.run_tune("status").out)
+            self.assertEqual(tune("rollback", "--root", self.root).code, 0)
+            self.assertEqual(picture(self.root), self.before)
+
     def test_nothing_but_read_only_leaves_nothing(self):
         self.assertEqual(self.run_tune("apply", "--only", "sysctl").code, 0)
         self.assertEqual(picture(self.root), self.before)

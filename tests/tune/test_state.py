@@ -29,6 +29,16 @@ class Made(unittest.TestCase):
         return os.path.join(self.root, path)
 
 
+class LeftOver(Made):
+    def test_a_link_that_a_kill_left_is_not_written_through(self):
+        self.put("etc/mine.conf", "mine\n")
+        os.symlink("../mine.conf", self.path(SYSCTLS) + ".corecast-tune")
+        self.assertEqual(self.run_tune("apply").code, 0)
+        with open(self.path("etc/mine.conf"), encoding="ascii") as file:
+            self.assertEqual(file.read(), "mine\n")
+        self.assertFalse(os.path.islink(self.path(SYSCTLS)))
+
+
 class Spoilt(Made):
     def refused(self, text, why):
         self.put(STATE, text)

@@ -55,21 +55,28 @@ def apply(found, host, asked):
     kept.lock(make=bool(todo))
     # Owed also by an apply that was killed before it told systemd.
     owed = (kept.read() or {}).get("reload", False)
-    if systemd.runs(host.root):
-        owed = owed or any(systemd.is_unit(item.path) for item in todo)
+    told = systemd.runs(host.root)
+    owed = owed or told and any(systemd.is_unit(item.path) for item in todo)
     if todo:
         kept.record(records(todo, host), asked.public(), owed)
     for item in todo:
+        if item.path == lasting.LIMITS_FILE and lasting.lowered(item, written(found)):
+            kept.record(records([item], host), asked.public(), owed)
         item.state, item.reason = write(item, host)
         if item.state == FAILED:
             outcome.code = 1
             outcome.say(f"{FAILED:14} {item.name}: wanted {short(item)}, but {item.reason}")
         elif item.state == WRITTEN:
             outcome.say(f"{WRITTEN:14} {item.name}: {short(item)}")
-    if any(item.state == ABSENT for item in todo):
-        kept.drop([item.path for item in todo if item.state == ABSENT])
-    if owed and systemd.report(outcome, FAILED):
-        kept.reloaded()
+    try:
+        if any(item.state == ABSENT for item in todo):
+            kept.drop([item.path for item in todo if item.state == ABSENT])
+        if owed and told and systemd.report(outcome, FAILED):
+            kept.reloaded()
+    except state.Failed as error:
+        # The record of before is whole, and says a little too much.
+        outcome.code = 1
+        outcome.say(f"{FAILED:14} {error}")
     for item in found:
         if item.state == ABSENT:
             outcome.say(line_of(item))
@@ -81,6 +88,13 @@ def apply(found, host, asked):
     if todo and kept.read():
         outcome.say(f"What was before is in {host.path(state.FOLDER)}; `rollback` restores it.")
     return outcome
+
+
+def written(found):
+    """fs.nr_open as it is now, whatever was wanted of it; none where that is not known."""
+    item = next((item for item in found if item.name == "fs.nr_open"), None)
+    text = item and (item.write if item.state == WRITTEN else item.current)
+    return int(text) if text and text.isdigit() else None
 
 
 def short(item):

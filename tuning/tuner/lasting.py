@@ -56,6 +56,18 @@ def files(tunes, host, asked, values, sysctls):
         yield item
 
 
+def lowered(item, most):
+    """Lowers the logins' limits to what fs.nr_open came to, where it did not take; is it so? A
+    login that is given more is refused, root's too."""
+
+    def held(number_):
+        return min(number_, str(most or number_), key=int)
+
+    text = re.sub(r"(?<=hard nofile )\d+", lambda found: held(found.group()), item.write)
+    changed, item.write = text != item.write, text
+    return changed
+
+
 def parameters(host, sysctls):
     """The lines of sysctl.d: the same whatever modules are loaded now."""
     try:

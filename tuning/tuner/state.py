@@ -70,7 +70,10 @@ class State:
             else:
                 state["records"].append(record)
         state.update(applied=int(time.time()), inputs=inputs, reload=reload)
-        self.save(state)
+        try:
+            self.save(state)
+        except Failed as error:
+            raise Failed(f"{error}; nothing was changed") from None
 
     def drop(self, paths):
         """Forgets values that could not be written and are as they were."""
@@ -97,9 +100,7 @@ class State:
             sync_folder(self.folder)
             sync_folder(os.path.dirname(self.folder))
         except OSError as error:
-            raise Failed(
-                f"{self.path} cannot be written: {error.strerror}; nothing was changed"
-            ) from None
+            raise Failed(f"{self.path} cannot be written: {error.strerror}") from None
 
     def forget(self):
         for path in (self.path, self.path + PART):
@@ -146,6 +147,9 @@ def write_value(path, text):
 
 def write_file(path, content, mode=0o644, owner=None):
     """Whole or not at all."""
+    # What was left of a run that was killed may be a link to somebody else's file.
+    if os.path.lexists(path + PART):
+        os.unlink(path + PART)
     put(path + PART, content, mode, owner)
     os.rename(path + PART, path)
     sync_folder(os.path.dirname(path))
