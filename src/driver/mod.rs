@@ -234,8 +234,7 @@ pub trait Driver {
     /// Is something known to have happened, without asking the kernel?
     fn has_news(&mut self) -> bool;
 
-    /// Rings another core's doorbell (its index in the mesh), with the next `flush` or `wait` at
-    /// the latest.
+    /// Rings another core's doorbell (its index in the mesh), with the next `wait` at the latest.
     fn notify(&mut self, core: usize);
 
     /// Hands the kernel what was asked of it, and sleeps until something happened, this core was

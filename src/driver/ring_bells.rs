@@ -1,10 +1,16 @@
 //! How a ring rings other cores: by a message from ring to ring, which takes three quarters of the
-//! time that an eventfd takes which the other ring polls; and by that where there is no such ring.
+//! time that an eventfd takes which the other ring polls (6.18); and by that where there is no such
+//! ring.
 //!
 //! Must not know the ring. Invariant: a message that did not arrive is made good by the bell.
 
 use super::socket::Bell;
 use std::os::fd::RawFd;
+
+/// What the kernel says where a message will not arrive the next time either: nothing has the
+/// number, no ring has it, its thread is gone, or messages are not known.
+const FOR_GOOD: [i32; 5] =
+    [libc::EBADF, libc::EBADFD, libc::EOWNERDEAD, libc::EINVAL, libc::EOPNOTSUPP];
 
 /// Messages to a core that may fail, before only its bell is rung: its ring is not there yet, is
 /// gone, or the kernel sends none.
@@ -32,10 +38,11 @@ impl RingBells {
         ring
     }
 
-    /// A message to a core did not arrive.
-    pub fn failed(&mut self, core: usize) {
+    /// A message to a core did not arrive, for that reason.
+    pub fn failed(&mut self, core: usize, errno: i32) {
         if let Some(Some(bell)) = self.bells.get(core) {
-            self.failures[core] = self.failures[core].saturating_add(1);
+            let counts = u8::from(FOR_GOOD.contains(&errno));
+            self.failures[core] = self.failures[core].saturating_add(counts);
             bell.ring();
         }
     }

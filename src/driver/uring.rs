@@ -137,8 +137,6 @@ impl Uring {
         buffers.register(&ring).map_err(Error::Ring)?;
         buffers.grow(FIRST_BUFFERS);
         let ring_index = register_ring(&ring).map_err(Error::Ring)?;
-        let own_ring = options.own_ring.map(|known| become_known(&ring, known));
-        let own_ring = own_ring.transpose().map_err(Error::Ring)?;
         let mut driver = Uring {
             ring,
             ring_index,
@@ -148,7 +146,7 @@ impl Uring {
             accepts: Accepts::new(options.listeners.len() as u32, options.slots),
             listeners: options.listeners,
             own_bell: options.own_bell,
-            _own_ring: own_ring,
+            _own_ring: None,
             bells: RingBells::new(options.bells),
             held: VecDeque::new(),
             told: VecDeque::new(),
@@ -162,6 +160,9 @@ impl Uring {
             stats: DriverStats::default(),
         };
         driver.tuning.total_cap &= driver.knows_total_cap();
+        // From here on others may send to it.
+        let known = options.own_ring.map(|known| become_known(&driver.ring, known));
+        driver._own_ring = known.transpose().map_err(Error::Ring)?;
         driver.push(Op::Bell);
         driver.arm_accepts();
         Ok(driver)

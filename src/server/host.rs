@@ -98,6 +98,22 @@ pub fn process() -> (u64, u64) {
     (cpu_ns, pages * rustix::param::page_size() as u64)
 }
 
+/// Linux from which on a message between rings of our kind goes straight there. Before, its way led
+/// back over the sender, and took longer than the bell.
+const MESSAGES_SINCE: (u32, u32) = (6, 11);
+
+/// Are cores woken by messages between rings rather than by bells?
+pub fn wakes_by_message() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    version(&release).is_some_and(|version| version >= MESSAGES_SINCE)
+}
+
+/// 6.18 of "6.18.44-name".
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 /// The bells of every core: eventfds of workers, one end of a socket pair for the bridge.
 pub struct Bells {
     workers: Vec<OwnedFd>,
@@ -159,6 +175,19 @@ impl Bells {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn releases_are_read_by_their_numbers() {
+        for (release, expected) in [
+            ("6.18.44-fc-v657\n", Some((6, 18))),
+            ("6.8.0-31-generic", Some((6, 8))),
+            ("6.11-rc1", Some((6, 11))),
+            ("", None),
+            ("next", None),
+        ] {
+            assert_eq!(version(release), expected, "{release}");
+        }
+    }
 
     #[test]
     fn capabilities_are_read() {

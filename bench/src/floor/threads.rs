@@ -10,8 +10,8 @@ use crate::ring::{Event, Ring, Socket};
 use anyhow::{Context, Result, bail};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -202,12 +202,14 @@ pub fn wake(args: &Args) -> Result<()> {
 /// When a core cannot be had, or a message is lost.
 pub fn message(args: &Args) -> Result<()> {
     let (near, far) = two(&args.cpus)?;
-    let (here, there, over) = (OnceLock::new(), OnceLock::new(), AtomicBool::new(false));
+    let over = AtomicBool::new(false);
+    let ((tell_here, here), (tell_there, there)) = (mpsc::channel(), mpsc::channel());
     let (rounds, took) = thread::scope(|scope| {
-        let other = scope.spawn(|| -> Result<()> {
+        let over = &over;
+        let other = scope.spawn(move || -> Result<()> {
             pin(Some(far))?;
-            let mut ring = known_ring(&there)?;
-            let near = *here.wait();
+            let mut ring = known_ring(&tell_there)?;
+            let near = here.recv().context("the other thread could not start")?;
             while !over.load(Ordering::Acquire) {
                 if awaits_message(&mut ring) {
                     ring.message(near, 0);
@@ -215,9 +217,16 @@ pub fn message(args: &Args) -> Result<()> {
             }
             Ok(())
         });
+        // Dropped with an error, the channel ends the other's wait.
+        let tell_here = tell_here;
         pin(Some(near))?;
-        let mut ring = known_ring(&here)?;
-        let far = *there.wait();
+        let mut ring = known_ring(&tell_here)?;
+        let Ok(far) = there.recv() else {
+            return match other.join() {
+                Ok(Err(error)) => Err(error),
+                _ => bail!("the other thread died"),
+            };
+        };
         let measured = measure_messages(args, &mut ring, far);
         over.store(true, Ordering::Release);
         ring.message(far, 0);
@@ -232,9 +241,10 @@ pub fn message(args: &Args) -> Result<()> {
 }
 
 /// A ring whose number the other side is told.
-fn known_ring(told: &OnceLock<RawFd>) -> Result<Ring> {
+fn known_ring(tell: &mpsc::Sender<RawFd>) -> Result<Ring> {
     let ring = Ring::new(256, 64, 0).context("io_uring")?;
-    told.get_or_init(|| ring.number());
+    // Who is gone says so itself.
+    let _ = tell.send(ring.number());
     Ok(ring)
 }
 

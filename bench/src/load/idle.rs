@@ -37,7 +37,8 @@ pub struct Args {
     /// Channels that the subscriptions are spread over; 0: one for each connection.
     #[arg(long, default_value_t = 1)]
     channels: usize,
-    /// Pings that the server owes to each within the window: with fewer the run has failed.
+    /// Pings that a connection is owed, on average, until the window closes: with fewer the run has
+    /// failed.
     #[arg(long, default_value_t = 0)]
     pings_least: u64,
 }
@@ -101,7 +102,7 @@ fn measure(args: &Args) -> Result<Figures> {
     let mut figures = stay(&mut streams, &mut fleet);
     let (pinged, owed) = (fleet.wire.pings - pings, args.pings_least * total as u64);
     if pinged < owed && figures.failure.is_none() {
-        figures.failure = Some(format!("{pinged} pings came within the window, not {owed}"));
+        figures.failure = Some(format!("{pinged} pings came until the window closed, not {owed}"));
     }
     (figures.deliveries, figures.rss) = (total as u64, states);
     let us = figures.server_cpu_ns as f64 / 1e3;

@@ -85,6 +85,13 @@ pub fn run(
     Ok(Run { round, report, steal, others: Some(others) })
 }
 
+/// Did the server fail, and not the generator or the set-up before anything was measured?
+fn of_server(report: &Report) -> bool {
+    let told = report.failure.as_deref().unwrap_or_default();
+    let words = ["died during the run", "was closed by the server"];
+    report.messages + report.deliveries > 0 || words.iter().any(|word| told.contains(word))
+}
+
 fn still_runs(server: &mut Server) -> Result<()> {
     server.must_run().map_err(|error| ByServer(format!("{error:#}")).into())
 }
@@ -98,6 +105,9 @@ fn read(path: &Path, log: &Path) -> Result<Report> {
     }
     let report: Report = serde_json::from_str(line)
         .with_context(|| format!("the generator's report is not one: {line:.200}"))?;
+    if !report.verified && !of_server(&report) {
+        bail!("{}", report.failure.as_deref().unwrap_or("not verified, and no reason given"));
+    }
     if !report.verified {
         let why = report.failure.unwrap_or_else(|| "not verified, and no reason given".into());
         return Err(Error::new(ByServer(why)));
@@ -143,4 +153,18 @@ fn only_a_verified_report_is_a_run() {
         let told = told(&text);
         assert!(told.starts_with(expected), "{told}");
     }
+}
+
+#[test]
+fn what_failed_before_anything_was_sent_says_nothing_of_the_server() {
+    let report = |why: &str, messages: u64| Report {
+        failure: Some(why.into()),
+        messages,
+        ..Report::default()
+    };
+    assert!(!of_server(&report("io_uring: Cannot allocate memory", 0)));
+    assert!(!of_server(&report("the subscriber was refused: 102 unknown channel", 0)));
+    assert!(of_server(&report("2 deliveries lost", 400)));
+    assert!(of_server(&report("the server (process 7) died during the run", 0)));
+    assert!(of_server(&report("connection 3 was closed by the server: reset", 0)));
 }

@@ -68,7 +68,7 @@ impl Uring {
         match kind {
             Kind::Bell if !more => self.push(Op::Bell),
             Kind::Bell | Kind::Rung | Kind::Cancel => {}
-            Kind::Message => self.bells.failed(index as usize),
+            Kind::Message => self.bells.failed(index as usize, -cqe.result()),
             Kind::Flush => debug_assert!(false, "a flush leaves no send behind"),
             Kind::Accept => return self.accepted(index, cqe.result()),
             Kind::Recv => return self.received(index, generation, cqe),
