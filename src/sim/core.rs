@@ -85,6 +85,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
 
     /// It is ended by its owner.
     pub fn end(&mut self) {
+        self.worker.driver().begin_wait();
         self.state = State::Ended;
     }
 
@@ -144,6 +145,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
                     self.worker.driver().wait(Some(std::time::Duration::ZERO));
                     State::Awake
                 } else {
+                    self.worker.driver().begin_wait();
                     State::Asleep(deadline)
                 };
             }

@@ -71,6 +71,8 @@ pub struct SimDriver {
     flushes: u64,
     listening: bool,
     arena_high: usize,
+    /// Cores to ring with the next wait, as a ring does that sends messages.
+    to_ring: Vec<usize>,
 }
 
 impl SimDriver {
@@ -97,12 +99,20 @@ impl SimDriver {
             flushes: 0,
             listening: true,
             arena_high: 0,
+            to_ring: Vec::new(),
         }
+    }
+
+    /// What the kernel is handed as a wait begins: cores are rung by messages only then.
+    pub fn begin_wait(&mut self) {
+        let mut net = self.net.borrow_mut();
+        self.to_ring.drain(..).for_each(|core| net.bells[core] = true);
     }
 
     /// Would `wait` return at once?
     #[must_use]
     pub fn has_work(&self) -> bool {
+        debug_assert!(self.to_ring.is_empty(), "a core sleeps after it has rung");
         let net = self.net.borrow();
         !self.events.is_empty()
             || net.bells[self.core]
@@ -481,7 +491,7 @@ impl Driver for SimDriver {
     }
 
     fn notify(&mut self, core: usize) {
-        self.net.borrow_mut().bells[core] = true;
+        self.to_ring.push(core);
     }
 
     fn has_news(&mut self) -> bool {
@@ -490,6 +500,7 @@ impl Driver for SimDriver {
 
     /// Never sleeps: the host puts a core to sleep, and calls this when it wakes.
     fn wait(&mut self, _timeout: Option<Duration>) {
+        self.begin_wait();
         self.net.borrow_mut().bells[self.core] = false;
         self.poll();
     }
