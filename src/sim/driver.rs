@@ -345,29 +345,6 @@ impl Open {
     }
 }
 
-impl Link {
-    /// Queues bytes for the client as far as there is room, at most `limit`; returns how many.
-    fn push(&mut self, bytes: &[u8], limit: usize) -> usize {
-        if self.reset {
-            return 0;
-        }
-        if self.client_gone {
-            // Nobody reads any more: they are taken, and answered with a reset.
-            self.reset = true;
-            return bytes.len().min(limit);
-        }
-        let count = bytes.len().min(limit).min(self.room());
-        self.down.extend(&bytes[..count]);
-        self.was_short |= count < bytes.len();
-        count
-    }
-
-    fn force(&mut self, bytes: &[u8]) -> usize {
-        self.down.extend(bytes);
-        bytes.len()
-    }
-}
-
 impl Driver for SimDriver {
     fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -44,6 +44,27 @@ pub struct Link {
 }
 
 impl Link {
+    /// Queues bytes for the client as far as there is room, at most `limit`; returns how many.
+    pub fn push(&mut self, bytes: &[u8], limit: usize) -> usize {
+        if self.reset {
+            return 0;
+        }
+        if self.client_gone {
+            // Nobody reads any more: they are taken, and answered with a reset.
+            self.reset = true;
+            return bytes.len().min(limit);
+        }
+        let count = bytes.len().min(limit).min(self.room());
+        self.down.extend(&bytes[..count]);
+        self.was_short |= count < bytes.len();
+        count
+    }
+
+    pub fn force(&mut self, bytes: &[u8]) -> usize {
+        self.down.extend(bytes);
+        bytes.len()
+    }
+
     /// Bytes that may still be queued for the client.
     #[must_use]
     pub fn room(&self) -> usize {
