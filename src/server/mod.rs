@@ -128,7 +128,8 @@ fn start(config: &Config, auth: Auth) -> Result<Server, Error> {
         mesh::mesh::<Request, Delivery, ToBridge, FromBridge>(workers, slots);
     let metrics: Vec<Arc<CoreMetrics>> =
         (0..workers).map(|_| Arc::new(CoreMetrics::new())).collect();
-    let mut bells = host::Bells::new(workers, kind == Kind::IoUring && host::wakes_by_message())?;
+    let by_message = kind == Kind::IoUring && host::wakes_by_message(workers, host.cores);
+    let mut bells = host::Bells::new(workers, by_message)?;
     let control = Arc::new(Control::new(workers, bells.remote()?));
     let clock = Clock::start();
     let seats = run::Seats { config, auth, limits, kind, host: &host, metrics: &metrics };
