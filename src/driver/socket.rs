@@ -71,10 +71,10 @@ impl Bell {
         Ok(Bell { fd: fd.as_fd().try_clone_to_owned()?, ring: None })
     }
 
-    /// The same, of a core whose ring is known by that number (`Options::own_ring`).
+    /// The same, of a core whose ring, if any, is known by that number (`Options::own_ring`).
     #[must_use]
-    pub fn of_ring(self, ring: RawFd) -> Bell {
-        Bell { ring: Some(ring), ..self }
+    pub fn of_ring(self, ring: Option<RawFd>) -> Bell {
+        Bell { ring, ..self }
     }
 
     /// The number of the core's ring. It may not be there yet, or be gone: a message may fail.

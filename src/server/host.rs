@@ -160,11 +160,7 @@ impl Bells {
         let system = |cause| Error::System { what: "doorbells", cause };
         let mut bells = Vec::with_capacity(self.workers.len() + 1);
         for (worker, ring) in self.workers.iter().zip(&self.ring_fds) {
-            let bell = Bell::new(worker).map_err(system)?;
-            bells.push(Some(match ring {
-                Some(ring) => bell.of_ring(*ring),
-                None => bell,
-            }));
+            bells.push(Some(Bell::new(worker).map_err(system)?.of_ring(*ring)));
         }
         bells.push(Some(Bell::new(&self.ring_bridge).map_err(system)?));
         Ok(bells)

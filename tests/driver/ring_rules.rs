@@ -50,7 +50,7 @@ fn two_rings(takes_it: bool) -> (Rig<Uring>, Rig<Uring>, Option<OwnedFd>) {
     let number = known.as_raw_fd();
     let (own, kept) = if takes_it { (Some(known), None) } else { (None, Some(known)) };
     let woken = Rig::known(1, Vec::new(), own, make);
-    let bell = Bell::new(&woken.bell).expect("a bell").of_ring(number);
+    let bell = Bell::new(&woken.bell).expect("a bell").of_ring(Some(number));
     (Rig::with(1, vec![Some(bell)], make), woken, kept)
 }
 

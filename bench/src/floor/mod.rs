@@ -1,4 +1,4 @@
-//! Floor programs: the least that the kernel allows for the same bytes, for the same generator.
+//! Floor programs: they do nothing else for the same bytes, for the same generator.
 //!
 //! They speak raw frames, `/echo` and `/room/NAME`, and answer a publish by HTTP. Must not do what
 //! a gateway does: no protocol, no pings unless asked for, no bounds but one on what waits for a

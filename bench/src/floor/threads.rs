@@ -143,13 +143,8 @@ impl Sleeper {
     fn sleep(&mut self, bell: &OwnedFd) -> Result<bool> {
         let rang = match self {
             Sleeper::Ring(ring) => {
-                ring.wait(PATIENCE);
-                let mut rang = false;
-                while let Some(event) = ring.next() {
-                    rang |= matches!(event, Event::Ready { .. });
-                }
                 // By edges: the counter need not be read.
-                return Ok(rang);
+                return Ok(awaits_ready(ring));
             }
             Sleeper::Epoll(poller) => {
                 let mut ready = Vec::new();
@@ -211,7 +206,7 @@ pub fn message(args: &Args) -> Result<()> {
             let mut ring = known_ring(&tell_there)?;
             let near = here.recv().context("the other thread could not start")?;
             while !over.load(Ordering::Acquire) {
-                if awaits_message(&mut ring) {
+                if awaits_ready(&mut ring) {
                     ring.message(near, 0);
                 }
             }
@@ -248,7 +243,8 @@ fn known_ring(tell: &mpsc::Sender<RawFd>) -> Result<Ring> {
     Ok(ring)
 }
 
-fn awaits_message(ring: &mut Ring) -> bool {
+/// Sleeps until the bell or a message wakes it; false: nothing came for a while.
+fn awaits_ready(ring: &mut Ring) -> bool {
     ring.wait(PATIENCE);
     let mut came = false;
     while let Some(event) = ring.next() {
@@ -262,7 +258,7 @@ fn measure_messages(args: &Args, ring: &mut Ring, far: RawFd) -> Result<(u64, u6
     let mut rounds = 0;
     while clock::now() - start < end {
         ring.message(far, 0);
-        if !awaits_message(ring) {
+        if !awaits_ready(ring) {
             bail!("a message was lost");
         }
         rounds += 1;

@@ -159,7 +159,9 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
         meters: None,
     };
     fleet.wire.open(0, None);
-    until(&mut fleet, &mut hops, |hops| hops.places.iter().all(Option::is_some))?;
+    session::until(&mut fleet, &mut hops, "the set-up", |hops| {
+        hops.places.iter().all(Option::is_some)
+    })?;
     choose(&mut hops)?;
     if !args.worker_cpus.is_empty() {
         let worker = hops.places.iter().flatten().next().map_or(0, |place| place.worker as usize);
@@ -172,7 +174,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
         let name = hops.names[which].clone();
         fleet.wire.command(0, |tongue, out| tongue.subscribe(out, SETUP_ID, &name, None));
     }
-    until(&mut fleet, &mut hops, |hops| hops.subscribed == 2)?;
+    session::until(&mut fleet, &mut hops, "the set-up", |hops| hops.subscribed == 2)?;
     let start = session::start_time(options, &mut fleet, &mut hops, 1)?;
     let times = session::times(options, start);
     let meter = || Meter::new(times, session::servers(options));
@@ -189,21 +191,6 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     let more = [("local_us_p50", here), ("remote_us_p50", there), ("hop_us", (there - here) / 2.0)];
     figures.more.extend(more.map(|(name, value)| (name.to_owned(), value)));
     Ok(figures)
-}
-
-/// Turns until it is so.
-fn until(fleet: &mut Fleet, hops: &mut Hops, so: impl Fn(&Hops) -> bool) -> Result<()> {
-    let deadline = clock::now() + LAST_DELIVERY;
-    while !so(hops) && fleet.wire.failure.is_none() {
-        fleet.turn(hops, clock::now() + SECOND / 100);
-        if clock::now() > deadline {
-            fleet.wire.fail("the server did not answer in the set-up".into());
-        }
-    }
-    match fleet.wire.failure.take() {
-        None => Ok(()),
-        Some(failure) => bail!("{failure}"),
-    }
 }
 
 /// Chooses a channel at home on the connection's worker and one on another.

@@ -197,7 +197,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     let listener = (options.dialect != Dialect::Raw).then_some(args.connections);
     if let Some(listener) = listener {
         fleet.wire.open(listener, None);
-        until(&mut fleet, &mut calls, "a subscriber", |calls| calls.listening)?;
+        session::until(&mut fleet, &mut calls, "a subscriber", |calls| calls.listening)?;
     }
     fleet.wire.target = target;
     (0..args.connections).for_each(|who| fleet.wire.open_http(who));
@@ -206,7 +206,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
             calls.unheard.insert((who, calls.sent));
             calls.send(&mut fleet.wire, who as usize);
         }
-        until(&mut fleet, &mut calls, "a publication by HTTP", |calls| {
+        session::until(&mut fleet, &mut calls, "a publication by HTTP", |calls| {
             calls.unheard.is_empty() && calls.answered == calls.sent
         })?;
         fleet.wire.cut(listener);
@@ -216,26 +216,6 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     calls.meter = meter(start);
     drive(&mut calls, &mut fleet);
     Ok(calls.meter.figures(fleet.wire.failure.take()))
-}
-
-/// Turns until it is so.
-fn until(
-    fleet: &mut Fleet,
-    calls: &mut Calls,
-    what: &str,
-    so: impl Fn(&Calls) -> bool,
-) -> Result<()> {
-    let deadline = clock::now() + LAST_DELIVERY;
-    while !so(calls) && fleet.wire.failure.is_none() {
-        fleet.turn(calls, clock::now() + SECOND / 100);
-        if clock::now() > deadline {
-            fleet.wire.fail(format!("{what} was not heard of before the window"));
-        }
-    }
-    match fleet.wire.failure.take() {
-        None => Ok(()),
-        Some(failure) => bail!("{failure}"),
-    }
 }
 
 fn drive(calls: &mut Calls, fleet: &mut Fleet) {

@@ -236,6 +236,29 @@ pub fn fleet(options: &Options, tongue: crate::wire::Tongue) -> Result<Fleet> {
     Ok(fleet)
 }
 
+/// Turns until it is so.
+///
+/// # Errors
+/// A failure, or that `what` did not come about in time.
+pub fn until<H: Handler>(
+    fleet: &mut Fleet,
+    handler: &mut H,
+    what: &str,
+    so: impl Fn(&H) -> bool,
+) -> Result<()> {
+    let deadline = clock::now() + LAST_DELIVERY;
+    while !so(handler) && fleet.wire.failure.is_none() {
+        fleet.turn(handler, clock::now() + SECOND / 100);
+        if clock::now() > deadline {
+            fleet.wire.fail(format!("{what} was not heard of before the window"));
+        }
+    }
+    match fleet.wire.failure.take() {
+        None => Ok(()),
+        Some(failure) => bail!("{failure}"),
+    }
+}
+
 /// Opens connections `range` with `open`, few at a time, until `ready` says that all are. Stops at
 /// a failure.
 pub fn grow<H: Handler>(

@@ -28,7 +28,10 @@ const KEPT: [(&str, &str); 5] = [
     ("/etc/sysctl.d/90-corecast.conf", "the next boot forgets what was set below /proc/sys"),
     ("/etc/security/limits.d/90-corecast.conf", "a server started from a login has fewer limits"),
     ("/etc/corecast/cpus", "workers and interrupts are not told apart"),
-    ("/etc/systemd/system/corecast.service.d/90-tune.conf", "started by systemd, the same"),
+    (
+        "/etc/systemd/system/corecast.service.d/90-tune.conf",
+        "a server that systemd starts is not told its cores",
+    ),
     ("/etc/systemd/system/corecast-tune.service", "the next boot forgets what is set below /sys"),
 ];
 
