@@ -4,6 +4,7 @@ use super::error::{ConfigError, Origin};
 use super::merge::Merged;
 use super::raw::{Raw, dev_namespaces};
 use super::{Api, Client, Config, Secret, cpus};
+use crate::http::origin::{Listed, Origins};
 use crate::limits::{Limits, WORKERS};
 use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal};
 use std::net::SocketAddr;
@@ -59,7 +60,7 @@ impl Rules {
             self.collision(listen, internal);
         }
         self.paths(&raw.websocket_paths);
-        self.origins(&raw.allowed_origins);
+        let allowed_origins = self.origins(&raw, dev);
         self.range("spin_us", raw.spin_us.into(), 0, 1_000_000);
         self.range("shutdown_timeout_ms", raw.shutdown_timeout_ms.into(), 1, 600_000);
         let (worker_cpus, bridge_cpu) = self.cores(&raw);
@@ -68,7 +69,6 @@ impl Rules {
         let api = Api { key: self.api_key(raw.api.key) };
         let personal = &raw.client.user_personal_channel;
         let namespaces = self.namespaces(raw.channel, named, personal, dev);
-        let loopback_origins = dev && self.merged.origin("allowed_origins").is_none();
         Some(Config {
             dev,
             listen: listen?,
@@ -79,8 +79,7 @@ impl Rules {
             bridge_cpu,
             driver: raw.driver,
             spin_us: raw.spin_us,
-            allowed_origins: raw.allowed_origins,
-            loopback_origins,
+            allowed_origins,
             shutdown_timeout_ms: raw.shutdown_timeout_ms,
             log: raw.log,
             client,
@@ -151,20 +150,24 @@ impl Rules {
         }
     }
 
-    fn origins(&mut self, origins: &[String]) {
-        for origin in origins {
-            let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            let plain = |host: &str| {
-                let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-                !host.is_empty()
-                    && host.bytes().all(|byte| letters(byte) || b".-:[]_".contains(&byte))
-            };
-            if !host.is_some_and(plain) {
-                let rule = "is no origin: write scheme, host and port as browsers send them, such \
-                            as \"https://example.com\", in small letters and without a path";
-                self.wrong("allowed_origins", format!("{origin:?} {rule}"));
+    /// The list; with `--dev` the page's own origin too, and loopback where there is no list.
+    fn origins(&mut self, raw: &Raw, dev: bool) -> Origins {
+        let loopback = dev && self.merged.origin("allowed_origins").is_none();
+        let mut origins = Origins { listed: Vec::new(), loopback, own: dev };
+        for origin in &raw.allowed_origins {
+            match Listed::read(origin) {
+                Ok(listed) => origins.listed.push(listed),
+                Err(error) => self.wrong("allowed_origins", format!("{origin:?} {}", error.rule())),
             }
         }
+        if !raw.client.token_cookie.is_empty() && origins.listed.iter().any(Listed::is_anybodys) {
+            self.merged.warnings.push(
+                "allowed_origins lets pages of anybody in, and client.token_cookie lets them \
+                 connect as whoever visits them: list the origins of your own pages"
+                    .into(),
+            );
+        }
+        origins
     }
 
     /// Cores of workers and bridge: the keys themselves, else the lines of `cpu_file`.

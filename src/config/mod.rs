@@ -16,6 +16,7 @@ mod tokens;
 pub use error::{ConfigError, Origin};
 pub use tokens::Tokens;
 
+use crate::http::origin::Origins;
 use crate::limits::{Limits, REFUSAL_SLOTS, WORKERS};
 use crate::namespace::Namespaces;
 use serde::{Deserialize, Serialize};
@@ -42,10 +43,8 @@ pub struct Config {
     pub driver: DriverChoice,
     /// Microseconds that a worker owning its core spins before it sleeps.
     pub spin_us: u32,
-    /// Origins that browsers may come from, exact.
-    pub allowed_origins: Vec<String>,
-    /// Any port of localhost, 127.0.0.1 and [::1] is an allowed origin too.
-    pub loopback_origins: bool,
+    /// Origins that browsers may come from.
+    pub allowed_origins: Origins,
     pub shutdown_timeout_ms: u32,
     pub log: Log,
     pub client: Client,

@@ -1,6 +1,7 @@
 //! Tables of what a configuration may say and what it is told when it may not.
 
 use super::*;
+use crate::http::origin::Listed;
 use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, Who};
 
 /// Loads a file's text with variables and flags.
@@ -40,8 +41,7 @@ fn every_default() {
         bridge_cpu: None,
         driver: DriverChoice::Auto,
         spin_us: 0,
-        allowed_origins: vec![],
-        loopback_origins: false,
+        allowed_origins: Origins::default(),
         shutdown_timeout_ms: 5_000,
         log: Log { level: LogLevel::Info, format: LogFormat::Text },
         client: Client {
@@ -81,7 +81,9 @@ fn dev_changes_only_defaults() {
         ..open.clone()
     };
     assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
-    assert!(config.dev && config.client.allow_anonymous && config.loopback_origins);
+    assert!(config.dev && config.client.allow_anonymous);
+    let origins = Origins { listed: vec![], loopback: true, own: true };
+    assert_eq!(config.allowed_origins, origins);
     assert_eq!(config.limits.control_frames_per_s, 0);
     assert_eq!(config.namespaces.unnamed, open);
     assert_eq!(
@@ -94,7 +96,9 @@ fn dev_changes_only_defaults() {
                 [[namespace]]\nname = \"plain\"\npresence = true\n";
     let config = load_dev(text);
     assert_eq!(config.listen.port(), 1);
-    assert!(!config.loopback_origins && config.limits.control_frames_per_s == 5);
+    let listed = vec![Listed::read("https://a.example").unwrap()];
+    assert_eq!(config.allowed_origins, Origins { listed, loopback: false, own: true });
+    assert_eq!(config.limits.control_frames_per_s, 5);
     assert_eq!(config.namespaces.unnamed.allow_publish, Who::None);
     let plain = ChannelOptions { presence: true, ..ChannelOptions::default() };
     assert_eq!(config.namespaces.named.len(), 2, "a namespace of the file replaces the default");
@@ -111,7 +115,9 @@ fn a_file_sets_every_key() {
     assert_eq!((config.bridge_cpu, config.driver), (Some(1), DriverChoice::Epoll));
     assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
     assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Json });
-    assert_eq!(config.allowed_origins, ["https://app.example.com"]);
+    let listed = ["https://app.example.com", "https://*.example.org", "capacitor://localhost"];
+    let listed = listed.map(|entry| Listed::read(entry).unwrap()).to_vec();
+    assert_eq!(config.allowed_origins, Origins { listed, ..Origins::default() });
     let tokens = &config.client.tokens;
     let secrets: Vec<&str> = tokens.hmac_secrets.iter().map(Secret::as_str).collect();
     assert_eq!(secrets, ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"]);
@@ -232,10 +238,12 @@ const WRONG: &[(&str, &str)] = &[
     ("cpu_file = \"/nowhere/cpus\"", "cpu_file = \"/nowhere/cpus\" (line 1): cannot be read"),
     ("spin_us = 1000001", "spin_us = 1000001 (line 1): must be at most 1000000"),
     ("shutdown_timeout_ms = 0", "shutdown_timeout_ms = 0 (line 1): must be at least 1"),
-    ("allowed_origins = [\"*\"]", "\"*\" is no origin"),
-    ("allowed_origins = [\"null\"]", "\"null\" is no origin"),
-    ("allowed_origins = [\"https://a.example/\"]", "\"https://a.example/\" is no origin"),
-    ("allowed_origins = [\"https://A.example\"]", "in small letters"),
+    ("allowed_origins = [\"a.example\"]", "\"a.example\" is no origin: it begins with a scheme"),
+    (
+        "allowed_origins = [\"https://a.example/\"]",
+        "\"https://a.example/\" is more than an origin: leave out what follows host and port",
+    ),
+    ("allowed_origins = [\"https://a.*.com\"]", "has a * where none may stand: write it once"),
     (
         "[client]\nping_interval_ms = 0",
         "client.ping_interval_ms = 0 (line 2): must be at least 1000",
@@ -406,9 +414,20 @@ fn what_the_machine_decides() {
 }
 
 #[test]
-fn loopback_pages_are_let_in_by_dev_alone() {
-    let config = load("allowed_origins = [\"https://a.example:444\"]").expect("good");
-    assert!(!config.loopback_origins && load_dev("").loopback_origins);
+fn pages_of_anybody_and_a_cookie_are_a_warning() {
+    let cookie = "[client]\ntoken_cookie = \"session\"";
+    for (listed, warned) in [
+        ("*", 1),
+        ("null", 1),
+        ("https://*", 1),
+        ("https://*.b.example", 0),
+        ("https://a.example", 0),
+    ] {
+        let origins = format!("allowed_origins = [\"https://b.example\", \"{listed}\"]\n");
+        let config = load(&format!("{origins}{cookie}")).expect("good");
+        assert_eq!(config.warnings.len(), warned, "{listed}: {:?}", config.warnings);
+        assert!(load(&origins).expect("good").warnings.is_empty());
+    }
 }
 
 #[test]

@@ -45,8 +45,9 @@ impl Edge {
             let status = Status::UNAUTHORIZED;
             return self.refuse(token, Cause::ApiKey, status, &[TEXT], "unauthorized", now);
         }
-        if key.is_none() && !self.is_origin_allowed(head) {
-            // Without a key any page that the developer visits could call.
+        if key.is_none() && !self.is_origin_allowed(head, None) {
+            // Without a key any page that the developer visits could call; one whose name leads
+            // here for a moment (DNS rebinding) would pass for our own.
             let reason = "origin not allowed; list it in allowed_origins";
             return self.refuse(token, Cause::Origin, Status::FORBIDDEN, &[TEXT], reason, now);
         }

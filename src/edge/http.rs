@@ -192,7 +192,7 @@ impl Edge {
                 );
             }
         };
-        if !self.is_origin_allowed(head) {
+        if !self.is_origin_allowed(head, head.header("Host")) {
             let reason = "origin not allowed; list it in allowed_origins";
             return self.refuse(token, Cause::Origin, Status::FORBIDDEN, &[TEXT], reason, now);
         }
@@ -221,11 +221,12 @@ impl Edge {
         }
     }
 
-    /// An absent Origin is not a browser's; a present one must be listed, exactly.
-    pub(super) fn is_origin_allowed(&self, head: &Head<'_>) -> bool {
+    /// An absent Origin is not a browser's; a present one must be listed, or, with `--dev`, be of
+    /// the page that this `host` handed out.
+    pub(super) fn is_origin_allowed(&self, head: &Head<'_>, host: Option<&[u8]>) -> bool {
         let Some(origin) = head.header("Origin") else { return true };
-        let Ok(origin) = std::str::from_utf8(origin) else { return false };
-        self.http.origins.allow(origin)
+        let host = host.map(String::from_utf8_lossy);
+        self.http.origins.allow(&String::from_utf8_lossy(origin), host.as_deref())
     }
 
     fn respond_text(&mut self, token: Token, head: bool, status: Status, body: &[u8], now: Now) {

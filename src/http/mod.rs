@@ -7,6 +7,8 @@
 pub mod api;
 pub mod body;
 pub mod origin;
+#[cfg(test)]
+mod origin_tests;
 pub mod page;
 pub mod request;
 pub mod response;

@@ -15,7 +15,6 @@ use crate::edge::auth::Auth;
 use crate::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
 use crate::home::engine::{FromBridge, Memory, ToBridge};
 use crate::home::{Home, HomeOptions};
-use crate::http::origin::Origins;
 use crate::http::routes::RouteOptions;
 use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};
 use crate::mesh::BridgeEndpoint;
@@ -180,10 +179,7 @@ impl Seats<'_> {
             http: HttpOptions {
                 internal_routes: RouteOptions { serves_api: true, ..routes.clone() },
                 routes,
-                origins: Origins {
-                    listed: config.allowed_origins.clone(),
-                    loopback: config.loopback_origins,
-                },
+                origins: config.allowed_origins.clone(),
                 api_key: config.api.key.as_ref().map(|key| key.as_bytes().to_vec()),
                 dev: config.dev,
                 node: self.host.node.clone(),

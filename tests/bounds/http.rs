@@ -5,7 +5,14 @@ use crate::server::{API_KEY, Server, Setup, limits};
 use crate::{on_both_drivers, serve};
 use std::time::{Duration, Instant};
 
-on_both_drivers!(malformed_upgrades, large_heads_and_bodies, a_dripping_head, origins);
+on_both_drivers!(
+    malformed_upgrades,
+    large_heads_and_bodies,
+    a_dripping_head,
+    origins,
+    open_origins,
+    own_pages,
+);
 
 fn answers(server: &Server, request: &[u8], status: u16, what: &str) -> String {
     let mut client = Client::open(server.addr);
@@ -107,8 +114,17 @@ fn a_dripping_head(driver: &str) {
     server.end();
 }
 
+/// The status of an upgrade by a page of this origin, which asked for this Host.
+fn upgrade_from(server: &Server, origin: &str, host: &str) -> u16 {
+    let lines = format!("Host: {host}\r\nOrigin: {origin}\r\n");
+    let mut client = Client::open(server.addr);
+    client.send(UPGRADE.replacen("Host: x\r\n", &lines, 1).as_bytes());
+    client.answer().unwrap_or_else(|| panic!("{origin}: no answer")).status
+}
+
 fn origins(driver: &str) {
-    let top = "allowed_origins = [\"https://app.example\"]";
+    let top = "allowed_origins = [\"https://app.example:443\", \"https://*.team.example\", \
+               \"http://localhost:*\", \"capacitor://localhost\", \"chrome-extension://abc\"]";
     let server = serve!(driver, Setup { top, ..Setup::default() });
     let neighbour = server.neighbour();
     let from = |origin: &str| {
@@ -117,18 +133,78 @@ fn origins(driver: &str) {
     for origin in [
         "null",
         "",
+        "*",
+        "http://x",
         "https://evil.example",
         "https://app.example.evil.example",
         "https://app.example:8443",
         "http://app.example",
         "https://app.example, https://evil.example",
-        "http://localhost",
+        "https://app.example https://evil.example",
+        "https://team.example",
+        "https://evilteam.example",
+        "https://a.team.example.evil.example",
+        "https://evil.example@a.team.example",
+        "https://evil.example/.team.example",
+        "https://evil.example#.team.example",
+        "https://a.team.example.",
+        "https://a.team.example:444",
+        "https://\u{430}.team.example",
+        "https://localhost",
+        "http://localhost.evil.example",
+        "tauri://localhost",
+        "chrome-extension://abcd",
     ] {
         answers(&server, from(origin).as_bytes(), 403, origin);
     }
-    let mut client = Client::open(server.addr);
-    client.send(from("https://app.example").as_bytes());
-    assert_eq!(client.answer().map(|answer| answer.status), Some(101), "the listed one");
+    for origin in [
+        "https://app.example",
+        "https://app.example:443",
+        "https://APP.example",
+        "https://a.team.example",
+        "https://a.b.team.example",
+        "http://localhost:5173",
+        "capacitor://localhost",
+        "chrome-extension://abc",
+    ] {
+        assert_eq!(upgrade_from(&server, origin, "x"), 101, "{origin}");
+    }
     neighbour.end();
+    server.end();
+}
+
+/// `null`, and everybody, are let in where the list says so in so many words.
+fn open_origins(driver: &str) {
+    for (listed, null, other) in [("null", 101, 403), ("*", 101, 101)] {
+        let top = format!("allowed_origins = [\"{listed}\"]");
+        let server = serve!(driver, Setup { top: &top, ..Setup::default() });
+        assert_eq!(upgrade_from(&server, "null", "x"), null, "{listed}");
+        for origin in ["https://evil.example", "nonsense", "\u{430}"] {
+            assert_eq!(upgrade_from(&server, origin, "x"), other, "{listed}: {origin}");
+        }
+        server.end();
+    }
+}
+
+/// With `--dev` the page that the server hands out may connect, at whatever address it was opened;
+/// other pages may not, and a name that leads here for a moment does not open the keyless API.
+fn own_pages(driver: &str) {
+    let Some(server) = Server::start_dev(driver) else { return };
+    for (origin, host, status) in [
+        ("http://192.168.7.7:8000", "192.168.7.7:8000", 101),
+        ("http://box.local", "box.local:80", 101),
+        ("https://Tunnel.example", "tunnel.example", 101),
+        ("http://[fe80::1]:8000", "[fe80::1]:8000", 101),
+        ("http://localhost:5173", "192.168.7.7:8000", 101),
+        ("http://evil.example:8000", "192.168.7.7:8000", 403),
+        ("http://192.168.7.7", "192.168.7.7:8000", 403),
+        ("http://192.168.7.7:8000@evil.example", "192.168.7.7:8000", 403),
+        ("null", "null", 403),
+    ] {
+        assert_eq!(upgrade_from(&server, origin, host), status, "{origin} at {host}");
+    }
+    let call = "POST /api/info HTTP/1.1\r\nHost: evil.example:8000\r\n\
+                Origin: http://evil.example:8000\r\nContent-Length: 2\r\n\r\n{}";
+    answers(&server, call.as_bytes(), 403, "the API without a key");
     server.end();
 }
