@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod limits;
+pub mod meant;
 pub mod namespace;
 pub mod rules;
 

@@ -130,7 +130,8 @@ fn a_token_is_minted_and_inspected() {
         let (code, out, _) = told(&["token", "inspect", token], &other);
         assert_eq!(code, Some(1));
         let refused = channel.map_or("not valid, disconnect 3500", |_| "not valid, error 103");
-        assert!(out.contains(refused), "{out}");
+        let flaw = ": signature: does not fit client.token_hmac_secret";
+        assert!(out.contains(&format!("{refused}{flaw}")), "{out}");
         let (code, out, _) = told(&["token", "inspect", token], &[]);
         assert!(code == Some(0) && out.contains("not checked"), "{out}");
     }
@@ -139,6 +140,28 @@ fn a_token_is_minted_and_inspected() {
     assert_eq!(err, "token: set client.token_hmac_secret, or give a private key with --key\n");
     let (code, _, err) = told(&["token", "inspect", "no-token"], &[]);
     assert_eq!((code, err.as_str()), (Some(1), "token: is no token: it has not three parts\n"));
+}
+
+#[test]
+fn inspect_says_which_check_failed_and_warns_of_milliseconds() {
+    let variables = [
+        ("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "0123456789abcdef0123456789abcdef"),
+        ("CORECAST_CLIENT_TOKEN_AUDIENCE", "us"),
+    ];
+    let table = [
+        (r#"{"aud":"us","exp":1}"#, "not valid, error 109: expired: ", false),
+        (r#"{"aud":"them"}"#, "not valid, disconnect 3500: audience: ", false),
+        (r#"{"aud":"us","exp":"soon"}"#, "not valid, disconnect 3500: claim: exp ", false),
+        (r#"{"aud":"us","exp":1900000000000}"#, "valid: user ", true),
+        (r#"{"aud":"us","exp":1900000000}"#, "valid: user ", false),
+    ];
+    for (claims, verdict, warned) in table {
+        let (_, token, _) = told(&["token", "mint", "--claims", claims], &variables);
+        let (code, out, _) = told(&["token", "inspect", token.trim()], &variables);
+        assert_eq!(code, Some(i32::from(verdict.starts_with("not"))), "{out}");
+        assert!(out.contains(verdict), "{claims}: {out}");
+        assert_eq!(out.contains("warning: exp is in milliseconds"), warned, "{claims}: {out}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{Source, load};
 use crate::clock::Now;
 use crate::config::{Config, Flags};
 use crate::edge::auth::mint::Signer;
-use crate::edge::auth::{Auth, AuthError, Refusal, Wanted};
+use crate::edge::auth::{Auth, Refusal, Wanted};
 use crate::server;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -169,7 +169,12 @@ pub fn inspect(asked: Inspect) -> Told {
     let (Some(header), Some(claims)) = (part(header), part(claims)) else {
         return Err(failed("is no token: its parts are not JSON in base64url"));
     };
-    let said = format!("header  {header}\nclaims  {claims}\n");
+    let mut said = format!("header  {header}\nclaims  {claims}\n");
+    for claim in in_milliseconds(&claims) {
+        said += &format!(
+            "warning: {claim} is in milliseconds, it seems: it is read as seconds since 1970\n"
+        );
+    }
     if asked.source.config.is_none() && !asked.source.dev && !has_variables() {
         return Ok((said + "not checked: give --config", ExitCode::SUCCESS));
     }
@@ -185,6 +190,15 @@ fn part(text: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
+/// The claims of times that lie thousands of years ahead.
+fn in_milliseconds(claims: &Value) -> impl Iterator<Item = &'static str> {
+    /// In seconds the year 5138, in milliseconds 1973.
+    const FAR: f64 = 1e11;
+    let is_far =
+        |claim: &&str| claims.get(claim).and_then(Value::as_f64).is_some_and(|it| it > FAR);
+    ["exp", "nbf", "iat", "expire_at"].into_iter().filter(is_far)
+}
+
 fn has_variables() -> bool {
     std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("CORECAST_"))
 }
@@ -196,13 +210,6 @@ fn worth(auth: &mut Auth, token: &str, claims: &Value, now: Now) -> Result<Strin
         None => "it begins something that does not end".to_owned(),
         Some(ms) => format!("what it begins ends in {} s", ms.saturating_sub(now.unix_ms) / 1_000),
     };
-    let why = |error: AuthError| match error {
-        AuthError::NoToken | AuthError::Invalid => {
-            "signature, key, audience or issuer are not the configured ones, or a claim is malformed"
-        }
-        AuthError::Expired => "its time is over, or has not come (exp, nbf)",
-        AuthError::Over => "what it would begin is over (expire_at)",
-    };
     if claims.get("channel").is_some() {
         let (channel, user, client) = (text("channel"), text("sub"), text("client"));
         let wanted = Wanted { channel, user, client };
@@ -213,7 +220,7 @@ fn worth(auth: &mut Auth, token: &str, claims: &Value, now: Now) -> Result<Strin
             )),
             Err(error) => {
                 let code = error.subscription_error().parts().0;
-                Err(format!("not valid, error {code}: {}", why(error)))
+                Err(format!("not valid, error {code}: {error}"))
             }
         };
     }
@@ -224,7 +231,7 @@ fn worth(auth: &mut Auth, token: &str, claims: &Value, now: Now) -> Result<Strin
                 Refusal::Error(code) => format!("error {}", code.parts().0),
                 Refusal::Disconnect(code) => format!("disconnect {}", code.parts().0),
             };
-            Err(format!("not valid, {code}: {}", why(error)))
+            Err(format!("not valid, {code}: {error}"))
         }
     }
 }

@@ -4,8 +4,8 @@
 //! Invariant: every key in the table is one of the schema.
 
 use super::error::{ConfigError, Origin};
-use super::meant::did_you_mean;
 use super::raw::Raw;
+use crate::meant::did_you_mean;
 use crate::namespace::ChannelOptions;
 use serde::Deserialize;
 use std::collections::BTreeMap;

@@ -6,7 +6,6 @@
 mod check;
 mod cpus;
 mod error;
-mod meant;
 mod merge;
 mod raw;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Must not know keys or claims (`auth` does). Invariants: the user's id comes from a token alone
 //! and never changes; what a token began ends with it, unless another was brought in time.
 
-use super::auth::{AuthError, Grant, Identity, Refusal, Wanted};
+use super::auth::{AuthError, Flaw, Grant, Identity, Refusal, Wanted};
 use super::connection::{Life, SubscriptionState, Traits};
 use super::details::SubscriptionDetails;
 use super::{Edge, Token};
@@ -74,7 +74,7 @@ impl Edge {
         let own = self.at(token).user.clone();
         let identity = self.auth.connect(text, now).and_then(|identity| {
             let same = own.as_ref().map_or("", |own| own.as_str()) == identity.user.as_str();
-            if same { Ok(identity) } else { Err(AuthError::Invalid) }
+            if same { Ok(identity) } else { Err(AuthError::Invalid(Flaw::User)) }
         });
         let identity = match identity {
             Ok(identity) => identity,

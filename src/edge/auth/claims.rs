@@ -3,11 +3,12 @@
 //! Must not know keys or time. Invariant: whatever leaves here for others to read (`info`, `data`)
 //! is one JSON value, no deeper than `JSON_DEPTH`, without raw newlines.
 
-use super::AuthError;
+use super::{AuthError, Flaw};
 use crate::codec::scanner::Scanner;
 use crate::home::envelope::{Overrides, ServerSubscription};
 use crate::home::name::Name;
 use crate::limits::JSON_DEPTH;
+use crate::meant::fields_of;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -191,16 +192,16 @@ pub fn connection(payload: &[u8], expected: &Expected) -> Result<ConnectionClaim
     for (channel, it) in &options {
         subs.push(ServerSubscription {
             channel: Name::from(channel.as_str()),
-            info: value(it.info, it.b64info.as_deref())?,
-            data: value(it.data, it.b64data.as_deref())?,
+            info: value(it.info, it.b64info.as_deref(), "subs")?,
+            data: value(it.data, it.b64data.as_deref(), "subs")?,
             overrides: it.overrides.map_or_else(Overrides::default, Overrides::from),
         });
     }
     Ok(ConnectionClaims {
         user: Name::from(claims.sub.as_deref().unwrap_or("")),
         times: Times::new(claims.exp, claims.nbf, claims.expire_at),
-        info: value(claims.info, claims.b64info.as_deref())?,
-        meta: value(claims.meta, None)?,
+        info: value(claims.info, claims.b64info.as_deref(), "info")?,
+        meta: value(claims.meta, None, "meta")?,
         subs,
     })
 }
@@ -217,8 +218,8 @@ pub fn subscription(payload: &[u8], expected: &Expected) -> Result<SubscriptionC
         channel: claims.channel.into(),
         client: claims.client.as_deref().unwrap_or("").into(),
         times: Times::new(claims.exp, claims.nbf, claims.expire_at),
-        info: value(claims.info, claims.b64info.as_deref())?,
-        data: value(claims.data, claims.b64data.as_deref())?,
+        info: value(claims.info, claims.b64info.as_deref(), "info")?,
+        data: value(claims.data, claims.b64data.as_deref(), "data")?,
         overrides: claims.overrides.map_or_else(Overrides::default, Overrides::from),
     })
 }
@@ -244,43 +245,65 @@ impl Expected {
             Some(Audience::Many(many)) => many.contains(wanted),
         });
         let by_them = self.issuer.as_deref().is_none_or(|wanted| iss == Some(wanted));
-        if for_us && by_them { Ok(()) } else { Err(AuthError::Invalid) }
+        match (for_us, by_them) {
+            (true, true) => Ok(()),
+            (false, _) => Err(AuthError::Invalid(Flaw::Audience)),
+            (true, false) => Err(AuthError::Invalid(Flaw::Issuer)),
+        }
     }
 }
 
 fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, AuthError> {
-    serde_json::from_slice(payload).map_err(|_| AuthError::Invalid)
+    serde_json::from_slice(payload).map_err(|_| AuthError::Invalid(flaw_of::<T>(payload)))
 }
 
-/// A value that others are shown: as it is, or in base64, which wins. Empty for none.
-fn value(raw: Raw<'_>, base64: Option<&str>) -> Result<Box<[u8]>, AuthError> {
+/// Which claim of what cannot be read is to blame: the first whose value has not its form.
+fn flaw_of<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Flaw {
+    let mut reader = serde_json::Deserializer::from_slice(payload);
+    let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
+        return Flaw::NoClaims;
+    };
+    if !error.inner().is_data() {
+        return Flaw::NoClaims;
+    }
+    let path = error.path().to_string();
+    let first = path.split(['.', '[']).next().unwrap_or_default();
+    let claim = fields_of::<T>().iter().find(|known| **known == first);
+    // A claim that stands twice, or is needed and missing, is the object's own error.
+    let missing = || {
+        let text = error.inner().to_string();
+        fields_of::<T>().iter().find(|known| text.contains(&format!("`{known}`")))
+    };
+    claim.or_else(missing).map_or(Flaw::NoClaims, |claim| Flaw::Claim(claim))
+}
+
+/// A value that others are shown, of a claim: as it is, or in base64, which wins. Empty for none.
+fn value(raw: Raw<'_>, base64: Option<&str>, claim: &'static str) -> Result<Box<[u8]>, AuthError> {
     let decoded = base64.filter(|text| !text.is_empty()).map(|text| STANDARD.decode(text));
     let json = match decoded {
         Some(Ok(bytes)) => bytes,
-        Some(Err(_)) => return Err(AuthError::Invalid),
+        Some(Err(_)) => return Err(AuthError::Invalid(Flaw::Claim(claim))),
         None => raw.map_or(Vec::new(), |raw| raw.get().as_bytes().to_vec()),
     };
-    shown(json)
+    shown(json).ok_or(AuthError::Invalid(Flaw::Claim(claim)))
 }
 
-/// One JSON value that fits into a reply.
-fn shown(mut json: Vec<u8>) -> Result<Box<[u8]>, AuthError> {
+/// One JSON value that fits into a reply; none when it is not.
+fn shown(mut json: Vec<u8>) -> Option<Box<[u8]>> {
     if json.is_empty() || json == b"null" {
-        return Ok(Box::default());
+        return Some(Box::default());
     }
-    if std::str::from_utf8(&json).is_err() {
-        return Err(AuthError::Invalid);
-    }
+    std::str::from_utf8(&json).ok()?;
     let mut scanner = Scanner::new(&json);
     let whole = scanner.value(JSON_DEPTH).is_ok_and(|extent| !extent.too_deep);
     scanner.skip_space();
     if !whole || scanner.peek().is_some() {
-        return Err(AuthError::Invalid);
+        return None;
     }
     for byte in &mut json {
         if matches!(byte, b'\r' | b'\n') {
             *byte = b' ';
         }
     }
-    Ok(json.into())
+    Some(json.into())
 }

@@ -4,6 +4,7 @@
 //! whatever a token's header asks for; every key was read in full at the start; none reaches a log
 //! or `Debug`.
 
+use super::Flaw;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
@@ -19,6 +20,10 @@ use rustls_pki_types::pem::{PemObject, SectionKind};
 
 /// Keys of one server. More is a mistake in a file.
 const KEYS: usize = 64;
+
+/// The configuration's names of the secrets.
+const SECRET: &str = "client.token_hmac_secret";
+const OLD_SECRETS: &str = "client.token_hmac_secrets_old";
 
 const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
 /// Bytes of an RSA key's modulus.
@@ -56,6 +61,8 @@ impl std::fmt::Display for KeyError {
 /// One key.
 #[derive(Clone)]
 struct Key {
+    /// The configuration's name for where it stands.
+    source: &'static str,
     /// Its name. A key with a name checks only tokens that call it by it.
     kid: Option<Box<str>>,
     algorithms: Vec<Algorithm>,
@@ -74,12 +81,15 @@ impl Keys {
     pub fn new(options: &KeyOptions) -> Result<Keys, Vec<KeyError>> {
         let mut keys = Vec::new();
         let mut errors = Vec::new();
-        for secret in options.hmac_secrets.iter().filter(|secret| !secret.is_empty()) {
-            keys.push(unnamed(HMAC, DecodingKey::from_secret(secret)));
+        for (index, secret) in options.hmac_secrets.iter().enumerate() {
+            let source = if index == 0 { SECRET } else { OLD_SECRETS };
+            if !secret.is_empty() {
+                keys.push(Key { source, ..unnamed(HMAC, DecodingKey::from_secret(secret)) });
+            }
         }
-        let mut add = |key, read: Result<Vec<Key>, String>| match read {
-            Ok(read) => keys.extend(read),
-            Err(rule) => errors.push(KeyError { key, rule }),
+        let mut add = |source, read: Result<Vec<Key>, String>| match read {
+            Ok(read) => keys.extend(read.into_iter().map(|key| Key { source, ..key })),
+            Err(rule) => errors.push(KeyError { key: source, rule }),
         };
         add("client.token_rsa_public_key", pem(&options.rsa, rsa_key));
         add("client.token_ecdsa_public_key", pem(&options.ecdsa, ecdsa));
@@ -93,22 +103,34 @@ impl Keys {
     }
 
     /// Is `message` signed with one of the keys? `signature` is base64url, as the token has it.
-    #[must_use]
-    pub fn signed(&self, header: &Header, message: &[u8], signature: &str) -> bool {
+    ///
+    /// # Errors
+    /// Which key it was not signed with, or that there is none for it.
+    pub fn signed(&self, header: &Header, message: &[u8], signature: &str) -> Result<(), Flaw> {
         let fits = |key: &&Key| {
             let named = key.kid.as_deref();
             key.algorithms.contains(&header.alg)
                 && (named.is_none() || named == header.kid.as_deref())
         };
-        self.0
-            .iter()
-            .filter(fits)
-            .any(|key| matches!(crypto::verify(signature, message, &key.key, header.alg), Ok(true)))
+        let mut fitting = self.0.iter().filter(fits);
+        let mut tried: Option<(&'static str, usize)> = None;
+        let is_by =
+            |key: &Key| crypto::verify(signature, message, &key.key, header.alg) == Ok(true);
+        for key in fitting.by_ref() {
+            if is_by(key) {
+                return Ok(());
+            }
+            tried = Some(tried.map_or((key.source, 0), |(first, others)| (first, others + 1)));
+        }
+        Err(match tried {
+            None => Flaw::NoKey(header.alg),
+            Some((key, others)) => Flaw::Signature { key, others },
+        })
     }
 }
 
 fn unnamed(algorithms: &[Algorithm], key: DecodingKey) -> Key {
-    Key { kid: None, algorithms: algorithms.to_vec(), key }
+    Key { source: "", kid: None, algorithms: algorithms.to_vec(), key }
 }
 
 /// Reads the public keys of a PEM text: subject public key infos (RFC 7468 section 13).
@@ -190,7 +212,7 @@ fn jwks(text: &str) -> Result<Vec<Key>, String> {
             continue;
         };
         let key = decoding_key(&jwk).ok_or_else(|| wrong("is broken, or too short"))?;
-        keys.push(Key { kid: jwk.common.key_id.map(Box::from), algorithms, key });
+        keys.push(Key { source: "", kid: jwk.common.key_id.map(Box::from), algorithms, key });
     }
     if keys.is_empty() {
         return Err("holds no key for signatures of a kind that is known".into());

@@ -6,6 +6,7 @@
 
 mod cache;
 mod claims;
+mod flaw;
 #[cfg(test)]
 mod key_tests;
 mod keys;
@@ -14,6 +15,7 @@ mod offered;
 #[cfg(test)]
 mod tests;
 
+pub use flaw::Flaw;
 pub use keys::{KeyError, KeyOptions};
 
 use crate::clock::Now;
@@ -102,7 +104,18 @@ pub enum AuthError {
     /// The token is good, but what it would begin is over already (`expire_at`).
     Over,
     /// Forged, signed otherwise, malformed, too long, or for or from somebody else.
-    Invalid,
+    Invalid(Flaw),
+}
+
+impl std::fmt::Display for AuthError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AuthError::NoToken => f.write_str("token: there is none"),
+            AuthError::Expired => f.write_str("expired: it is not between its nbf and exp"),
+            AuthError::Over => f.write_str("expired: what it would begin is over (expire_at)"),
+            AuthError::Invalid(flaw) => flaw.fmt(f),
+        }
+    }
 }
 
 /// What somebody whose token does not do is told.
@@ -124,7 +137,7 @@ impl AuthError {
             AuthError::NoToken => Refusal::Disconnect(Disconnect::BadRequest),
             AuthError::Expired => Refusal::Error(ErrorCode::TokenExpired),
             AuthError::Over => Refusal::Error(ErrorCode::Expired),
-            AuthError::Invalid => Refusal::Disconnect(Disconnect::InvalidToken),
+            AuthError::Invalid(_) => Refusal::Disconnect(Disconnect::InvalidToken),
         }
     }
 
@@ -145,7 +158,7 @@ impl AuthError {
         match self {
             AuthError::Expired => ErrorCode::TokenExpired,
             AuthError::Over => ErrorCode::Expired,
-            AuthError::NoToken | AuthError::Invalid => ErrorCode::PermissionDenied,
+            AuthError::NoToken | AuthError::Invalid(_) => ErrorCode::PermissionDenied,
         }
     }
 }
@@ -217,11 +230,17 @@ impl Auth {
         let (keys, expected) = (&self.keys, &self.expected);
         let verify = || claims::subscription(&payload(keys, token)?, expected);
         let claims = self.subscriptions.get_or(token, verify)?;
-        let for_it = *claims.channel == *wanted.channel
-            && *claims.user == *wanted.user
-            && (claims.client.is_empty() || *claims.client == *wanted.client);
-        if !for_it {
-            return Err(AuthError::Invalid);
+        let for_another = if *claims.channel != *wanted.channel {
+            Some(Flaw::Channel)
+        } else if *claims.user != *wanted.user {
+            Some(Flaw::User)
+        } else if !claims.client.is_empty() && *claims.client != *wanted.client {
+            Some(Flaw::Client)
+        } else {
+            None
+        };
+        if let Some(flaw) = for_another {
+            return Err(AuthError::Invalid(flaw));
         }
         let expires_ms = claims.times.check(now)?;
         let SubscriptionClaims { info, data, overrides, .. } = claims;
@@ -251,14 +270,15 @@ impl Times {
 fn payload(keys: &Keys, token: &str) -> Result<Vec<u8>, AuthError> {
     let invalid = AuthError::Invalid;
     if token.len() > TOKEN_BYTES {
-        return Err(invalid);
+        return Err(invalid(Flaw::TooLong));
     }
-    let (message, signature) = token.rsplit_once('.').ok_or(invalid)?;
-    let (_, payload) = message.split_once('.').ok_or(invalid)?;
-    let header = jsonwebtoken::decode_header(token).map_err(|_| invalid)?;
+    let (message, signature) = token.rsplit_once('.').ok_or(invalid(Flaw::NoToken))?;
+    let (_, payload) = message.split_once('.').ok_or(invalid(Flaw::NoToken))?;
+    let header = jsonwebtoken::decode_header(token).map_err(|_| invalid(Flaw::NoToken))?;
     // Extensions that a token calls critical have to be understood, and none is (RFC 7515 4.1.11).
-    if header.crit.is_some() || !keys.signed(&header, message.as_bytes(), signature) {
-        return Err(invalid);
+    if header.crit.is_some() {
+        return Err(invalid(Flaw::Critical));
     }
-    URL_SAFE_NO_PAD.decode(payload).map_err(|_| invalid)
+    keys.signed(&header, message.as_bytes(), signature).map_err(invalid)?;
+    URL_SAFE_NO_PAD.decode(payload).map_err(|_| invalid(Flaw::NoClaims))
 }

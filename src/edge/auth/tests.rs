@@ -7,7 +7,13 @@ use jsonwebtoken::Algorithm;
 pub(super) const SECRET: &[u8] = b"a secret of the tests";
 pub(super) const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 const NOW: Now = Now { monotonic_us: 0, unix_ms: 1_700_000_000_500 };
-pub(super) const INVALID: AuthError = AuthError::Invalid;
+/// Stands for whatever is invalid; which check failed is `every_flaw_is_told_apart`'s.
+pub(super) const INVALID: AuthError = AuthError::Invalid(Flaw::NoToken);
+
+/// Takes all flaws for one.
+pub(super) fn coarse<T>(result: Result<T, AuthError>) -> Result<T, AuthError> {
+    result.map_err(|error| if matches!(error, AuthError::Invalid(_)) { INVALID } else { error })
+}
 
 /// A token by its parts, signed whatever its header says.
 pub(super) fn signed_by(signer: &Signer, header: &str, claims: &str) -> String {
@@ -35,7 +41,7 @@ fn auth(allow_anonymous: bool) -> Auth {
 
 /// Who a token is, or why nobody.
 pub(super) fn user(auth: &mut Auth, token: &str) -> Result<String, AuthError> {
-    auth.connect(token, NOW).map(|identity| identity.user.as_str().to_owned())
+    coarse(auth.connect(token, NOW)).map(|identity| identity.user.as_str().to_owned())
 }
 
 pub(super) fn al() -> Result<String, AuthError> {
@@ -184,7 +190,7 @@ fn audience_and_issuer_are_checked_where_they_are_set() {
         assert_eq!(user(&mut auth, &token(HS256, claims)), expected, "{claims}");
         let claims = claims.replacen('{', r#"{"channel":"c","#, 1);
         let wanted = Wanted { channel: "c", user: "al", client: "id" };
-        let granted = auth.subscription(&token(HS256, &claims), &wanted, NOW).map(|_| ());
+        let granted = coarse(auth.subscription(&token(HS256, &claims), &wanted, NOW)).map(|_| ());
         assert_eq!(granted, expected.map(|_| ()), "{claims}");
     }
 }
@@ -209,12 +215,12 @@ fn a_subscription_token_is_for_one_channel_and_user() {
     ];
     let mut auth = auth(true);
     for (claims, expected) in table {
-        let granted = auth.subscription(&token(HS256, claims), &wanted, NOW);
+        let granted = coarse(auth.subscription(&token(HS256, claims), &wanted, NOW));
         assert_eq!(granted.map(|grant| grant.expires_ms), expected, "{claims}");
     }
     assert_eq!(auth.subscription("", &wanted, NOW), Err(AuthError::NoToken));
     let forged = secret(Algorithm::HS256, b"x").sign(None, table[0].0).expect("it signs");
-    assert_eq!(auth.subscription(&forged, &wanted, NOW), Err(INVALID));
+    assert_eq!(coarse(auth.subscription(&forged, &wanted, NOW)), Err(INVALID));
     let anonymous = Wanted { user: "", ..wanted };
     assert!(auth.subscription(&token(HS256, r#"{"channel":"$news"}"#), &anonymous, NOW).is_ok());
 
@@ -223,6 +229,52 @@ fn a_subscription_token_is_for_one_channel_and_user() {
     let grant = auth.subscription(&token(HS256, says), &wanted, NOW).expect("a good token");
     assert_eq!((&*grant.info, &*grant.data), (br#"{"a":1}"#.as_slice(), b"2".as_slice()));
     assert_eq!(grant.overrides.position, Some(true));
+}
+
+#[test]
+fn every_flaw_is_told_apart() {
+    let keys = KeyOptions {
+        hmac_secrets: vec![SECRET.to_vec(), b"the one before".to_vec()],
+        ..KeyOptions::default()
+    };
+    let options = Options { keys, audience: Some("us".into()), ..Options::default() };
+    let mut both = Auth::new(&options).expect("good keys");
+    let by = |key: &[u8]| signed_by(&secret(Algorithm::HS256, key), HS256, r#"{"aud":"us"}"#);
+    let ours = |claims: &str| token(HS256, claims);
+    let long = format!(r#"{{"aud":"us","pad":"{}"}}"#, "x".repeat(TOKEN_BYTES));
+    let table = [
+        (ours(&long), "token: longer than"),
+        ("al".into(), "token: no JSON Web Token"),
+        (token(r#"{"alg":"none"}"#, "{}"), "token: no JSON Web Token"),
+        (token(r#"{"alg":"HS256","crit":["b64"]}"#, "{}"), "token: its header asks for extensions"),
+        (token(r#"{"alg":"RS256"}"#, "{}"), "key: none is configured for RS256"),
+        (by(b"x"), "signature: fits neither client.token_hmac_secret nor 1 more keys"),
+        (ours("not JSON"), "claims: no JSON object"),
+        (ours(r#"{"aud":"us","exp":{}}"#), "claim: exp has not its form"),
+        (ours(r#"{"aud":"us","sub":"a","sub":"b"}"#), "claim: sub has not its form"),
+        (ours(r#"{"aud":"us","subs":{"c":{"info":1,"data":}}}"#), "claims: no JSON object"),
+        (ours(r#"{"aud":"us","subs":{"c":{"override":7}}}"#), "claim: subs has not its form"),
+        (ours(r#"{"aud":"us","b64info":"e30"}"#), "claim: info has not its form"),
+        (ours(r#"{"aud":"them"}"#), "audience: aud is not"),
+        (ours(r#"{"aud":"us","exp":1}"#), "expired: it is not between"),
+        (ours(r#"{"aud":"us","expire_at":1}"#), "expired: what it would begin"),
+    ];
+    for (token, told) in table {
+        let error = both.connect(&token, NOW).expect_err(told).to_string();
+        assert!(error.starts_with(told), "{told}: {error}");
+        assert!(token.len() < 8 || !error.contains(&token[..8]), "a token is shown: {error}");
+    }
+    let wanted = Wanted { channel: "$news", user: "al", client: "id" };
+    let table = [
+        (r#"{"aud":"us","sub":"al"}"#, "claim: channel has not its form"),
+        (r#"{"aud":"us","sub":"al","channel":"$old"}"#, "channel: the token is for another"),
+        (r#"{"aud":"us","sub":"bo","channel":"$news"}"#, "user: the token is for another"),
+        (r#"{"aud":"us","sub":"al","channel":"$news","client":"x"}"#, "client: the token is for"),
+    ];
+    for (claims, told) in table {
+        let error = both.subscription(&ours(claims), &wanted, NOW).expect_err(told).to_string();
+        assert!(error.starts_with(told), "{told}: {error}");
+    }
 }
 
 #[test]
@@ -235,7 +287,7 @@ fn a_remembered_token_still_ends() {
     assert_eq!(auth.connect(&good, later), Err(AuthError::Expired));
     // What was remembered of one kind is nothing for the other.
     let wanted = Wanted { channel: "c", user: "al", client: "id" };
-    assert_eq!(auth.subscription(&good, &wanted, NOW), Err(INVALID));
+    assert_eq!(coarse(auth.subscription(&good, &wanted, NOW)), Err(INVALID));
 }
 
 #[test]
