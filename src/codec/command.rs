@@ -358,7 +358,9 @@ impl ErrorCode {
             ErrorCode::LimitExceeded => (106, "limit exceeded", false),
             ErrorCode::BadRequest => (107, "bad request", false),
             ErrorCode::NotAvailable => (108, "not available", false),
-            ErrorCode::TokenExpired => (109, "token expired", false),
+            // A client that fetches another token may try again. SDKs know that of connect and
+            // subscribe by the number, of sub_refresh by this alone.
+            ErrorCode::TokenExpired => (109, "token expired", true),
             ErrorCode::Expired => (110, "expired", false),
             ErrorCode::TooManyRequests => (111, "too many requests", true),
             ErrorCode::UnrecoverablePosition => (112, "unrecoverable position", false),

@@ -174,6 +174,7 @@ fn what_a_refresh_may_bring() {
         ("x.y.z", Some(3500)),
         (other.as_str(), Some(3500)),
         (&lasting(0, ""), Some(3005)),
+        (&lasting(100, &format!(r#","expire_at":{}"#, START_S - 1)), Some(3005)),
         (&minted(r#"{"sub":"al"}"#), None),
     ];
     for (text, code) in table {
@@ -201,12 +202,6 @@ fn what_a_refresh_may_bring() {
             None => assert!(ends_with(&told, 3500), "{told}"),
         }
     }
-    let mut bench = Bench::new_one();
-    let it = bench.with_token(&lasting(10, ""));
-    bench.heard(it);
-    let over = lasting(100, &format!(r#","expire_at":{}"#, START_S - 1));
-    let told = bench.says(it, &format!(r#"{{"id":2,"refresh":{{"token":"{over}"}}}}"#));
-    assert!(told.contains(r#""code":110"#), "{told}");
 }
 
 #[test]
@@ -251,9 +246,14 @@ fn a_subscription_ends_with_its_token() {
     };
     let told = bench.says(it, &refresh(&later));
     assert!(told.contains(r#""sub_refresh":{"expires":true,"ttl":26}"#), "{told}");
-    for (token, code) in [(sub.as_str(), 109), ("x.y.z", 103), ("", 107)] {
+    let over = lasting(60, r#","channel":"$news","expire_at":1"#);
+    let table =
+        [(sub.as_str(), 109, true), (&over, 109, true), ("x.y.z", 103, false), ("", 107, false)];
+    for (token, code, temporary) in table {
         let told = bench.says(it, &refresh(token));
         assert!(told.contains(&format!(r#""code":{code}"#)), "{token}: {told}");
+        // Without it SDKs end the subscription for good.
+        assert_eq!(told.contains(r#""temporary":true"#), temporary, "{token}: {told}");
     }
     assert!(!bench.pass(it, 50).contains("unsubscribe"));
     let told = bench.pass(it, 2);
@@ -282,7 +282,7 @@ fn a_private_channel_needs_a_token() {
         (minted(r#"{"sub":"al"}"#), 103),
         ("x".to_owned(), 103),
         (lasting(0, r#","channel":"$news""#), 109),
-        (lasting(9, r#","channel":"$news","expire_at":1"#), 110),
+        (lasting(9, r#","channel":"$news","expire_at":1"#), 109),
     ];
     for (token, code) in table {
         let command = format!(r#"{{"id":2,"subscribe":{{"channel":"$news","token":"{token}"}}}}"#);

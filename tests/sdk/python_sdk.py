@@ -273,6 +273,29 @@ class Scenarios:
         room = await self.subscribe(bob, name, token=token("bob", channel=name))
         self.assertEqual(room.state, SubscriptionState.SUBSCRIBED)
 
+    @needs("expired sub_refresh", "api")
+    async def test_an_expired_token_in_between_ends_no_subscription(self):
+        name, lasts, asked = channel("closed"), [2, -3, 600], 0
+
+        async def get_token(_):
+            nonlocal asked
+            asked += 1
+            return token("alice", channel=name, expires_s=lasts[min(asked, len(lasts)) - 1])
+
+        async def mended():
+            while asked < 3 or room.state != SubscriptionState.SUBSCRIBED:
+                self.assertEqual(room.seen["unsubscribed"], [])
+                await asyncio.sleep(0.05)
+
+        room = await self.subscribe(
+            await self.connect(token=token("alice")), name, get_token=get_token
+        )
+        await api("publish", channel=name, data={"n": 0})
+        await asyncio.wait_for(mended(), 45)
+        await api("publish", channel=name, data={"n": 1})
+        seen = await room.seen.reach("publication", 2)
+        self.assertEqual(self.sent(seen), [0, 1])
+
     @needs("server subscriptions")
     async def test_channels_of_a_token_are_subscribed_at_connect_and_recover(self):
         name = channel()

@@ -101,7 +101,8 @@ pub enum AuthError {
     NoToken,
     /// Signed rightly, but its time is over or has not come (`exp`, `nbf`). SDKs fetch another.
     Expired,
-    /// The token is good, but what it would begin is over already (`expire_at`).
+    /// The token is good, but what it would begin is over already (`expire_at`). It is told as
+    /// `Expired` is, for the same helps: SDKs take error 110 for the end.
     Over,
     /// Forged, signed otherwise, malformed, too long, or for or from somebody else.
     Invalid(Flaw),
@@ -135,8 +136,7 @@ impl AuthError {
     pub fn refusal(self) -> Refusal {
         match self {
             AuthError::NoToken => Refusal::Disconnect(Disconnect::BadRequest),
-            AuthError::Expired => Refusal::Error(ErrorCode::TokenExpired),
-            AuthError::Over => Refusal::Error(ErrorCode::Expired),
+            AuthError::Expired | AuthError::Over => Refusal::Error(ErrorCode::TokenExpired),
             AuthError::Invalid(_) => Refusal::Disconnect(Disconnect::InvalidToken),
         }
     }
@@ -146,18 +146,19 @@ impl AuthError {
     #[must_use]
     pub fn refresh_refusal(self) -> Refusal {
         match self {
-            AuthError::Expired => Refusal::Disconnect(Disconnect::Expired),
+            AuthError::Expired | AuthError::Over => Refusal::Disconnect(Disconnect::Expired),
             other => other.refusal(),
         }
     }
 
     /// The answer to a subscribe or a `sub_refresh` command: a token that does not do for the
-    /// channel ends nothing but the subscription.
+    /// channel ends nothing but the subscription, and one whose time is over ends nothing: error
+    /// 109 is temporary, so that SDKs fetch another and ask again. What the token before gave lasts
+    /// for its own time and 25 s.
     #[must_use]
     pub fn subscription_error(self) -> ErrorCode {
         match self {
-            AuthError::Expired => ErrorCode::TokenExpired,
-            AuthError::Over => ErrorCode::Expired,
+            AuthError::Expired | AuthError::Over => ErrorCode::TokenExpired,
             AuthError::NoToken | AuthError::Invalid(_) => ErrorCode::PermissionDenied,
         }
     }

@@ -302,6 +302,30 @@ func TestASubscriptionTokenOpensWhatIsClosed(t *testing.T) {
 	}, "subscription tokens")
 }
 
+func TestAnExpiredTokenInBetweenEndsNoSubscription(t *testing.T) {
+	each(t, func(t *testing.T, kit kit) {
+		c, name := kit.connect(t, centrifuge.Config{Token: token("alice", time.Minute, nil)}), channel("closed")
+		lasts := []time.Duration{2 * time.Second, -3 * time.Second, 600 * time.Second}
+		var asked atomic.Int32
+		room := c.enter(t, name, centrifuge.SubscriptionConfig{
+			GetToken: func(centrifuge.SubscriptionTokenEvent) (string, error) {
+				count := min(int(asked.Add(1)), len(lasts))
+				return token("alice", lasts[count-1], map[string]any{"channel": name}), nil
+			},
+		})
+		room.reach(t, "subscribed", 1)
+		call(t, "publish", map[string]any{"channel": name, "data": map[string]int{"n": 0}})
+		deadline := time.Now().Add(45 * time.Second)
+		for asked.Load() < 3 || room.State() != centrifuge.SubStateSubscribed {
+			equal(t, len(room.now("unsubscribed")), 0)
+			equal(t, time.Now().Before(deadline), true)
+			time.Sleep(10 * time.Millisecond)
+		}
+		call(t, "publish", map[string]any{"channel": name, "data": map[string]int{"n": 1}})
+		check(t, room.reach(t, "publication", 2), 2)
+	}, "expired sub_refresh", "api")
+}
+
 func TestServerSideSubscriptions(t *testing.T) {
 	each(t, func(t *testing.T, kit kit) {
 		name, later, user := channel("chat"), channel("chat"), channel("user")
