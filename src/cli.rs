@@ -116,10 +116,18 @@ impl Doctor {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(serve) => {
+            // From here on no signal kills that should not.
+            let signals = match server::hold_signals() {
+                Ok(signals) => signals,
+                Err(error) => {
+                    eprintln!("corecast: {error}");
+                    return ExitCode::from(server::EXIT_UNAVAILABLE);
+                }
+            };
             let flags =
                 Flags { listen: serve.listen, workers: serve.workers, driver: serve.driver };
             match load(serve.source, flags) {
-                Ok((config, auth)) => start(config, auth),
+                Ok((config, auth)) => start(config, &auth, signals),
                 Err(code) => code,
             }
         }
@@ -173,12 +181,12 @@ fn wrong(errors: &[impl std::fmt::Display]) -> ExitCode {
     ExitCode::from(EXIT_CONFIG)
 }
 
-fn start(config: Config, auth: Auth) -> ExitCode {
+fn start(config: Config, auth: &Auth, signals: server::Held) -> ExitCode {
     let logging = logging::start(config.log);
     for warning in &config.warnings {
         tracing::warn!("config: {warning}");
     }
-    let code = server::run(config, auth);
+    let code = server::run(config, auth, signals);
     if logging.dropped_lines() > 0 {
         tracing::warn!(lines = logging.dropped_lines(), "log lines were dropped");
     }

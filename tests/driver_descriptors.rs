@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 fn loopback() -> (Options, SocketAddr) {
-    let listener = socket::listen("127.0.0.1:0".parse().expect("an address"), 64);
+    let listener = socket::listen("127.0.0.1:0".parse().expect("an address"), 64, false);
     let listener = listener.expect("a listener");
     let addr = rustix::net::getsockname(&listener).expect("a bound listener");
     let own_bell = socket::bell().expect("a bell");

@@ -8,16 +8,58 @@ use crate::clock::Now;
 use crate::home::engine::{FromBridge, ToBridge};
 use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
-use monoio::FusionDriver;
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Between probes.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Places of the bridge's submission queue: the fewest that monoio makes. Its queues are locked
+/// memory, of which a user may have little.
+const RING_ENTRIES: u32 = 256;
+
+/// How a bridge may wait for sockets and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// On a ring, or by polling where there is none to be had.
+    RingOrPolling,
+    /// Without a call of io_uring: who forbids it may kill who calls it.
+    Polling,
+}
+
+/// What a bridge runs on. It belongs to the thread that made it.
+pub struct Runtime(Built);
+
+enum Built {
+    Ring(monoio::Runtime<TimeDriver<IoUringDriver>>),
+    Polling(monoio::Runtime<TimeDriver<LegacyDriver>>),
+}
+
+impl Runtime {
+    /// Makes it. monoio's own choice looks for a ring whatever was chosen for the workers, and ends
+    /// where a small ring is there and the one that it needs is not.
+    ///
+    /// # Errors
+    /// What the kernel says, which is that descriptors have run out.
+    pub fn new(via: Via) -> io::Result<Runtime> {
+        if via == Via::RingOrPolling {
+            let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);
+            match builder.enable_timer().build() {
+                Ok(runtime) => return Ok(Runtime(Built::Ring(runtime))),
+                Err(error) => tracing::info!(%error, "the bridge gets no ring, and polls"),
+            }
+        }
+        let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
+        Ok(Runtime(Built::Polling(runtime)))
+    }
+}
 
 /// What a bridge is made of.
 pub struct BridgeOptions {
@@ -42,32 +84,27 @@ impl Bridge {
     }
 
     /// Runs until it is told to stop. `bell` is what workers ring.
-    pub fn run(self, bell: std::os::unix::net::UnixStream) {
-        let built = monoio::RuntimeBuilder::<FusionDriver>::new().enable_timer().build();
-        let mut runtime = match built {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!(%error, "the bridge cannot start: /ready stays 503");
-                return;
-            }
-        };
+    ///
+    /// # Errors
+    /// The bell cannot be waited for.
+    pub fn run(self, runtime: Runtime, bell: std::os::unix::net::UnixStream) -> io::Result<()> {
+        match runtime.0 {
+            Built::Ring(mut runtime) => runtime.block_on(self.probe_on(bell)),
+            Built::Polling(mut runtime) => runtime.block_on(self.probe_on(bell)),
+        }
+    }
+
+    async fn probe_on(self, bell: std::os::unix::net::UnixStream) -> io::Result<()> {
         let bridge = Rc::new(RefCell::new(self));
-        runtime.block_on(async move {
-            match UnixStream::from_std(bell) {
-                Ok(stream) => {
-                    monoio::spawn(listen(Rc::clone(&bridge), stream));
-                }
-                Err(error) => tracing::error!(%error, "the bridge cannot hear its bell"),
+        monoio::spawn(listen(Rc::clone(&bridge), UnixStream::from_std(bell)?));
+        loop {
+            if (bridge.borrow().options.stopping)() {
+                return Ok(());
             }
-            loop {
-                if (bridge.borrow().options.stopping)() {
-                    return;
-                }
-                bridge.borrow_mut().probe();
-                bridge.borrow_mut().take_answers();
-                monoio::time::sleep(PROBE_INTERVAL).await;
-            }
-        });
+            bridge.borrow_mut().probe();
+            bridge.borrow_mut().take_answers();
+            monoio::time::sleep(PROBE_INTERVAL).await;
+        }
     }
 
     /// Asks every worker whether it turns.

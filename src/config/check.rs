@@ -1,13 +1,13 @@
 //! The rules of every value and between values: raw becomes `Config`, or the list of what is wrong.
 
 use super::error::{ConfigError, Origin};
+use super::listen::Listen;
 use super::merge::Merged;
 use super::raw::{Raw, dev_namespaces};
 use super::{Api, Client, Config, Secret, cpus};
 use crate::http::origin::{Listed, Origins};
 use crate::limits::{Limits, WORKERS};
 use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal};
-use std::net::SocketAddr;
 
 /// Connections of one worker, at most: slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
@@ -56,13 +56,20 @@ impl Rules {
             "" => None,
             text => self.address("internal_listen", text),
         };
-        if let (Some(listen), Some(internal)) = (listen, internal_listen) {
-            self.collision(listen, internal);
+        if let (Some(one), Some(two)) = (&listen, &internal_listen)
+            && one.collides(two)
+        {
+            let rule = match one.port() {
+                Some(port) => format!("both want port {port}"),
+                None => "both want the same socket file".into(),
+            };
+            self.relation("listen, internal_listen", rule);
         }
         self.paths(&raw.websocket_paths);
         let allowed_origins = self.origins(&raw, dev);
         self.range("spin_us", raw.spin_us.into(), 0, 1_000_000);
         self.range("shutdown_timeout_ms", raw.shutdown_timeout_ms.into(), 1, 600_000);
+        self.range("shutdown_delay_ms", raw.shutdown_delay_ms.into(), 0, 600_000);
         let (worker_cpus, bridge_cpu) = self.cores(&raw);
         self.limits(&raw.limits);
         let client = self.client(&raw);
@@ -81,6 +88,7 @@ impl Rules {
             spin_us: raw.spin_us,
             allowed_origins,
             shutdown_timeout_ms: raw.shutdown_timeout_ms,
+            shutdown_delay_ms: raw.shutdown_delay_ms,
             log: raw.log,
             client,
             api,
@@ -112,21 +120,8 @@ impl Rules {
         }
     }
 
-    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
-        let address = text.parse().ok();
-        if address.is_none() {
-            self.wrong(key, "must be an IP address and a port, such as \"0.0.0.0:8000\"");
-        }
-        address
-    }
-
-    fn collision(&mut self, listen: SocketAddr, internal: SocketAddr) {
-        let same_host = listen.ip() == internal.ip()
-            || listen.ip().is_unspecified()
-            || internal.ip().is_unspecified();
-        if listen.port() == internal.port() && listen.port() != 0 && same_host {
-            self.relation("listen, internal_listen", format!("both want port {}", listen.port()));
-        }
+    fn address(&mut self, key: &str, text: &str) -> Option<Listen> {
+        Listen::read(text).map_err(|rule| self.wrong(key, rule)).ok()
     }
 
     fn paths(&mut self, paths: &[String]) {

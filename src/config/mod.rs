@@ -6,6 +6,7 @@
 mod check;
 mod cpus;
 mod error;
+mod listen;
 mod merge;
 mod raw;
 #[cfg(test)]
@@ -13,26 +14,30 @@ mod tests;
 mod tokens;
 
 pub use error::{ConfigError, Origin};
+pub use listen::Listen;
 pub use tokens::Tokens;
 
 use crate::http::origin::Origins;
 use crate::limits::{Limits, REFUSAL_SLOTS, WORKERS};
 use crate::namespace::Namespaces;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Descriptors that the process keeps for itself: listeners, rings, bells, logs.
 const OWN_DESCRIPTORS: u64 = 64;
+
+/// Direct descriptors of a ring, at most: the kernel makes no larger table, whatever the limit of
+/// descriptors is (IORING_MAX_FIXED_FILES).
+const DIRECT_DESCRIPTORS: u64 = 1 << 20;
 
 /// Everything the server is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Defaults for trying things out: anonymous, loopback, `/echo`, the demo page, rpc `where`.
     pub dev: bool,
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// `/api` and `/metrics` are served here alone, when set.
-    pub internal_listen: Option<SocketAddr>,
+    pub internal_listen: Option<Listen>,
     pub websocket_paths: Vec<String>,
     /// Workers as configured; 0: one per core (`workers_on`).
     pub workers: usize,
@@ -45,6 +50,8 @@ pub struct Config {
     /// Origins that browsers may come from.
     pub allowed_origins: Origins,
     pub shutdown_timeout_ms: u32,
+    /// Time for which `/ready` is 503 and everything else is served, before the shutdown begins.
+    pub shutdown_delay_ms: u32,
     pub log: Log,
     pub client: Client,
     pub api: Api,
@@ -187,7 +194,7 @@ impl Config {
         let slots = if shared {
             descriptors.saturating_sub(OWN_DESCRIPTORS) / workers.max(1) as u64
         } else {
-            descriptors
+            descriptors.min(DIRECT_DESCRIPTORS)
         };
         let room = slots.saturating_sub(u64::from(REFUSAL_SLOTS)).max(1);
         let room = u32::try_from(room).unwrap_or(u32::MAX).min(check::CONNECTIONS_MAX);
@@ -207,7 +214,7 @@ impl Config {
             workers => format!("{workers} workers"),
         };
         let internal =
-            self.internal_listen.map_or_else(String::new, |at| format!(", internal {at}"));
+            self.internal_listen.as_ref().map_or_else(String::new, |at| format!(", internal {at}"));
         let names: Vec<&str> =
             self.namespaces.named.iter().map(|(name, _)| name.as_str()).collect();
         let namespaces = match names.as_slice() {

@@ -21,6 +21,7 @@ pub struct Raw {
     pub spin_us: u32,
     pub allowed_origins: Vec<String>,
     pub shutdown_timeout_ms: u32,
+    pub shutdown_delay_ms: u32,
     pub log: Log,
     pub client: RawClient,
     pub api: RawApi,
@@ -75,6 +76,7 @@ impl Raw {
             spin_us: 0,
             allowed_origins: Vec::new(),
             shutdown_timeout_ms: 5_000,
+            shutdown_delay_ms: 0,
             log: Log { level: LogLevel::Info, format: LogFormat::Text },
             client: RawClient {
                 allow_anonymous: dev,

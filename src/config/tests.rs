@@ -28,12 +28,16 @@ fn load_dev(text: &str) -> Config {
     load_all(true, text, &[], Flags::default()).expect("a good configuration")
 }
 
+fn listen(text: &str) -> Listen {
+    Listen::read(text).expect("an address")
+}
+
 #[test]
 fn every_default() {
     let config = load("").expect("the defaults are good");
     let expected = Config {
         dev: false,
-        listen: "0.0.0.0:8000".parse().unwrap(),
+        listen: listen("0.0.0.0:8000"),
         internal_listen: None,
         websocket_paths: vec!["/connection/websocket".into()],
         workers: 0,
@@ -43,6 +47,7 @@ fn every_default() {
         spin_us: 0,
         allowed_origins: Origins::default(),
         shutdown_timeout_ms: 5_000,
+        shutdown_delay_ms: 0,
         log: Log { level: LogLevel::Info, format: LogFormat::Text },
         client: Client {
             allow_anonymous: true,
@@ -80,7 +85,7 @@ fn dev_changes_only_defaults() {
         delta: Delta::Fossil,
         ..open.clone()
     };
-    assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
+    assert_eq!(config.listen, listen("127.0.0.1:8000"));
     assert!(config.dev && config.client.allow_anonymous);
     let origins = Origins { listed: vec![], loopback: true, own: true };
     assert_eq!(config.allowed_origins, origins);
@@ -95,7 +100,7 @@ fn dev_changes_only_defaults() {
                 [limits]\ncontrol_frames_per_s = 5\n[channel]\nallow_publish = \"none\"\n\
                 [[namespace]]\nname = \"plain\"\npresence = true\n";
     let config = load_dev(text);
-    assert_eq!(config.listen.port(), 1);
+    assert_eq!(config.listen.port(), Some(1));
     let listed = vec![Listed::read("https://a.example").unwrap()];
     assert_eq!(config.allowed_origins, Origins { listed, loopback: false, own: true });
     assert_eq!(config.limits.control_frames_per_s, 5);
@@ -109,11 +114,12 @@ fn dev_changes_only_defaults() {
 #[test]
 fn a_file_sets_every_key() {
     let config = load(include_str!("../../tests/data/every_key.toml")).expect("a good file");
-    assert_eq!(config.internal_listen, Some("127.0.0.1:9001".parse().unwrap()));
+    assert_eq!(config.internal_listen, Some(listen("127.0.0.1:9001")));
     assert_eq!(config.websocket_paths, ["/ws", "/chat"]);
     assert_eq!((config.workers, config.worker_cpus.as_slice()), (2, [0, 2, 3].as_slice()));
     assert_eq!((config.bridge_cpu, config.driver), (Some(1), DriverChoice::Epoll));
     assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
+    assert_eq!(config.shutdown_delay_ms, 1_500);
     assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Json });
     let listed = ["https://app.example.com", "https://*.example.org", "capacitor://localhost"];
     let listed = listed.map(|entry| Listed::read(entry).unwrap()).to_vec();
@@ -219,11 +225,12 @@ const WRONG: &[(&str, &str)] = &[
         "[client]\ntoken_cookie = \"a b\"",
         "client.token_cookie = \"a b\" (line 2): must be the name of a cookie",
     ),
-    ("listen = \"localhost\"", "listen = \"localhost\" (line 1): must be an IP address and a port"),
+    ("listen = \"localhost\"", "listen = \"localhost\" (line 1): must be an address and a port"),
     (
         "internal_listen = \"9000\"",
-        "internal_listen = \"9000\" (line 1): must be an IP address and a port",
+        "internal_listen = \"9000\" (line 1): must be an address and a port",
     ),
+    ("listen = \"unix:c.sock\"", "must name the socket file by its whole path"),
     ("internal_listen = \"127.0.0.1:8000\"", "listen, internal_listen: both want port 8000"),
     ("websocket_paths = []", "websocket_paths = [] (line 1): must name a path"),
     ("websocket_paths = [\"ws\"]", "\"ws\" must start with \"/\""),
@@ -237,6 +244,7 @@ const WRONG: &[(&str, &str)] = &[
     ("bridge_cpu = \"0,1\"", "bridge_cpu = \"0,1\" (line 1): must be one core"),
     ("cpu_file = \"/nowhere/cpus\"", "cpu_file = \"/nowhere/cpus\" (line 1): cannot be read"),
     ("spin_us = 1000001", "spin_us = 1000001 (line 1): must be at most 1000000"),
+    ("shutdown_delay_ms = 600001", "shutdown_delay_ms = 600001 (line 1): must be at most 600000"),
     ("shutdown_timeout_ms = 0", "shutdown_timeout_ms = 0 (line 1): must be at least 1"),
     ("allowed_origins = [\"a.example\"]", "\"a.example\" is no origin: it begins with a scheme"),
     (
@@ -406,6 +414,11 @@ fn what_the_machine_decides() {
     let connections =
         |shared, workers| config.limits_on(20_000, workers, shared).connections_per_worker;
     assert_eq!(connections(false, 4), 19_936);
+    // However many descriptors a process may have, a ring's table ends there.
+    for descriptors in [1 << 20, (1 << 20) + 1, 1_073_741_816, u64::MAX] {
+        let limits = config.limits_on(descriptors, 1, false);
+        assert_eq!(limits.connections_per_worker + REFUSAL_SLOTS, 1 << 20, "{descriptors}");
+    }
     assert_eq!(connections(true, 4), (20_000 - 64) / 4 - 64);
     assert_eq!(connections(true, 63), (20_000 - 64) / 63 - 64);
     let config = load_dev("[limits]\nconnections_per_worker = 100");

@@ -37,11 +37,15 @@ impl fmt::Display for Kind {
 /// Time that one byte may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The driver for this host, and why, as text for a log line.
+/// What is said of a kernel whose ring is used.
+pub const WORKS: &str = "the kernel's ring does all that is needed";
+
+/// The driver for this host, and why, as text for a log line. Locked memory apart: one small ring
+/// may fit where those of all workers do not.
 #[must_use]
 pub fn probe() -> (Kind, String) {
     match try_ring() {
-        Ok(()) => (Kind::IoUring, "the kernel's ring does all that is needed".to_owned()),
+        Ok(()) => (Kind::IoUring, WORKS.to_owned()),
         Err(error) => (Kind::Epoll, why(&error)),
     }
 }
@@ -68,7 +72,10 @@ fn reason(error: &io::Error, disabled: Option<&str>, filtered: bool) -> String {
         (Some(libc::EINVAL | libc::EOPNOTSUPP), _) => {
             "io_uring lacks a feature (Linux 6.1 has all)"
         }
-        (Some(libc::ENOMEM), _) => "io_uring gets no memory (RLIMIT_MEMLOCK, or a cgroup)",
+        (Some(libc::ENOMEM), _) => {
+            "io_uring gets no memory (RLIMIT_MEMLOCK, which is counted for all processes of a user \
+             together, or a cgroup)"
+        }
         _ => "io_uring does not work",
     };
     format!("{why}: {error}")
@@ -86,8 +93,11 @@ fn is_filtered() -> bool {
 }
 
 /// Accepts one connection over loopback, receives its byte and closes it.
-fn try_ring() -> io::Result<()> {
-    let listener = socket::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1)?;
+///
+/// # Errors
+/// What the kernel says to the first step that it refuses.
+pub fn try_ring() -> io::Result<()> {
+    let listener = socket::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1, false)?;
     let addr = SocketAddr::try_from(rustix::net::getsockname(&listener)?)
         .map_err(|_| io::Error::from(io::ErrorKind::Unsupported))?;
     let own_bell = socket::bell()?;

@@ -8,6 +8,8 @@ use super::uring::{Tuning, Uring};
 use super::{Options, socket};
 use io_uring::{IoUring, Probe, opcode};
 use std::io;
+use std::sync::Barrier;
+use std::thread;
 
 /// One step: what was tried, and what came of it.
 #[derive(Debug)]
@@ -134,31 +136,38 @@ fn connection() -> Result<String, String> {
     }
 }
 
-/// Makes the rings of all workers at once, as a start does: locked memory is counted together.
+/// Makes the rings of all workers at once, as a start does: locked memory is counted together. Each
+/// is made in a thread of its own, as a worker's is: the kernel lets a thread register 16.
 ///
 /// # Errors
 /// Which worker gets none, and why.
 pub fn rings(plan: Plan) -> Result<(), String> {
-    let mut rings = Vec::with_capacity(plan.workers);
-    for worker in 0..plan.workers {
-        let made = socket::bell().map_err(super::Error::Ring).and_then(|own_bell| {
-            let options = Options {
-                slots: plan.slots,
-                listeners: Vec::new(),
-                own_bell,
-                own_ring: None,
-                bells: Vec::new(),
-            };
-            Uring::new(options, plan.tuning)
+    let all_tried = Barrier::new(plan.workers);
+    let hold = |worker: usize| {
+        let made = own_ring(plan);
+        all_tried.wait();
+        made.map(drop).map_err(|error| format!("worker {worker} gets none: {}", probe::why(&error)))
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..plan.workers).map(|at| scope.spawn(move || hold(at))).collect();
+        let joined = threads.into_iter().map(|thread| {
+            thread.join().unwrap_or_else(|_| Err("making a ring panicked".to_owned()))
         });
-        match made {
-            Ok(ring) => rings.push(ring),
-            Err(super::Error::Ring(error) | super::Error::Epoll(error)) => {
-                return Err(format!("worker {worker} gets none: {}", probe::why(&error)));
-            }
-        }
-    }
-    Ok(())
+        joined.collect()
+    })
+}
+
+fn own_ring(plan: Plan) -> io::Result<Uring> {
+    let options = Options {
+        slots: plan.slots,
+        listeners: Vec::new(),
+        own_bell: socket::bell()?,
+        own_ring: None,
+        bells: Vec::new(),
+    };
+    Uring::new(options, plan.tuning).map_err(|error| match error {
+        super::Error::Ring(error) | super::Error::Epoll(error) => error,
+    })
 }
 
 #[cfg(test)]
@@ -180,6 +189,22 @@ mod tests {
         let tuning = Tuning { buffers: 256, ..Tuning::default() };
         let plan = |workers| Plan { workers, slots: 1, tuning };
         assert!(plan(40).locked_bytes() <= 8 << 20 && plan(41).locked_bytes() > 8 << 20);
+    }
+
+    #[test]
+    fn more_rings_are_made_than_one_thread_may_register() {
+        let tuning = Tuning {
+            buffers: 1,
+            buffer_bytes: 64,
+            submissions: 8,
+            completions: 64,
+            ..Tuning::default()
+        };
+        let made = |workers| rings(Plan { workers, slots: 1, tuning });
+        match made(1) {
+            Ok(()) => assert_eq!(made(40), Ok(())),
+            Err(why) => eprintln!("SKIPPED: no ring here: {why}"),
+        }
     }
 
     #[test]

@@ -8,6 +8,11 @@ use crate::codec::command::{Disconnect, ErrorCode, Reply};
 use crate::home::envelope::Request;
 
 impl Edge {
+    /// From here on `/ready` sends clients elsewhere; everything is served as before.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
     /// Takes nothing new from here on, and refuses the commands that wait for a lane.
     pub fn begin_drain(&mut self, now: Now) {
         self.draining = true;

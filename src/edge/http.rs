@@ -150,6 +150,7 @@ impl Edge {
 
     fn is_ready(&self, now: Now) -> bool {
         !self.draining
+            && !self.leaving
             && self
                 .all_metrics
                 .iter()

@@ -183,6 +183,8 @@ pub struct Edge {
     api_bytes: u64,
     /// Nothing is accepted, parsed or parked any more (rule 25).
     draining: bool,
+    /// A shutdown is near: `/ready` says so.
+    leaving: bool,
 }
 
 impl Edge {
@@ -224,6 +226,7 @@ impl Edge {
             backlog_bytes: 0,
             api_bytes: 0,
             draining: false,
+            leaving: false,
             limits: options.limits,
         }
     }

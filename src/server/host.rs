@@ -1,7 +1,7 @@
 //! What the machine gives: cores, descriptors, randomness, bells, and what the process has used.
 
 use super::Error;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::driver::socket::{self, Bell};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -38,7 +38,7 @@ impl Host {
             worker_cpus,
             bridge_cpu: config.bridge_cpu,
             seed: seed()?,
-            node: node(config.listen.port())?,
+            node: node(&config.listen)?,
         })
     }
 }
@@ -79,11 +79,16 @@ fn seed() -> Result<u64, Error> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// What this process is called: an id of its own, and the host's name with the port.
-pub fn node(port: u16) -> Result<(String, String), Error> {
+/// What this process is called: an id of its own, and the host's name with the port, or with the
+/// name of the socket's file.
+pub fn node(listen: &Listen) -> Result<(String, String), Error> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let (high, low) = (seed()?, seed()?);
-    Ok((format!("{high:016x}{low:016x}"), format!("{}_{port}", host.trim())))
+    let place = match listen {
+        Listen::Unix(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        other => other.port().unwrap_or(0).to_string(),
+    };
+    Ok((format!("{high:016x}{low:016x}"), format!("{}_{place}", host.trim())))
 }
 
 /// CPU time in nanoseconds and resident bytes of this process, for the metrics.

@@ -5,38 +5,38 @@
 //! into it; nothing is handed over afterwards but signals.
 
 mod clock;
+mod control;
 pub mod doctor;
 mod host;
+mod listeners;
 mod run;
+mod signals;
+mod start;
 
 use crate::clock::Now;
-use crate::config::{Config, DriverChoice, Secret};
-use crate::driver::probe::{self, Kind};
-use crate::driver::survey::{self, Plan};
+use crate::config::{Config, Listen, Secret};
+use crate::driver::survey::Plan;
 use crate::edge::auth::{self, Auth, KeyError, KeyOptions};
-use crate::home::engine::{FromBridge, ToBridge};
-use crate::home::envelope::{Delivery, Request};
-use crate::limits::{REFUSAL_SLOTS, lane_slots};
-use crate::mesh::{self, Slots};
-use crate::metrics::CoreMetrics;
+use crate::limits::REFUSAL_SLOTS;
 use clock::Clock;
-use host::Host;
-use run::{Control, WorkerSeat};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use std::net::SocketAddr;
+use signals::Listening;
+pub use signals::{Held, hold as hold_signals};
+use start::Cores;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// Exit code of a server that could not start: an address in use, no descriptors, no driver.
-const EXIT_UNAVAILABLE: u8 = 69;
+pub const EXIT_UNAVAILABLE: u8 = 69;
+
+/// Time after which main looks again how far a shutdown is.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a server cannot start.
 #[derive(Debug)]
 pub enum Error {
     /// A listener could not be opened.
-    Listen { addr: SocketAddr, cause: std::io::Error },
+    Listen { at: Listen, cause: std::io::Error },
     /// The wanted driver does not work here.
     Driver { wanted: &'static str, reason: String },
     /// The system refused something that every start needs.
@@ -46,15 +46,15 @@ pub enum Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Error::Listen { addr, cause } if cause.kind() == std::io::ErrorKind::AddrInUse => {
+            Error::Listen { at, cause } if cause.kind() == std::io::ErrorKind::AddrInUse => {
                 write!(
                     f,
-                    "cannot listen on {addr}: the address is in use; stop what listens there or set \
+                    "cannot listen on {at}: the address is in use; stop what listens there or set \
                  another `listen` (--listen, CORECAST_LISTEN)"
                 )
             }
-            Error::Listen { addr, cause } => {
-                write!(f, "cannot listen on {addr}: {cause}; check `listen`")
+            Error::Listen { at, cause } => {
+                write!(f, "cannot listen on {at}: {cause}; check `listen`")
             }
             Error::Driver { wanted, reason } => {
                 write!(f, "driver {wanted} does not work here: {reason}; set driver = \"auto\"")
@@ -92,64 +92,23 @@ pub fn now() -> Now {
     Clock::start().now()
 }
 
-/// Runs the server until it is told to stop. `auth` is the configuration's.
+/// Runs the server until it is told to stop. `auth` is the configuration's; `signals` were held
+/// from the first steps of the process.
 #[must_use]
-pub fn run(config: Config, auth: Auth) -> ExitCode {
-    match start(&config, auth) {
-        Ok(server) => server.wait(config.shutdown_timeout_ms),
+pub fn run(mut config: Config, auth: &Auth, signals: Held) -> ExitCode {
+    let started = start::start(&mut config, auth)
+        .and_then(|cores| Ok((cores, signals.listen(thread::current())?)));
+    match started {
+        Ok((cores, signals)) => {
+            announce(&config, cores.workers.len());
+            wait(cores, signals, &config)
+        }
         Err(error) => {
             eprintln!("corecast: {error}");
             tracing::error!("{error}");
             ExitCode::from(EXIT_UNAVAILABLE)
         }
     }
-}
-
-/// A running server.
-struct Server {
-    control: Arc<Control>,
-    workers: Vec<JoinHandle<()>>,
-    bridge: JoinHandle<()>,
-    signals: Signals,
-}
-
-fn start(config: &Config, auth: Auth) -> Result<Server, Error> {
-    let host = Host::new(config)?;
-    let workers = config.workers_on(host.cores);
-    let kind =
-        choose_driver(config.driver, ring_plan(config, host.descriptors, workers, host.cores))?;
-    let limits = config.limits_on(host.descriptors, workers, kind == Kind::Epoll);
-    // Before any thread, so that no signal is missed.
-    let signals = Signals::new([SIGTERM, SIGINT])
-        .map_err(|cause| Error::System { what: "signal handlers", cause })?;
-    let slots = lane_slots(workers);
-    let slots = Slots { requests: slots, deliveries: slots, bridge: slots };
-    let (endpoints, bridge_end) =
-        mesh::mesh::<Request, Delivery, ToBridge, FromBridge>(workers, slots);
-    let metrics: Vec<Arc<CoreMetrics>> =
-        (0..workers).map(|_| Arc::new(CoreMetrics::new())).collect();
-    let by_message = kind == Kind::IoUring && host::wakes_by_message(workers, host.cores);
-    let mut bells = host::Bells::new(workers, by_message)?;
-    let control = Arc::new(Control::new(workers, bells.remote()?));
-    let clock = Clock::start();
-    let seats = run::Seats { config, auth, limits, kind, host: &host, metrics: &metrics };
-    seats.check_addresses()?;
-    let mut threads = Vec::with_capacity(workers);
-    for endpoint in endpoints {
-        let seat: WorkerSeat = seats.seat(endpoint, &mut bells)?;
-        threads.push(run::spawn_worker(seat, clock, Arc::clone(&control))?);
-    }
-    let seat = run::BridgeSeat {
-        end: bridge_end,
-        bell: bells.bridge_end()?,
-        workers: bells.remote()?,
-        metrics,
-        cpu: host.bridge_cpu,
-    };
-    let bridge = run::spawn_bridge(seat, clock, Arc::clone(&control))?;
-    control.await_started();
-    announce(config, workers);
-    Ok(Server { control, workers: threads, bridge, signals })
 }
 
 /// What the workers would ask of the ring.
@@ -159,59 +118,59 @@ fn ring_plan(config: &Config, descriptors: u64, workers: usize, cores: usize) ->
     Plan { workers, slots, tuning: run::tuning(workers, cores) }
 }
 
-fn choose_driver(choice: DriverChoice, plan: Plan) -> Result<Kind, Error> {
-    let (mut works, mut reason) = probe::probe();
-    // One small ring may fit where those of all workers do not. They are made to see, only where
-    // it is in doubt: the kernel takes its time to give back what it counted for them.
-    if works == Kind::IoUring
-        && choice != DriverChoice::Epoll
-        && host::lockable_bytes().is_some_and(|most| most < plan.locked_bytes())
-        && let Err(why) = survey::rings(plan)
-    {
-        (works, reason) = (Kind::Epoll, why);
-    }
-    let kind = match (choice, works) {
-        (DriverChoice::Epoll, _) => Kind::Epoll,
-        (DriverChoice::IoUring, Kind::Epoll) => {
-            return Err(Error::Driver { wanted: "io_uring", reason });
-        }
-        (_, kind) => kind,
-    };
-    let why = match choice {
-        DriverChoice::Auto => reason,
-        _ => "as configured".to_owned(),
-    };
-    tracing::info!(driver = kind.name(), why, "driver chosen");
-    Ok(kind)
-}
-
-/// One line that says what was opened and how to try it.
+/// What was opened, and how to try it.
 fn announce(config: &Config, workers: usize) {
     tracing::info!("{}", config.summary());
-    if config.dev {
-        let (at, path) = (config.listen, &config.websocket_paths[0]);
-        println!(
-            "corecast: {workers} workers on http://{at} - open it in two tabs to chat; SDKs connect \
-             to ws://{at}{path}; --dev lets everybody in"
-        );
+    if !config.dev {
+        return;
+    }
+    let path = &config.websocket_paths[0];
+    match config.listen.reached_at() {
+        Some(at) => println!(
+            "corecast: {workers} workers on http://{at} - open it in two tabs to chat; SDKs \
+             connect to ws://{at}{path}; --dev lets everybody in"
+        ),
+        None => {
+            println!("corecast: {workers} workers on {}; --dev lets everybody in", config.listen)
+        }
     }
 }
 
-impl Server {
-    /// Waits for a signal, then ends the server within `timeout_ms`.
-    fn wait(mut self, timeout_ms: u32) -> ExitCode {
-        let signal = self.signals.forever().next();
-        tracing::info!(signal, timeout_ms, "shutting down: telling clients to reconnect elsewhere");
-        self.control.stop(timeout_ms);
-        let handle = self.signals.handle();
-        let mut clean = true;
-        for worker in self.workers {
-            clean &= worker.join().is_ok();
-        }
-        self.control.stop_bridge();
-        clean &= self.bridge.join().is_ok();
-        handle.close();
-        tracing::info!(clean, "stopped");
-        if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+/// Waits for a signal, then ends the server: `/ready` says so for `shutdown_delay_ms`, then clients
+/// are told, within `shutdown_timeout_ms`. Each further signal cuts short what is waited for.
+fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
+    let Cores { control, workers, bridge, socket_files } = cores;
+    while signals.asked() == 0 {
+        thread::park();
     }
+    let (delay_ms, timeout_ms) = (config.shutdown_delay_ms, config.shutdown_timeout_ms);
+    if delay_ms > 0 {
+        tracing::info!(delay_ms, "leaving: /ready is 503, everything else is served");
+        control.leave();
+        let begun = Instant::now();
+        let delay = Duration::from_millis(delay_ms.into());
+        while signals.asked() < 2 && begun.elapsed() < delay {
+            thread::park_timeout(delay.saturating_sub(begun.elapsed()));
+        }
+    }
+    tracing::info!(timeout_ms, "shutting down: telling clients to reconnect elsewhere");
+    let asked = signals.asked();
+    control.stop(timeout_ms);
+    while !control.all_ended() && !workers.iter().all(JoinHandle::is_finished) {
+        if signals.asked() > asked && !control.is_cut_short() {
+            tracing::info!("asked once more: the rest of the shutdown is left out");
+            control.cut_short();
+        }
+        thread::park_timeout(LOOK_AGAIN);
+    }
+    let mut clean = true;
+    for worker in workers {
+        clean &= matches!(worker.join(), Ok(Ok(())));
+    }
+    control.stop_bridge();
+    clean &= matches!(bridge.join(), Ok(Ok(())));
+    signals.end();
+    drop(socket_files);
+    tracing::info!(clean, "stopped");
+    if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -2,12 +2,13 @@
 
 use super::Error;
 use super::clock::Clock;
+use super::control::Control;
 use super::host::{self, Bells, Host};
-use crate::bridge::{Bridge, BridgeOptions};
+use crate::bridge::{Bridge, BridgeOptions, Runtime, Via};
 use crate::config::Config;
 use crate::driver::epoll::Epoll;
 use crate::driver::probe::Kind;
-use crate::driver::socket::{self, Bell};
+use crate::driver::socket::Bell;
 use crate::driver::uring::{Tuning, Uring};
 
 use crate::driver::{Driver, Options};
@@ -21,66 +22,18 @@ use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Plain;
 use crate::worker::{DrainStage, Parts, Rest, Turn, Worker, WorkerEndpoint};
-use std::net::SocketAddr;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Connections that may wait to be accepted by one worker.
-const ACCEPT_BACKLOG: i32 = 4_096;
 /// Buffers, and bytes of each, that a worker receives into where workers share cores: 256 KiB, or
 /// 56 of them would take 450 MiB. Small ones, so that the answers to a step of pings find one each.
 const CROWDED: (u16, u32) = (256, 1_024);
 /// Time that a worker sleeps at most during a shutdown, to see how far the others are.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
-
-/// What main and the cores say to each other: start, stop, and how far a stop has come.
-pub struct Control {
-    stopping: AtomicBool,
-    bridge_stopping: AtomicBool,
-    timeout_ms: AtomicU32,
-    started: AtomicUsize,
-    /// Workers that told their clients, and need no home any more.
-    said: AtomicUsize,
-    workers: usize,
-    bells: Vec<Option<Bell>>,
-}
-
-impl Control {
-    pub fn new(workers: usize, bells: Vec<Option<Bell>>) -> Control {
-        Control {
-            stopping: AtomicBool::new(false),
-            bridge_stopping: AtomicBool::new(false),
-            timeout_ms: AtomicU32::new(0),
-            started: AtomicUsize::new(0),
-            said: AtomicUsize::new(0),
-            workers,
-            bells,
-        }
-    }
-
-    /// Waits until every worker listens.
-    pub fn await_started(&self) {
-        while self.started.load(Ordering::Acquire) < self.workers {
-            thread::yield_now();
-        }
-    }
-
-    /// Begins the shutdown.
-    pub fn stop(&self, timeout_ms: u32) {
-        self.timeout_ms.store(timeout_ms, Ordering::Relaxed);
-        self.stopping.store(true, Ordering::Release);
-        self.bells.iter().flatten().for_each(Bell::ring);
-    }
-
-    pub fn stop_bridge(&self) {
-        self.bridge_stopping.store(true, Ordering::Release);
-        self.bells.iter().flatten().for_each(Bell::ring);
-    }
-}
 
 /// What every worker's seat is made from.
 pub struct Seats<'a> {
@@ -106,12 +59,18 @@ pub struct WorkerSeat {
 }
 
 impl Seats<'_> {
-    pub fn seat(&self, mesh: WorkerEndpoint, bells: &mut Bells) -> Result<WorkerSeat, Error> {
+    /// The public listener is the first, the internal one the second.
+    pub fn seat(
+        &self,
+        mesh: WorkerEndpoint,
+        listeners: Vec<OwnedFd>,
+        bells: &mut Bells,
+    ) -> Result<WorkerSeat, Error> {
         let core = mesh.core;
         let cpu = self.host.worker_cpus[core];
         let options = Options {
             slots: self.limits.connections_per_worker + REFUSAL_SLOTS,
-            listeners: self.listeners()?,
+            listeners,
             own_bell: bells.own(core)?,
             own_ring: bells.take_ring(core),
             bells: bells.remote()?,
@@ -136,26 +95,6 @@ impl Seats<'_> {
             mesh,
             metrics: Arc::clone(&self.metrics[core]),
         })
-    }
-
-    /// Fails when another server listens where this one is to listen.
-    pub fn check_addresses(&self) -> Result<(), Error> {
-        let unused =
-            |addr| socket::check_unused(addr).map_err(|cause| Error::Listen { addr, cause });
-        self.addresses().try_for_each(unused)
-    }
-
-    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        std::iter::once(self.config.listen).chain(self.config.internal_listen)
-    }
-
-    /// The public listener first, the internal one second.
-    fn listeners(&self) -> Result<Vec<OwnedFd>, Error> {
-        self.addresses()
-            .map(|addr| {
-                socket::listen(addr, ACCEPT_BACKLOG).map_err(|cause| Error::Listen { addr, cause })
-            })
-            .collect()
     }
 
     fn edge(&self, core: u16, seed: u64) -> EdgeOptions {
@@ -208,7 +147,7 @@ pub fn spawn_worker(
     seat: WorkerSeat,
     clock: Clock,
     control: Arc<Control>,
-) -> Result<JoinHandle<()>, Error> {
+) -> Result<JoinHandle<Result<(), crate::driver::Error>>, Error> {
     let name = format!("worker-{}", seat.mesh.core);
     thread::Builder::new()
         .name(name)
@@ -234,17 +173,11 @@ fn work<D: Driver>(
     clock: Clock,
     control: &Control,
     driver: impl FnOnce(Options) -> Result<D, crate::driver::Error>,
-) {
-    let core = seat.mesh.core;
+) -> Result<(), crate::driver::Error> {
     // A ring belongs to the thread that made it, so it is made here.
-    let driver = match driver(seat.options) {
-        Ok(driver) => driver,
-        Err(error) => {
-            tracing::error!(core, %error, "a worker cannot start");
-            eprintln!("corecast: worker {core} cannot start: {error}");
-            std::process::exit(i32::from(super::EXIT_UNAVAILABLE));
-        }
-    };
+    let driver = driver(seat.options).inspect_err(|_| {
+        control.report(false);
+    })?;
     let worker = Worker::new(Parts {
         driver,
         transport: Plain,
@@ -254,8 +187,11 @@ fn work<D: Driver>(
         metrics: Arc::clone(&seat.metrics),
         budgets: Budgets::default(),
     });
-    control.started.fetch_add(1, Ordering::AcqRel);
-    Looping { worker, clock, control, metrics: &seat.metrics, spin_us: seat.spin_us }.run();
+    if control.report(true) {
+        Looping { worker, clock, control, metrics: &seat.metrics, spin_us: seat.spin_us }.run();
+        control.ended();
+    }
+    Ok(())
 }
 
 /// A worker's loop: turn, and sleep when there is nothing to do.
@@ -273,8 +209,12 @@ impl<D: Driver> Looping<'_, D> {
         let mut drain_until_us = None;
         loop {
             let now = self.clock.now();
-            if drain_until_us.is_none() && self.control.stopping.load(Ordering::Acquire) {
-                let timeout_ms = self.control.timeout_ms.load(Ordering::Relaxed);
+            if self.control.is_leaving() {
+                self.worker.leave();
+            }
+            if drain_until_us.is_none()
+                && let Some(timeout_ms) = self.control.stops_within_ms()
+            {
                 drain_until_us = Some(now.monotonic_us + u64::from(timeout_ms) * 1000);
                 self.worker.begin_drain(now);
             }
@@ -286,7 +226,7 @@ impl<D: Driver> Looping<'_, D> {
                 worked_us = ended_us;
             }
             if let Some(until_us) = drain_until_us {
-                if self.is_over(ended_us >= until_us) {
+                if self.is_over(ended_us >= until_us || self.control.is_cut_short()) {
                     return;
                 }
                 let quiet = !worked && rest != Rest::Busy;
@@ -320,10 +260,9 @@ impl<D: Driver> Looping<'_, D> {
     fn is_over(&mut self, timed_out: bool) -> bool {
         let stage = self.worker.drain_stage();
         if matches!(stage, DrainStage::Said | DrainStage::Quiet) && self.worker.report_once() {
-            self.control.said.fetch_add(1, Ordering::AcqRel);
+            self.control.said();
         }
-        let all_said = self.control.said.load(Ordering::Acquire) >= self.control.workers;
-        timed_out || all_said && stage == DrainStage::Quiet
+        timed_out || self.control.all_said() && stage == DrainStage::Quiet
     }
 }
 
@@ -334,6 +273,7 @@ pub struct BridgeSeat {
     pub workers: Vec<Option<Bell>>,
     pub metrics: Vec<Arc<CoreMetrics>>,
     pub cpu: Option<usize>,
+    pub via: Via,
 }
 
 /// Starts the bridge's thread.
@@ -341,12 +281,18 @@ pub fn spawn_bridge(
     seat: BridgeSeat,
     clock: Clock,
     control: Arc<Control>,
-) -> Result<JoinHandle<()>, Error> {
+) -> Result<JoinHandle<io::Result<()>>, Error> {
     thread::Builder::new()
         .name("bridge".to_owned())
         .spawn(move || {
             if let Some(id) = seat.cpu {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
+            }
+            let runtime = Runtime::new(seat.via).inspect_err(|_| {
+                control.report(false);
+            })?;
+            if !control.report(true) {
+                return Ok(());
             }
             let bells = seat.workers;
             let bridge = Bridge::new(BridgeOptions {
@@ -358,9 +304,13 @@ pub fn spawn_bridge(
                     }
                 }),
                 now: Box::new(move || clock.now()),
-                stopping: Box::new(move || control.bridge_stopping.load(Ordering::Acquire)),
+                stopping: Box::new(move || control.bridge_stops()),
             });
-            bridge.run(seat.bell);
+            bridge.run(runtime, seat.bell).inspect_err(|error| {
+                // Served without it, nobody would ever be ready.
+                tracing::error!(%error, "the bridge cannot hear its bell");
+                std::process::exit(i32::from(super::EXIT_UNAVAILABLE));
+            })
         })
         .map_err(|cause| Error::System { what: "starting the bridge", cause })
 }

@@ -33,6 +33,11 @@ pub(super) struct Drain {
 }
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
+    /// Says by `/ready` that a shutdown is near.
+    pub fn leave(&mut self) {
+        self.edge.leave();
+    }
+
     /// Begins the shutdown: nothing is accepted or parsed any more.
     pub fn begin_drain(&mut self, now: Now) {
         if self.drain.is_some() {

@@ -56,7 +56,7 @@ impl<D: Make> Rig<D> {
         own_ring: Option<OwnedFd>,
         make: impl FnOnce(Options) -> D,
     ) -> Rig<D> {
-        let listener = socket::listen("127.0.0.1:0".parse().expect("an address"), 1_024);
+        let listener = socket::listen("127.0.0.1:0".parse().expect("an address"), 1_024, false);
         let listener = listener.expect("a listener");
         let addr = addr_of(&listener);
         let own_bell = socket::bell().expect("a bell");

@@ -12,7 +12,7 @@ mod tuning;
 mod wake;
 
 use super::host;
-use crate::config::{Config, DriverChoice};
+use crate::config::{Config, DriverChoice, Listen};
 use crate::driver::survey;
 use capacity::{Bounds, Capacity};
 use finding::{Finding, State};
@@ -89,8 +89,10 @@ fn tell(report: &Report<'_>, json: bool) {
 }
 
 fn tuned_findings(machine: &Machine, config: &Config, connections: u64) -> Vec<Finding> {
-    let ports: Vec<u16> =
-        std::iter::once(config.listen).chain(config.internal_listen).map(|at| at.port()).collect();
+    let ports: Vec<u16> = std::iter::once(&config.listen)
+        .chain(&config.internal_listen)
+        .filter_map(Listen::port)
+        .collect();
     let values = tuning::Values {
         connections,
         cores: machine.cpus.len() as u64,

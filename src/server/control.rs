@@ -1,0 +1,155 @@
+//! What main and the cores say to each other: made, go, leave, stop, and how far a stop has come.
+//!
+//! Must not know what a core does. Invariant: no core serves before all are made, so that a start
+//! that fails half-way can be begun anew with another driver.
+
+use crate::driver::socket::Bell;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// Time after which main looks again, should a thread have ended without a word.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How a start stands.
+const MAKING: u8 = 0;
+const GO: u8 = 1;
+const ABANDONED: u8 = 2;
+
+/// See the module's page.
+pub struct Control {
+    phase: AtomicU8,
+    /// Cores, the bridge among them, that have what they need.
+    made: AtomicUsize,
+    failed: AtomicBool,
+    leaving: AtomicBool,
+    stopping: AtomicBool,
+    /// Nothing more is waited for.
+    cut_short: AtomicBool,
+    bridge_stopping: AtomicBool,
+    timeout_ms: AtomicU32,
+    /// Workers that told their clients, and need no home any more.
+    said: AtomicUsize,
+    /// Workers whose loop is over.
+    ended: AtomicUsize,
+    workers: usize,
+    bells: Vec<Option<Bell>>,
+    main: Thread,
+}
+
+impl Control {
+    /// Of so many workers. The calling thread is main.
+    pub fn new(workers: usize, bells: Vec<Option<Bell>>) -> Control {
+        Control {
+            phase: AtomicU8::new(MAKING),
+            made: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            cut_short: AtomicBool::new(false),
+            bridge_stopping: AtomicBool::new(false),
+            timeout_ms: AtomicU32::new(0),
+            said: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
+            workers,
+            bells,
+            main: thread::current(),
+        }
+    }
+
+    /// Waits until every core is made, or one cannot be; `is_gone` says whether a thread has ended.
+    /// False: it failed.
+    pub fn await_made(&self, is_gone: impl Fn() -> bool) -> bool {
+        while self.made.load(Ordering::Acquire) <= self.workers {
+            if self.failed.load(Ordering::Acquire) || is_gone() {
+                return false;
+            }
+            thread::park_timeout(LOOK_AGAIN);
+        }
+        true
+    }
+
+    /// A core has what it needs, or has not. Then it waits; false: it is not needed.
+    pub fn report(&self, is_made: bool) -> bool {
+        if is_made {
+            self.made.fetch_add(1, Ordering::AcqRel);
+        } else {
+            self.failed.store(true, Ordering::Release);
+        }
+        self.main.unpark();
+        while is_made && self.phase.load(Ordering::Acquire) == MAKING {
+            thread::park();
+        }
+        is_made && self.phase.load(Ordering::Acquire) == GO
+    }
+
+    /// Lets the cores go, or has their threads end. Their threads are to be unparked.
+    pub fn begin(&self, go: bool) {
+        self.phase.store(if go { GO } else { ABANDONED }, Ordering::Release);
+    }
+
+    /// From here on `/ready` says that clients should go elsewhere.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Begins the shutdown.
+    pub fn stop(&self, timeout_ms: u32) {
+        self.timeout_ms.store(timeout_ms, Ordering::Relaxed);
+        self.stopping.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    /// The time that the shutdown may take, once it has begun.
+    pub fn stops_within_ms(&self) -> Option<u32> {
+        self.stopping.load(Ordering::Acquire).then(|| self.timeout_ms.load(Ordering::Relaxed))
+    }
+
+    /// Ends the shutdown, however far it has come.
+    pub fn cut_short(&self) {
+        self.cut_short.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub fn is_cut_short(&self) -> bool {
+        self.cut_short.load(Ordering::Acquire)
+    }
+
+    /// A worker has told its clients.
+    pub fn said(&self) {
+        self.said.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Have all workers told their clients?
+    pub fn all_said(&self) -> bool {
+        self.said.load(Ordering::Acquire) >= self.workers
+    }
+
+    /// A worker's loop is over.
+    pub fn ended(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
+        self.main.unpark();
+    }
+
+    pub fn all_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) >= self.workers
+    }
+
+    pub fn stop_bridge(&self) {
+        self.bridge_stopping.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    pub fn bridge_stops(&self) -> bool {
+        self.bridge_stopping.load(Ordering::Acquire)
+    }
+
+    fn ring(&self) {
+        self.bells.iter().flatten().for_each(Bell::ring);
+    }
+}

@@ -1,0 +1,237 @@
+//! From a configuration to running cores: the listeners, then every core with the driver that this
+//! host gives, or with the other one.
+//!
+//! Must not know what a core does. Invariant: what a start finds missing is found before a core
+//! serves, by making what it needs; an estimate decides nothing.
+
+use super::clock::Clock;
+use super::control::Control;
+use super::host::{self, Host};
+use super::listeners::{Listeners, SocketFile};
+use super::run::{self, BridgeSeat};
+use super::{Error, ring_plan};
+use crate::bridge::Via;
+use crate::config::{Config, DriverChoice};
+use crate::driver::probe::{self, Kind};
+use crate::edge::auth::Auth;
+use crate::home::engine::{FromBridge, ToBridge};
+use crate::home::envelope::{Delivery, Request};
+use crate::limits::lane_slots;
+use crate::mesh::{self, Slots};
+use crate::metrics::CoreMetrics;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Time that a start waits for locked memory. The kernel counts it by user, and gives back what a
+/// process held some time after that has ended.
+const LOCKED_PATIENCE: Duration = Duration::from_secs(1);
+const LOCKED_STEP: Duration = Duration::from_millis(20);
+
+/// Running cores.
+pub struct Cores {
+    pub control: Arc<Control>,
+    pub workers: Vec<JoinHandle<Result<(), crate::driver::Error>>>,
+    pub bridge: JoinHandle<io::Result<()>>,
+    pub socket_files: Vec<SocketFile>,
+}
+
+/// Why cores could not be started with a driver.
+enum Failed {
+    /// There is no ring for a worker, or for the probe; the other driver may do.
+    Ring { error: io::Error, said: String },
+    /// Nothing will do.
+    Start(Error),
+}
+
+/// Starts the server. `config.listen` and `config.internal_listen` become what was opened.
+///
+/// # Errors
+/// What is missing.
+pub fn start(config: &mut Config, auth: &Auth) -> Result<Cores, Error> {
+    let mut host = Host::new(config)?;
+    let workers = config.workers_on(host.cores);
+    let wanted = std::iter::once(&config.listen).chain(&config.internal_listen);
+    let listeners = Listeners::open(wanted, workers)?;
+    let mut opened = listeners.at.iter().cloned();
+    config.listen = opened.next().expect("the public listener was opened");
+    config.internal_listen = opened.next();
+    host.node = host::node(&config.listen)?;
+    let attempt = Attempt { config, auth, host: &host, listeners: &listeners, workers };
+    let (started, kind, why) = attempt.start()?;
+    tracing::info!(driver = kind.name(), why, "driver chosen");
+    let Started { control, workers, bridge } = started;
+    Ok(Cores { control, workers, bridge, socket_files: listeners.hand_over() })
+}
+
+/// What every attempt is made from.
+struct Attempt<'a> {
+    config: &'a Config,
+    auth: &'a Auth,
+    host: &'a Host,
+    listeners: &'a Listeners,
+    workers: usize,
+}
+
+struct Started {
+    control: Arc<Control>,
+    workers: Vec<JoinHandle<Result<(), crate::driver::Error>>>,
+    bridge: JoinHandle<io::Result<()>>,
+}
+
+impl Attempt<'_> {
+    /// By the driver that is wanted, or found out; with its name and why it is that one.
+    fn start(&self) -> Result<(Started, Kind, String), Error> {
+        let wanted = self.config.driver;
+        if wanted == DriverChoice::Epoll {
+            // Not even the probe: who forbids io_uring may kill who calls it.
+            return self.on_epoll("as configured".to_owned());
+        }
+        match self.on_rings() {
+            Ok((started, why)) => {
+                let why = if wanted == DriverChoice::Auto { why } else { "as configured".into() };
+                Ok((started, Kind::IoUring, why))
+            }
+            Err(Failed::Start(error)) => Err(error),
+            Err(Failed::Ring { said, .. }) if wanted == DriverChoice::IoUring => {
+                Err(Error::Driver { wanted: "io_uring", reason: said })
+            }
+            Err(Failed::Ring { said, .. }) => self.on_epoll(said),
+        }
+    }
+
+    fn on_epoll(&self, why: String) -> Result<(Started, Kind, String), Error> {
+        match self.launch(Kind::Epoll) {
+            Ok(started) => Ok((started, Kind::Epoll, why)),
+            Err(Failed::Start(error)) => Err(error),
+            Err(Failed::Ring { said, .. }) => Err(Error::Driver { wanted: "epoll", reason: said }),
+        }
+    }
+
+    /// On rings, for which it waits a while where others of the same user may just have left.
+    fn on_rings(&self) -> Result<(Started, String), Failed> {
+        let start = Instant::now();
+        let plan = ring_plan(self.config, self.host.descriptors, self.workers, self.host.cores);
+        let fits_alone = host::lockable_bytes().is_none_or(|most| most >= plan.locked_bytes());
+        loop {
+            let tried = match probe::try_ring() {
+                Ok(()) => self.launch(Kind::IoUring),
+                Err(error) => Err(Failed::Ring { said: probe::why(&error), error }),
+            };
+            match tried {
+                Err(Failed::Ring { error, .. })
+                    if error.kind() == io::ErrorKind::OutOfMemory
+                        && fits_alone
+                        && start.elapsed() < LOCKED_PATIENCE =>
+                {
+                    thread::park_timeout(LOCKED_STEP);
+                }
+                Ok(started) => return Ok((started, probe::WORKS.to_owned())),
+                Err(failed) => return Err(failed),
+            }
+        }
+    }
+
+    /// All cores with this driver, or none.
+    fn launch(&self, kind: Kind) -> Result<Started, Failed> {
+        let Attempt { config, host, listeners, workers, .. } = *self;
+        let limits = config.limits_on(host.descriptors, workers, kind == Kind::Epoll);
+        let slots = lane_slots(workers);
+        let slots = Slots { requests: slots, deliveries: slots, bridge: slots };
+        let (endpoints, bridge_end) =
+            mesh::mesh::<Request, Delivery, ToBridge, FromBridge>(workers, slots);
+        let metrics: Vec<Arc<CoreMetrics>> =
+            (0..workers).map(|_| Arc::new(CoreMetrics::new())).collect();
+        let by_message = kind == Kind::IoUring && host::wakes_by_message(workers, host.cores);
+        let mut bells = host::Bells::new(workers, by_message).map_err(Failed::Start)?;
+        let control = Arc::new(Control::new(workers, bells.remote().map_err(Failed::Start)?));
+        let clock = Clock::start();
+        let auth = self.auth.clone();
+        let seats = run::Seats { config, auth, limits, kind, host, metrics: &metrics };
+        let mut launching =
+            Launching { control: Arc::clone(&control), workers: Vec::new(), bridge: None };
+        let spawned = (|| {
+            for endpoint in endpoints {
+                let own = listeners.of_worker(endpoint.core)?;
+                let seat = seats.seat(endpoint, own, &mut bells)?;
+                launching.workers.push(run::spawn_worker(seat, clock, Arc::clone(&control))?);
+            }
+            let seat = BridgeSeat {
+                end: bridge_end,
+                bell: bells.bridge_end()?,
+                workers: bells.remote()?,
+                metrics: metrics.clone(),
+                cpu: host.bridge_cpu,
+                via: match kind {
+                    Kind::IoUring => Via::RingOrPolling,
+                    Kind::Epoll => Via::Polling,
+                },
+            };
+            launching.bridge = Some(run::spawn_bridge(seat, clock, Arc::clone(&control))?);
+            Ok(())
+        })();
+        launching.settle(spawned)
+    }
+}
+
+/// Threads that make what they need.
+struct Launching {
+    control: Arc<Control>,
+    workers: Vec<JoinHandle<Result<(), crate::driver::Error>>>,
+    bridge: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Launching {
+    /// Lets the cores go when all are made, else ends them.
+    fn settle(self, spawned: Result<(), Error>) -> Result<Started, Failed> {
+        let Launching { control, workers, bridge } = self;
+        let is_gone = || {
+            workers.iter().any(JoinHandle::is_finished)
+                || bridge.as_ref().is_some_and(JoinHandle::is_finished)
+        };
+        let made = spawned.is_ok() && control.await_made(is_gone);
+        control.begin(made);
+        workers.iter().for_each(|worker| worker.thread().unpark());
+        bridge.iter().for_each(|bridge| bridge.thread().unpark());
+        match bridge {
+            Some(bridge) if made => Ok(Started { control, workers, bridge }),
+            bridge => Err(reason(spawned, workers, bridge)),
+        }
+    }
+}
+
+/// Why there is no start, by what the threads say; they are ended, so that all they held is free.
+fn reason(
+    spawned: Result<(), Error>,
+    workers: Vec<JoinHandle<Result<(), crate::driver::Error>>>,
+    bridge: Option<JoinHandle<io::Result<()>>>,
+) -> Failed {
+    let mut failed = spawned.err().map(Failed::Start);
+    let panicked = || {
+        let cause = io::Error::other("its thread panicked");
+        Failed::Start(Error::System { what: "starting a core", cause })
+    };
+    for (core, worker) in workers.into_iter().enumerate() {
+        let why = match worker.join() {
+            Ok(Ok(())) => continue,
+            Ok(Err(crate::driver::Error::Ring(error))) => {
+                let said = format!("worker {core} gets no ring: {}", probe::why(&error));
+                Failed::Ring { error, said }
+            }
+            Ok(Err(crate::driver::Error::Epoll(cause))) => {
+                Failed::Start(Error::System { what: "a worker cannot start: epoll", cause })
+            }
+            Err(_) => panicked(),
+        };
+        failed.get_or_insert(why);
+    }
+    let bridge = match bridge.map(JoinHandle::join) {
+        None | Some(Ok(Ok(()))) => None,
+        Some(Ok(Err(cause))) => {
+            Some(Failed::Start(Error::System { what: "the bridge cannot start", cause }))
+        }
+        Some(Err(_)) => Some(panicked()),
+    };
+    failed.or(bridge).unwrap_or_else(panicked)
+}
