@@ -7,7 +7,7 @@
 #[path = "instructions/worker.rs"]
 mod worker;
 
-use corecast::codec::command::{ClientInfo, Publication};
+use corecast::codec::command::{ClientInfo, Named, Publication};
 use corecast::codec::json;
 use corecast::ws::deframer::{Deframer, Item, MessageLimits};
 use corecast::ws::frame::{self, OpCode};
@@ -117,9 +117,9 @@ fn write_push(out: &mut Vec<u8>) {
     };
     for _ in 0..FRAMES {
         out.clear();
-        let length = json::push_publication_len("chat:lobby", black_box(&publication));
+        let length = json::push_publication_len(Named::Name("chat:lobby"), black_box(&publication));
         frame::write_header(out, OpCode::Text, length);
-        json::write_push_publication(out, "chat:lobby", black_box(&publication));
+        json::write_push_publication(out, Named::Name("chat:lobby"), black_box(&publication));
         black_box(&out);
     }
 }

@@ -3,7 +3,7 @@
 //! Must not know which one is fuzzed. Invariant: it looks at the public interface alone.
 
 use corecast::clock::Now;
-use corecast::codec::command::{Command, Method, Publication, Tags};
+use corecast::codec::command::{Command, Method, Named, Publication, Tags};
 use corecast::codec::{Codec, payload};
 use corecast::home::block::{Block, Parts};
 use corecast::limits;
@@ -75,7 +75,7 @@ fn push(payload: Payload, kept: &[u8]) {
     let publication = Publication { data, payload, offset: 7, ..Publication::default() };
     for codec in Codec::ALL {
         let mut out = Vec::new();
-        codec.write_push_publication(&mut out, channel, &publication);
+        codec.write_push_publication(&mut out, Named::Name(channel), &publication);
         match codec {
             Codec::Json => {
                 assert!(!out.contains(&b'\n'), "a line is a message");

@@ -49,6 +49,8 @@ pub enum Method<'a> {
     SubRefresh {
         channel: Cow<'a, str>,
         token: Cow<'a, str>,
+        /// It is about the keys of a shared poll (`type`, `track`, `untrack`), answered 108.
+        asks_more: bool,
     },
     /// The empty command: the SDKs' pong.
     Pong,
@@ -87,7 +89,13 @@ pub struct Subscribe<'a> {
     pub filter: Option<FilterNode<'a>>,
     /// Channel type (`type`): other than 0 is a map or shared-poll subscription, answered 108.
     pub kind: i64,
+    /// What else is wanted (`flag`), one bit each: `FLAG_NUMBER`. Others are passed over.
+    pub flag: i64,
 }
+
+/// In a subscribe's `flag`: publications, joins and leaves may name the channel by a number, which
+/// the reply gives.
+pub const FLAG_NUMBER: i64 = 1;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publish<'a> {
@@ -100,8 +108,8 @@ pub struct Publish<'a> {
     pub exclude_self: bool,
     /// A second publication with the same key is answered, and not carried out; "" for none.
     pub idempotency_key: Cow<'a, str>,
-    /// It asks for what this version does not have, which is answered 108: `key`, `prio`, `ttl_ms`,
-    /// `audience`, `users` or `drop`.
+    /// It asks for what this version does not have, which is answered 108: `type`, `key` and
+    /// `removed` of maps, `prio`, `ttl_ms`, `audience`, `users` or `drop`.
     pub asks_more: bool,
 }
 
@@ -194,8 +202,22 @@ pub enum Reply<'a> {
         channel: &'a str,
         push: Push<'a>,
     },
+    /// A publication, join or leave, for who has the channel's number.
+    NumberedPush {
+        number: u32,
+        push: Push<'a>,
+    },
     /// The empty message: the server's ping.
     ServerPing,
+}
+
+/// How a push names its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// In full; "" for a push that is about the connection.
+    Name(&'a str),
+    /// By the number, above 0, that the receiver's subscribe reply gave.
+    Number(u32),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -277,6 +299,10 @@ pub struct SubscribeResult<'a> {
     pub delta: bool,
     /// A JSON value for the subscriber; empty for none.
     pub data: &'a [u8],
+    /// How pushes name the channel instead of by its name (`id`); 0 for by its name.
+    pub number: u32,
+    /// SDKs wait so long between two publications (`publish_debounce`); 0: not at all.
+    pub debounce_ms: u32,
     pub publications: &'a [Publication<'a>],
 }
 

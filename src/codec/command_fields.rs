@@ -215,6 +215,7 @@ fn subscribe_fields<'a, S: Source<'a>>(
         ("join_leave", 11),
         ("delta", 12),
         ("tf", 13),
+        ("flag", 14),
         ("type", 15),
     ];
     let mut subscribe = Subscribe::default();
@@ -231,6 +232,7 @@ fn subscribe_fields<'a, S: Source<'a>>(
             11 => subscribe.join_leave = source.flag()?,
             12 => subscribe.delta = source.text()?,
             13 => subscribe.filter = filter(source, &mut data.excessive)?,
+            14 => subscribe.flag = source.signed()?,
             15 => subscribe.kind = source.signed()?,
             _ => return Ok(false),
         }
@@ -243,7 +245,9 @@ fn publish<'a, S: Source<'a>>(source: &mut S) -> Result<Method<'a>, DecodeError>
     const NAMES: Names = &[
         ("channel", 1),
         ("data", 2),
+        ("type", 3),
         ("key", 4),
+        ("removed", 5),
         ("tags", 1000),
         ("prio", 1001),
         ("ttl_ms", 1002),
@@ -262,7 +266,7 @@ fn publish<'a, S: Source<'a>>(source: &mut S) -> Result<Method<'a>, DecodeError>
             1000 => tags(source, &mut publish.tags, &mut data.excessive)?,
             1003 => publish.exclude_self = source.flag()?,
             1005 => publish.idempotency_key = source.text()?,
-            4 | 1001 | 1002 | 1004 | 1006 | 1007 => publish.asks_more |= source.asks()?,
+            3..=5 | 1001 | 1002 | 1004 | 1006 | 1007 => publish.asks_more |= source.asks()?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -343,16 +347,18 @@ fn position<'a, S: Source<'a>>(source: &mut S) -> Result<(u64, Cow<'a, str>), De
 }
 
 fn sub_refresh<'a, S: Source<'a>>(source: &mut S) -> Result<Method<'a>, DecodeError> {
-    let (mut channel, mut token) = (Cow::default(), Cow::default());
-    fields(source, &[("channel", 1), ("token", 2)], |field, source| {
+    const NAMES: Names = &[("channel", 1), ("token", 2), ("type", 3), ("track", 4), ("untrack", 5)];
+    let (mut channel, mut token, mut asks_more) = (Cow::default(), Cow::default(), false);
+    fields(source, NAMES, |field, source| {
         match field {
             1 => channel = source.text()?,
             2 => token = source.text()?,
+            3..=5 => asks_more |= source.asks()?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    Ok(Method::SubRefresh { channel, token })
+    Ok(Method::SubRefresh { channel, token, asks_more })
 }
 
 /// A filter over tags.

@@ -216,6 +216,7 @@ fn subscribe_fields<'a>(
             "delta" => subscribe.delta = string(scanner)?,
             "tf" => subscribe.filter = filter(scanner, levels, &mut data.excessive)?,
             "type" => subscribe.kind = signed(scanner)?,
+            "flag" => subscribe.flag = signed(scanner)?,
             "data" => data.read(scanner)?,
             _ => return Ok(false),
         }
@@ -234,7 +235,7 @@ fn publish<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
             "tags" => publish.tags = tags(scanner, &mut data.excessive)?,
             "exclude_self" => publish.exclude_self = boolean(scanner)?,
             "idempotency_key" => publish.idempotency_key = string(scanner)?,
-            "key" | "prio" | "ttl_ms" | "audience" | "users" | "drop" => {
+            "type" | "key" | "removed" | "prio" | "ttl_ms" | "audience" | "users" | "drop" => {
                 publish.asks_more |= asks(scanner, METHOD_LEVELS)?;
             }
             _ => return Ok(false),
@@ -304,15 +305,17 @@ fn position<'a>(scanner: &mut Scanner<'a>) -> Result<Option<(u64, Cow<'a, str>)>
 fn sub_refresh<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
     let mut channel = Cow::default();
     let mut token = Cow::default();
+    let mut asks_more = false;
     members(scanner, METHOD_LEVELS, |name, scanner| {
         match name {
             "channel" => channel = string(scanner)?,
             "token" => token = string(scanner)?,
+            "type" | "track" | "untrack" => asks_more |= asks(scanner, METHOD_LEVELS)?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    Ok(Method::SubRefresh { channel, token })
+    Ok(Method::SubRefresh { channel, token, asks_more })
 }
 
 /// Reads a method of one string.

@@ -5,7 +5,7 @@
 //! counts.
 
 use super::command::{
-    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Payload, Publication, Push,
+    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Named, Payload, Publication, Push,
     PushSubscribe, RefreshResult, Reply, SubscribeResult, Tags,
 };
 use super::json_sink::{Fields, put_base64, put_number, put_string};
@@ -51,13 +51,17 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends the push of a publication.
-pub fn write_push_publication(out: &mut Vec<u8>, channel: &str, publication: &Publication<'_>) {
+pub fn write_push_publication(
+    out: &mut Vec<u8>,
+    channel: Named<'_>,
+    publication: &Publication<'_>,
+) {
     put_push_publication(out, channel, publication);
 }
 
 /// Bytes that `write_push_publication` appends.
 #[must_use]
-pub fn push_publication_len(channel: &str, publication: &Publication<'_>) -> usize {
+pub fn push_publication_len(channel: Named<'_>, publication: &Publication<'_>) -> usize {
     count(|out| put_push_publication(out, channel, publication))
 }
 
@@ -104,7 +108,8 @@ fn put_reply(out: &mut impl Sink, reply: &Reply<'_>) {
             put_expiry(&mut Fields::new(out), *expiry);
             out.put(b"}}");
         }
-        Reply::Push { channel, push } => put_push(out, channel, push),
+        Reply::Push { channel, push } => put_push(out, Named::Name(channel), push),
+        Reply::NumberedPush { number, push } => put_push(out, Named::Number(*number), push),
         Reply::ServerPing => out.put(b"{}"),
     }
 }
@@ -215,6 +220,8 @@ fn put_subscribe_fields(out: &mut impl Sink, result: &SubscribeResult<'_>) -> bo
     fields.raw(b"data", result.data);
     fields.flag(b"was_recovering", result.was_recovering);
     fields.flag(b"delta", result.delta);
+    fields.number(b"id", u64::from(result.number));
+    fields.number(b"publish_debounce", u64::from(result.debounce_ms));
     fields.any
 }
 
@@ -258,13 +265,16 @@ fn put_rpc(out: &mut impl Sink, id: u32, data: &[u8]) {
     out.put(b"}}");
 }
 
-fn put_push(out: &mut impl Sink, channel: &str, push: &Push<'_>) {
+fn put_push(out: &mut impl Sink, channel: Named<'_>, push: &Push<'_>) {
     if let Push::Publication(publication) = push {
         return put_push_publication(out, channel, publication);
     }
     out.put(b"{\"push\":{");
     let mut fields = Fields::new(out);
-    fields.string(b"channel", channel);
+    match channel {
+        Named::Name(name) => fields.string(b"channel", name),
+        Named::Number(number) => fields.number(b"id", u64::from(number)),
+    }
     match push {
         Push::Publication(_) => unreachable!("written above"),
         Push::Join(info) => put_member(fields.next(b"join"), info),
@@ -318,13 +328,17 @@ fn put_push_subscribe(out: &mut impl Sink, begun: &PushSubscribe<'_>) {
     out.put(b"}");
 }
 
-fn put_push_open(out: &mut impl Sink, channel: &str) {
-    out.put(b"{\"push\":{\"channel\":");
-    put_string(out, channel);
-}
-
-fn put_push_publication(out: &mut impl Sink, channel: &str, publication: &Publication<'_>) {
-    put_push_open(out, channel);
+fn put_push_publication(out: &mut impl Sink, channel: Named<'_>, publication: &Publication<'_>) {
+    match channel {
+        Named::Name(name) => {
+            out.put(b"{\"push\":{\"channel\":");
+            put_string(out, name);
+        }
+        Named::Number(number) => {
+            out.put(b"{\"push\":{\"id\":");
+            put_number(out, u64::from(number));
+        }
+    }
     out.put(b",\"pub\":");
     put_publication(out, publication);
     out.put(b"}}");

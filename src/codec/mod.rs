@@ -21,7 +21,7 @@ mod sink;
 pub mod tags;
 pub mod unescape;
 
-use command::{Command, DecodeError, Publication, Reply, SubscribeResult};
+use command::{Command, DecodeError, Named, Publication, Reply, SubscribeResult};
 
 /// How a connection's messages are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl Codec {
     pub fn write_push_publication(
         self,
         out: &mut Vec<u8>,
-        channel: &str,
+        channel: Named<'_>,
         publication: &Publication<'_>,
     ) {
         match self {

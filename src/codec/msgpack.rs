@@ -5,7 +5,7 @@
 //! read by hand, because derived readers take integer keys for positions. Invariants: nothing is
 //! copied from the input, and no input makes it panic, or recurse but into filters.
 
-use super::command::{Command, DecodeError, Publication, Reply, SubscribeResult, Tags};
+use super::command::{Command, DecodeError, Named, Publication, Reply, SubscribeResult, Tags};
 use super::command_fields::{self, Data, Names, Source};
 use super::json_to_msgpack;
 use super::msgpack_read::{Item, item, value};
@@ -210,7 +210,11 @@ pub fn reply_len(reply: &Reply<'_>) -> usize {
 }
 
 /// Appends the push of a publication.
-pub fn write_push_publication(out: &mut Vec<u8>, channel: &str, publication: &Publication<'_>) {
+pub fn write_push_publication(
+    out: &mut Vec<u8>,
+    channel: Named<'_>,
+    publication: &Publication<'_>,
+) {
     put(out, &PublicationPush { channel, publication });
 }
 

@@ -4,7 +4,7 @@
 //! primitives, not on its derived types, because those copy what they read. Invariants: nothing is
 //! copied, no input makes it panic, and only unknown groups recurse, as deep as `prost` lets them.
 
-use super::command::{Command, DecodeError, Publication, Reply, SubscribeResult, Tags};
+use super::command::{Command, DecodeError, Named, Publication, Reply, SubscribeResult, Tags};
 use super::command_fields::{self, Data, Names, Source};
 use super::reply_fields::{Message, PUBLICATIONS, PublicationPush, SUBSCRIBE, Wire};
 use super::sink::{Sink, count};
@@ -183,13 +183,17 @@ pub fn reply_len(reply: &Reply<'_>) -> usize {
 }
 
 /// Appends the push of a publication.
-pub fn write_push_publication(out: &mut Vec<u8>, channel: &str, publication: &Publication<'_>) {
+pub fn write_push_publication(
+    out: &mut Vec<u8>,
+    channel: Named<'_>,
+    publication: &Publication<'_>,
+) {
     put_delimited(out, &PublicationPush { channel, publication });
 }
 
 /// Bytes that `write_push_publication` appends.
 #[must_use]
-pub fn push_publication_len(channel: &str, publication: &Publication<'_>) -> usize {
+pub fn push_publication_len(channel: Named<'_>, publication: &Publication<'_>) -> usize {
     count(|out| put_delimited(out, &PublicationPush { channel, publication }))
 }
 

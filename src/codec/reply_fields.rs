@@ -5,7 +5,7 @@
 //! out, as Protobuf has it.
 
 use super::command::{
-    ClientInfo, ConnectResult, Expiry, HistoryResult, Publication, Push, PushSubscribe,
+    ClientInfo, ConnectResult, Expiry, HistoryResult, Named, Publication, Push, PushSubscribe,
     RefreshResult, Reply, SubscribeResult, Tags,
 };
 use crate::namespace::Payload;
@@ -43,7 +43,12 @@ impl Message for Reply<'_> {
                 wire.number(1, u64::from(*id));
                 wire.message(2, &ErrorBody { code, message, temporary });
             }
-            Reply::Push { channel, push } => wire.message(4, &PushBody { channel, push }),
+            Reply::Push { channel, push } => {
+                wire.message(4, &PushBody { channel: Named::Name(channel), push });
+            }
+            Reply::NumberedPush { number, push } => {
+                wire.message(4, &PushBody { channel: Named::Number(*number), push });
+            }
             Reply::Connect { id, result } => answer(wire, *id, 5, result),
             Reply::Subscribe { id, result } => answer(wire, *id, 6, result),
             Reply::Unsubscribe { id } => answer(wire, *id, 7, &Empty),
@@ -125,6 +130,8 @@ impl Message for SubscribeResult<'_> {
         wire.value(11, self.data, Payload::Json);
         wire.flag(12, self.was_recovering);
         wire.flag(13, self.delta);
+        wire.number(14, u64::from(self.number));
+        wire.number(19, u64::from(self.debounce_ms));
         wire.messages(PUBLICATIONS, self.publications);
     }
 }
@@ -198,7 +205,7 @@ impl Message for Publication<'_> {
 
 /// The push of a publication, ahead of its envelope.
 pub(super) struct PublicationPush<'a> {
-    pub channel: &'a str,
+    pub channel: Named<'a>,
     pub publication: &'a Publication<'a>,
 }
 
@@ -212,19 +219,27 @@ struct PublicationBody<'a>(&'a PublicationPush<'a>);
 
 impl Message for PublicationBody<'_> {
     fn put(&self, wire: &mut impl Wire) {
-        wire.text(2, self.0.channel);
+        named(wire, self.0.channel);
         wire.message(4, self.0.publication);
     }
 }
 
+/// How a push names its channel.
+fn named(wire: &mut impl Wire, channel: Named<'_>) {
+    match channel {
+        Named::Name(name) => wire.text(2, name),
+        Named::Number(number) => wire.number(1, u64::from(number)),
+    }
+}
+
 struct PushBody<'a> {
-    channel: &'a str,
+    channel: Named<'a>,
     push: &'a Push<'a>,
 }
 
 impl Message for PushBody<'_> {
     fn put(&self, wire: &mut impl Wire) {
-        wire.text(2, self.channel);
+        named(wire, self.channel);
         match self.push {
             Push::Publication(publication) => wire.message(4, publication),
             Push::Join(info) => wire.message(5, &MemberBody(info)),

@@ -22,34 +22,43 @@ pub enum Form {
     Fresh,
 }
 
-/// How deliveries are framed for a subscriber. Each that some subscriber of a channel has is
-/// written once per delivery.
+/// How deliveries are framed for a subscriber: in its codec, in the form that it has them in, and
+/// with the channel's name or its number. Each that some subscriber of a channel has is written
+/// once per delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant(u8);
 
 impl Variant {
     /// How many there are.
-    pub const COUNT: usize = Codec::ALL.len() * Variant::FORMS.len();
+    pub const COUNT: usize = Codec::ALL.len() * Variant::FORMS.len() * 2;
     const FORMS: [Form; 3] = [Form::Plain, Form::Delta, Form::Fresh];
 
     #[must_use]
-    pub fn new(codec: Codec, form: Form) -> Variant {
-        Variant(codec as u8 * Variant::FORMS.len() as u8 + form as u8)
+    pub fn new(codec: Codec, form: Form, numbered: bool) -> Variant {
+        let form = codec as u8 * Variant::FORMS.len() as u8 + form as u8;
+        Variant(form * 2 + u8::from(numbered))
     }
 
     #[must_use]
     pub fn codec(self) -> Codec {
-        Codec::ALL[self.index() / Variant::FORMS.len()]
+        Codec::ALL[self.index() / (2 * Variant::FORMS.len())]
     }
 
     #[must_use]
     pub fn form(self) -> Form {
-        Variant::FORMS[self.index() % Variant::FORMS.len()]
+        Variant::FORMS[self.index() / 2 % Variant::FORMS.len()]
     }
 
-    /// Every one.
-    pub fn all() -> impl Iterator<Item = Variant> {
-        (0..Variant::COUNT as u8).map(Variant)
+    /// The channel is named by its number.
+    #[must_use]
+    pub fn is_numbered(self) -> bool {
+        self.0 % 2 == 1
+    }
+
+    /// The same in another form.
+    #[must_use]
+    pub fn in_form(self, form: Form) -> Variant {
+        Variant::new(self.codec(), form, self.is_numbered())
     }
 
     /// Its place in a table of `COUNT`.
@@ -58,6 +67,18 @@ impl Variant {
         usize::from(self.0)
     }
 }
+
+/// The bits of all variants in the form `Fresh`.
+const FRESH: u32 = {
+    let (mut bits, mut index) = (0, 0);
+    while index < Variant::COUNT {
+        if index / 2 % Variant::FORMS.len() == Form::Fresh as usize {
+            bits |= 1 << index;
+        }
+        index += 1;
+    }
+    bits
+};
 
 /// One subscriber in a channel's dense list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +113,8 @@ pub struct EdgeChannel {
     pub subscribers: Vec<Subscriber>,
     /// How many of them have each variant.
     variants: [u32; Variant::COUNT],
+    /// Which variants any of them has, a bit for each.
+    in_use: u32,
     /// How many of them have a filter.
     filtered: u32,
 }
@@ -100,24 +123,36 @@ impl EdgeChannel {
     /// Adds a subscriber; gives its place.
     pub fn add_subscriber(&mut self, subscriber: Subscriber) -> u32 {
         let place = u32::try_from(self.subscribers.len()).expect("connections are bounded");
-        self.variants[subscriber.variant.index()] += 1;
+        self.count_variant(subscriber.variant, 1);
         self.filtered += u32::from(subscriber.filter != NO_FILTER);
         self.subscribers.push(subscriber);
         place
     }
 
+    /// One subscriber more, or less, has a variant.
+    fn count_variant(&mut self, variant: Variant, by: i32) {
+        let count = &mut self.variants[variant.index()];
+        *count = count.checked_add_signed(by).expect("subscribers are counted once");
+        let bit = 1 << variant.index();
+        self.in_use = if *count > 0 { self.in_use | bit } else { self.in_use & !bit };
+    }
+
     /// Takes out the subscriber at a place, which the last one takes over.
     pub fn remove_subscriber(&mut self, place: u32) -> Subscriber {
         let removed = self.subscribers.swap_remove(place as usize);
-        self.variants[removed.variant.index()] -= 1;
+        self.count_variant(removed.variant, -1);
         self.filtered -= u32::from(removed.filter != NO_FILTER);
         removed
     }
 
-    /// Has any subscriber this variant?
-    #[must_use]
-    pub fn has_variant(&self, variant: Variant) -> bool {
-        self.variants[variant.index()] > 0
+    /// The variants that its subscribers have.
+    pub fn variants(&self) -> impl Iterator<Item = Variant> + use<> {
+        let mut left = self.in_use;
+        std::iter::from_fn(move || {
+            let next = u8::try_from(left.trailing_zeros()).expect("below 33");
+            left &= left.wrapping_sub(1);
+            (usize::from(next) < Variant::COUNT).then_some(Variant(next))
+        })
     }
 
     /// Has any subscriber a filter?
@@ -136,24 +171,32 @@ impl EdgeChannel {
 
     /// Subscribers that were sent a publication in full have what the next delta is against.
     pub fn settle_fresh(&mut self) {
-        let codecs = Codec::ALL;
-        if !codecs.iter().any(|codec| self.has_variant(Variant::new(*codec, Form::Fresh))) {
+        if self.in_use & FRESH == 0 {
             return;
         }
-        for subscriber in &mut self.subscribers {
+        let mut subscribers = std::mem::take(&mut self.subscribers);
+        for subscriber in &mut subscribers {
             if subscriber.variant.form() == Form::Fresh {
-                self.variants[subscriber.variant.index()] -= 1;
-                subscriber.variant = Variant::new(subscriber.variant.codec(), Form::Delta);
-                self.variants[subscriber.variant.index()] += 1;
+                self.count_variant(subscriber.variant, -1);
+                subscriber.variant = subscriber.variant.in_form(Form::Delta);
+                self.count_variant(subscriber.variant, 1);
             }
         }
+        self.subscribers = subscribers;
     }
 
-    /// The variants that its subscribers have, one at least.
+    /// How many variants its subscribers have, one at least.
     #[must_use]
     pub fn variants_in_use(&self) -> usize {
-        self.variants.iter().filter(|count| **count > 0).count().max(1)
+        self.in_use.count_ones().max(1) as usize
     }
+}
+
+/// The number by which pushes name the channel at a place, above 0. It is this edge's, as long as a
+/// connection here is subscribed: a connection learns it from each subscribe reply.
+#[must_use]
+pub fn number_of(place: u32) -> u32 {
+    place + 1
 }
 
 /// The channels of one edge.
@@ -202,6 +245,7 @@ impl EdgeChannels {
             keeps_history,
             subscribers: Vec::new(),
             variants: [0; Variant::COUNT],
+            in_use: 0,
             filtered: 0,
         });
         let place = if let Some(place) = self.free.pop() {
@@ -288,5 +332,48 @@ impl EdgeChannels {
     /// Every channel, in the order of places.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &EdgeChannel)> {
         (0_u32..).zip(&self.places).filter_map(|(place, channel)| Some((place, channel.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variants_are_counted_and_told_apart() {
+        let mut channels = EdgeChannels::new(1, 1);
+        let place = channels.find_or_add("c", 0, true);
+        let channel = channels.at(place);
+        let mut all = Vec::new();
+        for codec in Codec::ALL {
+            for form in Variant::FORMS {
+                for numbered in [false, true] {
+                    let variant = Variant::new(codec, form, numbered);
+                    let said = (variant.codec(), variant.form(), variant.is_numbered());
+                    assert_eq!(said, (codec, form, numbered));
+                    let subscriber = Subscriber {
+                        connection: u32::try_from(all.len()).unwrap(),
+                        variant,
+                        join_leave: false,
+                        filter: NO_FILTER,
+                    };
+                    channel.add_subscriber(subscriber);
+                    all.push(variant);
+                }
+            }
+        }
+        assert_eq!(channel.variants().collect::<Vec<_>>(), all);
+        assert_eq!(channel.variants_in_use(), Variant::COUNT);
+        // Who was sent a publication in full wants deltas next, and is named as before.
+        channel.settle_fresh();
+        all.retain(|variant| variant.form() != Form::Fresh);
+        assert_eq!(channel.variants().collect::<Vec<_>>(), all);
+        let last = channel.subscribers.last().unwrap().variant;
+        assert_eq!((last.form(), last.is_numbered()), (Form::Delta, true));
+        while !channel.subscribers.is_empty() {
+            channel.remove_subscriber(0);
+        }
+        assert_eq!((channel.variants().count(), channel.variants_in_use()), (0, 1));
+        assert_eq!(number_of(place), 1, "0 is none");
     }
 }

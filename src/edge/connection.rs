@@ -101,6 +101,8 @@ impl Traits {
     pub const DELTA: Traits = Traits(8);
     /// The server began it: the client cannot begin it again by itself.
     pub const SERVER_SIDE: Traits = Traits(16);
+    /// Deliveries name the channel by its number.
+    pub const NUMBERED: Traits = Traits(32);
 
     #[must_use]
     pub fn has(self, which: Traits) -> bool {
@@ -185,6 +187,8 @@ pub enum Fact {
     OwnProtocol,
     /// What is written for it is held until its connect reply.
     Held,
+    /// Its SDK finds a subscription by its channel's number (`takes_numbers`).
+    TakesNumbers,
 }
 
 /// The facts about a connection, one bit each: a connection pays for every byte.

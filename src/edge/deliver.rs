@@ -1,5 +1,6 @@
 //! What homes say, taken in lane order (rule 11). Nothing here pushes a request (rule 3).
 
+use super::channels::number_of;
 use super::client_id::ClientId;
 use super::connection::{Fact, Life, SubscriptionState, Traits};
 use super::frames::{info, publication};
@@ -182,6 +183,11 @@ impl Edge {
             was_recovering: !matches!(recovery, Recovery::NotAsked),
             expiry,
             data: &data,
+            number: if start.traits.has(Traits::NUMBERED) {
+                number_of(start.subscription.channel)
+            } else {
+                0
+            },
             ..SubscribeResult::default()
         };
         let Recovery::Complete(missed) = recovery else {

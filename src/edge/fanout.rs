@@ -4,14 +4,14 @@
 //! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
 //! channel is marked before a subscriber is added to it (rule 11).
 
-use super::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant};
+use super::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant, number_of};
 use super::connection::SubscriptionState;
 use super::filter::Filters;
 use super::frames::{formed, info, publisher_id};
 use super::output::Range;
 use super::{Edge, Token};
 use crate::clock::Now;
-use crate::codec::command::Payload;
+use crate::codec::command::{Named, Payload};
 use crate::home::block::Block;
 use crate::home::envelope::{ConnectionKey, Member};
 use crate::rules::{Rule, holds};
@@ -31,18 +31,23 @@ enum What {
 }
 
 /// A run's range by variant; empty where nobody has the variant.
-#[derive(Clone, Copy)]
-struct Ranges([Range; Variant::COUNT]);
-
-impl Default for Ranges {
-    fn default() -> Self {
-        Ranges([Range { start: 0, end: 0 }; Variant::COUNT])
-    }
+struct Ranges {
+    by_variant: [Range; Variant::COUNT],
+    longest_bytes: u32,
 }
 
 impl Ranges {
+    fn new() -> Ranges {
+        Ranges { by_variant: [Range { start: 0, end: 0 }; Variant::COUNT], longest_bytes: 0 }
+    }
+
+    fn set(&mut self, variant: Variant, range: Range) {
+        self.by_variant[variant.index()] = range;
+        self.longest_bytes = self.longest_bytes.max(range.end - range.start);
+    }
+
     fn of(&self, variant: Variant) -> Range {
-        self.0[variant.index()]
+        self.by_variant[variant.index()]
     }
 }
 
@@ -158,7 +163,7 @@ impl Edge {
         self.mark_run(run);
         if aside.variant.form() == Form::Delta {
             // It does not have what the next delta will be against.
-            aside.variant = Variant::new(aside.variant.codec(), Form::Fresh);
+            aside.variant = aside.variant.in_form(Form::Fresh);
         }
         self.put_back(token, channel, aside);
     }
@@ -168,17 +173,17 @@ impl Edge {
         let Some(ranges) = self.frame_run(channel, run) else { return };
         let all = matches!(run[0].what, What::Publication { .. });
         self.filters.begin();
-        if run.len() == 1 && ranges.0.iter().any(|range| self.is_large(*range)) {
-            self.spill_run(channel, ranges, &run[0]);
+        if run.len() == 1 && self.output.is_too_large(ranges.longest_bytes as usize) {
+            self.spill_run(channel, &ranges, &run[0]);
         } else {
-            self.mark_ranges(channel, ranges, run);
+            self.mark_ranges(channel, &ranges, run);
         }
         if all && self.channels.get(channel).is_some() {
             self.channels.at(channel).settle_fresh();
         }
     }
 
-    fn mark_ranges(&mut self, channel: u32, ranges: Ranges, run: &[Staged]) {
+    fn mark_ranges(&mut self, channel: u32, ranges: &Ranges, run: &[Staged]) {
         let all = matches!(run[0].what, What::Publication { .. });
         if !holds(Rule::WholePass) {
             return self.mark_and_remove(channel, ranges, all);
@@ -204,18 +209,18 @@ impl Edge {
         self.metrics.messages_out.add(marked * frames);
     }
 
-    fn is_large(&self, range: Range) -> bool {
-        self.output.is_too_large((range.end - range.start) as usize)
-    }
-
     /// Frames a run for every variant that has subscribers; none when nobody has any: the last one
     /// may have left since it was staged.
     fn frame_run(&mut self, channel: u32, run: &[Staged]) -> Option<Ranges> {
         let known = self.channels.get(channel).filter(|known| !known.subscribers.is_empty())?;
-        let named = (channel, known.name.as_str());
-        let mut ranges = Ranges::default();
-        for variant in Variant::all().filter(|variant| known.has_variant(*variant)) {
+        let mut ranges = Ranges::new();
+        for variant in known.variants() {
             let start = self.output.end();
+            let named = match variant.is_numbered() {
+                true => Named::Number(number_of(channel)),
+                false => Named::Name(known.name.as_str()),
+            };
+            let to = (channel, named);
             let (codec, mut form) = (variant.codec(), variant.form());
             for staged in run {
                 match &staged.what {
@@ -223,24 +228,24 @@ impl Edge {
                         let offset = if known.keeps_history { *offset } else { 0 };
                         let id = publisher_id(block, self.ids);
                         let publication = formed(block, offset, id.as_ref(), codec, form);
-                        self.output.publication(codec, named, &publication);
+                        self.output.publication(codec, to, &publication);
                         if form == Form::Fresh {
                             form = Form::Delta;
                         }
                     }
                     What::Membership { who, joined } => {
-                        self.output.membership(codec, named, info(who, self.ids), *joined);
+                        self.output.membership(codec, to, info(who, self.ids), *joined);
                     }
                 }
             }
-            ranges.0[variant.index()] = Range { start, end: self.output.end() };
+            ranges.set(variant, Range { start, end: self.output.end() });
         }
         Some(ranges)
     }
 
     /// The pass as it must not be: it takes slow subscribers out of the list that it walks, and the
     /// one that takes a removed one's place is passed over.
-    fn mark_and_remove(&mut self, channel: u32, ranges: Ranges, all: bool) {
+    fn mark_and_remove(&mut self, channel: u32, ranges: &Ranges, all: bool) {
         let mut place = 0;
         while let Some(known) = self.channels.get(channel)
             && let Some(subscriber) = known.subscribers.get(place).copied()
@@ -259,7 +264,7 @@ impl Edge {
     }
 
     /// A run that is large for the arena goes straight to backlogs, and the arena is given back.
-    fn spill_run(&mut self, channel: u32, ranges: Ranges, staged: &Staged) {
+    fn spill_run(&mut self, channel: u32, ranges: &Ranges, staged: &Staged) {
         let Some(known) = self.channels.get(channel) else { return };
         let filters = &mut self.filters;
         let to: Vec<(u32, Range)> = known
@@ -273,8 +278,8 @@ impl Edge {
         for (index, range) in to {
             self.output_to_backlog(index, range);
         }
-        for range in ranges.0.into_iter().rev() {
-            self.output.give_back(range);
+        for range in ranges.by_variant.iter().rev() {
+            self.output.give_back(*range);
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::channels::Form;
 use super::client_id::{ClientId, client_id};
 use super::output::{Class, NO_CHANNEL, Output, Range};
-use crate::codec::command::{ClientInfo, Publication, Push, Reply};
+use crate::codec::command::{ClientInfo, Named, Publication, Push, Reply};
 use crate::codec::{Codec, json};
 use crate::home::block::Block;
 use crate::home::envelope::Member;
@@ -91,18 +91,18 @@ impl Output {
     pub fn publication(
         &mut self,
         codec: Codec,
-        (channel, name): (u32, &str),
+        (channel, named): (u32, Named<'_>),
         publication: &Publication<'_>,
     ) {
         let class = Class::Publication;
         if codec == Codec::Json {
-            let length = json::push_publication_len(name, publication);
+            let length = json::push_publication_len(named, publication);
             self.text(class, channel, length, |out| {
-                json::write_push_publication(out, name, publication);
+                json::write_push_publication(out, named, publication);
             });
         } else {
             self.binary(class, channel, |out| {
-                codec.write_push_publication(out, name, publication);
+                codec.write_push_publication(out, named, publication);
             });
         }
     }
@@ -111,12 +111,15 @@ impl Output {
     pub fn membership(
         &mut self,
         codec: Codec,
-        (channel, name): (u32, &str),
+        (channel, named): (u32, Named<'_>),
         who: ClientInfo<'_>,
         joined: bool,
     ) {
         let push = if joined { Push::Join(who) } else { Push::Leave(who) };
-        let reply = Reply::Push { channel: name, push };
+        let reply = match named {
+            Named::Name(channel) => Reply::Push { channel, push },
+            Named::Number(number) => Reply::NumberedPush { number, push },
+        };
         self.message(codec, Class::Publication, channel, &reply);
     }
 

@@ -12,7 +12,7 @@ use super::output::Range;
 use super::subscribe::{Asked, EpochText};
 use super::{Edge, Late, RequestLanes, Token};
 use crate::clock::Now;
-use crate::codec::command::{Disconnect, ErrorCode, Push, PushSubscribe, Reply};
+use crate::codec::command::{Disconnect, ErrorCode, Named, Push, PushSubscribe, Reply};
 use crate::home::envelope::{
     Placed, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, Since, UserAction,
 };
@@ -336,7 +336,7 @@ impl Edge {
                 let id = publisher_id(block, self.ids);
                 let missed = publication(block, *offset, id.as_ref());
                 let begin = self.output.end();
-                self.output.publication(codec, (channel, name), &missed);
+                self.output.publication(codec, (channel, Named::Name(name)), &missed);
                 let range = Range { start: begin, end: self.output.end() };
                 self.mark_or_spill(token, range);
             }

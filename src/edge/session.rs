@@ -2,6 +2,7 @@
 //! of a home.
 
 use super::connection::{Fact, Life};
+use super::subscribe::takes_numbers;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{
@@ -108,7 +109,9 @@ impl Edge {
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
             Method::Refresh { token: text } => self.refresh(token, id, &text, now),
-            Method::SubRefresh { channel, token: text } => {
+            // Keys of a shared poll.
+            Method::SubRefresh { asks_more: true, .. } => Err(ErrorCode::NotAvailable),
+            Method::SubRefresh { channel, token: text, .. } => {
                 self.sub_refresh(token, id, &channel, &text, now)
             }
             Method::Connect(_) | Method::Pong => unreachable!("they were run before"),
@@ -146,6 +149,7 @@ impl Edge {
         it.user = (!anonymous).then(|| user.clone());
         it.facts.set(Fact::Connecting, true);
         it.connect_id = id;
+        it.facts.set(Fact::TakesNumbers, takes_numbers(it.codec, &command.name));
         let subscribes = !begins.is_empty();
         if subscribes {
             self.await_subscriptions(token, begins);

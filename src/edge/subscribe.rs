@@ -3,12 +3,12 @@
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
 use super::channels::{Form, NO_FILTER, Subscriber, Variant};
-use super::connection::{Subscription, SubscriptionState, Traits};
+use super::connection::{Fact, Subscription, SubscriptionState, Traits};
 use super::filter::{Filter, FilterError};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::Codec;
-use crate::codec::command::{ErrorCode, Reply, Subscribe};
+use crate::codec::command::{ErrorCode, FLAG_NUMBER, Reply, Subscribe};
 use crate::home::envelope::{
     Epoch, Overrides, ReplyTo, Request, ServerSubscription, Since, SubscribeRequest,
 };
@@ -84,7 +84,8 @@ impl Edge {
                 .with(Traits::RECOVERABLE, recoverable)
                 .with(Traits::POSITIONED, positioned)
                 .with(Traits::JOIN_LEAVE, join_leave)
-                .with(Traits::DELTA, delta && filter == NO_FILTER),
+                .with(Traits::DELTA, delta && filter == NO_FILTER)
+                .with(Traits::NUMBERED, self.is_numbered(token, command)),
             filter,
             keeps_history,
             since: recovers.then(|| since(&command.epoch, command.offset)),
@@ -99,6 +100,11 @@ impl Edge {
         request.infos = self.infos(token, Some(request.sequence));
         self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
         Ok(())
+    }
+
+    /// Is a subscription told its channel by a number?
+    fn is_numbered(&mut self, token: Token, command: &Subscribe<'_>) -> bool {
+        command.flag & FLAG_NUMBER != 0 && self.at(token).facts.has(Fact::TakesNumbers)
     }
 
     /// The number of the filter that a command asks for.
@@ -270,7 +276,8 @@ impl Edge {
         let subscription = self.at(token).subscription(channel).expect("it is being answered");
         let (traits, filter) = (subscription.traits, subscription.filter);
         let form = if traits.has(Traits::DELTA) { Form::Fresh } else { Form::Plain };
-        let variant = Variant::new(self.at(token).codec, form);
+        let numbered = traits.has(Traits::NUMBERED);
+        let variant = Variant::new(self.at(token).codec, form, numbered);
         let join_leave = traits.has(Traits::JOIN_LEAVE);
         let subscriber = Subscriber { connection: token.index, variant, join_leave, filter };
         self.put_back(token, channel, subscriber);
@@ -303,6 +310,14 @@ impl Edge {
         let place = self.channels.at(channel).add_subscriber(subscriber);
         self.at(token).subscription(channel).expect("it is active").place = place;
     }
+}
+
+/// Can a client of this name (`connect`) be told a channel by its number? npm's SDK asks for that
+/// in Protobuf too, where its numbers are objects that are never equal (`_getSub` in 5.8.0, where
+/// package `long` is found): it would hear nothing. So there only SDKs that were tried can, and who
+/// gives no name.
+pub(super) fn takes_numbers(codec: Codec, name: &str) -> bool {
+    codec != Codec::Protobuf || matches!(name, "" | "go" | "python")
 }
 
 fn name_error(error: NameError) -> ErrorCode {

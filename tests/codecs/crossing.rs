@@ -58,8 +58,9 @@ fn filter() -> impl Strategy<Value = schema::FilterNode> {
 fn subscribe() -> impl Strategy<Value = schema::SubscribeRequest> {
     let flags = any::<[bool; 4]>();
     let texts = (any::<String>(), "[a-z]{0,8}", "[a-z]{0,8}", "(fossil)?");
-    (texts, flags, any::<u64>(), data(), option::of(filter()), any::<i32>()).prop_map(
-        |((channel, token, epoch, delta), flags, offset, data, tf, r#type)| {
+    let numbers = any::<(u64, i32, i64)>();
+    (texts, flags, numbers, data(), option::of(filter())).prop_map(
+        |((channel, token, epoch, delta), flags, (offset, r#type, flag), data, tf)| {
             let [recover, positioned, recoverable, join_leave] = flags;
             schema::SubscribeRequest {
                 channel,
@@ -73,7 +74,7 @@ fn subscribe() -> impl Strategy<Value = schema::SubscribeRequest> {
                 join_leave,
                 delta,
                 tf,
-                flag: 1,
+                flag,
                 r#type,
             }
         },
@@ -82,13 +83,16 @@ fn subscribe() -> impl Strategy<Value = schema::SubscribeRequest> {
 
 fn publish() -> impl Strategy<Value = schema::PublishRequest> {
     let tags = btree_map(any::<String>(), any::<String>(), 0..4);
-    let more = ("k?", 0..2_u32, vec("u", 0..2));
+    let more = ("k?", 0..2_u32, vec("u", 0..2), -1..1_i32, any::<bool>());
     (any::<String>(), data(), tags, more, any::<bool>(), "[a-z]{0,4}").prop_map(
-        |(channel, data, tags, (key, prio, users), exclude_self, idempotency_key)| {
+        |(channel, data, tags, more, exclude_self, idempotency_key)| {
+            let (key, prio, users, r#type, removed) = more;
             schema::PublishRequest {
                 channel,
                 data,
+                r#type,
                 key,
+                removed,
                 tags,
                 prio,
                 exclude_self,
@@ -137,10 +141,12 @@ fn command() -> impl Strategy<Value = schema::Command> {
         (data(), any::<String>()).prop_map(move |(data, method)| {
             schema::Command { rpc: Some(schema::RpcRequest { data, method }), ..none() }
         }),
-        (any::<String>(), any::<String>()).prop_map(move |(channel, token)| {
-            let refresh = schema::SubRefreshRequest { channel, token };
-            schema::Command { sub_refresh: Some(refresh), ..none() }
-        }),
+        (any::<String>(), any::<String>(), 0..2_i32, vec("k", 0..2)).prop_map(
+            move |(channel, token, r#type, untrack)| {
+                let refresh = schema::SubRefreshRequest { channel, token, r#type, untrack };
+                schema::Command { sub_refresh: Some(refresh), ..none() }
+            }
+        ),
         any::<String>().prop_map(move |token| {
             schema::Command { refresh: Some(schema::RefreshRequest { token }), ..none() }
         }),

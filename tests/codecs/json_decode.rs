@@ -51,6 +51,7 @@ fn methods_with_payloads_and_options_are_read() {
                 recoverable: true,
                 join_leave: true,
                 kind: -2,
+                flag: 1,
                 delta: "fossil".into(),
                 data: b"7",
                 filter: None,
@@ -105,7 +106,11 @@ fn the_other_methods_are_read() {
         (r#"{"id":1,"refresh":{"token":"t"}}"#, Method::Refresh { token: "t".into() }),
         (
             r#"{"id":1,"sub_refresh":{"channel":"c","token":"t"}}"#,
-            Method::SubRefresh { channel: "c".into(), token: "t".into() },
+            Method::SubRefresh { channel: "c".into(), token: "t".into(), asks_more: false },
+        ),
+        (
+            r#"{"id":1,"sub_refresh":{"channel":"c","type":1,"track":[{"signature":"s"}]}}"#,
+            Method::SubRefresh { channel: "c".into(), token: "".into(), asks_more: true },
         ),
     ];
     for (text, method) in table {

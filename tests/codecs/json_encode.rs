@@ -1,9 +1,9 @@
-//! Replies as JSON: the texts are what the incumbent's protocol package 0.17.0 writes for the same
+//! Replies as JSON: the texts are what the incumbent's protocol package 0.23.1 writes for the same
 //! values, but for the place of `publications` in a subscribe reply.
 
 use corecast::codec::command::{
-    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Publication, Push, PushSubscribe,
-    RefreshResult, Reply, SubscribeResult, Tags,
+    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Named, Publication, Push,
+    PushSubscribe, RefreshResult, Reply, SubscribeResult, Tags,
 };
 use corecast::codec::json::{
     PUBLICATION_SEPARATOR, SUBSCRIBE_TAIL, publication_len, push_publication_len, reply_len,
@@ -203,6 +203,8 @@ fn pushes_are_what_the_incumbent_writes() {
         ),
     ];
     for (push, expected) in table {
+        let numbered = expected.replace(r#""channel":"chat""#, r#""id":7"#);
+        assert_eq!(text(&Reply::NumberedPush { number: 7, push: push.clone() }), numbered);
         assert_eq!(text(&Reply::Push { channel: "chat", push }), expected);
     }
 }
@@ -226,7 +228,9 @@ fn subscribe_replies_are_what_the_incumbent_writes() {
     assert_eq!(value(&reply), value(incumbent));
     assert_eq!(reply.len(), incumbent.len());
     let at = SubscribeResult { offset: 3, positioned: true, ..Default::default() };
+    let numbered = SubscribeResult { number: 7, debounce_ms: 100, ..Default::default() };
     let table = [
+        (numbered, r#"{"id":1,"subscribe":{"id":7,"publish_debounce":100}}"#),
         (SubscribeResult::default(), r#"{"id":1,"subscribe":{}}"#),
         (at, r#"{"id":1,"subscribe":{"offset":3,"positioned":true}}"#),
         (
@@ -303,8 +307,9 @@ proptest! {
 #[test]
 fn the_fast_path_writes_the_same_push() {
     let mut fast = Vec::new();
-    write_push_publication(&mut fast, "chat:\"x", &full());
-    assert_eq!(fast.len(), push_publication_len("chat:\"x", &full()));
+    let named = Named::Name("chat:\"x");
+    write_push_publication(&mut fast, named, &full());
+    assert_eq!(fast.len(), push_publication_len(named, &full()));
     let push = Push::Publication(full());
     assert_eq!(String::from_utf8(fast).unwrap(), text(&Reply::Push { channel: "chat:\"x", push }));
 }

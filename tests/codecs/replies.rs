@@ -5,7 +5,7 @@ use crate::schema::{self, Field, Kind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use corecast::codec::command::{
-    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Payload, Publication, Push,
+    ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Named, Payload, Publication, Push,
     PushSubscribe, RefreshResult, Reply, SubscribeResult, Tags,
 };
 use corecast::codec::{Codec, Pieces, tags};
@@ -162,6 +162,8 @@ fn replies_say_the_same_in_every_codec() {
         was_recovering: true,
         delta: true,
         data: b"{\"x\":1e3}",
+        number: u32::MAX,
+        debounce_ms: 1_500,
         publications: &publications,
     };
     let (client, version, session, node) = ("c-1", "v", "s", "n");
@@ -230,10 +232,22 @@ fn pushes_say_the_same_in_every_codec() {
             let Push::Publication(publication) = &push else { continue };
             for codec in Codec::ALL {
                 let mut out = Vec::new();
-                codec.write_push_publication(&mut out, channel, publication);
+                codec.write_push_publication(&mut out, Named::Name(channel), publication);
                 if !(codec == Codec::Json && channel.is_empty()) {
                     assert_eq!(out, written(codec, &reply), "{codec:?}");
                 }
+            }
+        }
+        for number in [1, 300, u32::MAX] {
+            let reply = Reply::NumberedPush { number, push: push.clone() };
+            let said = agree(&reply);
+            assert_eq!(said["push"]["id"], number);
+            assert!(said["push"].get("channel").is_none(), "{said}");
+            let Push::Publication(publication) = &push else { continue };
+            for codec in Codec::ALL {
+                let mut out = Vec::new();
+                codec.write_push_publication(&mut out, Named::Number(number), publication);
+                assert_eq!(out, written(codec, &reply), "{codec:?}");
             }
         }
     }

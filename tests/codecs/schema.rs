@@ -148,8 +148,12 @@ messages! {
         #[prost(bytes = "vec", tag = "2")]
         #[serde(serialize_with = "raw", skip_serializing_if = "Vec::is_empty")]
         data: Vec<u8> => 2 Payload,
+        #[prost(int32, tag = "3")]
+        r#type: i32 => 3 Plain,
         #[prost(string, tag = "4")]
         key: String => 4 Plain,
+        #[prost(bool, tag = "5")]
+        removed: bool => 5 Plain,
         #[prost(btree_map = "string, string", tag = "1000")]
         tags: BTreeMap<String, String> => 1000 Plain,
         #[prost(uint32, tag = "1001")]
@@ -198,6 +202,10 @@ messages! {
         channel: String => 1 Plain,
         #[prost(string, tag = "2")]
         token: String => 2 Plain,
+        #[prost(int32, tag = "3")]
+        r#type: i32 => 3 Plain,
+        #[prost(string, repeated, tag = "5")]
+        untrack: Vec<String> => 5 Plain,
     }
     Reply {
         #[prost(uint32, tag = "1")]
@@ -243,6 +251,8 @@ messages! {
         data: Vec<u8> => 1 Payload,
     }
     Push {
+        #[prost(int64, tag = "1")]
+        id: i64 => 1 Plain,
         #[prost(string, tag = "2")]
         channel: String => 2 Plain,
         #[prost(message, optional, tag = "4")]
@@ -373,6 +383,10 @@ messages! {
         was_recovering: bool => 12 Plain,
         #[prost(bool, tag = "13")]
         delta: bool => 13 Plain,
+        #[prost(int64, tag = "14")]
+        id: i64 => 14 Plain,
+        #[prost(uint32, tag = "19")]
+        publish_debounce: u32 => 19 Plain,
     }
     PresenceResult {
         #[prost(btree_map = "string, message", tag = "1")]

@@ -24,7 +24,7 @@ type namespace struct {
 }
 
 // subscription is what a subscriber of such a channel gets.
-func (n namespace) subscription() centrifuge.SubscribeOptions {
+func (n namespace) subscription(numbers bool) centrifuge.SubscribeOptions {
 	options := centrifuge.SubscribeOptions{
 		EmitPresence:      n.presence,
 		EmitJoinLeave:     n.presence,
@@ -32,6 +32,8 @@ func (n namespace) subscription() centrifuge.SubscribeOptions {
 		EnablePositioning: n.stream,
 		EnableRecovery:    n.stream,
 		AllowTagsFilter:   n.filter,
+
+		AllowChannelCompaction: numbers,
 	}
 	if n.delta {
 		options.AllowedDeltaTypes = []centrifuge.DeltaType{centrifuge.DeltaTypeFossil}
@@ -84,6 +86,18 @@ func check(client *centrifuge.Client, channel string, feature func(namespace) bo
 	return nil
 }
 
+// takesNumbers answers whether a client finds a subscription by its channel's number, as takes_numbers
+// in src/edge/subscribe.rs does: npm's SDK asks for it in Protobuf too, and hears nothing then.
+func takesNumbers(client *centrifuge.Client) bool {
+	storage, release := client.AcquireStorage()
+	defer release(storage)
+	switch storage["name"] {
+	case "", "go", "python":
+		return true
+	}
+	return client.Transport().Protocol() != centrifuge.ProtocolTypeProtobuf
+}
+
 func connected(node *centrifuge.Node, client *centrifuge.Client, secret string) {
 	client.OnSubscribe(func(e centrifuge.SubscribeEvent, answer centrifuge.SubscribeCallback) {
 		options, unknown := find(e.Channel)
@@ -91,7 +105,7 @@ func connected(node *centrifuge.Node, client *centrifuge.Client, secret string) 
 			answer(centrifuge.SubscribeReply{}, unknown)
 			return
 		}
-		reply := centrifuge.SubscribeReply{Options: options.subscription()}
+		reply := centrifuge.SubscribeReply{Options: options.subscription(takesNumbers(client))}
 		if e.Token != "" {
 			claims, err := read(e.Token, secret)
 			if err == nil && (claims.Channel != e.Channel || claims.Subject != client.UserID()) {
@@ -187,6 +201,7 @@ func main() {
 	}
 	node.OnConnecting(func(_ context.Context, e centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
 		reply := centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{}, ClientSideRefresh: true}
+		reply.Storage = map[string]any{"name": e.Name}
 		if e.Token == "" {
 			return reply, nil
 		}
@@ -200,7 +215,7 @@ func main() {
 		reply.Subscriptions = map[string]centrifuge.SubscribeOptions{}
 		for _, channel := range claims.Channels {
 			if options, unknown := find(channel); unknown == nil {
-				reply.Subscriptions[channel] = options.subscription()
+				reply.Subscriptions[channel] = options.subscription(false)
 			}
 		}
 		return reply, nil
