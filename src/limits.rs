@@ -27,8 +27,8 @@ pub struct Limits {
     pub recovery_bytes: u32,
     /// Bytes of partly received messages on one worker; over it 1013.
     pub spill_bytes_per_worker: u64,
-    /// Bytes that wait unsent, backlogs and recovery answers together, on one worker; over it the
-    /// connection that wants more is disconnected with 3008.
+    /// Memory of what waits unsent, backlogs and recovery answers together, on one worker; over it
+    /// the connections that hold most are disconnected with 3008, until a sixteenth is free.
     pub backlog_bytes_per_worker: u64,
     /// Channels with subscribers on one worker, and channels at home there; over it error 106.
     pub channels_per_worker: u32,
@@ -86,6 +86,13 @@ pub const HTTP_HEAD_MS: u64 = 5_000;
 pub const HTTP_IDLE_MS: u64 = 75_000;
 /// Time a closing connection waits for its peer's close.
 pub const CLOSE_WAIT_MS: u64 = 5_000;
+/// Time in which a peer has to read on while a response, or a close frame behind much else, waits
+/// for it; over it the connection is closed. That it reads shows only when the kernel takes more,
+/// and that is a third of its own buffer, which may be 4 MiB: slower than 47 KB/s may be cut off.
+pub const READ_ON_MS: u64 = 30_000;
+/// Unsent bytes of responses up to which the next request of a connection is served; behind more it
+/// waits unread.
+pub const HTTP_BACKLOG_BYTES: usize = 4 << 10;
 /// Commands of one connection taken in one turn; the rest waits as bytes.
 pub const COMMANDS_PER_TURN: u32 = 16;
 /// Commands of one connection unanswered at homes; the next waits as bytes.
@@ -144,7 +151,7 @@ pub const SEGMENTS_PER_SEND: u32 = 64;
 pub const SENDS_PER_FLUSH: usize = 256;
 /// Bytes that control frames may stand above a connection's backlog bound.
 pub const CONTROL_BACKLOG_BYTES: usize = 4 << 10;
-/// Bytes of one armed send of a backlog.
+/// Bytes of one armed send of a backlog, and of a block of memory that a backlog lies in.
 pub const CHUNK_BYTES: usize = 64 << 10;
 /// Requests that a home takes from one lane before the next lane's turn.
 pub const REQUESTS_PER_LANE: usize = 64;

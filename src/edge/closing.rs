@@ -9,6 +9,7 @@ use super::{Edge, Late, Token};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, UNSUBSCRIBE_INSUFFICIENT};
 use crate::codec::command::{Push, Reply};
+use crate::limits::CLOSE_WAIT_MS;
 use crate::rules::{Rule, holds};
 use crate::ws::frame;
 
@@ -77,7 +78,7 @@ impl Edge {
         self.at(token).become_(Life::Closing);
         self.drop_commands(token);
         self.resume_reading(token);
-        self.await_close(token, now);
+        self.set_deadline(token, now.monotonic_ms() + CLOSE_WAIT_MS);
         self.owe(token);
         if !fits {
             self.kill(token, now);
@@ -155,6 +156,7 @@ impl Edge {
         while let Some(late) = self.late.pop_front() {
             match late {
                 Late::Overflow(token) if self.is_current(token) => self.overflow(token, now),
+                Late::Shed => self.shed_backlogs(now),
                 Late::Finished(token) if self.is_current(token) => self.kill(token, now),
                 Late::Slow(token) if self.is_current(token) => self.close_slow(token, now),
                 Late::Insufficient(token) if self.is_current(token) => {

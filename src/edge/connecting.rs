@@ -47,6 +47,14 @@ pub struct Held {
     frames: Vec<HeldFrame>,
 }
 
+impl Held {
+    /// Bytes that are held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct HeldFrame {
     bytes: u32,
@@ -222,6 +230,7 @@ impl Edge {
 
     /// Keeps what was written for a connection that waits for its connect reply.
     pub(super) fn keep_held(&mut self, token: Token, ranges: &[Range]) {
+        self.note_backlog(token);
         let bytes_max = self.limits.backlog_bytes as usize;
         let Some(server) = self.connections[token.index as usize].server() else {
             return;
@@ -240,6 +249,7 @@ impl Edge {
         if held.bytes.len() > bytes_max {
             self.late.push_back(Late::Slow(token));
         }
+        self.check_worker_backlog();
     }
 
     /// Holds what this turn has written so far.

@@ -189,6 +189,8 @@ pub enum Fact {
     Held,
     /// Its SDK finds a subscription by its channel's number (`takes_numbers`).
     TakesNumbers,
+    /// It is in the list of those with something unsent.
+    Backlogged,
 }
 
 /// The facts about a connection, one bit each: a connection pays for every byte.

@@ -23,6 +23,11 @@ pub struct Exchange {
     pub last: bool,
     /// Responses written.
     pub served: u32,
+    /// An upgrade is asked for: it is answered when all before it has been sent, so that nothing of
+    /// HTTP is left where frames begin.
+    pub upgrading: bool,
+    /// Until when it is kept between two requests, in milliseconds of the process.
+    pub idle_until_ms: u64,
 }
 
 impl Exchange {

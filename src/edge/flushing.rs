@@ -124,11 +124,13 @@ impl Edge {
     pub fn unsent_sealed(&mut self, token: Token, in_flight: usize) {
         assert!(self.at(token).backlog.is_none(), "a backlog is never sent inline");
         self.at(token).backlog = Some(Box::new(Backlog::behind(in_flight)));
+        self.note_backlog(token);
         self.backlog_bytes += in_flight as u64;
         self.check_overflow(token);
     }
 
     fn append(&mut self, token: Token, range: Range) {
+        self.note_backlog(token);
         let it = &mut self.connections[token.index as usize];
         let backlog = it.backlog.get_or_insert_with(Box::default);
         let before = backlog.held_bytes();
@@ -173,6 +175,7 @@ impl Edge {
         token: Token,
         change: impl FnOnce(&mut Backlog) -> T,
     ) -> T {
+        self.note_backlog(token);
         let it = &mut self.connections[token.index as usize];
         let backlog = it.backlog.get_or_insert_with(Box::default);
         let before = backlog.held_bytes() as u64;
@@ -200,23 +203,23 @@ impl Edge {
         if self.is_over_backlog(token) {
             self.late.push_back(Late::Overflow(token));
         }
+        self.check_worker_backlog();
     }
 
-    /// Does more wait for the connection than may, or more on this worker?
+    /// Does more wait for the connection than may?
     pub(super) fn is_over_backlog(&mut self, token: Token) -> bool {
         let echo = self.at(token).facts.has(Fact::Echo);
         let bound = if echo {
             ECHO_BACKLOG_BYTES
         } else if self.life(token) == Life::Connecting {
-            // A response is bounded before it is written.
+            // A response is bounded before it is written, and the next is not written before it is
+            // out (`unsent_response_bytes`).
             0
         } else {
             self.limits.backlog_bytes
         };
-        let worker = self.limits.backlog_bytes_per_worker;
-        let over_worker = worker > 0 && self.backlog_bytes > worker;
         let Some(backlog) = self.at(token).backlog.as_ref() else { return false };
-        bound > 0 && backlog.bytes() > bound as usize || over_worker && backlog.held_bytes() > 0
+        bound > 0 && backlog.bytes() > bound as usize
     }
 
     /// The next chunk of a connection's backlog for the driver; none when there is nothing (more)
@@ -247,12 +250,29 @@ impl Edge {
         if !self.is_current(token) {
             return;
         }
-        let Some(backlog) = self.at(token).backlog.as_mut() else { return };
+        let it = &mut self.connections[token.index as usize];
+        let Some(backlog) = it.backlog.as_mut() else { return };
         let before = backlog.held_bytes() as u64;
         backlog.sent();
         let after = backlog.held_bytes() as u64;
         self.backlog_bytes = self.backlog_bytes + after - before;
         self.effects.push(super::Effect::Arm(token));
+        if it.life == Life::Connecting && it.input.as_ref().is_some_and(|input| !input.is_empty()) {
+            // The next request may have waited for this.
+            self.make_ready(token);
+        }
+    }
+
+    /// Bytes of responses that a connection has not been sent.
+    pub(super) fn unsent_response_bytes(&self, token: Token) -> usize {
+        let it = &self.connections[token.index as usize];
+        let backlog = it.backlog.as_ref().map_or(0, |backlog| backlog.unsent_bytes());
+        backlog + self.output.pending_bytes(token.index)
+    }
+
+    /// Has a connection been sent something, of what waits for it, since this was asked last?
+    pub(super) fn has_moved(&mut self, token: Token) -> bool {
+        self.at(token).backlog.as_mut().is_some_and(|backlog| backlog.take_moved())
     }
 
     /// Forgets what a connection was to be sent this turn.

@@ -1,6 +1,7 @@
 //! A connection that speaks HTTP: the upgrade to a WebSocket, health and metrics, and the way to
 //! the server API.
-//! Invariant: one request at a time; the next is read when this one's response is written.
+//! Invariant: one request at a time; the next is read when this one's response is written, and sent
+//! but for a few KiB.
 
 use super::connection::{Fact, Life};
 use super::subprotocol;
@@ -11,7 +12,7 @@ use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
 use crate::http::response::{self, Status};
 use crate::http::routes::{self, Route, RouteOptions};
-use crate::limits::{HTTP_HEAD_MS, HTTP_IDLE_MS};
+use crate::limits::{HTTP_HEAD_MS, HTTP_IDLE_MS, READ_ON_MS};
 use crate::metrics::{self, Cause, ProcessStats};
 use crate::ws::handshake::{self, Offer};
 
@@ -82,6 +83,11 @@ impl Edge {
                     return wire.len();
                 }
                 Ok(Some((head, length))) => {
+                    let waits = head.header("Upgrade").is_some();
+                    self.exchange(token).upgrading = waits;
+                    if waits && self.is_blocked(token) {
+                        return at;
+                    }
                     at += length;
                     self.exchange(token).searched = 0;
                     self.exchange(token).head_begun = false;
@@ -255,7 +261,8 @@ impl Edge {
         self.mark_or_spill(token, range);
         self.exchange(token).served += 1;
         if keep_alive {
-            return self.set_deadline(token, now.monotonic_ms() + HTTP_IDLE_MS);
+            self.exchange(token).idle_until_ms = now.monotonic_ms() + HTTP_IDLE_MS;
+            return self.set_deadline(token, now.monotonic_ms() + READ_ON_MS);
         }
         self.exchange(token).last = true;
         self.shut(token, now);
@@ -276,12 +283,35 @@ impl Edge {
         self.respond(token, false, status, headers, reason.as_bytes(), now);
     }
 
+    /// A response still waits: it is kept for who reads on, however slowly.
+    fn unread(&mut self, token: Token, now: Now) {
+        if self.has_moved(token) {
+            return self.set_deadline(token, now.monotonic_ms() + READ_ON_MS);
+        }
+        self.metrics.refuse(Cause::Unread);
+        tracing::info!(
+            core = self.core,
+            connection = token.index,
+            bytes = self.unsent_response_bytes(token),
+            "closed a connection that does not read its response"
+        );
+        self.kill(token, now);
+    }
+
     /// The head did not come in time, or nothing came at all.
     pub(super) fn head_deadline(&mut self, token: Token, now: Now) {
         let started = self.at(token).input.as_ref().is_some_and(|input| !input.wire.is_empty());
         let refused = self.at(token).facts.has(Fact::Refused);
+        if self.unsent_response_bytes(token) > 0 {
+            return self.unread(token, now);
+        }
         let exchange = self.exchange(token);
-        if exchange.last || exchange.is_idle(started) {
+        let idle = exchange.is_idle(started);
+        if idle && !exchange.last && now.monotonic_ms() < exchange.idle_until_ms {
+            let until_ms = exchange.idle_until_ms;
+            return self.set_deadline(token, until_ms);
+        }
+        if exchange.last || idle {
             return self.kill(token, now);
         }
         if exchange.call.is_some() {

@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use super::{Edge, Effect, Token, ms};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, Reply};
-use crate::limits::{CLOSE_WAIT_MS, HTTP_HEAD_MS, REFUSAL_SLOTS};
+use crate::limits::{CLOSE_WAIT_MS, HTTP_HEAD_MS, READ_ON_MS, REFUSAL_SLOTS};
 
 /// How a WebSocket that ended without a close frame is counted (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
@@ -113,7 +113,13 @@ impl Edge {
             }
             Life::Authenticating => self.disconnect(token, Disconnect::Stale, now),
             Life::Active => self.ping_deadline(token, now),
-            Life::Closing => self.kill(token, now),
+            Life::Closing => {
+                if self.has_moved(token) {
+                    self.await_close(token, now);
+                } else {
+                    self.kill(token, now);
+                }
+            }
             Life::Dead | Life::Free => {}
         }
     }
@@ -237,8 +243,9 @@ impl Edge {
         self.free.push(token.index);
     }
 
-    /// Waits for the peer's close, at most so long.
+    /// Waits for the peer's close; where much is on its way before, for as long as it reads on.
     pub(super) fn await_close(&mut self, token: Token, now: Now) {
-        self.set_deadline(token, now.monotonic_ms() + CLOSE_WAIT_MS);
+        let wait = if self.at(token).backlog.is_some() { READ_ON_MS } else { CLOSE_WAIT_MS };
+        self.set_deadline(token, now.monotonic_ms() + wait);
     }
 }

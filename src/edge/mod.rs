@@ -35,6 +35,7 @@ mod server_subs;
 #[cfg(test)]
 mod server_tests;
 mod session;
+mod shedding;
 mod subprotocol;
 mod subscribe;
 #[cfg(test)]
@@ -59,6 +60,7 @@ use fanout::Staged;
 use filter::Filters;
 use foldhash::quality::FixedState;
 use output::Output;
+use shedding::Holders;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -129,6 +131,8 @@ pub use http::HttpOptions;
 enum Late {
     /// The backlog passed its bound.
     Overflow(Token),
+    /// The backlogs of all passed theirs.
+    Shed,
     /// All was written to a connection that ends.
     Finished(Token),
     /// More was held for a connection than may be.
@@ -179,6 +183,10 @@ pub struct Edge {
     effects: Vec<Effect>,
     spill_bytes: u64,
     backlog_bytes: u64,
+    /// Connections with something unsent.
+    backlogged: Holders,
+    /// Somebody will be ended because the worker holds too much.
+    sheds: bool,
     /// Bytes of bodies and answers of calls.
     api_bytes: u64,
     /// Nothing is accepted, parsed or parked any more (rule 25).
@@ -224,6 +232,8 @@ impl Edge {
             effects: Vec::new(),
             spill_bytes: 0,
             backlog_bytes: 0,
+            backlogged: Holders::default(),
+            sheds: false,
             api_bytes: 0,
             draining: false,
             leaving: false,

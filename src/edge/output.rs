@@ -214,6 +214,20 @@ impl Output {
         pending.start != pending.end
     }
 
+    /// Bytes that a connection has to be sent this turn.
+    #[must_use]
+    pub fn pending_bytes(&self, index: u32) -> usize {
+        let pending = &self.pending[index as usize];
+        let mut bytes = pending.end - pending.start;
+        let mut before = pending.before;
+        while before != NO_LINK {
+            let link = self.links[before as usize];
+            bytes += link.range.end - link.range.start;
+            before = link.before;
+        }
+        bytes as usize
+    }
+
     /// Takes up to `count` dirty connections off the list, to be flushed.
     pub fn take_dirty(&mut self, count: usize, tokens: &mut Vec<Token>) {
         let left = &self.dirty[self.flushed..];

@@ -9,7 +9,9 @@ use super::{Edge, Effect, RequestLanes, Token, ms};
 use crate::clock::Now;
 use crate::codec::Codec;
 use crate::codec::command::{Disconnect, Method};
-use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
+use crate::limits::{
+    COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES, HTTP_BACKLOG_BYTES,
+};
 use crate::rules::{Rule, holds};
 use crate::ws::deframer::{Item, MessageLimits, Violation};
 use crate::ws::frame::{self, OpCode, close_code};
@@ -119,9 +121,18 @@ impl Edge {
         let parked = it.is_parked() && holds(Rule::ConnFifo);
         let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
         let called = it.http().is_some_and(|http| http.call.is_some());
+        let unsent = self.is_behind_responses(token);
+        let it = self.at(token);
         let answers =
             it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
-        answers || parked || held || arena_full || held_back
+        answers || parked || held || arena_full || held_back || unsent
+    }
+
+    /// Has a connection that speaks HTTP not read the responses that it was given?
+    fn is_behind_responses(&mut self, token: Token) -> bool {
+        let Some(http) = self.at(token).http() else { return false };
+        let most = if http.upgrading { 0 } else { HTTP_BACKLOG_BYTES };
+        self.unsent_response_bytes(token) > most
     }
 
     /// While the server stops, nothing is parsed before the close frame is written: what comes is
@@ -165,9 +176,12 @@ impl Edge {
         }
     }
 
-    /// The same, where it is the arena that has no room: nobody else would bring it back.
+    /// The same, where it is the arena that has no room, or this turn's flush that is waited for:
+    /// nobody else would bring it back.
     fn make_ready_for_room(&mut self, token: Token) {
-        if !self.has_room() {
+        let it = self.at(token);
+        let flush = it.backlog.is_none() && it.http().is_some_and(|http| http.call.is_none());
+        if !self.has_room() || flush {
             self.make_ready_unless_waiting(token);
         }
     }

@@ -100,10 +100,12 @@ pub enum Cause {
     Token,
     /// Anything else that HTTP refuses (404, 405, 501).
     Http,
+    /// A response that its client does not read (closed).
+    Unread,
 }
 
 /// Every cause with its label, in the order of the enum.
-const CAUSES: [(Cause, &str); 10] = [
+const CAUSES: [(Cause, &str); 11] = [
     (Cause::Slots, "slots"),
     (Cause::Handshake, "handshake"),
     (Cause::Origin, "origin"),
@@ -114,6 +116,7 @@ const CAUSES: [(Cause, &str); 10] = [
     (Cause::ApiKey, "api_key"),
     (Cause::Token, "token"),
     (Cause::Http, "http"),
+    (Cause::Unread, "unread"),
 ];
 
 const _: () = {

@@ -8,6 +8,7 @@ use serde_json::json;
 on_both_drivers!(
     a_stalled_reader,
     backlogs_of_a_worker,
+    who_holds_most_goes_first,
     recovery_answers_of_a_worker,
     half_received_frames,
     half_received_messages,
@@ -73,6 +74,40 @@ fn backlogs_of_a_worker(driver: &str) {
     server.settles("backlog_bytes", 0);
     neighbour.end();
     server.end();
+}
+
+/// Much waits for one, little for another, and the worker may hold less: who holds much goes,
+/// though the other was the last that something was added for.
+fn who_holds_most_goes_first(driver: &str) {
+    let bounds = "backlog_bytes = 1073741824\nbacklog_bytes_per_worker = 4194304";
+    let server = serve!(driver, limits(bounds));
+    let neighbour = server.neighbour();
+    let (mut light, mut heavy) = (stalled(&server, "n:light"), stalled(&server, "n:heavy"));
+    let data = data(50_000);
+    let waiting = || server.metric("corecast_backlog_bytes{");
+    // The kernel's buffers take megabytes first.
+    let mut sent = 0;
+    while waiting() < 200_000 {
+        server.publish("n:light", &data);
+        sent += 1;
+    }
+    while waiting() < 4_000_000 {
+        server.publish("n:heavy", &data);
+    }
+    while server.disconnects(3008) == 0 {
+        server.publish("n:light", &data);
+        sent += 1;
+    }
+    assert_eq!(heavy.close_code(), Some(3008));
+    for number in 0..sent {
+        assert_eq!(light.publication()["data"].as_str().map(str::len), Some(50_000), "{number}");
+    }
+    assert!(light.lives());
+    drop(heavy);
+    server.settles("backlog_bytes", 0);
+    neighbour.end();
+    let said = server.end();
+    assert!(said.contains("limits.backlog_bytes_per_worker"), "{said}");
 }
 
 /// A recovery answer holds history for its reader: that counts on the worker's account too.
