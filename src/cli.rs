@@ -8,7 +8,7 @@ mod token;
 use crate::config::{Config, Flags, Sources};
 use crate::edge::auth::Auth;
 use crate::server::doctor;
-use crate::{logging, server};
+use crate::{logging, server, tell};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -120,7 +120,7 @@ pub fn run() -> ExitCode {
             let signals = match server::hold_signals() {
                 Ok(signals) => signals,
                 Err(error) => {
-                    eprintln!("corecast: {error}");
+                    tell::err(format_args!("corecast: {error}"));
                     return ExitCode::from(server::EXIT_UNAVAILABLE);
                 }
             };
@@ -134,9 +134,9 @@ pub fn run() -> ExitCode {
         Command::Check(source) => match load(source, Flags::default()) {
             Ok((config, _)) => {
                 for warning in &config.warnings {
-                    eprintln!("config: warning: {warning}");
+                    tell::err(format_args!("config: warning: {warning}"));
                 }
-                println!("configuration ok: {}", config.summary());
+                tell::out(format_args!("configuration ok: {}", config.summary()));
                 ExitCode::SUCCESS
             }
             Err(code) => code,
@@ -149,14 +149,14 @@ pub fn run() -> ExitCode {
             told.map_or_else(
                 |code| code,
                 |(text, code)| {
-                    println!("{text}");
+                    tell::out(text);
                     code
                 },
             )
         }
         Command::Doctor(doctor) => doctor.run(),
         Command::Version => {
-            println!("corecast {}", env!("CARGO_PKG_VERSION"));
+            tell::out(concat!("corecast ", env!("CARGO_PKG_VERSION")));
             ExitCode::SUCCESS
         }
     }
@@ -176,7 +176,7 @@ fn load(source: Source, flags: Flags) -> Result<(Config, Auth), ExitCode> {
 
 fn wrong(errors: &[impl std::fmt::Display]) -> ExitCode {
     for error in errors {
-        eprintln!("config: {error}");
+        tell::err(format_args!("config: {error}"));
     }
     ExitCode::from(EXIT_CONFIG)
 }

@@ -28,3 +28,4 @@ pub mod config;
 pub mod logging;
 pub mod metrics;
 pub mod server;
+pub mod tell;

@@ -7,7 +7,7 @@ use crate::clock::Now;
 use crate::config::{Config, Flags};
 use crate::edge::auth::mint::Signer;
 use crate::edge::auth::{Auth, Refusal, Wanted};
-use crate::server;
+use crate::{server, tell};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
@@ -111,7 +111,7 @@ fn object(text: &str) -> Result<Value, String> {
 }
 
 fn failed(error: &str) -> ExitCode {
-    eprintln!("token: {error}");
+    tell::err(format_args!("token: {error}"));
     ExitCode::FAILURE
 }
 

@@ -18,6 +18,7 @@ use crate::config::{Config, Listen, Secret};
 use crate::driver::survey::Plan;
 use crate::edge::auth::{self, Auth, KeyError, KeyOptions};
 use crate::limits::REFUSAL_SLOTS;
+use crate::tell;
 use clock::Clock;
 use signals::Listening;
 pub use signals::{Held, hold as hold_signals};
@@ -104,7 +105,7 @@ pub fn run(mut config: Config, auth: &Auth, signals: Held) -> ExitCode {
             wait(cores, signals, &config)
         }
         Err(error) => {
-            eprintln!("corecast: {error}");
+            tell::err(format_args!("corecast: {error}"));
             tracing::error!("{error}");
             ExitCode::from(EXIT_UNAVAILABLE)
         }
@@ -126,12 +127,15 @@ fn announce(config: &Config, workers: usize) {
     }
     let path = &config.websocket_paths[0];
     match config.listen.reached_at() {
-        Some(at) => println!(
+        Some(at) => tell::out(format_args!(
             "corecast: {workers} workers on http://{at} - open it in two tabs to chat; SDKs \
              connect to ws://{at}{path}; --dev lets everybody in"
-        ),
+        )),
         None => {
-            println!("corecast: {workers} workers on {}; --dev lets everybody in", config.listen)
+            tell::out(format_args!(
+                "corecast: {workers} workers on {}; --dev lets everybody in",
+                config.listen
+            ));
         }
     }
 }

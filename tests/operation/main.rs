@@ -8,3 +8,4 @@ mod locked;
 mod ports;
 mod process;
 mod signals;
+mod streams;

@@ -18,9 +18,10 @@ pub const NOBODY: u32 = 65_534;
 /// A folder for this run that every user may enter; with a copy of the binary that every user may
 /// run, wherever the checkout lies.
 fn folder() -> &'static Path {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("corecast-operation-{}", std::process::id()));
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        remove_folders_of_earlier_runs();
+        let path = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a temporary folder");
         let built = std::env::var("CORECAST_BIN");
         let built = built.unwrap_or_else(|_| env!("CARGO_BIN_EXE_corecast").to_owned());
@@ -29,6 +30,21 @@ fn folder() -> &'static Path {
         allow(&path.join("corecast"), 0o755);
         path
     })
+}
+
+const FOLDER: &str = "corecast-operation-";
+
+/// A run cannot know which of its tests is the last, so the next one clears up.
+fn remove_folders_of_earlier_runs() {
+    let entries = std::fs::read_dir(std::env::temp_dir()).expect("a temporary folder").flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            // Another run may clear up at the same time.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn allow(path: &Path, mode: u32) {

@@ -13,6 +13,7 @@ const HTTP_SYNTAX: &[&str] = &["http::body", "http::request", "http::response"];
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["http::origin"]),
     ("logging", &["config"]),
+    ("tell", &[]),
     ("metrics", &[]),
     ("ws", &[]),
     ("http", &[]),
@@ -61,12 +62,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "logging",
             "mesh",
             "metrics",
+            "tell",
             "transport",
             "worker",
             "ws",
         ],
     ),
-    ("cli", &["server", "config", "logging", "edge::auth"]),
+    ("cli", &["server", "config", "logging", "tell", "edge::auth"]),
 ];
 
 /// What a module may not name although the table's shorter names would let it.

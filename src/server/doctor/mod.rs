@@ -14,6 +14,7 @@ mod wake;
 use super::host;
 use crate::config::{Config, DriverChoice, Listen};
 use crate::driver::survey;
+use crate::tell;
 use capacity::{Bounds, Capacity};
 use finding::{Finding, State};
 use machine::Machine;
@@ -66,25 +67,29 @@ pub fn run(config: &Config, ask: Ask) -> ExitCode {
     let ok = findings.iter().all(|finding| finding.state != State::Differs);
     let report =
         Report { ok, connections_wanted: wanted, capacity: &capacity, findings: &findings };
-    tell(&report, ask.json);
+    report_all(&report, ask.json);
     ExitCode::from(u8::from(!ok))
 }
 
-fn tell(report: &Report<'_>, json: bool) {
+fn report_all(report: &Report<'_>, json: bool) {
     if json {
-        println!("{}", serde_json::to_string_pretty(report).expect("a report is plain data"));
+        tell::out(serde_json::to_string_pretty(report).expect("a report is plain data"));
         return;
     }
     for finding in report.findings {
-        println!("{finding}");
+        tell::out(finding);
     }
     let Capacity { connections, bounded_by } = report.capacity;
-    println!("This host can hold {connections} connections; what ends it: {bounded_by}.");
+    tell::out(format_args!(
+        "This host can hold {connections} connections; what ends it: {bounded_by}."
+    ));
     let short = report.findings.iter().filter(|finding| finding.state == State::Differs).count();
     let wanted = report.connections_wanted;
     match short {
-        0 => println!("Nothing falls short for {wanted} connections."),
-        _ => println!("{short} fall short for {wanted} connections; scripts/tune raises most."),
+        0 => tell::out(format_args!("Nothing falls short for {wanted} connections.")),
+        _ => tell::out(format_args!(
+            "{short} fall short for {wanted} connections; scripts/tune raises most."
+        )),
     }
 }
 
