@@ -10,6 +10,8 @@ mod json_decode;
 mod json_encode;
 #[path = "codecs/json_nested.rs"]
 mod json_nested;
+#[path = "codecs/newest.rs"]
+mod newest;
 #[path = "codecs/payloads.rs"]
 mod payloads;
 #[path = "codecs/replies.rs"]

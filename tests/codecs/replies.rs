@@ -147,8 +147,8 @@ fn publications(packed: &[u8]) -> [Publication<'_>; 2] {
     ]
 }
 
-#[test]
-fn replies_say_the_same_in_every_codec() {
+/// Replies with every field that there is, and with none.
+pub fn each_reply(mut each: impl FnMut(&Reply<'_>)) {
     let packed = tags::pack(&[("a".into(), "1".into()), ("é".into(), "".into())]).expect("short");
     let publications = publications(&packed);
     let expiry = Expiry { expires: true, ttl_s: 300 };
@@ -199,15 +199,23 @@ fn replies_say_the_same_in_every_codec() {
         Reply::Ping { id: 1 },
         Reply::Refresh { id: 1, result: RefreshResult { client, version, expiry } },
         Reply::SubRefresh { id: 1, expiry },
+        Reply::Rpc { id: 1, data: b"" },
         Reply::ServerPing,
     ];
     for reply in &replies {
-        agree(reply);
+        each(reply);
     }
 }
 
 #[test]
-fn pushes_say_the_same_in_every_codec() {
+fn replies_say_the_same_in_every_codec() {
+    each_reply(|reply| {
+        agree(reply);
+    });
+}
+
+/// Pushes with every field that there is, and with none.
+pub fn each_push(mut each: impl FnMut(&Push<'_>)) {
     let packed = tags::pack(&[("a".into(), "1".into())]).expect("short");
     let [full, small] = publications(&packed);
     let begun =
@@ -225,11 +233,18 @@ fn pushes_say_the_same_in_every_codec() {
         Push::disconnect(3502, "stale"),
         Push::Refresh(Expiry { expires: true, ttl_s: 1 }),
     ];
-    for push in pushes {
+    for push in &pushes {
+        each(push);
+    }
+}
+
+#[test]
+fn pushes_say_the_same_in_every_codec() {
+    each_push(|push| {
         for channel in ["", "é"] {
             let reply = Reply::Push { channel, push: push.clone() };
             agree(&reply);
-            let Push::Publication(publication) = &push else { continue };
+            let Push::Publication(publication) = push else { continue };
             for codec in Codec::ALL {
                 let mut out = Vec::new();
                 codec.write_push_publication(&mut out, Named::Name(channel), publication);
@@ -243,14 +258,14 @@ fn pushes_say_the_same_in_every_codec() {
             let said = agree(&reply);
             assert_eq!(said["push"]["id"], number);
             assert!(said["push"].get("channel").is_none(), "{said}");
-            let Push::Publication(publication) = &push else { continue };
+            let Push::Publication(publication) = push else { continue };
             for codec in Codec::ALL {
                 let mut out = Vec::new();
                 codec.write_push_publication(&mut out, Named::Number(number), publication);
                 assert_eq!(out, written(codec, &reply), "{codec:?}");
             }
         }
-    }
+    });
 }
 
 #[test]

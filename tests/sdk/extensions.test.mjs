@@ -71,11 +71,12 @@ const attributes = field('attributes', 1000, [field('set', 1, { room: 'a' })]);
 const wishes = [
   field('users', 1006, ['alice']), field('prio', 1001, 2), field('ttl_ms', 1002, 5),
   field('audience', 1004, [field('key', 2, 'a'), field('cmp', 3, 'ex')]),
-  field('key', 4, 'k'), field('drop', 1007, true),
+  field('key', 4, 'k'), field('drop', 1007, true), field('type', 3, 1), field('removed', 5, true),
 ];
 const empty = [
   field('users', 1006, []), field('prio', 1001, 0), field('ttl_ms', 1002, 0),
   field('audience', 1004, nothing), field('key', 4, ''), field('drop', 1007, false),
+  field('type', 3, 0), field('removed', 5, false),
 ];
 
 describe('extensions', { skip: !corecast && 'the oracle has none', concurrency: true }, () => {
@@ -149,6 +150,19 @@ describe('extensions', { skip: !corecast && 'the oracle has none', concurrency: 
       assert.equal(await connection.ask(2, subscribe(room, field('type', 15, 1))), 108);
       assert.equal(await connection.ask(3, subscribe(room, field('type', 15, 200))), 108);
       assert.equal(await connection.ask(4, subscribe(room, field('type', 15, 0))), 0);
+    });
+
+    test(`${name}: keys of a shared poll are 108`, async (t) => {
+      const room = channel('plain');
+      const connection = await connected(t);
+      const refresh = (...more) => field('sub_refresh', 15, [field('channel', 1, room), ...more]);
+      assert.equal(await connection.ask(1, connect()), 0);
+      assert.equal(await connection.ask(2, subscribe(room)), 0);
+      let number = 2;
+      for (const wish of [field('type', 3, 1), field('track', 4, [field('signature', 1, 's')]), field('untrack', 5, ['k'])]) {
+        number += 1;
+        assert.equal(await connection.ask(number, refresh(wish)), 108, wish.name);
+      }
     });
 
     test(`${name}: unknown fields and flags are passed over`, async (t) => {
