@@ -84,6 +84,7 @@ mod tests {
         let post_only = Route::MethodNotAllowed { allow: "POST" };
         let publish = Route::Api(ApiMethod::Publish);
         let batch = Route::Api(ApiMethod::Batch);
+        let map = Route::Api(ApiMethod::Map);
         let page = Route::Asset(page::asset("/").expect("the page"));
         let missing = Route::NotFound;
         // Method, target, then the route of the public, the internal, and the dev listener.
@@ -97,7 +98,8 @@ mod tests {
             ("PUT", "/api/disconnect", missing, post_only, post_only),
             ("POST", "/api/batch?x=/api/info", missing, batch, batch),
             ("GET", "/api/openapi.json", missing, Route::OpenApi, Route::OpenApi),
-            ("POST", "/api/map_publish", missing, missing, missing),
+            ("POST", "/api/map_publish", missing, map, map),
+            ("POST", "/api/map", missing, missing, missing),
             ("POST", "/api/Publish", missing, missing, missing),
             ("POST", "/api/publish/", missing, missing, missing),
             ("POST", "/api/", missing, missing, missing),

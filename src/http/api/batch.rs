@@ -116,7 +116,7 @@ mod tests {
                 Ok((ApiMethod::Publish, r#"{"channel":"a","data":1}"#)),
                 Ok((ApiMethod::Info, "{}")),
                 Err(ErrorCode::MethodNotFound),
-                Err(ErrorCode::MethodNotFound),
+                Ok((ApiMethod::Map, "{}")),
                 Err(ErrorCode::BadRequest),
                 Err(ErrorCode::MethodNotFound),
                 Err(ErrorCode::BadRequest),

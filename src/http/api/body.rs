@@ -43,6 +43,7 @@ pub fn read(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, ErrorCode>
         ApiMethod::Info => json::<InfoBody>(body).map(|InfoBody {}| ApiRequest::Info),
         ApiMethod::Rpc => json::<RpcBody<'_>>(body)?.request(),
         ApiMethod::Batch => Err(ErrorCode::MethodNotFound),
+        ApiMethod::Map => Err(ErrorCode::NotAvailable),
     }
 }
 
@@ -153,16 +154,19 @@ fn bytes_or_value<'a>(
     Ok((true, base64(&base64_field.0)?.into()))
 }
 
-/// `client` and `session` beside `user`. Sessions are of transports that we do not have.
+/// `client` and `session` beside `user`. Sessions are of transports that we do not have, nor do
+/// connections have labels; `all_users` is about everybody where `user` is empty.
 fn whom<'a>(
     user: Text<'a>,
     client: Text<'a>,
     session: &Text<'a>,
+    label_filter: Option<&RawValue>,
+    all_users: Option<bool>,
 ) -> Result<ApiSelection<'a>, ErrorCode> {
-    let user = user.required()?;
-    if !session.0.is_empty() {
+    if !session.0.is_empty() || label_filter.is_some() || all_users == Some(true) {
         return Err(ErrorCode::NotAvailable);
     }
+    let user = user.required()?;
     Ok(ApiSelection { user, client: client.0, whitelist: Vec::new() })
 }
 
@@ -180,6 +184,10 @@ struct SubscribeBody<'a> {
     client: Text<'a>,
     #[serde(borrow, default)]
     session: Text<'a>,
+    #[serde(borrow, default)]
+    label_filter: Option<&'a RawValue>,
+    #[serde(default)]
+    all_users: Option<bool>,
     #[serde(borrow, default, deserialize_with = "raw")]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -223,7 +231,7 @@ struct BoolBody {
 impl<'a> SubscribeBody<'a> {
     fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
         let channel = self.channel.required()?;
-        let whom = whom(self.user, self.client, &self.session)?;
+        let whom = whom(self.user, self.client, &self.session, self.label_filter, self.all_users)?;
         let on =
             |body: Option<Object<BoolBody>>| body.map(|Object(body)| body.value.unwrap_or(false));
         let Object(switches) = self.switches.unwrap_or_default();
@@ -283,12 +291,16 @@ struct UnsubscribeBody<'a> {
     client: Text<'a>,
     #[serde(borrow, default)]
     session: Text<'a>,
+    #[serde(borrow, default)]
+    label_filter: Option<&'a RawValue>,
+    #[serde(default)]
+    all_users: Option<bool>,
 }
 
 impl<'a> UnsubscribeBody<'a> {
     fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
         let channel = self.channel.required()?;
-        let whom = whom(self.user, self.client, &self.session)?;
+        let whom = whom(self.user, self.client, &self.session, self.label_filter, self.all_users)?;
         Ok(ApiRequest::Unsubscribe { whom, channel })
     }
 }
@@ -301,6 +313,10 @@ struct DisconnectBody<'a> {
     client: Text<'a>,
     #[serde(borrow, default)]
     session: Text<'a>,
+    #[serde(borrow, default)]
+    label_filter: Option<&'a RawValue>,
+    #[serde(default)]
+    all_users: Option<bool>,
     #[serde(borrow, default)]
     whitelist: Option<Vec<Text<'a>>>,
     #[serde(borrow, default)]
@@ -317,7 +333,8 @@ struct CloseBody<'a> {
 
 impl<'a> DisconnectBody<'a> {
     fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
-        let mut whom = whom(self.user, self.client, &self.session)?;
+        let mut whom =
+            whom(self.user, self.client, &self.session, self.label_filter, self.all_users)?;
         let whitelist = self.whitelist.unwrap_or_default();
         if whitelist.len() > WHITELIST_CLIENTS {
             return Err(ErrorCode::LimitExceeded);
@@ -347,6 +364,10 @@ struct RefreshBody<'a> {
     client: Text<'a>,
     #[serde(borrow, default)]
     session: Text<'a>,
+    #[serde(borrow, default)]
+    label_filter: Option<&'a RawValue>,
+    #[serde(default)]
+    all_users: Option<bool>,
     #[serde(default)]
     expired: Option<bool>,
     #[serde(default)]
@@ -357,7 +378,7 @@ struct RefreshBody<'a> {
 
 impl<'a> RefreshBody<'a> {
     fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
-        let whom = whom(self.user, self.client, &self.session)?;
+        let whom = whom(self.user, self.client, &self.session, self.label_filter, self.all_users)?;
         Ok(ApiRequest::Refresh(ApiRefresh {
             whom,
             expired: self.expired.unwrap_or(false),

@@ -40,10 +40,12 @@ pub enum ApiMethod {
     Info,
     Rpc,
     Batch,
+    /// Any of those about maps (`map_publish` and others), which this version does not have: 108.
+    Map,
 }
 
 impl ApiMethod {
-    /// All of them, by name: the last part of the path, and the field of a batch.
+    /// All that there are, by name: the last part of the path, and the field of a batch.
     pub const ALL: [(&'static str, ApiMethod); 14] = [
         ("publish", ApiMethod::Publish),
         ("broadcast", ApiMethod::Broadcast),
@@ -64,11 +66,13 @@ impl ApiMethod {
     /// The method of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<ApiMethod> {
-        ApiMethod::ALL.iter().find(|(known, _)| *known == name).map(|(_, method)| *method)
+        let found = ApiMethod::ALL.iter().find(|(known, _)| *known == name);
+        let map = name.starts_with("map_").then_some(ApiMethod::Map);
+        found.map(|(_, method)| *method).or(map)
     }
 
     #[must_use]
     pub fn name(self) -> &'static str {
-        ApiMethod::ALL[self as usize].0
+        ApiMethod::ALL.get(self as usize).map_or("map", |(name, _)| name)
     }
 }

@@ -20,6 +20,9 @@ fn methods_stand_in_their_order() {
         assert_eq!(ApiMethod::named(name), Some(method));
     }
     assert_eq!(ApiMethod::named("Publish"), None);
+    for name in ["map_publish", "map_remove", "map_whatever_comes"] {
+        assert_eq!(ApiMethod::named(name), Some(ApiMethod::Map), "{name}");
+    }
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn bad(method: ApiMethod) -> &'static [&'static str] {
         ],
         ApiMethod::Channels => &[r#"{"pattern":1}"#],
         ApiMethod::Rpc => &["{}", r#"{"method":""}"#, r#"{"method":"x","params":}"#],
-        ApiMethod::Info | ApiMethod::Batch => &[],
+        ApiMethod::Info | ApiMethod::Batch | ApiMethod::Map => &[],
     }
 }
 
@@ -143,10 +146,21 @@ fn what_cannot_be_done_is_not_half_done() {
         (ApiMethod::Unsubscribe, r#"{"user":"u","channel":"a","session":"s"}"#),
         (ApiMethod::Disconnect, r#"{"user":"u","session":"s"}"#),
         (ApiMethod::Refresh, r#"{"user":"u","session":"s"}"#),
+        (ApiMethod::Subscribe, r#"{"user":"u","channel":"a","label_filter":{"key":"a"}}"#),
+        (ApiMethod::Unsubscribe, r#"{"user":"u","channel":"a","label_filter":{}}"#),
+        (ApiMethod::Disconnect, r#"{"user":"u","label_filter":{"key":"a","cmp":"ex"}}"#),
+        (ApiMethod::Refresh, r#"{"user":"u","label_filter":[]}"#),
+        (ApiMethod::Subscribe, r#"{"all_users":true,"channel":"a"}"#),
+        (ApiMethod::Unsubscribe, r#"{"all_users":true,"user":"","channel":"a"}"#),
+        (ApiMethod::Disconnect, r#"{"all_users":true}"#),
+        (ApiMethod::Refresh, r#"{"all_users":true}"#),
+        (ApiMethod::Map, r#"{"channel":"a","key":"k","data":1}"#),
     ];
     for (method, body) in wishes {
         assert_eq!(read(method, body.as_bytes()), Err(ErrorCode::NotAvailable), "{body}");
     }
+    let nothing = br#"{"user":"u","label_filter":null,"all_users":false}"#;
+    assert!(read(ApiMethod::Disconnect, nothing).is_ok(), "they ask for nothing");
 }
 
 #[test]
