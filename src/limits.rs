@@ -43,6 +43,16 @@ pub struct Limits {
     /// Keys of publications that one worker remembers for `IDEMPOTENCY_MS`; with more the oldest is
     /// forgotten.
     pub idempotency_keys_per_worker: u32,
+    /// Bytes of an HTTP request's head; over it 431.
+    pub http_head_bytes: u32,
+    /// Time in milliseconds for a head, from the connection's start, or from its first byte on a
+    /// connection that was kept; over it 408.
+    pub http_head_timeout_ms: u32,
+    /// Time in milliseconds for a request's body, from the end of its head; over it 408.
+    pub http_body_timeout_ms: u32,
+    /// Time in milliseconds for which a connection is kept for its next request, then closed. 0:
+    /// every response is the last of its connection.
+    pub http_keep_alive_ms: u32,
     /// Bytes framed in one turn before the worker flushes.
     pub arena_bytes: u32,
 }
@@ -67,6 +77,10 @@ impl Default for Limits {
             presence_per_channel: 10_000,
             api_bytes_per_worker: 64 << 20,
             idempotency_keys_per_worker: 100_000,
+            http_head_bytes: 16 << 10,
+            http_head_timeout_ms: 5_000,
+            http_body_timeout_ms: 30_000,
+            http_keep_alive_ms: 75_000,
             arena_bytes: 4 << 20,
         }
     }
@@ -74,16 +88,14 @@ impl Default for Limits {
 
 /// Connection slots kept back on every worker for saying no.
 pub const REFUSAL_SLOTS: u32 = 64;
-/// Bytes of an HTTP head; over it 431.
-pub const HTTP_HEAD_BYTES: usize = 8 << 10;
 /// Header lines of an HTTP head; over it 431.
 pub const HTTP_HEADERS: usize = 64;
 /// Bytes of an HTTP request's body; over it 413.
 pub const HTTP_BODY_BYTES: usize = 1 << 20;
-/// Time a request head may take from the connection's start or the last response; over it 408.
-pub const HTTP_HEAD_MS: u64 = 5_000;
-/// Time an idle keep-alive connection is kept.
-pub const HTTP_IDLE_MS: u64 = 75_000;
+/// Bytes of chunk extensions and trailers in one body, which are passed over; with more it is 400.
+pub const HTTP_SKIPPED_BYTES: usize = 8 << 10;
+/// Time between looks at a connection whose call is under way.
+pub const HTTP_CALL_MS: u64 = 5_000;
 /// Time a closing connection waits for its peer's close.
 pub const CLOSE_WAIT_MS: u64 = 5_000;
 /// Time in which a peer has to read on while a response, or a close frame behind much else, waits
@@ -201,7 +213,6 @@ pub fn lane_slots(workers: usize) -> usize {
 }
 
 const _: () = assert!(CHUNK_BYTES > CONTROL_BACKLOG_BYTES);
-const _: () = assert!(HTTP_HEAD_BYTES < HTTP_BODY_BYTES);
 const _: () = assert!(ECHO_BACKLOG_BYTES as usize > ECHO_MESSAGE_BYTES as usize);
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ fn judge(offer: &Offer<'_>) {
         assert_eq!(count(name), 1, "{name}");
     }
     let mut answer = Vec::new();
-    handshake::write_response(&mut answer, &accepted);
+    handshake::write_response(&mut answer, &accepted, "now");
     let mut lines = [httparse::EMPTY_HEADER; 8];
     let mut response = httparse::Response::new(&mut lines);
     assert!(response.parse(&answer).expect("well-formed").is_complete());
@@ -68,7 +68,7 @@ fuzz_target!(|input: &[u8]| {
             }
         }
         judge(&Offer { method, http_1_1, has_body, headers: &headers });
-    } else if let Ok(Some((head, _))) = request::parse(choices.rest(), &mut 0) {
+    } else if let Ok(Some((head, _))) = request::parse(choices.rest(), &mut 0, 16 << 10) {
         let (method, http_1_1, has_body) = (head.method, head.http_1_1, head.has_body());
         judge(&Offer { method, http_1_1, has_body, headers: head.headers() });
     }

@@ -231,7 +231,8 @@ impl Rules {
     fn limits(&mut self, limits: &Limits) {
         const KIB: u64 = 1 << 10;
         const GIB: u64 = 1 << 30;
-        let bounds: [(&str, u64, u64, u64); 18] = [
+        const HOUR_MS: u64 = 3_600_000;
+        let bounds: [(&str, u64, u64, u64); 22] = [
             (
                 "connections_per_worker",
                 limits.connections_per_worker.into(),
@@ -255,6 +256,10 @@ impl Rules {
             ("presence_per_channel", limits.presence_per_channel.into(), 1, 1 << 24),
             ("api_bytes_per_worker", limits.api_bytes_per_worker, 0, 1 << 40),
             ("idempotency_keys_per_worker", limits.idempotency_keys_per_worker.into(), 1, 1 << 24),
+            ("http_head_bytes", limits.http_head_bytes.into(), KIB, KIB * KIB),
+            ("http_head_timeout_ms", limits.http_head_timeout_ms.into(), 100, HOUR_MS),
+            ("http_body_timeout_ms", limits.http_body_timeout_ms.into(), 100, HOUR_MS),
+            ("http_keep_alive_ms", limits.http_keep_alive_ms.into(), 0, HOUR_MS),
             ("arena_bytes", limits.arena_bytes.into(), 4 * KIB, GIB),
         ];
         for (key, value, least, most) in bounds {

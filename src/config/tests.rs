@@ -137,6 +137,9 @@ fn a_file_sets_every_key() {
     assert_eq!(config.client.ping_interval_ms, 2_000);
     assert_eq!(config.api.key.as_ref().map(Secret::as_bytes), Some(b"key".as_slice()));
     assert_eq!(config.limits.arena_bytes, 8 << 20);
+    let limits = &config.limits;
+    assert_eq!((limits.http_head_bytes, limits.http_head_timeout_ms), (8 << 10, 4_000));
+    assert_eq!((limits.http_body_timeout_ms, limits.http_keep_alive_ms), (20_000, 60_000));
     assert_eq!(config.namespaces.unnamed.allow_subscribe, Who::User);
     let news = config.namespaces.options("news:a").expect("configured");
     assert_eq!((news.history_size, news.recovery), (10, Mode::Allow));
@@ -268,6 +271,11 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[limits]\nchannel_name_bytes = 70000",
         "limits.channel_name_bytes = 70000 (line 2): must be at most 4096",
+    ),
+    ("[limits]\nhttp_head_bytes = 100", "limits.http_head_bytes = 100 (line 2): must be at least"),
+    (
+        "[limits]\nhttp_keep_alive_ms = 9999999",
+        "limits.http_keep_alive_ms = 9999999 (line 2): must be at most 3600000",
     ),
     ("[limits]\narena_bytes = 1", "limits.arena_bytes = 1 (line 2): must be at least 4096"),
     ("namespace = 1", "namespace (line 1): write it as [[namespace]]"),

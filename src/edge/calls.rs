@@ -59,6 +59,8 @@ impl Edge {
                     let range = self.output.bytes(|out| out.extend_from_slice(response::CONTINUE));
                     self.output.mark(token.index, range);
                 }
+                let wait = u64::from(self.limits.http_body_timeout_ms);
+                self.set_deadline(token, now.monotonic_ms() + wait);
                 let pending = PendingBody { method, statuses, body };
                 self.exchange(token).body = Some(Box::new(pending));
             }
@@ -322,7 +324,7 @@ impl Edge {
             None => {
                 let mut body = Vec::with_capacity(128);
                 call.write(&mut body);
-                self.respond(token, false, Status::OK, &[JSON], &body, now);
+                self.respond(token, Status::OK, &[JSON], &body, now);
             }
         }
     }
@@ -335,13 +337,13 @@ impl Edge {
         }
         let mut body = Vec::with_capacity(64);
         answer::whole(&mut body, &Err(error));
-        self.respond(token, false, Status::OK, &[JSON], &body, now);
+        self.respond(token, Status::OK, &[JSON], &body, now);
     }
 
     fn respond_status(&mut self, token: Token, error: ErrorCode, now: Now) {
         let mut body = Vec::with_capacity(64);
         answer::write_error(&mut body, error);
-        self.respond(token, false, answer::status(error), &[JSON], &body, now);
+        self.respond(token, answer::status(error), &[JSON], &body, now);
     }
 
     /// A question waited for its lane when the shutdown began: it will not be asked.

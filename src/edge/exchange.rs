@@ -17,6 +17,8 @@ pub struct Exchange {
     pub call: Option<Box<Call>>,
     /// Bytes of its body and its answers, as the worker counts them.
     pub call_bytes: u64,
+    /// The request's method is HEAD: its answer has no body, whatever it is.
+    pub head_only: bool,
     /// Does the peer want the connection kept?
     pub keep_alive: bool,
     /// The last response was written; what still comes is not looked at.

@@ -12,7 +12,7 @@ use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
 use crate::http::response::{self, Status};
 use crate::http::routes::{self, Route, RouteOptions};
-use crate::limits::{HTTP_HEAD_MS, HTTP_IDLE_MS, READ_ON_MS};
+use crate::limits::{HTTP_CALL_MS, READ_ON_MS};
 use crate::metrics::{self, Cause, ProcessStats};
 use crate::ws::handshake::{self, Offer};
 
@@ -69,11 +69,15 @@ impl Edge {
                 continue;
             }
             let mut searched = exchange.searched;
-            let parsed = request::parse(&wire[at..], &mut searched);
-            self.exchange(token).searched = searched;
+            let head_bytes = self.limits.http_head_bytes as usize;
+            let parsed = request::parse(&wire[at..], &mut searched, head_bytes);
+            let exchange = self.exchange(token);
+            exchange.searched = searched;
+            // Of a head that cannot be read too, as far as it came.
+            exchange.head_only = wire[at..].trim_ascii_start().starts_with(b"HEAD ");
             match parsed {
                 Ok(None) => {
-                    self.head_begun(token, at < wire.len(), now);
+                    self.head_begun(token, request::begins_a_head(&wire[at..]), now);
                     return at;
                 }
                 Err(error) => {
@@ -91,7 +95,8 @@ impl Edge {
                     at += length;
                     self.exchange(token).searched = 0;
                     self.exchange(token).head_begun = false;
-                    self.exchange(token).keep_alive = head.keep_alive && !self.draining;
+                    let keeps = self.limits.http_keep_alive_ms > 0 && !self.draining;
+                    self.exchange(token).keep_alive = head.keep_alive && keeps;
                     self.request(token, &head, now);
                 }
             }
@@ -104,7 +109,8 @@ impl Edge {
     fn head_begun(&mut self, token: Token, begun: bool, now: Now) {
         let exchange = self.exchange(token);
         if begun && exchange.served > 0 && !std::mem::replace(&mut exchange.head_begun, true) {
-            self.set_deadline(token, now.monotonic_ms() + HTTP_HEAD_MS);
+            let wait = u64::from(self.limits.http_head_timeout_ms);
+            self.set_deadline(token, now.monotonic_ms() + wait);
         }
     }
 
@@ -120,9 +126,8 @@ impl Edge {
             // What this request does not need is not read: the connection ends with the answer.
             self.exchange(token).keep_alive = false;
         }
-        let head_only = head.method == "HEAD";
         match route {
-            Route::Health => self.respond_text(token, head_only, Status::OK, b"ok\n", now),
+            Route::Health => self.respond_text(token, Status::OK, b"ok\n", now),
             Route::Ready => {
                 let ready = self.is_ready(now);
                 let (status, body) = if ready {
@@ -130,16 +135,16 @@ impl Edge {
                 } else {
                     (Status::UNAVAILABLE, b"not ready\n".as_slice())
                 };
-                self.respond_text(token, head_only, status, body, now);
+                self.respond_text(token, status, body, now);
             }
-            Route::Metrics => self.metrics_page(token, head_only, now),
+            Route::Metrics => self.metrics_page(token, now),
             Route::Asset(asset) => {
-                self.respond(token, head_only, Status::OK, asset.headers, asset.body, now);
+                self.respond(token, Status::OK, asset.headers, asset.body, now);
             }
             Route::Api(method) => self.call(token, head, method, now),
             Route::OpenApi => {
                 let body = api::OPENAPI.as_bytes();
-                self.respond(token, head_only, Status::OK, &[JSON], body, now);
+                self.respond(token, Status::OK, &[JSON], body, now);
             }
             Route::WebSocket => self.upgrade(token, head, false, now),
             Route::Echo => self.upgrade(token, head, true, now),
@@ -163,13 +168,13 @@ impl Edge {
                 .all(|core| core.answered_within(now.monotonic_ms(), READY_WITHIN_MS))
     }
 
-    fn metrics_page(&mut self, token: Token, head_only: bool, now: Now) {
+    fn metrics_page(&mut self, token: Token, now: Now) {
         let (cpu_ns, resident_bytes) = (self.http.process)();
         let version = env!("CARGO_PKG_VERSION");
         let process = ProcessStats { cpu_ns, resident_bytes, driver: self.http.driver, version };
         let mut page = String::with_capacity(32 << 10);
         metrics::render(&mut page, &self.all_metrics, &process);
-        self.respond(token, head_only, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
+        self.respond(token, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
     }
 
     fn upgrade(&mut self, token: Token, head: &Head<'_>, echo: bool, now: Now) {
@@ -206,7 +211,8 @@ impl Edge {
         let since_ms = self.at(token).since_ms;
         let waited_ms = super::ms(now).wrapping_sub(since_ms);
         self.metrics.handshake.record(u64::from(waited_ms) * 1000);
-        let range = self.output.upgrade(|out| handshake::write_response(out, &accepted));
+        let date = self.date.at(now.unix_s());
+        let range = self.output.upgrade(|out| handshake::write_response(out, &accepted, date));
         self.output.mark(token.index, range);
         let it = self.at(token);
         it.aside = None;
@@ -236,33 +242,36 @@ impl Edge {
         self.http.origins.allow(&String::from_utf8_lossy(origin), host.as_deref())
     }
 
-    fn respond_text(&mut self, token: Token, head: bool, status: Status, body: &[u8], now: Now) {
-        self.respond(token, head, status, &[TEXT], body, now);
+    fn respond_text(&mut self, token: Token, status: Status, body: &[u8], now: Now) {
+        self.respond(token, status, &[TEXT], body, now);
     }
 
     /// Writes a response; the connection then ends, or waits for its next request.
     pub(super) fn respond(
         &mut self,
         token: Token,
-        head_only: bool,
         status: Status,
         headers: &[(&str, &str)],
         body: &[u8],
         now: Now,
     ) {
-        let keep_alive = self.exchange(token).keep_alive && !self.draining;
+        let exchange = self.exchange(token);
+        let head_only = exchange.head_only;
+        let keep_alive = exchange.keep_alive && !self.draining;
+        let date = self.date.at(now.unix_s());
         let range = self.output.bytes(|out| {
             if head_only {
-                response::write_head(out, status, headers, body.len(), keep_alive);
+                response::write_head(out, status, date, headers, body.len(), keep_alive);
             } else {
-                response::write(out, status, headers, body, keep_alive);
+                response::write(out, status, date, headers, body, keep_alive);
             }
         });
         self.mark_or_spill(token, range);
         self.exchange(token).served += 1;
         if keep_alive {
-            self.exchange(token).idle_until_ms = now.monotonic_ms() + HTTP_IDLE_MS;
-            return self.set_deadline(token, now.monotonic_ms() + READ_ON_MS);
+            let keep_ms = u64::from(self.limits.http_keep_alive_ms);
+            self.exchange(token).idle_until_ms = now.monotonic_ms() + keep_ms;
+            return self.set_deadline(token, now.monotonic_ms() + keep_ms.min(READ_ON_MS));
         }
         self.exchange(token).last = true;
         self.shut(token, now);
@@ -280,7 +289,7 @@ impl Edge {
     ) {
         self.metrics.refuse(cause);
         self.exchange(token).keep_alive = false;
-        self.respond(token, false, status, headers, reason.as_bytes(), now);
+        self.respond(token, status, headers, reason.as_bytes(), now);
     }
 
     /// A response still waits: it is kept for who reads on, however slowly.
@@ -298,9 +307,10 @@ impl Edge {
         self.kill(token, now);
     }
 
-    /// The head did not come in time, or nothing came at all.
-    pub(super) fn head_deadline(&mut self, token: Token, now: Now) {
-        let started = self.at(token).input.as_ref().is_some_and(|input| !input.wire.is_empty());
+    /// A head or a body did not come in time, or nothing came at all.
+    pub(super) fn http_deadline(&mut self, token: Token, now: Now) {
+        let input = self.at(token).input.as_ref();
+        let started = input.is_some_and(|input| request::begins_a_head(&input.wire));
         let refused = self.at(token).facts.has(Fact::Refused);
         if self.unsent_response_bytes(token) > 0 {
             return self.unread(token, now);
@@ -315,13 +325,17 @@ impl Edge {
             return self.kill(token, now);
         }
         if exchange.call.is_some() {
-            return self.set_deadline(token, now.monotonic_ms() + HTTP_HEAD_MS);
+            return self.set_deadline(token, now.monotonic_ms() + HTTP_CALL_MS);
         }
         if refused {
             let headers = [TEXT, RETRY_AFTER];
             return self.refuse(token, Cause::Slots, Status::UNAVAILABLE, &headers, "full", now);
         }
-        let status = Status::REQUEST_TIMEOUT;
-        self.refuse(token, Cause::HeadTimeout, status, &[TEXT], "the request took too long", now);
+        let (cause, reason) = match self.exchange(token).body.take() {
+            Some(_) => (Cause::BodyTimeout, "the request's body took too long"),
+            None => (Cause::HeadTimeout, "the request took too long"),
+        };
+        self.discharge(token);
+        self.refuse(token, cause, Status::REQUEST_TIMEOUT, &[TEXT], reason, now);
     }
 }

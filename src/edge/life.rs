@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use super::{Edge, Effect, Token, ms};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, Reply};
-use crate::limits::{CLOSE_WAIT_MS, HTTP_HEAD_MS, READ_ON_MS, REFUSAL_SLOTS};
+use crate::limits::{CLOSE_WAIT_MS, READ_ON_MS, REFUSAL_SLOTS};
 
 /// How a WebSocket that ended without a close frame is counted (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
@@ -37,7 +37,7 @@ impl Edge {
         self.open += u32::from(!full);
         self.output.open(token);
         self.metrics.accepted.add(1);
-        let wait = if full { REFUSAL_MS } else { HTTP_HEAD_MS };
+        let wait = if full { REFUSAL_MS } else { self.limits.http_head_timeout_ms.into() };
         self.set_deadline(token, now.monotonic_ms() + wait);
         Some(token)
     }
@@ -105,7 +105,7 @@ impl Edge {
         let it = self.at(token);
         let ours = it.facts.has(Fact::Paused) || it.facts.has(Fact::Connecting);
         match it.life {
-            Life::Connecting => self.head_deadline(token, now),
+            Life::Connecting => self.http_deadline(token, now),
             Life::Authenticating if ours => {
                 // The delay is ours: its time stands still.
                 let wait = u64::from(self.times.connect_timeout_ms);

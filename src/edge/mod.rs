@@ -49,6 +49,7 @@ mod waiting;
 
 use crate::clock::Now;
 use crate::home::envelope::{ConnectionKey, Request};
+use crate::http::date::Date;
 use crate::limits::{Limits, REFUSAL_SLOTS};
 use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
@@ -150,6 +151,7 @@ pub struct Edge {
     times: ClientTimes,
     auth: Auth,
     http: http::HttpOptions,
+    date: Date,
     ids: u64,
     home_hasher: FixedState,
     metrics: Arc<CoreMetrics>,
@@ -207,6 +209,7 @@ impl Edge {
             times: options.times,
             auth: options.auth,
             http: options.http,
+            date: Date::default(),
             ids: options.ids,
             home_hasher: FixedState::with_seed(options.home_seed),
             metrics: Arc::clone(&options.metrics[usize::from(options.core)]),

@@ -8,8 +8,6 @@ use crate::limits;
 
 /// Digits of a chunk's size: as many as a 64-bit number has.
 const SIZE_DIGITS: u8 = 16;
-/// Bytes of chunk extensions and trailers in one body, which are skipped.
-const SKIPPED_BYTES: usize = limits::HTTP_HEAD_BYTES;
 
 /// How a body's end is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +196,7 @@ impl Body {
     /// Passes over a byte of an extension or a trailer; a bare LF there is what smuggling uses.
     fn skip(&mut self, byte: u8) -> Result<State, BodyError> {
         self.skipped += 1;
-        if byte == b'\n' || self.skipped > SKIPPED_BYTES {
+        if byte == b'\n' || self.skipped > limits::HTTP_SKIPPED_BYTES {
             return Err(BodyError::Chunk);
         }
         Ok(self.state)
@@ -245,7 +243,7 @@ mod tests {
         assert_eq!(Body::new(Framing::Length(long)).unwrap_err(), BodyError::TooLong);
         assert_eq!(BodyError::TooLong.status().0, 413);
         assert_eq!(BodyError::Chunk.status().0, 400);
-        let skipped = "x".repeat(SKIPPED_BYTES);
+        let skipped = "x".repeat(limits::HTTP_SKIPPED_BYTES);
         let table = [
             (BodyError::TooLong, format!("{long:x}")),
             (BodyError::TooLong, format!("1\r\na\r\n{MAX:x}")),

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod body;
+pub mod date;
 pub mod origin;
 #[cfg(test)]
 mod origin_tests;

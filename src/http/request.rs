@@ -9,6 +9,8 @@ use crate::limits;
 
 pub use super::body::{Body, BodyError, Framing};
 
+const EMPTY_LINE: &[u8] = b"\r\n";
+
 /// A request's head, borrowed from the bytes received.
 #[derive(Debug)]
 pub struct Head<'a> {
@@ -31,9 +33,9 @@ pub struct Head<'a> {
 /// Why a head is refused. The connection is closed after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// Not of the grammar, a bare LF, or bytes before the request line.
+    /// Not of the grammar, a bare LF, or bytes before the request line that are no empty line.
     Malformed,
-    /// Over `limits::HTTP_HEAD_BYTES`.
+    /// Over `Limits::http_head_bytes`.
     TooLong,
     /// Over `limits::HTTP_HEADERS`.
     TooManyHeaders,
@@ -41,9 +43,11 @@ pub enum HeadError {
     Host,
     /// Content-Length twice, or not a number (section 6.3).
     ContentLength,
-    /// Transfer-Encoding other than `chunked` once, in HTTP/1.0, or beside Content-Length (section
-    /// 6.1).
+    /// Transfer-Encoding that does not end in `chunked`, in HTTP/1.0, or beside Content-Length
+    /// (section 6.1): where the body ends is not known.
     TransferEncoding,
+    /// Another transfer coding below `chunked`: the body could be found, but not read.
+    TransferCoding,
     /// An expectation other than 100-continue (RFC 9110 section 10.1.1).
     Expectation,
 }
@@ -54,6 +58,7 @@ impl HeadError {
         match self {
             HeadError::TooLong | HeadError::TooManyHeaders => Status::HEAD_TOO_LARGE,
             HeadError::Expectation => Status::EXPECTATION_FAILED,
+            HeadError::TransferCoding => Status::NOT_IMPLEMENTED,
             _ => Status::BAD_REQUEST,
         }
     }
@@ -68,6 +73,7 @@ impl HeadError {
             HeadError::Host => "exactly one Host expected",
             HeadError::ContentLength => "bad Content-Length",
             HeadError::TransferEncoding => "bad Transfer-Encoding",
+            HeadError::TransferCoding => "transfer coding other than chunked",
             HeadError::Expectation => "unknown expectation",
         }
     }
@@ -75,27 +81,34 @@ impl HeadError {
 
 /// Reads the head at the start of `bytes`, and says how many bytes it has; none until its empty
 /// line is there. `searched` is how far earlier calls looked (0 for a new head): bytes that drip in
-/// are looked at once.
+/// are looked at once. A head over `max_bytes` is refused. One empty line before it is passed over
+/// and counts to it (section 2.2): there are clients that end a body with one.
 ///
 /// # Errors
 /// As soon as no bytes to come could make it a head that is served.
 pub fn parse<'a>(
     bytes: &'a [u8],
     searched: &mut usize,
+    max_bytes: usize,
 ) -> Result<Option<(Head<'a>, usize)>, HeadError> {
-    if bytes.first().is_some_and(|first| !first.is_ascii_alphabetic()) {
+    if !begins_a_head(bytes) {
+        return Ok(None);
+    }
+    let start = if bytes.starts_with(EMPTY_LINE) { EMPTY_LINE.len() } else { 0 };
+    if !bytes[start..].first().is_some_and(u8::is_ascii_alphabetic) {
         return Err(HeadError::Malformed);
     }
-    let window = &bytes[..bytes.len().min(limits::HTTP_HEAD_BYTES)];
+    let window = &bytes[..bytes.len().min(max_bytes)];
+    *searched = start.max(*searched);
     let Some(len) = find_end(window, searched)? else {
-        let full = window.len() == limits::HTTP_HEAD_BYTES;
+        let full = window.len() == max_bytes;
         return if full { Err(HeadError::TooLong) } else { Ok(None) };
     };
     let mut lines = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS];
     let mut request = httparse::Request::new(&mut lines);
-    match request.parse(&bytes[..len]) {
+    match request.parse(&bytes[start..len]) {
         // The two looked for the same empty line; if they ever disagree, nobody may guess.
-        Ok(httparse::Status::Complete(parsed)) if parsed == len => {}
+        Ok(httparse::Status::Complete(parsed)) if parsed == len - start => {}
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
         _ => return Err(HeadError::Malformed),
     }
@@ -104,6 +117,12 @@ pub fn parse<'a>(
         return Err(HeadError::Malformed);
     };
     Head::new(method, target, minor == 1, request.headers).map(|head| Some((head, len)))
+}
+
+/// Is there more than the empty line that may stand before a head?
+#[must_use]
+pub fn begins_a_head(bytes: &[u8]) -> bool {
+    !EMPTY_LINE.starts_with(bytes)
 }
 
 /// The length of the head, once its empty line is there. Every LF must follow a CR.
@@ -183,15 +202,30 @@ impl<'a> Head<'a> {
         if lengths.next().is_some() {
             return Err(HeadError::ContentLength);
         }
-        let mut encodings = self.all("Transfer-Encoding");
-        let Some(encoding) = encodings.next() else {
+        if self.header("Transfer-Encoding").is_none() {
             return Ok(length.map_or(Framing::None, Framing::Length));
-        };
-        let chunked = encoding.eq_ignore_ascii_case(b"chunked") && encodings.next().is_none();
-        if !chunked || length.is_some() || !self.http_1_1 {
+        }
+        if length.is_some() || !self.http_1_1 {
             return Err(HeadError::TransferEncoding);
         }
-        Ok(Framing::Chunked)
+        // Several lines are one list (RFC 9110 section 5.2).
+        let lines = self.all("Transfer-Encoding");
+        let codings = lines.flat_map(|line| line.split(|byte| *byte == b','));
+        let mut chunked_at = None;
+        for (place, coding) in codings.map(<[u8]>::trim_ascii).enumerate() {
+            if chunked_at.is_some() || !is_coding(coding) {
+                // Chunked ends the list; twice is once too often.
+                return Err(HeadError::TransferEncoding);
+            }
+            if coding.eq_ignore_ascii_case(b"chunked") {
+                chunked_at = Some(place);
+            }
+        }
+        match chunked_at {
+            None => Err(HeadError::TransferEncoding),
+            Some(0) => Ok(Framing::Chunked),
+            Some(_) => Err(HeadError::TransferCoding),
+        }
     }
 
     fn read_connection(&mut self) -> Result<(), HeadError> {
@@ -216,6 +250,14 @@ impl<'a> Head<'a> {
     }
 }
 
+/// Is it a transfer coding by its grammar, parameters apart (section 7)? What merely looks like
+/// `chunked` to somebody else is none.
+fn is_coding(coding: &[u8]) -> bool {
+    let name = coding.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
+    !name.is_empty()
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+}
+
 /// A length of more digits than a number holds is over every bound, not malformed.
 fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
@@ -228,8 +270,11 @@ fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
 
 /// Path and query of a target; of the absolute form (section 3.2.2) those behind the authority.
 fn split_target(target: &str) -> (&str, &str) {
-    let target = match target.strip_prefix("http://").or(target.strip_prefix("https://")) {
-        Some(rest) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
+    let absolute = target.split_once("://").filter(|(scheme, _)| {
+        ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    });
+    let target = match absolute {
+        Some((_, rest)) => rest.find(['/', '?']).map_or("/", |at| &rest[at..]),
         None => target,
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
@@ -241,8 +286,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const MAX: usize = 16 << 10;
+
     fn head(text: &str) -> Result<Option<(Head<'_>, usize)>, HeadError> {
-        parse(text.as_bytes(), &mut 0)
+        parse(text.as_bytes(), &mut 0, MAX)
     }
 
     fn whole(text: &str) -> Head<'_> {
@@ -258,10 +305,13 @@ mod tests {
         let piped = format!("{text}GET / HTTP/1.1\r\n\r\n");
         let mut searched = 0;
         for cut in 0..text.len() {
-            assert!(parse(&piped.as_bytes()[..cut], &mut searched).unwrap().is_none(), "{cut}");
+            assert!(
+                parse(&piped.as_bytes()[..cut], &mut searched, MAX).unwrap().is_none(),
+                "{cut}"
+            );
             assert_eq!(searched, cut);
         }
-        let (head, len) = parse(piped.as_bytes(), &mut searched).unwrap().unwrap();
+        let (head, len) = parse(piped.as_bytes(), &mut searched, MAX).unwrap().unwrap();
         assert_eq!(len, text.len());
         assert_eq!((head.method, head.path), ("GET", "/connection/websocket"));
         assert_eq!(head.query, "format=protobuf&a=b?c");
@@ -272,6 +322,18 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_line_before_a_head_is_passed_over() {
+        let text = "\r\nGET /a HTTP/1.1\r\nHost: b\r\n\r\n";
+        let mut searched = 0;
+        for cut in 0..text.len() {
+            assert!(parse(&text.as_bytes()[..cut], &mut searched, MAX).unwrap().is_none());
+            assert_eq!(begins_a_head(&text.as_bytes()[..cut]), cut > 2, "{cut}");
+        }
+        let (head, len) = parse(text.as_bytes(), &mut searched, MAX).unwrap().unwrap();
+        assert_eq!((head.path, len), ("/a", text.len()));
+    }
+
+    #[test]
     fn targets_of_the_absolute_form_are_served_by_their_path() {
         let table = [
             ("/", "/", ""),
@@ -279,6 +341,10 @@ mod tests {
             ("http://host:80/a?b", "/a", "b"),
             ("http://host", "/", ""),
             ("https://host?b", "/", "b"),
+            ("ws://host:8000/a?b", "/a", "b"),
+            ("WSS://host/a", "/a", ""),
+            ("ftp://host/a", "ftp://host/a", ""),
+            ("/a?http://host/b", "/a", "http://host/b"),
             ("*", "*", ""),
         ];
         for (target, path, query) in table {
@@ -322,14 +388,17 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_status() {
-        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(limits::HTTP_HEAD_BYTES));
+        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(MAX));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(limits::HTTP_HEADERS + 1));
         let lines = |lines: &str| format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let table = [
             (HeadError::TooLong, 431, long),
             (HeadError::TooManyHeaders, 431, many),
             (HeadError::Malformed, 400, "\0GET / HTTP/1.1\r\n\r\n".into()),
-            (HeadError::Malformed, 400, "\r\nGET / HTTP/1.1\r\n\r\n".into()),
+            (HeadError::Malformed, 400, "\r\n\r\nGET / HTTP/1.1\r\n\r\n".into()),
+            (HeadError::Malformed, 400, "\nGET / HTTP/1.1\r\n\r\n".into()),
+            (HeadError::Malformed, 400, "\r\r\nGET / HTTP/1.1\r\n\r\n".into()),
+            (HeadError::Malformed, 400, "\r\n GET / HTTP/1.1\r\n\r\n".into()),
             (HeadError::Malformed, 400, "\u{16}\u{3}".into()),
             (HeadError::Malformed, 400, "GET / HTTP/1.1\n".into()),
             (HeadError::Malformed, 400, "GET / HTTP/2.0\r\n\r\n".into()),
@@ -344,7 +413,22 @@ mod tests {
             (HeadError::ContentLength, 400, lines("Content-Length: \r\n")),
             (HeadError::ContentLength, 400, lines("Content-Length: 5, 5\r\n")),
             (HeadError::ContentLength, 400, lines("Content-Length: 5\r\nContent-Length: 5\r\n")),
-            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: gzip, chunked\r\n")),
+            (HeadError::TransferCoding, 501, lines("Transfer-Encoding: gzip, chunked\r\n")),
+            (HeadError::TransferCoding, 501, lines("Transfer-Encoding: x;q=1 ,\tChunked\r\n")),
+            (
+                HeadError::TransferCoding,
+                501,
+                lines("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"),
+            ),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: gzip\r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: chunked, gzip\r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: identity\r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: \r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: , chunked\r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: chunked,\r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: chunked;x\r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: x chunked\r\n")),
+            (HeadError::TransferEncoding, 400, lines("Transfer-Encoding: \"x\", chunked\r\n")),
             (
                 HeadError::TransferEncoding,
                 400,
@@ -372,9 +456,9 @@ mod tests {
     fn the_longest_head_with_the_most_headers_is_served() {
         let lines = "A: b\r\n".repeat(limits::HTTP_HEADERS - 1);
         let frame = "GET / HTTP/1.1\r\nHost: \r\n\r\n".len() + lines.len();
-        let host = "h".repeat(limits::HTTP_HEAD_BYTES - frame);
+        let host = "h".repeat(MAX - frame);
         let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n");
-        assert_eq!(text.len(), limits::HTTP_HEAD_BYTES);
+        assert_eq!(text.len(), MAX);
         assert_eq!(whole(&text).headers().len(), limits::HTTP_HEADERS);
         assert_eq!(head(&text.replace("Host: ", "Host:  ")).map(drop), Err(HeadError::TooLong));
     }
@@ -385,6 +469,8 @@ mod tests {
             Just(b"GET / HTTP/1.1\r\n".to_vec()),
             Just(b"Host: a\r\n".to_vec()),
             Just(b"Content-Length: 3\r\n".to_vec()),
+            Just(b"Transfer-Encoding: gzip\r\n".to_vec()),
+            Just(b"Transfer-Encoding: chunked\r\n".to_vec()),
             Just(b"\r\n".to_vec()),
             "[A-Za-z-]{1,9}: [ -~]{0,9}\r\n".prop_map(String::into_bytes),
             proptest::collection::vec(any::<u8>(), 0..4),
@@ -400,9 +486,9 @@ mod tests {
             };
             let mut searched = 0;
             let dripped = (0..=bytes.len())
-                .map(|cut| verdict(parse(&bytes[..cut], &mut searched)))
+                .map(|cut| verdict(parse(&bytes[..cut], &mut searched, MAX)))
                 .find(|verdict| *verdict != Ok(None));
-            prop_assert_eq!(dripped.unwrap_or(Ok(None)), verdict(parse(&bytes, &mut 0)));
+            prop_assert_eq!(dripped.unwrap_or(Ok(None)), verdict(parse(&bytes, &mut 0, MAX)));
         }
     }
 }

@@ -24,6 +24,7 @@ impl Status {
     pub const TOO_MANY_REQUESTS: Status = Status(429);
     pub const HEAD_TOO_LARGE: Status = Status(431);
     pub const INTERNAL_ERROR: Status = Status(500);
+    pub const NOT_IMPLEMENTED: Status = Status(501);
     pub const UNAVAILABLE: Status = Status(503);
 
     /// The phrase beside the number; empty for a number that is not listed here.
@@ -46,6 +47,7 @@ impl Status {
             429 => "Too Many Requests",
             431 => "Request Header Fields Too Large",
             500 => "Internal Server Error",
+            501 => "Not Implemented",
             503 => "Service Unavailable",
             _ => "",
         }
@@ -60,16 +62,17 @@ impl Status {
 /// The interim answer to `Expect: 100-continue`, before the body is read.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Appends a response. `headers` besides Content-Length and Connection; neither names nor values
-/// may hold CR or LF.
+/// Appends a response. `headers` besides Date, Content-Length and Connection; neither names nor
+/// values may hold CR or LF.
 pub fn write(
     out: &mut Vec<u8>,
     status: Status,
+    date: &str,
     headers: &[(&str, &str)],
     body: &[u8],
     keep_alive: bool,
 ) {
-    write_head(out, status, headers, body.len(), keep_alive);
+    write_head(out, status, date, headers, body.len(), keep_alive);
     if status.has_body() {
         out.extend_from_slice(body);
     }
@@ -79,6 +82,7 @@ pub fn write(
 pub fn write_head(
     out: &mut Vec<u8>,
     status: Status,
+    date: &str,
     headers: &[(&str, &str)],
     content_len: usize,
     keep_alive: bool,
@@ -87,6 +91,7 @@ pub fn write_head(
     write_decimal(out, u64::from(status.0));
     out.push(b' ');
     out.extend_from_slice(status.phrase().as_bytes());
+    write_header(out, "Date", date);
     for (name, value) in headers {
         debug_assert!(![name, value].iter().any(|text| text.contains(['\r', '\n'])));
         write_header(out, name, value);
@@ -128,22 +133,25 @@ mod tests {
     #[test]
     fn a_response_tells_its_length_and_whether_the_connection_stays() {
         let mut out = Vec::new();
-        write(&mut out, Status::UNAVAILABLE, &[("Retry-After", "5")], b"full\n", false);
-        let expected = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 5\r\n\
-                        Connection: close\r\n\r\nfull\n";
+        write(&mut out, Status::UNAVAILABLE, "now", &[("Retry-After", "5")], b"full\n", false);
+        let expected = "HTTP/1.1 503 Service Unavailable\r\nDate: now\r\nRetry-After: 5\r\n\
+                        Content-Length: 5\r\nConnection: close\r\n\r\nfull\n";
         assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
     }
 
     #[test]
     fn responses_without_body_carry_none() {
         let mut head = Vec::new();
-        write_head(&mut head, Status::OK, &[], 1_234_567_890, true);
+        write_head(&mut head, Status::OK, "now", &[], 1_234_567_890, true);
         assert!(
             head.ends_with(b"\r\nContent-Length: 1234567890\r\nConnection: keep-alive\r\n\r\n")
         );
         let mut empty = Vec::new();
-        write(&mut empty, Status::NO_CONTENT, &[], b"no", true);
-        assert_eq!(empty, b"HTTP/1.1 204 No Content\r\nConnection: keep-alive\r\n\r\n");
+        write(&mut empty, Status::NO_CONTENT, "now", &[], b"no", true);
+        assert_eq!(
+            empty,
+            b"HTTP/1.1 204 No Content\r\nDate: now\r\nConnection: keep-alive\r\n\r\n"
+        );
     }
 
     #[test]

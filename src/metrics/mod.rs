@@ -88,6 +88,8 @@ pub enum Cause {
     Origin,
     /// The head took too long (408).
     HeadTimeout,
+    /// A body took too long (408).
+    BodyTimeout,
     /// The head is too large (431).
     HeadSize,
     /// The body is too large (413).
@@ -105,11 +107,12 @@ pub enum Cause {
 }
 
 /// Every cause with its label, in the order of the enum.
-const CAUSES: [(Cause, &str); 11] = [
+const CAUSES: [(Cause, &str); 12] = [
     (Cause::Slots, "slots"),
     (Cause::Handshake, "handshake"),
     (Cause::Origin, "origin"),
     (Cause::HeadTimeout, "head_timeout"),
+    (Cause::BodyTimeout, "body_timeout"),
     (Cause::HeadSize, "head_size"),
     (Cause::BodySize, "body_size"),
     (Cause::ApiBytes, "api_bytes"),

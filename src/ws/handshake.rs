@@ -163,9 +163,11 @@ pub fn accept<'s>(offer: &Offer<'_>, supported: &[&'s str]) -> Result<Accepted<'
 }
 
 /// Appends the 101 answer.
-pub fn write_response(out: &mut Vec<u8>, accepted: &Accepted<'_>) {
+pub fn write_response(out: &mut Vec<u8>, accepted: &Accepted<'_>, date: &str) {
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nDate: ");
+    out.extend_from_slice(date.as_bytes());
     out.extend_from_slice(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
           Sec-WebSocket-Accept: ",
     );
     out.extend_from_slice(&accepted.accept);
@@ -245,8 +247,8 @@ mod tests {
         let headers = [&UPGRADE[..], &[("Sec-WebSocket-Protocol", b"chat, centrifuge-protobuf")]];
         let headers = headers.concat();
         let mut out = Vec::new();
-        write_response(&mut out, &accept(&offer(&headers), &SUPPORTED).unwrap());
-        let expected = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+        write_response(&mut out, &accept(&offer(&headers), &SUPPORTED).unwrap(), "now");
+        let expected = "HTTP/1.1 101 Switching Protocols\r\nDate: now\r\nUpgrade: websocket\r\n\
                         Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
                         Sec-WebSocket-Protocol: centrifuge-protobuf\r\n\r\n";
         assert_eq!(std::str::from_utf8(&out).unwrap(), expected);

@@ -228,6 +228,12 @@ impl Client {
         true
     }
 
+    /// All that comes until the end.
+    pub fn everything(&mut self) -> Vec<u8> {
+        while self.next_bytes() {}
+        std::mem::take(&mut self.inbox)
+    }
+
     pub fn half_close(&mut self) {
         // The server may have closed already.
         let _ = self.stream.shutdown(Shutdown::Write);

@@ -3,7 +3,8 @@
 use crate::client::{Client, UPGRADE};
 use crate::server::{API_KEY, Server, Setup, limits};
 use crate::{on_both_drivers, serve};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 on_both_drivers!(
     malformed_upgrades,
@@ -12,6 +13,13 @@ on_both_drivers!(
     origins,
     open_origins,
     own_pages,
+    heads_as_long_as_configured,
+    bodies_have_a_time_of_their_own,
+    kept_connections,
+    head_requests,
+    transfer_codings,
+    empty_lines_and_absolute_targets,
+    dates,
 );
 
 fn answers(server: &Server, request: &[u8], status: u16, what: &str) -> String {
@@ -206,5 +214,200 @@ fn own_pages(driver: &str) {
     let call = "POST /api/info HTTP/1.1\r\nHost: evil.example:8000\r\n\
                 Origin: http://evil.example:8000\r\nContent-Length: 2\r\n\r\n{}";
     answers(&server, call.as_bytes(), 403, "the API without a key");
+    server.end();
+}
+
+/// A request without body, as long as is asked for.
+fn long_get(bytes: usize) -> Vec<u8> {
+    let frame = "GET /health HTTP/1.1\r\nHost: x\r\nCookie: \r\n\r\n";
+    let cookie = "c".repeat(bytes - frame.len());
+    frame.replace("Cookie: ", &format!("Cookie: {cookie}")).into_bytes()
+}
+
+fn status_of(server: &Server, request: &[u8]) -> u16 {
+    let mut client = Client::open(server.addr);
+    client.send(request);
+    client.answer().expect("an answer").status
+}
+
+fn heads_as_long_as_configured(driver: &str) {
+    let server = serve!(driver, limits(""));
+    assert_eq!(status_of(&server, &long_get(16 << 10)), 200, "as long as may be");
+    answers(&server, &long_get((16 << 10) + 1), 431, "a byte more");
+    server.end();
+    let server = serve!(driver, limits("http_head_bytes = 2048"));
+    assert_eq!(status_of(&server, &long_get(2048)), 200, "as long as may be here");
+    answers(&server, &long_get(2049), 431, "a byte more");
+    server.end();
+}
+
+/// A body has its own time, from its head's end: neither the head's, nor that of a connection that
+/// idles between requests.
+fn bodies_have_a_time_of_their_own(driver: &str) {
+    let head = format!(
+        "POST /api/publish HTTP/1.1\r\nHost: x\r\nX-API-Key: {API_KEY}\r\nContent-Length: 29\r\n\r\n"
+    );
+    let (begin, rest) = (r#"{"channel":"n:a","#, r#""data":1}   "#);
+    let times = "http_head_timeout_ms = 300\nhttp_body_timeout_ms = 3000\n";
+    let server = serve!(driver, limits(times));
+    let begun = Instant::now();
+    let mut unfinished = [0, 1].map(|served| {
+        let mut client = Client::open(server.addr);
+        for _ in 0..served {
+            client.send(format!("{head}{begin}{rest}").as_bytes());
+            assert_eq!(client.answer().map(|answer| answer.status), Some(200));
+        }
+        client.send(format!("{head}{begin}").as_bytes());
+        client
+    });
+    let mut slow = Client::open(server.addr);
+    slow.send(format!("{head}{begin}").as_bytes());
+    std::thread::sleep(Duration::from_millis(600));
+    slow.send(rest.as_bytes());
+    let answer = slow.answer().expect("an answer");
+    assert_eq!(answer.status, 200, "longer than a head may take: {}", answer.body);
+    for client in &mut unfinished {
+        let answer = client.answer().expect("an answer");
+        assert_eq!(answer.status, 408, "{}", answer.body);
+        let after = begun.elapsed();
+        assert!(after >= Duration::from_millis(2_900), "after {after:?}");
+        client.half_close();
+        assert!(client.is_ended());
+    }
+    let refused = r#"corecast_refusals_total{worker="0",cause="body_timeout"}"#;
+    assert_eq!(server.metric(refused), 2);
+    server.settles("spill_bytes", 0);
+    server.settles("api_bytes", 0);
+    server.end();
+}
+
+fn kept_connections(driver: &str) {
+    let get = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let server = serve!(driver, limits("http_keep_alive_ms = 1000"));
+    let mut client = Client::open(server.addr);
+    for _ in 0..3 {
+        client.send(get);
+        let answer = client.answer().expect("an answer");
+        assert!(answer.head.contains("\r\nconnection: keep-alive\r\n"), "{}", answer.head);
+    }
+    // What old clients send behind a body begins no request.
+    client.send(b"\r\n");
+    let started = Instant::now();
+    assert!(client.answer().is_none(), "it ends without a word");
+    let after = started.elapsed();
+    assert!(after >= Duration::from_millis(900) && after < Duration::from_secs(9), "{after:?}");
+    server.end();
+    let server = serve!(driver, limits("http_keep_alive_ms = 0"));
+    let head = answers(&server, get, 200, "the only request");
+    assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+    server.end();
+}
+
+/// The answer to HEAD is a head, also where it is an error.
+fn head_requests(driver: &str) {
+    let server = serve!(driver, limits(""));
+    let long = format!("HEAD /{} HTTP/1.1\r\n", "a".repeat(20_000));
+    for (request, status) in [
+        ("HEAD /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", "404"),
+        ("HEAD /api/publish HTTP/1.1\r\nHost: x\r\n\r\n", "405"),
+        ("HEAD /connection/websocket HTTP/1.1\r\nHost: x\r\n\r\n", "405"),
+        ("HEAD /health HTTP/1.1\r\n\r\n", "400"),
+        ("\r\nHEAD /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: x, chunked\r\n\r\n", "501"),
+        (&long, "431"),
+        ("HEAD /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200"),
+    ] {
+        let mut client = Client::open(server.addr);
+        client.send(request.as_bytes());
+        client.half_close();
+        let said = client.everything();
+        let said = String::from_utf8(said).expect("text");
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{request:.60}: {said}");
+        let (_, body) = said.split_once("\r\n\r\n").expect("a whole head");
+        assert_eq!(body, "", "{request:.60}");
+        assert!(!said.contains("Content-Length: 0"), "the length that GET's answer has: {said}");
+    }
+    server.end();
+}
+
+fn transfer_codings(driver: &str) {
+    let server = serve!(driver, limits(""));
+    let post = |lines: &str| {
+        format!(
+            "POST /api/info HTTP/1.1\r\nHost: x\r\nX-API-Key: {API_KEY}\r\n{lines}\r\n\r\n\
+             2\r\n{{}}\r\n0\r\n\r\n"
+        )
+    };
+    assert_eq!(status_of(&server, post("Transfer-Encoding: chunked").as_bytes()), 200);
+    for (lines, status) in [
+        ("Transfer-Encoding: gzip, chunked", 501),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", 501),
+        ("Transfer-Encoding: gzip", 400),
+        ("Transfer-Encoding: chunked, gzip", 400),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", 400),
+        ("Transfer-Encoding: gzip, chunked\r\nContent-Length: 2", 400),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 2", 400),
+    ] {
+        answers(&server, post(lines).as_bytes(), status, lines);
+    }
+    server.end();
+}
+
+fn empty_lines_and_absolute_targets(driver: &str) {
+    let server = serve!(driver, limits(""));
+    let neighbour = server.neighbour();
+    let get = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut client = Client::open(server.addr);
+    client.send(format!("\r\n{get}\r\n{get}{get}\r\n").as_bytes());
+    for _ in 0..3 {
+        assert_eq!(client.answer().map(|answer| answer.status), Some(200));
+    }
+    client.send(get.as_bytes());
+    assert_eq!(client.answer().map(|answer| answer.status), Some(200), "behind a line alone");
+    answers(&server, format!("\r\n\r\n{get}").as_bytes(), 400, "two empty lines");
+    answers(&server, format!("\n{get}").as_bytes(), 400, "an LF alone");
+
+    for target in ["ws://x", "wss://x:8000", "http://x", "HTTPS://x"] {
+        let target = format!("{target}/connection/websocket");
+        let request = UPGRADE.replacen("/connection/websocket", &target, 1);
+        assert_eq!(status_of(&server, request.as_bytes()), 101, "{target}");
+    }
+    let target = "http://x/health?a";
+    assert_eq!(status_of(&server, get.replacen("/health", target, 1).as_bytes()), 200);
+    answers(&server, get.replacen("/health", "ftp://x/health", 1).as_bytes(), 404, "ftp");
+    neighbour.end();
+    server.end();
+}
+
+/// Every response is dated, by the clock of the host.
+fn dates(driver: &str) {
+    let server = serve!(driver, limits(""));
+    let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let date = |second: u64| {
+        let format = "+%a, %d %b %Y %H:%M:%S GMT";
+        let mut command = Command::new("date");
+        command.env("LC_ALL", "C").args(["-u", "-d", &format!("@{second}"), format]);
+        let text = command.output().expect("coreutils").stdout;
+        String::from_utf8(text).unwrap().trim().to_lowercase()
+    };
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    for (request, status) in [
+        (UPGRADE.to_owned(), 101),
+        (get("/health"), 200),
+        (get("/nowhere"), 404),
+        (get("/connection/websocket"), 426),
+        ("nonsense\r\n\r\n".into(), 400),
+        ("POST /api/info HTTP/1.1\r\nHost: x\r\n\r\n".into(), 401),
+    ] {
+        let before = second();
+        let mut client = Client::open(server.addr);
+        client.send(request.as_bytes());
+        let answer = client.answer().expect("an answer");
+        let after = second();
+        assert_eq!(answer.status, status);
+        let lines: Vec<&str> =
+            answer.head.lines().filter_map(|line| line.strip_prefix("date: ")).collect();
+        assert_eq!(lines.len(), 1, "{}", answer.head);
+        assert!((before..=after).any(|second| date(second) == lines[0]), "{}", answer.head);
+    }
     server.end();
 }
