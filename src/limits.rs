@@ -96,6 +96,12 @@ pub const HTTP_BODY_BYTES: usize = 1 << 20;
 pub const HTTP_SKIPPED_BYTES: usize = 8 << 10;
 /// Time between looks at a connection whose call is under way.
 pub const HTTP_CALL_MS: u64 = 5_000;
+/// Lines about refusals of one cause that a worker writes in `REFUSAL_WINDOW_MS`; of the others it
+/// tells the number.
+pub const REFUSAL_LINES: u32 = 10;
+pub const REFUSAL_WINDOW_MS: u64 = 10_000;
+/// Bytes of one text, such as a path, in a line about a refusal; the rest is cut.
+pub const REFUSAL_TEXT_BYTES: usize = 256;
 /// Time a closing connection waits for its peer's close.
 pub const CLOSE_WAIT_MS: u64 = 5_000;
 /// Time in which a peer has to read on while a response, or a close frame behind much else, waits

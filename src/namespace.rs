@@ -190,6 +190,12 @@ impl Namespaces {
         }
     }
 
+    /// The namespace that a channel's name says it is in, configured or not.
+    #[must_use]
+    pub fn namespace_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
+        split(channel).0
+    }
+
     /// The channel of one user alone, where users have one. `Err`: the user's id cannot stand in a
     /// channel's name, because it would be read as other users'.
     pub fn personal_channel(&self, user: &str) -> Result<Option<String>, NameError> {

@@ -62,6 +62,43 @@ pub enum Method<'a> {
     Excessive,
 }
 
+impl<'a> Method<'a> {
+    /// As the protocol calls it; "" where it names none that was read.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Method::Connect(_) => "connect",
+            Method::Subscribe(_) => "subscribe",
+            Method::Unsubscribe { .. } => "unsubscribe",
+            Method::Publish(_) => "publish",
+            Method::Presence { .. } => "presence",
+            Method::PresenceStats { .. } => "presence_stats",
+            Method::History(_) => "history",
+            Method::Ping => "ping",
+            Method::Send { .. } => "send",
+            Method::Rpc { .. } => "rpc",
+            Method::Refresh { .. } => "refresh",
+            Method::SubRefresh { .. } => "sub_refresh",
+            Method::Pong | Method::Attributes | Method::Excessive => "",
+        }
+    }
+
+    /// The channel that it is about; "" for none. Copied only where it had escapes.
+    #[must_use]
+    pub fn channel(&self) -> Cow<'a, str> {
+        match self {
+            Method::Subscribe(command) => command.channel.clone(),
+            Method::Publish(command) => command.channel.clone(),
+            Method::History(command) => command.channel.clone(),
+            Method::Unsubscribe { channel }
+            | Method::Presence { channel }
+            | Method::PresenceStats { channel }
+            | Method::SubRefresh { channel, .. } => channel.clone(),
+            _ => Cow::Borrowed(""),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Connect<'a> {
     pub token: Cow<'a, str>,

@@ -35,6 +35,18 @@ pub struct Call {
 struct Task {
     method: ApiMethod,
     state: State,
+    /// What its error says besides its code; none for nothing.
+    detail: Option<Box<str>>,
+}
+
+impl Task {
+    fn new(method: ApiMethod, state: State) -> Task {
+        Task { method, state, detail: None }
+    }
+
+    fn detail(&self) -> &str {
+        self.detail.as_deref().unwrap_or("")
+    }
 }
 
 /// How far a command has come.
@@ -95,19 +107,26 @@ impl Call {
     /// Reads what a call is made of; its commands are read when it is their turn.
     ///
     /// # Errors
-    /// When a batch is none, or has too many commands.
-    pub fn new(method: ApiMethod, statuses: bool, body: Vec<u8>) -> Result<Call, ErrorCode> {
+    /// When a batch is none, or has too many commands; with the body.
+    pub fn new(
+        method: ApiMethod,
+        statuses: bool,
+        body: Vec<u8>,
+    ) -> Result<Call, (ErrorCode, Vec<u8>)> {
         let (tasks, parallel) = if method == ApiMethod::Batch {
-            let batch = Batch::read(&body)?;
+            let batch = match Batch::read(&body) {
+                Ok(batch) => batch,
+                Err(error) => return Err((error, body)),
+            };
             let task = |command| match command {
-                Ok((method, extent)) => Task { method, state: State::Waiting(extent) },
+                Ok((method, extent)) => Task::new(method, State::Waiting(extent)),
                 // No method that could name its answer.
-                Err(error) => Task { method, state: State::Finished(Err(error)) },
+                Err(error) => Task::new(method, State::Finished(Err(error))),
             };
             (batch.commands.into_iter().map(task).collect(), batch.parallel)
         } else {
             let extent = Extent { start: 0, end: body.len() };
-            (vec![Task { method, state: State::Waiting(extent) }], false)
+            (vec![Task::new(method, State::Waiting(extent))], false)
         };
         let finished =
             tasks.iter().filter(|task: &&Task| matches!(task.state, State::Finished(_))).count();
@@ -162,9 +181,14 @@ impl Call {
     /// The method and the body of a command that is to begin.
     #[must_use]
     pub fn command(&self, task: usize) -> (ApiMethod, &[u8]) {
-        let Task { method, state } = &self.tasks[task];
+        let Task { method, state, .. } = &self.tasks[task];
         let State::Waiting(Extent { start, end }) = state else { return (*method, b"") };
         (*method, &self.body[*start..*end])
+    }
+
+    /// Notes what the error of a command says besides its code.
+    pub fn explain(&mut self, task: usize, detail: Option<&str>) {
+        self.tasks[task].detail = detail.map(Box::from);
     }
 
     /// How far a command has come.
@@ -238,22 +262,26 @@ impl Call {
     /// The whole answer of a call that is finished.
     pub fn write(&self, out: &mut Vec<u8>) {
         if !self.is_batch() {
-            return answer::whole(out, self.single());
+            return answer::whole(out, self.single(), self.tasks[0].detail());
         }
         out.extend_from_slice(br#"{"replies":["#);
         for (index, task) in self.tasks.iter().enumerate() {
             answer::separate(out, index);
             if let State::Finished(known) = &task.state {
-                answer::reply(out, task.method, known);
+                answer::reply(out, task.method, known, task.detail());
             }
         }
         out.extend_from_slice(b"]}");
     }
 
-    /// The error of a call that is finished and is no batch, if it is one.
+    /// The error of a call that is finished and is no batch, if it is one, and what it says
+    /// besides.
     #[must_use]
-    pub fn error(&self) -> Option<ErrorCode> {
-        if self.is_batch() { None } else { self.single().as_ref().err().copied() }
+    pub fn error(&self) -> Option<(ErrorCode, &str)> {
+        if self.is_batch() {
+            return None;
+        }
+        self.single().as_ref().err().map(|error| (*error, self.tasks[0].detail()))
     }
 
     fn single(&self) -> &Answer {

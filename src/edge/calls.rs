@@ -8,7 +8,7 @@
 use super::call::{Broadcasting, Call, Listing, Next, State};
 use super::connection::Life;
 use super::exchange::PendingBody;
-use super::http::{JSON, RETRY_AFTER, TEXT};
+use super::http::{JSON, No, RETRY_AFTER, TEXT};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
@@ -42,14 +42,20 @@ impl Edge {
         let key = self.http.api_key.as_deref();
         let given = (head.header("X-API-Key"), head.header("Authorization"));
         if !api::authorized(key, self.http.dev, given.0, given.1) {
-            let status = Status::UNAUTHORIZED;
-            return self.refuse(token, Cause::ApiKey, status, &[TEXT], "unauthorized", now);
+            let no = No::new(Cause::ApiKey, Status::UNAUTHORIZED, "unauthorized").to(head);
+            let why = match given {
+                _ if key.is_none() => "api.key is not set, so every call is refused",
+                (None, None) => "no key in X-API-Key or Authorization: apikey",
+                _ => "a wrong key",
+            };
+            return self.refuse(token, &No { why: Some(why), ..no }, now);
         }
         if key.is_none() && !self.is_origin_allowed(head, None) {
             // Without a key any page that the developer visits could call; one whose name leads
             // here for a moment (DNS rebinding) would pass for our own.
             let reason = "origin not allowed; list it in allowed_origins";
-            return self.refuse(token, Cause::Origin, Status::FORBIDDEN, &[TEXT], reason, now);
+            let no = No::new(Cause::Origin, Status::FORBIDDEN, reason).to(head);
+            return self.refuse(token, &no, now);
         }
         let mode = head.header(ERROR_MODE.0);
         let statuses = mode.is_some_and(|mode| mode.eq_ignore_ascii_case(ERROR_MODE.1));
@@ -65,7 +71,8 @@ impl Edge {
                 self.exchange(token).body = Some(Box::new(pending));
             }
             Err(error) => {
-                self.refuse(token, Cause::BodySize, error.status(), &[TEXT], error.reason(), now);
+                let no = No::new(Cause::BodySize, error.status(), error.reason()).to(head);
+                self.refuse(token, &no, now);
             }
         }
     }
@@ -84,7 +91,8 @@ impl Edge {
             Ok(taken) => taken,
             Err(error) => {
                 self.discharge(token);
-                self.refuse(token, Cause::BodySize, error.status(), &[TEXT], error.reason(), now);
+                let no = No::new(Cause::BodySize, error.status(), error.reason());
+                self.refuse(token, &no, now);
                 return None;
             }
         };
@@ -93,9 +101,9 @@ impl Edge {
         if !self.charge(token, grown) {
             self.exchange(token).body = None;
             self.discharge(token);
-            let (status, headers) = (Status::UNAVAILABLE, [TEXT, RETRY_AFTER]);
             let reason = "too many calls at once; see limits.api_bytes_per_worker";
-            self.refuse(token, Cause::ApiBytes, status, &headers, reason, now);
+            let no = No::new(Cause::ApiBytes, Status::UNAVAILABLE, reason);
+            self.refuse(token, &no.headers(&[TEXT, RETRY_AFTER]), now);
             return None;
         }
         if whole {
@@ -116,14 +124,20 @@ impl Edge {
     ) {
         let call = Call::new(method, statuses, body).and_then(|call| {
             let charged = self.charge(token, call.tasks() * Call::TASK_BYTES);
-            if charged { Ok(call) } else { Err(ErrorCode::LimitExceeded) }
+            if charged { Ok(call) } else { Err((ErrorCode::LimitExceeded, Vec::new())) }
         });
         match call {
             Ok(call) => {
                 self.exchange(token).call = Some(Box::new(call));
                 self.call_on(token, now, lanes);
             }
-            Err(error) => self.respond_error(token, error, statuses, now),
+            Err((error, body)) => {
+                let malformed = error == ErrorCode::BadRequest;
+                let detail = if malformed { api::explain(method, &body) } else { None };
+                let detail = detail.unwrap_or_default();
+                self.call_refused(token, error, method, "", &detail, now);
+                self.respond_error(token, error, &detail, statuses, now);
+            }
         }
     }
 
@@ -165,6 +179,12 @@ impl Edge {
         let (method, body) = call.command(task);
         let begun =
             api::read(method, body).and_then(|request| self.begin_command(to, request, now));
+        if let Err(error) = &begun {
+            let (channel, detail) = self.why_not_called(method, body, *error);
+            self.call_refused(token, *error, method, &channel, &detail, now);
+            let detail = Some(detail.as_str()).filter(|detail| !detail.is_empty());
+            call.explain(task, detail);
+        }
         match begun {
             Ok(Begun::Ask(home, request)) => {
                 *call.state(task) = State::Asked;
@@ -209,7 +229,12 @@ impl Edge {
                         call.ask(task, place);
                         self.issue(token, home, request, lanes);
                     }
-                    Err(error) => self.answer_part(token, call, task, place, Err(error)),
+                    Err(error) => {
+                        let channel = channel.clone();
+                        let why = self.why_not_in(&channel, error).unwrap_or_default();
+                        self.call_refused(token, error, ApiMethod::Broadcast, &channel, &why, now);
+                        self.answer_part(token, call, task, place, Err(error));
+                    }
                 }
                 if more {
                     call.make_ready(task);
@@ -320,7 +345,7 @@ impl Edge {
         }
         self.discharge(token);
         match call.error().filter(|_| call.statuses) {
-            Some(error) => self.respond_status(token, error, now),
+            Some((error, detail)) => self.respond_status(token, error, detail, now),
             None => {
                 let mut body = Vec::with_capacity(128);
                 call.write(&mut body);
@@ -329,25 +354,32 @@ impl Edge {
         }
     }
 
-    fn respond_error(&mut self, token: Token, error: ErrorCode, statuses: bool, now: Now) {
+    fn respond_error(
+        &mut self,
+        token: Token,
+        error: ErrorCode,
+        detail: &str,
+        statuses: bool,
+        now: Now,
+    ) {
         self.count_error(error);
         self.discharge(token);
         if statuses {
-            return self.respond_status(token, error, now);
+            return self.respond_status(token, error, detail, now);
         }
         let mut body = Vec::with_capacity(64);
-        answer::whole(&mut body, &Err(error));
+        answer::whole(&mut body, &Err(error), detail);
         self.respond(token, Status::OK, &[JSON], &body, now);
     }
 
-    fn respond_status(&mut self, token: Token, error: ErrorCode, now: Now) {
+    fn respond_status(&mut self, token: Token, error: ErrorCode, detail: &str, now: Now) {
         let mut body = Vec::with_capacity(64);
-        answer::write_error(&mut body, error);
+        answer::write_error(&mut body, error, detail);
         self.respond(token, answer::status(error), &[JSON], &body, now);
     }
 
     /// A question waited for its lane when the shutdown began: it will not be asked.
-    pub(super) fn call_refused(&mut self, token: Token, question: u32) {
+    pub(super) fn call_not_asked(&mut self, token: Token, question: u32) {
         let Some(mut call) = self.exchange(token).call.take() else { return };
         if let Some((task, part)) = call.answered(question) {
             self.answer_part(token, &mut call, task, part, Err(ErrorCode::Internal));

@@ -36,7 +36,7 @@ impl Edge {
             return;
         }
         self.metrics.disconnect(code);
-        tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
+        self.note_closed(token, code, reason);
         self.drop_server_side(token);
         if holds(Rule::CloseLast) {
             self.leave_lists(token);
@@ -63,7 +63,7 @@ impl Edge {
         self.drop_server_side(token);
         self.leave_lists(token);
         self.metrics.disconnect(code);
-        tracing::debug!(core = self.core, connection = token.index, code, reason, "closed");
+        self.note_closed(token, code, reason);
         self.forget_pending(token);
         let mut close = Vec::with_capacity(16);
         if self.is_told_why(token) {

@@ -45,6 +45,10 @@ impl Edge {
             }
             Delivery::Subscribed(answer) => self.subscribed(*answer, now),
             Delivery::Refused { to, error, subscribe } => {
+                if let Some(token) = self.of(to.connection).filter(|_| to.command > 0) {
+                    let name = subscribe.as_ref().map_or("", |refused| refused.1.as_str());
+                    self.command_refused(token, error, "", name, now);
+                }
                 if let Some(refused) = subscribe {
                     self.subscribe_refused(to, refused.0);
                     if to.command == 0 {

@@ -16,6 +16,7 @@ impl Edge {
     /// Takes nothing new from here on, and refuses the commands that wait for a lane.
     pub fn begin_drain(&mut self, now: Now) {
         self.draining = true;
+        self.tell_left_out(None);
         for token in self.tokens() {
             let parked =
                 self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.parked));
@@ -50,7 +51,7 @@ impl Edge {
             _ => 0,
         };
         if self.life(token) == Life::Connecting {
-            return self.call_refused(token, id);
+            return self.call_not_asked(token, id);
         }
         if id > 0 {
             self.reply(token, &Reply::Error { id, error: ErrorCode::Internal });

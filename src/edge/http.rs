@@ -4,6 +4,7 @@
 //! but for a few KiB.
 
 use super::connection::{Fact, Life};
+use super::refusals::About;
 use super::subprotocol;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
@@ -40,6 +41,41 @@ pub struct HttpOptions {
     pub process: fn() -> (u64, u64),
     /// The driver in use.
     pub driver: &'static str,
+}
+
+/// A request that is answered no.
+#[derive(Clone, Copy)]
+pub(super) struct No<'a> {
+    pub cause: Cause,
+    pub status: Status,
+    pub headers: &'a [(&'a str, &'a str)],
+    /// What the peer is told.
+    pub reason: &'a str,
+    /// What the operator is told, where that is more.
+    pub why: Option<&'a str>,
+    pub about: About<'a>,
+}
+
+impl<'a> No<'a> {
+    pub fn new(cause: Cause, status: Status, reason: &'a str) -> No<'a> {
+        No { cause, status, headers: &[TEXT], reason, why: None, about: About::default() }
+    }
+
+    /// There is no slot.
+    pub fn full() -> No<'a> {
+        No::new(Cause::Slots, Status::UNAVAILABLE, "full").headers(&[TEXT, RETRY_AFTER])
+    }
+
+    pub fn headers(self, headers: &'a [(&'a str, &'a str)]) -> No<'a> {
+        No { headers, ..self }
+    }
+
+    /// It answers this request. A query may hold a token, so it is left out.
+    pub fn to(self, head: &Head<'a>) -> No<'a> {
+        let path = head.path.split('?').next().unwrap_or_default();
+        let origin = head.header("Origin").and_then(|origin| std::str::from_utf8(origin).ok());
+        No { about: About { path, origin: origin.unwrap_or(""), ..self.about }, ..self }
+    }
 }
 
 impl Edge {
@@ -83,7 +119,8 @@ impl Edge {
                 Err(error) => {
                     let head_size = error.status() == Status::HEAD_TOO_LARGE;
                     let cause = if head_size { Cause::HeadSize } else { Cause::Handshake };
-                    self.refuse(token, cause, error.status(), &[], error.reason(), now);
+                    let no = No::new(cause, error.status(), error.reason()).headers(&[]);
+                    self.refuse(token, &no, now);
                     return wire.len();
                 }
                 Ok(Some((head, length))) => {
@@ -116,8 +153,7 @@ impl Edge {
 
     fn request(&mut self, token: Token, head: &Head<'_>, now: Now) {
         if self.at(token).facts.has(Fact::Refused) {
-            let headers = [TEXT, RETRY_AFTER];
-            return self.refuse(token, Cause::Slots, Status::UNAVAILABLE, &headers, "full", now);
+            return self.refuse(token, &No::full().to(head), now);
         }
         let internal = self.at(token).facts.has(Fact::Internal);
         let options = if internal { &self.http.internal_routes } else { &self.http.routes };
@@ -149,12 +185,13 @@ impl Edge {
             Route::WebSocket => self.upgrade(token, head, false, now),
             Route::Echo => self.upgrade(token, head, true, now),
             Route::NotFound => {
-                self.refuse(token, Cause::Http, Status::NOT_FOUND, &[TEXT], "not found", now);
+                let no = No::new(Cause::Http, Status::NOT_FOUND, "not found").to(head);
+                self.refuse(token, &no, now);
             }
             Route::MethodNotAllowed { allow } => {
                 let headers = [TEXT, ("Allow", allow)];
-                let status = Status::METHOD_NOT_ALLOWED;
-                self.refuse(token, Cause::Http, status, &headers, "method not allowed", now);
+                let no = No::new(Cause::Http, Status::METHOD_NOT_ALLOWED, "method not allowed");
+                self.refuse(token, &no.to(head).headers(&headers), now);
             }
         }
     }
@@ -179,9 +216,8 @@ impl Edge {
 
     fn upgrade(&mut self, token: Token, head: &Head<'_>, echo: bool, now: Now) {
         if self.draining {
-            let headers = [TEXT, RETRY_AFTER];
-            let status = Status::UNAVAILABLE;
-            return self.refuse(token, Cause::Slots, status, &headers, "shutting down", now);
+            let no = No { reason: "shutting down", ..No::full() };
+            return self.refuse(token, &no.to(head), now);
         }
         let offer = Offer {
             method: head.method,
@@ -193,20 +229,14 @@ impl Edge {
             Ok(accepted) => accepted,
             Err(refusal) => {
                 let status = Status(refusal.status());
-                let headers = refusal.headers();
-                return self.refuse(
-                    token,
-                    Cause::Handshake,
-                    status,
-                    headers,
-                    refusal.reason(),
-                    now,
-                );
+                let no = No::new(Cause::Handshake, status, refusal.reason()).to(head);
+                return self.refuse(token, &no.headers(refusal.headers()), now);
             }
         };
         if !self.is_origin_allowed(head, head.header("Host")) {
             let reason = "origin not allowed; list it in allowed_origins";
-            return self.refuse(token, Cause::Origin, Status::FORBIDDEN, &[TEXT], reason, now);
+            let no = No::new(Cause::Origin, Status::FORBIDDEN, reason).to(head);
+            return self.refuse(token, &no, now);
         }
         let since_ms = self.at(token).since_ms;
         let waited_ms = super::ms(now).wrapping_sub(since_ms);
@@ -278,18 +308,10 @@ impl Edge {
     }
 
     /// Says no, and ends the connection.
-    pub(super) fn refuse(
-        &mut self,
-        token: Token,
-        cause: Cause,
-        status: Status,
-        headers: &[(&str, &str)],
-        reason: &str,
-        now: Now,
-    ) {
-        self.metrics.refuse(cause);
+    pub(super) fn refuse(&mut self, token: Token, no: &No<'_>, now: Now) {
+        self.refused(token, no.cause, no.why.unwrap_or(no.reason), &no.about, now);
         self.exchange(token).keep_alive = false;
-        self.respond(token, status, headers, reason.as_bytes(), now);
+        self.respond(token, no.status, no.headers, no.reason.as_bytes(), now);
     }
 
     /// A response still waits: it is kept for who reads on, however slowly.
@@ -297,13 +319,9 @@ impl Edge {
         if self.has_moved(token) {
             return self.set_deadline(token, now.monotonic_ms() + READ_ON_MS);
         }
-        self.metrics.refuse(Cause::Unread);
-        tracing::info!(
-            core = self.core,
-            connection = token.index,
-            bytes = self.unsent_response_bytes(token),
-            "closed a connection that does not read its response"
-        );
+        let bytes = self.unsent_response_bytes(token);
+        let reason = format_args!("its response of {bytes} bytes more is not read");
+        self.refused(token, Cause::Unread, reason, &About::default(), now);
         self.kill(token, now);
     }
 
@@ -328,14 +346,13 @@ impl Edge {
             return self.set_deadline(token, now.monotonic_ms() + HTTP_CALL_MS);
         }
         if refused {
-            let headers = [TEXT, RETRY_AFTER];
-            return self.refuse(token, Cause::Slots, Status::UNAVAILABLE, &headers, "full", now);
+            return self.refuse(token, &No::full(), now);
         }
         let (cause, reason) = match self.exchange(token).body.take() {
             Some(_) => (Cause::BodyTimeout, "the request's body took too long"),
             None => (Cause::HeadTimeout, "the request took too long"),
         };
         self.discharge(token);
-        self.refuse(token, cause, Status::REQUEST_TIMEOUT, &[TEXT], reason, now);
+        self.refuse(token, &No::new(cause, Status::REQUEST_TIMEOUT, reason), now);
     }
 }

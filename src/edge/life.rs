@@ -93,12 +93,13 @@ impl Edge {
             }
             self.wheel.recycle(tick, entries);
         }
+        self.tell_left_out(Some(now));
     }
 
     /// When `timers` has something to do next, in milliseconds of the process.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
-        self.wheel.next_ms()
+        self.wheel.next_ms().into_iter().chain(self.refusals.next_ms()).min()
     }
 
     fn deadline(&mut self, token: Token, now: Now) {
@@ -206,7 +207,7 @@ impl Edge {
         }
         if matches!(self.life(token), Life::Authenticating | Life::Active) {
             self.metrics.disconnect(NO_CLOSE_FRAME);
-            tracing::debug!(core = self.core, connection = token.index, "closed by its peer's end");
+            self.note_closed(token, NO_CLOSE_FRAME, "by its peer's end");
         }
         self.drop_server_side(token);
         self.leave_lists(token);
@@ -240,6 +241,7 @@ impl Edge {
         let generation = it.generation.wrapping_add(1);
         self.connections[token.index as usize] = Connection { generation, ..Connection::default() };
         self.output.open(Token { index: token.index, generation });
+        self.peers.set(token.index, None);
         self.free.push(token.index);
     }
 

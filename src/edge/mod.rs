@@ -29,7 +29,9 @@ mod http;
 mod life;
 mod limiter;
 mod output;
+mod peers;
 mod receive;
+mod refusals;
 mod replay;
 mod server_subs;
 #[cfg(test)]
@@ -61,6 +63,8 @@ use fanout::Staged;
 use filter::Filters;
 use foldhash::quality::FixedState;
 use output::Output;
+use peers::Peers;
+use refusals::Refusals;
 use shedding::Holders;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
@@ -156,6 +160,8 @@ pub struct Edge {
     home_hasher: FixedState,
     metrics: Arc<CoreMetrics>,
     all_metrics: Vec<Arc<CoreMetrics>>,
+    peers: Peers,
+    refusals: Refusals,
     connections: Vec<Connection>,
     free: Vec<u32>,
     /// Connections that are not refusals.
@@ -214,6 +220,8 @@ impl Edge {
             home_hasher: FixedState::with_seed(options.home_seed),
             metrics: Arc::clone(&options.metrics[usize::from(options.core)]),
             all_metrics: options.metrics,
+            peers: Peers::new(places, options.seed),
+            refusals: Refusals::default(),
             connections: Vec::with_capacity(places),
             free: Vec::new(),
             open: 0,

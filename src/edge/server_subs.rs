@@ -252,6 +252,8 @@ impl Edge {
     fn begin_refused(&mut self, token: Token, error: ErrorCode, in_connect: bool, now: Now) {
         let (have, most) =
             (self.at(token).subscriptions.len(), self.limits.channels_per_connection);
+        let method = if in_connect { "connect" } else { "server_subscribe" };
+        self.command_refused(token, error, method, "", now);
         if in_connect {
             self.connect_refused(token, error);
         } else if error == ErrorCode::LimitExceeded && have >= most as usize {

@@ -68,11 +68,17 @@ impl Edge {
         if malformed {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
+        let (name, channel, noted) = (method.name(), method.channel(), self.refusals.noted());
         let run = if attributes {
             Err(ErrorCode::NotAvailable)
         } else {
             self.run(token, id, method, now, lanes)
         };
+        if let Err(error) = run
+            && self.refusals.noted() == noted
+        {
+            self.command_refused(token, error, name, &channel, now);
+        }
         match run {
             Ok(()) => {}
             // A send without an id: an answer with id 0 would be taken for a push.
@@ -141,7 +147,10 @@ impl Edge {
         let Identity { user, expires_ms, info, subs, .. } = identity;
         let begins = match self.connect_subscriptions(command, &user, subs) {
             Ok(begins) => begins,
-            Err(error) => return self.reply(token, &Reply::Error { id, error }),
+            Err(error) => {
+                self.connect_channel_refused(token, error, &command.token, now);
+                return self.reply(token, &Reply::Error { id, error });
+            }
         };
         self.identified(token, info, expires_ms, !command.token.is_empty(), now);
         let anonymous = user.as_str().is_empty();

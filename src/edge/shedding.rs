@@ -5,6 +5,7 @@
 //! the bound, so that the next look is far away.
 
 use super::connection::{Fact, Life};
+use super::refusals::About;
 use super::{Edge, Late, Token};
 use crate::clock::Now;
 use crate::metrics::Cause;
@@ -113,7 +114,8 @@ impl Edge {
         match self.life(token) {
             Life::Authenticating | Life::Active => self.close_slow(token, now),
             Life::Connecting => {
-                self.metrics.refuse(Cause::Unread);
+                let reason = "its response is not read, and the worker holds more than it may";
+                self.refused(token, Cause::Unread, reason, &About::default(), now);
                 self.kill(token, now);
             }
             _ => self.kill(token, now),

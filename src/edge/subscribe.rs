@@ -201,7 +201,7 @@ impl Edge {
     }
 
     /// Is the channel for this connection's user? None where it is for all.
-    fn is_listed(&mut self, token: Token, name: &str) -> Option<bool> {
+    pub(super) fn is_listed(&mut self, token: Token, name: &str) -> Option<bool> {
         let user = self.at(token).user.as_ref();
         namespace::is_listed(name, user.map(Name::as_str))
     }

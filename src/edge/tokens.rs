@@ -12,7 +12,6 @@ use crate::codec::command::{
     Disconnect, ErrorCode, Expiry, Push, RefreshResult, Reply, UNSUBSCRIBE_EXPIRED,
 };
 use crate::limits::{EXPIRY_S, REFRESH_GRACE_MS};
-use crate::metrics::Cause;
 
 impl Edge {
     /// Who connects, by the token of its connect command or, without one, of its upgrade.
@@ -27,7 +26,8 @@ impl Edge {
         match self.auth.connect(text, now) {
             Ok(identity) => Ok(identity),
             Err(error) => {
-                self.metrics.refuse(Cause::Token);
+                let text = text.to_owned();
+                self.token_refused(token, &text, error, "connect", "", now);
                 Err(error.refusal())
             }
         }
@@ -79,7 +79,7 @@ impl Edge {
         let identity = match identity {
             Ok(identity) => identity,
             Err(error) => {
-                self.metrics.refuse(Cause::Token);
+                self.token_refused(token, text, error, "refresh", "", now);
                 return match error.refresh_refusal() {
                     Refusal::Error(error) => Err(error),
                     Refusal::Disconnect(why) => {
@@ -135,7 +135,7 @@ impl Edge {
         let user = user.as_ref().map_or("", |user| user.as_str());
         let wanted = Wanted { channel, user, client: client.as_str() };
         self.auth.subscription(text, &wanted, now).map_err(|error| {
-            self.metrics.refuse(Cause::Token);
+            self.token_refused(token, text, error, "subscribe", channel, now);
             error.subscription_error()
         })
     }

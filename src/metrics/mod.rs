@@ -77,7 +77,7 @@ pub const DISCONNECT_CODES: [u16; 22] = [
 /// Error codes of replies that are told apart.
 pub const ERROR_CODES: [u16; 12] = [100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 111, 112];
 
-/// Why a connection or a request was refused before it became a session.
+/// Why a connection, a request or a command was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// No connection slot (503).
@@ -104,10 +104,28 @@ pub enum Cause {
     Http,
     /// A response that its client does not read (closed).
     Unread,
+    /// A command that its client may not give (103).
+    Permission,
+    /// A channel of a namespace that is not configured (102).
+    Namespace,
+    /// A command over a bound (106).
+    Limit,
+    /// A command that is malformed, or asks for what is not on here (104, 107, 108).
+    Command,
+    /// A call of the server API with a body that does not do (104, 107, 108, 110).
+    ApiBody,
+}
+
+impl Cause {
+    /// As the metric and the log call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        CAUSES[self as usize].1
+    }
 }
 
 /// Every cause with its label, in the order of the enum.
-const CAUSES: [(Cause, &str); 12] = [
+pub const CAUSES: [(Cause, &str); 17] = [
     (Cause::Slots, "slots"),
     (Cause::Handshake, "handshake"),
     (Cause::Origin, "origin"),
@@ -120,6 +138,11 @@ const CAUSES: [(Cause, &str); 12] = [
     (Cause::Token, "token"),
     (Cause::Http, "http"),
     (Cause::Unread, "unread"),
+    (Cause::Permission, "permission"),
+    (Cause::Namespace, "namespace"),
+    (Cause::Limit, "limit"),
+    (Cause::Command, "command"),
+    (Cause::ApiBody, "api_body"),
 ];
 
 const _: () = {

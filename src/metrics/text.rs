@@ -96,7 +96,12 @@ pub fn render(out: &mut String, cores: &[Arc<CoreMetrics>], process: &ProcessSta
     put_codes(out, cores, "errors_total", "Error replies by code.", |core| {
         (&ERROR_CODES, &core.errors)
     });
-    put_head(out, "refusals_total", "Refused connections and requests by cause.", "counter");
+    put_head(
+        out,
+        "refusals_total",
+        "Refused connections, requests and commands by cause.",
+        "counter",
+    );
     for (worker, core) in cores.iter().enumerate() {
         for ((_, cause), counter) in CAUSES.iter().zip(&core.refusals) {
             let labels = format_args!("worker=\"{worker}\",cause=\"{cause}\"");

@@ -74,9 +74,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     /// A send of one range. False: its socket is closed.
     fn add_one(&mut self, batch: &mut Batch, token: Token, range: Range) -> bool {
-        let Some(link) = self.links[token.index as usize].as_ref().filter(|link| link.open) else {
+        let link = &self.links[token.index as usize];
+        if !link.is_open() {
             return false;
-        };
+        }
         batch.bytes += u64::from(range.end - range.start);
         batch.sends.push(Send { socket: link.socket, pieces: Pieces::One(segment(range)) });
         true
@@ -84,9 +85,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     fn add(&mut self, batch: &mut Batch, token: Token) -> bool {
         batch.awaited = true;
-        let Some(link) = self.links[token.index as usize].as_mut().filter(|link| link.open) else {
+        let link = &mut self.links[token.index as usize];
+        if !link.is_open() {
             return false;
-        };
+        }
         // It is the current one, where rule 21 is broken on purpose.
         let place = batch.sends.len();
         batch.tokens[place] = token;

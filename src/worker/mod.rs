@@ -61,11 +61,32 @@ pub enum Rest {
 
 /// A connection's socket, beside the edge's entry.
 struct Link<S> {
+    /// `NO_SOCKET` where none is open.
     socket: Socket,
     generation: u32,
-    open: bool,
     state: S,
 }
+
+const NO_SOCKET: Socket = Socket(u32::MAX);
+
+impl<S: Default> Default for Link<S> {
+    fn default() -> Self {
+        Link { socket: NO_SOCKET, generation: 0, state: S::default() }
+    }
+}
+
+impl<S> Link<S> {
+    fn is_open(&self) -> bool {
+        self.socket != NO_SOCKET
+    }
+
+    /// The link, if it is still this connection's.
+    fn of(&mut self, token: Token) -> Option<&mut Self> {
+        (self.generation == token.generation && self.is_open()).then_some(self)
+    }
+}
+
+const _: () = assert!(size_of::<Link<()>>() == 8);
 
 /// One core's worker.
 pub struct Worker<D, T: Transport, E> {
@@ -76,7 +97,7 @@ pub struct Worker<D, T: Transport, E> {
     mesh: WorkerEndpoint,
     metrics: Arc<CoreMetrics>,
     budgets: Budgets,
-    links: Vec<Option<Link<T::State>>>,
+    links: Vec<Link<T::State>>,
     /// Cores to ring at the doorbells stage, a bit each, the bridge's the highest.
     rung: u64,
     /// A request that the engine had no credit for, from the lane that is served.
@@ -157,7 +178,6 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     }
 
     fn link(&mut self, token: Token) -> Option<&mut Link<T::State>> {
-        let link = self.links.get_mut(token.index as usize)?.as_mut()?;
-        (link.generation == token.generation && link.open).then_some(link)
+        self.links.get_mut(token.index as usize)?.of(token)
     }
 }

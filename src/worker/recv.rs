@@ -8,6 +8,7 @@ use crate::edge::{Effect, Token};
 use crate::home::engine::Engine;
 use crate::transport::Transport;
 use bytes::Bytes;
+use std::net::IpAddr;
 
 pub(super) fn to_driver(token: Token) -> driver::Token {
     driver::Token(u64::from(token.generation) << 32 | u64::from(token.index))
@@ -26,8 +27,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             let Some(event) = self.driver.next_event() else { break };
             any = true;
             match event {
-                Event::Accepted { socket, listener, .. } => {
-                    self.accepted(socket, listener > 0, now)
+                Event::Accepted { socket, peer, listener } => {
+                    self.accepted(socket, peer, listener > 0, now)
                 }
                 Event::Received { token, buffer } => self.received(of_driver(token), buffer, now),
                 Event::Ended { token, .. } => self.edge.ended(of_driver(token), now),
@@ -46,16 +47,18 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.apply_effects();
     }
 
-    fn accepted(&mut self, socket: Socket, internal: bool, now: Now) {
+    fn accepted(&mut self, socket: Socket, peer: Option<IpAddr>, internal: bool, now: Now) {
         let Some(token) = self.edge.accept(internal, now) else {
+            self.edge.turned_away(peer, now);
             return self.driver.close(socket);
         };
+        self.edge.came_from(token, peer);
         let index = token.index as usize;
         if self.links.len() <= index {
-            self.links.resize_with(index + 1, || None);
+            self.links.resize_with(index + 1, Link::default);
         }
         let state = T::State::default();
-        self.links[index] = Some(Link { socket, generation: token.generation, open: true, state });
+        self.links[index] = Link { socket, generation: token.generation, state };
         self.driver.adopt(socket, to_driver(token));
     }
 
@@ -64,10 +67,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let bytes = self.driver.bytes(&buffer);
         if T::IDENTITY {
             self.edge.receive(token, bytes, now, &mut lanes);
-        } else if let Some(link) = self.links[token.index as usize]
-            .as_mut()
-            .filter(|link| link.generation == token.generation && link.open)
-        {
+        } else if let Some(link) = self.links[token.index as usize].of(token) {
             self.plain.clear();
             match self.transport.open(&mut link.state, bytes, &mut self.plain) {
                 Ok(()) => self.edge.receive(token, &mut self.plain, now, &mut lanes),
@@ -92,8 +92,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 Effect::Close(token) => {
                     self.with_socket(token, |driver, it| driver.close(it));
                     if let Some(link) = self.link(token) {
-                        link.open = false;
-                        link.state = T::State::default();
+                        *link = Link::default();
                     }
                 }
             }
@@ -114,7 +113,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         }
         let Some(chunk) = self.edge.next_chunk(token) else { return };
         self.metrics.bytes_out.add(chunk.len() as u64);
-        let link = self.links[token.index as usize].as_mut().expect("it was just found");
+        let link = &mut self.links[token.index as usize];
         let wire = if T::IDENTITY {
             chunk
         } else {

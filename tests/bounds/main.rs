@@ -13,6 +13,7 @@ mod frames;
 mod histories;
 mod http;
 mod neighbour;
+mod refusals;
 mod responses;
 mod server;
 mod start;

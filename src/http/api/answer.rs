@@ -44,7 +44,7 @@ pub fn broadcast<'a>(out: &mut Vec<u8>, answers: impl Iterator<Item = &'a Answer
     out.extend_from_slice(br#"{"responses":["#);
     for (index, answer) in answers.enumerate() {
         separate(out, index);
-        whole(out, answer);
+        whole(out, answer, "");
     }
     out.extend_from_slice(b"]}");
 }
@@ -122,17 +122,18 @@ pub fn rpc(out: &mut Vec<u8>, data: &[u8]) {
     out.push(b'}');
 }
 
-/// What a call is answered: `{"result": ...}` or `{"error": ...}`.
-pub fn whole(out: &mut Vec<u8>, answer: &Answer) {
-    named(out, "result", answer);
+/// What a call is answered: `{"result": ...}` or `{"error": ...}`. `detail` says more of an error,
+/// "" for nothing.
+pub fn whole(out: &mut Vec<u8>, answer: &Answer, detail: &str) {
+    named(out, "result", answer, detail);
 }
 
 /// What a command of a batch is answered: its result under its method's name, or an error.
-pub fn reply(out: &mut Vec<u8>, method: ApiMethod, answer: &Answer) {
-    named(out, method.name(), answer);
+pub fn reply(out: &mut Vec<u8>, method: ApiMethod, answer: &Answer, detail: &str) {
+    named(out, method.name(), answer, detail);
 }
 
-fn named(out: &mut Vec<u8>, name: &str, answer: &Answer) {
+fn named(out: &mut Vec<u8>, name: &str, answer: &Answer, detail: &str) {
     match answer {
         Ok(result) => {
             put(out, format_args!(r#"{{"{name}":"#));
@@ -140,16 +141,21 @@ fn named(out: &mut Vec<u8>, name: &str, answer: &Answer) {
         }
         Err(error) => {
             out.extend_from_slice(br#"{"error":"#);
-            write_error(out, *error);
+            write_error(out, *error, detail);
         }
     }
     out.push(b'}');
 }
 
 /// The body of an error alone: what a call is answered whose errors are to be statuses.
-pub fn write_error(out: &mut Vec<u8>, error: ErrorCode) {
+pub fn write_error(out: &mut Vec<u8>, error: ErrorCode, detail: &str) {
     let (code, message, _) = error.parts();
-    put(out, format_args!(r#"{{"code":{code},"message":"{message}"}}"#));
+    put(out, format_args!(r#"{{"code":{code},"message":"{message}""#));
+    if !detail.is_empty() {
+        out.extend_from_slice(br#","detail":"#);
+        json::write_string(out, detail);
+    }
+    out.push(b'}');
 }
 
 /// The status of an error, where the caller wants errors as statuses.

@@ -27,8 +27,9 @@ pub struct Batch {
     pub parallel: bool,
 }
 
+/// The body of a batch.
 #[derive(Deserialize)]
-struct Body<'a> {
+pub struct Body<'a> {
     #[serde(borrow)]
     commands: Vec<&'a RawValue>,
     parallel: Option<bool>,

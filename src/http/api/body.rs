@@ -8,9 +8,11 @@
 mod tests;
 
 use super::ApiMethod;
+use super::batch;
 use super::request::{
     ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, Switches,
 };
+use super::unfit::{self, Unfit};
 use super::values::{ApiTags, Object, Text, base64, json, raw};
 use crate::codec::command::{ErrorCode, History, Payload};
 use crate::codec::{Codec, payload};
@@ -26,6 +28,10 @@ use std::borrow::Cow;
 /// `JSON_DEPTH`; 106 when a list is over its bound; 108 when it asks for what this version cannot
 /// do.
 pub fn read(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, ErrorCode> {
+    request(method, body).map_err(|unfit| unfit.error)
+}
+
+fn request(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, Unfit> {
     match method {
         ApiMethod::Publish => json::<PublishBody<'_>>(body)?.request(),
         ApiMethod::Broadcast => json::<BroadcastBody<'_>>(body)?.request(),
@@ -40,10 +46,37 @@ pub fn read(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, ErrorCode>
         ApiMethod::Channels => {
             Ok(ApiRequest::Channels { pattern: json::<ChannelsBody<'_>>(body)?.pattern.0 })
         }
-        ApiMethod::Info => json::<InfoBody>(body).map(|InfoBody {}| ApiRequest::Info),
+        ApiMethod::Info => Ok(json::<InfoBody>(body).map(|InfoBody {}| ApiRequest::Info)?),
         ApiMethod::Rpc => json::<RpcBody<'_>>(body)?.request(),
-        ApiMethod::Batch => Err(ErrorCode::MethodNotFound),
-        ApiMethod::Map => Err(ErrorCode::NotAvailable),
+        ApiMethod::Batch => Err(ErrorCode::MethodNotFound.into()),
+        ApiMethod::Map => Err(Unfit::not_available("there are no maps here")),
+    }
+}
+
+/// What is wrong with a body that `read` refused, for whoever has the key. None: nothing more is
+/// known than the code.
+#[must_use]
+pub fn explain(method: ApiMethod, body: &[u8]) -> Option<String> {
+    let unfit = match method {
+        ApiMethod::Batch => ErrorCode::BadRequest.into(),
+        _ => request(method, body).err()?,
+    };
+    match method {
+        ApiMethod::Publish => unfit::explain::<PublishBody<'_>>(body, unfit),
+        ApiMethod::Broadcast => unfit::explain::<BroadcastBody<'_>>(body, unfit),
+        ApiMethod::Subscribe => unfit::explain::<SubscribeBody<'_>>(body, unfit),
+        ApiMethod::Unsubscribe => unfit::explain::<UnsubscribeBody<'_>>(body, unfit),
+        ApiMethod::Disconnect => unfit::explain::<DisconnectBody<'_>>(body, unfit),
+        ApiMethod::Refresh => unfit::explain::<RefreshBody<'_>>(body, unfit),
+        ApiMethod::Presence | ApiMethod::PresenceStats | ApiMethod::HistoryRemove => {
+            unfit::explain::<ChannelBody<'_>>(body, unfit)
+        }
+        ApiMethod::History => unfit::explain::<HistoryBody<'_>>(body, unfit),
+        ApiMethod::Channels => unfit::explain::<ChannelsBody<'_>>(body, unfit),
+        ApiMethod::Info => unfit::explain::<InfoBody>(body, unfit),
+        ApiMethod::Rpc => unfit::explain::<RpcBody<'_>>(body, unfit),
+        ApiMethod::Batch => unfit::explain::<batch::Body<'_>>(body, unfit),
+        ApiMethod::Map => unfit::explain::<InfoBody>(body, unfit),
     }
 }
 
@@ -92,20 +125,20 @@ struct BroadcastBody<'a> {
 }
 
 impl<'a> PublishBody<'a> {
-    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
-        let channel = self.channel.clone().required()?;
+    fn request(self) -> Result<ApiRequest<'a>, Unfit> {
+        let channel = self.channel.clone().required("channel")?;
         Ok(ApiRequest::Publish { channel, what: self.published()? })
     }
 
-    fn published(self) -> Result<Published<'a>, ErrorCode> {
+    fn published(self) -> Result<Published<'a>, Unfit> {
         // A delta is made where a subscriber wants one, so to ask for it changes nothing.
         let _ = self.delta;
         if self.version.unwrap_or(0) > 0 || !self.version_epoch.0.is_empty() {
-            return Err(ErrorCode::NotAvailable);
+            return Err(Unfit::not_available("version and version_epoch are not carried out"));
         }
         let (bytes, data) = bytes_or_value(&self.b64data, self.data)?;
         if data.is_empty() {
-            return Err(ErrorCode::BadRequest);
+            return Err(Unfit::missing("data"));
         }
         Ok(Published {
             data,
@@ -118,13 +151,13 @@ impl<'a> PublishBody<'a> {
 }
 
 impl<'a> BroadcastBody<'a> {
-    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+    fn request(self) -> Result<ApiRequest<'a>, Unfit> {
         let channels = self.channels.unwrap_or_default();
         if channels.is_empty() {
-            return Err(ErrorCode::BadRequest);
+            return Err(Unfit::missing("channels"));
         }
         if channels.len() > BROADCAST_CHANNELS {
-            return Err(ErrorCode::LimitExceeded);
+            return Err(Unfit::too_many("channels"));
         }
         let publish = PublishBody {
             channel: Text::default(),
@@ -146,7 +179,7 @@ impl<'a> BroadcastBody<'a> {
 fn bytes_or_value<'a>(
     base64_field: &Text<'a>,
     value: Option<&'a RawValue>,
-) -> Result<(bool, Cow<'a, [u8]>), ErrorCode> {
+) -> Result<(bool, Cow<'a, [u8]>), Unfit> {
     if base64_field.0.is_empty() {
         let value = value.map_or(b"".as_slice(), |value| value.get().as_bytes());
         return Ok((false, value.into()));
@@ -162,11 +195,14 @@ fn whom<'a>(
     session: &Text<'a>,
     label_filter: Option<&RawValue>,
     all_users: Option<bool>,
-) -> Result<ApiSelection<'a>, ErrorCode> {
-    if !session.0.is_empty() || label_filter.is_some() || all_users == Some(true) {
-        return Err(ErrorCode::NotAvailable);
+) -> Result<ApiSelection<'a>, Unfit> {
+    if !session.0.is_empty() {
+        return Err(Unfit::not_available("session is of transports that are not served here"));
     }
-    let user = user.required()?;
+    if label_filter.is_some() || all_users == Some(true) {
+        return Err(Unfit::not_available("users are not chosen by label_filter or all_users here"));
+    }
+    let user = user.required("user")?;
     Ok(ApiSelection { user, client: client.0, whitelist: Vec::new() })
 }
 
@@ -229,8 +265,8 @@ struct BoolBody {
 }
 
 impl<'a> SubscribeBody<'a> {
-    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
-        let channel = self.channel.required()?;
+    fn request(self) -> Result<ApiRequest<'a>, Unfit> {
+        let channel = self.channel.required("channel")?;
         let whom = whom(self.user, self.client, &self.session, self.label_filter, self.all_users)?;
         let on =
             |body: Option<Object<BoolBody>>| body.map(|Object(body)| body.value.unwrap_or(false));
@@ -256,8 +292,9 @@ impl<'a> SubscribeBody<'a> {
 }
 
 /// A moment in seconds since 1970, where 0 is never.
-fn moment(seconds: Option<i64>) -> Result<Option<u64>, ErrorCode> {
-    let seconds = u64::try_from(seconds.unwrap_or(0)).map_err(|_| ErrorCode::BadRequest)?;
+fn moment(seconds: Option<i64>) -> Result<Option<u64>, Unfit> {
+    let seconds = u64::try_from(seconds.unwrap_or(0));
+    let seconds = seconds.map_err(|_| Unfit::bad("expire_at is before 1970"))?;
     Ok((seconds > 0).then_some(seconds))
 }
 
@@ -266,7 +303,7 @@ fn moment(seconds: Option<i64>) -> Result<Option<u64>, ErrorCode> {
 fn json_value<'a>(
     base64_field: &Text<'a>,
     value: Option<&'a RawValue>,
-) -> Result<Cow<'a, [u8]>, ErrorCode> {
+) -> Result<Cow<'a, [u8]>, Unfit> {
     let (bytes, mut data) = bytes_or_value(base64_field, value)?;
     if bytes {
         let kept = payload::keep(Codec::Protobuf, Payload::Json, &data)?;
@@ -298,8 +335,8 @@ struct UnsubscribeBody<'a> {
 }
 
 impl<'a> UnsubscribeBody<'a> {
-    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
-        let channel = self.channel.required()?;
+    fn request(self) -> Result<ApiRequest<'a>, Unfit> {
+        let channel = self.channel.required("channel")?;
         let whom = whom(self.user, self.client, &self.session, self.label_filter, self.all_users)?;
         Ok(ApiRequest::Unsubscribe { whom, channel })
     }
@@ -332,12 +369,12 @@ struct CloseBody<'a> {
 }
 
 impl<'a> DisconnectBody<'a> {
-    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+    fn request(self) -> Result<ApiRequest<'a>, Unfit> {
         let mut whom =
             whom(self.user, self.client, &self.session, self.label_filter, self.all_users)?;
         let whitelist = self.whitelist.unwrap_or_default();
         if whitelist.len() > WHITELIST_CLIENTS {
-            return Err(ErrorCode::LimitExceeded);
+            return Err(Unfit::too_many("whitelist"));
         }
         whom.whitelist = whitelist.into_iter().map(|client| client.0).collect();
         let with = self.disconnect.map(|Object(with)| with.checked()).transpose()?;
@@ -347,10 +384,13 @@ impl<'a> DisconnectBody<'a> {
 
 impl<'a> CloseBody<'a> {
     /// Only codes that applications may give (RFC 6455 section 7.4.2), and a reason that fits.
-    fn checked(self) -> Result<(u16, Cow<'a, str>), ErrorCode> {
-        let code = u16::try_from(self.code.unwrap_or(0)).map_err(|_| ErrorCode::BadRequest)?;
-        if !(3_000..5_000).contains(&code) || self.reason.0.len() > CLOSE_REASON_BYTES {
-            return Err(ErrorCode::BadRequest);
+    fn checked(self) -> Result<(u16, Cow<'a, str>), Unfit> {
+        let code = u16::try_from(self.code.unwrap_or(0)).unwrap_or(0);
+        if !(3_000..5_000).contains(&code) {
+            return Err(Unfit::bad("disconnect.code is not from 3000 to 4999"));
+        }
+        if self.reason.0.len() > CLOSE_REASON_BYTES {
+            return Err(Unfit::bad("disconnect.reason has more than 123 bytes"));
         }
         Ok((code, self.reason.0))
     }
@@ -377,7 +417,7 @@ struct RefreshBody<'a> {
 }
 
 impl<'a> RefreshBody<'a> {
-    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+    fn request(self) -> Result<ApiRequest<'a>, Unfit> {
         let whom = whom(self.user, self.client, &self.session, self.label_filter, self.all_users)?;
         Ok(ApiRequest::Refresh(ApiRefresh {
             whom,
@@ -395,8 +435,8 @@ struct ChannelBody<'a> {
     channel: Text<'a>,
 }
 
-fn channel(body: &[u8]) -> Result<Cow<'_, str>, ErrorCode> {
-    json::<ChannelBody<'_>>(body)?.channel.required()
+fn channel(body: &[u8]) -> Result<Cow<'_, str>, Unfit> {
+    json::<ChannelBody<'_>>(body)?.channel.required("channel")
 }
 
 #[derive(Deserialize)]
@@ -412,9 +452,9 @@ struct HistoryBody<'a> {
 }
 
 impl<'a> HistoryBody<'a> {
-    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+    fn request(self) -> Result<ApiRequest<'a>, Unfit> {
         Ok(ApiRequest::History(History {
-            channel: self.channel.required()?,
+            channel: self.channel.required("channel")?,
             limit: self.limit.unwrap_or(0),
             since: self.since.map(|Object(since)| (since.offset.unwrap_or(0), since.epoch.0)),
             reverse: self.reverse.unwrap_or(false),
@@ -440,8 +480,8 @@ struct RpcBody<'a> {
 }
 
 impl<'a> RpcBody<'a> {
-    fn request(self) -> Result<ApiRequest<'a>, ErrorCode> {
+    fn request(self) -> Result<ApiRequest<'a>, Unfit> {
         let params = self.params.map_or(b"".as_slice(), |params| params.get().as_bytes());
-        Ok(ApiRequest::Rpc { method: self.method.required()?, params })
+        Ok(ApiRequest::Rpc { method: self.method.required("method")?, params })
     }
 }

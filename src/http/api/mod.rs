@@ -11,10 +11,11 @@ mod key;
 mod request;
 #[cfg(test)]
 mod tests;
+mod unfit;
 mod values;
 
 pub use batch::{Batch, Extent};
-pub use body::read;
+pub use body::{explain, read};
 pub use key::authorized;
 pub use request::{
     ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, Switches,

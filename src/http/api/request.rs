@@ -45,6 +45,23 @@ pub enum ApiRequest<'a> {
     },
 }
 
+impl ApiRequest<'_> {
+    /// The one channel that it is about; none for several, or none at all.
+    #[must_use]
+    pub fn channel(&self) -> Option<&str> {
+        match self {
+            ApiRequest::Publish { channel, .. }
+            | ApiRequest::Unsubscribe { channel, .. }
+            | ApiRequest::Presence { channel }
+            | ApiRequest::PresenceStats { channel }
+            | ApiRequest::HistoryRemove { channel } => Some(channel),
+            ApiRequest::Subscribe(subscribe) => Some(&subscribe.channel),
+            ApiRequest::History(history) => Some(&history.channel),
+            _ => None,
+        }
+    }
+}
+
 /// What is published, whatever the channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published<'a> {

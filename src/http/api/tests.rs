@@ -253,16 +253,16 @@ fn answers_as_the_server_libraries_read_them() {
         Ok(out)
     };
     let placed = published(Some((7, "a1b2")));
-    let answer = text(|out| answer::whole(out, &placed));
+    let answer = text(|out| answer::whole(out, &placed, ""));
     assert_eq!(answer, r#"{"result":{"offset":7,"epoch":"a1b2"}}"#);
     let empty = published(None);
-    assert_eq!(text(|out| answer::whole(out, &empty)), r#"{"result":{}}"#);
+    assert_eq!(text(|out| answer::whole(out, &empty, "")), r#"{"result":{}}"#);
     let error: Answer = Err(ErrorCode::UnknownChannel);
     let refused = r#"{"error":{"code":102,"message":"unknown channel"}}"#;
-    assert_eq!(text(|out| answer::whole(out, &error)), refused);
-    let reply = text(|out| answer::reply(out, ApiMethod::HistoryRemove, &empty));
+    assert_eq!(text(|out| answer::whole(out, &error, "")), refused);
+    let reply = text(|out| answer::reply(out, ApiMethod::HistoryRemove, &empty, ""));
     assert_eq!(reply, r#"{"history_remove":{}}"#);
-    assert_eq!(text(|out| answer::reply(out, ApiMethod::Publish, &error)), refused);
+    assert_eq!(text(|out| answer::reply(out, ApiMethod::Publish, &error, "")), refused);
     let answers = [placed, error];
     let responses = text(|out| answer::broadcast(out, answers.iter()));
     let expected =

@@ -2,6 +2,7 @@
 //!
 //! Must not know calls. Invariant: what is over a bound is refused before it is kept.
 
+use super::unfit::Unfit;
 use crate::codec::command::{ErrorCode, Tag};
 use crate::codec::tags;
 use crate::limits::{JSON_DEPTH, TAGS_PER_PUBLICATION};
@@ -45,9 +46,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// The text, where the field must not be empty.
-    pub fn required(self) -> Result<Cow<'a, str>, ErrorCode> {
-        if self.0.is_empty() { Err(ErrorCode::BadRequest) } else { Ok(self.0) }
+    /// The text of a field that must not be empty.
+    pub fn required(self, field: &'static str) -> Result<Cow<'a, str>, Unfit> {
+        if self.0.is_empty() { Err(Unfit::missing(field)) } else { Ok(self.0) }
     }
 }
 
@@ -86,8 +87,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for ApiTags<'a> {
 
 impl ApiTags<'_> {
     /// Packed, as publications carry them.
-    pub fn pack(&self) -> Result<Vec<u8>, ErrorCode> {
-        tags::pack(&self.0).ok_or(ErrorCode::BadRequest)
+    pub fn pack(&self) -> Result<Vec<u8>, Unfit> {
+        tags::pack(&self.0).ok_or(Unfit::bad("tags: too many, too long, or one without a name"))
     }
 }
 
@@ -119,13 +120,13 @@ pub fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 }
 
 /// Reads a body as JSON of this form.
-pub fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ErrorCode> {
-    let text = simdutf8::basic::from_utf8(body).map_err(|_| ErrorCode::BadRequest)?;
+pub fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unfit> {
+    let text = simdutf8::basic::from_utf8(body).map_err(|_| Unfit::bad("the body is not UTF-8"))?;
     // The body is one level above its values.
     if depth(body) > JSON_DEPTH + 1 {
-        return Err(ErrorCode::BadRequest);
+        return Err(Unfit::bad("a value nests deeper than 64 levels"));
     }
-    object(text)
+    Ok(object(text)?)
 }
 
 /// Reads an object, however deep it nests: values that are not looked into cost no stack.
@@ -135,8 +136,8 @@ pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ErrorCode> {
 }
 
 /// Bytes in base64 with padding, RFC 4648 section 4.
-pub fn base64(text: &str) -> Result<Vec<u8>, ErrorCode> {
-    STANDARD.decode(text).map_err(|_| ErrorCode::BadRequest)
+pub fn base64(text: &str) -> Result<Vec<u8>, Unfit> {
+    STANDARD.decode(text).map_err(|_| Unfit::bad("a b64 field is no base64 with padding"))
 }
 
 /// Levels of arrays and objects; meant for valid JSON, and bounded by its length for any other.

@@ -2,40 +2,12 @@
 
 use super::super::{ApiMethod, OPENAPI};
 use super::*;
-use serde::de::{Deserializer, Error, Visitor};
+use crate::meant::fields_of;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Asks a type for the names of its fields, and gives it nothing.
-struct Asker<'a>(&'a mut Vec<&'static str>);
-
-impl<'de> Deserializer<'de> for Asker<'_> {
-    type Error = serde_json::Error;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Self::Error> {
-        self.0.extend(fields);
-        Err(Error::custom("only the fields were wanted"))
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Self::Error> {
-        Err(Error::custom("no struct"))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
 fn fields<'de, T: Deserialize<'de>>() -> BTreeSet<String> {
-    let mut names = Vec::new();
-    assert!(T::deserialize(Asker(&mut names)).is_err());
-    names.into_iter().map(str::to_owned).collect()
+    fields_of::<T>().iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn described<'a>(schemas: &'a Value, name: &str) -> &'a Value {
@@ -127,4 +99,59 @@ fn references_lead_somewhere() {
         document.pointer(target).is_some()
     }));
     assert!(count > 50, "only {count} references were found");
+}
+
+#[test]
+fn what_is_wrong_with_a_body_is_said() {
+    let table = [
+        (ApiMethod::Publish, "{\"channel\":\"\u{c3}(\"}", "the body is not UTF-8"),
+        (ApiMethod::Publish, "[]", "the body is no JSON object"),
+        (ApiMethod::Publish, r#"{"channel":"a","data":nul}"#, "no JSON: line 1, column"),
+        (ApiMethod::Publish, r#"{"channel":"a","data":1} x"#, "something follows the JSON object"),
+        (
+            ApiMethod::Publish,
+            r#"{"chanel":"a","data":1}"#,
+            "unknown field chanel; did you mean channel?",
+        ),
+        (
+            ApiMethod::Publish,
+            r#"{"channel":"a","date":1}"#,
+            "unknown field date; did you mean data?",
+        ),
+        (ApiMethod::Publish, r#"{"channel":"a"}"#, "data is missing or empty"),
+        (ApiMethod::Publish, r#"{"channel":17,"data":1}"#, "channel: must be a string"),
+        (ApiMethod::Publish, r#"{"channel":"a","data":1,"data":2}"#, "duplicate field `data`"),
+        (ApiMethod::Publish, r#"{"channel":"a","b64data":"?"}"#, "a b64 field is no base64"),
+        (
+            ApiMethod::Subscribe,
+            r#"{"user":"u","channel":"a","expire_at":"soon"}"#,
+            "expire_at: must be",
+        ),
+        (
+            ApiMethod::Subscribe,
+            r#"{"user":"u","channel":"a","session":"s"}"#,
+            "session is of transports",
+        ),
+        (ApiMethod::Disconnect, r#"{"usr":"u"}"#, "unknown field usr; did you mean user?"),
+        (
+            ApiMethod::Disconnect,
+            r#"{"user":"u","disconnect":{"code":1}}"#,
+            "disconnect.code is not from",
+        ),
+        (
+            ApiMethod::Disconnect,
+            r#"{"user":"u","disconnect":{"reason":7}}"#,
+            "disconnect.reason: must be a string",
+        ),
+        (ApiMethod::Batch, r#"{"comands":[]}"#, "unknown field comands; did you mean commands?"),
+        (ApiMethod::Map, "{}", "there are no maps here"),
+    ];
+    for (method, body, told) in table {
+        // What stands for a byte that is no UTF-8.
+        let body: Vec<u8> = body.chars().map(|letter| letter as u8).collect();
+        let said = super::explain(method, &body).unwrap_or_default();
+        assert!(said.contains(told), "{told}: {said}");
+        assert!(!said.contains("17") && !said.contains("soon"), "a value is quoted: {said}");
+    }
+    assert_eq!(super::explain(ApiMethod::Publish, br#"{"channel":"a","data":1}"#), None);
 }

@@ -1,0 +1,395 @@
+//! A line for the operator about each refusal: what was refused, why, and to whom.
+//!
+//! Must not know sockets: an address is what the edge was told with the connection. Invariants: no
+//! token, key or payload is in a line; whatever strangers do, at most `REFUSAL_LINES` lines of one
+//! cause are written in `REFUSAL_WINDOW_MS`, and the number of those left out follows.
+
+use super::auth::{self, AuthError, Said};
+use super::client_id::client_id;
+use super::connection::Life;
+use super::{Edge, Token};
+use crate::clock::Now;
+use crate::codec::command::ErrorCode;
+use crate::http::api::{self, ApiMethod};
+use crate::limits::{REFUSAL_LINES, REFUSAL_TEXT_BYTES, REFUSAL_WINDOW_MS};
+use crate::meant::did_you_mean;
+use crate::metrics::{CAUSES, Cause};
+use crate::namespace::{self, Who};
+use std::fmt::Display;
+use std::net::IpAddr;
+use tracing::field::display;
+
+/// What is known of a refusal besides who it is about; "" for what there is not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct About<'a> {
+    /// The command or method.
+    pub method: &'a str,
+    pub channel: &'a str,
+    /// Of the request, without its query.
+    pub path: &'a str,
+    /// What the page is from that a browser has open.
+    pub origin: &'a str,
+    /// What a token says of itself, believed or not: its user, and the key that it wants.
+    pub claimed_user: &'a str,
+    pub algorithm: &'a str,
+    pub kid: &'a str,
+}
+
+/// How many lines of each cause were written lately.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    windows: [Window; CAUSES.len()],
+    /// Refusals so far, those left out included.
+    noted: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    /// When it is over, in milliseconds of the process; 0 where none was begun.
+    ends_ms: u64,
+    written: u32,
+    left_out: u64,
+}
+
+impl Refusals {
+    /// Counts a refusal. False: it is one of those that are left out.
+    fn may_write(&mut self, cause: Cause, now: Now) -> bool {
+        self.noted += 1;
+        let window = &mut self.windows[cause as usize];
+        if window.ends_ms <= now.monotonic_ms() && window.left_out == 0 {
+            let ends_ms = now.monotonic_ms() + REFUSAL_WINDOW_MS;
+            *window = Window { ends_ms, ..Window::default() };
+        }
+        let writes = window.written < REFUSAL_LINES;
+        window.written += u32::from(writes);
+        window.left_out += u64::from(!writes);
+        writes
+    }
+
+    /// Refusals so far, those left out included.
+    #[must_use]
+    pub fn noted(&self) -> u64 {
+        self.noted
+    }
+
+    /// When a number of left-out lines is to be told, in milliseconds of the process.
+    #[must_use]
+    pub fn next_ms(&self) -> Option<u64> {
+        let owed = self.windows.iter().filter(|window| window.left_out > 0);
+        owed.map(|window| window.ends_ms).min()
+    }
+
+    /// The causes whose window is over, each with the number of lines left out; they begin anew.
+    /// With no moment, all causes.
+    fn take_left_out(&mut self, now: Option<Now>) -> impl Iterator<Item = (&'static str, u64)> {
+        let now_ms = now.map_or(u64::MAX, Now::monotonic_ms);
+        self.windows.iter_mut().zip(CAUSES).filter_map(move |(window, (_, name))| {
+            let owed = window.left_out > 0 && window.ends_ms <= now_ms;
+            owed.then(|| (name, std::mem::take(window).left_out))
+        })
+    }
+}
+
+impl Edge {
+    /// Notes where a connection came from; an edge cannot ask its socket.
+    pub fn came_from(&mut self, token: Token, peer: Option<IpAddr>) {
+        self.peers.set(token.index, peer);
+    }
+
+    /// A connection was closed unheard: there was not even a place to say no from.
+    pub fn turned_away(&mut self, peer: Option<IpAddr>, now: Now) {
+        self.metrics.refuse(Cause::Slots);
+        if self.refusals.may_write(Cause::Slots, now) {
+            let reason = if self.draining { "shutting down" } else { "full" };
+            let (core, remote, cause) = (self.core, peer.map(display), Cause::Slots.name());
+            tracing::info!(core, cause, reason, remote, "refused");
+        }
+    }
+
+    /// Counts a refusal, and writes its line.
+    pub(super) fn refused(
+        &mut self,
+        token: Token,
+        cause: Cause,
+        reason: impl Display,
+        about: &About<'_>,
+        now: Now,
+    ) {
+        if self.count_refusal(cause, now) {
+            self.write_refusal(token, cause, &reason, about);
+        }
+    }
+
+    /// Counts a refusal. True: its line is to be written.
+    fn count_refusal(&mut self, cause: Cause, now: Now) -> bool {
+        self.metrics.refuse(cause);
+        self.refusals.may_write(cause, now) && tracing::enabled!(tracing::Level::INFO)
+    }
+
+    fn write_refusal(
+        &mut self,
+        token: Token,
+        cause: Cause,
+        reason: &dyn Display,
+        about: &About<'_>,
+    ) {
+        let (core, cause, remote) = (self.core, cause.name(), self.remote(token));
+        let client = self.shown_client(token);
+        let known = self.at(token).user.clone();
+        let user = known.as_ref().and_then(|user| some(user.as_str()));
+        let (method, channel, path) = (some(about.method), some(about.channel), some(about.path));
+        let (origin, claimed_user) = (some(about.origin), some(about.claimed_user));
+        let (algorithm, kid) = (some(about.algorithm), some(about.kid));
+        tracing::info!(
+            core, cause, reason = %reason, remote, client, user, method, channel, path, origin,
+            claimed_user, algorithm, kid, "refused"
+        );
+    }
+
+    /// A token does not do, of a connection or, where `channel` is not "", of a subscription.
+    pub(super) fn token_refused(
+        &mut self,
+        token: Token,
+        text: &str,
+        error: AuthError,
+        method: &str,
+        channel: &str,
+        now: Now,
+    ) {
+        if self.count_refusal(Cause::Token, now) {
+            let Said { user, algorithm, kid } = auth::said_by(text);
+            let (algorithm, kid, claimed_user) = (&*algorithm, &*kid, &*user);
+            let key = About { algorithm, kid, claimed_user, ..About::default() };
+            self.write_refusal(token, Cause::Token, &error, &About { method, channel, ..key });
+        }
+    }
+
+    /// A client's command was answered with an error.
+    pub(super) fn command_refused(
+        &mut self,
+        token: Token,
+        error: ErrorCode,
+        method: &'static str,
+        channel: &str,
+        now: Now,
+    ) {
+        let Some(cause) = cause_of(error) else { return };
+        let about = About { method, channel, ..About::default() };
+        if self.count_refusal(cause, now) {
+            match self.why_not(token, error, method, channel) {
+                Some(why) => self.write_refusal(token, cause, &why, &about),
+                None => self.write_refusal(token, cause, &error.parts().1, &about),
+            }
+        }
+    }
+
+    /// A command of the server API is answered with an error.
+    pub(super) fn call_refused(
+        &mut self,
+        token: Token,
+        error: ErrorCode,
+        method: ApiMethod,
+        channel: &str,
+        why: &str,
+        now: Now,
+    ) {
+        let cause = match error {
+            ErrorCode::Expired => Cause::ApiBody,
+            other => match cause_of(other) {
+                Some(Cause::Command) => Cause::ApiBody,
+                Some(cause) => cause,
+                None => return,
+            },
+        };
+        if self.count_refusal(cause, now) {
+            let path = format!("/api/{}", method.name());
+            let about = About { path: &path, channel, ..About::default() };
+            let why = if why.is_empty() { error.parts().1 } else { why };
+            self.write_refusal(token, cause, &why, &about);
+        }
+    }
+
+    /// The channel of a command of the server API that was refused, and what its caller is told
+    /// besides the code; "" for nothing.
+    pub(super) fn why_not_called(
+        &self,
+        method: ApiMethod,
+        body: &[u8],
+        error: ErrorCode,
+    ) -> (String, String) {
+        let channel = match api::read(method, body) {
+            Err(_) => return (String::new(), api::explain(method, body).unwrap_or_default()),
+            Ok(request) => request.channel().unwrap_or_default().to_owned(),
+        };
+        let why = self.why_not_in(&channel, error).unwrap_or_default();
+        (channel, why)
+    }
+
+    /// What of a channel stands in the way of what whoever has the key may do.
+    pub(super) fn why_not_in(&self, channel: &str, error: ErrorCode) -> Option<String> {
+        match error {
+            ErrorCode::UnknownChannel => self.unknown_namespace(channel),
+            ErrorCode::BadRequest if self.channel_options(channel).is_err() => Some(
+                "channel: control characters, over limits.channel_name_bytes, or not what its \
+                 namespace's channel_regex wants"
+                    .into(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// A connect was answered with an error over a channel that its token has.
+    pub(super) fn connect_channel_refused(
+        &mut self,
+        token: Token,
+        error: ErrorCode,
+        text: &str,
+        now: Now,
+    ) {
+        // It was read a moment ago, and is remembered.
+        let subs = self.authenticate(token, text, now).map_or(Vec::new(), |known| known.subs);
+        let names = subs.iter().map(|it| it.channel.as_str());
+        let channel = names.clone().find(|name| self.channel_options(name).is_err());
+        self.command_refused(token, error, "connect", channel.unwrap_or(""), now);
+    }
+
+    /// Which option of the channel's namespace stands in a command's way.
+    fn why_not(
+        &mut self,
+        token: Token,
+        error: ErrorCode,
+        method: &str,
+        channel: &str,
+    ) -> Option<String> {
+        if error == ErrorCode::UnknownChannel {
+            return self.unknown_namespace(channel);
+        }
+        if error != ErrorCode::PermissionDenied {
+            return None;
+        }
+        let options = self.channel_options(channel).ok()?;
+        let (key, who) = match method {
+            "subscribe" if namespace::is_private(channel) => {
+                return Some("a private channel needs a subscription token".into());
+            }
+            "subscribe" => ("allow_subscribe", options.allow_subscribe),
+            "publish" => ("allow_publish", options.allow_publish),
+            "history" => ("allow_history", options.allow_history),
+            "presence" | "presence_stats" => ("allow_presence", options.allow_presence),
+            "sub_refresh" => return Some("it has no subscription of its own there".into()),
+            _ => return None,
+        };
+        if self.is_listed(token, channel) == Some(false) {
+            return Some("the channel is for other users, those named behind its #".into());
+        }
+        let (who, lacks) = match who {
+            Who::None => ("none", ""),
+            Who::Subscriber => ("subscriber", ", and it is not subscribed"),
+            Who::User => ("user", ", and it is anonymous"),
+            Who::Anyone => ("anyone", ""),
+        };
+        Some(format!("{key} = \"{who}\" there{lacks}"))
+    }
+
+    /// A line about the end of a connection, for who looks at each.
+    pub(super) fn note_closed(&mut self, token: Token, code: u16, reason: &str) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let (core, remote, client) = (self.core, self.remote(token), self.shown_client(token));
+        let known = self.at(token).user.clone();
+        let user = known.as_ref().and_then(|user| some(user.as_str()));
+        tracing::debug!(core, code, reason, remote, client, user, "closed");
+    }
+
+    /// Tells how many lines were left out, of causes whose window is over; with no moment, which is
+    /// at the end, of all.
+    pub(super) fn tell_left_out(&mut self, now: Option<Now>) {
+        let core = self.core;
+        for (cause, left_out) in self.refusals.take_left_out(now) {
+            tracing::info!(core, cause, left_out, "refused, without a line for each");
+        }
+    }
+
+    fn unknown_namespace(&self, channel: &str) -> Option<String> {
+        /// Names told at most.
+        const TOLD: usize = 8;
+        let wanted = some(self.namespaces.namespace_of(channel)?).unwrap_or_default();
+        let known = self.namespaces.named.iter().map(|(name, _)| name.as_str());
+        let meant = did_you_mean(wanted, known.clone());
+        let known: Vec<&str> = known.take(TOLD).collect();
+        Some(match (meant, known.as_slice()) {
+            (Some(meant), _) => {
+                format!("no namespace {wanted:?} is configured; did you mean {meant:?}?")
+            }
+            (None, []) => format!("no namespace {wanted:?} is configured, nor any other"),
+            (None, known) => {
+                format!("no namespace {wanted:?} is configured, but {}", known.join(", "))
+            }
+        })
+    }
+
+    fn remote(&self, token: Token) -> Option<tracing::field::DisplayValue<IpAddr>> {
+        self.peers.get(token.index).map(display)
+    }
+
+    /// The client id that SDKs show; a connection that is no WebSocket has none.
+    fn shown_client(&self, token: Token) -> Option<tracing::field::DisplayValue<String>> {
+        let is_client = !matches!(self.life(token), Life::Free | Life::Connecting | Life::Dead);
+        is_client.then(|| display(client_id(self.ids, self.key(token)).as_str().to_owned()))
+    }
+}
+
+/// Why a command is refused that is answered with this error; none for what is no refusal of the
+/// server's, or has a line already.
+fn cause_of(error: ErrorCode) -> Option<Cause> {
+    match error {
+        ErrorCode::PermissionDenied | ErrorCode::Unauthorized => Some(Cause::Permission),
+        ErrorCode::UnknownChannel => Some(Cause::Namespace),
+        ErrorCode::LimitExceeded | ErrorCode::TooManyRequests => Some(Cause::Limit),
+        ErrorCode::BadRequest | ErrorCode::NotAvailable | ErrorCode::MethodNotFound => {
+            Some(Cause::Command)
+        }
+        _ => None,
+    }
+}
+
+/// A text as a line shows it: cut, and none where there is none.
+fn some(text: &str) -> Option<&str> {
+    let end = text.floor_char_boundary(REFUSAL_TEXT_BYTES);
+    (!text.is_empty()).then(|| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_cause_are_few_and_the_rest_is_counted() {
+        let mut refusals = Refusals::default();
+        let at = |ms: u64| Now { monotonic_us: ms * 1_000, unix_ms: 0 };
+        let written = |refusals: &mut Refusals, cause, ms, count: u32| -> u32 {
+            (0..count).map(|_| u32::from(refusals.may_write(cause, at(ms)))).sum()
+        };
+        assert_eq!(written(&mut refusals, Cause::Origin, 5, REFUSAL_LINES), REFUSAL_LINES);
+        assert_eq!(refusals.next_ms(), None, "nothing was left out");
+        assert_eq!(written(&mut refusals, Cause::Origin, 6, 7), 0);
+        assert_eq!(written(&mut refusals, Cause::Token, 6, 1), 1, "another cause");
+        let ends_ms = 5 + REFUSAL_WINDOW_MS;
+        assert_eq!(refusals.next_ms(), Some(ends_ms));
+        assert_eq!(refusals.take_left_out(Some(at(ends_ms - 1))).count(), 0);
+        // One that comes before the number was told is counted with it.
+        assert_eq!(written(&mut refusals, Cause::Origin, ends_ms, 1), 0);
+        assert_eq!(refusals.take_left_out(Some(at(ends_ms))).collect::<Vec<_>>(), [("origin", 8)]);
+        assert_eq!((refusals.next_ms(), refusals.noted()), (None, 9 + u64::from(REFUSAL_LINES)));
+        assert_eq!(written(&mut refusals, Cause::Origin, ends_ms, 1), 1);
+    }
+
+    #[test]
+    fn texts_are_cut_between_letters() {
+        let long = "é".repeat(REFUSAL_TEXT_BYTES);
+        let cut = some(&long).expect("a text");
+        assert!(cut.len() <= REFUSAL_TEXT_BYTES && long.starts_with(cut) && !cut.is_empty());
+        assert_eq!((some(""), some("a")), (None, Some("a")));
+    }
+}

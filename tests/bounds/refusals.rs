@@ -1,0 +1,232 @@
+//! Whom the server turned away, as its log tells: each cause once, over real sockets, as text and
+//! as JSON, with who it was and why, and without a token or a key.
+//!
+//! Tokens are made here by hand, as `tokens` does.
+
+use crate::client::{Client, Event, UPGRADE};
+use crate::server::{API_KEY, Server, Setup, until};
+use crate::tokens::{SECRET, hs256, now_s};
+use crate::{on_both_drivers, serve};
+use serde_json::{Value, json};
+
+on_both_drivers!(
+    every_refusal_leaves_a_line,
+    a_full_server_says_so,
+    a_flood_leaves_few_lines_and_a_number,
+    closed_lines_say_who,
+);
+
+const CLIENT: &str = "allow_anonymous = true\ntoken_hmac_secret = \
+    \"a-secret-of-the-tests-a-secret-of-the-tests\"\ntoken_audience = \"us\"\n\
+    token_issuer = \"them\"";
+const JSON: &str = "log.format = \"json\"";
+const WRONG_KEY: &str = "a-key-that-somebody-guessed";
+
+/// A request, and the status that it is answered.
+fn ask(server: &Server, request: &str) -> u16 {
+    let mut client = Client::open(server.addr);
+    client.send(request.as_bytes());
+    client.answer().expect("an answer").status
+}
+
+/// Refuses one connect by its token.
+fn connect_with(server: &Server, token: &str) {
+    let mut client = Client::upgraded(server.addr);
+    client.text(&json!({"id": 1, "connect": {"token": token}}).to_string());
+    match client.next() {
+        Event::Close(3500) => {}
+        Event::Message(answer) => assert_eq!(answer["error"]["code"], 109, "{answer}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A user who is connected by a token; the client, and the id that it was told.
+fn connected_as(server: &Server, user: &str) -> (Client, String) {
+    let mut client = Client::upgraded(server.addr);
+    let token = hs256(&json!({"sub": user, "aud": "us", "iss": "them"}), SECRET);
+    client.text(&json!({"id": 1, "connect": {"token": token}}).to_string());
+    let Event::Message(answer) = client.next() else { panic!("no answer to connect") };
+    let id = answer["connect"]["client"].as_str().expect("a client id").to_owned();
+    (client, id)
+}
+
+/// Everything that is refused, once; the client id of whoever gave commands.
+fn refuse_all(server: &Server) -> String {
+    let origin = UPGRADE
+        .replace(" HTTP/1.1\r\n", "?token=hidden HTTP/1.1\r\nOrigin: https://evil.example\r\n");
+    assert_eq!(ask(server, &origin), 403);
+    assert_eq!(ask(server, &UPGRADE.replace("Version: 13", "Version: 8")), 426);
+    assert_eq!(ask(server, &format!("GET /x HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(70_000))), 431);
+    assert_eq!(ask(server, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"), 404);
+    let call = |key: &str, body: &str| {
+        let length = body.len();
+        ask(
+            server,
+            &format!(
+                "POST /api/publish HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nConnection: close\
+                 \r\nContent-Length: {length}\r\n\r\n{body}"
+            ),
+        )
+    };
+    assert_eq!(call(WRONG_KEY, "{}"), 401);
+    assert_eq!(call(API_KEY, r#"{"chanel":"n:a","data":1}"#), 200);
+    assert_eq!(call(API_KEY, r#"{"channel":"typo:a","data":1}"#), 200);
+    let us = json!({"sub": "al", "aud": "us", "iss": "them"});
+    let with = |name: &str, value: Value| {
+        let mut claims = us.clone();
+        claims[name] = value;
+        claims
+    };
+    connect_with(server, &hs256(&with("exp", json!(now_s() - 10)), SECRET));
+    connect_with(server, &hs256(&us, "another secret, another secret, "));
+    connect_with(server, &hs256(&with("aud", json!("others")), SECRET));
+    connect_with(server, &hs256(&with("iss", json!("others")), SECRET));
+    connect_with(server, &hs256(&with("exp", json!({})), SECRET));
+    let rs256 = crate::tokens::signed_as(&json!({"alg": "RS256", "kid": "k-7"}), &us, SECRET);
+    connect_with(server, &rs256);
+    let (mut al, id) = connected_as(server, "al");
+    for (method, channel, code) in
+        [("subscribe", "$n:private", 103), ("publish", "h:#bo", 103), ("subscribe", "typo:a", 102)]
+    {
+        let answer = al.ask(method, json!({"channel": channel, "data": {}}));
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+    }
+    let token = hs256(&json!({"sub": "al", "channel": "$n:x", "aud": "us", "iss": "them"}), SECRET);
+    let answer = al.ask("subscribe", json!({"channel": "$n:y", "token": token}));
+    assert_eq!(answer["error"]["code"], 103, "{answer}");
+    id
+}
+
+/// Cause, what the reason says, and other fields of the line.
+fn expected(id: &str) -> Vec<(&'static str, &'static str, Value)> {
+    let path = "/connection/websocket";
+    let al = |channel: &str| json!({"user": "al", "client": id, "channel": channel});
+    vec![
+        ("origin", "not allowed", json!({"path": path, "origin": "https://evil.example"})),
+        ("handshake", "", json!({"path": path})),
+        ("head_size", "", json!({})),
+        ("http", "not found", json!({"path": "/nowhere"})),
+        ("api_key", "a wrong key", json!({"path": "/api/publish"})),
+        (
+            "api_body",
+            "unknown field chanel; did you mean channel?",
+            json!({"path": "/api/publish"}),
+        ),
+        (
+            "namespace",
+            "no namespace \"typo\"",
+            json!({"path": "/api/publish", "channel": "typo:a"}),
+        ),
+        ("token", "expired: ", json!({"claimed_user": "al", "method": "connect"})),
+        ("token", "signature: does not fit client.token_hmac_secret", json!({})),
+        ("token", "audience: ", json!({})),
+        ("token", "issuer: ", json!({})),
+        ("token", "claim: exp ", json!({})),
+        ("token", "key: none is configured for RS256", json!({"algorithm": "RS256", "kid": "k-7"})),
+        ("permission", "private channel needs a subscription token", al("$n:private")),
+        ("permission", "for other users", al("h:#bo")),
+        ("namespace", "no namespace \"typo\"", al("typo:a")),
+        ("token", "channel: the token is for another", al("$n:y")),
+    ]
+}
+
+fn every_refusal_leaves_a_line(driver: &str) {
+    for top in [JSON, ""] {
+        let server = serve!(driver, Setup { client: CLIENT, top, ..Setup::default() });
+        let id = refuse_all(&server);
+        for (cause, least) in [("origin", 1), ("permission", 2), ("namespace", 2), ("token", 7)] {
+            let counted = format!("corecast_refusals_total{{worker=\"0\",cause=\"{cause}\"}}");
+            assert_eq!(server.metric(&counted), least, "{cause}");
+        }
+        let said = server.end();
+        for secret in [SECRET, WRONG_KEY, API_KEY, "hidden", "eyJ"] {
+            assert!(!said.contains(secret), "{secret} is in the log:\n{said}");
+        }
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("refused")).collect();
+        for (cause, reason, fields) in expected(&id) {
+            let found = if top == JSON {
+                lines.iter().any(|line| is_json_line(line, cause, reason, &fields))
+            } else {
+                lines.iter().any(|line| is_text_line(line, cause, reason, &fields))
+            };
+            assert!(found, "no line of {cause}, {reason:?}, {fields} in\n{said}");
+        }
+    }
+}
+
+fn is_json_line(line: &str, cause: &str, reason: &str, fields: &Value) -> bool {
+    let line: Value = serde_json::from_str(line).expect("a line of JSON");
+    let has = |name: &str, value: &Value| line[name] == *value;
+    has("cause", &cause.into())
+        && line["reason"].as_str().is_some_and(|text| text.contains(reason))
+        && has("remote", &"127.0.0.1".into())
+        && has("level", &"INFO".into())
+        && fields.as_object().expect("fields").iter().all(|(name, value)| has(name, value))
+}
+
+fn is_text_line(line: &str, cause: &str, reason: &str, fields: &Value) -> bool {
+    let has = |name: &str, value: &str| {
+        line.contains(&format!("{name}={value} "))
+            || line.ends_with(&format!("{name}={value}"))
+            || line.contains(&format!("{name}={value:?}"))
+    };
+    has("cause", cause)
+        && line.contains(reason)
+        && has("remote", "127.0.0.1")
+        && line.contains(" INFO ")
+        && fields
+            .as_object()
+            .expect("fields")
+            .iter()
+            .all(|(name, value)| has(name, value.as_str().expect("a text")))
+}
+
+fn a_full_server_says_so(driver: &str) {
+    let limits = "connections_per_worker = 1";
+    let server = serve!(driver, Setup { limits, top: JSON, ..Setup::default() });
+    let held = server.client();
+    let full = || Client::try_connected(server.addr).is_none();
+    until("a connection too many is refused", full);
+    drop(held);
+    let said = server.end();
+    let told = |line: &str| is_json_line(line, "slots", "full", &json!({}));
+    assert!(said.lines().any(told), "{said}");
+}
+
+fn a_flood_leaves_few_lines_and_a_number(driver: &str) {
+    const FLOOD: u64 = 40;
+    let server = serve!(driver, Setup { top: JSON, ..Setup::default() });
+    for _ in 0..FLOOD {
+        assert_eq!(ask(&server, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"), 404);
+    }
+    assert_eq!(ask(&server, &UPGRADE.replace("Version: 13", "Version: 8")), 426);
+    let said = server.end();
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |cause: &str| lines.iter().filter(|line| line["cause"] == cause).collect::<Vec<_>>();
+    let (written, told): (Vec<_>, Vec<_>) =
+        of("http").into_iter().partition(|line| line["left_out"].is_null());
+    let left_out: u64 = told.iter().map(|line| line["left_out"].as_u64().unwrap()).sum();
+    assert_eq!(written.len() as u64 + left_out, FLOOD, "{said}");
+    // One window's lines, or two's where it ended meanwhile.
+    assert!(written.len() == 10 || written.len() == 20, "{said}");
+    assert_eq!(of("handshake").len(), 1, "another cause has lines of its own: {said}");
+}
+
+fn closed_lines_say_who(driver: &str) {
+    let top = "log.format = \"json\"\nlog.level = \"debug\"";
+    let server = serve!(driver, Setup { client: CLIENT, top, ..Setup::default() });
+    let (mut al, id) = connected_as(&server, "al");
+    al.text("not a command");
+    assert_eq!(al.next(), Event::Close(3501));
+    let said = server.end();
+    let told = said.lines().any(|line| {
+        let line: Value = serde_json::from_str(line).expect("a line of JSON");
+        let has = |name: &str, value: &str| line[name] == value;
+        has("message", "closed")
+            && line["code"] == 3501
+            && has("user", "al")
+            && has("client", &id)
+            && has("remote", "127.0.0.1")
+    });
+    assert!(told, "{said}");
+}
