@@ -32,32 +32,47 @@ const room = centrifuge.newSubscription(CHANNEL);
 
 const here = new Set();      // client ids that are present
 const names = new Map();     // client id -> name, from what was published
+const users = new Map();     // client id -> user id, where a token named one
 const mine = new Set();      // client ids that this tab has had
 
 const pick = (list) => list[Math.floor(Math.random() * list.length)];
 let myName = sessionStorage.getItem("name") ||
-  `${pick(["Quiet", "Swift", "Amber", "Bright", "Misty", "Bold"])} ` +
-  `${pick(["Otter", "Heron", "Lynx", "Finch", "Maple", "Comet"])}`;
+  `${pick(["Quiet", "Swift", "Amber", "Bright", "Misty", "Bold", "Calm", "Jolly"])} ` +
+  `${pick(["Otter", "Heron", "Lynx", "Finch", "Maple", "Comet", "Badger", "Wren"])}`;
 
-const short = (client) => client.slice(0, 8);
-const nameOf = (client) => names.get(client) || short(client);
+const nameOf = (client) => names.get(client) || users.get(client) || "guest";
 
-function tint(text) {
-  let hash = 0;
-  for (const letter of text) hash = (hash * 31 + letter.codePointAt(0)) % 360;
-  return `hsl(${hash} 60% 50%)`;
+// A number that all of an id goes into: two people may have one name, and ids may begin alike.
+function digest(client) {
+  let hash = 0x811c9dc5;
+  for (const letter of client) hash = Math.imul(hash ^ letter.codePointAt(0), 0x01000193);
+  return (hash ^ (hash >>> 15)) >>> 0;
+}
+
+function element(kind, className, text) {
+  const made = document.createElement(kind);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function colour(line, client) {
+  line.style.setProperty("--hue", digest(client) % 360);
+  line.classList.add("tinted");
+}
+
+function tag(client) {
+  const made = element("code", "", `#${digest(client).toString(36).padStart(4, "0").slice(-4)}`);
+  made.title = `client ${client}`;
+  return made;
 }
 
 function showMembers() {
   const lines = [...here].sort((a, b) => nameOf(a).localeCompare(nameOf(b))).map((client) => {
-    const line = document.createElement("li");
-    line.style.setProperty("--tint", tint(nameOf(client)));
-    line.append(nameOf(client) + (mine.has(client) ? " (you)" : ""));
-    if (names.has(client)) {
-      const id = document.createElement("code");
-      id.textContent = short(client);
-      line.append(id);
-    }
+    const line = element("li", "", "");
+    colour(line, client);
+    const name = nameOf(client) + (mine.has(client) ? " (you)" : "");
+    line.append(element("span", "", name), tag(client));
     return line;
   });
   $("members").replaceChildren(...lines);
@@ -66,35 +81,28 @@ function showMembers() {
 
 // --- Messages -----------------------------------------------------------------------------------
 
-function append(line) {
-  const list = $("messages");
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+function append(list, line) {
+  const { scrollHeight, scrollTop, clientHeight } = $("scroll");
   list.append(line);
   if (list.childElementCount > 500) list.firstElementChild.remove();
-  if (atEnd) list.scrollTop = list.scrollHeight;
+  if (scrollHeight - scrollTop - clientHeight < 80) $("scroll").scrollTop = scrollHeight;
 }
 
-function note(text, kind = "") {
-  const line = document.createElement("li");
-  line.className = `note ${kind}`;
-  line.textContent = text;
-  append(line);
-}
+const note = (text, kind = "") => append($("messages"), element("li", `note ${kind}`, text));
 
-function message(name, text, at, own) {
+function message(client, name, text, at) {
   const line = document.createElement("li");
-  const who = document.createElement("span");
-  who.className = "who";
-  who.style.color = tint(name);
-  who.textContent = name;
-  const time = document.createElement("time");
+  const who = element("span", "who", name);
+  colour(who, client || name);
+  line.append(who);
+  const namesake = ([other, known]) => known === name && other !== client && !mine.has(client);
+  if (client && [...names].some(namesake)) line.append(tag(client));
   const moment = new Date(at);
-  if (!Number.isNaN(moment.getTime())) time.textContent = moment.toLocaleTimeString();
-  const body = document.createElement("span");
-  body.className = own ? "body mine" : "body";
-  body.textContent = text;
-  line.append(who, time, body);
-  append(line);
+  const told = !Number.isNaN(moment.getTime());
+  line.append(element("time", "", told ? moment.toLocaleTimeString() : ""));
+  line.append(element("span", mine.has(client) ? "body mine" : "body", text));
+  append($("messages"), line);
+  $("empty").hidden = true;
 }
 
 let epoch = "";
@@ -108,22 +116,78 @@ function receive(publication, live) {
   if (offset && offset <= lastOffset) return;
   if (offset) lastOffset = offset;
   const data = publication.data;
-  if (typeof data !== "object" || data === null) return note(`published: ${JSON.stringify(data)}`);
+  if (data === null) return; // It says nothing.
   const client = publication.info ? publication.info.client : "";
-  const name = String(data.name || "somebody").slice(0, 24);
+  const named = typeof data.name === "string" && data.name !== "";
+  const said = typeof data.text === "string";
+  // By the server API anything may come.
+  if (!said && !(client && named)) return note(`published: ${JSON.stringify(data)}`);
+  const name = named ? data.name.slice(0, 24) : "somebody";
   const before = names.get(client);
-  if (client) names.set(client, name);
-  if (typeof data.text === "string") message(name, data.text, data.at, mine.has(client));
-  else if (live && before && before !== name) note(`${before} is now called ${name}`);
-  else if (live && !before && !mine.has(client)) note(`${name} is here`);
+  if (client && named) names.set(client, name);
+  if (said && isNew(data.key)) message(client, name, data.text, data.at);
+  else if (!said && live && before && before !== name) note(`${before} is now called ${name}`);
+  else if (!said && live && !before && !mine.has(client)) note(`${name} is here`);
   if (client) showMembers();
 }
 
-function publish(data) {
-  return room.publish({ ...data, name: myName, at: Date.now() }).catch((error) => {
-    note(`not sent: ${error.message}`, "lost");
-  });
+// Says who this tab is. Where that gets lost, the next "subscribed" says it again.
+function announce() {
+  if (room.state === "subscribed") room.publish({ name: myName, at: Date.now() }).catch(() => {});
 }
+
+// --- What was typed -----------------------------------------------------------------------------
+
+const unsent = [];           // in order; kept until the server has acknowledged it
+const keys = new Set();      // of messages that are shown: one that was sent twice is not
+let sending = false;
+
+function isNew(key) {
+  if (typeof key !== "string") return true;
+  if (keys.has(key)) return false;
+  keys.add(key);
+  if (keys.size > 1000) keys.delete(keys.values().next().value);
+  return true;
+}
+
+function say(text) {
+  const key = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+  unsent.push({ text, key, at: Date.now() });
+  sendUnsent();
+  // Where all is well the answer comes first.
+  setTimeout(showUnsent, 400);
+}
+
+async function sendUnsent() {
+  if (sending) return;
+  sending = true;
+  while (unsent.length > 0 && room.state === "subscribed") {
+    try {
+      await room.publish({ ...unsent[0], name: myName });
+    } catch (error) {
+      // From 100 on it is the server's word; below, nobody knows whether it arrived.
+      if (error.code < 100 || error.temporary) break;
+      note(`not sent: ${error.message}`, "lost");
+    }
+    unsent.shift();
+  }
+  sending = false;
+  showUnsent();
+}
+
+function showUnsent() {
+  $("unsent").replaceChildren();
+  for (const { text } of unsent) {
+    const line = document.createElement("li");
+    line.append(element("span", "why", "sent when the connection is back"));
+    line.append(element("span", "body", text));
+    append($("unsent"), line);
+  }
+  if (unsent.length > 0) $("empty").hidden = true;
+}
+
+// A publication that got no answer on a connection that stayed is tried again.
+setInterval(sendUnsent, 2000);
 
 // --- Events -------------------------------------------------------------------------------------
 
@@ -166,7 +230,8 @@ room.on("subscribed", async (context) => {
   }
   if (!context.recovered) await loadHistory();
   await loadPresence();
-  publish({});
+  announce();
+  sendUnsent();
   where();
 });
 
@@ -187,7 +252,10 @@ async function loadPresence() {
   try {
     const { clients } = await room.presence();
     here.clear();
-    for (const client of Object.keys(clients)) here.add(client);
+    for (const [client, { user }] of Object.entries(clients)) {
+      here.add(client);
+      if (user) users.set(client, user);
+    }
     showMembers();
   } catch (error) {
     note(`no presence: ${error.message}`);
@@ -207,6 +275,7 @@ async function where() {
 
 room.on("join", ({ info }) => {
   here.add(info.client);
+  if (info.user) users.set(info.client, info.user);
   showMembers();
 });
 
@@ -214,6 +283,7 @@ room.on("leave", ({ info }) => {
   here.delete(info.client);
   if (!mine.has(info.client)) note(`${nameOf(info.client)} left`);
   names.delete(info.client);
+  users.delete(info.client);
   showMembers();
 });
 
@@ -225,7 +295,7 @@ room.on("unsubscribed", (context) => note(`left the room: ${context.reason}`, "l
 $("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("message").value.trim();
-  if (text) publish({ text });
+  if (text) say(text);
   $("message").value = "";
 });
 
@@ -235,7 +305,7 @@ $("rename").addEventListener("submit", (event) => {
   if (!name || name === myName) return;
   myName = name;
   sessionStorage.setItem("name", name);
-  publish({});
+  announce();
 });
 
 $("cut").addEventListener("click", () => {
