@@ -51,7 +51,7 @@ enum Command {
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
     /// Check the configuration and say what is wrong with it (exit code 78)
-    Check(Source),
+    Check(Check),
     /// Make and inspect tokens
     #[command(subcommand)]
     Token(token::Token),
@@ -70,6 +70,15 @@ struct Source {
     /// Defaults for trying things out: loopback only, anonymous, demo page, open namespaces
     #[arg(long)]
     dev: bool,
+}
+
+#[derive(Args)]
+struct Check {
+    #[command(flatten)]
+    source: Source,
+    /// Fail over warnings too: a server that cannot work, or lies open
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Args)]
@@ -131,14 +140,8 @@ pub fn run() -> ExitCode {
                 Err(code) => code,
             }
         }
-        Command::Check(source) => match load(source, Flags::default()) {
-            Ok((config, _)) => {
-                for warning in &config.warnings {
-                    tell::err(format_args!("config: warning: {warning}"));
-                }
-                tell::out(format_args!("configuration ok: {}", config.summary()));
-                ExitCode::SUCCESS
-            }
+        Command::Check(check) => match load(check.source, Flags::default()) {
+            Ok((config, _)) => judge(&config, check.strict),
             Err(code) => code,
         },
         Command::Token(token) => {
@@ -172,6 +175,19 @@ fn load(source: Source, flags: Flags) -> Result<(Config, Auth), ExitCode> {
     let config = Config::load(sources).map_err(|errors| wrong(&errors))?;
     let auth = server::auth(&config).map_err(|errors| wrong(&errors))?;
     Ok((config, auth))
+}
+
+/// What `check` says of a configuration that can be used.
+fn judge(config: &Config, strict: bool) -> ExitCode {
+    let warnings = [config.warnings.clone(), config.shortcomings()].concat();
+    for warning in &warnings {
+        tell::err(format_args!("config: warning: {warning}"));
+    }
+    if strict && !warnings.is_empty() {
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    tell::out(format_args!("configuration ok: {}", config.summary()));
+    ExitCode::SUCCESS
 }
 
 fn wrong(errors: &[impl std::fmt::Display]) -> ExitCode {

@@ -65,7 +65,7 @@ fn without_secret_or_anonymous_nothing_starts() {
     }
     let secret = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "0123456789abcdef0123456789abcdef")];
     let (code, out, err) = told(&["check"], &secret);
-    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(code, Some(0), "{err}");
     assert!(out.starts_with("configuration ok: listen 0.0.0.0:8000, one worker per core, tokens"));
     assert!(!out.contains("0123456789"), "a secret is not printed");
 }
@@ -91,6 +91,36 @@ fn warnings_do_not_stop_a_check() {
         err,
         "config: warning: CORECAST_WORKRES is no key: did you mean CORECAST_WORKERS?\n"
     );
+}
+
+#[test]
+fn check_warns_of_a_server_that_cannot_work_or_lies_open() {
+    let bare = "[client]\nallow_anonymous = true\n[api]\nkey = \"short\"\n[channel]\n\
+                allow_publish = \"anyone\"\n";
+    let good = "internal_listen = \"127.0.0.1:9000\"\nallowed_origins = [\"https://a.example\"]\n\
+                [client]\ntoken_hmac_secret = \"0123456789abcdef0123456789abcdef\"\n[api]\n\
+                key = \"0123456789abcdef\"\n[[namespace]]\nname = \"a\"\n\
+                allow_subscribe = \"user\"\n";
+    let (bare, good) = (File::new("bare.toml", bare), File::new("good.toml", good));
+    let (code, _, err) = told(&["check", "--config", bare.path()], &[]);
+    assert_eq!(code, Some(0), "{err}");
+    for told in [
+        "api.key has fewer than 16 bytes",
+        "allowed_origins is empty",
+        "internal_listen is not set",
+        "there is no [[namespace]]",
+        "allow_subscribe is \"none\" everywhere",
+        "everybody who reaches the server may publish",
+    ] {
+        assert!(err.contains(told), "{told}: {err}");
+    }
+    assert_eq!(told(&["check", "--strict", "--config", bare.path()], &[]).0, Some(78));
+    let (code, _, err) = told(&["check", "--strict", "--config", good.path()], &[]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let no_key = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "0123456789abcdef0123456789abcdef")];
+    let (_, _, err) = told(&["check"], &no_key);
+    assert!(err.contains("api.key is not set: the server API refuses every call"), "{err}");
+    assert_eq!(told(&["check", "--strict", "--dev"], &[]).0, Some(0), "--dev is for trying out");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub enum ConfigError {
     Syntax { line: usize, cause: String },
     /// There is no such key.
     UnknownKey { key: String, origin: Origin, meant: Option<String> },
+    /// A key of another program's, or one of ours in a place that is not its own, and what to do.
+    Elsewhere { key: String, origin: Origin, advice: String },
     /// A value breaks a rule of its key. No origin: it is the default.
     Value { key: String, value: String, origin: Option<Origin>, rule: String },
     /// Keys contradict each other, or one is missing.
@@ -52,6 +54,9 @@ impl fmt::Display for ConfigError {
                     Some(meant) => write!(f, ": did you mean \"{meant}\"?"),
                     None => Ok(()),
                 }
+            }
+            ConfigError::Elsewhere { key, origin, advice } => {
+                write!(f, "unknown key \"{key}\" ({origin}): {advice}")
             }
             ConfigError::Value { key, value, origin, rule } => {
                 f.write_str(key)?;

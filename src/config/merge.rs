@@ -4,16 +4,20 @@
 //! Invariant: every key in the table is one of the schema.
 
 use super::error::{ConfigError, Origin};
+use super::foreign;
 use super::raw::Raw;
 use crate::meant::did_you_mean;
 use crate::namespace::ChannelOptions;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Read;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
 /// What the variables of this program begin with.
 const PREFIX: &str = "CORECAST_";
+/// Bytes of a file that holds a secret, at most.
+const SECRET_FILE_BYTES: u64 = 1 << 20;
 
 /// Values by key, and where each came from.
 pub struct Merged {
@@ -63,7 +67,9 @@ impl Merged {
             Ok(document) => document,
             Err(error) => {
                 let line = error.span().map_or(0, |span| line_of(text, span.start));
-                self.errors.push(ConfigError::Syntax { line, cause: error.message().into() });
+                let json = text.trim_start().starts_with('{');
+                let cause = if json { "it is JSON" } else { error.message() }.into();
+                self.errors.push(ConfigError::Syntax { line, cause });
                 return;
             }
         };
@@ -81,6 +87,10 @@ impl Merged {
             let origin = Origin::Line(line_of(text, name.span().start));
             let key = format!("{prefix}{}", name.get_ref());
             match (schema.get(name.get_ref().as_ref()), value.get_ref()) {
+                (None, DeValue::Table(_)) if foreign::has_section(&key) => {
+                    let DeValue::Table(entries) = value.into_inner() else { unreachable!() };
+                    self.section(text, &format!("{key}."), &Table::new(), entries);
+                }
                 (None, _) => self.unknown(key, prefix, schema, origin),
                 (Some(Value::Table(inner)), DeValue::Table(_)) => {
                     let DeValue::Table(entries) = value.into_inner() else { unreachable!() };
@@ -112,19 +122,34 @@ impl Merged {
 
     fn unknown(&mut self, key: String, prefix: &str, schema: &Table, origin: Origin) {
         let name = key[prefix.len()..].to_owned();
+        if let Some(advice) = self.advice(&key, prefix, &name) {
+            return self.errors.push(ConfigError::Elsewhere { key, origin, advice });
+        }
         let near = did_you_mean(&name, schema.keys().map(String::as_str));
         let meant = near.map(|near| format!("{prefix}{near}"));
         self.errors.push(ConfigError::UnknownKey { key, origin, meant });
     }
 
-    fn set(&mut self, key: String, value: Value, origin: Origin) {
-        let mut table = &mut self.table;
-        let (sections, name) = key.rsplit_once('.').unwrap_or(("", &key));
-        for section in sections.split('.').filter(|section| !section.is_empty()) {
-            let inner = table.get_mut(section).and_then(Value::as_table_mut);
-            table = inner.expect("only known sections are set");
+    /// What to do about a key that is known, but is Centrifugo's, or stands elsewhere with us.
+    fn advice(&self, key: &str, prefix: &str, name: &str) -> Option<String> {
+        let theirs = match prefix.strip_prefix("namespace.") {
+            Some(_) => foreign::option(name),
+            None => foreign::key(key),
+        };
+        if let Some(ours) = theirs {
+            return Some(format!("that is Centrifugo's name; here it is {ours}"));
         }
-        table.insert(name.to_owned(), value);
+        let top = !prefix.is_empty() && self.table.get(name).is_some_and(|it| !it.is_table());
+        if top {
+            return Some(format!("\"{name}\" stands at the top, above the first [section]"));
+        }
+        let elsewhere = keys(&self.table, "")
+            .find(|known| known.rsplit_once('.').is_some_and(|(_, last)| last == name));
+        elsewhere.map(|known| format!("did you mean \"{known}\"?"))
+    }
+
+    fn set(&mut self, key: String, value: Value, origin: Origin) {
+        insert(&mut self.table, &key, value);
         self.origins.insert(key, origin);
     }
 
@@ -188,8 +213,9 @@ impl Merged {
         });
     }
 
-    /// Lays variables over what is there: `CORECAST_`, then the key in capitals. Others that begin
-    /// so are let be (orchestrators make them up), but a near miss is worth a warning.
+    /// Lays variables over what is there: `CORECAST_`, then the key in capitals. An empty one is as
+    /// none. A secret may stand in a file, which the variable with `_FILE` behind it names. Others
+    /// that begin so are worth a warning, but for those that Kubernetes makes up for a service.
     pub fn variables(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         let schema = self.table.clone();
         let names: BTreeMap<String, String> =
@@ -198,12 +224,55 @@ impl Merged {
             let Some(own) = name.strip_prefix(PREFIX) else {
                 continue;
             };
+            if text.is_empty() {
+                continue;
+            }
+            let in_file = own.strip_suffix("_FILE").and_then(|own| names.get(own));
             if let Some(key) = names.get(own) {
+                let by_file = format!("{name}_FILE");
+                if self.origin(key) == Some(&Origin::Variable(by_file.clone())) {
+                    self.twice(&name, &by_file);
+                }
                 self.text(key, &text, Origin::Variable(name));
+            } else if let Some(key) = in_file.filter(|key| secret(key)) {
+                let beside = name.trim_end_matches("_FILE");
+                if self.origin(key) == Some(&Origin::Variable(beside.to_owned())) {
+                    self.twice(beside, &name);
+                }
+                self.secret_in_file(key, &text, name);
             } else if let Some(near) = did_you_mean(own, names.keys().map(String::as_str)) {
                 self.warnings.push(format!("{name} is no key: did you mean {PREFIX}{near}?"));
+            } else if !is_of_kubernetes(own) {
+                self.warnings.push(format!("{name} is no key, and changes nothing"));
             }
         }
+    }
+
+    fn twice(&mut self, one: &str, other: &str) {
+        let (keys, rule) = (format!("{one}, {other}"), "say the same: set one of them".to_owned());
+        self.errors.push(ConfigError::Relation { keys, rule });
+    }
+
+    /// Takes a secret from a file, without the newline at its end.
+    fn secret_in_file(&mut self, key: &str, path: &str, variable: String) {
+        let origin = Origin::Variable(variable);
+        let read = std::fs::File::open(path).and_then(|file| {
+            let mut text = String::new();
+            file.take(SECRET_FILE_BYTES).read_to_string(&mut text).map(|_| text)
+        });
+        let rule = match read {
+            Ok(text) => {
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                let text = text.strip_suffix('\r').unwrap_or(text);
+                if !text.is_empty() {
+                    return self.text(key, text, origin);
+                }
+                format!("{path} is an empty file")
+            }
+            Err(cause) => format!("{path} cannot be read: {cause}"),
+        };
+        let (key, value, origin) = (key.into(), String::new(), Some(origin));
+        self.errors.push(ConfigError::Value { key, value, origin, rule });
     }
 
     /// Lays flags over what is there.
@@ -241,16 +310,20 @@ impl Merged {
                 Ok(number) => return self.set(key.into(), Value::Integer(number), origin),
                 Err(_) => "must be a whole number",
             },
-            Value::Boolean(_) => match text.trim().parse() {
-                Ok(truth) => return self.set(key.into(), Value::Boolean(truth), origin),
-                Err(_) => "must be true or false",
+            Value::Boolean(_) => match text.trim().to_ascii_lowercase().as_str() {
+                "true" | "1" => return self.set(key.into(), Value::Boolean(true), origin),
+                "false" | "0" => return self.set(key.into(), Value::Boolean(false), origin),
+                _ => "must be true or false, or 1 or 0",
             },
             Value::Array(_) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 let list = items.map(|item| Value::String(item.into())).collect();
                 return self.set(key.into(), Value::Array(list), origin);
             }
-            _ => return self.set(key.into(), Value::String(text.into()), origin),
+            _ => {
+                let text = self.in_its_case(key, text);
+                return self.set(key.into(), Value::String(text), origin);
+            }
         };
         self.errors.push(ConfigError::Value {
             key: key.into(),
@@ -258,6 +331,17 @@ impl Merged {
             origin: Some(origin),
             rule: wrong.into(),
         });
+    }
+
+    /// A text as its key takes it: `INFO` as `info`, where only words in small letters will do.
+    fn in_its_case(&self, key: &str, text: &str) -> String {
+        let small = text.trim().to_ascii_lowercase();
+        let is_taken = |text: &str| {
+            let mut probe = self.table.clone();
+            insert(&mut probe, key, Value::String(text.to_owned()));
+            Raw::deserialize(probe).is_ok()
+        };
+        if small != text && !is_taken(text) && is_taken(&small) { small } else { text.to_owned() }
     }
 
     /// The typed values; none, with the error noted, when one has the wrong type.
@@ -303,6 +387,16 @@ impl Merged {
     }
 }
 
+/// Puts the value of a known key into a table of all keys.
+fn insert(mut table: &mut Table, key: &str, value: Value) {
+    let (sections, name) = key.rsplit_once('.').unwrap_or(("", key));
+    for section in sections.split('.').filter(|section| !section.is_empty()) {
+        let inner = table.get_mut(section).and_then(Value::as_table_mut);
+        table = inner.expect("only known sections are set");
+    }
+    table.insert(name.to_owned(), value);
+}
+
 /// The keys of a schema, sections with dots.
 fn keys<'a>(schema: &'a Table, prefix: &'a str) -> Box<dyn Iterator<Item = String> + 'a> {
     Box::new(schema.iter().flat_map(move |(name, value)| match value {
@@ -318,6 +412,13 @@ fn keys<'a>(schema: &'a Table, prefix: &'a str) -> Box<dyn Iterator<Item = Strin
 /// The variable of a key, after the prefix.
 fn variable(key: &str) -> String {
     key.replace('.', "_").to_uppercase()
+}
+
+/// Is it one of those that Kubernetes sets for a service called `corecast`?
+fn is_of_kubernetes(own: &str) -> bool {
+    own == "PORT"
+        || own == "SERVICE_HOST"
+        || ["SERVICE_PORT", "PORT_"].iter().any(|it| own.starts_with(it))
 }
 
 fn secret(key: &str) -> bool {

@@ -6,9 +6,11 @@
 mod check;
 mod cpus;
 mod error;
+mod foreign;
 mod listen;
 mod merge;
 mod raw;
+mod shortcomings;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -203,6 +205,20 @@ impl Config {
             wanted => wanted.min(room),
         };
         Limits { connections_per_worker, ..self.limits.clone() }
+    }
+
+    /// What sets the connections that `limits_on` gives.
+    #[must_use]
+    pub fn connections_set_by(&self, descriptors: u64, workers: usize, shared: bool) -> String {
+        let wanted = self.limits.connections_per_worker;
+        let given = self.limits_on(descriptors, workers, shared).connections_per_worker;
+        if wanted == given {
+            return "limits.connections_per_worker".into();
+        }
+        if !shared && descriptors >= DIRECT_DESCRIPTORS {
+            return format!("io_uring, which has at most {DIRECT_DESCRIPTORS} sockets a worker");
+        }
+        format!("the limit of open files, {descriptors} (nofile)")
     }
 
     /// The configuration in one line, without secrets.

@@ -1,5 +1,7 @@
 //! Tables of what a configuration may say and what it is told when it may not.
 
+mod sources;
+
 use super::*;
 use crate::http::origin::Listed;
 use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, Who};
@@ -384,18 +386,6 @@ fn wrong_variables_and_flags_are_named() {
     let flags = Flags { listen: Some("here".into()), ..Flags::default() };
     let errors = load_all(true, "", &[], flags).expect_err("no address");
     assert!(errors[0].starts_with("listen = \"here\" (--listen): must be"), "{errors:#?}");
-}
-
-#[test]
-fn a_near_miss_of_a_variable_is_a_warning() {
-    let variables = [
-        ("CORECAST_LISTN", "x"),
-        ("CORECAST_SERVICE_HOST", "10.0.0.1"),
-        ("CORECAST_BIN", "x"),
-        ("LISTEN", "y"),
-    ];
-    let config = load_all(true, "", &variables, Flags::default()).expect("only a warning");
-    assert_eq!(config.warnings, ["CORECAST_LISTN is no key: did you mean CORECAST_LISTEN?"]);
 }
 
 #[test]

@@ -39,18 +39,10 @@ pub(super) enum Begun {
 impl Edge {
     /// Begins a call of the server API: its key is checked before a byte of its body is kept.
     pub(super) fn call(&mut self, token: Token, head: &Head<'_>, method: ApiMethod, now: Now) {
-        let key = self.http.api_key.as_deref();
-        let given = (head.header("X-API-Key"), head.header("Authorization"));
-        if !api::authorized(key, self.http.dev, given.0, given.1) {
-            let no = No::new(Cause::ApiKey, Status::UNAUTHORIZED, "unauthorized").to(head);
-            let why = match given {
-                _ if key.is_none() => "api.key is not set, so every call is refused",
-                (None, None) => "no key in X-API-Key or Authorization: apikey",
-                _ => "a wrong key",
-            };
-            return self.refuse(token, &No { why: Some(why), ..no }, now);
+        if !self.has_key(token, head, now) {
+            return;
         }
-        if key.is_none() && !self.is_origin_allowed(head, None) {
+        if self.http.api_key.is_none() && !self.is_origin_allowed(head, None) {
             // Without a key any page that the developer visits could call; one whose name leads
             // here for a moment (DNS rebinding) would pass for our own.
             let reason = "origin not allowed; list it in allowed_origins";
@@ -75,6 +67,23 @@ impl Edge {
                 self.refuse(token, &no, now);
             }
         }
+    }
+
+    /// Does the request carry the API key? Refuses it where not.
+    pub(super) fn has_key(&mut self, token: Token, head: &Head<'_>, now: Now) -> bool {
+        let key = self.http.api_key.as_deref();
+        let given = (head.header("X-API-Key"), head.header("Authorization"));
+        if api::authorized(key, self.http.dev, given.0, given.1) {
+            return true;
+        }
+        let why = match given {
+            _ if key.is_none() => "api.key is not set, so that nobody has it",
+            (None, None) => "no key in X-API-Key or Authorization: apikey",
+            _ => "a wrong key",
+        };
+        let no = No::new(Cause::ApiKey, Status::UNAUTHORIZED, "unauthorized").to(head);
+        self.refuse(token, &No { why: Some(why), ..no }, now);
+        false
     }
 
     /// Reads a call's body on; none when the connection ended over it.

@@ -173,7 +173,12 @@ impl Edge {
                 };
                 self.respond_text(token, status, body, now);
             }
-            Route::Metrics => self.metrics_page(token, now),
+            Route::Metrics => {
+                // Where clients connect, strangers do too.
+                if internal || self.http.dev || self.has_key(token, head, now) {
+                    self.metrics_page(token, now);
+                }
+            }
             Route::Asset(asset) => {
                 self.respond(token, Status::OK, asset.headers, asset.body, now);
             }

@@ -60,7 +60,20 @@ pub fn start(config: &mut Config, auth: &Auth) -> Result<Cores, Error> {
     host.node = host::node(&config.listen)?;
     let attempt = Attempt { config, auth, host: &host, listeners: &listeners, workers };
     let (started, kind, why) = attempt.start()?;
-    tracing::info!(driver = kind.name(), why, "driver chosen");
+    let shared = kind == Kind::Epoll;
+    let limits = config.limits_on(host.descriptors, workers, shared);
+    let set_by = config.connections_set_by(host.descriptors, workers, shared);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        workers,
+        driver = kind.name(),
+        why,
+        connections = u64::from(limits.connections_per_worker) * workers as u64,
+        connections_set_by = set_by,
+        listen = %config.listen,
+        internal_listen = config.internal_listen.as_ref().map(tracing::field::display),
+        "serving"
+    );
     let Started { control, workers, bridge } = started;
     Ok(Cores { control, workers, bridge, socket_files: listeners.hand_over() })
 }

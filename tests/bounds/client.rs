@@ -100,6 +100,16 @@ impl Client {
         client.answer()
     }
 
+    /// The page of the metrics, with the key.
+    pub fn metrics(addr: SocketAddr) -> String {
+        let mut client = Client::open(addr);
+        let head = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+        client.send(format!("{head}X-API-Key: {API_KEY}\r\n\r\n").as_bytes());
+        let answer = client.answer().expect("a page");
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        answer.body
+    }
+
     pub fn post(addr: SocketAddr, path: &str, body: &str) -> Answer {
         let mut client = Client::open(addr);
         let length = body.len();

@@ -14,6 +14,8 @@ on_both_drivers!(
     a_full_server_says_so,
     a_flood_leaves_few_lines_and_a_number,
     closed_lines_say_who,
+    metrics_take_the_key,
+    the_start_is_one_line,
 );
 
 const CLIENT: &str = "allow_anonymous = true\ntoken_hmac_secret = \
@@ -210,6 +212,57 @@ fn a_flood_leaves_few_lines_and_a_number(driver: &str) {
     // One window's lines, or two's where it ended meanwhile.
     assert!(written.len() == 10 || written.len() == 20, "{said}");
     assert_eq!(of("handshake").len(), 1, "another cause has lines of its own: {said}");
+}
+
+/// Where clients connect, strangers do too.
+fn metrics_take_the_key(driver: &str) {
+    let internal = crate::server::free_port();
+    let ask = |addr: std::net::SocketAddr, header: &str| {
+        let mut client = Client::open(addr);
+        client.send(format!("GET /metrics HTTP/1.1\r\nHost: x\r\n{header}\r\n").as_bytes());
+        client.answer().expect("an answer").status
+    };
+    let server = serve!(driver, Setup::default());
+    for (header, status) in [
+        ("", 401),
+        ("X-API-Key: wrong\r\n", 401),
+        (&format!("X-API-Key: {API_KEY}\r\n"), 200),
+        (&format!("Authorization: apikey {API_KEY}\r\n"), 200),
+    ] {
+        assert_eq!(ask(server.addr, header), status, "{header}");
+    }
+    drop(server);
+    let top = format!("internal_listen = \"127.0.0.1:{internal}\"");
+    let server = serve!(driver, Setup { top: &top, ..Setup::default() });
+    assert_eq!(ask(server.addr, ""), 404);
+    assert_eq!(ask(([127, 0, 0, 1], internal).into(), ""), 200);
+    drop(server);
+    if let Some(server) = Server::start_dev(driver) {
+        assert_eq!(ask(server.addr, ""), 200, "--dev is open");
+    }
+}
+
+fn the_start_is_one_line(driver: &str) {
+    let setup =
+        Setup { workers: 2, top: JSON, ..crate::server::limits("connections_per_worker = 7") };
+    let server = serve!(driver, setup);
+    let listen = server.addr.to_string();
+    let said = server.end();
+    let lines = said.lines().map(|line| serde_json::from_str(line).expect("a line of JSON"));
+    let line: Value =
+        lines.into_iter().find(|it: &Value| it["message"] == "serving").expect("a line");
+    let expected = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "workers": 2,
+        "driver": driver,
+        "why": "as configured",
+        "connections": 14,
+        "connections_set_by": "limits.connections_per_worker",
+        "listen": listen,
+    });
+    for (name, value) in expected.as_object().expect("fields") {
+        assert_eq!(line[name], *value, "{name} of {line}");
+    }
 }
 
 fn closed_lines_say_who(driver: &str) {

@@ -176,7 +176,7 @@ impl Server {
 
     /// The sum over workers of the samples that begin so.
     pub fn metric(&self, begins: &str) -> u64 {
-        let page = Client::get(self.addr, "/metrics").expect("a page").body;
+        let page = Client::metrics(self.addr);
         let samples = page.lines().filter(|line| line.starts_with(begins));
         let values = samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
         let values: Vec<u64> = values.collect();
@@ -186,7 +186,7 @@ impl Server {
 
     /// Disconnects with this code so far.
     pub fn disconnects(&self, code: u16) -> u64 {
-        let page = Client::get(self.addr, "/metrics").expect("a page").body;
+        let page = Client::metrics(self.addr);
         let label = format!("code=\"{code}\"");
         page.lines()
             .filter(|line| line.starts_with("corecast_disconnects_total") && line.contains(&label))
