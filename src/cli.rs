@@ -203,8 +203,9 @@ fn start(config: Config, auth: &Auth, signals: server::Held) -> ExitCode {
         tracing::warn!("config: {warning}");
     }
     let code = server::run(config, auth, signals);
-    if logging.dropped_lines() > 0 {
-        tracing::warn!(lines = logging.dropped_lines(), "log lines were dropped");
+    if logging::dropped_lines() > 0 {
+        tracing::warn!(lines = logging::dropped_lines(), "log lines were dropped");
     }
+    drop(logging);
     code
 }

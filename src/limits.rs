@@ -57,6 +57,17 @@ pub struct Limits {
     pub arena_bytes: u32,
 }
 
+impl Limits {
+    /// All of them by the names of their keys, for the metrics.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<(String, u64)> {
+        let Ok(serde_json::Value::Object(all)) = serde_json::to_value(self) else {
+            return Vec::new();
+        };
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_u64()?))).collect()
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

@@ -3,24 +3,25 @@
 
 use crate::config::{Log, LogFormat, LogLevel};
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 /// Lines that may wait for the writing thread.
 const LINES: usize = 16_384;
 
+/// Counts what was dropped; the process has one log.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Lines that were dropped so far.
+#[must_use]
+pub fn dropped_lines() -> u64 {
+    DROPPED.get().map_or(0, |dropped| dropped.dropped_lines() as u64)
+}
+
 /// Keeps logging alive; dropping it writes what still waits.
 pub struct Logging {
     _guard: WorkerGuard,
-    dropped: ErrorCounter,
-}
-
-impl Logging {
-    /// Lines that were dropped so far.
-    #[must_use]
-    pub fn dropped_lines(&self) -> usize {
-        self.dropped.dropped_lines()
-    }
 }
 
 /// Starts logging for the whole process. Once only.
@@ -34,7 +35,7 @@ pub fn start(log: Log) -> Logging {
         .buffered_lines_limit(LINES)
         .thread_name("log")
         .finish(std::io::stderr());
-    let dropped = writer.error_counter();
+    DROPPED.get_or_init(|| writer.error_counter());
     let level = match log.level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -51,5 +52,5 @@ pub fn start(log: Log) -> Logging {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
-    Logging { _guard: guard, dropped }
+    Logging { _guard: guard }
 }

@@ -104,6 +104,8 @@ pub const PRIVATE: char = '$';
 pub const USERS: char = '#';
 /// What stands between two of them.
 const BETWEEN_USERS: char = ',';
+/// Namespaces that the metrics tell apart; the last stands for all that follow.
+pub const NAMESPACES_COUNTED: usize = 64;
 /// Bytes that a compiled `channel_regex` may take.
 const REGEX_BYTES: usize = 1 << 20;
 
@@ -188,6 +190,28 @@ impl Namespaces {
             Some((_, Pattern(pattern))) if !pattern.is_match(rest) => Err(NameError::NotAName),
             _ => Ok(options),
         }
+    }
+
+    /// The place of a channel's namespace among the names that `counted` gives.
+    #[must_use]
+    pub fn counted_at(&self, channel: &str) -> u8 {
+        let named = split(channel).0;
+        let at = named.and_then(|named| self.named.iter().position(|(name, _)| name == named));
+        let place = at.map_or(0, |at| at + 1).min(NAMESPACES_COUNTED - 1);
+        u8::try_from(place).expect("few are counted")
+    }
+
+    /// What the metrics call the namespaces: "" for `[channel]`, then those that are named, and
+    /// "other" for those that are too many.
+    #[must_use]
+    pub fn counted(&self) -> Vec<&str> {
+        let named = self.named.iter().map(|(name, _)| name.as_str());
+        let mut names: Vec<&str> = std::iter::once("").chain(named).collect();
+        if names.len() > NAMESPACES_COUNTED {
+            names.truncate(NAMESPACES_COUNTED - 1);
+            names.push("other");
+        }
+        names
     }
 
     /// The namespace that a channel's name says it is in, configured or not.
@@ -276,6 +300,24 @@ mod tests {
             assert_eq!(free.channel(name), Err(NameError::NotAName), "{name:?}");
         }
         assert!(free.channel("Ünï côde/*").is_ok());
+    }
+
+    #[test]
+    fn few_namespaces_are_counted_apart() {
+        let named: Vec<_> =
+            (0..100).map(|number| (format!("n{number}"), ChannelOptions::default())).collect();
+        let mut namespaces = Namespaces { named, ..Namespaces::default() };
+        let told = |namespaces: &Namespaces, channel| {
+            namespaces.counted()[usize::from(namespaces.counted_at(channel))].to_owned()
+        };
+        for (channel, name) in
+            [("a", ""), ("n0:a", "n0"), ("n61:a", "n61"), ("n62:a", "other"), ("$n99:a", "other")]
+        {
+            assert_eq!(told(&namespaces, channel), name, "{channel}");
+        }
+        assert_eq!(namespaces.counted().len(), NAMESPACES_COUNTED);
+        namespaces.named.truncate(NAMESPACES_COUNTED - 1);
+        assert_eq!(told(&namespaces, "n62:a"), "n62", "as many as are told apart");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The metrics as a scraper reads them: the text is parsed by a small reader of its own.
 
 use corecast::codec::command::{Disconnect, ErrorCode};
-use corecast::metrics::{Cause, CoreMetrics, DISCONNECT_CODES, ERROR_CODES, ProcessStats, render};
+use corecast::metrics::{
+    CAUSES, Cause, CoreMetrics, DISCONNECT_CODES, ERROR_CODES, ProcessStats, render,
+};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -116,6 +118,13 @@ fn label_value(text: &str) -> (String, &str) {
 const PROCESS: ProcessStats<'_> = ProcessStats {
     cpu_ns: 1_500_002_999,
     resident_bytes: 12_345_678,
+    open_fds: 17,
+    max_fds: 1_024,
+    started_s: 1_700_000_000,
+    dropped_lines: 3,
+    limits: &[],
+    namespaces: &["", "chat"],
+    api_methods: &["publish", "broadcast"],
     driver: "io_uring",
     version: "0.1.0-\"a\\b\n\"",
 };
@@ -158,6 +167,72 @@ fn the_process_is_described_once() {
     assert_eq!(scrape.value("corecast_driver", &[("kind", "io_uring")]), 1.0);
     assert_eq!(scrape.value("corecast_process_cpu_seconds_total", &[]), 1.500_002);
     assert_eq!(scrape.value("corecast_process_resident_memory_bytes", &[]), 12_345_678.0);
+}
+
+#[test]
+fn namespaces_and_methods_are_told_apart() {
+    let core = Arc::new(CoreMetrics::new());
+    core.namespace(1).subscriptions.set(5);
+    core.namespace(1).deliveries.add(70);
+    core.namespace(0).publications.add(2);
+    core.call(1, 3, false);
+    core.call(1, 900, true);
+    let mut text = String::new();
+    let limits = [("message_bytes".to_owned(), 65_536)];
+    render(&mut text, &[Arc::clone(&core)], &ProcessStats { limits: &limits, ..PROCESS });
+    let scrape = Scrape::read(&text);
+    let of = |family: &str, label: &str, value: &str| {
+        scrape.value(&format!("corecast_{family}"), &[("worker", "0"), (label, value)])
+    };
+    assert_eq!(of("namespace_subscriptions", "namespace", "chat"), 5.0);
+    assert_eq!(of("namespace_deliveries_total", "namespace", "chat"), 70.0);
+    assert_eq!(of("namespace_publications_total", "namespace", ""), 2.0);
+    assert_eq!(of("namespace_publications_total", "namespace", "chat"), 0.0);
+    assert_eq!(of("api_call_seconds_count", "method", "broadcast"), 2.0);
+    assert_eq!(of("api_call_errors_total", "method", "broadcast"), 1.0);
+    assert!(!text.contains("method=\"publish\""), "nobody has called it");
+    assert_eq!(scrape.value("corecast_limit", &[("name", "message_bytes")]), 65_536.0);
+    for (name, value) in [
+        ("process_open_fds", 17.0),
+        ("process_max_fds", 1_024.0),
+        ("process_start_time_seconds", 1_700_000_000.0),
+        ("log_lines_dropped_total", 3.0),
+    ] {
+        assert_eq!(scrape.value(&format!("corecast_{name}"), &[]), value, "{name}");
+    }
+}
+
+/// `docs/metrics.md` has every family with its type, its labels and its help, and no other.
+#[test]
+fn the_reference_is_the_code() {
+    let core = Arc::new(CoreMetrics::new());
+    core.call(0, 1, false);
+    let mut text = String::new();
+    let limits = [("message_bytes".to_owned(), 1)];
+    render(&mut text, &[core], &ProcessStats { limits: &limits, ..PROCESS });
+    let scrape = Scrape::read(&text);
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|it| it.split_once(' '))
+        else {
+            continue;
+        };
+        let kind = &scrape.types[name];
+        let sample = scrape.samples.iter().find(|((of, _), _)| belongs(of, name, kind));
+        let labels = sample.map_or(Vec::new(), |((_, labels), _)| labels.clone());
+        let labels: Vec<String> = labels
+            .iter()
+            .filter(|(label, _)| label != "le")
+            .map(|(label, _)| format!("`{label}`"))
+            .collect();
+        rows.push(format!("| `{name}` | {kind} | {} | {help} |", labels.join(", ")));
+    }
+    let page = std::fs::read_to_string("docs/metrics.md").expect("the reference");
+    for (_, cause) in CAUSES {
+        assert!(page.contains(&format!("`{cause}`")), "{cause} is not explained");
+    }
+    let written: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(written, rows, "write docs/metrics.md anew:\n{}", rows.join("\n"));
 }
 
 #[test]

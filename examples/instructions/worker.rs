@@ -197,7 +197,7 @@ fn edge(namespaces: Namespaces, limits: Limits, metrics: &Arc<CoreMetrics>) -> E
             api_key: None,
             dev: false,
             node: ("uid".to_owned(), "name".to_owned()),
-            process: || (0, 0),
+            process: Default::default,
             driver: "none",
         },
         home_seed: 1,

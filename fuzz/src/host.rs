@@ -176,7 +176,7 @@ impl Host {
                     api_key: None,
                     dev: true,
                     node: ("id".to_owned(), "name".to_owned()),
-                    process: || (0, 0),
+                    process: Default::default,
                     driver: "none",
                 },
                 home_seed: 1,

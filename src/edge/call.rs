@@ -17,6 +17,8 @@ pub struct Call {
     method: ApiMethod,
     /// Errors are told as statuses.
     pub statuses: bool,
+    /// When its body was whole, in microseconds of the process.
+    pub begun_us: u64,
     body: Vec<u8>,
     parallel: bool,
     tasks: Vec<Task>,
@@ -133,6 +135,7 @@ impl Call {
         Ok(Call {
             method,
             statuses,
+            begun_us: 0,
             body,
             parallel,
             tasks,
@@ -143,6 +146,11 @@ impl Call {
             last_question: 0,
             answer_bytes: 0,
         })
+    }
+
+    #[must_use]
+    pub fn method(&self) -> ApiMethod {
+        self.method
     }
 
     #[must_use]

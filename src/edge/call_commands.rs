@@ -3,12 +3,12 @@
 //! They pass the checks that a client's commands pass, but for permission: who has the key may do
 //! everything. Must not know HTTP.
 
-use super::Edge;
 use super::call::{Broadcasting, Listing};
 use super::calls::Begun;
 use super::deliver::publications;
 use super::frames::info;
 use super::subscribe::{EpochText, since};
+use super::{Edge, ProcessUse};
 use crate::clock::Now;
 use crate::codec::command::{ClientInfo, Disconnect, ErrorCode, HistoryResult, Tags};
 use crate::codec::{Codec, payload};
@@ -115,6 +115,7 @@ impl Edge {
         let form = if what.bytes { Codec::Protobuf } else { Codec::Json };
         let data = payload::keep(form, kind, &what.data)?;
         let tags = Tags::packed(&what.tags);
+        self.metrics.namespace(self.namespaces.counted_at(channel)).publications.add(1);
         let block = Block::of(kind, &Parts { channel, publisher: None, tags, data: &data, now });
         let asks_more = what.skip_history || !what.idempotency_key.is_empty();
         let options = asks_more.then(|| {
@@ -185,7 +186,7 @@ impl Edge {
         let sum = |of: fn(&crate::metrics::CoreMetrics) -> u64| -> u64 {
             self.all_metrics.iter().map(|core| of(core)).sum()
         };
-        let (cpu_ns, resident_bytes) = (self.http.process)();
+        let ProcessUse { cpu_ns, resident_bytes, .. } = (self.http.process)();
         let uptime_ms = now.monotonic_ms();
         let (uid, name) = &self.http.node;
         let node = Node {

@@ -136,7 +136,8 @@ impl Edge {
             if charged { Ok(call) } else { Err((ErrorCode::LimitExceeded, Vec::new())) }
         });
         match call {
-            Ok(call) => {
+            Ok(mut call) => {
+                call.begun_us = now.monotonic_us;
                 self.exchange(token).call = Some(Box::new(call));
                 self.call_on(token, now, lanes);
             }
@@ -145,6 +146,7 @@ impl Edge {
                 let detail = if malformed { api::explain(method, &body) } else { None };
                 let detail = detail.unwrap_or_default();
                 self.call_refused(token, error, method, "", &detail, now);
+                self.metrics.call(method as usize, 0, true);
                 self.respond_error(token, error, &detail, statuses, now);
             }
         }
@@ -353,6 +355,8 @@ impl Edge {
             return;
         }
         self.discharge(token);
+        let lasted_us = now.monotonic_us.saturating_sub(call.begun_us);
+        self.metrics.call(call.method() as usize, lasted_us, call.error().is_some());
         match call.error().filter(|_| call.statuses) {
             Some((error, detail)) => self.respond_status(token, error, detail, now),
             None => {

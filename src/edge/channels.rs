@@ -110,6 +110,8 @@ pub struct EdgeChannel {
     pub last: Option<u64>,
     /// Do clients see offsets?
     pub keeps_history: bool,
+    /// Its namespace, as the metrics count.
+    pub namespace: u8,
     pub subscribers: Vec<Subscriber>,
     /// How many of them have each variant.
     variants: [u32; Variant::COUNT],
@@ -230,7 +232,13 @@ impl EdgeChannels {
         self.by_name.get(name).copied()
     }
 
-    pub fn find_or_add(&mut self, name: &str, home: u16, keeps_history: bool) -> u32 {
+    pub fn find_or_add(
+        &mut self,
+        name: &str,
+        home: u16,
+        keeps_history: bool,
+        namespace: u8,
+    ) -> u32 {
         if let Some(place) = self.find(name) {
             return place;
         }
@@ -243,6 +251,7 @@ impl EdgeChannels {
             parked: 0,
             last: None,
             keeps_history,
+            namespace,
             subscribers: Vec::new(),
             variants: [0; Variant::COUNT],
             in_use: 0,
@@ -342,7 +351,7 @@ mod tests {
     #[test]
     fn variants_are_counted_and_told_apart() {
         let mut channels = EdgeChannels::new(1, 1);
-        let place = channels.find_or_add("c", 0, true);
+        let place = channels.find_or_add("c", 0, true, 0);
         let channel = channels.at(place);
         let mut all = Vec::new();
         for codec in Codec::ALL {

@@ -206,6 +206,7 @@ impl Edge {
         }
         let frames = run.len() as u64;
         self.metrics.deliveries.add(marked * frames);
+        self.metrics.namespace(known.namespace).deliveries.add(marked * frames);
         self.metrics.messages_out.add(marked * frames);
     }
 
@@ -274,6 +275,7 @@ impl Edge {
             .map(|subscriber| (subscriber.connection, ranges.of(subscriber.variant)))
             .collect();
         self.metrics.deliveries.add(to.len() as u64);
+        self.metrics.namespace(known.namespace).deliveries.add(to.len() as u64);
         self.metrics.messages_out.add(to.len() as u64);
         for (index, range) in to {
             self.output_to_backlog(index, range);

@@ -24,6 +24,20 @@ pub(super) const JSON: (&str, &str) = ("Content-Type", "application/json");
 const PROMETHEUS: (&str, &str) = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
 pub(super) const RETRY_AFTER: (&str, &str) = ("Retry-After", "5");
 
+/// What the process uses, as the system tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessUse {
+    /// CPU time of all threads.
+    pub cpu_ns: u64,
+    pub resident_bytes: u64,
+    pub open_fds: u64,
+    pub max_fds: u64,
+    /// When it started, in seconds since 1970.
+    pub started_s: u64,
+    /// Log lines that were not written.
+    pub dropped_lines: u64,
+}
+
 /// What the HTTP side of an edge is told.
 #[derive(Clone)]
 pub struct HttpOptions {
@@ -37,8 +51,8 @@ pub struct HttpOptions {
     pub dev: bool,
     /// What this process is called in `info`: an id drawn at the start, and a name.
     pub node: (String, String),
-    /// CPU time in nanoseconds and resident bytes of the process.
-    pub process: fn() -> (u64, u64),
+    /// What the process uses.
+    pub process: fn() -> ProcessUse,
     /// The driver in use.
     pub driver: &'static str,
 }
@@ -211,9 +225,22 @@ impl Edge {
     }
 
     fn metrics_page(&mut self, token: Token, now: Now) {
-        let (cpu_ns, resident_bytes) = (self.http.process)();
-        let version = env!("CARGO_PKG_VERSION");
-        let process = ProcessStats { cpu_ns, resident_bytes, driver: self.http.driver, version };
+        let used = (self.http.process)();
+        let named = api::ApiMethod::ALL.iter().map(|(name, _)| *name);
+        let api_methods: Vec<&str> = named.chain([api::ApiMethod::Map.name()]).collect();
+        let process = ProcessStats {
+            cpu_ns: used.cpu_ns,
+            resident_bytes: used.resident_bytes,
+            open_fds: used.open_fds,
+            max_fds: used.max_fds,
+            started_s: used.started_s,
+            dropped_lines: used.dropped_lines,
+            limits: &self.limits.numbers(),
+            namespaces: &self.namespaces.counted(),
+            api_methods: &api_methods,
+            driver: self.http.driver,
+            version: env!("CARGO_PKG_VERSION"),
+        };
         let mut page = String::with_capacity(32 << 10);
         metrics::render(&mut page, &self.all_metrics, &process);
         self.respond(token, Status::OK, &[PROMETHEUS], page.as_bytes(), now);

@@ -129,7 +129,7 @@ pub struct EdgeOptions {
     pub metrics: Vec<Arc<CoreMetrics>>,
 }
 
-pub use http::HttpOptions;
+pub use http::{HttpOptions, ProcessUse};
 
 /// What flush found, to be done in the next turn (rule 6).
 #[derive(Clone, Copy, Debug)]

@@ -220,6 +220,7 @@ impl Edge {
             now,
         };
         let block = Block::of(options.payload, &parts);
+        self.metrics.namespace(self.namespaces.counted_at(name)).publications.add(1);
         let home = self.home_of(name);
         let to = ReplyTo { connection, command: id };
         let options = (!idempotency_key.is_empty())

@@ -130,7 +130,9 @@ impl Edge {
         asked: &Asked<'_>,
     ) -> (u16, SubscribeRequest) {
         let home = self.home_of(asked.name);
-        let channel = self.channels.find_or_add(asked.name, home, asked.keeps_history);
+        let (name, history) = (asked.name, asked.keeps_history);
+        let namespace = self.namespaces.counted_at(name);
+        let channel = self.channels.find_or_add(name, home, history, namespace);
         self.channels.at(channel).parked += 1;
         self.next_sequence = self.next_sequence.wrapping_add(1);
         let sequence = self.next_sequence;
@@ -282,12 +284,16 @@ impl Edge {
         let subscriber = Subscriber { connection: token.index, variant, join_leave, filter };
         self.put_back(token, channel, subscriber);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
+        let in_namespace = self.metrics.namespace(self.channels.at(channel).namespace);
+        in_namespace.subscriptions.set(in_namespace.subscriptions.get() + 1);
     }
 
     /// Takes an active subscription out of its channel's list for good.
     pub(super) fn remove_subscriber(&mut self, token: Token, channel: u32) {
         self.set_aside(token, channel);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() - 1);
+        let in_namespace = self.metrics.namespace(self.channels.at(channel).namespace);
+        in_namespace.subscriptions.set(in_namespace.subscriptions.get() - 1);
     }
 
     /// Takes an active subscription out of its channel's list.

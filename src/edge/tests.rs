@@ -84,7 +84,7 @@ impl Bench {
                 api_key: None,
                 dev: true,
                 node: ("uid".to_owned(), "name".to_owned()),
-                process: || (0, 0),
+                process: Default::default,
                 driver: "none",
             },
             home_seed: 1,

@@ -35,6 +35,8 @@ impl<E: Engine> Home<E> {
                 self.age(place);
                 continue;
             }
+            let early = age.at_ms > now.monotonic_ms();
+            self.evicted += u64::from(early);
             self.evict(place);
             if self.channels.get(place).is_some_and(|it| it.kept_until_ms > now.monotonic_ms()) {
                 self.age(place);

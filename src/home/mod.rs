@@ -75,6 +75,8 @@ pub struct Home<E> {
     history_bytes: usize,
     /// Publications put in order.
     published: u64,
+    /// Histories that went before their time.
+    evicted: u64,
     /// What an engine elsewhere was asked, by token.
     asked: HashMap<u64, Asked, FixedState>,
     next_token: u64,
@@ -103,6 +105,7 @@ impl<E: Engine> Home<E> {
             aging: BTreeSet::new(),
             history_bytes: 0,
             published: 0,
+            evicted: 0,
             asked: HashMap::with_hasher(FixedState::with_seed(seed)),
             next_token: 0,
             wanting: VecDeque::new(),
@@ -308,6 +311,12 @@ impl<E> Home<E> {
     #[must_use]
     pub fn position(&self, channel: &str) -> Option<Position> {
         self.channel(channel).map(Channel::position)
+    }
+
+    /// Histories that went before their time since the start, for the bound on their bytes.
+    #[must_use]
+    pub fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Publications put in order since the start.

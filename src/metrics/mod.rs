@@ -6,6 +6,8 @@
 
 mod text;
 
+use crate::namespace::NAMESPACES_COUNTED;
+
 pub use text::{ProcessStats, render, totals};
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -162,6 +164,27 @@ pub struct Probe {
     pub answered_ms: Counter,
 }
 
+/// Methods of the server API that are told apart.
+pub const API_METHODS: usize = 16;
+
+/// What happens in the channels of one namespace.
+#[derive(Debug, Default)]
+pub struct NamespaceMetrics {
+    /// Gauge: subscriptions of this core's connections.
+    pub subscriptions: Counter,
+    /// Publications that this core took in, from its connections and from calls.
+    pub publications: Counter,
+    /// Publications marked for a subscriber.
+    pub deliveries: Counter,
+}
+
+/// Calls of one method.
+#[derive(Debug, Default)]
+struct CallMetrics {
+    duration: Histogram,
+    errors: Counter,
+}
+
 /// What one core counts. The core is the writer of everything but `probe`.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -200,6 +223,8 @@ pub struct CoreMetrics {
     pub bytes_in: Counter,
     /// Bytes sent.
     pub bytes_out: Counter,
+    /// Histories that went before their time, for `limits.history_bytes_per_worker`.
+    pub history_evictions: Counter,
     /// Publications that homes here put in order.
     pub publications: Counter,
     /// Publications marked for a subscriber.
@@ -228,6 +253,8 @@ pub struct CoreMetrics {
     pub turned_ms: Counter,
     /// What `/ready` looks at.
     pub probe: Probe,
+    namespaces: [NamespaceMetrics; NAMESPACES_COUNTED],
+    calls: [CallMetrics; API_METHODS],
     disconnects: [Counter; DISCONNECT_CODES.len() + 1],
     errors: [Counter; ERROR_CODES.len() + 1],
     refusals: [Counter; CAUSES.len()],
@@ -261,6 +288,7 @@ impl CoreMetrics {
             messages_out: Counter::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            history_evictions: Counter::default(),
             publications: Counter::default(),
             deliveries: Counter::default(),
             sends: Counter::default(),
@@ -275,6 +303,11 @@ impl CoreMetrics {
             latency: Histogram::from(0),
             turned_ms: Counter::default(),
             probe: Probe::default(),
+            namespaces: std::array::from_fn(|_| NamespaceMetrics::default()),
+            calls: std::array::from_fn(|_| CallMetrics {
+                duration: Histogram::from(0),
+                errors: Counter::default(),
+            }),
             disconnects: Default::default(),
             errors: Default::default(),
             refusals: Default::default(),
@@ -284,6 +317,21 @@ impl CoreMetrics {
     /// Counts a connection's end by its close code; 1006 when there was none.
     pub fn disconnect(&self, code: u16) {
         self.disconnects[place(&DISCONNECT_CODES, code)].add(1);
+    }
+
+    /// What happens in the channels of a namespace, by its place in the configuration.
+    #[inline]
+    #[must_use]
+    pub fn namespace(&self, place: u8) -> &NamespaceMetrics {
+        &self.namespaces[usize::from(place)]
+    }
+
+    /// Counts an answered call of the server API: its method by its place among the names, and the
+    /// time from its whole body to the answer.
+    pub fn call(&self, method: usize, us: u64, failed: bool) {
+        let calls = &self.calls[method];
+        calls.duration.record(us);
+        calls.errors.add(u64::from(failed));
     }
 
     /// Counts an error reply.

@@ -3,17 +3,32 @@
 //! Must not know how they came about. Its invariants: each family has one HELP and one TYPE line
 //! ahead of all its samples; buckets are cumulative, and the count is the last of them.
 
-use super::{BUCKETS, CAUSES, CoreMetrics, Counter, DISCONNECT_CODES, ERROR_CODES, Histogram};
+use super::{
+    BUCKETS, CAUSES, CoreMetrics, Counter, DISCONNECT_CODES, ERROR_CODES, Histogram,
+    NamespaceMetrics,
+};
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// What is known of the process as a whole.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ProcessStats<'a> {
     /// CPU time of all threads, in nanoseconds.
     pub cpu_ns: u64,
     /// Resident memory.
     pub resident_bytes: u64,
+    /// Descriptors that are open, and how many may be.
+    pub open_fds: u64,
+    pub max_fds: u64,
+    /// When it started, in seconds since 1970.
+    pub started_s: u64,
+    /// Log lines that were not written, because the reader is too slow.
+    pub dropped_lines: u64,
+    /// The limits in force, by the names of their keys.
+    pub limits: &'a [(String, u64)],
+    /// Names of namespaces, and of methods of the server API, by their places.
+    pub namespaces: &'a [&'a str],
+    pub api_methods: &'a [&'a str],
     /// The driver in use: `io_uring` or `epoll`.
     pub driver: &'a str,
     /// This program's version.
@@ -43,6 +58,11 @@ const GAUGES: &[Family] = &[
 ];
 
 const COUNTERS: &[Family] = &[
+    (
+        "history_evictions_total",
+        "Histories that went before their time, for limits.history_bytes_per_worker.",
+        |core| &core.history_evictions,
+    ),
     ("accepted_total", "Connections accepted.", |core| &core.accepted),
     ("messages_in_total", "Messages received.", |core| &core.messages_in),
     ("messages_out_total", "Messages sent.", |core| &core.messages_out),
@@ -111,7 +131,65 @@ pub fn render(out: &mut String, cores: &[Arc<CoreMetrics>], process: &ProcessSta
     for (name, help, histogram) in HISTOGRAMS {
         put_head(out, name, help, "histogram");
         for (worker, core) in cores.iter().enumerate() {
-            put_histogram(out, name, worker, histogram(core));
+            put_histogram(out, name, worker, "", histogram(core));
+        }
+    }
+    put_namespaces(out, cores, process.namespaces);
+    put_calls(out, cores, process.api_methods);
+}
+
+type OfNamespace = fn(&NamespaceMetrics) -> &Counter;
+
+fn put_namespaces(out: &mut String, cores: &[Arc<CoreMetrics>], names: &[&str]) {
+    let families: [(&str, &str, &str, OfNamespace); 3] = [
+        ("namespace_subscriptions", "gauge", "Subscriptions in a namespace.", |it| {
+            &it.subscriptions
+        }),
+        ("namespace_publications_total", "counter", "Publications taken in, by namespace.", |it| {
+            &it.publications
+        }),
+        ("namespace_deliveries_total", "counter", "Publications delivered, by namespace.", |it| {
+            &it.deliveries
+        }),
+    ];
+    for (family, kind, help, value) in families {
+        put_head(out, family, help, kind);
+        for (worker, core) in cores.iter().enumerate() {
+            for (name, namespace) in names.iter().zip(&core.namespaces) {
+                let labels = format_args!("worker=\"{worker}\",namespace=\"{}\"", Escaped(name));
+                let value = value(namespace).get();
+                put(out, format_args!("corecast_{family}{{{labels}}} {value}"));
+            }
+        }
+    }
+}
+
+/// Methods that nobody has called are left out: each is as many lines as a histogram has buckets.
+fn put_calls(out: &mut String, cores: &[Arc<CoreMetrics>], methods: &[&str]) {
+    put_head(
+        out,
+        "api_call_errors_total",
+        "Calls of the server API answered with an error.",
+        "counter",
+    );
+    let called = |core: &CoreMetrics, place: usize| {
+        core.calls[place].duration.counts.iter().any(|count| count.get() > 0)
+    };
+    for (worker, core) in cores.iter().enumerate() {
+        for (place, method) in methods.iter().enumerate().filter(|(place, _)| called(core, *place))
+        {
+            let errors = core.calls[place].errors.get();
+            let labels = format_args!("worker=\"{worker}\",method=\"{method}\"");
+            put(out, format_args!("corecast_api_call_errors_total{{{labels}}} {errors}"));
+        }
+    }
+    let help = "From the whole body of a call of the server API to its answer.";
+    put_head(out, "api_call_seconds", help, "histogram");
+    for (worker, core) in cores.iter().enumerate() {
+        for (place, method) in methods.iter().enumerate().filter(|(place, _)| called(core, *place))
+        {
+            let label = format!(",method=\"{method}\"");
+            put_histogram(out, "api_call_seconds", worker, &label, &core.calls[place].duration);
         }
     }
 }
@@ -129,6 +207,35 @@ fn put_process(out: &mut String, process: &ProcessStats<'_>) {
     put_head(out, "process_resident_memory_bytes", "Resident memory.", "gauge");
     let resident = process.resident_bytes;
     put(out, format_args!("corecast_process_resident_memory_bytes {resident}"));
+    let numbers = [
+        (
+            "process_open_fds",
+            "gauge",
+            "Descriptors that are open, sockets of rings not counted.",
+            process.open_fds,
+        ),
+        ("process_max_fds", "gauge", "Descriptors that may be open.", process.max_fds),
+        (
+            "process_start_time_seconds",
+            "gauge",
+            "When the process started, since 1970.",
+            process.started_s,
+        ),
+        (
+            "log_lines_dropped_total",
+            "counter",
+            "Log lines that the reader was too slow for.",
+            process.dropped_lines,
+        ),
+    ];
+    for (name, kind, help, value) in numbers {
+        put_head(out, name, help, kind);
+        put(out, format_args!("corecast_{name} {value}"));
+    }
+    put_head(out, "limit", "The limits in force, by the key in [limits].", "gauge");
+    for (name, value) in process.limits {
+        put(out, format_args!("corecast_limit{{name=\"{}\"}} {value}", Escaped(name)));
+    }
 }
 
 /// Writes a family of counters by code; the last counter is for codes that are not in the table.
@@ -151,19 +258,21 @@ fn put_codes(
     }
 }
 
-fn put_histogram(out: &mut String, name: &str, worker: usize, histogram: &Histogram) {
+/// `more` is further labels, each behind a comma.
+fn put_histogram(out: &mut String, name: &str, worker: usize, more: &str, histogram: &Histogram) {
     let mut total = 0;
     for (bucket, count) in histogram.counts[..BUCKETS].iter().enumerate() {
         total += count.get();
         let le = Seconds(histogram.bound_us(bucket));
-        let labels = format_args!("worker=\"{worker}\",le=\"{le}\"");
+        let labels = format_args!("worker=\"{worker}\"{more},le=\"{le}\"");
         put(out, format_args!("corecast_{name}_bucket{{{labels}}} {total}"));
     }
     total += histogram.counts[BUCKETS].get();
     let sum = Seconds(histogram.sum_us.get());
-    put(out, format_args!("corecast_{name}_bucket{{worker=\"{worker}\",le=\"+Inf\"}} {total}"));
-    put(out, format_args!("corecast_{name}_sum{{worker=\"{worker}\"}} {sum}"));
-    put(out, format_args!("corecast_{name}_count{{worker=\"{worker}\"}} {total}"));
+    let labels = format!("worker=\"{worker}\"{more}");
+    put(out, format_args!("corecast_{name}_bucket{{{labels},le=\"+Inf\"}} {total}"));
+    put(out, format_args!("corecast_{name}_sum{{{labels}}} {sum}"));
+    put(out, format_args!("corecast_{name}_count{{{labels}}} {total}"));
 }
 
 fn put_head(out: &mut String, name: &str, help: &str, kind: &str) {

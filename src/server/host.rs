@@ -3,6 +3,8 @@
 use super::Error;
 use crate::config::{Config, Listen};
 use crate::driver::socket::{self, Bell};
+use crate::edge::ProcessUse;
+use crate::logging;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -91,16 +93,44 @@ pub fn node(listen: &Listen) -> Result<(String, String), Error> {
     Ok((format!("{high:016x}{low:016x}"), format!("{}_{place}", host.trim())))
 }
 
-/// CPU time in nanoseconds and resident bytes of this process, for the metrics.
-pub fn process() -> (u64, u64) {
+/// What this process uses, for the metrics.
+pub fn process() -> ProcessUse {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let whole = |number: i64| u64::try_from(number).unwrap_or(0);
-    let cpu_ns = whole(time.tv_sec) * 1_000_000_000 + whole(time.tv_nsec);
-    let pages = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
-        .unwrap_or(0);
-    (cpu_ns, pages * rustix::param::page_size() as u64)
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let (started_ticks, pages) = started_and_pages(&stat).unwrap_or_default();
+    let since_boot = clock_gettime(ClockId::Boottime).tv_sec;
+    let age_s = whole(since_boot).saturating_sub(started_ticks / TICKS_PER_S);
+    let unix_s = whole(clock_gettime(ClockId::Realtime).tv_sec);
+    ProcessUse {
+        cpu_ns: whole(time.tv_sec) * 1_000_000_000 + whole(time.tv_nsec),
+        resident_bytes: pages * rustix::param::page_size() as u64,
+        open_fds: open_descriptors(),
+        max_fds: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+        started_s: unix_s.saturating_sub(age_s),
+        dropped_lines: logging::dropped_lines(),
+    }
+}
+
+/// Ticks in which the kernel tells times of processes, whatever its own.
+const TICKS_PER_S: u64 = 100;
+
+/// When a process started, in ticks since the boot, and its resident pages, by its stat file.
+fn started_and_pages(stat: &str) -> Option<(u64, u64)> {
+    // The name, which may have spaces, ends with the last bracket; fields count from 1 before it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let field = |number: usize| fields.split_whitespace().nth(number - 3)?.parse().ok();
+    Some((field(22)?, field(24)?))
+}
+
+/// Descriptors that are open. From Linux 6.2 on their directory has their number for its size; they
+/// are counted before.
+fn open_descriptors() -> u64 {
+    const OPEN: &str = "/proc/self/fd";
+    match std::fs::metadata(OPEN).map_or(0, |about| about.len()) {
+        0 => std::fs::read_dir(OPEN).map_or(0, |open| open.count() as u64),
+        open => open,
+    }
 }
 
 /// Linux from which on a message between rings of our kind goes straight there. Before, its way led
@@ -192,6 +222,18 @@ mod tests {
         ] {
             assert_eq!(version(release), expected, "{release}");
         }
+    }
+
+    #[test]
+    fn a_process_is_read_by_its_fields() {
+        let stat = "1 (a b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 222 20 2424 22";
+        assert_eq!(started_and_pages(stat), Some((222, 2424)));
+        assert_eq!(started_and_pages("1 (x) S"), None);
+        let used = process();
+        let now_s = super::super::now().unix_ms / 1_000;
+        assert!(used.started_s <= now_s && now_s - used.started_s < 86_400, "{used:?}");
+        assert!(used.open_fds > 2 && used.max_fds >= used.open_fds, "{used:?}");
+        assert!(used.resident_bytes > 1 << 20 && used.cpu_ns > 0, "{used:?}");
     }
 
     #[test]

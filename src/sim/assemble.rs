@@ -162,7 +162,7 @@ fn edge_options(
             api_key: Some(API_KEY.as_bytes().to_vec()),
             dev: false,
             node: ("uid".to_owned(), "name".to_owned()),
-            process: || (0, 0),
+            process: Default::default,
             driver: "sim",
         },
         home_seed,

@@ -46,6 +46,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         metrics.api_bytes.set(self.edge.api_bytes());
         metrics.history_bytes.set(self.home.history_bytes() as u64);
         metrics.publications.set(self.home.published());
+        metrics.history_evictions.set(self.home.evicted());
         let stats = self.driver.stats();
         metrics.out_of_buffers.set(stats.out_of_buffers);
         metrics.overflows.set(stats.overflows);

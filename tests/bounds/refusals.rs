@@ -16,6 +16,7 @@ on_both_drivers!(
     closed_lines_say_who,
     metrics_take_the_key,
     the_start_is_one_line,
+    namespaces_and_calls_are_counted,
 );
 
 const CLIENT: &str = "allow_anonymous = true\ntoken_hmac_secret = \
@@ -240,6 +241,44 @@ fn metrics_take_the_key(driver: &str) {
     if let Some(server) = Server::start_dev(driver) {
         assert_eq!(ask(server.addr, ""), 200, "--dev is open");
     }
+}
+
+fn namespaces_and_calls_are_counted(driver: &str) {
+    let setup = Setup { workers: 2, ..crate::server::limits("history_bytes_per_worker = 4096") };
+    let server = serve!(driver, setup);
+    let mut client = server.client();
+    assert!(client.ask("subscribe", json!({"channel": "n:a"}))["subscribe"].is_object());
+    assert!(client.ask("publish", json!({"channel": "n:a", "data": 1}))["publish"].is_object());
+    let large = format!("\"{}\"", "x".repeat(1_000));
+    for room in 0..20 {
+        server.publish(&format!("h:{room}"), &large);
+    }
+    Client::post(server.addr, "/api/publish", "{}");
+    let of = |name: &str, label: &str| -> u64 {
+        let page = Client::metrics(server.addr);
+        let begins = format!("corecast_{name}{{");
+        let samples = page.lines().filter(|line| line.starts_with(&begins) && line.contains(label));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    until("the publication is delivered", || {
+        of("namespace_deliveries_total", "namespace=\"n\"") == 1
+    });
+    assert_eq!(of("namespace_subscriptions", "namespace=\"n\""), 1);
+    assert_eq!(of("namespace_publications_total", "namespace=\"n\""), 1);
+    assert_eq!(of("namespace_publications_total", "namespace=\"h\""), 20);
+    assert_eq!(of("api_call_seconds_count", "method=\"publish\""), 21);
+    assert_eq!(of("api_call_errors_total", "method=\"publish\""), 1);
+    assert_eq!(of("limit", "name=\"history_bytes_per_worker\""), 4_096);
+    until("histories went for the bound", || of("history_evictions_total", "") > 5);
+    let page = Client::metrics(server.addr);
+    for name in ["process_open_fds", "process_max_fds", "process_start_time_seconds"] {
+        let begins = format!("corecast_{name} ");
+        let line = page.lines().find(|line| line.starts_with(&begins)).expect("a sample");
+        assert!(line.rsplit(' ').next().unwrap().parse::<u64>().unwrap() > 5, "{line}");
+    }
+    drop(client);
+    server.settles("subscriptions", 0);
+    assert_eq!(of("namespace_subscriptions", "namespace=\"n\""), 0);
 }
 
 fn the_start_is_one_line(driver: &str) {

@@ -45,6 +45,8 @@ pub enum ApiMethod {
     Map,
 }
 
+const _: () = assert!(ApiMethod::ALL.len() <= crate::metrics::API_METHODS);
+
 impl ApiMethod {
     /// All that there are, by name: the last part of the path, and the field of a batch.
     pub const ALL: [(&'static str, ApiMethod); 14] = [
