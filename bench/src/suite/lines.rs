@@ -1,17 +1,30 @@
 //! Lines over an axis, with their names at the end.
 //!
-//! Must not know what is drawn. Invariant: no name is over another.
+//! Must not know what is drawn. Invariant: no name is over another, and everything is there on a
+//! narrow page as well as on a wide one.
 
 use super::contender::OURS;
 use super::plots::{colour, dash};
-use super::svg::{AXIS, Anchor, Scale, Svg, WIDTH};
+use super::svg::{AXIS, Anchor, Scale, Svg};
 use super::terminal::{number, tick};
 
 const HEIGHT: f64 = 300.0;
+/// A page is one or the other (`page.css`): names stand at the lines' ends, or below where there is
+/// no room beside them.
+const WIDE: Layout = Layout { class: "wide-plot", width: 840.0, beside: 260.0 };
+const NARROW: Layout = Layout { class: "narrow-plot", width: 380.0, beside: 0.0 };
+const KEY_ROW: f64 = 18.0;
 const LEFT: f64 = 56.0;
 const TOP: f64 = 18.0;
 /// More points than these are no measurements but a curve.
 const DOTS: usize = 8;
+
+struct Layout {
+    class: &'static str,
+    width: f64,
+    /// Room for names beside the lines; 0: they stand below.
+    beside: f64,
+}
 
 /// One named line of a picture.
 pub struct Line {
@@ -40,9 +53,13 @@ fn scale(values: &[f64], linear: bool, from: f64, to: f64) -> Scale {
 }
 
 impl LinePlot<'_> {
-    /// The picture; none where there is no line.
+    /// The picture for wide pages and the one for narrow pages; none where there is no line.
     #[must_use]
     pub fn draw(&self, lines: &[Line]) -> Option<String> {
+        Some(self.draw_on(&WIDE, lines)? + &self.draw_on(&NARROW, lines)?)
+    }
+
+    fn draw_on(&self, layout: &Layout, lines: &[Line]) -> Option<String> {
         let of = |which: fn(&(f64, f64)) -> f64| -> Vec<f64> {
             lines.iter().flat_map(|line| line.points.iter().map(which)).collect()
         };
@@ -51,11 +68,13 @@ impl LinePlot<'_> {
         if xs.iter().all(|x| (x - first).abs() < f64::EPSILON) {
             return None;
         }
-        let right = WIDTH - 200.0;
+        let right = layout.width - layout.beside.max(20.0);
         let foot = HEIGHT - AXIS - 8.0;
         let x = scale(&xs, self.x_linear, LEFT, right);
         let y = scale(&ys, self.y_linear, foot, TOP);
-        let mut svg = Svg::new(WIDTH, HEIGHT, self.title);
+        let drawn = lines.iter().filter(|line| !line.points.is_empty()).count();
+        let below = if layout.beside > 0.0 { 0.0 } else { KEY_ROW * drawn as f64 };
+        let mut svg = Svg::new(layout.class, layout.width, HEIGHT + below, self.title);
         for at in y.ticks() {
             svg.line("grid", (LEFT, y.place(at)), (right, y.place(at)));
             svg.text("tick", (LEFT - 6.0, y.place(at) + 4.0), Anchor::End, &tick(at));
@@ -78,7 +97,11 @@ impl LinePlot<'_> {
                 self.dots(&mut svg, &class, line, &places);
             }
         }
-        name_ends(&mut svg, ends, right);
+        if layout.beside > 0.0 {
+            name_ends(&mut svg, ends, right);
+        } else {
+            name_below(&mut svg, ends);
+        }
         Some(svg.finish())
     }
 
@@ -91,16 +114,27 @@ impl LinePlot<'_> {
     }
 }
 
+/// Writes the names below the picture, from the highest line's to the lowest's.
+fn name_below(svg: &mut Svg, mut ends: Vec<(f64, &Line)>) {
+    ends.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (row, (_, line)) in ends.into_iter().enumerate() {
+        name(svg, line, LEFT, HEIGHT + KEY_ROW * (row as f64 + 0.5));
+    }
+}
+
+fn name(svg: &mut Svg, line: &Line, key: f64, place: f64) {
+    let class = format!("curve {}{}", colour(&line.name), dash(&line.name));
+    svg.line(&class, (key, place), (key + 16.0, place));
+    let weight = if line.name == OURS { "label ours" } else { "label" };
+    svg.text(weight, (key + 22.0, place + 4.0), Anchor::Start, &line.label);
+}
+
 /// Writes the names at the lines' ends, none over another.
 fn name_ends(svg: &mut Svg, mut ends: Vec<(f64, &Line)>, right: f64) {
     ends.sort_by(|a, b| a.0.total_cmp(&b.0));
     let places = apart(&ends.iter().map(|(place, _)| *place).collect::<Vec<f64>>());
     for (place, (_, line)) in places.into_iter().zip(ends) {
-        let key = right + 10.0;
-        let class = format!("curve {}{}", colour(&line.name), dash(&line.name));
-        svg.line(&class, (key, place), (key + 16.0, place));
-        let weight = if line.name == OURS { "label ours" } else { "label" };
-        svg.text(weight, (key + 22.0, place + 4.0), Anchor::Start, &line.label);
+        name(svg, line, right + 10.0, place);
     }
 }
 

@@ -1,15 +1,16 @@
 //! The report as one HTML page that needs nothing else.
 //!
 //! Must not know how it was measured. Invariant: no script, no link to elsewhere; what is not
-//! whole says so first.
+//! whole says so first; nothing stands there that was not measured.
 
+use super::contender::OURS;
 use super::goals;
 use super::goals_page::cells;
 use super::plots::{latency_curves, memory, over_axis, ratio_bars};
 use super::published_table::grid;
 use super::results::{Case, Metric, Results};
 use super::stats::ROUNDS_FOR_A_VERDICT;
-use super::summary::{base, rows};
+use super::summary::{Row, base, ranked};
 use super::svg::escape;
 use super::terminal::{interval, maybe, milliseconds};
 use std::fmt::Write;
@@ -75,6 +76,9 @@ fn head(results: &Results) -> String {
         results.cores.generator,
         escape(&results.commit),
     );
+    if let Some(sentence) = headline(results).filter(|_| results.complete) {
+        let _ = writeln!(head, "<p class=\"headline\">{}</p>", escape(&sentence));
+    }
     if !results.complete {
         head.push_str(
             "<p class=\"warning\">Not complete: runs failed or are missing. Take no table from \
@@ -118,73 +122,144 @@ fn section(case: &Case) -> String {
     text + "</section>\n"
 }
 
+/// What the first case says, in one sentence: ours, and how many times as much the others'.
+fn headline(results: &Results) -> Option<String> {
+    let case = results.cases.iter().find(|case| is_section(case))?;
+    let rows = ranked(case);
+    let ours = rows.iter().find(|row| row.name == OURS)?;
+    let is_peer = |row: &&Row| !row.name.starts_with("corecast") && !row.name.starts_with("floor");
+    let other = |row: &&Row| row.name != OURS;
+    let any_peer = rows.iter().any(|row| is_peer(&row) && row.ratio.is_some());
+    let told: Vec<String> = rows
+        .iter()
+        .filter(|row| if any_peer { is_peer(row) } else { other(row) })
+        .filter_map(|row| {
+            let ratio = row.ratio?;
+            let open = if row.verdict.starts_with("no verdict") { ", no verdict" } else { "" };
+            Some(format!(
+                "{} {:.2} times as much ({:.2} to {:.2}{open})",
+                row.label, ratio.median, ratio.low, ratio.high
+            ))
+        })
+        .collect();
+    let metric = case.metric.title();
+    let mut text = format!("{}: {} {} {metric}", case.title, ours.label, maybe(ours.figure));
+    if let Some((last, before)) = told.split_last() {
+        let before = if before.is_empty() { String::new() } else { before.join(", ") + " and " };
+        let _ = write!(text, "; {before}{last}");
+    }
+    Some(text + ".")
+}
+
+/// A table's rows under its columns; on a narrow page each cell has its column's name beside it
+/// (`page.css`). A column in which nobody has anything is left out.
+struct Grid {
+    columns: Vec<String>,
+    /// Columns of words, which may be broken.
+    prose: &'static [usize],
+    rows: Vec<GridRow>,
+}
+
+struct GridRow {
+    class: &'static str,
+    cells: Vec<String>,
+    /// What has to be said below it.
+    said: Vec<String>,
+}
+
+impl Grid {
+    fn class(&self, column: usize) -> &'static str {
+        if self.prose.contains(&column) { " class=\"prose\"" } else { "" }
+    }
+
+    fn write(&self) -> String {
+        let has = |column: usize| {
+            let mut cells = self.rows.iter().map(|row| row.cells[column].as_str());
+            column == 0 || cells.any(|cell| !matches!(cell, "" | "-" | "not there yet"))
+        };
+        let kept: Vec<usize> = (0..self.columns.len()).filter(|column| has(*column)).collect();
+        let mut text = String::from("<table class=\"grid-table\"><thead><tr>");
+        for column in &kept {
+            let class = self.class(*column);
+            let _ = write!(text, "<th{class}>{}</th>", escape(&self.columns[*column]));
+        }
+        text.push_str("</tr></thead>\n<tbody>\n");
+        for row in &self.rows {
+            let _ = write!(text, "<tr class=\"{}\">", row.class);
+            for column in &kept {
+                let (cell, name) = (escape(&row.cells[*column]), escape(&self.columns[*column]));
+                let class = self.class(*column);
+                let _ = match column {
+                    0 => write!(text, "<th>{cell}</th>"),
+                    _ => write!(text, "<td{class} data-name=\"{name}\">{cell}</td>"),
+                };
+            }
+            text.push_str("</tr>\n");
+            for said in &row.said {
+                let (columns, said) = (kept.len(), escape(said));
+                let _ =
+                    writeln!(text, "<tr class=\"said\"><td colspan=\"{columns}\">{said}</td></tr>");
+            }
+        }
+        text + "</tbody></table>\n"
+    }
+}
+
 fn table(case: &Case) -> String {
-    let mut text = format!(
-        "<div class=\"wide\"><table><thead><tr><th></th><th>{}</th><th>ratio (95 %)</th><th>verdict</th>\
-         <th>p50 ms</th><th>p99 ms</th><th>per second</th><th>generator us</th><th>rounds</th>\
-         </tr></thead>\n<tbody>\n",
-        case.metric.title()
-    );
+    let columns = [
+        "",
+        case.metric.title(),
+        "ratio (95 %)",
+        "verdict",
+        "p50 ms",
+        "p99 ms",
+        "per second",
+        "generator us",
+        "rounds",
+    ];
     let base = base(case).map(|entry| entry.name.clone());
-    for row in rows(case) {
-        let class = if base.as_ref() == Some(&row.name) { " class=\"base\"" } else { "" };
-        let _ = write!(text, "<tr{class}><th>{}</th>", escape(&row.label));
-        let cells = [
+    let row = |row: Row| GridRow {
+        class: if base.as_ref() == Some(&row.name) { "base" } else { "" },
+        said: row.notes.iter().chain(&row.failure).cloned().collect(),
+        cells: vec![
+            row.label,
             maybe(row.figure),
             interval(row.ratio),
-            row.verdict.clone(),
+            row.verdict,
             milliseconds(row.p50_us),
             milliseconds(row.p99_us),
             maybe(row.per_s),
             maybe(row.generator_us),
             row.runs.to_string(),
-        ];
-        for cell in cells {
-            let _ = write!(text, "<td>{}</td>", escape(&cell));
-        }
-        text.push_str("</tr>\n");
-        for said in row.notes.iter().chain(&row.failure) {
-            let _ = writeln!(
-                text,
-                "<tr class=\"said\"><th></th><td colspan=\"8\">{}: {}</td></tr>",
-                escape(&row.label),
-                escape(said)
-            );
-        }
-    }
-    text + "</tbody></table></div>\n"
+        ],
+    };
+    let rows = ranked(case).into_iter().map(row).collect();
+    Grid { columns: columns.map(String::from).to_vec(), prose: &[3], rows }.write()
 }
 
 /// The table that a vendor published, where its cases were run.
 fn published(results: &Results) -> String {
     let Some(grid) = grid(results) else { return String::new() };
-    let mut text = String::from(
-        "<section><h2>The published table, measured here</h2>\n<div class=\"wide\"><table>\n",
-    );
-    for (index, row) in grid.iter().enumerate() {
-        let cell = |(column, cell): (usize, &String)| {
-            let tag = if index == 0 || column == 0 { "th" } else { "td class=\"prose\"" };
-            format!("<{tag}>{}</{}>", escape(cell), &tag[..2])
-        };
-        let cells: String = row.iter().enumerate().map(cell).collect();
-        let _ = writeln!(text, "<tr>{cells}</tr>");
-    }
-    text + "</table></div></section>\n"
+    let mut rows = grid.into_iter();
+    let columns = rows.next().unwrap_or_default();
+    let row = |cells: Vec<String>| GridRow { class: "", cells, said: Vec::new() };
+    let grid = Grid { columns, prose: &[1, 2, 3, 4, 5, 6], rows: rows.map(row).collect() };
+    let table = grid.write();
+    format!("<section><h2>The published table, measured here</h2>\n{table}</section>\n")
 }
 
+/// The goals that this run measured; docs/goals.md has them all.
 fn goal_table(results: &Results) -> String {
-    let goals = goals::outcomes(std::slice::from_ref(results));
-    let mut text = String::from(
-        "<section><h2>Goals</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>bound</th>\
-         <th>measured (95 %)</th><th>rounds</th><th>verdict</th><th>case</th><th>measured at</th>\
-         </tr></thead>\n<tbody>\n",
-    );
-    for goal in goals {
-        let [what, cells @ ..] = cells(&goal);
-        let cells = cells.map(|cell| format!("<td>{}</td>", escape(&cell))).concat();
-        let _ = writeln!(text, "<tr><th>{}</th>{cells}</tr>", escape(&what));
+    let goals = goals::outcomes(std::slice::from_ref(results)).into_iter();
+    let measured = goals.filter(|goal| !goal.case.is_empty() && !goal.measured.is_empty());
+    let row = |goal| GridRow { class: "", cells: cells(&goal).to_vec(), said: Vec::new() };
+    let rows: Vec<GridRow> = measured.map(row).collect();
+    if rows.is_empty() {
+        return String::new();
     }
-    text + "</tbody></table></div></section>\n"
+    let columns = ["", "bound", "measured (95 %)", "rounds", "verdict", "case", "measured at"];
+    let grid = Grid { columns: columns.map(String::from).to_vec(), prose: &[4], rows };
+    format!("<section><h2>Goals</h2>\n{}</section>\n", grid.write())
 }
 
 fn appendix(results: &Results) -> String {
@@ -218,7 +293,8 @@ fn appendix(results: &Results) -> String {
     for missing in &results.missing {
         rows.push((format!("missing: {}", missing.name), missing.why.clone()));
     }
-    text.push_str("<div class=\"wide\"><table><tbody>\n");
+    text.push_str("<table><tbody>\n");
+    rows.retain(|(_, value)| !matches!(value.as_str(), "" | "unknown"));
     for (name, value) in rows {
         let _ = writeln!(
             text,
@@ -227,7 +303,7 @@ fn appendix(results: &Results) -> String {
             escape(&value)
         );
     }
-    text + "</tbody></table></div></section>\n"
+    text + "</tbody></table></section>\n"
 }
 
 #[cfg(test)]
@@ -251,13 +327,16 @@ mod tests {
         }
         assert!(text.contains("round 8: &lt;it died&gt;") && !text.contains("<it died>"));
         assert!(text.contains("2.00 (2.00-2.00)") && text.contains("costs more"));
-        // Goals that nobody measured are rows too.
-        assert!(text.contains("not there yet") && text.contains("not measured"));
+        assert!(!text.contains("not there yet") && !text.contains("not measured"));
+        let sentence = "<p class=\"headline\">Fan-out: corecast-io_uring 1.00 server CPU us per \
+                        delivery; ws 2.00 times as much (2.00 to 2.00).</p>";
+        assert!(text.contains(sentence), "{text}");
     }
 
     #[test]
     fn what_is_not_whole_says_so() {
-        assert!(page(&results(false)).contains("Not complete"));
+        let text = page(&results(false));
+        assert!(text.contains("Not complete") && !text.contains("class=\"headline\""));
         assert!(!page(&results(true)).contains("Not complete"));
     }
 }

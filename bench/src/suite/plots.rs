@@ -5,12 +5,10 @@
 use super::lines::{Line, LinePlot};
 use super::results::{Case, Entry, Results};
 use super::stats::median;
-use super::summary::{Row, base, rows};
-use super::svg::{AXIS, Anchor, Scale, Svg, WIDTH};
+use super::summary::{Row, base, ranked, rows};
+use super::svg::{Scale, escape};
 use super::terminal::{interval, maybe, tick};
-
-const LABELS: f64 = 210.0;
-const ROW: f64 = 26.0;
+use std::fmt::Write;
 
 /// The class that gives a contender its colour.
 #[must_use]
@@ -34,60 +32,58 @@ pub fn dash(name: &str) -> &'static str {
     if second.iter().any(|end| name.ends_with(end)) { " dash" } else { "" }
 }
 
-/// Ratios to ours, a bar each, the interval on it.
+/// Ratios to ours, a bar each, the best first, the interval on it. In HTML: names and figures stay
+/// readable at any width.
 #[must_use]
 pub fn ratio_bars(case: &Case) -> Option<String> {
     let base = base(case)?.name.clone();
     let one = |row: &Row| if row.name == base { Some(1.0) } else { Some(row.ratio?.median) };
-    let rows: Vec<Row> = rows(case).into_iter().filter(|row| one(row).is_some()).collect();
+    let rows: Vec<Row> = ranked(case).into_iter().filter(|row| one(row).is_some()).collect();
     if rows.len() < 2 {
         return None;
     }
     let high = rows.iter().map(|row| row.ratio.map_or(1.0, |ratio| ratio.high)).fold(1.0, f64::max);
-    let height = ROW * rows.len() as f64 + AXIS;
-    let x = Scale::linear(high, LABELS, WIDTH - 190.0);
-    let title = format!("{}: {}, ratio to {base}", case.title, case.metric.title());
-    let mut svg = Svg::new(WIDTH, height, &title);
-    let foot = height - AXIS + 4.0;
-    for at in x.ticks() {
-        svg.line("grid", (x.place(at), 0.0), (x.place(at), foot));
-        svg.text("tick", (x.place(at), foot + 14.0), Anchor::Middle, &tick(at));
-    }
-    svg.line("one", (x.place(1.0), 0.0), (x.place(1.0), foot));
-    for (index, row) in rows.iter().enumerate() {
-        let top = ROW * index as f64;
-        let middle = top + ROW / 2.0;
-        let value = one(row).unwrap_or(1.0);
-        let said = &row.verdict;
+    let x = Scale::linear(high, 0.0, 100.0);
+    let mut text = String::from("<div class=\"bars\">\n");
+    for row in rows {
+        let value = one(&row).unwrap_or(1.0);
         let told = format!(
-            "{}: {} {}, {} {said}",
+            "{}: {} {}, {} {}",
             row.label,
             maybe(row.figure),
             case.metric.title(),
-            interval(row.ratio)
+            interval(row.ratio),
+            row.verdict
         );
-        svg.text("label", (LABELS - 8.0, middle + 4.0), Anchor::End, &row.label);
-        let end = x.place(value);
-        svg.bar(
-            &format!("fill {}", colour(&row.name)),
-            (LABELS, top + 5.0),
-            (end - LABELS, ROW - 10.0),
-            &told,
+        let own = if row.name == base { " ours" } else { "" };
+        let _ = write!(
+            text,
+            "<div class=\"bar\" title=\"{}\"><span class=\"name{own}\">{}</span>\
+             <span class=\"track\"><span class=\"fill {}\" style=\"width:{:.1}%\"></span>\
+             <span class=\"one\" style=\"left:{:.1}%\"></span>",
+            escape(&told),
+            escape(&row.label),
+            colour(&row.name),
+            x.place(value),
+            x.place(1.0),
         );
-        let mut right = end;
         if let Some(ratio) = row.ratio {
             let (low, high) = (x.place(ratio.low), x.place(ratio.high));
-            right = right.max(high);
-            svg.line("whisker", (low, middle), (high, middle));
-            for edge in [low, high] {
-                svg.line("whisker", (edge, middle - 4.0), (edge, middle + 4.0));
-            }
+            let width = high - low;
+            let _ = write!(
+                text,
+                "<span class=\"whisker\" style=\"left:{low:.1}%;width:{width:.1}%\"></span>"
+            );
         }
         let value = if row.name == base { "1".into() } else { format!("{value:.2}") };
-        let text = [value.as_str(), said.as_str()].join("  ");
-        svg.text("value", (right + 8.0, middle + 4.0), Anchor::Start, text.trim_end());
+        let said = [value.as_str(), row.verdict.as_str()].join("  ");
+        let _ = writeln!(
+            text,
+            "</span><span class=\"figure\">{}</span></div>",
+            escape(said.trim_end())
+        );
     }
-    Some(svg.finish())
+    Some(text + "</div>\n")
 }
 
 /// Latency over percentiles: a point is the median of the rounds.
@@ -205,10 +201,14 @@ mod tests {
     fn bars_stand_for_everybody_with_a_figure() {
         let mut failed = entry("centrifuge", &[]);
         failed.failure = Some("round 1: it died".into());
-        let two = case(vec![entry(OURS, &[2.0; 7]), entry("ws", &[3.0; 7]), failed]);
-        let svg = ratio_bars(&two).expect("two bars");
-        assert_eq!(svg.matches("<rect").count(), 2, "{svg}");
-        assert!(svg.contains(">1.50  costs more<") && !svg.contains("centrifuge"), "{svg}");
+        let dearer = entry("ws", &[3.0; 7]);
+        let cheaper = entry("uwebsockets", &[1.0; 7]);
+        let three = case(vec![dearer, entry(OURS, &[2.0; 7]), failed, cheaper]);
+        let text = ratio_bars(&three).expect("three bars");
+        assert!(text.contains(">1.50  costs more<") && !text.contains("centrifuge"), "{text}");
+        let places = ["uwebsockets", OURS, "ws"].map(|name| text.find(&format!(">{name}</span>")));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "the best first: {text}");
+        assert_eq!(text.matches("class=\"bar\"").count(), 3);
         assert!(ratio_bars(&case(vec![entry(OURS, &[2.0])])).is_none(), "one bar says nothing");
     }
 
@@ -232,7 +232,7 @@ mod tests {
         let cases = vec![at(10.0, "size"), at(100.0, "size"), at(50.0, "rate")];
         let results = Results { cases, ..Results::default() };
         let svg = over_axis(&results, "size", "Size", "subscribers").expect("two points");
-        assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (2, 4));
+        assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (4, 8));
         assert!(over_axis(&results, "rate", "Rate", "rate").is_none(), "one place is no line");
     }
 
@@ -244,7 +244,7 @@ mod tests {
         let rss = Rss { states, ..Rss::default() };
         idle.entries[0].runs[0].report.rss_bytes = Some(rss);
         let svg = memory(&idle).expect("three states");
-        assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (1, 3));
-        assert!(svg.contains(">16,000<") && !svg.contains("ws"), "{svg}");
+        assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (2, 6));
+        assert!(svg.contains(">16,000<") && !svg.contains(">ws<"), "{svg}");
     }
 }

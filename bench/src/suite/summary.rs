@@ -63,6 +63,21 @@ pub fn rows(case: &Case) -> Vec<Row> {
     case.entries.iter().map(|entry| row(case, entry, base)).collect()
 }
 
+/// The same, the best ratio first; those without one last, in their order.
+#[must_use]
+pub fn ranked(case: &Case) -> Vec<Row> {
+    let base = base(case).map(|base| base.name.clone());
+    let better = if case.metric.less_is_better() { 1.0 } else { -1.0 };
+    let place = |row: &Row| match row.ratio {
+        _ if base.as_ref() == Some(&row.name) => better,
+        Some(ratio) => better * ratio.median,
+        None => f64::INFINITY,
+    };
+    let mut rows = rows(case);
+    rows.sort_by(|one, other| place(one).total_cmp(&place(other)));
+    rows
+}
+
 fn row(case: &Case, entry: &Entry, base: Option<&Entry>) -> Row {
     let over = |of: &dyn Fn(&Run) -> Option<f64>| {
         median(&entry.runs.iter().filter_map(of).collect::<Vec<f64>>())

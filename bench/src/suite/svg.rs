@@ -5,8 +5,7 @@
 
 use std::fmt::Write;
 
-/// Width of every picture, and the room below one for its axis.
-pub const WIDTH: f64 = 760.0;
+/// The room below a picture for its axis.
 pub const AXIS: f64 = 34.0;
 
 /// A picture under construction.
@@ -15,6 +14,7 @@ pub struct Svg {
     width: f64,
     height: f64,
     title: String,
+    class: &'static str,
 }
 
 /// Text made safe for HTML and SVG.
@@ -33,8 +33,8 @@ pub enum Anchor {
 
 impl Svg {
     #[must_use]
-    pub fn new(width: f64, height: f64, title: &str) -> Svg {
-        Svg { body: String::new(), width, height, title: escape(title) }
+    pub fn new(class: &'static str, width: f64, height: f64, title: &str) -> Svg {
+        Svg { body: String::new(), width, height, title: escape(title), class }
     }
 
     pub fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
@@ -42,16 +42,6 @@ impl Svg {
         let _ = writeln!(
             self.body,
             r#"<line class="{class}" x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}"/>"#
-        );
-    }
-
-    /// A bar, whose `told` shows under the pointer.
-    pub fn bar(&mut self, class: &str, at: (f64, f64), size: (f64, f64), told: &str) {
-        let ((x, y), (width, height)) = (at, size);
-        let _ = writeln!(
-            self.body,
-            r#"<rect class="{class}" x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" rx="2"><title>{}</title></rect>"#,
-            escape(told)
         );
     }
 
@@ -89,9 +79,9 @@ impl Svg {
     /// The picture.
     #[must_use]
     pub fn finish(self) -> String {
-        let Svg { body, width, height, title } = self;
+        let Svg { body, width, height, title, class } = self;
         format!(
-            "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">\n{body}</svg>\n"
+            "<svg class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{title}\">\n{body}</svg>\n"
         )
     }
 }
@@ -183,7 +173,7 @@ fn logarithmic_scales_give_each_order_the_same_room() {
 
 #[test]
 fn text_cannot_leave_its_element() {
-    let mut svg = Svg::new(10.0, 10.0, "a \"b\"");
+    let mut svg = Svg::new("wide", 10.0, 10.0, "a \"b\"");
     svg.text("label", (1.0, 2.0), Anchor::End, "<script>&");
     let text = svg.finish();
     assert!(text.contains("&lt;script&gt;&amp;") && text.contains("a &quot;b&quot;"), "{text}");
