@@ -172,6 +172,8 @@ pub const EXPIRY_S: u64 = 365 * 24 * 3_600;
 pub const IDEMPOTENCY_MS: u64 = 300_000;
 /// Bytes of such a key; a longer one is answered 107.
 pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
+/// Bytes of the epoch of a publication's version, kept once for its channel; a longer one is 107.
+pub const VERSION_EPOCH_BYTES: usize = 64;
 /// Commands of the server API that wait for one connection; with more it is disconnected with 3010.
 pub const USER_COMMANDS_WAITING: usize = 1_024;
 /// Segments of one connection in one turn; more are copied to its backlog.

@@ -15,14 +15,14 @@ use crate::codec::{Codec, payload};
 use crate::home::block::{Block, Parts};
 use crate::home::envelope::{
     Delivery, Overrides, PublishOptions, ReplyTo, Request, Selection, ServerSubscription, ToUser,
-    UserAction, UserCommand,
+    UserAction, UserCommand, Version,
 };
 use crate::home::name::Name;
 use crate::http::api::answer::{self, Answer, Node};
 use crate::http::api::{
     ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published,
 };
-use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES};
+use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES, VERSION_EPOCH_BYTES};
 use crate::metrics::totals;
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -104,11 +104,18 @@ impl Edge {
         if channel.is_empty() {
             return Err(ErrorCode::BadRequest);
         }
-        let kind = self.channel_options(channel)?.payload;
+        let options = self.channel_options(channel)?;
+        let kind = options.payload;
+        // What is not kept has nothing to be compared with.
+        if what.version > 0 && (what.skip_history || !options.keeps_history()) {
+            return Err(ErrorCode::NotAvailable);
+        }
         if what.data.len() > self.limits.message_bytes as usize {
             return Err(ErrorCode::LimitExceeded);
         }
-        if what.idempotency_key.len() > IDEMPOTENCY_KEY_BYTES {
+        if what.idempotency_key.len() > IDEMPOTENCY_KEY_BYTES
+            || what.version_epoch.len() > VERSION_EPOCH_BYTES
+        {
             return Err(ErrorCode::BadRequest);
         }
         // Bytes come in as a Protobuf client's do.
@@ -117,10 +124,14 @@ impl Edge {
         let tags = Tags::packed(&what.tags);
         self.metrics.namespace(self.namespaces.counted_at(channel)).publications.add(1);
         let block = Block::of(kind, &Parts { channel, publisher: None, tags, data: &data, now });
-        let asks_more = what.skip_history || !what.idempotency_key.is_empty();
+        let asks_more = what.skip_history || !what.idempotency_key.is_empty() || what.version > 0;
         let options = asks_more.then(|| {
-            let idempotency_key = what.idempotency_key.as_ref().into();
-            Box::new(PublishOptions { idempotency_key, skip_history: what.skip_history })
+            let epoch = what.version_epoch.as_ref().into();
+            Box::new(PublishOptions {
+                idempotency_key: what.idempotency_key.as_ref().into(),
+                skip_history: what.skip_history,
+                version: (what.version > 0).then_some(Version { number: what.version, epoch }),
+            })
         });
         Ok((self.home_of(channel), Request::Publish { to, block, options }))
     }

@@ -224,7 +224,7 @@ impl Edge {
         let home = self.home_of(name);
         let to = ReplyTo { connection, command: id };
         let options = (!idempotency_key.is_empty())
-            .then(|| Box::new(PublishOptions { idempotency_key, skip_history: false }));
+            .then(|| Box::new(PublishOptions { idempotency_key, ..PublishOptions::default() }));
         self.issue(token, home, Request::Publish { to, block, options }, lanes);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! of each core (rule 9), and epoch and offset live while there is any (rule 13).
 
 use super::delta::DeltaBase;
-use super::envelope::{ConnectionKey, Epoch, Infos, Member, Position};
+use super::envelope::{ConnectionKey, Epoch, Infos, Member, Position, Version};
 use super::history::History;
 use super::name::Name;
 use super::replica::Replica;
@@ -64,6 +64,8 @@ pub struct Channel {
     /// The last publication's offset; 0 before the first.
     pub last: u64,
     pub history: History,
+    /// The application's version of the last publication, where it said one.
+    pub version: Option<Box<Version>>,
     /// When history is too old, in milliseconds of the process.
     pub expires_ms: u64,
     /// Until when epoch and offset are kept for subscribers that left and may come back.
@@ -93,6 +95,7 @@ impl Channel {
             made,
             last: 0,
             history: History::default(),
+            version: None,
             expires_ms: 0,
             kept_until_ms: 0,
             aging: None,

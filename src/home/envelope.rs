@@ -155,6 +155,27 @@ pub struct PublishOptions {
     pub idempotency_key: Box<str>,
     /// It is delivered without an offset, and not kept.
     pub skip_history: bool,
+    /// It is dropped where the channel has one as new.
+    pub version: Option<Version>,
+}
+
+/// How new a publication is, as the application counts: what is no newer than the last one kept is
+/// not published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// Above 0.
+    pub number: u64,
+    /// Numbers of different epochs do not compare; "" compares with any. At most
+    /// `limits::VERSION_EPOCH_BYTES`.
+    pub epoch: Box<str>,
+}
+
+impl Version {
+    /// Is it older than what has version `last`, or the same?
+    #[must_use]
+    pub fn is_late(&self, last: &Version) -> bool {
+        (self.epoch.is_empty() || self.epoch == last.epoch) && self.number <= last.number
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Putting publications in order: given an offset here, or by an engine elsewhere.
 
 use super::engine::{Call, Engine};
-use super::envelope::{Delivery, Epoch, Position, PublishOptions, ReplyTo, Request};
+use super::envelope::{Delivery, Epoch, Position, PublishOptions, ReplyTo, Request, Version};
 use super::idempotency::{self, Known};
 use super::name::Name;
 use super::replica::Asked;
@@ -38,10 +38,17 @@ impl<E: Engine> Home<E> {
             }
         }
         let skips = options.as_ref().is_some_and(|options| options.skip_history);
-        if !E::LOCAL && !skips {
+        let versioned = options.as_ref().is_some_and(|options| options.version.is_some());
+        // A store elsewhere is not asked to compare versions yet: to publish would be a lie.
+        let refused = versioned && !E::LOCAL;
+        if !E::LOCAL && !skips && !refused {
             return self.call_publish(to, block, options, key);
         }
-        let sequenced = if skips { Ok(self.pass_on(&block)) } else { self.sequence(block, now) };
+        let sequenced = match options.and_then(|options| options.version) {
+            _ if refused => Err(ErrorCode::NotAvailable),
+            _ if skips => Ok(self.pass_on(&block)),
+            version => self.sequence(block, version, now),
+        };
         let answer = match sequenced {
             Ok(position) => {
                 if let Some(key) = key {
@@ -103,7 +110,12 @@ impl<E: Engine> Home<E> {
 
     /// Gives the publication the next offset of its channel and says it to every core that listens.
     /// What there is no place to keep is refused: acknowledged, it would be lost in silence.
-    fn sequence(&mut self, block: Block, now: Now) -> Result<Position, ErrorCode> {
+    fn sequence(
+        &mut self,
+        block: Block,
+        version: Option<Version>,
+        now: Now,
+    ) -> Result<Position, ErrorCode> {
         let place = match self.channels.find(block.channel()) {
             Some(place) => place,
             None => {
@@ -115,6 +127,10 @@ impl<E: Engine> Home<E> {
                 self.channels.find_or_add(&name, &options).ok_or(ErrorCode::LimitExceeded)?
             }
         };
+        if self.is_late(place, version) {
+            self.renew(place, now);
+            return Ok(self.channels.at(place).position());
+        }
         self.forward(place, block);
         self.published += 1;
         if self.channels.at(place).history_size == 0 {
@@ -122,6 +138,19 @@ impl<E: Engine> Home<E> {
         }
         self.renew(place, now);
         Ok(self.channels.at(place).position())
+    }
+
+    /// Has the channel a publication as new already? Else this is the version of its last one,
+    /// which may be none: then nothing is compared with it.
+    fn is_late(&mut self, place: u32, version: Option<Version>) -> bool {
+        let channel = self.channels.at(place);
+        if let (Some(version), Some(last)) = (&version, &channel.version)
+            && version.is_late(last)
+        {
+            return true;
+        }
+        channel.version = version.map(Box::new);
+        false
     }
 
     /// What is forwarded next, kept or not: subscribers apply the next delta to what came last.

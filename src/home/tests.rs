@@ -4,7 +4,7 @@ use super::block::Block;
 use super::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
 use super::envelope::{
     ConnectionKey, Delivery, Epoch, HistoryRequest, ListCursor, Overrides, Placed, Position,
-    PublishOptions, Recovery, ReplyTo, Request, Since, SubscribeRequest,
+    PublishOptions, Recovery, ReplyTo, Request, Since, SubscribeRequest, Version,
 };
 use super::name::Name;
 use super::{Home, HomeOptions};
@@ -195,7 +195,8 @@ fn a_key_is_carried_out_once() {
     let publish = |home: &mut Home<Memory>, channel: &str, key: &str, command: u32| {
         let to = ReplyTo { command, ..TO };
         let idempotency_key = key.into();
-        let options = Some(Box::new(PublishOptions { idempotency_key, skip_history: false }));
+        let options =
+            Some(Box::new(PublishOptions { idempotency_key, ..PublishOptions::default() }));
         let block = Block::plain(channel, b"1", at_ms(0));
         let said = ask(home, Request::Publish { to, block, options }, at_ms(0));
         match said.as_slice() {
@@ -209,6 +210,49 @@ fn a_key_is_carried_out_once() {
     assert_eq!(publish(&mut home, "long:b", "k", 4), (4, 1), "another channel's key");
     assert_eq!(publish(&mut home, "long:a", "k", 5), (5, 1));
     assert_eq!(home.published(), 3);
+}
+
+#[test]
+fn what_is_no_newer_than_the_last_is_dropped() {
+    let mut home = home(Memory, Limits::default());
+    ask(&mut home, subscribe("long:a"), at_ms(0));
+    let publish = |home: &mut Home<Memory>, number: u64, epoch: &str| {
+        let version = (number > 0).then(|| Version { number, epoch: epoch.into() });
+        let options = Some(Box::new(PublishOptions { version, ..PublishOptions::default() }));
+        let block = Block::plain("long:a", b"1", at_ms(0));
+        let said = ask(home, Request::Publish { to: TO, block, options }, at_ms(0));
+        let told = said.iter().filter(|it| matches!(it, Delivery::Publication { .. })).count();
+        let answer = said.iter().find_map(|it| match it {
+            Delivery::Published { position, .. } => Some(position.offset),
+            _ => None,
+        });
+        (answer.expect("an answer"), told)
+    };
+    // Number, epoch; then where the channel stands, and how many were told.
+    let table = [
+        (5, "", (1, 1)),
+        (5, "", (1, 0)),
+        (4, "", (1, 0)),
+        (6, "", (2, 1)),
+        // Another epoch does not compare; none compares with any.
+        (1, "b", (3, 1)),
+        (1, "", (3, 0)),
+        (1, "b", (3, 0)),
+        (2, "b", (4, 1)),
+        (1, "c", (5, 1)),
+        // Behind one without a version everything is new.
+        (0, "", (6, 1)),
+        (1, "c", (7, 1)),
+        (u64::MAX, "c", (8, 1)),
+        (u64::MAX, "c", (8, 0)),
+    ];
+    for (index, (number, epoch, expected)) in table.into_iter().enumerate() {
+        assert_eq!(publish(&mut home, number, epoch), expected, "{index}: {number} {epoch}");
+    }
+    // History that is gone is no reason to hear the old again.
+    let channel = Name::from("long:a");
+    ask(&mut home, Request::RemoveHistory { to: TO, channel }, at_ms(0));
+    assert_eq!(publish(&mut home, 7, "c"), (8, 0));
 }
 
 #[test]

@@ -133,9 +133,6 @@ impl<'a> PublishBody<'a> {
     fn published(self) -> Result<Published<'a>, Unfit> {
         // A delta is made where a subscriber wants one, so to ask for it changes nothing.
         let _ = self.delta;
-        if self.version.unwrap_or(0) > 0 || !self.version_epoch.0.is_empty() {
-            return Err(Unfit::not_available("version and version_epoch are not carried out"));
-        }
         let (bytes, data) = bytes_or_value(&self.b64data, self.data)?;
         if data.is_empty() {
             return Err(Unfit::missing("data"));
@@ -146,6 +143,8 @@ impl<'a> PublishBody<'a> {
             tags: self.tags.pack()?,
             skip_history: self.skip_history.unwrap_or(false),
             idempotency_key: self.idempotency_key.0,
+            version: self.version.unwrap_or(0),
+            version_epoch: self.version_epoch.0,
         })
     }
 }

@@ -73,6 +73,9 @@ pub struct Published<'a> {
     /// It is delivered, and not kept.
     pub skip_history: bool,
     pub idempotency_key: Cow<'a, str>,
+    /// It is dropped where the channel has one as new; 0 for none.
+    pub version: u64,
+    pub version_epoch: Cow<'a, str>,
 }
 
 impl Published<'_> {
@@ -85,6 +88,8 @@ impl Published<'_> {
             tags: self.tags,
             skip_history: self.skip_history,
             idempotency_key: self.idempotency_key.into_owned().into(),
+            version: self.version,
+            version_epoch: self.version_epoch.into_owned().into(),
         }
     }
 }

@@ -20,7 +20,9 @@ type call struct {
 		Reason string
 	}
 	Expired  bool
-	ExpireAt int64 `json:"expire_at"`
+	Version  uint64
+	Epoch    string `json:"version_epoch"`
+	ExpireAt int64  `json:"expire_at"`
 }
 
 // serveAPI does what /api/METHOD of the server under test does.
@@ -53,7 +55,7 @@ func run(node *centrifuge.Node, method string, body call) (any, error) {
 		how := options.publish()
 		result, err := node.Publish(body.Channel, body.Data,
 			centrifuge.WithTags(body.Tags), centrifuge.WithDelta(how.UseDelta),
-			centrifuge.WithHistory(how.HistorySize, how.HistoryTTL))
+			centrifuge.WithVersion(body.Version, body.Epoch), centrifuge.WithHistory(how.HistorySize, how.HistoryTTL))
 		return map[string]any{"offset": result.Offset, "epoch": result.Epoch}, err
 	case "subscribe":
 		if unknown != nil {

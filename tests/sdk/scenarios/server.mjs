@@ -19,6 +19,20 @@ export default function declare(kit, test) {
     assert.deepEqual({ ...publication.tags }, { a: 'b', c: '' });
   });
 
+  test('a publication that is no newer than the last is dropped', { needs: ['api'] }, async (t) => {
+    const name = channel();
+    const room = await subscribe(await connect(t), name);
+    // Number, epoch, and where the channel stands then.
+    const table = [[5, '', 1], [5, '', 1], [4, '', 1], [6, '', 2], [1, 'b', 3], [1, '', 3], [2, 'b', 4], [0, '', 5], [1, 'b', 6]];
+    for (const [version, epoch, place] of table) {
+      const data = { n: place };
+      const answer = await api('publish', { channel: name, data, version, version_epoch: epoch });
+      assert.equal(answer.offset, place, `${version} ${epoch}`);
+    }
+    assert.deepEqual((await room.publications.reach(6)).map(sent), numbers(6, 1));
+    assert.equal((await room.history({ limit: 100 })).publications.length, 6);
+  });
+
   test("channels of a token are subscribed at connect, and recover", { needs: ['server subscriptions'] }, async (t) => {
     const [first, second] = [channel(), channel('plain')];
     const publisher = await connect(t);
