@@ -168,6 +168,8 @@ pub const TOKENS_CACHED: usize = 3_584;
 pub const REFRESH_GRACE_MS: u64 = 25_000;
 /// Longest time that a client is told that its token lasts: a year.
 pub const EXPIRY_S: u64 = 365 * 24 * 3_600;
+/// The longest time that SDKs may be told to leave between publications (`publish_debounce_ms`).
+pub const PUBLISH_DEBOUNCE_MS: u32 = 60_000;
 /// Time for which the key of a publication is remembered.
 pub const IDEMPOTENCY_MS: u64 = 300_000;
 /// Bytes of such a key; a longer one is answered 107.

@@ -62,6 +62,17 @@ pub enum Payload {
     Binary,
 }
 
+/// What a recovery gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecoveryMode {
+    /// All that was missed, or nothing.
+    #[default]
+    Stream,
+    /// The last publication, to everybody who subscribes and does not have it.
+    Cache,
+}
+
 /// Options of the channels of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -74,6 +85,8 @@ pub struct ChannelOptions {
     /// What is published there; what is not of this kind is answered 107.
     pub payload: Payload,
     pub recovery: Mode,
+    /// What is recovered where `recovery` is on.
+    pub recovery_mode: RecoveryMode,
     pub positioning: Mode,
     pub join_leave: Mode,
     pub allow_subscribe: Who,
@@ -82,6 +95,9 @@ pub struct ChannelOptions {
     pub allow_presence: Who,
     /// Subscribers may ask for publications by their tags alone.
     pub allow_tags_filter: bool,
+    /// SDKs send at most one publication of a subscriber in so many milliseconds, the latest; 0 for
+    /// all. It is said to them, and not enforced.
+    pub publish_debounce_ms: u32,
     /// Subscribers may ask for what is new in a publication alone.
     pub delta: Delta,
     /// Users listed in a channel's name, behind `#`, may subscribe whatever `allow_subscribe` says.

@@ -6,8 +6,8 @@ use super::merge::Merged;
 use super::raw::{Raw, dev_namespaces};
 use super::{Api, Client, Config, Secret, cpus};
 use crate::http::origin::{Listed, Origins};
-use crate::limits::{Limits, WORKERS};
-use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal};
+use crate::limits::{Limits, PUBLISH_DEBOUNCE_MS, WORKERS};
+use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal, RecoveryMode};
 
 /// Connections of one worker, at most: slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
@@ -388,6 +388,14 @@ impl Rules {
         if half {
             let rule = "history needs both a size and a time, or neither";
             self.relation(format!("{place}: history_size, history_ttl_s"), rule);
+        }
+        if options.recovery_mode == RecoveryMode::Cache && options.recovery == Mode::Off {
+            let rule = "\"cache\" needs recovery: set it to \"allow\" or \"force\"";
+            self.relation(format!("{place}: recovery_mode"), rule);
+        }
+        if options.publish_debounce_ms > PUBLISH_DEBOUNCE_MS {
+            let rule = format!("at most {PUBLISH_DEBOUNCE_MS}");
+            self.relation(format!("{place}: publish_debounce_ms"), rule);
         }
         for (key, mode) in [("recovery", options.recovery), ("positioning", options.positioning)] {
             if mode != Mode::Off && !options.keeps_history() && !half {

@@ -64,6 +64,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("force_positioning", "positioning = \"force\""),
     ("force_push_join_leave", "join_leave = \"force\""),
     ("force_recovery", "recovery = \"force\""),
+    ("force_recovery_mode", "recovery_mode"),
     ("history_ttl", "history_ttl_s, in seconds"),
 ];
 

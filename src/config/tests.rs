@@ -4,7 +4,7 @@ mod sources;
 
 use super::*;
 use crate::http::origin::Listed;
-use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, Who};
+use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, RecoveryMode, Who};
 
 /// Loads a file's text with variables and flags.
 fn load_all(
@@ -147,6 +147,7 @@ fn a_file_sets_every_key() {
     assert_eq!((news.history_size, news.recovery), (10, Mode::Allow));
     assert_eq!((news.allow_presence, news.payload), (Who::Subscriber, Payload::Binary));
     assert_eq!((news.allow_tags_filter, news.delta), (true, Delta::Fossil));
+    assert_eq!((news.recovery_mode, news.publish_debounce_ms), (RecoveryMode::Cache, 100));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
     // Every key of the schema is in the file, so the file stays a complete example.
     let mut merged = merge::Merged::new(false);
@@ -296,6 +297,8 @@ const WRONG: &[(&str, &str)] = &[
         "namespace \"a\": recovery: needs history",
     ),
     ("[channel]\npositioning = \"force\"", "channel: positioning: needs history"),
+    ("[channel]\nrecovery_mode = \"cache\"", "channel: recovery_mode: \"cache\" needs recovery"),
+    ("[channel]\npublish_debounce_ms = 60001", "channel: publish_debounce_ms: at most 60000"),
     ("[channel]\nhistory_size = 10", "channel: history_size, history_ttl_s: history needs both"),
 ];
 

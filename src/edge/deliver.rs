@@ -1,6 +1,6 @@
 //! What homes say, taken in lane order (rule 11). Nothing here pushes a request (rule 3).
 
-use super::channels::number_of;
+use super::channels::{NO_FILTER, number_of};
 use super::client_id::ClientId;
 use super::connection::{Fact, Life, SubscriptionState, Traits};
 use super::frames::{info, publication};
@@ -157,6 +157,11 @@ impl Edge {
         self.add_subscriber(token, channel);
         let subscription = Replayed { channel, sequence };
         let start = Start { traits, filter, position, subscription };
+        let recovery = if filter != NO_FILTER && self.is_cache(name.as_str()) {
+            self.last_that_passes(filter, recovery)
+        } else {
+            recovery
+        };
         if ours {
             self.server_subscribed(token, name.as_str(), &start, recovery, now);
         } else {
@@ -177,6 +182,9 @@ impl Edge {
         let recoverable = start.traits.has(Traits::RECOVERABLE);
         let positioned = start.traits.has(Traits::POSITIONED);
         let told = recoverable || positioned;
+        let name = self.channels.get(start.subscription.channel).map(|it| it.name.as_str());
+        let options = name.and_then(|name| self.namespaces.options(name));
+        let debounce_ms = options.map_or(0, |options| options.publish_debounce_ms);
         let result = SubscribeResult {
             recoverable,
             positioned,
@@ -192,6 +200,7 @@ impl Edge {
             } else {
                 0
             },
+            debounce_ms,
             ..SubscribeResult::default()
         };
         let Recovery::Complete(missed) = recovery else {
@@ -213,6 +222,16 @@ impl Edge {
         self.metrics.messages_out.add(1);
         self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
         self.check_overflow(token);
+    }
+
+    /// Of what a cache keeps, the last that a filter lets pass; none is no recovery.
+    fn last_that_passes(&mut self, filter: u16, recovery: Recovery) -> Recovery {
+        let Recovery::Complete(kept) = recovery else { return recovery };
+        if kept.is_empty() {
+            return Recovery::Complete(kept);
+        }
+        let last = self.filters.keep(filter, kept).last().cloned();
+        last.map_or(Recovery::Impossible, |last| Recovery::Complete(Box::new([last])))
     }
 
     fn subscribe_refused(&mut self, to: ReplyTo, sequence: u32) {

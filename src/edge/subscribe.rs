@@ -13,7 +13,7 @@ use crate::home::envelope::{
     Epoch, Overrides, ReplyTo, Request, ServerSubscription, Since, SubscribeRequest,
 };
 use crate::home::name::Name;
-use crate::namespace::{self, ChannelOptions, Delta, Mode, NameError, Payload, Who};
+use crate::namespace::{self, ChannelOptions, Delta, Mode, NameError, Payload, RecoveryMode, Who};
 
 /// A subscription as it is allowed to be.
 #[derive(Clone, Copy, Debug)]
@@ -150,6 +150,8 @@ impl Edge {
         let channel = self.channels.at(channel).name.clone();
         let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
         let Asked { since, recover, overrides, .. } = *asked;
+        let recovers = traits.has(Traits::RECOVERABLE) || since.is_some();
+        let cache = recovers && self.is_cache(channel.as_str());
         let infos = None;
         let delta = traits.has(Traits::DELTA);
         let request = SubscribeRequest {
@@ -159,11 +161,19 @@ impl Edge {
             user,
             infos,
             since,
-            recover,
+            recover: recover || cache,
             delta,
             overrides,
+            cache,
+            filtered: filter != NO_FILTER,
         };
         (home, request)
+    }
+
+    /// Does a recovery in this channel give the last publication alone?
+    pub(super) fn is_cache(&self, name: &str) -> bool {
+        let options = self.namespaces.options(name);
+        options.is_some_and(|options| options.recovery_mode == RecoveryMode::Cache)
     }
 
     pub(super) fn check_subscription_limits(

@@ -145,6 +145,10 @@ pub struct SubscribeRequest {
     pub overrides: Overrides,
     /// It wants deltas.
     pub delta: bool,
+    /// Of a recovery it wants the last publication alone, wherever it was.
+    pub cache: bool,
+    /// It has a filter: the last publication may be none for it.
+    pub filtered: bool,
 }
 
 /// What few publications ask for.

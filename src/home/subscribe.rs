@@ -7,8 +7,9 @@ use super::Home;
 use super::channel::{Channel, Present};
 use super::engine::Engine;
 use super::envelope::{
-    ConnectionKey, Delivery, Overrides, Position, Recovery, SubscribeRequest, Subscribed,
+    ConnectionKey, Delivery, Overrides, Position, Recovery, Since, SubscribeRequest, Subscribed,
 };
+use super::history::Page;
 use super::name::Name;
 use super::replica::Replica;
 use crate::clock::Now;
@@ -52,6 +53,9 @@ impl<E: Engine> Home<E> {
         let channel = self.channels.at(place);
         if !request.recover {
             return Recovery::NotAsked;
+        }
+        if request.cache {
+            return cached(channel, request, bytes_max);
         }
         let missed = request
             .since
@@ -129,6 +133,21 @@ impl<E: Engine> Home<E> {
         let subscribe = Some(Box::new((sequence, channel)));
         self.say(to.connection.core, Delivery::Refused { to, error, subscribe });
     }
+}
+
+/// The last publication, to who does not have it; with a filter all that are kept, of which the
+/// edge finds the last that passes.
+fn cached(channel: &Channel, request: &SubscribeRequest, bytes_max: usize) -> Recovery {
+    let has_it = |since: Since| {
+        since.offset > 0 && since.offset == channel.last && since.is_of(channel.epoch)
+    };
+    if request.since.is_some_and(has_it) {
+        return Recovery::Complete(Box::default());
+    }
+    let limit = if request.filtered { -1 } else { 1 };
+    let mut kept = channel.history.page(&Page { since: None, limit, reverse: true, bytes_max });
+    kept.reverse();
+    if kept.is_empty() { Recovery::Impossible } else { Recovery::Complete(kept) }
 }
 
 /// Does presence list a subscriber, and are its join and leave told?

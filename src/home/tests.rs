@@ -63,6 +63,8 @@ fn subscribe(channel: &str) -> Request {
         recover,
         overrides,
         delta: false,
+        cache: false,
+        filtered: false,
     };
     Request::Subscribe(Box::new(request))
 }
@@ -210,6 +212,40 @@ fn a_key_is_carried_out_once() {
     assert_eq!(publish(&mut home, "long:b", "k", 4), (4, 1), "another channel's key");
     assert_eq!(publish(&mut home, "long:a", "k", 5), (5, 1));
     assert_eq!(home.published(), 3);
+}
+
+#[test]
+fn a_cache_gives_the_last_publication_to_who_does_not_have_it() {
+    let mut home = home(Memory, Limits::default());
+    let last = |home: &mut Home<Memory>, since: Option<(u64, Epoch)>, filtered: bool| {
+        let Request::Subscribe(mut request) = subscribe("long:a") else { unreachable!() };
+        (request.recover, request.cache, request.filtered) = (true, true, filtered);
+        request.since = since.map(|(offset, epoch)| Since { epoch: Some(epoch), offset });
+        let said = ask(home, Request::Subscribe(request), at_ms(0));
+        match &said[0] {
+            Delivery::Subscribed(answer) => match &answer.recovery {
+                Recovery::Complete(kept) => {
+                    Some(kept.iter().map(|placed| placed.offset).collect::<Vec<_>>())
+                }
+                _ => None,
+            },
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(last(&mut home, None, false), None, "nothing was published");
+    for number in [b"1", b"2", b"3"] {
+        publish(&mut home, "long:a", number, at_ms(0));
+    }
+    let epoch = home.position("long:a").expect("it is there").epoch;
+    assert_eq!(last(&mut home, None, false), Some(vec![3]));
+    assert_eq!(last(&mut home, Some((2, epoch)), false), Some(vec![3]));
+    assert_eq!(last(&mut home, Some((1, Epoch::NONE)), false), Some(vec![3]));
+    assert_eq!(last(&mut home, Some((3, epoch)), false), Some(vec![]), "it has it");
+    assert_eq!(last(&mut home, None, true), Some(vec![1, 2, 3]), "the edge looks for one");
+    let channel = Name::from("long:a");
+    ask(&mut home, Request::RemoveHistory { to: TO, channel }, at_ms(0));
+    assert_eq!(last(&mut home, Some((2, epoch)), false), None);
+    assert_eq!(last(&mut home, Some((3, epoch)), false), Some(vec![]), "nothing was missed");
 }
 
 #[test]

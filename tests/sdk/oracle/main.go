@@ -21,6 +21,8 @@ type namespace struct {
 	subscribers bool
 	// Subscribers may ask for deltas, or filter by tags.
 	delta, filter bool
+	// The last publication is recovered by everybody, and SDKs publish one in 250 ms.
+	cache bool
 }
 
 // subscription is what a subscriber of such a channel gets.
@@ -34,6 +36,10 @@ func (n namespace) subscription(numbers bool) centrifuge.SubscribeOptions {
 		AllowTagsFilter:   n.filter,
 
 		AllowChannelCompaction: numbers,
+	}
+	if n.cache {
+		options.RecoveryMode, options.AutoCacheRecover = centrifuge.RecoveryModeCache, true
+		options.ClientPublishDebounceInterval = 250 * time.Millisecond
 	}
 	if n.delta {
 		options.AllowedDeltaTypes = []centrifuge.DeltaType{centrifuge.DeltaTypeFossil}
@@ -58,6 +64,7 @@ var namespaces = map[string]namespace{
 	"closed":  {stream: true, presence: true, closed: true},
 	"delta":   {stream: true, delta: true},
 	"tagged":  {stream: true, filter: true},
+	"cache":   {stream: true, filter: true, cache: true},
 }
 
 func find(channel string) (namespace, *centrifuge.Error) {
