@@ -474,6 +474,8 @@ impl Disconnect {
     }
 }
 
+/// Code and reason of the unsubscribe push where the server ends a subscription for good.
+pub const UNSUBSCRIBE_SERVER: (u32, &str) = (2000, "server unsubscribe");
 /// Code and reason of the unsubscribe push after which SDKs subscribe again and recover.
 pub const UNSUBSCRIBE_INSUFFICIENT: (u32, &str) = (2500, "insufficient state");
 /// Code and reason of the unsubscribe push to a subscription whose token was not renewed in time.

@@ -10,7 +10,9 @@ use super::frames::info;
 use super::subscribe::{EpochText, since};
 use super::{Edge, ProcessUse};
 use crate::clock::Now;
-use crate::codec::command::{ClientInfo, Disconnect, ErrorCode, HistoryResult, Tags};
+use crate::codec::command::{
+    ClientInfo, Disconnect, ErrorCode, HistoryResult, Tags, UNSUBSCRIBE_SERVER,
+};
 use crate::codec::{Codec, payload};
 use crate::home::block::{Block, Parts};
 use crate::home::envelope::{
@@ -25,9 +27,6 @@ use crate::http::api::{
 use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES, VERSION_EPOCH_BYTES};
 use crate::metrics::totals;
 use globset::{GlobBuilder, GlobMatcher};
-
-/// Code and reason of the unsubscribe push after which SDKs do not subscribe again.
-const UNSUBSCRIBE_SERVER: (u32, &str) = (2000, "server unsubscribe");
 
 impl Edge {
     /// Begins one command.

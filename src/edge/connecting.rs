@@ -72,12 +72,13 @@ impl Edge {
         &self,
         command: &Connect<'_>,
         user: &Name,
-        mut subscriptions: Vec<ServerSubscription>,
+        subscriptions: Vec<ServerSubscription>,
     ) -> Result<Vec<ServerBegin>, ErrorCode> {
-        subscriptions.extend(self.personal_channel(user)?);
+        let personal = self.personal_channel(user)?;
         let most = self.limits.channels_per_connection as usize;
-        let mut begins: Vec<ServerBegin> = Vec::with_capacity(subscriptions.len());
-        for subscription in subscriptions {
+        let mut begins: Vec<ServerBegin> = Vec::with_capacity(subscriptions.len() + 1);
+        let of_token = subscriptions.into_iter().map(|subscription| (subscription, true));
+        for (subscription, by_token) in of_token.chain(personal.map(|own| (own, false))) {
             let name = subscription.channel.as_str();
             self.channel_options(name)?;
             if begins.iter().any(|begin| begin.subscription.channel.as_str() == name) {
@@ -89,7 +90,8 @@ impl Edge {
             let wanted = command.subs.iter().find(|wanted| wanted.channel == name);
             let recover = wanted.is_some_and(|wanted| wanted.recover);
             let since = wanted.filter(|wanted| wanted.recover).map(since);
-            begins.push(ServerBegin { subscription, recover, since, expire_at_s: None });
+            let expire_at_s = None;
+            begins.push(ServerBegin { subscription, recover, since, expire_at_s, by_token });
         }
         Ok(begins)
     }

@@ -103,6 +103,8 @@ impl Traits {
     pub const SERVER_SIDE: Traits = Traits(16);
     /// Deliveries name the channel by its number.
     pub const NUMBERED: Traits = Traits(32);
+    /// The connection's token names it: it ends with a token that does not.
+    pub const BY_TOKEN: Traits = Traits(64);
 
     #[must_use]
     pub fn has(self, which: Traits) -> bool {

@@ -32,6 +32,7 @@ mod output;
 mod peers;
 mod receive;
 mod refusals;
+mod renewing;
 mod replay;
 mod server_subs;
 #[cfg(test)]

@@ -12,10 +12,13 @@ use super::output::Range;
 use super::subscribe::{Asked, EpochText};
 use super::{Edge, Late, RequestLanes, Token};
 use crate::clock::Now;
-use crate::codec::command::{Disconnect, ErrorCode, Named, Push, PushSubscribe, Reply};
+use crate::codec::command::{
+    Disconnect, ErrorCode, Named, Push, PushSubscribe, Reply, UNSUBSCRIBE_SERVER,
+};
 use crate::home::envelope::{
     Placed, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, Since, UserAction,
 };
+use crate::home::name::Name;
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
 use std::collections::VecDeque;
@@ -24,6 +27,8 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub struct ServerSide {
     pub queue: VecDeque<Wish>,
+    /// What a new token names, until it is compared with what the connection has.
+    pub renewed: Option<Vec<ServerSubscription>>,
     /// A Subscribe that found its lane full.
     pub parked: Option<Parked>,
     /// Subscriptions that were begun and are not answered.
@@ -37,6 +42,7 @@ pub struct ServerSide {
 impl ServerSide {
     fn is_done(&self) -> bool {
         self.queue.is_empty()
+            && self.renewed.is_none()
             && self.parked.is_none()
             && self.begun.is_empty()
             && self.connect.is_none()
@@ -46,8 +52,10 @@ impl ServerSide {
 /// One thing to do.
 #[derive(Debug)]
 pub enum Wish {
-    /// A subscription of connect.
+    /// A subscription of the connection's token.
     Begin(Box<ServerBegin>),
+    /// A new token does not name it any more.
+    End(Name),
     /// A command about the connection's user.
     Command(SharedCommand),
 }
@@ -57,6 +65,7 @@ impl Wish {
     fn channel(&self) -> Option<&str> {
         match self {
             Wish::Begin(begin) => Some(begin.subscription.channel.as_str()),
+            Wish::End(channel) => Some(channel.as_str()),
             Wish::Command(command) => match &command.action {
                 UserAction::Subscribe { subscription, .. } => Some(subscription.channel.as_str()),
                 UserAction::Unsubscribe { channel, .. } => Some(channel.as_str()),
@@ -75,6 +84,8 @@ pub struct ServerBegin {
     pub since: Option<Since>,
     /// When it ends, in seconds since 1970; none: with its connection.
     pub expire_at_s: Option<u64>,
+    /// It comes and goes with the connection's token.
+    pub by_token: bool,
 }
 
 /// A server-side subscription that was begun.
@@ -126,7 +137,12 @@ impl Edge {
                 }
                 continue;
             }
-            let Some(wish) = self.next_wish(token) else { break };
+            let Some(wish) = self.next_wish(token) else {
+                if self.compare_renewed(token) {
+                    continue;
+                }
+                break;
+            };
             if !self.serve_wish(token, wish, now, lanes) {
                 return false;
             }
@@ -167,14 +183,24 @@ impl Edge {
         lanes: &mut L,
     ) -> bool {
         let command = match wish {
-            Wish::Begin(begin) => return self.begin(token, *begin, true, now, lanes),
+            Wish::Begin(begin) => {
+                let server = self.at(token).server();
+                let in_connect = server.is_some_and(|server| server.connect.is_some());
+                return self.begin(token, *begin, in_connect, now, lanes);
+            }
+            Wish::End(channel) => {
+                let (code, reason) = UNSUBSCRIBE_SERVER;
+                self.end_subscription(token, channel.as_str(), code, reason);
+                return self.settle(token, lanes);
+            }
             Wish::Command(command) => command,
         };
         match &command.action {
             UserAction::Subscribe { subscription, since, expire_at_s } => {
                 let (subscription, recover) = (subscription.clone(), since.is_some());
                 let (since, expire_at_s) = (*since, *expire_at_s);
-                let begin = ServerBegin { subscription, recover, since, expire_at_s };
+                let by_token = false;
+                let begin = ServerBegin { subscription, recover, since, expire_at_s, by_token };
                 self.begin(token, begin, false, now, lanes)
             }
             UserAction::Unsubscribe { channel, code, reason } => {
@@ -197,7 +223,7 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) -> bool {
-        let ServerBegin { subscription, recover, since, expire_at_s } = begin;
+        let ServerBegin { subscription, recover, since, expire_at_s, by_token } = begin;
         let ServerSubscription { channel: name, info, data, overrides } = subscription;
         let options = match self.server_options(token, name.as_str()) {
             Ok(Some(options)) => options,
@@ -211,6 +237,7 @@ impl Edge {
         let on = |asked: Option<bool>, mode: Mode| asked.unwrap_or(mode == Mode::Force);
         let recoverable = keeps && on(overrides.recover, options.recovery);
         let traits = Traits::SERVER_SIDE
+            .with(Traits::BY_TOKEN, by_token)
             .with(Traits::RECOVERABLE, recoverable)
             .with(Traits::POSITIONED, keeps && on(overrides.position, options.positioning))
             .with(Traits::JOIN_LEAVE, on(overrides.force_push_join_leave, options.join_leave));

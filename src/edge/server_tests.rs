@@ -156,6 +156,7 @@ fn what_comes_before_the_connect_reply_is_held() {
         recover: false,
         since: None,
         expire_at_s: None,
+        by_token: true,
     };
     bench.edge.await_subscriptions(token, vec![begin("c"), begin("d")]);
     bench.resume();

@@ -379,3 +379,54 @@ fn what_the_server_subscribes_until_a_time_ends_then() {
     assert!(!bench.pass(it, 60).contains("unsubscribe"), "the other has no end");
     assert!(bench.edge.details.values().all(|it| it.subscriptions.is_empty()), "nothing is kept");
 }
+
+#[test]
+fn a_new_token_begins_what_it_names_and_ends_what_it_does_not() {
+    let mut bench = Bench::new_one();
+    let it = bench.accept();
+    bench.receive(it, UPGRADE);
+    bench.heard(it);
+    let first = lasting(100, r#","channels":["a","b"]"#);
+    bench.receive(it, &text(&format!(r#"{{"id":1,"connect":{{"token":"{first}"}}}}"#)));
+    let registered = Delivery::Registered { connection: bench.edge.key(it) };
+    bench.deliver(registered);
+    bench.resume();
+    bench.lane.requests.retain(|request| matches!(request, Request::Subscribe(_)));
+    for local in [1, 2] {
+        let Some(Request::Subscribe(asked)) = bench.lane.requests.pop_front() else {
+            panic!("a Subscribe was pushed")
+        };
+        bench.admit_at(&asked, local);
+    }
+    let told = bench.heard(it);
+    assert!(told.contains(r#""subs":{"#), "{told}");
+    bench.resume();
+    // What the client begins is no token's to end.
+    let told = bench.subscribed(it, "own", "");
+    assert!(told.contains(r#""subscribe""#), "{told}");
+    let renew = |bench: &mut Bench, more: &str| {
+        let next = lasting(200, more);
+        let mut told = bench.says(it, &format!(r#"{{"id":3,"refresh":{{"token":"{next}"}}}}"#));
+        bench.resume();
+        told.push_str(&bench.heard(it));
+        told
+    };
+    let told = renew(&mut bench, r#","channels":["b"],"subs":{"c":{}}"#);
+    let ended = r#""channel":"a","unsubscribe":{"code":2000,"reason":"server unsubscribe"}"#;
+    assert!(told.contains(ended) && !told.contains(r#""channel":"b""#), "{told}");
+    assert!(matches!(
+        bench.lane.requests.pop_front(),
+        Some(Request::Unsubscribe { channel, .. }) if channel.as_str() == "a"
+    ));
+    let asked = bench.subscribe_request();
+    assert_eq!(asked.channel.as_str(), "c");
+    bench.admit_at(&asked, 4);
+    assert!(bench.heard(it).contains(r#""channel":"c","subscribe":{}"#));
+    // The same again changes nothing; none names none.
+    bench.resume();
+    let told = renew(&mut bench, r#","channels":["b","c"]"#);
+    assert!(!told.contains("subscribe"), "{told}");
+    let told = renew(&mut bench, "");
+    assert_eq!(told.matches(r#""unsubscribe""#).count(), 2, "{told}");
+    assert!(!told.contains(r#""channel":"own""#), "{told}");
+}

@@ -91,6 +91,7 @@ impl Edge {
         };
         self.identified(token, identity.info, identity.expires_ms, true, now);
         self.rearm(token);
+        self.renew_subscriptions(token, identity.subs);
         let expiry = self.expiry(token, now);
         self.reply(
             token,
