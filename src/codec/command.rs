@@ -126,13 +126,17 @@ pub struct Subscribe<'a> {
     pub filter: Option<FilterNode<'a>>,
     /// Channel type (`type`): other than 0 is a map or shared-poll subscription, answered 108.
     pub kind: i64,
-    /// What else is wanted (`flag`), one bit each: `FLAG_NUMBER`. Others are passed over.
+    /// What else is wanted (`flag`), one bit each: `FLAG_NUMBER`,
+    /// `FLAG_OR_REFUSED`. Others are passed over.
     pub flag: i64,
 }
 
 /// In a subscribe's `flag`: publications, joins and leaves may name the channel by a number, which
 /// the reply gives.
 pub const FLAG_NUMBER: i64 = 1;
+/// Where a recovery cannot be had, the subscribe is to be refused with 112: the application then
+/// loads its state anew (`getState` of the SDKs).
+pub const FLAG_OR_REFUSED: i64 = 2;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publish<'a> {

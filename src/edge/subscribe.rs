@@ -8,7 +8,7 @@ use super::filter::{Filter, FilterError};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::Codec;
-use crate::codec::command::{ErrorCode, FLAG_NUMBER, Reply, Subscribe};
+use crate::codec::command::{ErrorCode, FLAG_NUMBER, FLAG_OR_REFUSED, Reply, Subscribe};
 use crate::home::envelope::{
     Epoch, Overrides, ReplyTo, Request, ServerSubscription, Since, SubscribeRequest,
 };
@@ -94,6 +94,7 @@ impl Edge {
         };
         let to = ReplyTo { connection: self.key(token), command: id };
         let (home, mut request) = self.new_subscription(token, to, &asked);
+        request.or_refused = command.recover && command.flag & FLAG_OR_REFUSED != 0;
         if let Some(grant) = grant {
             self.granted(token, request.sequence, grant, now);
         }
@@ -162,6 +163,7 @@ impl Edge {
             infos,
             since,
             recover: recover || cache,
+            or_refused: false,
             delta,
             overrides,
             cache,

@@ -141,6 +141,8 @@ pub struct SubscribeRequest {
     pub since: Option<Since>,
     /// A recovery was asked for, whether or not it may be had; without a position it may not.
     pub recover: bool,
+    /// Where the recovery cannot be had, the subscription is refused with 112.
+    pub or_refused: bool,
     /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
     pub overrides: Overrides,
     /// It wants deltas.

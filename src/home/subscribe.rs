@@ -20,13 +20,20 @@ impl<E: Engine> Home<E> {
     pub(super) fn subscribe(&mut self, request: SubscribeRequest) {
         let options = self.options(request.channel.as_str());
         let Some(place) = self.channels.find_or_add(&request.channel, &options) else {
-            return self.refuse_subscribe(request);
+            return self.refuse_subscribe(request, ErrorCode::LimitExceeded);
         };
         let presence_max = self.limits.presence_per_channel as usize;
         let channel = self.channels.at(place);
         let member = shown(channel, request.overrides) != (false, false);
         if member && presence_max > 0 && channel.members.len() >= presence_max {
-            self.refuse_subscribe(request);
+            self.refuse_subscribe(request, ErrorCode::LimitExceeded);
+            return self.drop_if_unused(place);
+        }
+        if E::LOCAL
+            && request.or_refused
+            && matches!(self.recover(place, &request), Recovery::Impossible)
+        {
+            self.refuse_subscribe(request, ErrorCode::UnrecoverablePosition);
             return self.drop_if_unused(place);
         }
         if E::LOCAL && !holds(Rule::LiveAtRead) {
@@ -127,9 +134,8 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    fn refuse_subscribe(&mut self, request: SubscribeRequest) {
+    fn refuse_subscribe(&mut self, request: SubscribeRequest, error: ErrorCode) {
         let SubscribeRequest { to, sequence, channel, .. } = request;
-        let error = ErrorCode::LimitExceeded;
         let subscribe = Some(Box::new((sequence, channel)));
         self.say(to.connection.core, Delivery::Refused { to, error, subscribe });
     }

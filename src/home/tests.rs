@@ -9,6 +9,7 @@ use super::envelope::{
 use super::name::Name;
 use super::{Home, HomeOptions};
 use crate::clock::Now;
+use crate::codec::command::ErrorCode;
 use crate::limits::{CHANNELS_PER_PART, Limits};
 use crate::namespace::{ChannelOptions, Mode, Namespaces};
 
@@ -61,12 +62,40 @@ fn subscribe(channel: &str) -> Request {
         infos: None,
         since,
         recover,
+        or_refused: false,
         overrides,
         delta: false,
         cache: false,
         filtered: false,
     };
     Request::Subscribe(Box::new(request))
+}
+
+#[test]
+fn what_cannot_be_recovered_is_refused_to_who_wants_to_know() {
+    let mut home = home(Memory, Limits::default());
+    let asked = |since, or_refused| {
+        let Request::Subscribe(mut request) = subscribe("long:a") else { unreachable!() };
+        (request.since, request.recover, request.or_refused) = (since, true, or_refused);
+        Request::Subscribe(request)
+    };
+    publish(&mut home, "long:a", b"1", at_ms(0));
+    let lost = Some(Since { epoch: Some(Epoch::NONE), offset: 0 });
+    let said = ask(&mut home, asked(lost, true), at_ms(0));
+    assert!(
+        matches!(
+            said[..],
+            [Delivery::Refused { error: ErrorCode::UnrecoverablePosition, subscribe: Some(_), .. }]
+        ),
+        "{said:?}"
+    );
+    let kept = Some(Since { epoch: None, offset: 0 });
+    for (since, or_refused, complete) in [(lost, false, false), (kept, true, true)] {
+        let said = ask(&mut home, asked(since, or_refused), at_ms(0));
+        let Some(Delivery::Subscribed(answer)) = said.first() else { panic!("{said:?}") };
+        assert_eq!(matches!(answer.recovery, Recovery::Complete(_)), complete);
+        ask(&mut home, unsubscribe("long:a"), at_ms(0));
+    }
 }
 
 fn unsubscribe(channel: &str) -> Request {
