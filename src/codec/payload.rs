@@ -34,13 +34,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// The form in which a payload that came in by `codec` is kept.
 ///
 /// # Errors
-/// When it is not of the namespace's kind, or empty.
+/// When it is not of the namespace's kind. Bytes may be none; where they are written as a value of
+/// the codec, that has to be there.
 pub fn keep(codec: Codec, kind: Payload, data: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
-    let kept = match kind {
-        Payload::Json => to_json(codec, data)?,
-        Payload::Binary => to_bytes(codec, data)?,
-    };
-    if kept.is_empty() { Err(Invalid) } else { Ok(kept) }
+    match kind {
+        // No data at all is no value.
+        Payload::Json => to_json(codec, data).and_then(|kept| match kept.is_empty() {
+            true => Err(Invalid),
+            false => Ok(kept),
+        }),
+        Payload::Binary => to_bytes(codec, data),
+    }
 }
 
 /// A value that came in by `codec` as JSON text.
@@ -93,5 +97,24 @@ fn to_bytes(codec: Codec, data: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
             Ok(Item::Bytes(bytes)) => Ok(Cow::Borrowed(bytes)),
             _ => Err(Invalid),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_may_be_none_and_values_not() {
+        let none: [(Codec, &[u8]); 3] =
+            [(Codec::Json, b"\"\""), (Codec::MessagePack, b"\xc4\x00"), (Codec::Protobuf, b"")];
+        for (codec, data) in none {
+            assert_eq!(keep(codec, Payload::Binary, data).as_deref(), Ok(&b""[..]), "{codec:?}");
+            assert_eq!(keep(codec, Payload::Json, b""), Err(Invalid), "{codec:?}");
+        }
+        // Where a value of the codec says them, there has to be one.
+        for codec in [Codec::Json, Codec::MessagePack] {
+            assert_eq!(keep(codec, Payload::Binary, b""), Err(Invalid), "{codec:?}");
+        }
     }
 }

@@ -57,7 +57,7 @@ impl Edge {
             Method::Subscribe(command) => {
                 command.channel.is_empty() || !matches!(&*command.delta, "" | "fossil")
             }
-            Method::Publish(command) => command.channel.is_empty() || command.data.is_empty(),
+            Method::Publish(command) => command.channel.is_empty(),
             Method::History(command) => command.channel.is_empty(),
             Method::Unsubscribe { channel }
             | Method::Presence { channel }

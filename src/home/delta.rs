@@ -29,7 +29,8 @@ impl DeltaBase {
 /// What turns `before` into `data`; none when it would not be shorter, or `data` is longer than
 /// `DELTA_BYTES`, because finding it takes time that grows with both.
 fn patch(before: &[u8], data: &[u8]) -> Option<Vec<u8>> {
-    if data.len() > DELTA_BYTES {
+    // From nothing everything is new.
+    if data.len() > DELTA_BYTES || before.is_empty() {
         return None;
     }
     let mut patch = Vec::with_capacity(data.len());

@@ -181,7 +181,9 @@ pub fn connection(payload: &[u8], expected: &Expected) -> Result<ConnectionClaim
     let options = claims.subs.unwrap_or_default();
     let plain = claims.channels.unwrap_or_default();
     let mut subs = Vec::with_capacity(options.len() + plain.len());
-    for channel in plain.iter().filter(|channel| !options.contains_key(*channel)) {
+    // An empty name names no channel: backends write one for nothing.
+    let plain = plain.iter().filter(|channel| !channel.is_empty());
+    for channel in plain.filter(|channel| !options.contains_key(*channel)) {
         subs.push(ServerSubscription {
             channel: Name::from(channel.as_str()),
             info: Box::default(),
@@ -189,7 +191,7 @@ pub fn connection(payload: &[u8], expected: &Expected) -> Result<ConnectionClaim
             overrides: Overrides::default(),
         });
     }
-    for (channel, it) in &options {
+    for (channel, it) in options.iter().filter(|(channel, _)| !channel.is_empty()) {
         subs.push(ServerSubscription {
             channel: Name::from(channel.as_str()),
             info: value(it.info, it.b64info.as_deref(), "subs")?,

@@ -95,7 +95,7 @@ fn claims_decide() {
 #[test]
 fn what_a_token_says_of_its_connection() {
     let claims = r#"{"sub":"al","exp":1700000100,"info":{
-        "name":"Al"},"meta":{"role":1},"channels":["a","b"],"subs":{"b":{"info":1,"data":[2],
+        "name":"Al"},"meta":{"role":1},"channels":["a","b",""],"subs":{"":{},"b":{"info":1,"data":[2],
         "override":{"presence":{"value":true},"join_leave":{"value":false},
         "force_recovery":{"value":true}}},"c":{"b64data":"MQ=="}}}"#;
     let identity = auth(false).connect(&token(HS256, claims), NOW).expect("a good token");

@@ -1,5 +1,6 @@
 //! One channel, subscribers of every codec: each gets its own frames, and nobody another's.
 
+use super::super::connection::Life;
 use super::*;
 use crate::home::envelope::Placed;
 use crate::limits::CHUNK_BYTES;
@@ -166,6 +167,26 @@ fn what_cannot_be_read_ends_the_connection() {
         let push = framed(codec, push[codec]);
         assert!(sent.starts_with(&push), "{} is told in its own words: {sent:x?}", OWN[codec]);
         assert_eq!(sent[push.len()..push.len() + 4], [0x88, 13, 0x0d, 0xad]);
+    }
+}
+
+#[test]
+fn a_publish_without_data_is_an_error_and_no_end() {
+    let publish: [&[u8]; 3] = [
+        br#"{"id":9,"publish":{"channel":"c"}}"#,
+        b"\x82\x01\x09\x07\x81\x01\xa1c",
+        b"\x07\x08\x09\x3a\x03\x0a\x01c",
+    ];
+    for codec in 0..3 {
+        let mut bench = Bench::new(8, Limits::default());
+        let token = bench.speaks(codec);
+        bench.receive(token, &masked(opcode(codec), publish[codec]));
+        let sent = bench.flush(token);
+        assert_eq!(sent.first(), framed(codec, b"").first(), "{}: {sent:x?}", OWN[codec]);
+        let told = sent.windows(11).any(|part| part == b"bad request");
+        assert!(told, "{}: {sent:x?}", OWN[codec]);
+        assert!(bench.lane.requests.is_empty());
+        assert_eq!(bench.edge.life(token), Life::Active, "{}", OWN[codec]);
     }
 }
 
