@@ -223,12 +223,15 @@ impl Default for Budgets {
 /// Workers, at most: a core number fits one bit of the doorbell set.
 pub const WORKERS: usize = 63;
 
-/// Slots of each lane: the largest power of two that keeps the mesh of `workers` within 64 MiB,
+/// Bytes of the mesh of lanes, at most.
+pub const MESH_BYTES: usize = 64 << 20;
+
+/// Slots of each lane: the largest power of two that keeps the mesh of `workers` within `bytes`,
 /// two rings per ordered pair, 64 bytes a slot, the bridge counted as a core.
 #[must_use]
-pub fn lane_slots(workers: usize) -> usize {
+pub fn lane_slots(workers: usize, bytes: usize) -> usize {
     let cores = workers + 1;
-    let fit = (64 << 20) / (2 * cores * cores * 64);
+    let fit = (bytes / (2 * cores * cores * 64)).max(1);
     let power = if fit.is_power_of_two() { fit } else { fit.next_power_of_two() / 2 };
     power.clamp(2, 1_024)
 }
@@ -243,11 +246,12 @@ mod tests {
     #[test]
     fn lanes_fit_the_mesh() {
         for workers in 1..=WORKERS {
-            let slots = lane_slots(workers);
+            let slots = lane_slots(workers, MESH_BYTES);
             assert!(slots.is_power_of_two() && (2..=1_024).contains(&slots));
             assert!(slots == 2 || 2 * (workers + 1) * (workers + 1) * 64 * slots <= 64 << 20);
         }
-        assert_eq!(lane_slots(2), 1_024);
-        assert_eq!(lane_slots(56), 128);
+        assert_eq!(lane_slots(2, MESH_BYTES), 1_024);
+        assert_eq!(lane_slots(56, MESH_BYTES), 128);
+        assert_eq!(lane_slots(56, 0), 2);
     }
 }

@@ -1,6 +1,9 @@
 //! What the machine gives: cores, descriptors, randomness, bells, and what the process has used.
 
 use super::Error;
+use super::cgroup::Groups;
+use super::doctor::machine::Machine;
+use super::given::Given;
 use crate::config::{Config, Listen};
 use crate::driver::socket::{self, Bell};
 use crate::edge::ProcessUse;
@@ -9,10 +12,13 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 /// The machine, as far as a server asks.
 pub struct Host {
-    pub cores: usize,
+    pub given: Given,
+    /// Workers to start.
+    pub workers: usize,
     /// Descriptors that the process may open.
     pub descriptors: u64,
     /// Cores to pin workers to, by worker; none: not pinned.
@@ -27,15 +33,17 @@ impl Host {
     pub fn new(config: &Config) -> Result<Host, Error> {
         let allowed: Vec<usize> =
             core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-        let cores = allowed.len().max(1);
-        let workers = config.workers_on(cores);
-        // More workers than cores run unpinned: pinned, they would stand in each other's way.
+        let given = given(allowed.len());
+        let workers = given.workers(config);
+        // More workers than cores run unpinned: pinned, they would stand in each other's way. So do
+        // those of a quota: every container of the host would be pinned to the same first cores.
         let cpus: &[usize] =
             if config.worker_cpus.is_empty() { &allowed } else { &config.worker_cpus };
-        let pinned = workers <= cpus.len();
+        let pinned = workers <= cpus.len() && !(given.by_quota && config.worker_cpus.is_empty());
         let worker_cpus = (0..workers).map(|worker| pinned.then(|| cpus[worker])).collect();
         Ok(Host {
-            cores,
+            given,
+            workers,
             descriptors: raise_descriptors(),
             worker_cpus,
             bridge_cpu: config.bridge_cpu,
@@ -43,6 +51,14 @@ impl Host {
             node: node(&config.listen)?,
         })
     }
+}
+
+/// What there is to share out, for a process that may run on `allowed` cores.
+pub fn given(allowed: usize) -> Given {
+    let root = Path::new("/");
+    let machine_bytes = Machine::new(root).memory_bytes;
+    let machine_bytes = if machine_bytes > 0 { machine_bytes } else { u64::MAX };
+    Given::new(allowed, machine_bytes, &Groups::new(root))
 }
 
 /// Raises the soft limit to the hard one and gives it.

@@ -4,9 +4,11 @@
 //! Must not know the data path. Invariant: what a core needs is built before it starts, and moved
 //! into it; nothing is handed over afterwards but signals.
 
+mod cgroup;
 mod clock;
 mod control;
 pub mod doctor;
+mod given;
 mod host;
 mod listeners;
 mod run;
@@ -20,6 +22,7 @@ use crate::edge::auth::{self, Auth, KeyError, KeyOptions};
 use crate::limits::REFUSAL_SLOTS;
 use crate::tell;
 use clock::Clock;
+use given::Given;
 use signals::Listening;
 pub use signals::{Held, hold as hold_signals};
 use start::Cores;
@@ -113,10 +116,10 @@ pub fn run(mut config: Config, auth: &Auth, signals: Held) -> ExitCode {
 }
 
 /// What the workers would ask of the ring.
-fn ring_plan(config: &Config, descriptors: u64, workers: usize, cores: usize) -> Plan {
+fn ring_plan(config: &Config, descriptors: u64, workers: usize, given: &Given) -> Plan {
     let limits = config.limits_on(descriptors, workers, false);
     let slots = limits.connections_per_worker + REFUSAL_SLOTS;
-    Plan { workers, slots, tuning: run::tuning(workers, cores) }
+    Plan { workers, slots, tuning: given.tuning(workers) }
 }
 
 /// What was opened, and how to try it.

@@ -29,9 +29,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Buffers, and bytes of each, that a worker receives into where workers share cores: 256 KiB, or
-/// 56 of them would take 450 MiB. Small ones, so that the answers to a step of pings find one each.
-const CROWDED: (u16, u32) = (256, 1_024);
 /// Time that a worker sleeps at most during a shutdown, to see how far the others are.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
@@ -82,7 +79,7 @@ impl Seats<'_> {
             kind: self.kind,
             cpu,
             spin_us: if cpu.is_some() { u64::from(self.config.spin_us) } else { 0 },
-            tuning: tuning(cores, self.host.cores),
+            tuning: self.host.given.tuning(cores),
             options,
             edge: self.edge(number, seed),
             home: HomeOptions {
@@ -131,15 +128,6 @@ impl Seats<'_> {
             metrics: self.metrics.to_vec(),
         }
     }
-}
-
-/// Sizes of each ring: smaller where workers share cores.
-pub fn tuning(workers: usize, cores: usize) -> Tuning {
-    if workers <= cores {
-        return Tuning::default();
-    }
-    let (buffers, buffer_bytes) = CROWDED;
-    Tuning { buffers, buffer_bytes, ..Tuning::default() }
 }
 
 /// Starts a worker's thread.

@@ -16,7 +16,6 @@ use crate::driver::probe::{self, Kind};
 use crate::edge::auth::Auth;
 use crate::home::engine::{FromBridge, ToBridge};
 use crate::home::envelope::{Delivery, Request};
-use crate::limits::lane_slots;
 use crate::mesh::{self, Slots};
 use crate::metrics::CoreMetrics;
 use std::io;
@@ -51,7 +50,7 @@ enum Failed {
 /// What is missing.
 pub fn start(config: &mut Config, auth: &Auth) -> Result<Cores, Error> {
     let mut host = Host::new(config)?;
-    let workers = config.workers_on(host.cores);
+    let workers = host.workers;
     let wanted = std::iter::once(&config.listen).chain(&config.internal_listen);
     let listeners = Listeners::open(wanted, workers)?;
     let mut opened = listeners.at.iter().cloned();
@@ -125,7 +124,7 @@ impl Attempt<'_> {
     /// On rings, for which it waits a while where others of the same user may just have left.
     fn on_rings(&self) -> Result<(Started, String), Failed> {
         let start = Instant::now();
-        let plan = ring_plan(self.config, self.host.descriptors, self.workers, self.host.cores);
+        let plan = ring_plan(self.config, self.host.descriptors, self.workers, &self.host.given);
         let fits_alone = host::lockable_bytes().is_none_or(|most| most >= plan.locked_bytes());
         loop {
             let tried = match probe::try_ring() {
@@ -150,13 +149,14 @@ impl Attempt<'_> {
     fn launch(&self, kind: Kind) -> Result<Started, Failed> {
         let Attempt { config, host, listeners, workers, .. } = *self;
         let limits = config.limits_on(host.descriptors, workers, kind == Kind::Epoll);
-        let slots = lane_slots(workers);
+        let limits = host.given.limits(limits, workers);
+        let slots = host.given.lane_slots(workers);
         let slots = Slots { requests: slots, deliveries: slots, bridge: slots };
         let (endpoints, bridge_end) =
             mesh::mesh::<Request, Delivery, ToBridge, FromBridge>(workers, slots);
         let metrics: Vec<Arc<CoreMetrics>> =
             (0..workers).map(|_| Arc::new(CoreMetrics::new())).collect();
-        let by_message = kind == Kind::IoUring && host::wakes_by_message(workers, host.cores);
+        let by_message = kind == Kind::IoUring && host::wakes_by_message(workers, host.given.cores);
         let mut bells = host::Bells::new(workers, by_message).map_err(Failed::Start)?;
         let control = Arc::new(Control::new(workers, bells.remote().map_err(Failed::Start)?));
         let clock = Clock::start();

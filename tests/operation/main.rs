@@ -7,5 +7,6 @@
 mod locked;
 mod ports;
 mod process;
+mod quota;
 mod signals;
 mod streams;

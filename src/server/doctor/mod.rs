@@ -6,11 +6,13 @@
 
 mod capacity;
 mod finding;
-mod machine;
+pub(super) mod machine;
 mod tuned;
 mod tuning;
 mod wake;
 
+use super::cgroup::Groups;
+use super::given::Given;
 use super::host;
 use crate::config::{Config, DriverChoice, Listen};
 use crate::driver::survey;
@@ -52,16 +54,18 @@ struct Report<'a> {
 #[must_use]
 pub fn run(config: &Config, ask: Ask) -> ExitCode {
     let machine = Machine::new(Path::new("/"));
-    let cores = core_affinity::get_core_ids().map_or(1, |cores| cores.len().max(1));
-    let workers = config.workers_on(cores);
+    let given = host::given(core_affinity::get_core_ids().map_or(1, |cores| cores.len()));
+    let groups = Groups::new(Path::new("/"));
+    let workers = given.workers(config);
     let configured = u64::from(config.limits.connections_per_worker) * workers as u64;
     let wanted = ask.connections.unwrap_or(if configured > 0 { configured } else { CONNECTIONS });
     let mut findings = tuned_findings(&machine, config, wanted);
+    findings.extend(group_findings(&groups, &machine, &given, workers));
     let descriptors = host::raise_descriptors();
-    let ring = ring_findings(config, workers, cores, descriptors, &mut findings);
+    let ring = ring_findings(config, workers, &given, descriptors, &mut findings);
     findings.push(wake_finding(&machine.cpus));
     let limits = config.limits_on(descriptors, workers, !ring);
-    let bounds = bounds(&machine, workers, limits.connections_per_worker);
+    let bounds = bounds(&machine, &groups, workers, limits.connections_per_worker);
     let capacity = capacity::capacity(&bounds);
     findings.push(fits(&capacity, wanted));
     let ok = findings.iter().all(|finding| finding.state != State::Differs);
@@ -112,11 +116,43 @@ fn tuned_findings(machine: &Machine, config: &Config, connections: u64) -> Vec<F
     tuned::look(machine, &Wanted { values, ports: &ports }, &limits)
 }
 
+/// What the control groups leave, and what follows.
+fn group_findings(
+    groups: &Groups,
+    machine: &Machine,
+    given: &Given,
+    workers: usize,
+) -> Vec<Finding> {
+    let cores = machine.cpus.len();
+    let cpu = match groups.cpu {
+        None => Finding::ok("CPU quota of the control group", "none"),
+        Some(quota) => {
+            let share = quota.run_us as f64 / quota.period_us.max(1) as f64;
+            let found = format!("{share:.2} of {cores} cores: {workers} workers");
+            if quota.run_us < quota.period_us {
+                let cost = "a worker that has used its part stands still until the next period, up \
+                            to a tenth of a second, and every client of it waits";
+                Finding::short("CPU quota of the control group", found, "a core at least", cost)
+            } else {
+                Finding::ok("CPU quota of the control group", found)
+            }
+        }
+    };
+    let memory = match groups.memory_bytes.filter(|bytes| *bytes < machine.memory_bytes) {
+        None => Finding::ok("memory limit of the control group", "none"),
+        Some(_) => {
+            let found = format!("{} MiB, to which pools are cut", given.memory_bytes >> 20);
+            Finding::ok("memory limit of the control group", found)
+        }
+    };
+    vec![cpu, memory]
+}
+
 /// Adds what the ring can do; gives whether the server would run on it.
 fn ring_findings(
     config: &Config,
     workers: usize,
-    cores: usize,
+    given: &Given,
     descriptors: u64,
     findings: &mut Vec<Finding>,
 ) -> bool {
@@ -124,7 +160,7 @@ fn ring_findings(
         findings.push(Finding::absent("io_uring", "driver = \"epoll\" does not use it"));
         return false;
     }
-    let plan = super::ring_plan(config, descriptors, workers, cores);
+    let plan = super::ring_plan(config, descriptors, workers, given);
     let steps = survey::survey(plan);
     let works = steps.iter().all(|step| step.found.is_ok());
     for step in steps {
@@ -156,13 +192,12 @@ fn wake_finding(cpus: &[usize]) -> Finding {
     }
 }
 
-fn bounds(machine: &Machine, workers: usize, per_worker: u32) -> Bounds {
+fn bounds(machine: &Machine, groups: &Groups, workers: usize, per_worker: u32) -> Bounds {
     let number = |path: &str, at: usize| -> Option<u64> {
         machine.read(path)?.split_whitespace().nth(at)?.parse().ok()
     };
     let left = |most: Option<u64>, used: Option<u64>| Some(most?.saturating_sub(used?));
-    let group =
-        left(number("/sys/fs/cgroup/memory.max", 0), number("/sys/fs/cgroup/memory.current", 0));
+    let group = left(groups.memory_bytes, groups.memory_used_bytes);
     let host = machine.meminfo("MemAvailable:");
     let netfilter = "/proc/sys/net/netfilter/nf_conntrack";
     Bounds {
