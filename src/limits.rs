@@ -25,7 +25,9 @@ pub struct Limits {
     /// Bytes of publications in one recovery answer; over it `recovered: false`. History is cut to
     /// it.
     pub recovery_bytes: u32,
-    /// Bytes of partly received messages on one worker; over it 1013.
+    /// Bytes of sessions that came in and wait on one worker, parts of messages and commands; over
+    /// it those that hold most get 1013, until a sixteenth is free. HTTP heads, WebSockets before
+    /// their connect, and the internal listener have a quarter of it each, of their own.
     pub spill_bytes_per_worker: u64,
     /// Memory of what waits unsent, backlogs and recovery answers together, on one worker; over it
     /// the connections that hold most are disconnected with 3008, until a sixteenth is free.
@@ -99,6 +101,8 @@ impl Default for Limits {
 
 /// Connection slots kept back on every worker for saying no.
 pub const REFUSAL_SLOTS: u32 = 64;
+/// Connection slots of every worker that are the internal listener's own.
+pub const INTERNAL_SLOTS: u32 = 64;
 /// Header lines of an HTTP head; over it 431.
 pub const HTTP_HEADERS: usize = 64;
 /// Bytes of an HTTP request's body; over it 413.

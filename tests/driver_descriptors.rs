@@ -16,6 +16,7 @@ fn loopback() -> (Options, SocketAddr) {
     let own_bell = socket::bell().expect("a bell");
     let options = Options {
         slots: 64,
+        kept_slots: 0,
         listeners: vec![listener],
         own_bell,
         own_ring: None,

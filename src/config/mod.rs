@@ -20,7 +20,7 @@ pub use listen::Listen;
 pub use tokens::Tokens;
 
 use crate::http::origin::Origins;
-use crate::limits::{Limits, REFUSAL_SLOTS, WORKERS};
+use crate::limits::{INTERNAL_SLOTS, Limits, REFUSAL_SLOTS, WORKERS};
 use crate::namespace::Namespaces;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -198,7 +198,8 @@ impl Config {
         } else {
             descriptors.min(DIRECT_DESCRIPTORS)
         };
-        let room = slots.saturating_sub(u64::from(REFUSAL_SLOTS)).max(1);
+        let others = u64::from(REFUSAL_SLOTS + self.kept_slots());
+        let room = slots.saturating_sub(others).max(1);
         let room = u32::try_from(room).unwrap_or(u32::MAX).min(check::CONNECTIONS_MAX);
         let connections_per_worker = match self.limits.connections_per_worker {
             0 => room,
@@ -219,6 +220,12 @@ impl Config {
             return format!("io_uring, which has at most {DIRECT_DESCRIPTORS} sockets a worker");
         }
         format!("the limit of open files, {descriptors} (nofile)")
+    }
+
+    /// Connection slots of every worker that the internal listener has for itself.
+    #[must_use]
+    pub fn kept_slots(&self) -> u32 {
+        if self.internal_listen.is_some() { INTERNAL_SLOTS } else { 0 }
     }
 
     /// The configuration in one line, without secrets.

@@ -8,6 +8,7 @@
 use super::chunks::{Chunks, NONE};
 use super::epoll_send::{SEND_FLAGS, send_segments};
 use super::epoll_slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey};
+use super::shares::Shares;
 use super::socket::Bell;
 use super::{
     Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Token, Unsent, one_each,
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 const RECEIVE_BYTES: usize = 64 << 10;
 /// Readiness reports taken per wait.
 const READY: usize = 1_024;
-/// Connections taken per wait, from all listeners together.
+/// Connections taken per wait from each listener.
 const ACCEPTS: u32 = 64;
 /// Time that accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -35,7 +36,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Whether connections are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Accepting {
-    /// The listeners are in the epoll set.
+    /// The listeners are in the epoll set, the first but for when its share is in use.
     On,
     /// Every slot is in use: until one is freed.
     Full,
@@ -48,11 +49,14 @@ pub struct Epoll {
     epoll: OwnedFd,
     listeners: Vec<OwnedFd>,
     accepting: Accepting,
-    accepts_left: u32,
+    /// By listener: connections that this wait may still bring.
+    accepts_left: Vec<u32>,
+    /// The first listener is out of the set: its share of slots is in use.
+    first_full: bool,
     /// Kept open for the epoll set, which reports each ring once, so nobody reads it.
     _own_bell: OwnedFd,
     bells: Vec<Option<Bell>>,
-    max_slots: u32,
+    shares: Shares,
     slots: Vec<Slot>,
     free: Vec<u32>,
     chunks: Chunks,
@@ -80,10 +84,11 @@ impl Epoll {
             epoll,
             listeners: options.listeners,
             accepting: Accepting::On,
-            accepts_left: 0,
+            accepts_left: Vec::new(),
+            first_full: false,
             _own_bell: options.own_bell,
             bells: options.bells,
-            max_slots: options.slots,
+            shares: Shares::new(options.slots, options.kept_slots),
             // Only those that were in use once take memory.
             slots: Vec::with_capacity(options.slots as usize),
             free: Vec::new(),
@@ -108,15 +113,29 @@ impl Epoll {
     /// Takes the listeners out of the set: what they would report goes on and could not be served.
     fn unwatch_listeners(&mut self, why: Accepting) {
         debug_assert_eq!(self.accepting, Accepting::On);
-        for listener in &self.listeners {
+        for listener in &self.listeners[usize::from(self.first_full)..] {
             let removed = epoll::delete(&self.epoll, listener);
             debug_assert!(removed.is_ok());
         }
+        self.first_full = false;
         self.accepting = why;
+    }
+
+    /// Takes the first listener out of the set, or puts it back.
+    fn watch_first(&mut self, on: bool) {
+        let Some(first) = self.listeners.first() else { return };
+        // Without memory for the entry it is tried again with the next wait.
+        self.first_full = match on {
+            true => epoll::add(&self.epoll, first, key(0, SPECIAL), EventFlags::IN).is_err(),
+            false => epoll::delete(&self.epoll, first).is_ok(),
+        };
     }
 
     /// Takes connections again if what hindered it is over.
     fn resume_accepting(&mut self) {
+        if self.first_full && self.shares.has_room(0) {
+            self.watch_first(true);
+        }
         let over = match self.accepting {
             Accepting::On => false,
             Accepting::Full => !self.free.is_empty(),
@@ -138,19 +157,23 @@ impl Epoll {
 
     /// One connection of a ready listener; none when the listener is done with for this wait.
     fn accept(&mut self, listener: usize) -> Option<Event> {
-        while self.accepting == Accepting::On && self.accepts_left > 0 {
-            if self.free.is_empty() && self.slots.len() == self.max_slots as usize {
+        while self.accepting == Accepting::On && self.accepts_left[listener] > 0 {
+            if !self.shares.has_room(u32::MAX) {
                 self.unwatch_listeners(Accepting::Full);
+                return None;
+            }
+            if !self.shares.has_room(listener as u32) {
+                self.watch_first(false);
                 return None;
             }
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match net::acceptfrom_with(self.listeners.get(listener)?, flags) {
                 Ok((fd, peer)) => {
-                    self.accepts_left -= 1;
+                    self.accepts_left[listener] -= 1;
                     let peer = peer.and_then(|addr| SocketAddr::try_from(addr).ok());
                     let peer: Option<IpAddr> = peer.map(|addr| addr.ip().to_canonical());
                     return Some(Event::Accepted {
-                        socket: self.occupy(fd),
+                        socket: self.occupy(fd, listener as u32),
                         peer,
                         listener: u8::try_from(listener).expect("few listeners"),
                     });
@@ -161,13 +184,13 @@ impl Epoll {
                     return None;
                 }
                 // That one connection failed before it was taken.
-                Err(_) => self.accepts_left -= 1,
+                Err(_) => self.accepts_left[listener] -= 1,
             }
         }
         None
     }
 
-    fn occupy(&mut self, fd: OwnedFd) -> Socket {
+    fn occupy(&mut self, fd: OwnedFd, listener: u32) -> Socket {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
                 token: Token(0),
@@ -181,8 +204,8 @@ impl Epoll {
             });
             self.slots.len() as u32 - 1
         });
+        self.shares.take(index, listener);
         let slot = &mut self.slots[index as usize];
-        debug_assert!(slot.fd.is_none() && slot.armed == NONE);
         slot.fd = Some(fd);
         slot.registered = Interest::NOTHING;
         slot.state = State::New;
@@ -426,6 +449,7 @@ impl Driver for Epoll {
         assert!(slot.fd.take().is_some(), "closed twice");
         slot.generation = (slot.generation + 1) % SPECIAL;
         self.free.push(socket.0);
+        self.shares.give(socket.0);
         if let Accepting::Resting(until) = &mut self.accepting {
             *until = Instant::now();
         }
@@ -447,7 +471,8 @@ impl Driver for Epoll {
 
     fn wait(&mut self, timeout: Option<Duration>) {
         self.resume_accepting();
-        self.accepts_left = ACCEPTS;
+        self.accepts_left.clear();
+        self.accepts_left.resize(self.listeners.len(), ACCEPTS);
         if self.has_news() {
             return;
         }

@@ -15,6 +15,7 @@ pub mod probe;
 mod ring_accept;
 mod ring_bells;
 mod ring_slots;
+mod shares;
 pub mod socket;
 pub mod survey;
 #[expect(unsafe_code, reason = "system calls, and memory named to the kernel")]
@@ -31,6 +32,8 @@ use std::time::Duration;
 pub struct Options {
     /// Connections open at once, refusals included; more wait in the listener's backlog.
     pub slots: u32,
+    /// Of these, slots that connections of the first listener may not take.
+    pub kept_slots: u32,
     /// Non-blocking listeners (`socket::listen`).
     pub listeners: Vec<OwnedFd>,
     /// What wakes this core (`socket::bell`).

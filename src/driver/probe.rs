@@ -103,6 +103,7 @@ pub fn try_ring() -> io::Result<()> {
     let own_bell = socket::bell()?;
     let options = Options {
         slots: 1,
+        kept_slots: 0,
         listeners: vec![listener],
         own_bell,
         own_ring: None,

@@ -94,9 +94,14 @@ impl Accepts {
         self.idle.pop_front()
     }
 
+    /// Accepts that are not under way.
+    pub fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
     /// No slot was free for it.
     pub fn put_back(&mut self, index: u32) {
-        self.idle.push_front(index);
+        self.idle.push_back(index);
     }
 
     /// Accepts failed for want of descriptors or memory: the next come later.

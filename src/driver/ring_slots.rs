@@ -4,6 +4,7 @@
 //! under way, so that no late completion, and no late operation, meets another connection.
 
 use super::chunks::NONE;
+use super::shares::Shares;
 use crate::driver::Token;
 use std::ops::{Index, IndexMut};
 
@@ -98,22 +99,27 @@ const _: () = assert!(size_of::<Slot>() <= 24);
 pub struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    max: u32,
+    shares: Shares,
 }
 
 impl Slots {
-    pub fn new(max: u32) -> Slots {
-        Slots { slots: Vec::with_capacity(max as usize), free: Vec::new(), max }
+    /// `max` slots, of which `kept` are not for the first listener.
+    pub fn new(max: u32, kept: u32) -> Slots {
+        let shares = Shares::new(max, kept);
+        Slots { slots: Vec::with_capacity(max as usize), free: Vec::new(), shares }
     }
 
-    /// A free slot, for an accept.
-    pub fn take(&mut self) -> Option<u32> {
-        if let Some(index) = self.free.pop() {
-            return Some(index);
-        }
-        if self.slots.len() == self.max as usize {
+    /// A free slot, for an accept of this listener.
+    pub fn take(&mut self, listener: u32) -> Option<u32> {
+        if !self.shares.has_room(listener) {
             return None;
         }
+        let index = self.free.pop().unwrap_or_else(|| self.add());
+        self.shares.take(index, listener);
+        Some(index)
+    }
+
+    fn add(&mut self) -> u32 {
         self.slots.push(Slot {
             token: Token(0),
             generation: 0,
@@ -125,7 +131,7 @@ impl Slots {
             failed: false,
             fin: false,
         });
-        Some(self.slots.len() as u32 - 1)
+        self.slots.len() as u32 - 1
     }
 
     /// Gives a slot back.
@@ -139,6 +145,7 @@ impl Slots {
         slot.failed = false;
         slot.fin = false;
         self.free.push(index);
+        self.shares.give(index);
     }
 
     /// Whether the owner still has the connection that a completion was of.

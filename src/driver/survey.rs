@@ -160,6 +160,7 @@ pub fn rings(plan: Plan) -> Result<(), String> {
 fn own_ring(plan: Plan) -> io::Result<Uring> {
     let options = Options {
         slots: plan.slots,
+        kept_slots: 0,
         listeners: Vec::new(),
         own_bell: socket::bell()?,
         own_ring: None,

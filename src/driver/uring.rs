@@ -140,7 +140,7 @@ impl Uring {
         let mut driver = Uring {
             ring,
             ring_index,
-            slots: Slots::new(options.slots),
+            slots: Slots::new(options.slots, options.kept_slots),
             buffers,
             chunks: Chunks::default(),
             accepts: Accepts::new(options.listeners.len() as u32, options.slots),

@@ -105,11 +105,9 @@ impl Edge {
     /// Gives up what a failed connection sent and nobody will look at.
     fn drop_unread(&mut self, token: Token) {
         let fragments = std::mem::take(&mut self.at(token).deframer).held_bytes();
-        self.spill_bytes -= fragments as u64;
-        if let Some(input) = self.at(token).input.as_mut() {
-            let wire = std::mem::take(&mut input.wire);
-            self.spill_bytes -= wire.len() as u64;
-        }
+        let input = self.at(token).input.as_mut();
+        let wire = input.map_or(Vec::new(), |input| std::mem::take(&mut input.wire));
+        self.spill_shrank(token, fragments + wire.capacity());
     }
 
     /// What was asked and not yet run never will be. Bytes not yet cut into frames are kept: the
@@ -117,7 +115,8 @@ impl Edge {
     fn drop_commands(&mut self, token: Token) {
         let Some(mut input) = self.at(token).input.take() else { return };
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
-        self.spill_bytes -= input.message.len() as u64;
+        self.spill_shrank(token, input.message.capacity());
+        input.message = Vec::new();
         self.drop_parked(token, Some(input));
         if !wire.is_empty() || ended {
             let kept = self.at(token).input();

@@ -172,7 +172,7 @@ impl Edge {
             return;
         }
         it.become_(Life::Active);
-        it.facts.set(Fact::Counted, true);
+        self.spill_becomes_sessions(token);
         self.metrics.connections.set(self.metrics.connections.get() + 1);
         self.hold_pending(token);
         let server = self.at(token).server();

@@ -139,10 +139,10 @@ pub struct Input {
 }
 
 impl Input {
-    /// Bytes that wait; what the worker's bound counts.
+    /// Memory of what waits; what the worker's bound counts.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        (self.message.len() + self.wire.len()) as u64
+    pub fn held_bytes(&self) -> usize {
+        self.message.capacity() + self.wire.capacity()
     }
 
     #[must_use]
@@ -193,6 +193,10 @@ pub enum Fact {
     TakesNumbers,
     /// It is in the list of those with something unsent.
     Backlogged,
+    /// It is in the list of those from whom something came that waits.
+    Spilled,
+    /// It holds one of the internal listener's own slots.
+    OwnSlot,
 }
 
 /// The facts about a connection, one bit each: a connection pays for every byte.

@@ -81,7 +81,7 @@ impl Edge {
     /// Is no socket left?
     #[must_use]
     pub fn is_deserted(&self) -> bool {
-        self.open == 0 && self.effects.is_empty()
+        self.open + self.own_slots == 0 && self.effects.is_empty()
     }
 
     /// Every connection that is there, in the order of places.

@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use super::{Edge, Effect, Token, ms};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, Reply};
-use crate::limits::{CLOSE_WAIT_MS, READ_ON_MS, REFUSAL_SLOTS};
+use crate::limits::{CLOSE_WAIT_MS, INTERNAL_SLOTS, Limits, READ_ON_MS, REFUSAL_SLOTS};
 
 /// How a WebSocket that ended without a close frame is counted (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
@@ -15,13 +15,26 @@ const PING_STEP_MS: u64 = 256;
 /// Time a connection that is only told 503 may take.
 const REFUSAL_MS: u64 = 1_000;
 
+/// Connections that there may be at once on a worker with these bounds.
+pub fn places(limits: &Limits) -> usize {
+    (limits.connections_per_worker + REFUSAL_SLOTS + INTERNAL_SLOTS) as usize
+}
+
 impl Edge {
     /// A connection came in. None: there is not even a place to say no from.
     pub fn accept(&mut self, internal: bool, now: Now) -> Option<Token> {
-        let full = self.open >= self.limits.connections_per_worker;
-        if self.draining || self.connections.len() - self.free.len() >= self.places() {
+        let used = self.connections.len() - self.free.len();
+        let others = if internal { 0 } else { INTERNAL_SLOTS - self.own_slots } as usize;
+        if self.draining || used + others >= self.places() {
             return None;
         }
+        // The internal listener has slots that nobody else can fill.
+        let own_slot = internal && self.own_slots < INTERNAL_SLOTS;
+        let is_full = |edge: &Edge| edge.open >= edge.limits.connections_per_worker;
+        if !own_slot && is_full(self) {
+            self.displace_stranger(now);
+        }
+        let full = !own_slot && is_full(self);
         let index = self.free.pop().unwrap_or_else(|| {
             self.connections.push(Connection::default());
             u32::try_from(self.connections.len() - 1).expect("places are bounded")
@@ -33,9 +46,14 @@ impl Edge {
         it.facts = Facts::default();
         it.facts.set(Fact::Refused, full);
         it.facts.set(Fact::Internal, internal);
+        it.facts.set(Fact::OwnSlot, own_slot);
         it.aside = Some(Box::new(Aside::Http(Exchange::default())));
-        self.open += u32::from(!full);
+        self.open += u32::from(!full && !own_slot);
+        self.own_slots += u32::from(own_slot);
         self.output.open(token);
+        if !full && !own_slot {
+            self.note_stranger(token);
+        }
         self.metrics.accepted.add(1);
         let wait = if full { REFUSAL_MS } else { self.limits.http_head_timeout_ms.into() };
         self.set_deadline(token, now.monotonic_ms() + wait);
@@ -45,7 +63,7 @@ impl Edge {
     /// Connections that there may be at once, those that are only told 503 included.
     #[must_use]
     pub fn places(&self) -> usize {
-        (self.limits.connections_per_worker + REFUSAL_SLOTS) as usize
+        places(&self.limits)
     }
 
     /// The HTTP side of a connection.
@@ -213,17 +231,18 @@ impl Edge {
         self.leave_lists(token);
         self.discharge(token);
         self.drop_details(token);
+        self.forget_spill(token);
         let it = self.at(token);
         it.become_(Life::Dead);
         let lived_us = u64::from(ms(now).wrapping_sub(it.since_ms)) * 1000;
         let (counted, refused) = (it.facts.has(Fact::Counted), it.facts.has(Fact::Refused));
+        let own_slot = it.facts.has(Fact::OwnSlot);
         let input = it.input.take();
         let backlog = it.backlog.take();
         it.aside = None;
-        let partial = std::mem::take(&mut it.deframer).held_bytes() as u64;
-        self.spill_bytes -= partial + input.as_ref().map_or(0, |input| input.bytes());
         self.backlog_bytes -= backlog.as_ref().map_or(0, |backlog| backlog.held_bytes() as u64);
-        self.open -= u32::from(!refused);
+        self.own_slots -= u32::from(own_slot);
+        self.open -= u32::from(!refused && !own_slot);
         if counted {
             self.metrics.connections.set(self.metrics.connections.get() - 1);
         }

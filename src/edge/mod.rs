@@ -39,6 +39,8 @@ mod server_subs;
 mod server_tests;
 mod session;
 mod shedding;
+mod spill;
+mod strangers;
 mod subprotocol;
 mod subscribe;
 #[cfg(test)]
@@ -53,7 +55,7 @@ mod waiting;
 use crate::clock::Now;
 use crate::home::envelope::{ConnectionKey, Request};
 use crate::http::date::Date;
-use crate::limits::{Limits, REFUSAL_SLOTS};
+use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
 use auth::Auth;
@@ -67,9 +69,11 @@ use output::Output;
 use peers::Peers;
 use refusals::Refusals;
 use shedding::Holders;
+use spill::Spilled;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use strangers::Strangers;
 use timers::Wheel;
 
 pub use connection::Token;
@@ -167,6 +171,9 @@ pub struct Edge {
     free: Vec<u32>,
     /// Connections that are not refusals.
     open: u32,
+    /// Connections that hold slots of the internal listener's own.
+    own_slots: u32,
+    strangers: Strangers,
     /// By place: what few connections have.
     details: HashMap<u32, Box<Details>, FixedState>,
     channels: EdgeChannels,
@@ -190,7 +197,10 @@ pub struct Edge {
     owing: VecDeque<Token>,
     late: VecDeque<Late>,
     effects: Vec<Effect>,
-    spill_bytes: u64,
+    /// Memory of what came in and waits, by whose it is.
+    spilled_bytes: Spilled,
+    /// Connections from which something came that waits.
+    spilling: Holders,
     backlog_bytes: u64,
     /// Connections with something unsent.
     backlogged: Holders,
@@ -207,7 +217,7 @@ pub struct Edge {
 impl Edge {
     #[must_use]
     pub fn new(options: EdgeOptions) -> Edge {
-        let places = (options.limits.connections_per_worker + REFUSAL_SLOTS) as usize;
+        let places = life::places(&options.limits);
         let homes = usize::from(options.homes);
         Edge {
             core: options.core,
@@ -226,6 +236,8 @@ impl Edge {
             connections: Vec::with_capacity(places),
             free: Vec::new(),
             open: 0,
+            own_slots: 0,
+            strangers: Strangers::default(),
             details: HashMap::with_hasher(FixedState::with_seed(options.seed)),
             channels: EdgeChannels::new(homes, options.seed),
             filters: Filters::new(options.seed),
@@ -242,7 +254,8 @@ impl Edge {
             owing: VecDeque::new(),
             late: VecDeque::new(),
             effects: Vec::new(),
-            spill_bytes: 0,
+            spilled_bytes: Spilled::default(),
+            spilling: Holders::default(),
             backlog_bytes: 0,
             backlogged: Holders::default(),
             sheds: false,
@@ -361,7 +374,7 @@ impl Edge {
     /// Bytes of messages that are not whole, or wait.
     #[must_use]
     pub fn spill_bytes(&self) -> u64 {
-        self.spill_bytes
+        self.spilled_bytes.sum()
     }
 
     /// Bytes of bodies and answers of the server API's calls.

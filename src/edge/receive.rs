@@ -16,9 +16,6 @@ use crate::rules::{Rule, holds};
 use crate::ws::deframer::{Item, MessageLimits, Violation};
 use crate::ws::frame::{self, OpCode, close_code};
 
-/// Close code of a worker whose spill is full: try again later.
-const TRY_AGAIN_LATER: u16 = 1013;
-
 impl Edge {
     /// Bytes of a connection, opened by its transport. They may be changed in place.
     pub fn receive<L: RequestLanes>(
@@ -96,21 +93,14 @@ impl Edge {
     }
 
     fn spill(&mut self, token: Token, bytes: &[u8], now: Now) {
-        self.spill_bytes += bytes.len() as u64;
-        self.at(token).input().wire.extend_from_slice(bytes);
-        self.check_spill(token, now);
-    }
-
-    /// More waits on this worker than may: who adds to it goes.
-    fn check_spill(&mut self, token: Token, now: Now) {
-        let bound = self.limits.spill_bytes_per_worker;
-        if bound > 0 && self.spill_bytes > bound {
-            if self.at(token).life == Life::Connecting {
-                self.kill(token, now);
-            } else {
-                self.fail(token, TRY_AGAIN_LATER, "try again later", now);
-            }
+        if matches!(self.life(token), Life::Free | Life::Dead) {
+            return;
         }
+        let wire = &mut self.at(token).input().wire;
+        let before = wire.capacity();
+        wire.extend_from_slice(bytes);
+        let grown = wire.capacity() - before;
+        self.spill_grew(token, grown, now);
     }
 
     /// Must what came wait?
@@ -198,7 +188,7 @@ impl Edge {
             return;
         }
         let message = std::mem::take(&mut self.at(token).input().message);
-        self.spill_bytes -= message.len() as u64;
+        self.spill_shrank(token, message.capacity());
         if !message.is_empty() {
             self.commands(token, &message, now, lanes);
         }
@@ -207,7 +197,7 @@ impl Edge {
         }
         if !self.is_blocked(token) {
             let mut wire = std::mem::take(&mut self.at(token).input().wire);
-            self.spill_bytes -= wire.len() as u64;
+            self.spill_shrank(token, wire.capacity());
             let mut consumed = 0;
             if self.life(token) == Life::Connecting {
                 consumed = self.requests(token, &wire, now, lanes);
@@ -216,21 +206,25 @@ impl Edge {
             if matches!(self.life(token), Life::Authenticating | Life::Active | Life::Closing) {
                 consumed += self.frames(token, &mut wire[consumed..], now, lanes);
             }
-            self.keep_rest(token, wire, consumed);
+            self.keep_rest(token, wire, consumed, now);
         }
         self.after_input(token, now);
     }
 
     /// What was not consumed goes back to the spill.
-    fn keep_rest(&mut self, token: Token, mut wire: Vec<u8>, consumed: usize) {
+    fn keep_rest(&mut self, token: Token, mut wire: Vec<u8>, consumed: usize, now: Now) {
         if consumed >= wire.len() || !self.is_current(token) || self.life(token) == Life::Dead {
             return;
         }
         wire.drain(..consumed);
-        self.spill_bytes += wire.len() as u64;
+        if wire.capacity() / 2 > wire.len() {
+            wire.shrink_to_fit();
+        }
+        let held = wire.capacity();
         let input = self.at(token).input();
         debug_assert!(input.wire.is_empty(), "nothing came while it was worked off");
         input.wire = wire;
+        self.spill_grew(token, held, now);
     }
 
     fn after_input(&mut self, token: Token, now: Now) {
@@ -280,7 +274,7 @@ impl Edge {
     ) -> usize {
         let limits = self.message_limits(token);
         let mut deframer = std::mem::take(&mut self.at(token).deframer);
-        self.spill_bytes -= deframer.held_bytes() as u64;
+        self.spill_shrank(token, deframer.held_bytes());
         let mut at = 0;
         while at < bytes.len() && !self.is_blocked(token) {
             let next = match deframer.next(&mut bytes[at..], limits) {
@@ -301,11 +295,10 @@ impl Edge {
             }
         }
         deframer.release();
-        let held = deframer.held_bytes() as u64;
+        let held = deframer.held_bytes();
         self.at(token).deframer = deframer;
         if held > 0 {
-            self.spill_bytes += held;
-            self.check_spill(token, now);
+            self.spill_grew(token, held, now);
         }
         if self.at(token).facts.has(Fact::Failed) { bytes.len() } else { at }
     }
@@ -392,8 +385,11 @@ impl Edge {
                 || self.is_blocked(token)
                 || self.must_wait(token, &command.method);
             if waits && !pong {
-                self.spill_bytes += (message.len() - rest) as u64;
                 self.at(token).input().message = message[rest..].to_vec();
+                self.spill_grew(token, message.len() - rest, now);
+                if self.life(token) == Life::Dead || self.at(token).facts.has(Fact::Failed) {
+                    return;
+                }
                 let answers = self.must_wait(token, &command.method);
                 if taken == COMMANDS_PER_TURN || !answers {
                     self.make_ready_unless_waiting(token);

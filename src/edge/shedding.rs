@@ -6,13 +6,14 @@
 
 use super::connection::{Fact, Life};
 use super::refusals::About;
+use super::spill::{Peer, spill_held};
 use super::{Edge, Late, Token};
 use crate::clock::Now;
 use crate::metrics::Cause;
 use std::collections::BinaryHeap;
 
-/// Connections that may hold something, each once: those that do not any more are dropped when it
-/// has grown to twice its size.
+/// Connections that may hold something, each once. Those that do not any more are dropped when the
+/// list has doubled.
 #[derive(Debug, Default)]
 pub struct Holders {
     tokens: Vec<Token>,
@@ -22,18 +23,30 @@ pub struct Holders {
 /// Holders below which nobody looks for those that hold nothing any more.
 const FEW_HOLDERS: usize = 1_024;
 
+impl Holders {
+    fn is_crowded(&self) -> bool {
+        self.tokens.len() >= self.compact_at.max(FEW_HOLDERS)
+    }
+}
+
 /// A connection and what it holds; the heaviest is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Holder {
+pub struct Holder {
     /// Those of the internal listener go when nobody else is left.
     foreign: bool,
-    bytes: u64,
+    bytes: usize,
     index: u32,
     generation: u32,
 }
 
+impl Holder {
+    pub fn token(self) -> Token {
+        Token { index: self.index, generation: self.generation }
+    }
+}
+
 /// What a worker's bound comes down to when somebody has to go.
-fn relieved(bound: u64) -> u64 {
+pub fn relieved(bound: u64) -> u64 {
     bound - bound / 16
 }
 
@@ -43,30 +56,75 @@ impl Edge {
         if self.at(token).facts.replace(Fact::Backlogged, true) {
             return;
         }
-        if self.backlogged.tokens.len() >= self.backlogged.compact_at.max(FEW_HOLDERS) {
-            let mut tokens = std::mem::take(&mut self.backlogged.tokens);
-            tokens.retain(|token| {
-                let holds = self.unsent_held(*token) > 0;
-                if !holds && self.is_current(*token) {
-                    self.at(*token).facts.set(Fact::Backlogged, false);
-                }
-                holds
-            });
-            self.backlogged.compact_at = 2 * tokens.len();
-            self.backlogged.tokens = tokens;
+        if self.backlogged.is_crowded() {
+            let listed = std::mem::take(&mut self.backlogged);
+            self.backlogged = self.without_idle(listed, Fact::Backlogged, Edge::unsent_held);
         }
         self.backlogged.tokens.push(token);
     }
 
+    /// Notes that a connection keeps something of what came in.
+    pub(super) fn note_spill(&mut self, token: Token) {
+        if self.at(token).facts.replace(Fact::Spilled, true) {
+            return;
+        }
+        if self.spilling.is_crowded() {
+            let listed = std::mem::take(&mut self.spilling);
+            self.spilling = self.without_idle(listed, Fact::Spilled, Edge::unread_held);
+        }
+        self.spilling.tokens.push(token);
+    }
+
+    /// Takes those out of a list that hold nothing any more.
+    fn without_idle(
+        &mut self,
+        mut listed: Holders,
+        fact: Fact,
+        held: fn(&mut Edge, Token) -> usize,
+    ) -> Holders {
+        listed.tokens.retain(|token| {
+            let holds = held(self, *token) > 0;
+            if !holds && self.is_current(*token) {
+                self.at(*token).facts.set(fact, false);
+            }
+            holds
+        });
+        listed.compact_at = 2 * listed.tokens.len();
+        listed
+    }
+
     /// Memory of what a connection has not been sent.
-    fn unsent_held(&mut self, token: Token) -> u64 {
+    fn unsent_held(&mut self, token: Token) -> usize {
         if !self.is_current(token) {
             return 0;
         }
         let it = self.at(token);
         let held = it.server().map_or(0, |server| server.held.bytes());
-        let backlog = it.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes());
-        (held + backlog) as u64
+        held + it.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes())
+    }
+
+    /// Memory of what a connection keeps of what came in.
+    fn unread_held(&mut self, token: Token) -> usize {
+        if self.is_current(token) { spill_held(self.at(token)) } else { 0 }
+    }
+
+    fn holder(&mut self, token: Token, bytes: usize) -> Holder {
+        let foreign = bytes > 0 && !self.at(token).facts.has(Fact::Internal);
+        Holder { foreign, bytes, index: token.index, generation: token.generation }
+    }
+
+    /// Those of one kind of peer that keep something of what came in.
+    pub(super) fn spill_holders(&mut self, peer: Peer) -> BinaryHeap<Holder> {
+        let tokens = std::mem::take(&mut self.spilling.tokens);
+        let mut heap = BinaryHeap::new();
+        for token in &tokens {
+            let bytes = self.unread_held(*token);
+            if bytes > 0 && Peer::of(self.at(*token)) == peer {
+                heap.push(self.holder(*token, bytes));
+            }
+        }
+        self.spilling.tokens = tokens;
+        heap
     }
 
     /// More waits unsent on this worker than may: somebody has to go, in a later stage.
@@ -85,28 +143,27 @@ impl Edge {
             return;
         }
         let before = self.backlog_bytes;
-        let tokens = self.backlogged.tokens.clone();
-        let mut heap: BinaryHeap<Holder> = tokens
-            .into_iter()
-            .map(|token| {
-                let Token { index, generation } = token;
-                let bytes = self.unsent_held(token);
-                let foreign = bytes > 0 && !self.at(token).facts.has(Fact::Internal);
-                Holder { foreign, bytes, index, generation }
-            })
-            .filter(|holder| holder.bytes > 0)
-            .collect();
+        let tokens = std::mem::take(&mut self.backlogged.tokens);
+        let mut heap = BinaryHeap::with_capacity(tokens.len());
+        for token in &tokens {
+            let bytes = self.unsent_held(*token);
+            if bytes > 0 {
+                heap.push(self.holder(*token, bytes));
+            }
+        }
+        self.backlogged.tokens = tokens;
         let mut ended = 0_u32;
         while self.backlog_bytes > relieved(bound) {
-            let Some(Holder { index, generation, .. }) = heap.pop() else { break };
-            self.end_holder(Token { index, generation }, now);
+            let Some(holder) = heap.pop() else { break };
+            self.end_holder(holder.token(), now);
             ended += 1;
         }
+        let bytes = before - self.backlog_bytes;
         tracing::info!(
             core = self.core,
             connections = ended,
-            bytes = before - self.backlog_bytes,
-            "more waited unsent than limits.backlog_bytes_per_worker: ended those for which most did"
+            bytes,
+            "more waited unsent than limits.backlog_bytes_per_worker: ended those of most"
         );
     }
 

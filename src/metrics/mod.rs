@@ -116,6 +116,10 @@ pub enum Cause {
     Command,
     /// A call of the server API with a body that does not do (104, 107, 108, 110).
     ApiBody,
+    /// More came in and waits than may, and this one held most (closed, or 1013).
+    Spill,
+    /// It was no session yet when somebody else needed its slot (closed).
+    Displaced,
 }
 
 impl Cause {
@@ -127,7 +131,7 @@ impl Cause {
 }
 
 /// Every cause with its label, in the order of the enum.
-pub const CAUSES: [(Cause, &str); 17] = [
+pub const CAUSES: [(Cause, &str); 19] = [
     (Cause::Slots, "slots"),
     (Cause::Handshake, "handshake"),
     (Cause::Origin, "origin"),
@@ -145,6 +149,8 @@ pub const CAUSES: [(Cause, &str); 17] = [
     (Cause::Limit, "limit"),
     (Cause::Command, "command"),
     (Cause::ApiBody, "api_body"),
+    (Cause::Spill, "spill"),
+    (Cause::Displaced, "displaced"),
 ];
 
 const _: () = {

@@ -118,7 +118,7 @@ pub fn run(mut config: Config, auth: &Auth, signals: Held) -> ExitCode {
 /// What the workers would ask of the ring.
 fn ring_plan(config: &Config, descriptors: u64, workers: usize, given: &Given) -> Plan {
     let limits = config.limits_on(descriptors, workers, false);
-    let slots = limits.connections_per_worker + REFUSAL_SLOTS;
+    let slots = limits.connections_per_worker + REFUSAL_SLOTS + config.kept_slots();
     Plan { workers, slots, tuning: given.tuning(workers) }
 }
 

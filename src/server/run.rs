@@ -66,7 +66,8 @@ impl Seats<'_> {
         let core = mesh.core;
         let cpu = self.host.worker_cpus[core];
         let options = Options {
-            slots: self.limits.connections_per_worker + REFUSAL_SLOTS,
+            slots: self.limits.connections_per_worker + REFUSAL_SLOTS + self.config.kept_slots(),
+            kept_slots: self.config.kept_slots(),
             listeners,
             own_bell: bells.own(core)?,
             own_ring: bells.take_ring(core),

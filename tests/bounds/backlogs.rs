@@ -137,38 +137,27 @@ fn recovery_answers_of_a_worker(driver: &str) {
     server.end();
 }
 
-const HELD: usize = 40_000;
-
-/// Connections that send part of something until one is told 1013; how many held it.
-fn fill_the_spill(server: &Server, part: &[u8]) -> Vec<Client> {
-    let mut holding = Vec::new();
-    loop {
-        let mut client = server.client();
-        client.send(part);
-        let held = (holding.len() + 1) * HELD;
-        until("held or refused", || {
-            server.metric("corecast_spill_bytes{") >= held as u64 || server.disconnects(1013) > 0
-        });
-        if server.disconnects(1013) > 0 {
-            assert_eq!(client.close_code(), Some(1013));
-            return holding;
-        }
-        holding.push(client);
-        assert!(holding.len() < 5, "over 65,536 bytes are held, and nobody is refused");
-    }
-}
-
-fn half_received_frames(driver: &str) {
-    let server = serve!(driver, limits("spill_bytes_per_worker = 65536"));
+/// Three connections that each hold half a message, the second most: it is told 1013, the others
+/// go on.
+fn fill_the_spill(driver: &str, part: impl Fn(usize) -> Vec<u8>) {
+    let server = serve!(driver, limits("spill_bytes_per_worker = 131072"));
     let neighbour = server.neighbour();
-    let mut part = header(FIN | TEXT, 60_000);
-    part.extend(vec![b' ' ^ 0x11; HELD]);
-    // Valid UTF-8 under every byte of the mask.
-    let mut holding = fill_the_spill(&server, &part);
-    assert_eq!(holding.len(), 1);
+    let mut holding: Vec<Client> = [30_000, 50_000, 20_000].map(|_| server.client()).into();
+    let mut sum = 0;
+    for (client, bytes) in holding.iter_mut().zip([30_000, 50_000, 20_000]) {
+        client.send(&part(bytes));
+        sum += bytes as u64;
+        until("held, or too much", || {
+            server.metric("corecast_spill_bytes{") >= sum || server.disconnects(1013) > 0
+        });
+    }
+    let mut more = server.client();
+    more.send(&part(40_000));
+    assert_eq!(holding[1].close_code(), Some(1013), "it held most");
+    assert_eq!(server.disconnects(1013), 1);
     neighbour.receives();
     holding[0].half_close();
-    drop(holding);
+    drop((holding, more));
     server.settles("spill_bytes", 0);
     let mut client = server.client();
     client.text(&format!(r#"{{"id":7,"ping":{{}}}}{}"#, " ".repeat(50_000)));
@@ -177,16 +166,17 @@ fn half_received_frames(driver: &str) {
     server.end();
 }
 
+fn half_received_frames(driver: &str) {
+    fill_the_spill(driver, |bytes| {
+        let mut part = header(FIN | TEXT, 60_000);
+        // Valid UTF-8 under every byte of the mask.
+        part.extend(vec![b' ' ^ 0x11; bytes]);
+        part
+    });
+}
+
 fn half_received_messages(driver: &str) {
-    let server = serve!(driver, limits("spill_bytes_per_worker = 65536"));
-    let neighbour = server.neighbour();
-    let holding = fill_the_spill(&server, &frame(TEXT, &vec![b' '; HELD]));
-    assert_eq!(holding.len(), 1);
-    neighbour.receives();
-    drop(holding);
-    server.settles("spill_bytes", 0);
-    neighbour.end();
-    server.end();
+    fill_the_spill(driver, |bytes| frame(TEXT, &vec![b' '; bytes]));
 }
 
 /// Four KiB of arena: some frames exceed a quarter of it, some all of it.

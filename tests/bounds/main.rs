@@ -17,6 +17,7 @@ mod refusals;
 mod responses;
 mod server;
 mod start;
+mod strangers;
 mod tables;
 mod tokens;
 

@@ -61,7 +61,14 @@ impl<D: Make> Rig<D> {
         let addr = addr_of(&listener);
         let own_bell = socket::bell().expect("a bell");
         let bell = Bell::new(&own_bell).expect("a bell");
-        let driver = make(Options { slots, listeners: vec![listener], own_bell, own_ring, bells });
+        let driver = make(Options {
+            slots,
+            kept_slots: 0,
+            listeners: vec![listener],
+            own_bell,
+            own_ring,
+            bells,
+        });
         Rig { driver, addr, bell, early: VecDeque::new() }
     }
 

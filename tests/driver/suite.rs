@@ -413,8 +413,14 @@ pub fn stop_listening_keeps_connections<D: Make>() {
 
 pub fn a_driver_without_listeners_waits<D: Make>() {
     let own_bell = socket::bell().expect("a bell");
-    let options =
-        Options { slots: 1, listeners: Vec::new(), own_bell, own_ring: None, bells: Vec::new() };
+    let options = Options {
+        slots: 1,
+        kept_slots: 0,
+        listeners: Vec::new(),
+        own_bell,
+        own_ring: None,
+        bells: Vec::new(),
+    };
     let mut driver = D::make(options);
     let start = Instant::now();
     driver.wait(Some(Duration::from_millis(30)));

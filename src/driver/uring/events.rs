@@ -23,9 +23,14 @@ const BATCH_ROUNDS: usize = 16;
 
 impl Uring {
     pub(super) fn arm_accepts(&mut self) {
-        while let Some(index) = self.accepts.next_idle() {
-            let Some(slot) = self.slots.take() else { return self.accepts.put_back(index) };
+        for _ in 0..self.accepts.idle() {
+            let Some(index) = self.accepts.next_idle() else { return };
             let accept = self.accepts.get_mut(index);
+            let Some(slot) = self.slots.take(accept.listener) else {
+                // Another listener may have one.
+                self.accepts.put_back(index);
+                continue;
+            };
             accept.slot = slot;
             accept.under_way = true;
             self.under_way += 1;
