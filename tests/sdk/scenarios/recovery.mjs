@@ -124,4 +124,22 @@ export default function declare(kit, test) {
       assert.deepEqual((await room.publications.reach(1)).map(sent), [n]);
     }
   });
+
+  test('getState is asked again where nothing can be recovered', async (t) => {
+    const sdk = await connect(t);
+    const name = channel();
+    await sdk.publish(name, pack({ n: 1 }));
+    let asked = 0;
+    const room = await subscribe(sdk, name, {
+      minResubscribeDelay: 20,
+      maxResubscribeDelay: 50,
+      getState: async () => {
+        asked += 1;
+        const { epoch, ...top } = await sdk.history(name, { limit: 0 });
+        return { offset: offset(top), epoch: asked === 1 ? 'another' : epoch };
+      },
+    });
+    // Told that nothing was recovered, the application would go on with the first state.
+    assert.deepEqual([asked, room.answer.wasRecovering, room.answer.recovered], [2, true, true]);
+  });
 }
