@@ -182,6 +182,9 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
 pub const VERSION_EPOCH_BYTES: usize = 64;
 /// Commands of the server API that wait for one connection; with more it is disconnected with 3010.
 pub const USER_COMMANDS_WAITING: usize = 1_024;
+/// Time after which a call about a user is answered with error 100 although not every connection
+/// has taken it in.
+pub const USER_CALL_MS: u64 = 5_000;
 /// Segments of one connection in one turn; more are copied to its backlog.
 pub const SEGMENTS_PER_SEND: u32 = 64;
 /// Connections flushed before the worker looks at completions and lanes again.

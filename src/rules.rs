@@ -93,6 +93,15 @@ rules! {
     OncePerKey = "once_per_key",
     /// A publisher that asks for it is not told its own.
     NotTold = "not_told",
+    /// Rule 32: commands about one channel of one connection take effect, and are answered, in the
+    /// order sent.
+    InOrder = "in_order",
+    /// Rule 33: a call is answered when it has taken effect.
+    TakesEffect = "takes_effect",
+    /// Rule 33: what a call does to connections follows what was published before it.
+    Fenced = "fenced",
+    /// Rule 34: a publisher hears its publication before the answer to it.
+    OwnFirst = "own_first",
 }
 
 #[cfg(not(feature = "sabotage"))]

@@ -433,7 +433,7 @@ fn answers(delivery: &Delivery) -> Option<ReplyTo> {
         Delivery::Published { to, .. }
         | Delivery::Refused { to, subscribe: None, .. }
         | Delivery::PresenceStats { to, .. }
-        | Delivery::HandedOn { to }
+        | Delivery::UserAnswered { to, .. }
         | Delivery::HistoryRemoved { to } => Some(*to),
         Delivery::History(answer) => Some(answer.to),
         Delivery::Presence(answer) => Some(answer.to),

@@ -115,8 +115,8 @@ impl Edge {
     fn drop_commands(&mut self, token: Token) {
         let Some(mut input) = self.at(token).input.take() else { return };
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
-        self.spill_shrank(token, input.message.capacity());
-        input.message = Vec::new();
+        self.spill_shrank(token, input.message.capacity() + input.later_bytes());
+        (input.message, input.later) = (Vec::new(), Vec::new());
         self.drop_parked(token, Some(input));
         if !wire.is_empty() || ended {
             let kept = self.at(token).input();

@@ -7,6 +7,7 @@ use super::backlog::Backlog;
 use super::exchange::Exchange;
 use super::limiter::ControlRate;
 use super::server_subs::ServerSide;
+use super::under_way::List;
 use crate::codec::Codec;
 use crate::home::envelope::Request;
 use crate::home::name::Name;
@@ -125,9 +126,21 @@ pub struct Parked {
     pub request: Request,
 }
 
+/// A command that waits for the answer to an earlier one about its channel (rule 32).
+#[derive(Debug)]
+pub struct Later {
+    /// A hash of the channel's name.
+    pub channel: u32,
+    /// The command as it came.
+    pub bytes: Box<[u8]>,
+}
+
 /// What came in and cannot be worked off yet.
 #[derive(Debug, Default)]
 pub struct Input {
+    /// Commands that wait for answers, in the order in which they were sent. Together with those
+    /// under way at most `limits::COMMANDS_IN_FLIGHT`.
+    pub later: Vec<Later>,
     /// Commands of a message, not yet run.
     pub message: Vec<u8>,
     /// Bytes as they came, not yet cut into frames: the spill.
@@ -142,12 +155,22 @@ impl Input {
     /// Memory of what waits; what the worker's bound counts.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.message.capacity() + self.wire.capacity()
+        self.message.capacity() + self.wire.capacity() + self.later_bytes()
+    }
+
+    /// Bytes of the commands that wait for answers.
+    #[must_use]
+    pub fn later_bytes(&self) -> usize {
+        self.later.iter().map(|later| later.bytes.len()).sum()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.message.is_empty() && self.wire.is_empty() && self.parked.is_empty() && !self.ended
+        self.message.is_empty()
+            && self.wire.is_empty()
+            && self.parked.is_empty()
+            && self.later.is_empty()
+            && !self.ended
     }
 }
 
@@ -231,7 +254,7 @@ pub struct Connection {
     pub life: Life,
     /// How its messages are written.
     pub codec: Codec,
-    /// Commands pushed to homes and not yet answered.
+    /// Questions to homes that are not answered yet.
     pub in_flight: u8,
     pub facts: Facts,
     pub control_rate: ControlRate,
@@ -239,6 +262,8 @@ pub struct Connection {
     pub timer_tick: u32,
     /// The connect command's id, while it waits for home(#user).
     pub connect_id: u32,
+    /// Commands pushed to homes and not yet answered.
+    pub under_way: List,
     /// Its nearest deadline, in milliseconds of the process.
     pub deadline_ms: u64,
     /// When it came.

@@ -17,6 +17,8 @@ use crate::rules::{Rule, holds};
 
 /// Bytes of blocks up to which a recovery answer is framed with the turn's other frames.
 const INLINE_RECOVERY_BYTES: usize = 2 << 10;
+/// Bytes that the answer to a publish takes in the arena, at most.
+const ACKNOWLEDGEMENT_BYTES: usize = 48;
 
 impl Edge {
     /// Takes one delivery of a home.
@@ -57,23 +59,21 @@ impl Edge {
                 }
                 self.answer(to, &Reply::Error { id: to.command, error });
             }
-            Delivery::Published { to, .. } => self.answer(to, &Reply::Publish { id: to.command }),
+            Delivery::Published { to, .. } => self.published(to),
             Delivery::History(answer) => self.history_answer(&answer),
             Delivery::Presence(answer) => self.presence_answer(&answer),
             Delivery::PresenceStats { to, clients, users } => {
                 self.answer(to, &Reply::PresenceStats { id: to.command, clients, users });
             }
             Delivery::Registered { connection } => self.registered(connection, now),
-            Delivery::UserCommand { connections, what } => {
-                for connection in connections {
-                    if let Some(token) = self.of(connection) {
-                        self.user_command(token, &what, now);
-                    }
-                }
+            Delivery::UserCommand { call, connections, what } => {
+                self.user_commands(home, call, &connections, &what, now);
             }
+            Delivery::Unsubscribed { awaited } => self.user_calls.part_done(awaited, true),
             // Only calls ask for these.
-            Delivery::HandedOn { .. } | Delivery::HistoryRemoved { .. } | Delivery::Channels(_) => {
-            }
+            Delivery::UserAnswered { .. }
+            | Delivery::HistoryRemoved { .. }
+            | Delivery::Channels(_) => {}
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
         }
     }
@@ -87,13 +87,33 @@ impl Edge {
     /// One command less is under way; what waited for that goes on.
     pub(super) fn answered(&mut self, to: ReplyTo) -> Option<Token> {
         let token = self.of(to.connection)?;
-        let it = self.at(token);
+        let it = &mut self.connections[token.index as usize];
         debug_assert!(it.in_flight > 0, "every answer has its command");
         it.in_flight = it.in_flight.saturating_sub(1);
+        self.under_way.end(&mut it.under_way, to.command);
         if it.input.is_some() {
             self.make_ready(token);
         }
         Some(token)
+    }
+
+    /// Who publishes hears the publication before its answer (rule 34): it may be staged still.
+    fn published(&mut self, to: ReplyTo) {
+        if self.staged.is_empty() || !holds(Rule::OwnFirst) {
+            return self.answer(to, &Reply::Publish { id: to.command });
+        }
+        self.staged_bytes += ACKNOWLEDGEMENT_BYTES;
+        self.acknowledged.push(to);
+    }
+
+    /// Answers the publications that were acknowledged while others were staged.
+    pub(super) fn answer_acknowledged(&mut self) {
+        debug_assert!(self.staged.is_empty(), "publications go before their answers");
+        let mut acknowledged = std::mem::take(&mut self.acknowledged);
+        for to in acknowledged.drain(..) {
+            self.answer(to, &Reply::Publish { id: to.command });
+        }
+        self.acknowledged = acknowledged;
     }
 
     fn answer(&mut self, to: ReplyTo, reply: &Reply<'_>) {

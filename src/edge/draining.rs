@@ -17,6 +17,7 @@ impl Edge {
     pub fn begin_drain(&mut self, now: Now) {
         self.draining = true;
         self.tell_left_out(None);
+        self.user_calls.close();
         for token in self.tokens() {
             let parked =
                 self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.parked));

@@ -149,6 +149,7 @@ impl Edge {
         staged.clear();
         self.staged = staged;
         self.staged_bytes = 0;
+        self.answer_acknowledged();
     }
 
     /// A run that its publisher is not told: while it is marked, the publisher is not on the list.

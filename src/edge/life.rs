@@ -258,6 +258,8 @@ impl Edge {
         assert!(it.subscriptions.is_empty() && !it.facts.has(Fact::Registered), "nothing is owed");
         it.become_(Life::Free);
         let generation = it.generation.wrapping_add(1);
+        let mut under_way = std::mem::take(&mut it.under_way);
+        self.under_way.clear(&mut under_way);
         self.connections[token.index as usize] = Connection { generation, ..Connection::default() };
         self.output.open(Token { index: token.index, generation });
         self.peers.set(token.index, None);

@@ -49,11 +49,13 @@ mod timers;
 #[cfg(test)]
 mod token_tests;
 mod tokens;
+mod under_way;
+mod user_calls;
 mod user_commands;
 mod waiting;
 
 use crate::clock::Now;
-use crate::home::envelope::{ConnectionKey, Request};
+use crate::home::envelope::{ConnectionKey, ReplyTo, Request};
 use crate::http::date::Date;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
@@ -75,6 +77,8 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use strangers::Strangers;
 use timers::Wheel;
+use under_way::UnderWay;
+use user_calls::UserCalls;
 
 pub use connection::Token;
 pub use flushing::Flush;
@@ -183,6 +187,11 @@ pub struct Edge {
     output: Output,
     staged: Vec<Staged>,
     staged_bytes: usize,
+    /// Publications that were acknowledged while some are staged: their publishers hear those first
+    /// (rule 34).
+    acknowledged: Vec<ReplyTo>,
+    under_way: UnderWay,
+    user_calls: UserCalls,
     wheel: Wheel,
     /// By home: connections whose next request found the lane full, first come first served (rule
     /// 4).
@@ -246,6 +255,9 @@ impl Edge {
             output: Output::new(places, options.limits.arena_bytes as usize),
             staged: Vec::new(),
             staged_bytes: 0,
+            acknowledged: Vec::new(),
+            under_way: UnderWay::default(),
+            user_calls: UserCalls::new(homes),
             wheel: Wheel::default(),
             waiting: vec![VecDeque::new(); homes],
             serving: None,
@@ -271,6 +283,12 @@ impl Edge {
     pub fn home_of(&self, name: &str) -> u16 {
         let hash = self.home_hasher.hash_one(name);
         u16::try_from(hash % u64::from(self.homes)).expect("a remainder is below its divisor")
+    }
+
+    /// A hash of a channel's name, by which commands about one channel are told.
+    fn channel_hash(&self, name: &str) -> u32 {
+        let hash = self.home_hasher.hash_one(name);
+        u32::try_from(hash >> 32).expect("half a hash")
     }
 
     /// Takes the next thing to do to a socket.
@@ -304,7 +322,7 @@ impl Edge {
     /// Does anything wait for this home's lane?
     #[must_use]
     pub fn waits_for(&self, home: u16) -> bool {
-        !self.waiting[usize::from(home)].is_empty()
+        !self.waiting[usize::from(home)].is_empty() || self.user_calls.has_report(home)
     }
 
     fn key(&self, token: Token) -> ConnectionKey {
@@ -357,6 +375,12 @@ impl Edge {
     #[must_use]
     pub fn parked(&self) -> usize {
         self.waiting.iter().map(VecDeque::len).sum()
+    }
+
+    /// Commands about users that are not reported to their homes.
+    #[must_use]
+    pub fn user_calls(&self) -> usize {
+        self.user_calls.len()
     }
 
     /// Places in use, dead connections that still owe included.

@@ -3,12 +3,12 @@
 //! Rule 4: behind a command that waits nothing more of its connection is parsed; bytes go to the
 //! spill and reading pauses. Rule 23: over the arena's bound nothing is parsed at all.
 
-use super::connection::{Fact, Life};
+use super::connection::{Fact, Later, Life};
 use super::output::{Class, NO_CHANNEL, Range};
 use super::{Edge, Effect, RequestLanes, Token, ms};
 use crate::clock::Now;
 use crate::codec::Codec;
-use crate::codec::command::{Disconnect, Method};
+use crate::codec::command::{Command, Disconnect, Method};
 use crate::limits::{
     COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES, HTTP_BACKLOG_BYTES,
 };
@@ -54,9 +54,7 @@ impl Edge {
             return;
         }
         let it = self.at(token);
-        let left_over = it.input.as_ref().is_some_and(|input| {
-            !input.message.is_empty() || !input.parked.is_empty() || !input.wire.is_empty()
-        });
+        let left_over = it.input.as_ref().is_some_and(|input| !input.is_empty());
         if left_over && it.life == Life::Active {
             it.input().ended = true;
             return self.make_ready(token);
@@ -105,17 +103,25 @@ impl Edge {
 
     /// Must what came wait?
     pub(super) fn is_blocked(&mut self, token: Token) -> bool {
+        let it = self.at(token);
+        let later = it.input.as_ref().map_or(0, |input| input.later.len());
+        let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
+        held || usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT)
+            || self.is_stopped(token)
+    }
+
+    /// Can no command run, not even one that came before and waits for its turn?
+    fn is_stopped(&mut self, token: Token) -> bool {
         let arena_full = !self.has_room() && holds(Rule::GateFrames);
         let held_back = self.is_held_back(token);
         let it = self.at(token);
         let parked = it.is_parked() && holds(Rule::ConnFifo);
-        let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
         let called = it.http().is_some_and(|http| http.call.is_some());
         let unsent = self.is_behind_responses(token);
         let it = self.at(token);
         let answers =
             it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
-        answers || parked || held || arena_full || held_back || unsent
+        answers || parked || arena_full || held_back || unsent
     }
 
     /// Has a connection that speaks HTTP not read the responses that it was given?
@@ -160,7 +166,9 @@ impl Edge {
     fn make_ready_unless_waiting(&mut self, token: Token) {
         let held_back = self.is_held_back(token);
         let it = self.at(token);
-        let answers = it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT;
+        let later = it.input.as_ref().map_or(0, |input| input.later.len());
+        let full = usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT);
+        let answers = it.facts.has(Fact::Connecting) || full;
         if !answers && !it.is_parked() && !held_back {
             self.make_ready(token);
         }
@@ -185,6 +193,10 @@ impl Edge {
     ) {
         let life = self.life(token);
         if self.at(token).input.is_none() || life == Life::Dead {
+            return;
+        }
+        self.run_later(token, now, lanes);
+        if !self.is_current(token) || self.at(token).input.is_none() {
             return;
         }
         let message = std::mem::take(&mut self.at(token).input().message);
@@ -238,7 +250,7 @@ impl Edge {
         if blocked {
             return self.pause_if_blocked_or_ready(token);
         }
-        if input.ended {
+        if input.ended && input.later.is_empty() {
             // A partial frame will never be whole.
             return self.kill(token, now);
         }
@@ -381,26 +393,94 @@ impl Edge {
             };
             // A pong may pass: it asks for nothing.
             let pong = command.method == Method::Pong;
-            let waits = taken == COMMANDS_PER_TURN
-                || self.is_blocked(token)
-                || self.must_wait(token, &command.method);
-            if waits && !pong {
+            let stop = taken == COMMANDS_PER_TURN || self.is_blocked(token);
+            if stop && !pong {
                 self.at(token).input().message = message[rest..].to_vec();
                 self.spill_grew(token, message.len() - rest, now);
                 if self.life(token) == Life::Dead || self.at(token).facts.has(Fact::Failed) {
                     return;
                 }
-                let answers = self.must_wait(token, &command.method);
-                if taken == COMMANDS_PER_TURN || !answers {
-                    self.make_ready_unless_waiting(token);
-                }
+                self.make_ready_unless_waiting(token);
                 return;
             }
             taken += u32::from(!pong);
-            self.command(token, command, now, lanes);
+            let bytes = &message[rest..commands.rest()];
+            self.command_in_turn(token, command, bytes, now, lanes);
             if !matches!(self.life(token), Life::Authenticating | Life::Active) {
                 return;
             }
+        }
+    }
+
+    /// Runs a command that has just come, or lets it wait behind others about its channel.
+    fn command_in_turn<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        command: Command<'_>,
+        bytes: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let earlier = self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.later));
+        let earlier = earlier.unwrap_or_default();
+        let waits = self.must_wait(token, &command, &earlier);
+        if !earlier.is_empty() {
+            self.at(token).input().later = earlier;
+        }
+        let channel = match waits {
+            None => self.command(token, command, now, lanes),
+            waits => waits,
+        };
+        if let Some(channel) = channel {
+            self.at(token).input().later.push(Later { channel, bytes: bytes.into() });
+            self.spill_grew(token, bytes.len(), now);
+        }
+    }
+
+    /// Runs the commands that waited for answers, as far as these have come, in the order in which
+    /// they were sent.
+    fn run_later<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
+        let later = std::mem::take(&mut self.at(token).input().later);
+        if later.is_empty() {
+            return;
+        }
+        let held = |later: &[Later]| later.iter().map(|it| it.bytes.len()).sum::<usize>();
+        self.spill_shrank(token, held(&later));
+        let codec = self.at(token).codec;
+        let mut kept = Vec::new();
+        let mut taken = 0;
+        for next in later {
+            if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+                return;
+            }
+            let full = taken == COMMANDS_PER_TURN || self.at(token).in_flight >= COMMANDS_IN_FLIGHT;
+            let behind = kept.iter().any(|it: &Later| it.channel == next.channel);
+            if full || behind || self.is_stopped(token) {
+                kept.push(next);
+                continue;
+            }
+            let Some(Ok(command)) = codec.commands(&next.bytes).next() else {
+                unreachable!("it was read before")
+            };
+            if self.must_wait(token, &command, &kept).is_some() {
+                kept.push(next);
+                continue;
+            }
+            taken += 1;
+            if self.command(token, command, now, lanes).is_some() {
+                kept.push(next);
+            }
+        }
+        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            return;
+        }
+        if taken == COMMANDS_PER_TURN || !self.has_room() {
+            self.make_ready_unless_waiting(token);
+        }
+        if !kept.is_empty() {
+            let bytes = held(&kept);
+            self.at(token).input().later = kept;
+            self.spill_grew(token, bytes, now);
         }
     }
 }

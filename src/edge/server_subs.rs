@@ -10,6 +10,7 @@ use super::deliver::Start;
 use super::frames::{publication, publisher_id};
 use super::output::Range;
 use super::subscribe::{Asked, EpochText};
+use super::user_calls::{CallPlace, NOBODY};
 use super::{Edge, Late, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{
@@ -56,8 +57,8 @@ pub enum Wish {
     Begin(Box<ServerBegin>),
     /// A new token does not name it any more.
     End(Name),
-    /// A command about the connection's user.
-    Command(SharedCommand),
+    /// A command about the connection's user, a part of this call.
+    Command(SharedCommand, CallPlace),
 }
 
 impl Wish {
@@ -66,7 +67,7 @@ impl Wish {
         match self {
             Wish::Begin(begin) => Some(begin.subscription.channel.as_str()),
             Wish::End(channel) => Some(channel.as_str()),
-            Wish::Command(command) => match &command.action {
+            Wish::Command(command, _) => match &command.action {
                 UserAction::Subscribe { subscription, .. } => Some(subscription.channel.as_str()),
                 UserAction::Unsubscribe { channel, .. } => Some(channel.as_str()),
                 _ => None,
@@ -95,6 +96,8 @@ pub struct Begun {
     pub data: Box<[u8]>,
     /// The connect reply waits for it.
     pub in_connect: bool,
+    /// The call that it is a part of.
+    call: CallPlace,
 }
 
 impl Edge {
@@ -110,15 +113,16 @@ impl Edge {
 
     /// Lines a command up behind what is still to be done. Over the bound the connection could not
     /// have what the server wants it to have: it is told to come back.
-    pub(super) fn wish(&mut self, token: Token, command: &SharedCommand) {
+    pub(super) fn wish(&mut self, token: Token, command: &SharedCommand, call: CallPlace) {
         if self.draining || !matches!(self.life(token), Life::Authenticating | Life::Active) {
-            return;
+            return self.user_calls.part_done(call, false);
         }
         let queue = &mut self.server_side(token).queue;
         if queue.len() >= USER_COMMANDS_WAITING {
+            self.user_calls.part_done(call, false);
             return self.late.push_back(Late::Insufficient(token));
         }
-        queue.push_back(Wish::Command(command.clone()));
+        queue.push_back(Wish::Command(command.clone(), call));
         self.owe(token);
     }
 
@@ -182,18 +186,17 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) -> bool {
-        let command = match wish {
+        let (command, call) = match wish {
             Wish::Begin(begin) => {
                 let server = self.at(token).server();
                 let in_connect = server.is_some_and(|server| server.connect.is_some());
-                return self.begin(token, *begin, in_connect, now, lanes);
+                return self.begin(token, *begin, in_connect, NOBODY, now, lanes);
             }
             Wish::End(channel) => {
-                let (code, reason) = UNSUBSCRIBE_SERVER;
-                self.end_subscription(token, channel.as_str(), code, reason);
+                self.end_subscription(token, channel.as_str(), UNSUBSCRIBE_SERVER, NOBODY);
                 return self.settle(token, lanes);
             }
-            Wish::Command(command) => command,
+            Wish::Command(command, call) => (command, call),
         };
         match &command.action {
             UserAction::Subscribe { subscription, since, expire_at_s } => {
@@ -201,14 +204,15 @@ impl Edge {
                 let (since, expire_at_s) = (*since, *expire_at_s);
                 let by_token = false;
                 let begin = ServerBegin { subscription, recover, since, expire_at_s, by_token };
-                self.begin(token, begin, false, now, lanes)
+                self.begin(token, begin, false, call, now, lanes)
             }
             UserAction::Unsubscribe { channel, code, reason } => {
-                self.end_subscription(token, channel.as_str(), *code, reason);
+                self.end_subscription(token, channel.as_str(), (*code, reason), call);
+                self.user_calls.part_done(call, true);
                 self.settle(token, lanes)
             }
             _ => {
-                self.carry_out(token, &command, now);
+                self.carry_out(token, &command, call, now);
                 true
             }
         }
@@ -220,6 +224,7 @@ impl Edge {
         token: Token,
         begin: ServerBegin,
         in_connect: bool,
+        call: CallPlace,
         now: Now,
         lanes: &mut L,
     ) -> bool {
@@ -227,8 +232,12 @@ impl Edge {
         let ServerSubscription { channel: name, info, data, overrides } = subscription;
         let options = match self.server_options(token, name.as_str()) {
             Ok(Some(options)) => options,
-            Ok(None) => return true,
+            Ok(None) => {
+                self.user_calls.part_done(call, true);
+                return true;
+            }
             Err(error) => {
+                self.user_calls.part_done(call, false);
                 self.begin_refused(token, error, in_connect, now);
                 return true;
             }
@@ -255,7 +264,7 @@ impl Edge {
         let sequence = request.sequence;
         self.keep_until(token, sequence, info, expire_at_s, now);
         request.infos = self.infos(token, Some(sequence));
-        self.server_side(token).begun.push(Begun { sequence, data, in_connect });
+        self.server_side(token).begun.push(Begun { sequence, data, in_connect, call });
         self.push_begun(token, home, Request::Subscribe(Box::new(request)), lanes)
     }
 
@@ -309,13 +318,21 @@ impl Edge {
     }
 
     /// Ends a subscription, whoever began it. The client is told; its Unsubscribe is owed.
-    fn end_subscription(&mut self, token: Token, name: &str, code: u32, reason: &str) {
+    fn end_subscription(
+        &mut self,
+        token: Token,
+        name: &str,
+        (code, reason): (u32, &str),
+        call: CallPlace,
+    ) {
         let Some(channel) = self.channels.find(name) else { return };
         let Some(subscription) = self.at(token).subscription(channel) else { return };
         debug_assert!(subscription.state == SubscriptionState::Active, "nothing is in question");
+        let sequence = subscription.sequence;
         self.remove_subscriber(token, channel);
         self.at(token).subscription(channel).expect("it was just there").state =
             SubscriptionState::Owed;
+        self.user_calls.await_withdrawal(call, sequence);
         let push = Push::Unsubscribe { code, reason };
         self.reply(token, &Reply::Push { channel: name, push });
     }
@@ -339,6 +356,7 @@ impl Edge {
         now: Now,
     ) {
         let Some(begun) = self.take_begun(token, start.subscription.sequence) else { return };
+        self.user_calls.part_done(begun.call, true);
         if begun.in_connect {
             self.connect_subscribed(token, name, start, recovery, begun.data);
             if self.is_answered(token) {
@@ -382,6 +400,7 @@ impl Edge {
     ) {
         let Some(token) = self.of(to.connection) else { return };
         if let Some(begun) = self.take_begun(token, sequence) {
+            self.user_calls.part_done(begun.call, false);
             self.begin_refused(token, error, begun.in_connect, now);
         }
     }
@@ -394,6 +413,13 @@ impl Edge {
         }
         let Some(Aside::Server(server)) = it.aside.take().map(|aside| *aside) else { return };
         self.drop_held(token, &server.held);
+        let waiting = server.queue.iter().map(|wish| match wish {
+            Wish::Begin(_) | Wish::End(_) => NOBODY,
+            Wish::Command(_, call) => *call,
+        });
+        for call in waiting.chain(server.begun.iter().map(|begun| begun.call)) {
+            self.user_calls.part_done(call, false);
+        }
         if server.parked.is_some() {
             self.forget_unpushed(token);
         }

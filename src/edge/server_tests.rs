@@ -94,7 +94,7 @@ impl Bench {
 
     fn command(&mut self, token: Token, action: UserAction) {
         let what = SharedCommand::from(UserCommand { selection: Selection::default(), action });
-        self.deliver(Delivery::UserCommand { connections: Box::new([key(token)]), what });
+        self.deliver(Delivery::UserCommand { call: 1, connections: Box::new([key(token)]), what });
         self.resume();
     }
 
@@ -259,7 +259,7 @@ fn a_full_lane_holds_what_the_server_begins() {
     bench.command(token, subscribe("c"));
     bench.command(token, subscribe("d"));
     assert_eq!(bench.edge.parked(), 1);
-    bench.receive(token, &text(r#"{"id":2,"publish":{"channel":"c","data":1}}"#));
+    bench.receive(token, &text(r#"{"id":2,"publish":{"channel":"x","data":1}}"#));
     bench.lane.slots = 8;
     bench.resume();
     let (c, d) = (bench.pushed_subscribe(), bench.pushed_subscribe());
@@ -356,7 +356,7 @@ fn a_command_is_for_the_connections_that_it_selects() {
         let action = UserAction::Send { data: Box::from(&b"1"[..]) };
         let what = SharedCommand::from(UserCommand { selection, action });
         let connections = Box::new([key(one), key(two)]);
-        bench.deliver(Delivery::UserCommand { connections, what });
+        bench.deliver(Delivery::UserCommand { call: 1, connections, what });
         bench.sent_to([one, two]).map(|sent| !sent.is_empty())
     };
     let only = Selection { client: first.as_str().into(), ..Selection::default() };

@@ -1,8 +1,9 @@
 //! Commands of a client, one after the other: what is wrong is answered at once, the rest is asked
 //! of a home.
 
-use super::connection::{Fact, Life};
+use super::connection::{Fact, Later, Life};
 use super::subscribe::takes_numbers;
+use super::under_way::{About, channel_of};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{
@@ -16,41 +17,95 @@ use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::rules::{Rule, holds};
 
 impl Edge {
-    /// Must a command wait for the answer to an earlier one about the same channel?
-    pub(super) fn must_wait(&mut self, token: Token, method: &Method<'_>) -> bool {
-        match method {
-            Method::Subscribe(command) => self.is_in_question(token, &command.channel),
-            Method::Unsubscribe { channel } => self.is_in_question(token, channel),
-            _ => false,
+    /// The channel that a command has to wait for, where it has to: as a hash of its name (rule
+    /// 32). `earlier` are the commands that wait before it.
+    pub(super) fn must_wait(
+        &mut self,
+        token: Token,
+        command: &Command<'_>,
+        earlier: &[Later],
+    ) -> Option<u32> {
+        let it = self.at(token);
+        let (in_flight, under_way) = (it.in_flight, it.under_way);
+        let owes = it.facts.has(Fact::Owing) || it.facts.has(Fact::Waiting);
+        if in_flight == 0 && earlier.is_empty() && !owes && it.server().is_none() {
+            return None;
         }
+        let (name, kind) = channel_of(&command.method)?;
+        let channel = self.channel_hash(name);
+        let asked = About { id: command.id, channel, kind };
+        let subscribes =
+            matches!(command.method, Method::Subscribe(_) | Method::Unsubscribe { .. });
+        let waits = earlier.iter().any(|later| later.channel == channel)
+            || (subscribes || holds(Rule::InOrder)) && self.is_in_question(token, name)
+            || holds(Rule::InOrder) && self.under_way.holds_back(under_way, asked);
+        waits.then_some(channel)
     }
 
-    /// Runs one command.
+    /// Runs one command. Some: it would be refused here and now, while others about this channel
+    /// are not answered; it is to be run again when they are.
     pub(super) fn command<L: RequestLanes>(
         &mut self,
         token: Token,
         command: Command<'_>,
         now: Now,
         lanes: &mut L,
-    ) {
+    ) -> Option<u32> {
+        let behind = match &command.method {
+            Method::Publish(publish) if self.at(token).in_flight > 0 && holds(Rule::InOrder) => {
+                let under_way = self.at(token).under_way;
+                let channel = self.channel_hash(&publish.channel);
+                self.under_way.is_about(under_way, channel).then_some(channel)
+            }
+            _ => None,
+        };
+        let (id, name, channel) = (command.id, command.method.name(), command.method.channel());
+        let noted = self.refusals.noted();
+        let Err(error) = self.try_command(token, command, now, lanes) else { return None };
+        if behind.is_some() {
+            return behind;
+        }
+        if self.refusals.noted() == noted {
+            self.command_refused(token, error, name, &channel, now);
+        }
+        if id == 0 {
+            // A send without an id: an answer with id 0 would be taken for a push.
+            self.count_error(error);
+        } else {
+            self.reply(token, &Reply::Error { id, error });
+        }
+        None
+    }
+
+    /// The same; an error is what the command is to be answered.
+    fn try_command<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        command: Command<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
         let Command { id, method, attributes } = command;
         let connected = self.at(token).life == Life::Active;
         match (&method, connected) {
             (Method::Connect(_), false) if attributes && id > 0 => {
-                return self.reply(token, &Reply::Error { id, error: ErrorCode::NotAvailable });
+                return Err(ErrorCode::NotAvailable);
             }
             (Method::Connect(connect), false) => {
-                return self.connect(token, id, connect, now, lanes);
+                self.connect(token, id, connect, now, lanes);
+                return Ok(());
             }
-            (Method::Pong, _) => return,
+            (Method::Pong, _) => return Ok(()),
             // The first command must be connect, and only the first may be.
             (Method::Connect(_), true) | (_, false) => {
-                return self.disconnect(token, Disconnect::BadRequest, now);
+                self.disconnect(token, Disconnect::BadRequest, now);
+                return Ok(());
             }
             _ => {}
         }
         if id == 0 && !matches!(method, Method::Send { .. }) {
-            return self.disconnect(token, Disconnect::BadRequest, now);
+            self.disconnect(token, Disconnect::BadRequest, now);
+            return Ok(());
         }
         let malformed = match &method {
             // A kind of delta that nobody knows is a client's mistake, as an empty name is.
@@ -66,25 +121,13 @@ impl Edge {
             _ => false,
         };
         if malformed {
-            return self.disconnect(token, Disconnect::BadRequest, now);
+            self.disconnect(token, Disconnect::BadRequest, now);
+            return Ok(());
         }
-        let (name, channel, noted) = (method.name(), method.channel(), self.refusals.noted());
-        let run = if attributes {
-            Err(ErrorCode::NotAvailable)
-        } else {
-            self.run(token, id, method, now, lanes)
-        };
-        if let Err(error) = run
-            && self.refusals.noted() == noted
-        {
-            self.command_refused(token, error, name, &channel, now);
+        if attributes {
+            return Err(ErrorCode::NotAvailable);
         }
-        match run {
-            Ok(()) => {}
-            // A send without an id: an answer with id 0 would be taken for a push.
-            Err(error) if id == 0 => self.count_error(error),
-            Err(error) => self.reply(token, &Reply::Error { id, error }),
-        }
+        self.run(token, id, method, now, lanes)
     }
 
     fn run<L: RequestLanes>(

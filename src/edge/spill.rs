@@ -101,6 +101,7 @@ impl Edge {
         drop(std::mem::take(&mut it.deframer));
         if let Some(input) = it.input.as_mut() {
             (input.wire, input.message) = (Vec::new(), Vec::new());
+            input.later = Vec::new();
         }
     }
 

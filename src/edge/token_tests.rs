@@ -111,7 +111,7 @@ impl Bench {
     fn user_command(&mut self, to: Token, action: UserAction) {
         let what = UserCommand { selection: Selection::default(), action }.into();
         let connections = Box::new([self.edge.key(to)]);
-        self.deliver(Delivery::UserCommand { connections, what });
+        self.deliver(Delivery::UserCommand { call: 1, connections, what });
     }
 }
 
@@ -304,8 +304,10 @@ fn infos_go_where_others_see_them() {
     let good = minted(r#"{"sub":"al","channel":"b","info":[2]}"#);
     let command = format!(r#"{{"id":3,"subscribe":{{"channel":"b","token":"{good}"}}}}"#);
     bench.receive(it, &text(&command));
-    let infos = bench.subscribe_request().infos.expect("both");
+    let asked = bench.subscribe_request();
+    let infos = asked.infos.clone().expect("both");
     assert_eq!((infos.connection(), infos.subscription()), (&b"{\"n\":1}"[..], &b"[2]"[..]));
+    bench.admit_at(&asked, 1);
     bench.receive(it, &text(r#"{"id":4,"publish":{"channel":"b","data":1}}"#));
     let Some(Request::Publish { block, .. }) = bench.lane.requests.pop_front() else {
         panic!("a Publish was pushed")

@@ -4,17 +4,50 @@
 //! (rule 3): nothing here pushes; what has to reach a home is lined up.
 
 use super::connection::Life;
-use super::{Edge, Token};
+use super::user_calls::CallPlace;
+use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{Push, Reply};
-use crate::home::envelope::{Selection, SharedCommand, UserAction, UserCommand};
+use crate::home::envelope::{ConnectionKey, Selection, SharedCommand, UserAction, UserCommand};
+use crate::rules::{Rule, holds};
 
 impl Edge {
-    /// Takes a command for one connection of the user.
-    pub(super) fn user_command(&mut self, token: Token, command: &SharedCommand, now: Now) {
-        if !self.is_selected(token, &command.selection) {
-            return;
+    /// Takes a command of a home for some of its user's connections. The home is told when all has
+    /// taken effect.
+    pub(super) fn user_commands(
+        &mut self,
+        home: u16,
+        number: u32,
+        connections: &[ConnectionKey],
+        command: &SharedCommand,
+        now: Now,
+    ) {
+        // What was published before reaches them before.
+        if holds(Rule::Fenced) {
+            self.mark_staged();
         }
+        let call = self.user_calls.begin(home, number);
+        for connection in connections {
+            if let Some(token) = self.of(*connection)
+                && self.is_selected(token, &command.selection)
+            {
+                self.user_calls.add_part(call);
+                self.user_command(token, command, call, now);
+            }
+        }
+        self.user_calls.part_done(call, false);
+    }
+
+    /// Tells homes which of their commands have taken effect, as far as their lanes have room.
+    pub fn push_reports<L: RequestLanes>(&mut self, lanes: &mut L) {
+        let lane_full = &self.metrics.lane_full;
+        self.user_calls.push_reports(|home, report| {
+            lanes.push(home, report).inspect_err(|_| lane_full.add(1))
+        });
+    }
+
+    /// Takes a command for one connection, which is a part of `call`.
+    fn user_command(&mut self, token: Token, command: &SharedCommand, call: CallPlace, now: Now) {
         let now_or_never = matches!(command.action, UserAction::Disconnect { .. });
         let channel =
             matches!(command.action, UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. });
@@ -22,14 +55,22 @@ impl Edge {
         // Nothing is told before the connect reply, nor ahead of what came before.
         let free = it.life == Life::Active && it.server().is_none();
         if now_or_never || free && !channel {
-            self.carry_out(token, command, now);
+            self.carry_out(token, command, call, now);
         } else {
-            self.wish(token, command);
+            self.wish(token, command, call);
         }
     }
 
-    /// Does what concerns the connection alone.
-    pub(super) fn carry_out(&mut self, token: Token, command: &UserCommand, now: Now) {
+    /// Does what concerns the connection alone. With one that it ends, it is done when the homes
+    /// of its channels have taken its subscriptions back.
+    pub(super) fn carry_out(
+        &mut self,
+        token: Token,
+        command: &UserCommand,
+        call: CallPlace,
+        now: Now,
+    ) {
+        let open = matches!(self.life(token), Life::Authenticating | Life::Active);
         match &command.action {
             UserAction::Disconnect { code, reason } => {
                 self.disconnect_with(token, *code, reason, now);
@@ -43,6 +84,13 @@ impl Edge {
             }
             UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. } => {}
         }
+        if open && !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            for place in 0..self.at(token).subscriptions.len() {
+                let sequence = self.at(token).subscriptions[place].sequence;
+                self.user_calls.await_withdrawal(call, sequence);
+            }
+        }
+        self.user_calls.part_done(call, open);
     }
 
     fn is_selected(&self, token: Token, selection: &Selection) -> bool {

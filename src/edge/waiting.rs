@@ -7,6 +7,7 @@
 
 use super::channels::NO_FILTER;
 use super::connection::{Fact, Life, Parked, Subscription, SubscriptionState};
+use super::under_way::{About, channel_of_request};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::home::envelope::Request;
@@ -52,6 +53,7 @@ impl Edge {
         let register = matches!(request, Request::Register { .. });
         // What the server begins is no command of the client's, and has its own bound.
         let ours = matches!(&request, Request::Subscribe(asked) if asked.to.command == 0);
+        let about = self.about(token, &request);
         if let Err(request) = lanes.push(home, request) {
             self.metrics.lane_full.add(1);
             return Err(request);
@@ -64,13 +66,25 @@ impl Edge {
             let subscription = self.at(token).subscription(channel).expect("it was just made");
             subscription.state = SubscriptionState::Pending;
         }
-        let it = self.at(token);
+        let it = &mut self.connections[token.index as usize];
         if register {
             it.facts.set(Fact::Registered, true);
         } else if !ours {
             it.in_flight += 1;
         }
+        if let Some(about) = about {
+            self.under_way.begin(&mut it.under_way, about);
+        }
         Ok(())
+    }
+
+    /// What a client's command is about; none of what the server API or the server asks.
+    fn about(&mut self, token: Token, request: &Request) -> Option<About> {
+        if self.life(token) == Life::Connecting {
+            return None;
+        }
+        let (id, name, kind) = channel_of_request(request)?;
+        (id > 0).then(|| About { id, channel: self.channel_hash(name), kind })
     }
 
     fn park(&mut self, token: Token, home: u16, request: Request) {
@@ -190,6 +204,7 @@ impl Edge {
     pub(super) fn take_subscription(&mut self, token: Token, place: usize) -> Subscription {
         let subscription = self.at(token).subscriptions.swap_remove(place);
         self.subscriptions -= 1;
+        self.user_calls.forget_withdrawal(subscription.sequence);
         if subscription.filter != NO_FILTER {
             self.filters.remove(subscription.filter);
         }
@@ -211,9 +226,11 @@ impl Edge {
         let known = self.channels.at(subscription.channel);
         let (home, channel) = (known.home, known.name.clone());
         let connection = self.key(token);
+        let awaited = self.user_calls.withdrawal(subscription.sequence);
         let pushed = self.may_push(home)
-            && lanes.push(home, Request::Unsubscribe { connection, channel }).is_ok();
+            && lanes.push(home, Request::Unsubscribe { connection, channel, awaited }).is_ok();
         if pushed {
+            self.user_calls.withdraw(subscription.sequence);
             self.channels.remove_pair(subscription.channel);
         }
         pushed

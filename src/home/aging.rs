@@ -22,7 +22,7 @@ impl<E: Engine> Home<E> {
     pub fn timers(&mut self, now: Now) {
         assert!(self.outgoing.is_empty(), "timers wait for the cursor");
         self.go_live_late();
-        if !self.is_free() {
+        if !self.is_free() || self.answer_late_call(now) {
             return;
         }
         for _ in 0..CHANNELS_PER_TURN {
@@ -59,7 +59,8 @@ impl<E: Engine> Home<E> {
         let expiry = self.soonest().map(|(age, _)| age.at_ms).min();
         let tails = (!E::LOCAL && !self.channels.is_empty())
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);
-        expiry.into_iter().chain(tails).min()
+        let call = self.user_calls.next_ms();
+        expiry.into_iter().chain(tails).chain(call).min()
     }
 
     /// The soonest of each kind.

@@ -76,6 +76,9 @@ pub enum Request {
     Unsubscribe {
         connection: ConnectionKey,
         channel: Name,
+        /// The edge's number for the call that waits for it, which is answered by `Unsubscribed`; 0
+        /// when nobody does.
+        awaited: u32,
     },
     Publish {
         to: ReplyTo,
@@ -101,8 +104,13 @@ pub enum Request {
         connection: ConnectionKey,
         user: Name,
     },
-    /// Does something to a user's connections; answered by `HandedOn`.
+    /// Does something to a user's connections; answered by `UserAnswered`.
     ToUser(Box<ToUser>),
+    /// A `UserCommand` has taken effect, on so many connections of this edge.
+    UserDone {
+        call: u32,
+        connections: u32,
+    },
     /// Forgets a channel's history; its numbering goes on. Answered by `HistoryRemoved`.
     RemoveHistory {
         to: ReplyTo,
@@ -241,14 +249,21 @@ pub enum Delivery {
     PositionLost {
         local: u32,
     },
-    /// Does something to these connections, where they are still there and selected.
+    /// Does something to these connections, where they are still there and selected; answered by
+    /// `UserDone`.
     UserCommand {
+        call: u32,
         connections: Box<[ConnectionKey]>,
         what: SharedCommand,
     },
-    /// A `ToUser` was handed on to every edge that has the user's connections.
-    HandedOn {
+    /// A `ToUser` has taken effect, on so many connections.
+    UserAnswered {
         to: ReplyTo,
+        connections: u32,
+    },
+    /// The Subscribe was taken back that a call ends.
+    Unsubscribed {
+        awaited: u32,
     },
     HistoryRemoved {
         to: ReplyTo,

@@ -22,6 +22,7 @@ mod subscribe;
 mod table;
 #[cfg(test)]
 mod tests;
+mod user_calls;
 mod users;
 
 use crate::clock::Now;
@@ -41,6 +42,7 @@ use name::Name;
 use replica::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Channels;
+use user_calls::UserCalls;
 use users::Users;
 
 /// What a home is made of.
@@ -67,6 +69,7 @@ pub struct Home<E> {
     limits: Limits,
     channels: Channels,
     users: Users,
+    user_calls: UserCalls,
     keys: Keys,
     /// What the request taken last has still to say: the cursor of rule 2.
     outgoing: VecDeque<(u16, Delivery)>,
@@ -80,6 +83,9 @@ pub struct Home<E> {
     /// What an engine elsewhere was asked, by token.
     asked: HashMap<u64, Asked, FixedState>,
     next_token: u64,
+    /// Publications that an engine elsewhere has put in order and that are not forwarded here yet:
+    /// their publishers hear them first (rule 34).
+    unheard: usize,
     /// Channels that have something to ask of the engine and found no credit.
     wanting: VecDeque<u32>,
     tails_checked_ms: u64,
@@ -98,6 +104,7 @@ impl<E: Engine> Home<E> {
             engine,
             channels: Channels::new(cores, limits.channels_per_worker, seed),
             users: Users::new(seed),
+            user_calls: UserCalls::default(),
             keys: Keys::new(limits.idempotency_keys_per_worker, seed),
             namespaces,
             limits,
@@ -108,6 +115,7 @@ impl<E: Engine> Home<E> {
             evicted: 0,
             asked: HashMap::with_hasher(FixedState::with_seed(seed)),
             next_token: 0,
+            unheard: 0,
             wanting: VecDeque::new(),
             tails_checked_ms: 0,
             marked: vec![false; cores],
@@ -155,8 +163,11 @@ impl<E: Engine> Home<E> {
         assert!(self.is_free(), "one request at a time");
         match request {
             Request::Subscribe(subscribe) => self.subscribe(*subscribe),
-            Request::Unsubscribe { connection, channel } => {
+            Request::Unsubscribe { connection, channel, awaited } => {
                 self.unsubscribe(connection, &channel, now);
+                if awaited != 0 {
+                    self.say(connection.core, Delivery::Unsubscribed { awaited });
+                }
             }
             Request::Publish { to, block, options } => {
                 return self.publish(to, block, options, now);
@@ -169,12 +180,14 @@ impl<E: Engine> Home<E> {
                 self.say(connection.core, Delivery::Registered { connection });
             }
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
-            Request::ToUser(to_user) => self.hand_on(*to_user),
+            Request::ToUser(to_user) => self.hand_on(*to_user, now),
+            Request::UserDone { call, connections } => self.user_done(call, connections),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
             Request::Channels { to, from } => self.list(to, from),
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;
                 self.answer_markers();
+                return Ok(());
             }
         }
         debug_assert!(!E::LOCAL || self.is_bounded(), "a request says little to each core");
@@ -192,7 +205,9 @@ impl<E: Engine> Home<E> {
     /// engine owes no answer. Only then is what another core published before its own marker
     /// delivered ahead of the answers (rule 25).
     fn answer_markers(&mut self) {
-        if self.asked.is_empty() && self.marked.iter().all(|marked| *marked) {
+        let answered = self.asked.is_empty() && self.unheard == 0;
+        if answered && self.marked.iter().all(|marked| *marked) {
+            self.give_up_calls();
             let cores = std::mem::take(&mut self.marked).len();
             for core in (0..cores).filter_map(|core| u16::try_from(core).ok()) {
                 self.say(core, Delivery::Marker { core: self.core });

@@ -71,6 +71,7 @@ impl<E: Engine> Home<E> {
         key: Option<Name>,
     ) -> Result<(), Untaken> {
         let token = self.next_token;
+        let own = block.clone();
         if let Err(call) = self.engine.call(Call::Publish { token, block }) {
             let Call::Publish { block, .. } = call else { unreachable!("it gives back its call") };
             return Err(Request::Publish { to, block, options });
@@ -79,19 +80,40 @@ impl<E: Engine> Home<E> {
         if let Some(key) = &key {
             self.keys.begin(key.clone());
         }
-        self.asked.insert(token, Asked::Publish(to, key));
+        self.asked.insert(token, Asked::Publish(to, key, own));
         Ok(())
     }
 
-    /// The engine elsewhere has put a publication in order.
-    pub(super) fn called(&mut self, to: ReplyTo, key: Option<Name>, position: Position, now: Now) {
+    /// The engine elsewhere has put a publication in order. Its publisher, and whoever published
+    /// with the same key meanwhile, is answered once it is forwarded (rule 34): here and now where it
+    /// comes next, and then its copy on the stream is a repeat.
+    pub(super) fn called(
+        &mut self,
+        publish: (ReplyTo, Option<Name>, Block),
+        position: Position,
+        now: Now,
+    ) {
+        let (to, key, block) = publish;
+        let place = self.channels.find(block.channel());
+        let unheard = place.is_some_and(|place| self.forward_own(place, position, block));
         let waiting = match key {
             Some(key) => self.keys.done(key, position, now.monotonic_ms()),
             None => Vec::new(),
         };
-        for to in std::iter::once(to).chain(waiting) {
-            self.say(to.connection.core, Delivery::Published { to, position });
+        let waiting = std::iter::once(to).chain(waiting);
+        match place.and_then(|place| self.replica(place)) {
+            Some(replica) if unheard && holds(Rule::OwnFirst) => {
+                let before = replica.unheard.len();
+                replica.unheard.extend(waiting.map(|to| (to, position)));
+                self.unheard += replica.unheard.len() - before;
+            }
+            _ => waiting.for_each(|to| self.say_published(to, position)),
         }
+    }
+
+    /// Answers a publish.
+    pub(super) fn say_published(&mut self, to: ReplyTo, position: Position) {
+        self.say(to.connection.core, Delivery::Published { to, position });
     }
 
     /// Says a publication to every core that listens, without a place in the channel.

@@ -7,13 +7,14 @@
 
 use super::engine::{Answer, Call, Engine, StreamRead};
 use super::envelope::{
-    Delivery, Epoch, HistoryRequest, Placed, Position, Recovery, ReplyTo, Request, SubscribeRequest,
+    Delivery, Epoch, HistoryRequest, Placed, Position, Recovery, ReplyTo, SubscribeRequest,
 };
-use super::history::History;
-use super::{Home, Untaken, block::Block, history_answer};
+use super::{Home, block::Block};
 use crate::clock::Now;
 use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
+
+mod answers;
 
 /// Publications held while a hole is filled; more are left to the fill.
 const HELD: usize = 64;
@@ -21,7 +22,7 @@ const HELD: usize = 64;
 /// What an engine elsewhere was asked for.
 #[derive(Debug)]
 pub enum Asked {
-    Publish(ReplyTo, Option<super::name::Name>),
+    Publish(ReplyTo, Option<super::name::Name>, Block),
     /// The first read after `Watching`.
     First,
     /// A read that closes a gap, or compares tails.
@@ -62,6 +63,8 @@ pub struct Replica {
     wanting: bool,
     /// A ring of this epoch was read before.
     has_epoch: bool,
+    /// Publishes that are in order and not forwarded here yet, with their positions.
+    pub unheard: Vec<(ReplyTo, Position)>,
 }
 
 impl Replica {
@@ -71,6 +74,7 @@ impl Replica {
         self.stage != Stage::Cold
             || !self.pending.is_empty()
             || self.unwatch
+            || !self.unheard.is_empty()
             || !holds(Rule::Session)
     }
 
@@ -113,11 +117,11 @@ impl<E: Engine> Home<E> {
             }
             Answer::Published { token, channel, position } => {
                 let asked = self.asked.remove(&token);
-                let Some(Asked::Publish(to, key)) = asked else {
+                let Some(Asked::Publish(to, key, block)) = asked else {
                     debug_assert!(false, "an answer to what was not asked");
                     return true;
                 };
-                self.called(to, key, position, now);
+                self.called((to, key, block), position, now);
                 if let Some(place) = self.channels.find(channel.as_str()) {
                     self.compare_tail(place, position);
                 }
@@ -172,6 +176,7 @@ impl<E: Engine> Home<E> {
 
     /// Goes on with whatever the channel can do now.
     pub(super) fn pump(&mut self, place: u32) {
+        self.answer_heard(place);
         let name = self.channels.at(place).name.clone();
         let Some(replica) = self.replica(place) else { return };
         if replica.unwatch {
@@ -468,29 +473,5 @@ impl<E: Engine> Home<E> {
             self.history_bytes -= before;
         }
         self.pump(place);
-    }
-
-    /// History of a channel that is not live here comes from the stream itself.
-    pub(super) fn read_history(&mut self, request: HistoryRequest) -> Result<(), Untaken> {
-        let token = self.next_token;
-        let call = Call::Read { token, channel: request.channel.clone(), since: 0 };
-        if self.engine.call(call).is_err() {
-            return Err(Request::History(Box::new(request)));
-        }
-        self.next_token += 1;
-        self.asked.insert(token, Asked::History(request));
-        Ok(())
-    }
-
-    fn answer_history(&mut self, request: HistoryRequest, read: &StreamRead) {
-        let mut history = History::default();
-        for Placed { offset, block } in &read.entries {
-            history.push(*offset, block.clone(), usize::MAX);
-        }
-        let position = Position { epoch: read.epoch, offset: read.top };
-        let bytes_max = self.limits.recovery_bytes as usize;
-        let core = request.to.connection.core;
-        let answer = history_answer(request, position, &history, bytes_max);
-        self.say(core, answer);
     }
 }

@@ -99,7 +99,7 @@ fn what_cannot_be_recovered_is_refused_to_who_wants_to_know() {
 }
 
 fn unsubscribe(channel: &str) -> Request {
-    Request::Unsubscribe { connection: CONNECTION, channel: Name::from(channel) }
+    Request::Unsubscribe { connection: CONNECTION, channel: Name::from(channel), awaited: 0 }
 }
 
 #[test]
@@ -215,7 +215,8 @@ fn who_is_hidden_is_not_listed_and_comes_in_silence() {
     for (index, (_, announced)) in (0..).zip(table) {
         let connection = ConnectionKey { index, ..CONNECTION };
         let channel = Name::from("long:a");
-        let said = ask(&mut home, Request::Unsubscribe { connection, channel }, at_ms(0));
+        let said =
+            ask(&mut home, Request::Unsubscribe { connection, channel, awaited: 0 }, at_ms(0));
         assert_eq!(said.iter().any(|said| matches!(said, Delivery::Left { .. })), announced);
     }
 }

@@ -2,11 +2,8 @@
 //!
 //! Must not know channels. Invariant: a user is listed while at least one connection is.
 
-use super::Home;
-use super::engine::Engine;
-use super::envelope::{ConnectionKey, Delivery, SharedCommand, ToUser};
+use super::envelope::ConnectionKey;
 use super::name::Name;
-use crate::rules::{Rule, holds};
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -117,23 +114,6 @@ impl Users {
             Some(Connections::One(first)) => std::slice::from_ref(first),
             Some(Connections::Many(list)) => list,
         }
-    }
-}
-
-/// What is asked about a user, whatever the number of connections.
-impl<E: Engine> Home<E> {
-    /// One delivery to each core, whatever the number of the user's connections there.
-    pub(super) fn hand_on(&mut self, to_user: ToUser) {
-        let ToUser { to, user, what } = to_user;
-        let what = SharedCommand::from(what);
-        let mut connections = self.users.connections(user.as_str()).to_vec();
-        connections.sort_unstable();
-        let same = |a: &ConnectionKey, b: &ConnectionKey| holds(Rule::OneItem) && a.core == b.core;
-        for group in connections.chunk_by(same) {
-            let (connections, what) = (group.into(), what.clone());
-            self.say(group[0].core, Delivery::UserCommand { connections, what });
-        }
-        self.say(to.connection.core, Delivery::HandedOn { to });
     }
 }
 

@@ -70,6 +70,12 @@ impl<T> Receiver<T> {
         self.ring.peek().ok()
     }
 
+    /// Items that are in it now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.ring.slots()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ring.is_empty()

@@ -25,6 +25,14 @@ impl RequestLanes for Out<'_> {
     }
 }
 
+/// A command about a user that waits for what came before it by other lanes.
+pub(super) struct Fenced {
+    /// By home: how many deliveries have to be taken before.
+    until: Box<[u64]>,
+    home: usize,
+    command: Delivery,
+}
+
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Takes deliveries, in lane order, as far as the arena goes (rule 23). True: some were taken.
     pub(super) fn take_deliveries(&mut self, now: Now) -> bool {
@@ -40,8 +48,13 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 }
                 let Some(delivery) = self.mesh.deliveries_in[home].pop() else { break };
                 taken = true;
+                self.popped[home] += 1;
                 if let Delivery::Marker { .. } = delivery {
                     self.marker_back();
+                    continue;
+                }
+                if matches!(delivery, Delivery::UserCommand { .. }) && holds(Rule::Fenced) {
+                    self.fence(home, delivery);
                     continue;
                 }
                 self.edge.deliver(u16::try_from(home).expect("few cores"), delivery, now);
@@ -50,8 +63,35 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 self.rung |= 1 << home;
             }
         }
+        self.pass_fences(now);
         self.edge.mark_staged();
         taken
+    }
+
+    /// Lets a command about a user wait for what lies in the lanes now: a call that publishes, and
+    /// then ends a subscription or a connection, came by two homes, and what was published first is
+    /// heard first (rule 33).
+    fn fence(&mut self, home: usize, command: Delivery) {
+        let lanes = self.popped.iter().zip(&self.mesh.deliveries_in);
+        let until = lanes.map(|(popped, lane)| popped + lane.waiting() as u64).collect();
+        self.fenced.push_back(Fenced { until, home, command });
+    }
+
+    /// Carries out the commands about users before which nothing lies in the lanes any more.
+    fn pass_fences(&mut self, now: Now) {
+        let passed = |it: &Fenced, popped: &[u64]| {
+            it.until.iter().zip(popped).all(|(until, at)| at >= until)
+        };
+        while self.fenced.front().is_some_and(|first| passed(first, &self.popped)) {
+            let Some(Fenced { home, command, .. }) = self.fenced.pop_front() else { break };
+            self.edge.deliver(u16::try_from(home).expect("few cores"), command, now);
+        }
+    }
+
+    /// Tells homes which of their commands about users have taken effect.
+    pub(super) fn report(&mut self) {
+        let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
+        self.edge.push_reports(&mut lanes);
     }
 
     /// Serves the requests of all lanes, each for a while, in rotation. A home that meets a full

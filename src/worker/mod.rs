@@ -23,6 +23,7 @@ use crate::mesh::Endpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Transport;
 use drain::Drain;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +107,10 @@ pub struct Worker<D, T: Transport, E> {
     serving: usize,
     /// The lane of deliveries that was looked at first.
     taking: usize,
+    /// By home: deliveries taken from its lane.
+    popped: Vec<u64>,
+    /// Commands about users that wait for earlier deliveries, in order.
+    fenced: VecDeque<lanes::Fenced>,
     drain: Option<Drain>,
     effects: Vec<Effect>,
     plain: Vec<u8>,
@@ -118,6 +123,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     pub fn new(parts: Parts<D, T, E>) -> Self {
         // Only what was in use once takes memory.
         let links = Vec::with_capacity(parts.edge.places());
+        let popped = vec![0; parts.mesh.deliveries_in.len()];
         Worker {
             driver: parts.driver,
             transport: parts.transport,
@@ -131,6 +137,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             held: None,
             serving: 0,
             taking: 0,
+            popped,
+            fenced: VecDeque::new(),
             drain: None,
             effects: Vec::new(),
             plain: Vec::new(),

@@ -18,6 +18,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         // What this core's home says to its own edge goes out in the same turn.
         worked |= self.serve_requests(now);
         worked |= self.take_deliveries(now);
+        self.report();
         self.edge.timers(now);
         self.drain_step(now);
         self.apply_effects();

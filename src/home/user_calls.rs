@@ -1,0 +1,132 @@
+//! Commands about users: handed to every edge that has the user's connections, and answered when
+//! each of these has said that it took effect (rule 33).
+//!
+//! Must not know what a command does. Invariant: a call that is handed on is answered once, by the
+//! last report or by its deadline.
+
+use super::Home;
+use super::engine::Engine;
+use super::envelope::{ConnectionKey, Delivery, ReplyTo, SharedCommand, ToUser};
+use crate::clock::Now;
+use crate::codec::command::ErrorCode;
+use crate::limits::USER_CALL_MS;
+use crate::rules::{Rule, holds};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Calls that were handed on and are not answered. There are no more than the server API's
+/// connections have unanswered.
+#[derive(Debug, Default)]
+pub struct UserCalls {
+    calls: BTreeMap<u32, Call>,
+    last: u32,
+    /// When each has to be answered, the soonest first; some may be answered already.
+    deadlines: VecDeque<(u64, u32)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    to: ReplyTo,
+    /// Edges that have not reported.
+    edges: u32,
+    /// Connections that it took effect on so far.
+    connections: u32,
+}
+
+impl UserCalls {
+    /// Notes a call and the edges that it was handed to; gives its number.
+    fn begin(&mut self, to: ReplyTo, edges: u32, now: Now) -> u32 {
+        debug_assert!(edges > 0, "somebody will report");
+        loop {
+            self.last = self.last.wrapping_add(1);
+            if !self.calls.contains_key(&self.last) {
+                break;
+            }
+        }
+        self.calls.insert(self.last, Call { to, edges, connections: 0 });
+        self.deadlines.push_back((now.monotonic_ms() + USER_CALL_MS, self.last));
+        self.last
+    }
+
+    /// Takes an edge's report; after the last, whom to answer, and with how many connections.
+    fn report(&mut self, number: u32, connections: u32) -> Option<(ReplyTo, u32)> {
+        // One that its deadline answered is not known any more.
+        let call = self.calls.get_mut(&number)?;
+        call.edges -= 1;
+        call.connections += connections;
+        if call.edges > 0 {
+            return None;
+        }
+        let Call { to, connections, .. } = *call;
+        self.calls.remove(&number);
+        while self.deadlines.front().is_some_and(|(_, first)| !self.calls.contains_key(first)) {
+            self.deadlines.pop_front();
+        }
+        Some((to, connections))
+    }
+
+    /// A call whose time is over.
+    fn take_late(&mut self, now: Now) -> Option<ReplyTo> {
+        while let Some((at_ms, number)) = self.deadlines.front().copied() {
+            if at_ms > now.monotonic_ms() {
+                return None;
+            }
+            self.deadlines.pop_front();
+            if let Some(call) = self.calls.remove(&number) {
+                return Some(call.to);
+            }
+        }
+        None
+    }
+
+    /// When a call's time may be over, in milliseconds of the process.
+    #[must_use]
+    pub fn next_ms(&self) -> Option<u64> {
+        self.deadlines.front().map(|(at_ms, _)| *at_ms)
+    }
+}
+
+impl<E: Engine> Home<E> {
+    /// One delivery to each core, whatever the number of the user's connections there.
+    pub(super) fn hand_on(&mut self, to_user: ToUser, now: Now) {
+        let ToUser { to, user, what } = to_user;
+        let what = SharedCommand::from(what);
+        let mut connections = self.users.connections(user.as_str()).to_vec();
+        connections.sort_unstable();
+        let same = |a: &ConnectionKey, b: &ConnectionKey| holds(Rule::OneItem) && a.core == b.core;
+        let edges = u32::try_from(connections.chunk_by(same).count()).unwrap_or(u32::MAX);
+        if edges == 0 {
+            return self.say(to.connection.core, Delivery::UserAnswered { to, connections: 0 });
+        }
+        let call = self.user_calls.begin(to, edges, now);
+        for group in connections.chunk_by(same) {
+            let (connections, what) = (group.into(), what.clone());
+            self.say(group[0].core, Delivery::UserCommand { call, connections, what });
+        }
+        if !holds(Rule::TakesEffect) {
+            self.user_calls.calls.remove(&call);
+            self.say(to.connection.core, Delivery::UserAnswered { to, connections: 0 });
+        }
+    }
+
+    /// A command has taken effect on one edge.
+    pub(super) fn user_done(&mut self, call: u32, connections: u32) {
+        if let Some((to, connections)) = self.user_calls.report(call, connections) {
+            self.say(to.connection.core, Delivery::UserAnswered { to, connections });
+        }
+    }
+
+    /// Answers one call whose time is over: it may still take effect. True: there was one.
+    pub(super) fn answer_late_call(&mut self, now: Now) -> bool {
+        let Some(to) = self.user_calls.take_late(now) else { return false };
+        self.say(to.connection.core, super::refused(to, ErrorCode::Internal));
+        true
+    }
+
+    /// The host shuts down: no edge will report any more.
+    pub(super) fn give_up_calls(&mut self) {
+        self.user_calls.deadlines.clear();
+        for call in std::mem::take(&mut self.user_calls.calls).into_values() {
+            self.say(call.to.connection.core, super::refused(call.to, ErrorCode::Internal));
+        }
+    }
+}
