@@ -237,7 +237,8 @@ fn every_switch_stands_with_its_rule() {
     let text = file("ARCHITECTURE.md");
     let rules: Vec<Vec<&str>> = rows(section(&text, "## The rules")).collect();
     let numbers: Vec<&str> = rules.iter().map(|row| row[0]).collect();
-    let expected: Vec<String> = (1..=28).map(|number| number.to_string()).collect();
+    // 29 to 31 are of Redis.
+    let expected: Vec<String> = (1..=28).chain(32..=34).map(|number| number.to_string()).collect();
     assert_eq!(numbers, expected);
     let mut switches: Vec<&str> =
         rules.iter().filter_map(|row| row.get(2)).flat_map(|cell| code_words(cell)).collect();
