@@ -85,8 +85,8 @@ impl<E: Engine> Home<E> {
     }
 
     /// The engine elsewhere has put a publication in order. Its publisher, and whoever published
-    /// with the same key meanwhile, is answered once it is forwarded (rule 34): here and now where it
-    /// comes next, and then its copy on the stream is a repeat.
+    /// with the same key meanwhile, is answered once it is forwarded (rule 34): here and now where
+    /// it comes next, and then its copy on the stream is a repeat.
     pub(super) fn called(
         &mut self,
         publish: (ReplyTo, Option<Name>, Block),
