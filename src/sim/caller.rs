@@ -5,6 +5,7 @@
 //! one is answered with 200, once.
 
 use super::client::Around;
+use super::errand::{Errand, Promise, Step};
 use super::ledger::API;
 use super::net::LinkId;
 use super::random::Random;
@@ -28,6 +29,8 @@ pub enum Call {
     Disconnect {
         user: usize,
     },
+    /// A step of the errand, and what it published.
+    Step(Option<u32>),
 }
 
 /// Commands of a batch, at most.
@@ -39,6 +42,8 @@ pub struct Caller {
     pub waiting: Option<Call>,
     /// A disconnect was answered, and its host has not looked yet.
     pub disconnected: bool,
+    /// What it does about a user, step by step.
+    pub errand: Option<Errand>,
     core: usize,
     inbox: Vec<u8>,
     open: record::State,
@@ -55,6 +60,7 @@ impl Caller {
             link: None,
             waiting: None,
             disconnected: false,
+            errand: None,
             core: 0,
             inbox: Vec::new(),
             open: record::State::default(),
@@ -76,11 +82,21 @@ impl Caller {
         if self.waiting.is_some() {
             return None;
         }
-        if self.link.is_some() && self.random.chance(100) {
+        if self.errand.is_none() && self.link.is_some() && self.random.chance(100) {
             self.leave(around);
         }
         if self.link.is_none() {
             self.connect(around);
+        }
+        // One at a time, and judged before the next: a slow reader is then in no doubt which
+        // subscription it hears the end of.
+        let begins = self.errand.is_none() && around.ledger.promises.is_empty();
+        if around.plan.errands && begins && self.random.chance(300) {
+            let disconnects = around.plan.disconnects && self.random.chance(400);
+            self.errand = Some(Errand::new(self.random.below(around.plan.users), disconnects));
+        }
+        if self.errand.is_some() {
+            return self.go_on(around);
         }
         if around.plan.disconnects && self.random.chance(300) {
             let user = self.random.below(around.plan.users);
@@ -93,15 +109,72 @@ impl Caller {
             return None;
         }
         let mut body = Vec::new();
-        let publication = self.publication(&mut body, around);
+        let channel = self.any_channel(around);
+        let publication = self.publication(&mut body, channel, around);
         self.request("publish", &body, around);
         self.waiting = Some(Call::Publish { publication });
         None
     }
 
+    /// Asks for the errand's next step. The user whose connections are looked at for it.
+    fn go_on(&mut self, around: &mut Around) -> Option<usize> {
+        let Errand { user, step, .. } = *self.errand.as_ref()?;
+        let called = around.plan.channels.iter().position(|channel| channel.called)?;
+        let name = &around.plan.channels[called].name;
+        let whom = format!("{{\"user\":\"u{user}\",\"channel\":\"{name}\"}}");
+        let mut publication = None;
+        match step {
+            Step::Subscribe => self.request("subscribe", whom.as_bytes(), around),
+            Step::Unsubscribe => self.request("unsubscribe", whom.as_bytes(), around),
+            Step::Disconnect => {
+                self.request("disconnect", format!("{{\"user\":\"u{user}\"}}").as_bytes(), around);
+            }
+            Step::PresenceStats => {
+                let body = format!("{{\"channel\":\"{name}\"}}");
+                self.request("presence_stats", body.as_bytes(), around);
+            }
+            Step::Publish | Step::Farewell | Step::Silence => {
+                let mut body = Vec::new();
+                let number = self.publication(&mut body, called, around);
+                if step == Step::Silence {
+                    around.ledger.silence(number);
+                }
+                self.request("publish", &body, around);
+                publication = Some(number);
+            }
+        }
+        self.waiting = Some(Call::Step(publication));
+        matches!(step, Step::Subscribe | Step::Disconnect).then_some(user)
+    }
+
+    /// The errand's step was answered well.
+    fn stepped(&mut self, publication: Option<u32>, text: &str, around: &mut Around) {
+        let Some(mut errand) = self.errand.take() else { return };
+        if let Some(number) = publication {
+            around.ledger.acknowledged(number);
+        }
+        let seats = errand.seats.clone();
+        match (errand.step, publication) {
+            (Step::Publish | Step::Farewell, Some(number)) if !around.plan.lossy => {
+                around.ledger.promises.push(Promise::Heard { number, seats });
+            }
+            (Step::PresenceStats, _) => {
+                let clients = text.split("\"num_clients\":").nth(1).unwrap_or_default();
+                let digits = clients.split(|letter: char| !letter.is_ascii_digit()).next();
+                let clients = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
+                around.ledger.promises.push(Promise::Present { clients, seats });
+            }
+            (Step::Disconnect, _) => self.disconnected = true,
+            _ => {}
+        }
+        if let Some(step) = errand.next() {
+            errand.step = step;
+            self.errand = Some(errand);
+        }
+    }
+
     /// Appends the body of a publish.
-    fn publication(&mut self, body: &mut Vec<u8>, around: &mut Around) -> u32 {
-        let channel = self.random.below(around.plan.channels.len());
+    fn publication(&mut self, body: &mut Vec<u8>, channel: usize, around: &mut Around) -> u32 {
         self.sequence += 1;
         let from = (API, self.connection, self.sequence);
         let publication = around.ledger.publish(from, self.core as u16, channel, 10);
@@ -129,12 +202,19 @@ impl Caller {
                 continue;
             }
             body.extend_from_slice(b"{\"publish\":");
-            publications.push(Some(self.publication(&mut body, around)));
+            let channel = self.any_channel(around);
+            publications.push(Some(self.publication(&mut body, channel, around)));
             body.push(b'}');
         }
         body.extend_from_slice(b"]}");
         self.request("batch", &body, around);
         self.waiting = Some(Call::Batch { publications });
+    }
+
+    /// A channel that is no errand's.
+    fn any_channel(&mut self, around: &Around) -> usize {
+        let channels = &around.plan.channels;
+        self.random.below(channels.iter().filter(|channel| !channel.called).count())
     }
 
     fn connect(&mut self, around: &mut Around) {
@@ -151,6 +231,7 @@ impl Caller {
             around.net.leave(link, self.random.chance(500));
         }
         self.waiting = None;
+        self.errand = None;
     }
 
     fn request(&mut self, method: &str, body: &[u8], around: &mut Around) {
@@ -203,6 +284,7 @@ impl Caller {
             Some(Call::Publish { publication }) if good => around.ledger.acknowledged(publication),
             Some(Call::Batch { publications }) => batch_answered(text, &publications, around),
             Some(Call::Disconnect { .. }) if good => self.disconnected = true,
+            Some(Call::Step(publication)) if good => self.stepped(publication, text, around),
             // While the host stops, it says so.
             _ if around.plan.shutdown => {}
             call => around.ledger.violation("api_refused", || format!("{call:?}: {text}")),

@@ -11,7 +11,7 @@ use super::net::{LinkId, Net};
 use super::plan::Plan;
 use super::random::Random;
 use super::record::{self, Record};
-use super::server_side::Since;
+use super::waiting::Waiting;
 use super::wire;
 use crate::transport::Transport;
 use std::io::Write;
@@ -64,37 +64,8 @@ pub struct Channel {
     pub live_at_stop: bool,
     /// Publications of this connection that it is not to be told, as far as it could tell.
     pub unheard: u32,
-}
-
-/// A command without an answer yet.
-#[derive(Clone, Debug)]
-pub enum Waiting {
-    Connect {
-        /// Where it was in its server-side subscriptions.
-        since: Vec<Since>,
-    },
-    Subscribe {
-        channel: usize,
-        since: Option<(String, u64)>,
-    },
-    Unsubscribe {
-        channel: usize,
-    },
-    Publish {
-        publication: u32,
-    },
-    Presence {
-        channel: usize,
-        live_since: Option<u64>,
-    },
-    PresenceStats,
-    /// An `rpc` whose data comes back: so many bytes.
-    Echo {
-        bytes: usize,
-    },
-    History {
-        channel: usize,
-    },
+    /// How often the server has ended the subscription.
+    pub taken_out: u32,
 }
 
 /// Both ends of the transport under one connection.
@@ -158,14 +129,18 @@ impl Client {
         let user = (plan.users > 0 && random.chance(600)).then(|| random.below(plan.users));
         let dialect = random.pick(&Dialect::ALL);
         let channels = plan.channels.iter().map(|channel| Channel {
-            wanted: random.chance(plan.wanted_per_mille) && channel.user.is_none(),
-            filter: (channel.user.is_none() && random.chance(200)).then(|| random.pick(&FILTERS)),
+            wanted: random.chance(plan.wanted_per_mille)
+                && channel.user.is_none()
+                && !channel.called,
+            filter: (channel.user.is_none() && !channel.called && random.chance(200))
+                .then(|| random.pick(&FILTERS)),
             sub: Sub::Off,
             position: None,
             last: None,
             live_since: 0,
             live_at_stop: false,
             unheard: 0,
+            taken_out: 0,
         });
         Client {
             index,
@@ -297,6 +272,7 @@ impl Client {
         let _ = write!(self.outbox, "{{\"id\":{id},\"connect\":{{\"token\":\"{token}\"{subs}}}}}");
         if self.random.chance(500) {
             self.subscribe_all(around.plan);
+            self.pipeline(around);
         }
         self.post(around);
     }
@@ -347,17 +323,19 @@ impl Client {
         }
     }
 
-    fn presence(&mut self, channel: usize, plan: &Plan) {
+    pub(super) fn presence(&mut self, channel: usize, plan: &Plan) {
         if !plan.channels[channel].presence {
             return;
         }
         if self.random.chance(300) {
-            let id = self.id(Waiting::PresenceStats);
+            let standing = self.standing(channel, plan);
+            let id = self.id(Waiting::PresenceStats { channel, standing });
             return self.command(id, "presence_stats", &plan.channels[channel].name, "");
         }
         let state = &self.channels[channel];
         let live_since = (state.sub == Sub::Live).then_some(state.live_since);
-        let id = self.id(Waiting::Presence { channel, live_since });
+        let standing = self.standing(channel, plan);
+        let id = self.id(Waiting::Presence { channel, live_since, standing });
         self.command(id, "presence", &plan.channels[channel].name, "");
     }
 
@@ -378,7 +356,8 @@ impl Client {
     fn history(&mut self, channel: usize, plan: &Plan) {
         if plan.channels[channel].keeps {
             let more = self.random.pick(&["", ",\"limit\":-1", ",\"limit\":5"]);
-            let id = self.id(Waiting::History { channel });
+            let standing = self.standing(channel, plan);
+            let id = self.id(Waiting::History { channel, standing });
             self.command(id, "history", &plan.channels[channel].name, more);
         }
     }

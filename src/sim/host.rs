@@ -7,6 +7,7 @@ use super::bridge::Bridge;
 use super::caller::Caller;
 use super::client::{Around, Client, Phase};
 use super::core::{Core, Woken};
+use super::errand::Step;
 use super::ledger::{NODE, SharedLedger};
 use super::net::SharedNet;
 use super::plan::Plan;
@@ -154,11 +155,12 @@ impl<T: Transport, E: Engine> Host<T, E> {
         let (mut net, mut ledger) = (self.net.borrow_mut(), self.ledger.borrow_mut());
         let mut around = Around { net: &mut net, ledger: &mut ledger, plan: &self.plan };
         let Some(user) = self.caller.act(&mut around) else { return };
-        let connected = self
-            .clients
-            .iter()
-            .filter(|client| client.user == Some(user) && client.phase == Phase::Connected);
-        self.doomed = connected.map(|client| (client.index, client.connection)).collect();
+        drop((net, ledger));
+        let seats = self.seats(user);
+        match &mut self.caller.errand {
+            Some(errand) if errand.step == Step::Subscribe => errand.seats = seats,
+            _ => self.doomed = seats,
+        }
     }
 
     fn caller_reads(&mut self) {

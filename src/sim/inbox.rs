@@ -3,9 +3,10 @@
 //! Must not know anything but the bytes. Invariant: whatever a subscriber was not given in order
 //! and once, it was told of; everything else is a violation.
 
-use super::client::{Around, Client, Phase, Sub, Waiting};
+use super::client::{Around, Client, Phase, Sub};
 use super::record::Record;
 use super::server_side::Since;
+use super::waiting::{Standing, Waiting};
 use super::wire::{self, Corrupt, Frame, Message};
 use crate::transport::Transport;
 
@@ -142,6 +143,9 @@ impl Client {
         if told != self.dialect.is_told_why().then_some(u32::from(code)) {
             self.wrong("end_told_wrongly", around, || format!("{told:?}, closed with {code}"));
         }
+        if code == 3503 {
+            around.ledger.judge_farewell(self);
+        }
         self.last_close = Some(code);
         self.frame(8, &code.to_be_bytes(), around);
         self.phase = Phase::Closed { reads: self.random.below(6) as u32 };
@@ -180,8 +184,12 @@ impl Client {
             return self.wrong("foreign_or_double_reply", around, || text.to_owned());
         };
         let (id, waiting) = self.waiting.remove(at);
+        self.judge_turn(at, &waiting, around);
         if let Some(error) = message.error {
             return self.refused(id, &waiting, error.code, around);
+        }
+        if waiting.standing() == Standing::Stranger {
+            return self.wrong("strangers_command_taken", around, || text.to_owned());
         }
         match (waiting, message) {
             (Waiting::Connect { since }, Message { connect: Some(answer), .. }) => {
@@ -193,10 +201,13 @@ impl Client {
             (Waiting::Unsubscribe { channel }, Message { unsubscribe: Some(_), .. }) => {
                 self.left(channel, id);
             }
-            (Waiting::Publish { publication }, Message { publish: Some(_), .. }) => {
+            (Waiting::Publish { publication, .. }, Message { publish: Some(_), .. }) => {
                 around.ledger.acknowledged(publication);
             }
-            (Waiting::Presence { channel, live_since }, Message { presence: Some(who), .. }) => {
+            (
+                Waiting::Presence { channel, live_since, .. },
+                Message { presence: Some(who), .. },
+            ) => {
                 let state = &self.channels[channel];
                 let stayed = state.sub == Sub::Live && live_since == Some(state.live_since);
                 if stayed && !who.clients.contains_key(self.name.as_str()) {
@@ -205,8 +216,8 @@ impl Client {
             }
             (Waiting::Echo { bytes }, Message { rpc: Some(echo), .. })
                 if echo.data.len() == bytes && echo.data.bytes().all(|byte| byte == b'e') => {}
-            (Waiting::PresenceStats, Message { presence_stats: Some(_), .. }) => {}
-            (Waiting::History { channel }, Message { history: Some(answer), .. }) => {
+            (Waiting::PresenceStats { .. }, Message { presence_stats: Some(_), .. }) => {}
+            (Waiting::History { channel, .. }, Message { history: Some(answer), .. }) => {
                 self.history_came(channel, &answer, around);
             }
             _ => self.wrong("answer_of_another_kind", around, || text.to_owned()),
@@ -233,11 +244,42 @@ impl Client {
             Waiting::Unsubscribe { channel } => self.left(*channel, id),
             _ => {}
         }
+        if code == 103 && self.is_fairly_denied(waiting) {
+            if let Waiting::Publish { publication, .. } = waiting {
+                around.ledger.publications[*publication as usize].refused = true;
+            }
+            return;
+        }
         // A subscribe that was taken back before its answer may be refused; a stop refuses all.
         let taken_back = matches!(waiting, Waiting::Subscribe { channel, .. }
             if self.channels[*channel].sub != Sub::Off);
         if !taken_back && !around.plan.shutdown {
             self.wrong("refused", around, || format!("{waiting:?}: {code}"));
+        }
+    }
+
+    /// Commands about one channel are answered in the order in which they were sent (rule 32).
+    fn judge_turn(&self, at: usize, waiting: &Waiting, around: &mut Around) {
+        let Some(channel) = waiting.channel() else { return };
+        let earlier = self.waiting[..at].iter().find(|(_, it)| it.channel() == Some(channel));
+        // A stop refuses what waits for a lane, while what went before is still under way.
+        if let Some(earlier) = earlier
+            && !around.plan.shutdown
+        {
+            self.wrong("answered_out_of_turn", around, || {
+                format!("{waiting:?} ahead of {earlier:?}")
+            });
+        }
+    }
+
+    /// Was it no member when the turn of its command came?
+    fn is_fairly_denied(&self, waiting: &Waiting) -> bool {
+        match (waiting.standing(), waiting.channel()) {
+            (Standing::Stranger, _) => true,
+            (Standing::Member { taken_out }, Some(channel)) => {
+                taken_out != self.channels[channel].taken_out
+            }
+            _ => false,
         }
     }
 

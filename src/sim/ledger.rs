@@ -3,6 +3,7 @@
 //! It knows no worker: the clients tell it what they saw, the host what the homes hold. Invariant:
 //! a place (channel, epoch, offset) has one content for everybody, whoever saw it first.
 
+use super::errand::Promise;
 use super::filter::Filter;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ pub type SharedLedger = Rc<RefCell<Ledger>>;
 pub const NODE: u16 = u16::MAX;
 pub const API: u16 = u16::MAX - 1;
 /// Not handed over to a worker yet.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 /// Violations whose details are kept; the rest is counted.
 const KEPT: usize = 20;
 
@@ -50,8 +51,12 @@ pub struct Publication {
     pub compact: bool,
     /// Its own connection is not to be told it live.
     pub excluded: bool,
+    /// It was refused: nobody sees it.
+    pub refused: bool,
+    /// Nobody is subscribed to hear it.
+    pub silent: bool,
     /// When a driver handed its command over, counted in receives.
-    handed_over: u64,
+    pub(super) handed_over: u64,
     /// The core that it was handed to.
     pub core: u16,
 }
@@ -69,7 +74,7 @@ pub struct ChannelLog {
 #[derive(Debug, Default)]
 pub struct EpochLog {
     pub text: String,
-    entries: Vec<Option<u32>>,
+    pub(super) entries: Vec<Option<u32>>,
 }
 
 /// An offset that a connection was not told.
@@ -106,6 +111,8 @@ pub struct Ledger {
     names: BTreeMap<(u16, u32), String>,
     /// Offsets that a connection was not told, as it says because they were not for it.
     passed_over: Vec<PassedOver>,
+    /// What the backend was promised and nobody has judged yet.
+    pub promises: Vec<Promise>,
     scratch: Vec<u8>,
 }
 
@@ -151,6 +158,8 @@ impl Ledger {
             alone: false,
             compact: false,
             excluded: false,
+            refused: false,
+            silent: false,
             handed_over: NEVER,
             core,
         });
@@ -375,34 +384,6 @@ impl Ledger {
         if lost.len() as u64 > top.saturating_sub(seen) {
             self.violation("acknowledged_lost", || format!("channel {channel}: {lost:?}"));
         }
-    }
-
-    /// By how many later ones of its core the unluckiest publication was passed on its way into the
-    /// order, of those whose connection had nothing else to wait for.
-    #[must_use]
-    pub fn most_passed(&self) -> (u32, u32) {
-        let mut worst = (0, 0);
-        for log in self.channels.iter().flat_map(|channel| &channel.epochs) {
-            let numbers: Vec<u32> = log.entries.iter().flatten().copied().collect();
-            let order: Vec<(u64, u16)> = numbers
-                .iter()
-                .map(|number| &self.publications[*number as usize])
-                .map(|publication| (publication.handed_over, publication.core))
-                .collect();
-            for (at, number) in numbers.iter().enumerate() {
-                let (handed, core) = order[at];
-                if handed == NEVER || !self.publications[*number as usize].alone {
-                    continue;
-                }
-                let later =
-                    |other: &&(u64, u16)| other.0 != NEVER && other.0 > handed && other.1 == core;
-                let passed = order[..at].iter().filter(later).count() as u32;
-                if passed > worst.0 {
-                    worst = (passed, *number);
-                }
-            }
-        }
-        worst
     }
 }
 

@@ -29,6 +29,10 @@ pub struct ChannelPlan {
     /// It keeps history, and every subscription in it recovers.
     pub keeps: bool,
     pub presence: bool,
+    /// Only its members may publish, and ask for history and presence.
+    pub members: bool,
+    /// Only the backend subscribes anybody to it, and publishes in it.
+    pub called: bool,
     /// The user whose own it is: the server subscribes that user's clients at connect.
     pub user: Option<usize>,
 }
@@ -70,6 +74,8 @@ pub struct Plan {
     pub pong_ms: u64,
     /// `disconnect user` is asked for.
     pub disconnects: bool,
+    /// The backend subscribes users to a channel, publishes there, and takes them out again.
+    pub errands: bool,
     /// Clients publish with keys, and some twice.
     pub repeats: bool,
     /// The store's copies of publications may be lost, doubled or late.
@@ -115,6 +121,7 @@ impl Plan {
         let kept = random.between(2, 5);
         let users = if random.chance(600) { USERS } else { 0 };
         let personal = users > 0 && random.chance(600);
+        let errands = users > 0 && random.chance(700);
         Plan {
             seed,
             late,
@@ -125,15 +132,15 @@ impl Plan {
             slots,
             budgets: budgets(&mut random),
             namespaces: namespaces(history_size as u32, personal),
-            channels: channels(kept, random.between(0, 2), if personal { users } else { 0 }),
+            channels: channels(
+                kept,
+                random.between(0, 2),
+                if personal { users } else { 0 },
+                errands,
+            ),
             users,
             tokens: tokens(users),
-            faults: Faults {
-                cut: random.pick(&[0, 100, 500]),
-                delay: random.pick(&[0, 50, 300]),
-                short: random.pick(&[0, 20, 300]),
-                dry: random.pick(&[0, 10, 200]),
-            },
+            faults: faults(&mut random),
             socket_bytes: random
                 .pick(&[&[150, 400, 2_000][..], &[1_000, 10_000], &[1 << 20]])
                 .into(),
@@ -149,6 +156,7 @@ impl Plan {
             ping_ms: random.pick(if late { &[2_000, 25_000] } else { &[200, 25_000] }),
             pong_ms: random.pick(&[100, 8_000]),
             disconnects: users > 0 && random.chance(500),
+            errands,
             repeats: random.chance(500),
             lossy: late,
             loss_per_mille: random.pick(&[0, 0, 30, 300]),
@@ -212,6 +220,15 @@ impl std::fmt::Display for Plan {
     }
 }
 
+fn faults(random: &mut Random) -> Faults {
+    Faults {
+        cut: random.pick(&[0, 100, 500]),
+        delay: random.pick(&[0, 50, 300]),
+        short: random.pick(&[0, 20, 300]),
+        dry: random.pick(&[0, 10, 200]),
+    }
+}
+
 fn limits(random: &mut Random) -> Limits {
     Limits {
         connections_per_worker: 64,
@@ -253,31 +270,44 @@ fn namespaces(history_size: u32, personal: bool) -> Namespaces {
         positioning: Mode::Force,
         ..open.clone()
     };
+    let members = ChannelOptions {
+        allow_publish: Who::Subscriber,
+        allow_history: Who::Subscriber,
+        allow_presence: Who::Subscriber,
+        ..kept.clone()
+    };
+    let called = ChannelOptions { presence: true, ..ChannelOptions::default() };
     let joins = ChannelOptions { join_leave: Mode::Force, ..kept.clone() };
     Namespaces {
         unnamed: ChannelOptions::default(),
-        named: vec![("kept".into(), kept), ("joins".into(), joins), ("plain".into(), open)],
+        named: vec![
+            ("kept".into(), kept),
+            ("joins".into(), joins),
+            ("members".into(), members),
+            ("called".into(), called),
+            ("plain".into(), open),
+        ],
         personal: if personal { Personal::Named("kept".into()) } else { Personal::Off },
         ..Namespaces::default()
     }
 }
 
-fn channels(kept: usize, plain: usize, users: usize) -> Vec<ChannelPlan> {
-    let kept = (0..kept).map(|n| {
-        let namespace = if n % 3 == 2 { "joins" } else { "kept" };
-        ChannelPlan { name: format!("{namespace}:{n}"), keeps: true, presence: true, user: None }
-    });
-    let plain = (0..plain).map(|n| ChannelPlan {
-        name: format!("plain:{n}"),
-        keeps: false,
+fn channels(kept: usize, plain: usize, users: usize, errands: bool) -> Vec<ChannelPlan> {
+    let channel = |name: String, keeps: bool| ChannelPlan {
+        name,
+        keeps,
         presence: true,
+        members: false,
+        called: false,
         user: None,
+    };
+    let kept = (0..kept).map(|n| {
+        let namespace = ["kept", "members", "joins"][n % 3];
+        ChannelPlan { members: namespace == "members", ..channel(format!("{namespace}:{n}"), true) }
     });
-    let own = (0..users).map(|user| ChannelPlan {
-        name: format!("kept:#u{user}"),
-        keeps: true,
-        presence: true,
-        user: Some(user),
-    });
-    kept.chain(plain).chain(own).collect()
+    let plain = (0..plain).map(|n| channel(format!("plain:{n}"), false));
+    let own = (0..users)
+        .map(|user| ChannelPlan { user: Some(user), ..channel(format!("kept:#u{user}"), true) });
+    let called = errands.then(|| ChannelPlan { called: true, ..channel("called:0".into(), false) });
+    kept.chain(plain).chain(own).chain(called).collect()
 }

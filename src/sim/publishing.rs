@@ -3,8 +3,10 @@
 //! Must not know what comes of it but by answers. Invariant: what it publishes with a key it
 //! publishes again on the same connection alone, so that it is known whose it is.
 
-use super::client::{Around, Client, Sub, Waiting};
+use super::client::{Around, Channel, Client, Sub};
 use super::dialect::Dialect;
+use super::plan::Plan;
+use super::waiting::{Standing, Waiting};
 use std::io::Write;
 
 /// Publications with a key that may be repeated later.
@@ -24,7 +26,9 @@ impl Client {
             self.channels[channel].unheard += 1;
         }
         self.write_publish(around, publication);
-        if around.plan.repeats && self.random.chance(200) {
+        // What is refused to a stranger, and sent again by a member, would come out of order.
+        let members = around.plan.channels[channel].members;
+        if around.plan.repeats && !members && self.random.chance(200) {
             self.repeatable.push(publication);
             if self.repeatable.len() > REMEMBERED {
                 self.repeatable.remove(0);
@@ -36,6 +40,31 @@ impl Client {
         self.marks.push(publication);
     }
 
+    /// Behind its subscribes, in the same message: what only members may do.
+    pub(super) fn pipeline(&mut self, around: &mut Around) {
+        for channel in 0..self.channels.len() {
+            let asked = matches!(self.channels[channel].sub, Sub::Asked { .. });
+            if asked && around.plan.channels[channel].members && self.random.chance(500) {
+                self.publish(around, channel);
+                self.presence(channel, around.plan);
+            }
+        }
+    }
+
+    /// What a command in a channel that is sent now may expect.
+    pub(super) fn standing(&self, channel: usize, plan: &Plan) -> Standing {
+        if !plan.channels[channel].members {
+            return Standing::Open;
+        }
+        let Channel { sub, taken_out, .. } = self.channels[channel];
+        match sub {
+            Sub::Asked { .. } | Sub::Live | Sub::Leaving { then: Some(_), .. } => {
+                Standing::Member { taken_out }
+            }
+            Sub::Off | Sub::Leaving { then: None, .. } => Standing::Stranger,
+        }
+    }
+
     /// Publishes again what it published with a key: nothing may come of it but an answer.
     pub(super) fn repeat(&mut self, around: &mut Around) {
         if !self.repeatable.is_empty() {
@@ -45,7 +74,9 @@ impl Client {
     }
 
     fn write_publish(&mut self, around: &mut Around, publication: u32) {
-        let id = self.id(Waiting::Publish { publication });
+        let channel = usize::from(around.ledger.publications[publication as usize].channel);
+        let standing = self.standing(channel, around.plan);
+        let id = self.id(Waiting::Publish { publication, channel, standing });
         self.separate();
         let of = &around.ledger.publications[publication as usize];
         let name = &around.plan.channels[usize::from(of.channel)].name;

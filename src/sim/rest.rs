@@ -16,6 +16,7 @@ const ARENA_SLACK: usize = 2_000;
 impl<T: Transport, E: Engine> Host<T, E> {
     /// Every core sleeps, and no timer may be needed: what is still owed was forgotten.
     pub(super) fn judge_rest(&mut self) {
+        self.judge_promises();
         let mut found = Vec::new();
         for client in self.clients.iter().filter(|client| self.is_served(client)) {
             let who =

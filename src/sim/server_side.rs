@@ -20,7 +20,8 @@ impl Client {
 
     /// May it do anything in a channel?
     pub(super) fn is_let_in(&self, channel: usize, around: &Around) -> bool {
-        around.plan.channels[channel].user.is_none_or(|user| Some(user) == self.user)
+        let plan = &around.plan.channels[channel];
+        !plan.called && plan.user.is_none_or(|user| Some(user) == self.user)
     }
 
     /// Where it was in its server-side subscriptions, as connect says it.

@@ -121,6 +121,9 @@ impl Client {
         if let Some(problem) = &push.unsubscribe {
             return self.unsubscribed(channel, problem.code, around);
         }
+        if push.subscribe.is_some() {
+            return self.begun_by_the_server(channel, around);
+        }
         match self.channels[channel].sub {
             Sub::Live => {}
             Sub::Leaving { .. } => return,
@@ -139,6 +142,12 @@ impl Client {
     /// Told to subscribe again: the SDKs do it at once, with their position.
     fn unsubscribed(&mut self, channel: usize, code: u32, around: &mut Around) {
         let live = self.channels[channel].sub == Sub::Live;
+        self.channels[channel].taken_out += 1;
+        if code == 2000 && live && around.plan.channels[channel].called {
+            around.ledger.judge_farewell(self);
+            self.channels[channel].sub = Sub::Off;
+            return;
+        }
         if code != 2500 || (live && !around.plan.channels[channel].keeps) {
             self.wrong("unsubscribed", around, || format!("channel {channel}: {code}"));
         }
@@ -149,6 +158,16 @@ impl Client {
             self.subscribe(channel, around.plan);
             self.post(around);
         }
+    }
+
+    /// The backend has it subscribed.
+    fn begun_by_the_server(&mut self, channel: usize, around: &mut Around) {
+        if !around.plan.channels[channel].called || self.channels[channel].sub != Sub::Off {
+            self.wrong("foreign_push", around, || format!("a subscription to {channel}"));
+        }
+        let live_since = around.ledger.tick();
+        let state = &mut self.channels[channel];
+        (state.sub, state.last, state.live_since) = (Sub::Live, None, live_since);
     }
 
     fn live_with_offset(&mut self, channel: usize, publication: &Publication, around: &mut Around) {
@@ -200,6 +219,10 @@ impl Client {
         if around.ledger.is_excluded(number, from) {
             self.wrong("own_publication_told", around, || format!("{number}"));
         }
+        let of = &around.ledger.publications[number as usize];
+        if of.acknowledged && (of.client, of.connection) == from {
+            self.wrong("own_heard_after_the_answer", around, || format!("{number}"));
+        }
     }
 
     /// Takes note of a publication at its place.
@@ -224,6 +247,10 @@ impl Client {
         around: &mut Around,
     ) {
         around.ledger.deliveries += 1;
+        let of = &around.ledger.publications[number as usize];
+        if of.refused || of.silent {
+            self.wrong("heard_though_not_sent", around, || format!("{number} in {channel}"));
+        }
         if self.mark_seen(number) {
             self.wrong("publication_seen_twice", around, || format!("{number} in {channel}"));
         }

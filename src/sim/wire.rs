@@ -244,6 +244,7 @@ pub struct Push<'a> {
     pub publication: Option<Publication<'a>>,
     pub join: Option<Nothing>,
     pub leave: Option<Nothing>,
+    pub subscribe: Option<Nothing>,
     pub unsubscribe: Option<Problem>,
     pub disconnect: Option<Problem>,
 }

@@ -70,7 +70,16 @@ static PUSH: &[Field] = &[
     ("join", 5, Message(&[("info", 1, Message(INFO))])),
     ("leave", 6, Message(&[("info", 1, Message(INFO))])),
     ("unsubscribe", 7, Message(&[("code", 2, Number), ("reason", 3, Text)])),
+    ("subscribe", 9, Message(BEGUN)),
     ("disconnect", 11, Message(DISCONNECT)),
+];
+
+static BEGUN: &[Field] = &[
+    ("recoverable", 1, Flag),
+    ("epoch", 4, Text),
+    ("offset", 5, Number),
+    ("positioned", 6, Flag),
+    ("data", 7, Value),
 ];
 
 static DISCONNECT: &[Field] = &[("code", 1, Number), ("reason", 2, Text), ("reconnect", 3, Flag)];

@@ -1,0 +1,147 @@
+//! What a backend does about a user step by step, each when the one before was answered: subscribes
+//! it, publishes to it, and ends that again (rule 33).
+//!
+//! Must not know what comes of it but by answers, and by what its clients see. Invariant: a step is
+//! asked for when the one before was answered; the channel is no other's.
+
+use super::client::{Client, Phase};
+use super::host::Host;
+use super::ledger::Ledger;
+use crate::home::engine::Engine;
+use crate::transport::Transport;
+
+/// A client and its connection.
+pub type Seat = (u16, u32);
+
+/// A step of an errand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Subscribe,
+    /// Every connection that was there before `Subscribe` hears it.
+    Publish,
+    PresenceStats,
+    /// The same, and each hears it before the end that comes next.
+    Farewell,
+    Unsubscribe,
+    /// Nobody hears it.
+    Silence,
+    Disconnect,
+}
+
+/// See the module's page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    pub user: usize,
+    /// The next step, or the one that is out.
+    pub step: Step,
+    /// The user's connections that were there when `Subscribe` was asked for.
+    pub seats: Vec<Seat>,
+    /// It ends with `Disconnect`.
+    pub disconnects: bool,
+}
+
+impl Errand {
+    #[must_use]
+    pub fn new(user: usize, disconnects: bool) -> Errand {
+        Errand { user, step: Step::Subscribe, seats: Vec::new(), disconnects }
+    }
+
+    /// The step after this one; none after the last.
+    #[must_use]
+    pub fn next(&self) -> Option<Step> {
+        match self.step {
+            Step::Subscribe => Some(Step::Publish),
+            Step::Publish => Some(Step::PresenceStats),
+            Step::PresenceStats => Some(Step::Farewell),
+            Step::Farewell if self.disconnects => Some(Step::Disconnect),
+            Step::Farewell => Some(Step::Unsubscribe),
+            Step::Unsubscribe => Some(Step::Silence),
+            Step::Silence | Step::Disconnect => None,
+        }
+    }
+}
+
+/// What a backend was promised by an answer.
+#[derive(Clone, Debug)]
+pub enum Promise {
+    /// These hear a publication, unless their connections end before.
+    Heard { number: u32, seats: Vec<Seat> },
+    /// So many were present, when these had been subscribed.
+    Present { clients: u32, seats: Vec<Seat> },
+}
+
+impl Ledger {
+    /// Nobody hears this publication.
+    pub fn silence(&mut self, number: u32) {
+        self.publications[number as usize].silent = true;
+    }
+
+    /// A connection ends, or its subscription: what it was to hear before it has heard.
+    pub fn judge_farewell(&mut self, client: &Client) {
+        let seat = (client.index, client.connection);
+        let mut lost = Vec::new();
+        for promise in &self.promises {
+            if let Promise::Heard { number, seats } = promise
+                && seats.contains(&seat)
+                && !client.has_seen(*number)
+            {
+                lost.push(*number);
+            }
+        }
+        for number in lost {
+            self.violation("farewell_lost", || format!("{number} by {seat:?}"));
+        }
+    }
+}
+
+impl<T: Transport, E: Engine> Host<T, E> {
+    /// The connections of a user that are connected, as their clients know.
+    pub(super) fn seats(&self, user: usize) -> Vec<Seat> {
+        let there =
+            |client: &&Client| client.user == Some(user) && client.phase == Phase::Connected;
+        self.clients.iter().filter(there).map(|it| (it.index, it.connection)).collect()
+    }
+
+    /// Everything has arrived: whoever still has the connection that a promise was about has what
+    /// was promised.
+    pub(super) fn judge_promises(&mut self) {
+        let promises = std::mem::take(&mut self.ledger.borrow_mut().promises);
+        let mut kept = Vec::new();
+        for promise in promises {
+            let seats = match &promise {
+                Promise::Heard { seats, .. } | Promise::Present { seats, .. } => seats.clone(),
+            };
+            let mut still: Vec<&Client> = Vec::new();
+            let mut waits = false;
+            for (client, connection) in seats {
+                let client = &self.clients[usize::from(client)];
+                waits |= self.now_us < client.stalled_until_us && !client.dead;
+                if client.connection == connection
+                    && client.phase == Phase::Connected
+                    && self.is_served(client)
+                {
+                    still.push(client);
+                }
+            }
+            if waits {
+                kept.push(promise);
+                continue;
+            }
+            let mut ledger = self.ledger.borrow_mut();
+            match promise {
+                Promise::Heard { number, .. } => {
+                    for client in still.iter().filter(|client| !client.has_seen(number)) {
+                        let seat = (client.index, client.connection);
+                        ledger.violation("awaited_call_not_heard", || format!("{number} {seat:?}"));
+                    }
+                }
+                Promise::Present { clients, .. } if (clients as usize) < still.len() => {
+                    let still = still.len();
+                    ledger.violation("absent_after_subscribe", || format!("{clients} of {still}"));
+                }
+                Promise::Present { .. } => {}
+            }
+        }
+        self.ledger.borrow_mut().promises = kept;
+    }
+}
