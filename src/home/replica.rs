@@ -64,7 +64,7 @@ pub struct Replica {
     /// A ring of this epoch was read before.
     has_epoch: bool,
     /// Publishes that are in order and not forwarded here yet, with their positions.
-    pub unheard: Vec<(ReplyTo, Position)>,
+    pub unheard: VecDeque<(ReplyTo, Position)>,
 }
 
 impl Replica {

@@ -215,8 +215,8 @@ fn who_is_hidden_is_not_listed_and_comes_in_silence() {
     for (index, (_, announced)) in (0..).zip(table) {
         let connection = ConnectionKey { index, ..CONNECTION };
         let channel = Name::from("long:a");
-        let said =
-            ask(&mut home, Request::Unsubscribe { connection, channel, awaited: 0 }, at_ms(0));
+        let leave = Request::Unsubscribe { channel, awaited: 0, connection };
+        let said = ask(&mut home, leave, at_ms(0));
         assert_eq!(said.iter().any(|said| matches!(said, Delivery::Left { .. })), announced);
     }
 }

@@ -133,6 +133,9 @@ impl Caller {
                 let body = format!("{{\"channel\":\"{name}\"}}");
                 self.request("presence_stats", body.as_bytes(), around);
             }
+            Step::Farewell if self.random.chance(500) => {
+                publication = Some(self.farewell(called, &whom, around));
+            }
             Step::Publish | Step::Farewell | Step::Silence => {
                 let mut body = Vec::new();
                 let number = self.publication(&mut body, called, around);
@@ -144,7 +147,29 @@ impl Caller {
             }
         }
         self.waiting = Some(Call::Step(publication));
-        matches!(step, Step::Subscribe | Step::Disconnect).then_some(user)
+        let step = self.errand.as_ref().map(|errand| errand.step);
+        matches!(step, Some(Step::Subscribe | Step::Disconnect)).then_some(user)
+    }
+
+    /// Says farewell and ends the errand in one batch, command after command.
+    fn farewell(&mut self, channel: usize, whom: &str, around: &mut Around) -> u32 {
+        let mut body = b"{\"commands\":[{\"publish\":".to_vec();
+        let number = self.publication(&mut body, channel, around);
+        let errand = self.errand.as_mut().expect("it is on its way");
+        errand.step = errand.next().expect("an errand ends after its farewell");
+        let method = if errand.disconnects { "disconnect" } else { "unsubscribe" };
+        let whom = if errand.disconnects {
+            format!("{{\"user\":\"u{}\"}}", errand.user)
+        } else {
+            whom.to_owned()
+        };
+        body.extend_from_slice(format!("}},{{\"{method}\":{whom}}}]}}").as_bytes());
+        let seats = errand.seats.clone();
+        if !around.plan.lossy {
+            around.ledger.promises.push(Promise::Heard { number, seats });
+        }
+        self.request("batch", &body, around);
+        number
     }
 
     /// The errand's step was answered well.
@@ -164,7 +189,11 @@ impl Caller {
                 let clients = digits.and_then(|digits| digits.parse().ok()).unwrap_or(0);
                 around.ledger.promises.push(Promise::Present { clients, seats });
             }
-            (Step::Disconnect, _) => self.disconnected = true,
+            (Step::Disconnect, _) => {
+                self.disconnected = true;
+                around.ledger.promises.push(Promise::Over { seats });
+            }
+            (Step::Unsubscribe, _) => around.ledger.promises.push(Promise::Over { seats }),
             _ => {}
         }
         if let Some(step) = errand.next() {

@@ -68,6 +68,8 @@ pub enum Promise {
     Heard { number: u32, seats: Vec<Seat> },
     /// So many were present, when these had been subscribed.
     Present { clients: u32, seats: Vec<Seat> },
+    /// The errand is over; slow readers have still to read that.
+    Over { seats: Vec<Seat> },
 }
 
 impl Ledger {
@@ -109,7 +111,9 @@ impl<T: Transport, E: Engine> Host<T, E> {
         let mut kept = Vec::new();
         for promise in promises {
             let seats = match &promise {
-                Promise::Heard { seats, .. } | Promise::Present { seats, .. } => seats.clone(),
+                Promise::Heard { seats, .. }
+                | Promise::Present { seats, .. }
+                | Promise::Over { seats } => seats.clone(),
             };
             let mut still: Vec<&Client> = Vec::new();
             let mut waits = false;
@@ -139,7 +143,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                     let still = still.len();
                     ledger.violation("absent_after_subscribe", || format!("{clients} of {still}"));
                 }
-                Promise::Present { .. } => {}
+                Promise::Present { .. } | Promise::Over { .. } => {}
             }
         }
         self.ledger.borrow_mut().promises = kept;

@@ -143,7 +143,9 @@ impl Client {
         if told != self.dialect.is_told_why().then_some(u32::from(code)) {
             self.wrong("end_told_wrongly", around, || format!("{told:?}, closed with {code}"));
         }
-        if code == 3503 {
+        // One that was never begun was closed by a call before.
+        let called = around.plan.channels.iter().position(|channel| channel.called);
+        if code == 3503 && called.is_some_and(|channel| self.channels[channel].sub == Sub::Live) {
             around.ledger.judge_farewell(self);
         }
         self.last_close = Some(code);

@@ -146,6 +146,7 @@ impl Client {
         if code == 2000 && live && around.plan.channels[channel].called {
             around.ledger.judge_farewell(self);
             self.channels[channel].sub = Sub::Off;
+            self.channels[channel].live_at_stop = false;
             return;
         }
         if code != 2500 || (live && !around.plan.channels[channel].keeps) {

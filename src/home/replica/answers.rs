@@ -7,7 +7,7 @@
 use super::{Asked, Replica, Stage};
 use crate::home::block::Block;
 use crate::home::engine::{Call, Engine, StreamRead};
-use crate::home::envelope::{HistoryRequest, Placed, Position, Request};
+use crate::home::envelope::{HistoryRequest, Placed, Position, ReplyTo, Request};
 use crate::home::history::History;
 use crate::home::{Home, Untaken, history_answer};
 
@@ -36,11 +36,21 @@ impl<E: Engine> Home<E> {
         let next = position.epoch == at.epoch && position.offset == at.offset + 1;
         if next && replica.stage == Stage::Live && !replica.filling {
             self.forward(place, block);
-            return false;
+            self.answer_heard(place);
+            return self.has_unheard(place);
         }
         // Another epoch makes the home read the stream, which decides.
         let foreign = position.epoch != at.epoch && replica.stage == Stage::Live;
-        foreign || replica.is_unheard(position, at)
+        if foreign || replica.is_unheard(position, at) {
+            return true;
+        }
+        self.answer_heard(place);
+        self.has_unheard(place)
+    }
+
+    /// Does a publish wait that was put in order before?
+    fn has_unheard(&mut self, place: u32) -> bool {
+        self.replica(place).is_some_and(|replica| !replica.unheard.is_empty())
     }
 
     /// Answers the publishes that were forwarded meanwhile.
@@ -51,10 +61,10 @@ impl<E: Engine> Home<E> {
         if replica.unheard.is_empty() {
             return;
         }
-        let all = std::mem::take(&mut replica.unheard);
-        let (unheard, heard): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|(_, position)| replica.is_unheard(*position, at));
-        replica.unheard = unheard;
+        // In order, as they were asked (rule 32).
+        let waits = |(_, position): &(ReplyTo, Position)| replica.is_unheard(*position, at);
+        let heard = replica.unheard.iter().position(waits).unwrap_or(replica.unheard.len());
+        let heard: Vec<_> = replica.unheard.drain(..heard).collect();
         self.unheard -= heard.len();
         for (to, position) in heard {
             self.say_published(to, position);
