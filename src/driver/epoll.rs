@@ -157,7 +157,7 @@ impl Epoll {
 
     /// One connection of a ready listener; none when the listener is done with for this wait.
     fn accept(&mut self, listener: usize) -> Option<Event> {
-        while self.accepting == Accepting::On && self.accepts_left[listener] > 0 {
+        while self.accepting == Accepting::On && self.accepts_left.get(listener) > Some(&0) {
             if !self.shares.has_room(u32::MAX) {
                 self.unwatch_listeners(Accepting::Full);
                 return None;
