@@ -201,8 +201,7 @@ fn who_is_hidden_is_not_listed_and_comes_in_silence() {
         request.to.connection.index = index;
         request.overrides = overrides(listed, announced);
         let said = ask(&mut home, Request::Subscribe(request), at_ms(0));
-        let joined = said.iter().any(|said| matches!(said, Delivery::Joined { .. }));
-        assert_eq!(joined, announced);
+        assert_eq!(said.iter().any(|said| matches!(said, Delivery::Joined { .. })), announced);
     }
     let asked = Request::Presence { to: TO, channel: Name::from("long:a") };
     let said = ask(&mut home, asked, at_ms(0));
@@ -215,7 +214,7 @@ fn who_is_hidden_is_not_listed_and_comes_in_silence() {
     for (index, (_, announced)) in (0..).zip(table) {
         let connection = ConnectionKey { index, ..CONNECTION };
         let channel = Name::from("long:a");
-        let leave = Request::Unsubscribe { channel, awaited: 0, connection };
+        let leave = Request::Unsubscribe { connection, channel, awaited: 0 };
         let said = ask(&mut home, leave, at_ms(0));
         assert_eq!(said.iter().any(|said| matches!(said, Delivery::Left { .. })), announced);
     }
