@@ -41,6 +41,8 @@ pub struct Refusals {
     windows: [Window; CAUSES.len()],
     /// Refusals so far, those left out included.
     noted: u64,
+    /// Lines left out that are to be told, of all causes: every turn asks for it.
+    left_out: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +65,7 @@ impl Refusals {
         let writes = window.written < REFUSAL_LINES;
         window.written += u32::from(writes);
         window.left_out += u64::from(!writes);
+        self.left_out += u64::from(!writes);
         writes
     }
 
@@ -75,6 +78,9 @@ impl Refusals {
     /// When a number of left-out lines is to be told, in milliseconds of the process.
     #[must_use]
     pub fn next_ms(&self) -> Option<u64> {
+        if self.left_out == 0 {
+            return None;
+        }
         let owed = self.windows.iter().filter(|window| window.left_out > 0);
         owed.map(|window| window.ends_ms).min()
     }
@@ -83,9 +89,15 @@ impl Refusals {
     /// With no moment, all causes.
     fn take_left_out(&mut self, now: Option<Now>) -> impl Iterator<Item = (&'static str, u64)> {
         let now_ms = now.map_or(u64::MAX, Now::monotonic_ms);
-        self.windows.iter_mut().zip(CAUSES).filter_map(move |(window, (_, name))| {
+        let (windows, rest) = (&mut self.windows, &mut self.left_out);
+        let windows = if *rest == 0 { &mut windows[..0] } else { &mut windows[..] };
+        windows.iter_mut().zip(CAUSES).filter_map(move |(window, (_, name))| {
             let owed = window.left_out > 0 && window.ends_ms <= now_ms;
-            owed.then(|| (name, std::mem::take(window).left_out))
+            owed.then(|| {
+                let left_out = std::mem::take(window).left_out;
+                *rest -= left_out;
+                (name, left_out)
+            })
         })
     }
 }
