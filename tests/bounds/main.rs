@@ -13,6 +13,7 @@ mod frames;
 mod histories;
 mod http;
 mod neighbour;
+mod order;
 mod refusals;
 mod responses;
 mod server;

@@ -17,7 +17,8 @@ pub const API_KEY: &str = "key-of-the-tests";
 const FIRST_PORT: u16 = 25_500;
 static NEXT_PORT: AtomicU16 = AtomicU16::new(FIRST_PORT);
 
-/// What every configuration begins with. `n` is the neighbour's, `h` keeps history.
+/// What every configuration begins with. `n` is the neighbour's, `h` keeps history, and in `m` only
+/// members may do anything.
 const BASE: &str = r#"
 [client]
 CLIENT
@@ -38,6 +39,16 @@ presence = true
 allow_subscribe = "anyone"
 allow_publish = "anyone"
 allow_presence = "anyone"
+
+[[namespace]]
+name = "m"
+presence = true
+history_size = 100
+history_ttl_s = 300
+allow_subscribe = "anyone"
+allow_publish = "subscriber"
+allow_history = "subscriber"
+allow_presence = "subscriber"
 
 [[namespace]]
 name = "h"
