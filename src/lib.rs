@@ -6,6 +6,7 @@
 //! and deliveries come back the same way. ARCHITECTURE.md is the map.
 
 pub mod clock;
+pub mod hashing;
 pub mod limits;
 pub mod meant;
 pub mod namespace;

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use corecast::clock::Now;
 use corecast::driver::{Buffer, Driver, Event, Segment, Send, Socket, Token, Unsent};
 use corecast::edge::auth::{self, Auth};
-use corecast::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
+use corecast::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
+use corecast::hashing::Key;
 use corecast::home::engine::Memory;
-use corecast::home::{Home, HomeOptions};
+use corecast::home::{Home, HomeOptions, HomeSecrets};
 use corecast::http::origin::Origins;
 use corecast::http::routes::RouteOptions;
 use corecast::limits::{Budgets, Limits};
@@ -112,7 +113,7 @@ impl Rig {
             cores: 1,
             namespaces: namespaces.clone(),
             limits: limits.clone(),
-            seed: 3,
+            secrets: HomeSecrets::drawn(|| Key::of(3)),
         };
         let worker = Worker::new(Parts {
             driver: Sink::default(),
@@ -200,9 +201,7 @@ fn edge(namespaces: Namespaces, limits: Limits, metrics: &Arc<CoreMetrics>) -> E
             process: Default::default,
             driver: "none",
         },
-        home_seed: 1,
-        ids: 2,
-        seed: 3,
+        secrets: EdgeSecrets::drawn(Key::of(1), Key::of(2), || Key::of(3)),
         metrics: vec![Arc::clone(metrics)],
     }
 }

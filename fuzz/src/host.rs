@@ -10,11 +10,13 @@ use bytes::Bytes;
 use corecast::clock::Now;
 use corecast::edge::auth::{self, Auth};
 use corecast::edge::{
-    ClientTimes, Edge, EdgeOptions, Effect, Flush, HttpOptions, Range, RequestLanes, Token,
+    ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
+    Token,
 };
+use corecast::hashing::Key;
 use corecast::home::engine::Memory;
 use corecast::home::envelope::{Delivery, Request};
-use corecast::home::{Home, HomeOptions};
+use corecast::home::{Home, HomeOptions, HomeSecrets};
 use corecast::http::origin::Origins;
 use corecast::http::routes::RouteOptions;
 use corecast::limits::Limits;
@@ -179,16 +181,16 @@ impl Host {
                     process: Default::default,
                     driver: "none",
                 },
-                home_seed: 1,
-                ids: 2,
-                seed: 3 + u64::from(core),
+                secrets: EdgeSecrets::drawn(Key::of(1), Key::of(2), || {
+                    Key::of(3 + u128::from(core))
+                }),
                 metrics: metrics.clone(),
             })
         };
         let home = |core: u16| {
             let (namespaces, limits) = (namespaces(), limits.clone());
-            let options =
-                HomeOptions { core, cores: CORES, namespaces, limits, seed: 9 + u64::from(core) };
+            let secrets = HomeSecrets::drawn(|| Key::of(9 + u128::from(core)));
+            let options = HomeOptions { core, cores: CORES, namespaces, limits, secrets };
             Home::new(options, Memory)
         };
         Host {

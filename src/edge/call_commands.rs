@@ -231,7 +231,7 @@ impl Edge {
             }
             Delivery::Presence(presence) => {
                 let clients: Vec<ClientInfo<'_>> =
-                    presence.members.iter().map(|member| info(member, self.ids)).collect();
+                    presence.members.iter().map(|member| info(member, &self.ids)).collect();
                 answer::presence(&mut result, &clients);
             }
             Delivery::History(history) => {

@@ -6,9 +6,9 @@
 //! is taken back.
 
 use crate::codec::Codec;
+use crate::hashing::{Key, Keyed};
 use crate::home::name::Name;
 use crate::rules::{Rule, holds};
-use foldhash::quality::FixedState;
 use std::collections::HashMap;
 
 /// What a subscriber has of a channel's publications, which decides what it is sent.
@@ -204,7 +204,7 @@ pub fn number_of(place: u32) -> u32 {
 /// The channels of one edge.
 #[derive(Debug)]
 pub struct EdgeChannels {
-    by_name: HashMap<Name, u32, FixedState>,
+    by_name: HashMap<Name, u32, Keyed>,
     places: Vec<Option<EdgeChannel>>,
     free: Vec<u32>,
     /// By home: local id to place.
@@ -213,9 +213,9 @@ pub struct EdgeChannels {
 
 impl EdgeChannels {
     #[must_use]
-    pub fn new(homes: usize, seed: u64) -> EdgeChannels {
+    pub fn new(homes: usize, key: Key) -> EdgeChannels {
         EdgeChannels {
-            by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
+            by_name: HashMap::with_hasher(Keyed::new(key)),
             places: Vec::new(),
             free: Vec::new(),
             locals: vec![Vec::new(); homes],
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn variants_are_counted_and_told_apart() {
-        let mut channels = EdgeChannels::new(1, 1);
+        let mut channels = EdgeChannels::new(1, crate::hashing::Key::of(1));
         let place = channels.find_or_add("c", 0, true, 0);
         let channel = channels.at(place);
         let mut all = Vec::new();

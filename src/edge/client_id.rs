@@ -1,36 +1,47 @@
 //! The client id that a connection shows to others: derived, never stored.
 //!
-//! Invariant: two connections of one process, alive or not, never share one.
+//! Invariants: two connections of one process, alive or not, never share one, and an id tells
+//! nothing to whom lacks the key: neither the key, nor where the connection is, nor the next id. It
+//! is a block cipher of core, place and generation, and so one to one.
 
+use crate::hashing::Key;
 use crate::home::envelope::ConnectionKey;
+use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
 
 /// Bytes of a client id, in the form of a UUID.
 pub const CLIENT_ID_BYTES: usize = 36;
 
-/// A connection's client id. `seed` is the process's own randomness, so that ids of two processes,
-/// or of one started twice, do not meet.
-#[must_use]
-pub fn client_id(seed: u64, key: ConnectionKey) -> ClientId {
-    let place = u64::from(key.core) << 32 | u64::from(key.index);
-    let high = mix(seed ^ mix(place));
-    let low = mix(u64::from(key.generation) ^ high.rotate_left(17)) ^ place;
-    let mut bytes = [0; 16];
-    // 64 bits of the process, 64 bits that tell its connections apart: a bijection of place and
-    // generation for a given seed, because `mix` is one.
-    bytes[..8].copy_from_slice(&high.to_be_bytes());
-    bytes[8..].copy_from_slice(&low.to_be_bytes());
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'-'; CLIENT_ID_BYTES];
-    let mut at = 0;
-    for (index, byte) in bytes.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            at += 1;
-        }
-        text[at] = HEX[usize::from(byte >> 4)];
-        text[at + 1] = HEX[usize::from(byte & 15)];
-        at += 2;
+/// Makes the client ids of one process.
+#[derive(Debug)]
+pub struct ClientIds(EncryptingKey);
+
+impl ClientIds {
+    /// The key is the process's own, so that ids of two processes, or of one started twice, do not
+    /// meet.
+    ///
+    /// # Panics
+    /// When the crypto library has no AES, which it always has.
+    #[must_use]
+    pub fn new(key: Key) -> ClientIds {
+        let key = UnboundCipherKey::new(&AES_128, &key.0).expect("it has AES's length");
+        // One block, never the same twice: what is wrong with this mode does not come into it.
+        ClientIds(EncryptingKey::ecb(key).expect("AES encrypts blocks"))
     }
-    ClientId(text)
+
+    /// A connection's client id.
+    ///
+    /// # Panics
+    /// When a block cipher does not take a block.
+    #[must_use]
+    pub fn of(&self, key: ConnectionKey) -> ClientId {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&key.core.to_le_bytes());
+        bytes[4..8].copy_from_slice(&key.index.to_le_bytes());
+        bytes[8..12].copy_from_slice(&key.generation.to_le_bytes());
+        let context = EncryptionContext::None;
+        self.0.less_safe_encrypt(&mut bytes, context).expect("a block is encrypted");
+        ClientId::from(bytes)
+    }
 }
 
 /// The text of a client id.
@@ -44,31 +55,23 @@ impl ClientId {
     }
 }
 
-/// Scrambles a number, one to one (the finaliser of splitmix64).
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+impl From<[u8; 16]> for ClientId {
+    fn from(bytes: [u8; 16]) -> ClientId {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; CLIENT_ID_BYTES];
+        let mut at = 0;
+        for (index, byte) in bytes.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                at += 1;
+            }
+            text[at] = HEX[usize::from(byte >> 4)];
+            text[at + 1] = HEX[usize::from(byte & 15)];
+            at += 2;
+        }
+        ClientId(text)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn ids_do_not_meet() {
-        let mut seen = BTreeSet::new();
-        for core in 0..4 {
-            for index in 0..50 {
-                for generation in 0..50 {
-                    let id = client_id(7, ConnectionKey { core, index, generation });
-                    assert!(seen.insert(id.as_str().to_owned()), "twice: {}", id.as_str());
-                }
-            }
-        }
-        let key = ConnectionKey { core: 1, index: 2, generation: 3 };
-        assert_ne!(client_id(1, key), client_id(2, key));
-        assert_eq!(client_id(1, key).as_str().matches('-').count(), 4);
-    }
-}
+#[path = "client_id_tests.rs"]
+mod tests;

@@ -207,7 +207,7 @@ impl Edge {
                 (answer.channel.as_str(), answer.result(missed, epoch))
             })
             .collect();
-        let client = super::client_id::client_id(self.ids, self.key(token));
+        let client = self.ids.of(self.key(token));
         let ping_s = self.times.ping_interval_ms.div_ceil(1000);
         let result = ConnectResult {
             client: client.as_str(),

@@ -238,7 +238,7 @@ impl Edge {
         // What was written for the connection before goes before.
         self.pending_to_backlog(token);
         let codec = self.at(token).codec;
-        let replay = Replay::new(codec, id, &result, missed, start.subscription, self.ids);
+        let replay = Replay::new(codec, id, &result, missed, start.subscription, &self.ids);
         self.metrics.messages_out.add(1);
         self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
         self.check_overflow(token);
@@ -279,13 +279,13 @@ impl Edge {
 
     fn presence_answer(&mut self, answer: &PresenceAnswer) {
         let clients: Vec<ClientInfo<'_>> =
-            answer.members.iter().map(|member| info(member, self.ids)).collect();
+            answer.members.iter().map(|member| info(member, &self.ids)).collect();
         self.answer(answer.to, &Reply::Presence { id: answer.to.command, clients: &clients });
     }
 
     /// The client ids that publications name, in their order.
     pub(super) fn ids_of(&self, placed: &[Placed]) -> Vec<Option<ClientId>> {
-        placed.iter().map(|placed| super::frames::publisher_id(&placed.block, self.ids)).collect()
+        placed.iter().map(|placed| super::frames::publisher_id(&placed.block, &self.ids)).collect()
     }
 }
 

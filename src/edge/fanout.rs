@@ -228,7 +228,7 @@ impl Edge {
                 match &staged.what {
                     What::Publication { offset, block } => {
                         let offset = if known.keeps_history { *offset } else { 0 };
-                        let id = publisher_id(block, self.ids);
+                        let id = publisher_id(block, &self.ids);
                         let publication = formed(block, offset, id.as_ref(), codec, form);
                         self.output.publication(codec, to, &publication);
                         if form == Form::Fresh {
@@ -236,7 +236,7 @@ impl Edge {
                         }
                     }
                     What::Membership { who, joined } => {
-                        self.output.membership(codec, to, info(who, self.ids), *joined);
+                        self.output.membership(codec, to, info(who, &self.ids), *joined);
                     }
                 }
             }

@@ -8,9 +8,9 @@
 
 use super::decimal;
 use crate::codec::command::{ErrorCode, FilterNode, Tags};
+use crate::hashing::{Key, Keyed};
 use crate::home::envelope::Placed;
 use crate::limits::FILTERS_PER_WORKER;
-use foldhash::quality::FixedState;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -168,7 +168,7 @@ fn sorted(node: &FilterNode<'_>) -> Box<[Box<str>]> {
 #[derive(Debug)]
 pub struct Filters {
     /// Numbers of filters by the hash of the filter.
-    by_hash: HashMap<u64, Vec<u16>, FixedState>,
+    by_hash: HashMap<u64, Vec<u16>, Keyed>,
     entries: Vec<Option<Entry>>,
     free: Vec<u16>,
     /// Counts publications, so that a verdict is known to be of this one.
@@ -187,9 +187,9 @@ struct Entry {
 
 impl Filters {
     #[must_use]
-    pub fn new(seed: u64) -> Filters {
+    pub fn new(key: Key) -> Filters {
         Filters {
-            by_hash: HashMap::with_hasher(FixedState::with_seed(seed)),
+            by_hash: HashMap::with_hasher(Keyed::new(key)),
             entries: Vec::new(),
             free: Vec::new(),
             publication: 0,

@@ -204,7 +204,7 @@ fn equal_filters_are_one_and_are_asked_once() {
         };
         Filter::compile(&node).expect("it is well formed")
     };
-    let mut filters = Filters::new(7);
+    let mut filters = Filters::new(Key::of(7));
     let (one, two) = (filters.add(filter("1")), filters.add(filter("2")));
     assert_eq!((one, two, filters.add(filter("1"))), (Some(0), Some(1), Some(0)));
     let (yes, no) = ([("k".into(), "1".into())], [("k".into(), "2".into())]);
@@ -227,7 +227,7 @@ fn equal_filters_are_one_and_are_asked_once() {
 
 #[test]
 fn there_are_no_more_filters_than_their_bound() {
-    let mut filters = Filters::new(1);
+    let mut filters = Filters::new(Key::of(1));
     let filter = |number: u32| {
         let val = number.to_string().into();
         let node = FilterNode { key: "k".into(), cmp: "eq".into(), val, ..Default::default() };

@@ -4,7 +4,7 @@
 //! counted before; what the binary codecs write is put in its place once it is known.
 
 use super::channels::Form;
-use super::client_id::{ClientId, client_id};
+use super::client_id::{ClientId, ClientIds};
 use super::output::{Class, NO_CHANNEL, Output, Range};
 use crate::codec::command::{ClientInfo, Named, Publication, Push, Reply};
 use crate::codec::{Codec, json};
@@ -15,8 +15,8 @@ use std::borrow::Cow;
 
 /// The client id of a block's publisher; none when it came from the server API.
 #[must_use]
-pub fn publisher_id(block: &Block, ids: u64) -> Option<ClientId> {
-    block.publisher().map(|by| client_id(ids, by.key))
+pub fn publisher_id(block: &Block, ids: &ClientIds) -> Option<ClientId> {
+    block.publisher().map(|by| ids.of(by.key))
 }
 
 /// A publication as replies and pushes name it.
@@ -56,8 +56,8 @@ pub fn formed<'a>(
 
 /// The info of somebody in a channel.
 #[must_use]
-pub fn info(member: &Member, ids: u64) -> ClientInfo<'_> {
-    let client = client_id(ids, member.connection);
+pub fn info<'a>(member: &'a Member, ids: &ClientIds) -> ClientInfo<'a> {
+    let client = ids.of(member.connection);
     let infos = member.infos.as_ref();
     ClientInfo {
         user: Cow::Borrowed(member.user.as_str()),

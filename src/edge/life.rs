@@ -6,6 +6,7 @@ use super::{Edge, Effect, Token, ms};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, Reply};
 use crate::limits::{CLOSE_WAIT_MS, INTERNAL_SLOTS, Limits, READ_ON_MS, REFUSAL_SLOTS};
+use std::hash::BuildHasher;
 
 /// How a WebSocket that ended without a close frame is counted (RFC 6455 section 7.4.1).
 const NO_CLOSE_FRAME: u16 = 1006;
@@ -203,9 +204,7 @@ impl Edge {
             }
             return;
         }
-        let jitter = (self.ids ^ u64::from(token.index) << 20 ^ u64::from(token.generation))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            >> 33;
+        let jitter = self.ping_hasher.hash_one((token.index, token.generation));
         let early = jitter % (interval / 2 + 1);
         self.at(token).facts.set(Fact::PongDue, false);
         let first = now.monotonic_ms() + interval - early;

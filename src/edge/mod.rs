@@ -55,6 +55,7 @@ mod user_commands;
 mod waiting;
 
 use crate::clock::Now;
+use crate::hashing::{Key, Keyed};
 use crate::home::envelope::{ConnectionKey, ReplyTo, Request};
 use crate::http::date::Date;
 use crate::limits::Limits;
@@ -62,6 +63,7 @@ use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
 use auth::Auth;
 use channels::EdgeChannels;
+use client_id::ClientIds;
 use connection::{Connection, Life};
 use details::Details;
 use fanout::Staged;
@@ -74,6 +76,7 @@ use shedding::Holders;
 use spill::Spilled;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
+use std::rc::Rc;
 use std::sync::Arc;
 use strangers::Strangers;
 use timers::Wheel;
@@ -128,14 +131,31 @@ pub struct EdgeOptions {
     pub times: ClientTimes,
     pub auth: Auth,
     pub http: http::HttpOptions,
-    /// Seed of the hash that picks homes; the same on every worker of the process.
-    pub home_seed: u64,
-    /// Seed of client ids; the same on every worker of the process.
-    pub ids: u64,
-    /// Seed of this edge's own tables.
-    pub seed: u64,
+    pub secrets: EdgeSecrets,
     /// Every core's counters, this one's at `core`.
     pub metrics: Vec<Arc<CoreMetrics>>,
+}
+
+/// Randomness of an edge: each a draw of its own, so that what is shown of one tells nothing of
+/// another.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeSecrets {
+    /// Of the hash that picks homes; the same on every worker of the process.
+    pub homes: Key,
+    /// Of client ids; the same on every worker of the process.
+    pub client_ids: Key,
+    pub channels: Key,
+    pub filters: Key,
+    /// Of when first pings go out.
+    pub pings: Key,
+}
+
+impl EdgeSecrets {
+    /// Draws what is this edge's own, beside what all share.
+    #[must_use]
+    pub fn drawn(homes: Key, client_ids: Key, mut draw: impl FnMut() -> Key) -> EdgeSecrets {
+        EdgeSecrets { homes, client_ids, channels: draw(), filters: draw(), pings: draw() }
+    }
 }
 
 pub use http::{HttpOptions, ProcessUse};
@@ -165,8 +185,10 @@ pub struct Edge {
     auth: Auth,
     http: http::HttpOptions,
     date: Date,
-    ids: u64,
-    home_hasher: FixedState,
+    /// Shared with recovery answers on their way out.
+    ids: Rc<ClientIds>,
+    home_hasher: Keyed,
+    ping_hasher: Keyed,
     metrics: Arc<CoreMetrics>,
     all_metrics: Vec<Arc<CoreMetrics>>,
     peers: Peers,
@@ -236,20 +258,21 @@ impl Edge {
             auth: options.auth,
             http: options.http,
             date: Date::default(),
-            ids: options.ids,
-            home_hasher: FixedState::with_seed(options.home_seed),
+            ids: Rc::new(ClientIds::new(options.secrets.client_ids)),
+            home_hasher: Keyed::new(options.secrets.homes),
+            ping_hasher: Keyed::new(options.secrets.pings),
             metrics: Arc::clone(&options.metrics[usize::from(options.core)]),
             all_metrics: options.metrics,
-            peers: Peers::new(places, options.seed),
+            peers: Peers::new(places),
             refusals: Refusals::default(),
             connections: Vec::with_capacity(places),
             free: Vec::new(),
             open: 0,
             own_slots: 0,
             strangers: Strangers::default(),
-            details: HashMap::with_hasher(FixedState::with_seed(options.seed)),
-            channels: EdgeChannels::new(homes, options.seed),
-            filters: Filters::new(options.seed),
+            details: HashMap::with_hasher(FixedState::default()),
+            channels: EdgeChannels::new(homes, options.secrets.channels),
+            filters: Filters::new(options.secrets.filters),
             subscriptions: 0,
             next_sequence: 0,
             output: Output::new(places, options.limits.arena_bytes as usize),

@@ -16,10 +16,10 @@ pub struct Peers {
 
 impl Peers {
     #[must_use]
-    pub fn new(places: usize, seed: u64) -> Peers {
+    pub fn new(places: usize) -> Peers {
         // Only what was in use once takes memory.
         let short = Vec::with_capacity(places);
-        Peers { short, long: HashMap::with_hasher(FixedState::with_seed(seed)) }
+        Peers { short, long: HashMap::with_hasher(FixedState::default()) }
     }
 
     /// Notes where the connection in a place came from, instead of whose was there before.
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn each_place_has_its_last_address() {
-        let mut peers = Peers::new(4, 1);
+        let mut peers = Peers::new(4);
         let address = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
         for (place, given, told) in [
             (0, address("192.0.2.1"), address("192.0.2.1")),

@@ -5,7 +5,6 @@
 //! cause are written in `REFUSAL_WINDOW_MS`, and the number of those left out follows.
 
 use super::auth::{self, AuthError, Said};
-use super::client_id::client_id;
 use super::connection::Life;
 use super::{Edge, Token};
 use crate::clock::Now;
@@ -348,7 +347,7 @@ impl Edge {
     /// The client id that SDKs show; a connection that is no WebSocket has none.
     fn shown_client(&self, token: Token) -> Option<tracing::field::DisplayValue<String>> {
         let is_client = !matches!(self.life(token), Life::Free | Life::Connecting | Life::Dead);
-        is_client.then(|| display(client_id(self.ids, self.key(token)).as_str().to_owned()))
+        is_client.then(|| display(self.ids.of(self.key(token)).as_str().to_owned()))
     }
 }
 

@@ -3,11 +3,13 @@
 //!
 //! Invariant: what `write` appends in all is exactly one frame of the announced length.
 
+use super::client_id::ClientIds;
 use super::frames::{opcode, publication, publisher_id};
 use crate::codec::command::SubscribeResult;
 use crate::codec::{Codec, Pieces};
 use crate::home::envelope::Placed;
 use crate::ws::frame;
+use std::rc::Rc;
 
 /// The subscription that an answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +31,8 @@ pub struct Replay {
     subscription: Replayed,
     /// Bytes of blocks still referred to.
     held: usize,
-    /// Seed of the client ids that publications name.
-    ids: u64,
+    /// Of the client ids that publications name.
+    ids: Rc<ClientIds>,
 }
 
 impl Replay {
@@ -42,7 +44,7 @@ impl Replay {
         result: &SubscribeResult<'_>,
         publications: Box<[Placed]>,
         subscription: Replayed,
-        ids: u64,
+        ids: &Rc<ClientIds>,
     ) -> Replay {
         let mut bytes = 0;
         for (index, placed) in publications.iter().enumerate() {
@@ -60,7 +62,16 @@ impl Replay {
         head.append(&mut start);
         let held = publications.iter().map(|placed| placed.block.size()).sum();
         let verbatim = result.delta;
-        Replay { codec, verbatim, head, publications, next: 0, subscription, held, ids }
+        Replay {
+            codec,
+            verbatim,
+            head,
+            publications,
+            next: 0,
+            subscription,
+            held,
+            ids: Rc::clone(ids),
+        }
     }
 
     #[must_use]
@@ -81,7 +92,7 @@ impl Replay {
             if chunk.len() >= bytes_max {
                 return false;
             }
-            let id = publisher_id(&placed.block, self.ids);
+            let id = publisher_id(&placed.block, &self.ids);
             let mut publication = publication(&placed.block, placed.offset, id.as_ref());
             publication.verbatim = self.verbatim;
             self.codec.write_piece(chunk, &publication, self.next == 0);

@@ -348,9 +348,7 @@ fn a_publisher_may_not_be_told_its_own() {
 fn a_command_is_for_the_connections_that_it_selects() {
     let mut bench = Bench::new(8, Limits::default());
     let (one, two) = (bench.client(), bench.client());
-    let id = |bench: &Bench, token| {
-        super::client_id::client_id(bench.edge.ids, key(token)).as_str().to_owned()
-    };
+    let id = |bench: &Bench, token| bench.edge.ids.of(key(token)).as_str().to_owned();
     let (first, second) = (id(&bench, one), id(&bench, two));
     let send = |bench: &mut Bench, selection: Selection| {
         let action = UserAction::Send { data: Box::from(&b"1"[..]) };

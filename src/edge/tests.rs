@@ -4,9 +4,11 @@
 
 use super::auth::{self, Auth};
 use super::{
-    ClientTimes, Edge, EdgeOptions, Effect, Flush, HttpOptions, Range, RequestLanes, Token,
+    ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
+    Token,
 };
 use crate::clock::Now;
+use crate::hashing::Key;
 use crate::home::block::Block;
 use crate::home::envelope::{Delivery, Epoch, Position, Recovery, Request, Subscribed};
 use crate::http::routes::RouteOptions;
@@ -87,9 +89,7 @@ impl Bench {
                 process: Default::default,
                 driver: "none",
             },
-            home_seed: 1,
-            ids: 2,
-            seed: 3,
+            secrets: EdgeSecrets::drawn(Key::of(1), Key::of(2), || Key::of(3)),
             metrics: vec![Arc::new(CoreMetrics::new())],
         });
         let lane = Lane { slots, requests: VecDeque::new() };

@@ -131,7 +131,7 @@ impl Edge {
         text: &str,
         now: Now,
     ) -> Result<Grant, ErrorCode> {
-        let client = super::client_id::client_id(self.ids, self.key(token));
+        let client = self.ids.of(self.key(token));
         let user = self.at(token).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
         let wanted = Wanted { channel, user, client: client.as_str() };

@@ -97,7 +97,7 @@ impl Edge {
         if selection.client.is_empty() && selection.whitelist.is_empty() {
             return true;
         }
-        let id = super::client_id::client_id(self.ids, self.key(token));
+        let id = self.ids.of(self.key(token));
         let id = id.as_str();
         (selection.client.is_empty() || *selection.client == *id)
             && selection.whitelist.iter().all(|spared| **spared != *id)

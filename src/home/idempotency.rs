@@ -6,8 +6,8 @@
 
 use super::envelope::{Position, ReplyTo};
 use super::name::Name;
+use crate::hashing::{Key, Keyed};
 use crate::limits::IDEMPOTENCY_MS;
-use foldhash::quality::FixedState;
 use std::collections::{HashMap, VecDeque};
 
 /// What is known of a key.
@@ -31,7 +31,7 @@ pub enum Known {
 /// The keys of one home.
 #[derive(Debug)]
 pub struct Keys {
-    by_key: HashMap<Name, Outcome, FixedState>,
+    by_key: HashMap<Name, Outcome, Keyed>,
     /// Keys that are done, the oldest first, each with when that was in milliseconds of the
     /// process.
     order: VecDeque<(u64, Name)>,
@@ -39,10 +39,10 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// An empty table; `seed` keeps its hashing from being guessed.
+    /// An empty table; `secret` keeps its hashing from being guessed.
     #[must_use]
-    pub fn new(capacity: u32, seed: u64) -> Keys {
-        let by_key = HashMap::with_hasher(FixedState::with_seed(seed));
+    pub fn new(capacity: u32, secret: Key) -> Keys {
+        let by_key = HashMap::with_hasher(Keyed::new(secret));
         Keys { by_key, order: VecDeque::new(), capacity: capacity as usize }
     }
 
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_key_is_known_for_its_time() {
-        let mut keys = Keys::new(10, 1);
+        let mut keys = Keys::new(10, Key::of(1));
         let first = key("a", "k");
         assert_eq!(keys.look_up(&first, TO), Known::Not);
         assert!(keys.done(first.clone(), at(5), 1_000).is_empty());
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut keys = Keys::new(3, 1);
+        let mut keys = Keys::new(3, Key::of(1));
         for number in 0..10 {
             keys.done(key("a", &number.to_string()), at(number), number);
         }
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn who_asks_meanwhile_waits_for_the_first() {
-        let mut keys = Keys::new(3, 1);
+        let mut keys = Keys::new(3, Key::of(1));
         let first = key("a", "k");
         keys.begin(first.clone());
         assert_eq!(

@@ -27,6 +27,7 @@ mod users;
 
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
+use crate::hashing::Key;
 use crate::limits::Limits;
 use crate::namespace::{ChannelOptions, Namespaces};
 use channel::{Age, Channel};
@@ -54,8 +55,25 @@ pub struct HomeOptions {
     pub cores: usize,
     pub namespaces: Namespaces,
     pub limits: Limits,
-    /// Randomness for hashing and epochs.
-    pub seed: u64,
+    pub secrets: HomeSecrets,
+}
+
+/// Randomness of a home: each a draw of its own. Epochs are shown; what they tell is theirs alone.
+#[derive(Clone, Copy, Debug)]
+pub struct HomeSecrets {
+    pub channels: Key,
+    pub users: Key,
+    /// Of the table of keys that publications have.
+    pub publications: Key,
+    pub epochs: Key,
+}
+
+impl HomeSecrets {
+    /// Four draws.
+    #[must_use]
+    pub fn drawn(mut draw: impl FnMut() -> Key) -> HomeSecrets {
+        HomeSecrets { channels: draw(), users: draw(), publications: draw(), epochs: draw() }
+    }
 }
 
 /// What a home did not take: the request comes back, to be offered again later.
@@ -98,14 +116,18 @@ pub struct Home<E> {
 impl<E: Engine> Home<E> {
     #[must_use]
     pub fn new(options: HomeOptions, engine: E) -> Home<E> {
-        let HomeOptions { core, cores, namespaces, limits, seed } = options;
+        let HomeOptions { core, cores, namespaces, limits, secrets } = options;
         Home {
             core,
             engine,
-            channels: Channels::new(cores, limits.channels_per_worker, seed),
-            users: Users::new(seed),
+            channels: Channels::new(
+                cores,
+                limits.channels_per_worker,
+                (secrets.channels, secrets.epochs),
+            ),
+            users: Users::new(secrets.users),
             user_calls: UserCalls::default(),
-            keys: Keys::new(limits.idempotency_keys_per_worker, seed),
+            keys: Keys::new(limits.idempotency_keys_per_worker, secrets.publications),
             namespaces,
             limits,
             outgoing: VecDeque::new(),
@@ -113,7 +135,7 @@ impl<E: Engine> Home<E> {
             history_bytes: 0,
             published: 0,
             evicted: 0,
-            asked: HashMap::with_hasher(FixedState::with_seed(seed)),
+            asked: HashMap::with_hasher(FixedState::default()),
             next_token: 0,
             unheard: 0,
             wanting: VecDeque::new(),

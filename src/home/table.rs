@@ -6,8 +6,8 @@
 use super::channel::{Channel, Interest};
 use super::envelope::Epoch;
 use super::name::Name;
+use crate::hashing::{Key, Keyed};
 use crate::namespace::ChannelOptions;
-use foldhash::quality::FixedState;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
@@ -21,12 +21,13 @@ struct Locals {
 /// The channels of one home.
 #[derive(Debug)]
 pub struct Channels {
-    by_name: HashMap<Name, u32, FixedState>,
+    by_name: HashMap<Name, u32, Keyed>,
     places: Vec<Option<Channel>>,
     free: Vec<u32>,
     locals: Vec<Locals>,
     capacity: usize,
-    hasher: FixedState,
+    /// Makes epochs.
+    epoch_hasher: Keyed,
     /// Channels made so far.
     epochs: u64,
     /// Channels that somebody listens to.
@@ -38,14 +39,14 @@ const EPOCHS: u64 = 26u64.pow(8);
 
 impl Channels {
     #[must_use]
-    pub fn new(cores: usize, capacity: u32, seed: u64) -> Channels {
+    pub fn new(cores: usize, capacity: u32, (names, epochs): (Key, Key)) -> Channels {
         Channels {
-            by_name: HashMap::with_hasher(FixedState::with_seed(seed)),
+            by_name: HashMap::with_hasher(Keyed::new(names)),
             places: Vec::new(),
             free: Vec::new(),
             locals: vec![Locals::default(); cores],
             capacity: capacity as usize,
-            hasher: FixedState::with_seed(seed ^ 0x9e37_79b9_7f4a_7c15),
+            epoch_hasher: Keyed::new(epochs),
             epochs: 0,
             subscribed: 0,
         }
@@ -75,7 +76,7 @@ impl Channels {
             return None;
         }
         self.epochs += 1;
-        let epoch = Epoch(self.hasher.hash_one(self.epochs) % EPOCHS);
+        let epoch = Epoch(self.epoch_hasher.hash_one(self.epochs) % EPOCHS);
         let channel = Some(Channel::new(name.clone(), epoch, self.epochs, options));
         let place = if let Some(place) = self.free.pop() {
             self.places[place as usize] = channel;

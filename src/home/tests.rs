@@ -6,8 +6,7 @@ use super::envelope::{
     ConnectionKey, Delivery, Epoch, HistoryRequest, ListCursor, Overrides, Placed, Position,
     PublishOptions, Recovery, ReplyTo, Request, Since, SubscribeRequest, Version,
 };
-use super::name::Name;
-use super::{Home, HomeOptions};
+use super::{Home, HomeOptions, name::Name};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::limits::{CHANNELS_PER_PART, Limits};
@@ -30,7 +29,8 @@ fn home<E: Engine>(engine: E, limits: Limits) -> Home<E> {
     };
     let named = vec![("long".to_owned(), keeps(3_600)), ("short".to_owned(), keeps(1))];
     let namespaces = Namespaces { named, ..Namespaces::default() };
-    Home::new(HomeOptions { core: 0, cores: 1, namespaces, limits, seed: 5 }, engine)
+    let secrets = super::HomeSecrets::drawn(|| crate::hashing::Key::of(5));
+    Home::new(HomeOptions { core: 0, cores: 1, namespaces, limits, secrets }, engine)
 }
 
 /// Takes a request, and gives what is said.

@@ -4,7 +4,7 @@
 
 use super::envelope::ConnectionKey;
 use super::name::Name;
-use foldhash::quality::FixedState;
+use crate::hashing::{Key, Keyed};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
@@ -31,14 +31,14 @@ struct User {
 pub struct Users {
     users: Vec<User>,
     places: HashTable<u32>,
-    hasher: FixedState,
+    hasher: Keyed,
 }
 
 impl Users {
-    /// An empty registry; `seed` keeps its hashing from being guessed.
+    /// An empty registry; `key` keeps its hashing from being guessed.
     #[must_use]
-    pub fn new(seed: u64) -> Users {
-        let hasher = FixedState::with_seed(seed);
+    pub fn new(key: Key) -> Users {
+        let hasher = Keyed::new(key);
         Users { users: Vec::new(), places: HashTable::new(), hasher }
     }
 
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_user_is_listed_while_connected() {
         let key = |index| ConnectionKey { core: 0, index, generation: 1 };
-        let mut users = Users::new(7);
+        let mut users = Users::new(Key::of(7));
         let alice = Name::from("alice");
         for index in 0..3 {
             users.register(alice.clone(), key(index));
@@ -143,7 +143,7 @@ mod tests {
     fn whoever_leaves_the_others_are_still_found() {
         let key = |index| ConnectionKey { core: 0, index, generation: 1 };
         let name = |index: u32| Name::from(format!("user-{index}").as_str());
-        let mut users = Users::new(7);
+        let mut users = Users::new(Key::of(7));
         let mut there: Vec<u32> = (0..500).collect();
         there.iter().for_each(|index| users.register(name(*index), key(*index)));
         while !there.is_empty() {

@@ -7,6 +7,7 @@ use super::given::Given;
 use crate::config::{Config, Listen};
 use crate::driver::socket::{self, Bell};
 use crate::edge::ProcessUse;
+use crate::hashing::Key;
 use crate::logging;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
@@ -24,7 +25,9 @@ pub struct Host {
     /// Cores to pin workers to, by worker; none: not pinned.
     pub worker_cpus: Vec<Option<usize>>,
     pub bridge_cpu: Option<usize>,
-    pub seed: u64,
+    /// Of the hash that picks homes, and of client ids: the same on every worker.
+    pub home_key: Key,
+    pub client_id_key: Key,
     /// Id and name, for `info`.
     pub node: (String, String),
 }
@@ -47,7 +50,8 @@ impl Host {
             descriptors: raise_descriptors(),
             worker_cpus,
             bridge_cpu: config.bridge_cpu,
-            seed: seed()?,
+            home_key: key()?,
+            client_id_key: key()?,
             node: node(&config.listen)?,
         })
     }
@@ -87,26 +91,26 @@ pub fn may_lock(status: &str) -> bool {
     set.is_some_and(|set| set >> IPC_LOCK & 1 == 1)
 }
 
-/// Randomness for hashes, epochs and client ids.
-fn seed() -> Result<u64, Error> {
+/// One draw of the system's randomness.
+pub fn key() -> Result<Key, Error> {
     use std::io::Read;
-    let mut bytes = [0; 8];
+    let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut bytes))
         .map_err(|cause| Error::System { what: "/dev/urandom", cause })?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(Key(bytes))
 }
 
 /// What this process is called: an id of its own, and the host's name with the port, or with the
 /// name of the socket's file.
 pub fn node(listen: &Listen) -> Result<(String, String), Error> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let (high, low) = (seed()?, seed()?);
+    let id = u128::from_le_bytes(key()?.0);
     let place = match listen {
         Listen::Unix(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         other => other.port().unwrap_or(0).to_string(),
     };
-    Ok((format!("{high:016x}{low:016x}"), format!("{}_{place}", host.trim())))
+    Ok((format!("{id:032x}"), format!("{}_{place}", host.trim())))
 }
 
 /// What this process uses, for the metrics.

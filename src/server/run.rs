@@ -13,9 +13,9 @@ use crate::driver::uring::{Tuning, Uring};
 
 use crate::driver::{Driver, Options};
 use crate::edge::auth::Auth;
-use crate::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
+use crate::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
 use crate::home::engine::{FromBridge, Memory, ToBridge};
-use crate::home::{Home, HomeOptions};
+use crate::home::{Home, HomeOptions, HomeSecrets};
 use crate::http::routes::RouteOptions;
 use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};
 use crate::mesh::BridgeEndpoint;
@@ -75,27 +75,40 @@ impl Seats<'_> {
         };
         let number = u16::try_from(core).expect("few cores");
         let cores = self.metrics.len();
-        let seed = self.host.seed ^ (core as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Each a draw of its own: a key that got known would tell nothing of another.
+        let edge_secrets = EdgeSecrets {
+            homes: self.host.home_key,
+            client_ids: self.host.client_id_key,
+            channels: host::key()?,
+            filters: host::key()?,
+            pings: host::key()?,
+        };
+        let home_secrets = HomeSecrets {
+            channels: host::key()?,
+            users: host::key()?,
+            publications: host::key()?,
+            epochs: host::key()?,
+        };
         Ok(WorkerSeat {
             kind: self.kind,
             cpu,
             spin_us: if cpu.is_some() { u64::from(self.config.spin_us) } else { 0 },
             tuning: self.host.given.tuning(cores),
             options,
-            edge: self.edge(number, seed),
+            edge: self.edge(number, edge_secrets),
             home: HomeOptions {
                 core: number,
                 cores,
                 namespaces: self.config.namespaces.clone(),
                 limits: self.limits.clone(),
-                seed: seed.rotate_left(32),
+                secrets: home_secrets,
             },
             mesh,
             metrics: Arc::clone(&self.metrics[core]),
         })
     }
 
-    fn edge(&self, core: u16, seed: u64) -> EdgeOptions {
+    fn edge(&self, core: u16, secrets: EdgeSecrets) -> EdgeOptions {
         let config = self.config;
         let routes = RouteOptions {
             websocket_paths: config.websocket_paths.clone(),
@@ -123,9 +136,7 @@ impl Seats<'_> {
                 process: host::process,
                 driver: self.kind.name(),
             },
-            home_seed: self.host.seed,
-            ids: self.host.seed.rotate_left(17),
-            seed,
+            secrets,
             metrics: self.metrics.to_vec(),
         }
     }

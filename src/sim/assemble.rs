@@ -16,10 +16,10 @@ use super::random::Random;
 use super::record::Record;
 use super::run::Outcome;
 use crate::edge::auth::{Auth, KeyOptions, Options};
-use crate::edge::{ClientTimes, Edge, EdgeOptions, HttpOptions};
+use crate::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
 use crate::home::engine::{Bridged, Engine, Memory};
 use crate::home::name::Name;
-use crate::home::{Home, HomeOptions};
+use crate::home::{Home, HomeOptions, HomeSecrets};
 use crate::http::routes::RouteOptions;
 use crate::mesh::mesh;
 use crate::metrics::CoreMetrics;
@@ -59,10 +59,10 @@ fn run_with<T: Transport, E: Engine>(
     let ledger: SharedLedger = Rc::new(RefCell::new(Ledger::new(names)));
     let (ends, bridge_ends) = mesh(plan.workers, plan.slots);
     let metrics: Vec<_> = (0..plan.workers).map(|_| Arc::new(CoreMetrics::default())).collect();
-    let home_seed = random.word();
-    let ids = random.word();
+    let (homes, client_ids) = (random.key(), random.key());
     let cores = ends.into_iter().map(|ends: WorkerEndpoint| {
-        let seeds = (home_seed, ids, random.word());
+        let secrets = EdgeSecrets::drawn(homes, client_ids, || random.key());
+        let home_secrets = HomeSecrets::drawn(|| random.key());
         let driver = SimDriver::new(
             ends.core,
             Rc::clone(&net),
@@ -70,8 +70,8 @@ fn run_with<T: Transport, E: Engine>(
             random.fork(),
             plan.faults,
         );
-        let edge = edge_options(&plan, ends.core as u16, seeds, &metrics);
-        let home = home_options(&plan, ends.core as u16, seeds.2);
+        let edge = edge_options(&plan, ends.core as u16, secrets, &metrics);
+        let home = home_options(&plan, ends.core as u16, home_secrets);
         Core::new(Worker::new(Parts {
             driver,
             transport: transport(&plan),
@@ -136,7 +136,7 @@ fn outcome<T: Transport, E: Engine>(host: &mut Host<T, E>) -> Outcome {
 fn edge_options(
     plan: &Plan,
     core: u16,
-    (home_seed, ids, seed): (u64, u64, u64),
+    secrets: EdgeSecrets,
     metrics: &[Arc<CoreMetrics>],
 ) -> EdgeOptions {
     let routes = RouteOptions {
@@ -165,9 +165,7 @@ fn edge_options(
             process: Default::default,
             driver: "sim",
         },
-        home_seed,
-        ids,
-        seed,
+        secrets,
         metrics: metrics.to_vec(),
     }
 }
@@ -177,12 +175,12 @@ fn auth() -> Auth {
     Auth::new(&Options { keys, allow_anonymous: true, ..Options::default() }).expect("a good key")
 }
 
-fn home_options(plan: &Plan, core: u16, seed: u64) -> HomeOptions {
+fn home_options(plan: &Plan, core: u16, secrets: HomeSecrets) -> HomeOptions {
     HomeOptions {
         core,
         cores: plan.workers,
         namespaces: plan.namespaces.clone(),
         limits: plan.limits.clone(),
-        seed,
+        secrets,
     }
 }

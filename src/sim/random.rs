@@ -3,6 +3,8 @@
 //! Must not know what is drawn. Invariant: the same seed and the same calls give the same numbers
 //! on every machine.
 
+use crate::hashing::Key;
+
 /// A splitmix64 generator: small, quick, and good enough to shuffle schedules.
 #[derive(Clone, Debug)]
 pub struct Random {
@@ -22,6 +24,11 @@ impl Random {
         word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         word ^ (word >> 31)
+    }
+
+    /// A key of a table, or of client ids.
+    pub fn key(&mut self) -> Key {
+        Key::of(u128::from(self.word()) << 64 | u128::from(self.word()))
     }
 
     /// A number below `bound`, which is above 0.

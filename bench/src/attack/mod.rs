@@ -7,6 +7,7 @@
 mod bombs;
 mod commands;
 mod frames;
+mod ids;
 mod neighbour;
 mod slots;
 mod upgrades;
@@ -70,6 +71,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("session order: 3501, 3502", commands::session_order),
     ("refused commands: an error each", commands::refused),
     ("subscriptions over the limit: 106", commands::over_limits),
+    ("client ids tell nothing", ids::tell_nothing),
     ("10,000 colliding names", commands::colliding_names),
     ("100,000 subscriptions with long names", commands::subscription_bomb),
     ("bombs in Protobuf: 107, 3501", bombs::protobuf),
