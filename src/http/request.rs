@@ -41,6 +41,8 @@ pub enum HeadError {
     TooManyHeaders,
     /// HTTP/1.1 without Host, or more than one Host (section 3.2).
     Host,
+    /// More than one Origin: which page asks is not known.
+    Origin,
     /// Content-Length twice, or not a number (section 6.3).
     ContentLength,
     /// Transfer-Encoding that does not end in `chunked`, in HTTP/1.0, or beside Content-Length
@@ -71,6 +73,7 @@ impl HeadError {
             HeadError::TooLong => "request head too long",
             HeadError::TooManyHeaders => "too many header lines",
             HeadError::Host => "exactly one Host expected",
+            HeadError::Origin => "at most one Origin expected",
             HeadError::ContentLength => "bad Content-Length",
             HeadError::TransferEncoding => "bad Transfer-Encoding",
             HeadError::TransferCoding => "transfer coding other than chunked",
@@ -233,6 +236,8 @@ impl<'a> Head<'a> {
         if hosts > 1 || (self.http_1_1 && hosts == 0) {
             return Err(HeadError::Host);
         }
+        let one_page = self.all("Origin").count() <= 1;
+        one_page.then_some(()).ok_or(HeadError::Origin)?;
         let named = |option: &[u8]| {
             self.all("Connection")
                 .flat_map(|value| value.split(|byte| *byte == b','))
@@ -409,6 +414,7 @@ mod tests {
             (HeadError::Malformed, 400, lines("A: b\rc\r\n")),
             (HeadError::Host, 400, lines("Host: b\r\n")),
             (HeadError::Host, 400, "GET / HTTP/1.1\r\n\r\n".into()),
+            (HeadError::Origin, 400, lines("Origin: null\r\norigin: https://a\r\n")),
             (HeadError::ContentLength, 400, lines("Content-Length: +1\r\n")),
             (HeadError::ContentLength, 400, lines("Content-Length: \r\n")),
             (HeadError::ContentLength, 400, lines("Content-Length: 5, 5\r\n")),

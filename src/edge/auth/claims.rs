@@ -11,7 +11,8 @@ use crate::limits::JSON_DEPTH;
 use crate::meant::fields_of;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -64,6 +65,25 @@ pub struct Expected {
 /// exact for 285 million years.
 type Seconds = Option<f64>;
 
+/// Reads seconds, also as a string of digits: Centrifugo takes these, so backends write them.
+fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Seconds, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written<'a> {
+        Number(f64),
+        Text(#[serde(borrow)] Cow<'a, str>),
+    }
+    match Option::<Written<'_>>::deserialize(from)? {
+        None => Ok(None),
+        Some(Written::Number(seconds)) => Ok(Some(seconds)),
+        Some(Written::Text(text)) => {
+            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse().ok().filter(|_| digits);
+            number.map(Some).ok_or_else(|| D::Error::custom("no number of seconds"))
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Audience<'a> {
@@ -75,9 +95,11 @@ enum Audience<'a> {
 struct Connection<'a> {
     #[serde(borrow)]
     sub: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "seconds")]
     exp: Seconds,
+    #[serde(default, deserialize_with = "seconds")]
     nbf: Seconds,
-    #[serde(rename = "iat")]
+    #[serde(default, rename = "iat", deserialize_with = "seconds")]
     _iat: Seconds,
     #[serde(borrow)]
     aud: Option<Audience<'a>>,
@@ -85,6 +107,7 @@ struct Connection<'a> {
     iss: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "jti")]
     _jti: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "seconds")]
     expire_at: Seconds,
     #[serde(borrow)]
     info: Raw<'a>,
@@ -93,6 +116,8 @@ struct Connection<'a> {
     #[serde(borrow)]
     meta: Raw<'a>,
     channels: Option<Vec<String>>,
+    /// Of a subscription token, which is shown in the wrong place.
+    channel: Option<IgnoredAny>,
     #[serde(borrow)]
     subs: Option<BTreeMap<String, Subscription<'a>>>,
 }
@@ -115,9 +140,11 @@ struct Subscription<'a> {
 struct ChannelToken<'a> {
     #[serde(borrow)]
     sub: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "seconds")]
     exp: Seconds,
+    #[serde(default, deserialize_with = "seconds")]
     nbf: Seconds,
-    #[serde(rename = "iat")]
+    #[serde(default, rename = "iat", deserialize_with = "seconds")]
     _iat: Seconds,
     #[serde(borrow)]
     aud: Option<Audience<'a>>,
@@ -125,6 +152,7 @@ struct ChannelToken<'a> {
     iss: Option<Cow<'a, str>>,
     #[serde(borrow, rename = "jti")]
     _jti: Option<Cow<'a, str>>,
+    #[serde(default, deserialize_with = "seconds")]
     expire_at: Seconds,
     #[serde(borrow)]
     channel: Cow<'a, str>,
@@ -178,6 +206,9 @@ impl From<Override> for Overrides {
 pub fn connection(payload: &[u8], expected: &Expected) -> Result<ConnectionClaims, AuthError> {
     let claims: Connection<'_> = read(payload)?;
     expected.check(claims.aud.as_ref(), claims.iss.as_deref())?;
+    if claims.channel.is_some() {
+        return Err(AuthError::Invalid(Flaw::Claim("channel")));
+    }
     let options = claims.subs.unwrap_or_default();
     let plain = claims.channels.unwrap_or_default();
     let mut subs = Vec::with_capacity(options.len() + plain.len());
@@ -256,6 +287,10 @@ impl Expected {
 }
 
 fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, AuthError> {
+    // A list would be read as the claims in their order.
+    if payload.trim_ascii_start().first() != Some(&b'{') {
+        return Err(AuthError::Invalid(Flaw::NoClaims));
+    }
     serde_json::from_slice(payload).map_err(|_| AuthError::Invalid(flaw_of::<T>(payload)))
 }
 

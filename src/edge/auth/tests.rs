@@ -69,7 +69,10 @@ fn claims_decide() {
         (r#"{"sub":"al","exp":18446744073709551615}"#, al()),
         (r#"{"sub":"al","exp":1e300}"#, al()),
         (r#"{"sub":"al","exp":1e400}"#, Err(INVALID)),
-        (r#"{"sub":"al","exp":"1700000001"}"#, Err(INVALID)),
+        (r#"{"sub":"al","exp":"1700000001"}"#, al()),
+        (r#"{"sub":"al","exp":"1700000000"}"#, expired.clone()),
+        (r#"{"sub":"al","exp":"17e8"}"#, Err(INVALID)),
+        (r#"{"sub":"al","exp":""}"#, Err(INVALID)),
         (r#"{"sub":"al","exp":true}"#, Err(INVALID)),
         (r#"{"sub":"al","iat":"now"}"#, Err(INVALID)),
         (r#"{"sub":"al","nbf":1700000000.5}"#, al()),
@@ -115,7 +118,7 @@ fn what_a_token_says_of_its_connection() {
     assert_eq!(&*identity.subs[2].data, b"1");
 
     let never = [r#"{"exp":1700000100,"expire_at":0}"#, "{}"];
-    let later = [r#"{"exp":1700000100,"expire_at":1700000900}"#, r#"{"expire_at":1700000900}"#];
+    let later = [r#"{"exp":"1700000100","expire_at":1700000900}"#, r#"{"expire_at":"1700000900"}"#];
     for (table, expires_ms) in [(never, None), (later, Some(1_700_000_900_000))] {
         for claims in table {
             let identity = auth(false).connect(&token(HS256, claims), NOW).expect("good");
@@ -250,6 +253,9 @@ fn every_flaw_is_told_apart() {
         (token(r#"{"alg":"RS256"}"#, "{}"), "key: none is configured for RS256"),
         (by(b"x"), "signature: fits neither client.token_hmac_secret nor 1 more keys"),
         (ours("not JSON"), "claims: no JSON object"),
+        (ours(r#"["al",1700000100]"#), "claims: no JSON object"),
+        (ours(r#"{"aud":"us","exp":"soon"}"#), "claim: exp has not its form"),
+        (ours(r#"{"aud":"us","sub":"al","channel":"$news"}"#), "claim: channel has not its form"),
         (ours(r#"{"aud":"us","exp":{}}"#), "claim: exp has not its form"),
         (ours(r#"{"aud":"us","sub":"a","sub":"b"}"#), "claim: sub has not its form"),
         (ours(r#"{"aud":"us","subs":{"c":{"info":1,"data":}}}"#), "claims: no JSON object"),
