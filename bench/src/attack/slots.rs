@@ -24,7 +24,12 @@ pub fn full(site: &Site) -> Checked {
         wire.upgrade("");
         let answer = wire.answer()?;
         match answer.status {
-            101 => inside.push(wire),
+            101 => {
+                // One that is no session makes room for the next.
+                let answer = wire.ask(r#"{"id":1,"connect":{}}"#)?;
+                expect(answer["connect"].is_object(), || format!("connect got {answer}"))?;
+                inside.push(wire);
+            }
             503 => {
                 refused += 1;
                 told += usize::from(answer.head.contains("retry-after: "));
