@@ -82,7 +82,9 @@ fn push(payload: Payload, kept: &[u8]) {
                 let _: &RawValue = serde_json::from_slice(&out).expect("a push is JSON");
             }
             Codec::MessagePack => assert_eq!(value(&out), Some(out.len()), "it is one value"),
-            Codec::Protobuf => assert!(out.windows(data.len().max(1)).any(|it| it == data)),
+            Codec::Protobuf => {
+                assert!(data.is_empty() || out.windows(data.len()).any(|it| it == data))
+            }
         }
     }
 }
