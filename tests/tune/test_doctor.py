@@ -172,7 +172,7 @@ class Confined(unittest.TestCase):
     def test_without_memory_for_its_rings_the_server_runs_on_epoll(self):
         said = self.serve("auto", nobody_without_memory)
         self.assertRegex(
-            said, "driver=.*epoll.* why=.*worker .* gets none: io_uring gets no memory"
+            said, "driver=.*epoll.* why=.*worker .* gets no ring: io_uring gets no memory"
         )
 
     def serve(self, driver, before=None):
