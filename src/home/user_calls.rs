@@ -130,3 +130,27 @@ impl<E: Engine> Home<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TO: ReplyTo = ReplyTo { connection: ConnectionKey::NOBODY, command: 7 };
+
+    fn at_ms(ms: u64) -> Now {
+        Now { monotonic_us: ms * 1_000, unix_ms: ms }
+    }
+
+    #[test]
+    fn a_call_is_answered_once_by_its_last_report_or_its_deadline() {
+        let mut calls = UserCalls::default();
+        let (first, second) = (calls.begin(TO, 2, at_ms(0)), calls.begin(TO, 1, at_ms(10)));
+        assert_eq!(calls.report(first, 1), None, "another edge is still to report");
+        assert_eq!(calls.report(second, 3), Some((TO, 3)));
+        assert_eq!(calls.take_late(at_ms(USER_CALL_MS - 1)), None);
+        assert_eq!(calls.next_ms(), Some(USER_CALL_MS));
+        assert_eq!(calls.take_late(at_ms(USER_CALL_MS)), Some(TO));
+        assert_eq!(calls.report(first, 1), None, "its deadline has answered it");
+        assert_eq!((calls.take_late(at_ms(u64::MAX / 2_000)), calls.next_ms()), (None, None));
+    }
+}
