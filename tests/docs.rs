@@ -1,4 +1,5 @@
-//! Holds README and ARCHITECTURE to the code: paths, functions, keys, defaults, codes, rules.
+//! Holds the pages at the root and in docs/ to the code: paths, functions, keys, defaults, codes,
+//! rules.
 //!
 //! Must not know prose. Invariant: what these pages say in tables and code blocks is so.
 
@@ -8,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use toml::{Table, Value};
 
-const PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
 /// What a path of ours begins with.
 const FOLDERS: [&str; 8] =
     ["src/", "tests/", "scripts/", "bench/", "examples/", "docs/", "tuning/", "fuzz/"];
@@ -20,6 +20,23 @@ fn file(path: &str) -> String {
 
 fn exists(path: &str) -> bool {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
+}
+
+/// Every page of ours: those at the root, and those of docs/.
+fn pages() -> Vec<String> {
+    let mut pages = Vec::new();
+    for folder in ["", "docs/"] {
+        let entries = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).read_dir();
+        for entry in entries.expect("a folder") {
+            let name = entry.expect("an entry").file_name().into_string().expect("a name in UTF-8");
+            if name.ends_with(".md") {
+                pages.push(format!("{folder}{name}"));
+            }
+        }
+    }
+    pages.sort_unstable();
+    assert!(pages.len() > 12, "only {pages:?}");
+    pages
 }
 
 /// What stands between backticks, outside code blocks.
@@ -62,12 +79,16 @@ fn block<'a>(page: &'a str, language: &str) -> &'a str {
 fn paths_and_links_lead_somewhere() {
     let mut found = 0;
     let mut wrong = Vec::new();
-    for page in PAGES {
-        let text = file(page);
+    for page in pages() {
+        let text = file(&page);
+        let folder = page.rfind('/').map_or("", |at| &page[..=at]);
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let links = links.filter(|link| !link.contains("://"));
+        // A link leads from its page's folder, and may go on to a heading.
+        let links =
+            links.map(|link| format!("{folder}{}", link.split('#').next().unwrap_or_default()));
         let ours = |word: &&str| FOLDERS.iter().any(|folder| word.starts_with(folder));
-        for words in code_words(&text).filter(ours).chain(links) {
+        for words in code_words(&text).filter(ours).map(str::to_owned).chain(links) {
             // A script may stand with its arguments.
             let path = words.split(' ').next().unwrap_or_default();
             found += 1;
@@ -96,7 +117,9 @@ fn named_functions(text: &str) -> Vec<(&str, &str)> {
     for (index, part) in joined.split('`').enumerate() {
         parts.push((index % 2 == 1, part.to_owned()));
     }
-    let in_prose = parts.windows(3).filter(|it| it[0].0 && it[2].0 && it[1].1 == " in ");
+    let in_prose = parts
+        .windows(3)
+        .filter(|it| it[0].0 && it[2].0 && it[1].1 == " in " && it[2].1.ends_with(".rs"));
     for it in in_prose {
         let at =
             |word: &str| text.find(&format!("`{word}`")).map(|at| &text[at + 1..][..word.len()]);
@@ -109,9 +132,9 @@ fn named_functions(text: &str) -> Vec<(&str, &str)> {
 
 #[test]
 fn functions_are_where_they_are_said_to_be() {
-    let text = file("ARCHITECTURE.md");
-    let named = named_functions(&text);
-    assert!(named.len() > 90, "only {} functions were found", named.len());
+    let texts: Vec<String> = pages().iter().map(|page| file(page)).collect();
+    let named: Vec<(&str, &str)> = texts.iter().flat_map(|text| named_functions(text)).collect();
+    assert!(named.len() > 190, "only {} functions were found", named.len());
     let mut wrong = Vec::new();
     for (path, name) in named {
         let code = if exists(path) { file(path) } else { String::new() };
@@ -143,10 +166,10 @@ fn flat(table: &Table, prefix: &str) -> BTreeSet<String> {
     keys
 }
 
-/// README's keys with their defaults, as TOML.
-fn documented_keys(readme: &str) -> BTreeMap<&str, &str> {
+/// The documented keys with their defaults, as TOML.
+fn documented_keys(page: &str) -> BTreeMap<&str, &str> {
     let mut keys = BTreeMap::new();
-    for row in rows(section(readme, "## Configuration")) {
+    for row in rows(&page[..page.find("\n## Origins\n").expect("Origins")]) {
         let [key, default, meaning] = row[..] else { panic!("a row of three cells: {row:?}") };
         assert!(!meaning.is_empty(), "{key} means nothing");
         let before = keys.insert(key.trim_matches('`'), default.trim_matches('`'));
@@ -156,10 +179,10 @@ fn documented_keys(readme: &str) -> BTreeMap<&str, &str> {
 }
 
 #[test]
-fn every_key_is_in_readme() {
-    let readme = file("README.md");
+fn every_key_is_documented() {
+    let page = file("docs/configuration.md");
     let documented: BTreeSet<String> =
-        documented_keys(&readme).keys().map(|key| (*key).to_owned()).collect();
+        documented_keys(&page).keys().map(|key| (*key).to_owned()).collect();
     // The unit tests of config hold this file to be complete.
     let known: Table = file("tests/data/every_key.toml").parse().expect("TOML");
     assert_eq!(documented, flat(&known, ""));
@@ -181,9 +204,9 @@ const SECRET: (&str, &str) =
     ("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "0123456789abcdef0123456789abcdef");
 
 #[test]
-fn defaults_are_as_readme_says() {
-    let readme = file("README.md");
-    let keys = documented_keys(&readme);
+fn defaults_are_as_documented() {
+    let page = file("docs/configuration.md");
+    let keys = documented_keys(&page);
     let all: String = keys.iter().map(|(key, default)| format!("{key} = {default}\n")).collect();
     assert_eq!(load("defaults", &all, &[SECRET]), load("empty", "", &[SECRET]));
     // The variable hid this one's default.
@@ -214,10 +237,10 @@ fn codes(of: &str) -> Vec<(String, String, Option<bool>)> {
 
 #[test]
 fn codes_are_those_of_the_protocol() {
-    let readme = file("README.md");
+    let page = file("docs/codes.md");
     let mut errors = Vec::new();
     let mut disconnects = Vec::new();
-    for row in rows(section(&readme, "## Codes")) {
+    for row in rows(&page) {
         match row[..] {
             [code, message, temporary, when] if !when.is_empty() => {
                 errors.push((code.to_owned(), message.to_owned(), Some(temporary == "yes")));

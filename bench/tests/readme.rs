@@ -1,4 +1,4 @@
-//! README's table, and that of goals, are the ones that their results files make.
+//! The tables of docs/benchmarks.md and docs/goals.md are the ones that their results files make.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,8 +22,8 @@ fn told_and_made(page: &str, flag: &str) -> (String, String) {
 }
 
 #[test]
-fn the_table_in_readme_is_made_of_the_file_that_it_names() {
-    let (told, made) = told_and_made("README.md", "--table");
+fn the_table_of_benchmarks_is_made_of_the_file_that_it_names() {
+    let (told, made) = told_and_made("docs/benchmarks.md", "--table");
     // The published table, where the file has it, is a second one.
     let first = made.split("\n\n").next().unwrap_or_default();
     assert_eq!(told.trim_end(), first.trim_end(), "paste it again");

@@ -2,7 +2,7 @@
 //! receivers get it.
 //!
 //! A namespace says what its payloads are, nobody guesses. `json` is kept as JSON text, `binary` as
-//! bytes. README has the tables. Must not know channels. Invariant: what is kept is a value
+//! bytes. docs/codecs.md has the tables. Must not know channels. Invariant: what is kept is a value
 //! that every codec can say, or it was refused.
 
 use super::command::{ErrorCode, Payload};

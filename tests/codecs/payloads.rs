@@ -1,5 +1,5 @@
-//! What each publisher's bytes become for each receiver: README's tables, and random values against
-//! a slow reference.
+//! What each publisher's bytes become for each receiver: the tables of docs/codecs.md, and
+//! random values against a slow reference.
 
 use crate::crossing::{packed, value};
 use crate::replies::plain;

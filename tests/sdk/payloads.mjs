@@ -1,4 +1,4 @@
-// Payloads to publish: the table of README's section on payloads, and random ones from a seed.
+// Payloads to publish: the table of payloads in docs/codecs.md, and random ones from a seed.
 import { readMessagePack, canBeJson, isJson } from './reference.mjs';
 
 const utf8 = (text) => Buffer.from(text);

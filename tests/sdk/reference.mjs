@@ -1,4 +1,4 @@
-// What README's section on payloads says, slowly: readers of JSON and MessagePack that lose nothing,
+// What docs/codecs.md says of payloads, slowly: readers of JSON and MessagePack that lose nothing,
 // and what a payload of one has to be in the other. Shares no code with a client or the server.
 
 /** Nodes are {kind, value, raw} with `items` (arrays) or `entries` (objects, in order, repeats kept). */

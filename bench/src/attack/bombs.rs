@@ -1,8 +1,8 @@
 //! Depth and count bombs in the binary codecs: lengths that nothing follows, nesting without end.
 //! JSON's are in `commands`.
 //!
-//! Must not know the bounds but as README has them. Invariant: a bomb that is a command is
-//! answered 107 and its connection lives on; anything else ends its connection with 3501.
+//! Must not know the bounds but as docs/configuration.md has them. Invariant: a bomb that is a
+//! command is answered 107 and its connection lives on; anything else ends it with 3501.
 
 use super::wire::{Next, Wire};
 use super::{Checked, Site, expect};

@@ -48,7 +48,7 @@ const PORTS: u16 = 200;
   corecast-bench suite                      the standard set: fan-out and echo
   corecast-bench suite --only echo ws corecast-io_uring
   corecast-bench suite --full --only table  the published table alone
-  corecast-bench suite --table FILE         README's tables from a results file
+  corecast-bench suite --table FILE         the tables of docs/benchmarks.md from a results file
   corecast-bench suite --page FILE          a results file's page again
   corecast-bench suite --goals FILE...      the table of docs/goals.md from results files
 
@@ -101,7 +101,7 @@ pub struct Args {
     /// What was measured, as `git describe --always --dirty` says it.
     #[arg(long, default_value = "unknown")]
     commit: String,
-    /// Print README's tables from a results file, and measure nothing.
+    /// Print the tables of docs/benchmarks.md from a results file, and measure nothing.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["page", "quick", "standard", "full"])]
     table: Option<PathBuf>,
     /// Write the page of a results file beside it, and measure nothing.

@@ -1,4 +1,4 @@
-//! README's tables, made from a committed results file.
+//! the tables of docs/benchmarks.md, made from a committed results file.
 //!
 //! Must not know how it was measured. Invariant: no table from what is not whole.
 

@@ -30,7 +30,7 @@ use tuned::{Limits, Wanted};
 const CONNECTIONS: u64 = 100_000;
 /// A wake-up that takes longer than this, one way, is worth a line. Idle hosts take 21-32 us.
 const SLOW_WAKE_US: u128 = 100;
-/// What a host without io_uring costs: README's figures of the two drivers.
+/// What a host without io_uring costs: docs/benchmarks.md's figures of the two drivers.
 const EPOLL_COST: &str = "the server runs on epoll: about as much CPU per delivery, but all \
                           workers share the descriptors of one process";
 
