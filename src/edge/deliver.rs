@@ -69,7 +69,7 @@ impl Edge {
             Delivery::UserCommand { call, connections, what } => {
                 self.user_commands(home, call, &connections, &what, now);
             }
-            Delivery::Unsubscribed { awaited } => self.user_calls.part_done(awaited, true),
+            Delivery::Unsubscribed { awaited } => self.user_calls.part_done(awaited),
             // Only calls ask for these.
             Delivery::UserAnswered { .. }
             | Delivery::HistoryRemoved { .. }

@@ -115,11 +115,11 @@ impl Edge {
     /// have what the server wants it to have: it is told to come back.
     pub(super) fn wish(&mut self, token: Token, command: &SharedCommand, call: CallPlace) {
         if self.draining || !matches!(self.life(token), Life::Authenticating | Life::Active) {
-            return self.user_calls.part_done(call, false);
+            return self.user_calls.part_done(call);
         }
         let queue = &mut self.server_side(token).queue;
         if queue.len() >= USER_COMMANDS_WAITING {
-            self.user_calls.part_done(call, false);
+            self.user_calls.part_done(call);
             return self.late.push_back(Late::Insufficient(token));
         }
         queue.push_back(Wish::Command(command.clone(), call));
@@ -208,7 +208,7 @@ impl Edge {
             }
             UserAction::Unsubscribe { channel, code, reason } => {
                 self.end_subscription(token, channel.as_str(), (*code, reason), call);
-                self.user_calls.part_done(call, true);
+                self.user_calls.part_done(call);
                 self.settle(token, lanes)
             }
             _ => {
@@ -233,11 +233,11 @@ impl Edge {
         let options = match self.server_options(token, name.as_str()) {
             Ok(Some(options)) => options,
             Ok(None) => {
-                self.user_calls.part_done(call, true);
+                self.user_calls.part_done(call);
                 return true;
             }
             Err(error) => {
-                self.user_calls.part_done(call, false);
+                self.user_calls.part_done(call);
                 self.begin_refused(token, error, in_connect, now);
                 return true;
             }
@@ -356,7 +356,7 @@ impl Edge {
         now: Now,
     ) {
         let Some(begun) = self.take_begun(token, start.subscription.sequence) else { return };
-        self.user_calls.part_done(begun.call, true);
+        self.user_calls.part_done(begun.call);
         if begun.in_connect {
             self.connect_subscribed(token, name, start, recovery, begun.data);
             if self.is_answered(token) {
@@ -400,7 +400,7 @@ impl Edge {
     ) {
         let Some(token) = self.of(to.connection) else { return };
         if let Some(begun) = self.take_begun(token, sequence) {
-            self.user_calls.part_done(begun.call, false);
+            self.user_calls.part_done(begun.call);
             self.begin_refused(token, error, begun.in_connect, now);
         }
     }
@@ -418,7 +418,7 @@ impl Edge {
             Wish::Command(_, call) => *call,
         });
         for call in waiting.chain(server.begun.iter().map(|begun| begun.call)) {
-            self.user_calls.part_done(call, false);
+            self.user_calls.part_done(call);
         }
         if server.parked.is_some() {
             self.forget_unpushed(token);

@@ -21,8 +21,6 @@ struct Call {
     number: u32,
     /// Parts that are not done.
     left: u32,
-    /// Connections that it took effect on.
-    connections: u32,
 }
 
 /// The calls of an edge. There are no more than the homes have unanswered.
@@ -58,7 +56,7 @@ impl UserCalls {
                 break;
             }
         }
-        let call = Call { home, number, left: 1, connections: 0 };
+        let call = Call { home, number, left: 1 };
         self.calls.insert(self.last, call);
         self.last
     }
@@ -70,22 +68,20 @@ impl UserCalls {
         }
     }
 
-    /// A part is done; with `counts` it took effect on one connection more.
-    pub fn part_done(&mut self, place: CallPlace, counts: bool) {
+    /// A part is done.
+    pub fn part_done(&mut self, place: CallPlace) {
         let Some(call) = self.calls.get_mut(&place) else {
             debug_assert!(place == NOBODY, "a call lasts until its last part is done");
             return;
         };
         call.left -= 1;
-        call.connections += u32::from(counts);
         if call.left == 0 {
-            let Call { home, number, connections, .. } = *call;
+            let Call { home, number, .. } = *call;
             self.calls.remove(&place);
             if self.closed {
                 return;
             }
-            let report = Request::UserDone { call: number, connections };
-            self.reports[usize::from(home)].push_back(report);
+            self.reports[usize::from(home)].push_back(Request::UserDone { call: number });
         }
     }
 
@@ -95,7 +91,7 @@ impl UserCalls {
             self.add_part(place);
             if let Some(before) = self.withdrawals.insert(sequence, place) {
                 // Two calls end it: the later one is told of it.
-                self.part_done(before, false);
+                self.part_done(before);
             }
         }
     }
@@ -119,7 +115,7 @@ impl UserCalls {
         if !self.withdrawals.is_empty()
             && let Some(place) = self.withdrawals.remove(&sequence)
         {
-            self.part_done(place, false);
+            self.part_done(place);
         }
     }
 
@@ -158,11 +154,11 @@ impl UserCalls {
 mod tests {
     use super::*;
 
-    fn reports(calls: &mut UserCalls) -> Vec<(u16, u32, u32)> {
+    fn reports(calls: &mut UserCalls) -> Vec<(u16, u32)> {
         let mut told = Vec::new();
         calls.push_reports(|home, request| {
-            let Request::UserDone { call, connections } = request else { panic!("{request:?}") };
-            told.push((home, call, connections));
+            let Request::UserDone { call } = request else { panic!("{request:?}") };
+            told.push((home, call));
             Ok(())
         });
         told
@@ -174,14 +170,14 @@ mod tests {
         let place = calls.begin(1, 7);
         calls.add_part(place);
         calls.await_withdrawal(place, 40);
-        calls.part_done(place, true);
-        calls.part_done(place, false);
+        calls.part_done(place);
+        calls.part_done(place);
         assert_eq!(reports(&mut calls), [], "the subscription is not taken back");
         assert_eq!(calls.withdrawal(40), place);
         calls.withdraw(40);
-        calls.part_done(place, false);
+        calls.part_done(place);
         assert!(calls.has_report(1) && !calls.has_report(0));
-        assert_eq!(reports(&mut calls), [(1, 7, 1)]);
+        assert_eq!(reports(&mut calls), [(1, 7)]);
         assert_eq!(calls.len(), 0);
     }
 
@@ -189,10 +185,10 @@ mod tests {
     fn a_report_waits_for_room() {
         let mut calls = UserCalls::new(1);
         let place = calls.begin(0, 3);
-        calls.part_done(place, false);
+        calls.part_done(place);
         calls.push_reports(|_, request| Err(request));
         assert!(calls.has_report(0));
-        assert_eq!(reports(&mut calls), [(0, 3, 0)]);
+        assert_eq!(reports(&mut calls), [(0, 3)]);
     }
 
     #[test]
@@ -201,9 +197,9 @@ mod tests {
         let (first, second) = (calls.begin(0, 1), calls.begin(0, 2));
         calls.await_withdrawal(first, 5);
         calls.await_withdrawal(second, 5);
-        calls.part_done(first, true);
+        calls.part_done(first);
         calls.forget_withdrawal(5);
-        calls.part_done(second, true);
-        assert_eq!(reports(&mut calls), [(0, 1, 1), (0, 2, 1)]);
+        calls.part_done(second);
+        assert_eq!(reports(&mut calls), [(0, 1), (0, 2)]);
     }
 }

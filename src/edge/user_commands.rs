@@ -35,7 +35,7 @@ impl Edge {
                 self.user_command(token, command, call, now);
             }
         }
-        self.user_calls.part_done(call, false);
+        self.user_calls.part_done(call);
     }
 
     /// Tells homes which of their commands have taken effect, as far as their lanes have room.
@@ -90,7 +90,7 @@ impl Edge {
                 self.user_calls.await_withdrawal(call, sequence);
             }
         }
-        self.user_calls.part_done(call, open);
+        self.user_calls.part_done(call);
     }
 
     fn is_selected(&self, token: Token, selection: &Selection) -> bool {

@@ -106,10 +106,9 @@ pub enum Request {
     },
     /// Does something to a user's connections; answered by `UserAnswered`.
     ToUser(Box<ToUser>),
-    /// A `UserCommand` has taken effect, on so many connections of this edge.
+    /// A `UserCommand` has taken effect on this edge.
     UserDone {
         call: u32,
-        connections: u32,
     },
     /// Forgets a channel's history; its numbering goes on. Answered by `HistoryRemoved`.
     RemoveHistory {
@@ -256,10 +255,9 @@ pub enum Delivery {
         connections: Box<[ConnectionKey]>,
         what: SharedCommand,
     },
-    /// A `ToUser` has taken effect, on so many connections.
+    /// A `ToUser` has taken effect.
     UserAnswered {
         to: ReplyTo,
-        connections: u32,
     },
     /// The Subscribe was taken back that a call ends.
     Unsubscribed {

@@ -203,7 +203,7 @@ impl<E: Engine> Home<E> {
             }
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
             Request::ToUser(to_user) => self.hand_on(*to_user, now),
-            Request::UserDone { call, connections } => self.user_done(call, connections),
+            Request::UserDone { call } => self.user_done(call),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
             Request::Channels { to, from } => self.list(to, from),
             Request::Marker { core } => {

@@ -28,8 +28,6 @@ struct Call {
     to: ReplyTo,
     /// Edges that have not reported.
     edges: u32,
-    /// Connections that it took effect on so far.
-    connections: u32,
 }
 
 impl UserCalls {
@@ -42,26 +40,25 @@ impl UserCalls {
                 break;
             }
         }
-        self.calls.insert(self.last, Call { to, edges, connections: 0 });
+        self.calls.insert(self.last, Call { to, edges });
         self.deadlines.push_back((now.monotonic_ms() + USER_CALL_MS, self.last));
         self.last
     }
 
-    /// Takes an edge's report; after the last, whom to answer, and with how many connections.
-    fn report(&mut self, number: u32, connections: u32) -> Option<(ReplyTo, u32)> {
+    /// Takes an edge's report; after the last, whom to answer.
+    fn report(&mut self, number: u32) -> Option<ReplyTo> {
         // One that its deadline answered is not known any more.
         let call = self.calls.get_mut(&number)?;
         call.edges -= 1;
-        call.connections += connections;
         if call.edges > 0 {
             return None;
         }
-        let Call { to, connections, .. } = *call;
+        let to = call.to;
         self.calls.remove(&number);
         while self.deadlines.front().is_some_and(|(_, first)| !self.calls.contains_key(first)) {
             self.deadlines.pop_front();
         }
-        Some((to, connections))
+        Some(to)
     }
 
     /// A call whose time is over.
@@ -95,7 +92,7 @@ impl<E: Engine> Home<E> {
         let same = |a: &ConnectionKey, b: &ConnectionKey| holds(Rule::OneItem) && a.core == b.core;
         let edges = u32::try_from(connections.chunk_by(same).count()).unwrap_or(u32::MAX);
         if edges == 0 {
-            return self.say(to.connection.core, Delivery::UserAnswered { to, connections: 0 });
+            return self.say(to.connection.core, Delivery::UserAnswered { to });
         }
         let call = self.user_calls.begin(to, edges, now);
         for group in connections.chunk_by(same) {
@@ -104,14 +101,14 @@ impl<E: Engine> Home<E> {
         }
         if !holds(Rule::TakesEffect) {
             self.user_calls.calls.remove(&call);
-            self.say(to.connection.core, Delivery::UserAnswered { to, connections: 0 });
+            self.say(to.connection.core, Delivery::UserAnswered { to });
         }
     }
 
     /// A command has taken effect on one edge.
-    pub(super) fn user_done(&mut self, call: u32, connections: u32) {
-        if let Some((to, connections)) = self.user_calls.report(call, connections) {
-            self.say(to.connection.core, Delivery::UserAnswered { to, connections });
+    pub(super) fn user_done(&mut self, call: u32) {
+        if let Some(to) = self.user_calls.report(call) {
+            self.say(to.connection.core, Delivery::UserAnswered { to });
         }
     }
 
@@ -145,12 +142,12 @@ mod tests {
     fn a_call_is_answered_once_by_its_last_report_or_its_deadline() {
         let mut calls = UserCalls::default();
         let (first, second) = (calls.begin(TO, 2, at_ms(0)), calls.begin(TO, 1, at_ms(10)));
-        assert_eq!(calls.report(first, 1), None, "another edge is still to report");
-        assert_eq!(calls.report(second, 3), Some((TO, 3)));
+        assert_eq!(calls.report(first), None, "another edge is still to report");
+        assert_eq!(calls.report(second), Some(TO));
         assert_eq!(calls.take_late(at_ms(USER_CALL_MS - 1)), None);
         assert_eq!(calls.next_ms(), Some(USER_CALL_MS));
         assert_eq!(calls.take_late(at_ms(USER_CALL_MS)), Some(TO));
-        assert_eq!(calls.report(first, 1), None, "its deadline has answered it");
+        assert_eq!(calls.report(first), None, "its deadline has answered it");
         assert_eq!((calls.take_late(at_ms(u64::MAX / 2_000)), calls.next_ms()), (None, None));
     }
 }
