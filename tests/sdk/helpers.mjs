@@ -6,6 +6,8 @@ import { codecs } from './codecs.mjs';
 import { websockets } from './websockets.mjs';
 
 export const url = process.env.SDK_URL ?? 'ws://127.0.0.1:8000/connection/websocket';
+// The same server once more, with one worker, where there is one: order may depend on their number.
+export const servers = [url, process.env.SDK_URL_ONE].filter(Boolean);
 export const secret = process.env.SDK_SECRET ?? 'sdk-tests-secret-sdk-tests-secret';
 // 'corecast' has what the oracle lacks: rpc `where` and the HTTP API.
 export const corecast = process.env.SDK_SERVER !== 'oracle';
@@ -87,16 +89,16 @@ export async function refusal(promise) {
 }
 
 /** A call of the server API; the oracle has those that scenarios need. */
-export async function api(method, body) {
-  const answer = await fetch(new URL(`/api/${method}`, url.replace(/^ws/, 'http')), {
+export async function api(method, body, server = url) {
+  const answer = await fetch(new URL(`/api/${method}`, server.replace(/^ws/, 'http')), {
     method: 'POST',
     headers: { 'Content-Type': 'application/json', 'X-API-Key': 'sdk-tests' },
     body: JSON.stringify(body),
   });
   if (answer.status !== 200) throw new Error(`${method}: ${answer.status}`);
-  const { result, error } = await answer.json();
+  const { result, error, replies } = await answer.json();
   if (error) throw Object.assign(new Error(`${method}: ${JSON.stringify(error)}`), error);
-  return result;
+  return result ?? replies;
 }
 
 /**
@@ -109,12 +111,12 @@ export function kit(codecName = 'json', websocketName = 'ws') {
   const open = websockets[websocketName];
 
   /** An SDK client, closed with the test. `kill()` cuts its socket; `hold()` keeps it from coming back. */
-  function client(t, options = {}) {
+  function client(t, { server = url, ...options } = {}) {
     let kill = () => {};
     const WebSocket = open(codec, (socket) => { kill = socket; });
     let held = Promise.resolve();
     let release = () => {};
-    const sdk = new codec.Sdk(url, {
+    const sdk = new codec.Sdk(server, {
       websocket: WebSocket,
       minReconnectDelay: 20,
       maxReconnectDelay: 200,

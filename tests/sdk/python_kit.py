@@ -21,6 +21,8 @@ from centrifuge.codecs import _JsonCodec, _ProtobufCodec
 
 URL = os.environ.get("SDK_URL", "ws://127.0.0.1:8000/connection/websocket")
 SECRET = os.environ.get("SDK_SECRET", "sdk-tests-secret-sdk-tests-secret")
+# The same server once more, with one worker, where there is one.
+SERVERS = [url for url in (URL, os.environ.get("SDK_URL_ONE")) if url]
 ORACLE = os.environ.get("SDK_SERVER") == "oracle"
 HERE = Path(__file__).parent
 SCHEMA = json.loads((HERE / "schema.json").read_text())
@@ -47,10 +49,10 @@ def channel(namespace="chat"):
     return f"{namespace}:{uuid.uuid4()}"
 
 
-async def api(method, **body):
+async def api(method, server=URL, **body):
     """A call of the server API."""
     request = urllib.request.Request(
-        f"http://{urlsplit(URL).netloc}/api/{method}",
+        f"http://{urlsplit(server).netloc}/api/{method}",
         json.dumps(body).encode(),
         {"Content-Type": "application/json", "X-API-Key": "sdk-tests"},
     )
@@ -60,9 +62,10 @@ async def api(method, **body):
             return json.load(answer)
 
     answer = await asyncio.to_thread(call)
-    if "error" in answer and answer["error"]:
-        raise AssertionError(f"{method}: {answer['error']}")
-    return answer["result"]
+    for reply in [answer, *answer.get("replies", [])]:
+        if reply.get("error"):
+            raise AssertionError(f"{method}: {reply['error']}")
+    return answer.get("result")
 
 
 class MessagePackCodec:

@@ -19,6 +19,7 @@ from centrifuge import (
 )
 from python_kit import (
     ORACLE,
+    SERVERS,
     URL,
     ClientEvents,
     Json,
@@ -31,6 +32,9 @@ from python_kit import (
     needs,
     token,
 )
+
+# How often what README's section on order promises is done on each server.
+ROUNDS = 40
 
 
 class Scenarios:
@@ -374,6 +378,88 @@ class Scenarios:
         made = [self.kit.unpack(pub.data) for pub in seen]
         self.assertEqual(made, values * 3)
         self.assertTrue(any(pub.delta for pub in seen))
+
+    async def everywhere(self, scenario):
+        """A scenario of order, with four workers and with one."""
+        for server in SERVERS:
+            await scenario(server)
+
+    async def test_who_subscribes_may_publish_at_once(self):
+        async def scenario(server):
+            client = await self.connect(server)
+            for _ in range(ROUNDS):
+                room = client.new_subscription(channel("members"), events=RoomEvents())
+                await room.subscribe()
+                for n in range(3):
+                    await client.publish(room.channel, self.kit.pack({"n": n}))
+                seen = await room.events.reach("publication", 3)
+                self.assertEqual(self.sent(seen), [0, 1, 2])
+                await room.unsubscribe()
+                client.remove_subscription(room)
+
+        await self.everywhere(scenario)
+
+    async def test_who_awaits_his_publication_and_leaves_has_heard_it(self):
+        async def scenario(server):
+            client = await self.connect(server)
+            for n in range(ROUNDS):
+                room = await self.subscribe(client, channel("members"))
+                await room.publish(self.kit.pack({"n": n}))
+                await room.unsubscribe()
+                self.assertEqual(self.sent(room.seen["publication"]), [n])
+                client.remove_subscription(room)
+
+        await self.everywhere(scenario)
+
+    @needs("server subscriptions", "api")
+    async def test_whom_a_call_has_subscribed_may_publish(self):
+        async def scenario(server):
+            user = channel("user")
+            client = await self.connect(server, token=token(user))
+            for n in range(ROUNDS):
+                name = channel("members")
+                await api("subscribe", server, user=user, channel=name)
+                await client.publish(name, self.kit.pack({"n": n}))
+                seen = await client.events.reach("publication", n + 1)
+                self.assertEqual(self.sent([seen[n].pub]), [n])
+
+        await self.everywhere(scenario)
+
+    @needs("server subscriptions", "api")
+    async def test_calls_that_were_awaited_have_taken_effect(self):
+        async def session(server, one_by_one):
+            user, name = channel("user"), channel()
+            clients = [await self.connect(server, token=token(user)) for _ in range(3)]
+            whom = {"user": user, "channel": name}
+
+            def publish(n):
+                return {"publish": {"channel": name, "data": {"n": n}}}
+
+            commands = [
+                {"subscribe": whom},
+                publish("in"),
+                {"unsubscribe": whom},
+                publish("out"),
+                {"subscribe": whom},
+                publish("farewell"),
+                {"disconnect": {"user": user}},
+            ]
+            if one_by_one:
+                for command in commands:
+                    for method, body in command.items():
+                        await api(method, server, **body)
+            else:
+                await api("batch", server, commands=commands)
+            for client in clients:
+                self.assertEqual(await client.events.reach("disconnected", 1), [3503])
+                heard = self.sent([ctx.pub for ctx in client.events["publication"]])
+                self.assertEqual(heard, ["in", "farewell"])
+
+        async def scenario(server):
+            for n in range(ROUNDS // 4):
+                await asyncio.gather(*(session(server, way % 2) for way in range(4)))
+
+        await self.everywhere(scenario)
 
 
 class JsonSdk(Scenarios, unittest.IsolatedAsyncioTestCase):

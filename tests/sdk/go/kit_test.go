@@ -25,6 +25,8 @@ import (
 var (
 	address = env("SDK_URL", "ws://127.0.0.1:8000/connection/websocket")
 	secret  = env("SDK_SECRET", "sdk-tests-secret-sdk-tests-secret")
+	// The same server once more, with one worker, where there is one.
+	oneWorker = os.Getenv("SDK_URL_ONE")
 )
 
 func env(name, otherwise string) string {
@@ -49,13 +51,14 @@ func lacking(t *testing.T) []string {
 
 // kit is what clients of one codec are made by.
 type kit struct {
-	name string
-	make func(string, centrifuge.Config) *centrifuge.Client
+	name   string
+	make   func(string, centrifuge.Config) *centrifuge.Client
+	server string
 }
 
 var kits = []kit{
-	{"json", centrifuge.NewJsonClient},
-	{"protobuf", centrifuge.NewProtobufClient},
+	{"json", centrifuge.NewJsonClient, address},
+	{"protobuf", centrifuge.NewProtobufClient, address},
 }
 
 // each runs a scenario for clients of every codec, all at once.
@@ -72,6 +75,18 @@ func each(t *testing.T, scenario func(*testing.T, kit), needs ...string) {
 			scenario(t, kit)
 		})
 	}
+}
+
+// everywhere runs a scenario for each codec and server: with four workers, and with one.
+func everywhere(t *testing.T, scenario func(*testing.T, kit), needs ...string) {
+	each(t, func(t *testing.T, k kit) {
+		for _, server := range []string{address, oneWorker} {
+			if server != "" {
+				k.server = server
+				scenario(t, k)
+			}
+		}
+	}, needs...)
 }
 
 // claims makes an HS256 token of what it is given and an expiry.
@@ -94,8 +109,13 @@ func channel(namespace string) string { return namespace + ":" + rand.Text() }
 // call is a call of the server API.
 func call(t *testing.T, method string, body map[string]any) {
 	t.Helper()
+	callAt(t, address, method, body)
+}
+
+func callAt(t *testing.T, server, method string, body map[string]any) {
+	t.Helper()
 	text, _ := json.Marshal(body)
-	at, _ := url.Parse(address)
+	at, _ := url.Parse(server)
 	request, _ := http.NewRequest("POST", "http://"+at.Host+"/api/"+method, bytes.NewReader(text))
 	request.Header.Set("X-API-Key", "sdk-tests")
 	answer, err := http.DefaultClient.Do(request)
@@ -103,9 +123,17 @@ func call(t *testing.T, method string, body map[string]any) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	var said struct{ Error any }
+	var said struct {
+		Error   any
+		Replies []struct{ Error any }
+	}
 	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil || said.Error != nil {
 		t.Fatalf("%s: %v %v", method, said.Error, err)
+	}
+	for _, reply := range said.Replies {
+		if reply.Error != nil {
+			t.Fatalf("%s: %v", method, reply.Error)
+		}
 	}
 }
 
@@ -184,7 +212,7 @@ func (c *client) release() {
 func (k kit) client(t *testing.T, config centrifuge.Config) *client {
 	c := &client{}
 	config.NetDialContext = c.dial
-	c.Client = k.make(address, config)
+	c.Client = k.make(k.server, config)
 	t.Cleanup(c.Close)
 	c.OnConnecting(func(e centrifuge.ConnectingEvent) { c.add("connecting", e.Code) })
 	c.OnConnected(func(e centrifuge.ConnectedEvent) { c.add("connected", e.ClientID) })

@@ -23,6 +23,7 @@ type call struct {
 	Version  uint64
 	Epoch    string `json:"version_epoch"`
 	ExpireAt int64  `json:"expire_at"`
+	Commands []map[string]call
 }
 
 // serveAPI does what /api/METHOD of the server under test does.
@@ -36,12 +37,27 @@ func serveAPI(node *centrifuge.Node, w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	result, err := run(node, strings.TrimPrefix(r.URL.Path, "/api/"), body)
-	answer := map[string]any{"result": result}
-	if err != nil {
-		answer = map[string]any{"error": err}
+	method := strings.TrimPrefix(r.URL.Path, "/api/")
+	if method == "batch" {
+		replies := []map[string]any{}
+		for _, command := range body.Commands {
+			for method, body := range command {
+				replies = append(replies, answer(node, method, body, method))
+			}
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"replies": replies})
+		return
 	}
-	_ = json.NewEncoder(w).Encode(answer)
+	_ = json.NewEncoder(w).Encode(answer(node, method, body, "result"))
+}
+
+// answer is the answer of a call, with its result under this name.
+func answer(node *centrifuge.Node, method string, body call, name string) map[string]any {
+	result, err := run(node, method, body)
+	if err != nil {
+		return map[string]any{"error": err}
+	}
+	return map[string]any{name: result}
 }
 
 func run(node *centrifuge.Node, method string, body call) (any, error) {
