@@ -5,8 +5,8 @@
 
 mod token;
 
+use crate::auth::Auth;
 use crate::config::{Config, Flags, Sources};
-use crate::edge::auth::Auth;
 use crate::server::doctor;
 use crate::{logging, server, tell};
 use clap::{Args, Parser, Subcommand};

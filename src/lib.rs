@@ -12,10 +12,15 @@ pub mod meant;
 pub mod namespace;
 pub mod rules;
 
+pub mod contract;
+
+pub mod api;
+pub mod auth;
 pub mod bridge;
 pub mod codec;
 pub mod driver;
 pub mod edge;
+mod filter;
 pub mod home;
 pub mod http;
 pub mod mesh;

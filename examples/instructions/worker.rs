@@ -4,12 +4,12 @@
 //! `turn_until_idle`.
 
 use bytes::Bytes;
+use corecast::auth::{self, Auth};
 use corecast::clock::Now;
+use corecast::contract::engine::Memory;
 use corecast::driver::{Buffer, Driver, Event, Segment, Send, Socket, Token, Unsent};
-use corecast::edge::auth::{self, Auth};
 use corecast::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
 use corecast::hashing::Key;
-use corecast::home::engine::Memory;
 use corecast::home::{Home, HomeOptions, HomeSecrets};
 use corecast::http::origin::Origins;
 use corecast::http::routes::RouteOptions;

@@ -1,7 +1,7 @@
 //! Edges and homes, driven by streams of operations: connections come, ask, are cut short, and go.
 #![no_main]
 
-use corecast::edge::auth::mint::Signer;
+use corecast::auth::mint::Signer;
 use corecast::ws::frame::{self, OpCode};
 use corecast_fuzz::choices::Choices;
 

@@ -5,7 +5,7 @@
 use corecast::clock::Now;
 use corecast::codec::command::{Command, Method, Named, Publication, Tags};
 use corecast::codec::{Codec, payload};
-use corecast::home::block::{Block, Parts};
+use corecast::contract::block::{Block, Parts};
 use corecast::limits;
 use corecast::namespace::Payload;
 use serde_json::value::RawValue;

@@ -8,14 +8,12 @@ use crate::choices::Choices;
 use crate::client::{Client, Ledger, Stage};
 use bytes::Bytes;
 use corecast::clock::Now;
-use corecast::edge::auth::{self, Auth};
-use corecast::edge::{
-    ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
-    Token,
-};
+use corecast::auth;
+use corecast::auth::Auth;
+use corecast::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes, Token};
 use corecast::hashing::Key;
-use corecast::home::engine::Memory;
-use corecast::home::envelope::{Delivery, Request};
+use corecast::contract::engine::Memory;
+use corecast::contract::envelope::{Delivery, Request};
 use corecast::home::{Home, HomeOptions, HomeSecrets};
 use corecast::http::origin::Origins;
 use corecast::http::routes::RouteOptions;

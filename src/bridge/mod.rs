@@ -5,7 +5,7 @@
 //! means that a worker is not ready.
 
 use crate::clock::Now;
-use crate::home::engine::{FromBridge, ToBridge};
+use crate::contract::engine::{FromBridge, ToBridge};
 use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
 use monoio::io::AsyncReadRent;

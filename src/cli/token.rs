@@ -3,10 +3,10 @@
 //! Invariant: neither a secret nor a private key is ever printed.
 
 use super::{Source, load};
+use crate::auth::mint::Signer;
+use crate::auth::{Auth, Refusal, Wanted};
 use crate::clock::Now;
 use crate::config::{Config, Flags};
-use crate::edge::auth::mint::Signer;
-use crate::edge::auth::{Auth, Refusal, Wanted};
 use crate::{server, tell};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! Keys and rules of tokens, as configured: texts are read here, the keys in them by `edge::auth`.
+//! Keys and rules of tokens, as configured: texts are read here, the keys in them by `auth`.
 //!
 //! Invariant: a key is never shown, not even a wrong one.
 

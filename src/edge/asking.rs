@@ -5,8 +5,9 @@ use super::Edge;
 use super::subscribe::since;
 use crate::codec::command::{ErrorCode, History};
 use crate::codec::{Codec, payload};
-use crate::home::envelope::{HistoryRequest, ReplyTo, Request};
-use crate::home::name::Name;
+use crate::contract::envelope::{HistoryRequest, Request};
+use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
 use crate::namespace::ChannelOptions;
 use std::borrow::Cow;
 

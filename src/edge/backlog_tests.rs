@@ -5,8 +5,7 @@ use crate::clock::Now;
 
 const ZERO: Now = Now { monotonic_us: 0, unix_ms: 0 };
 use crate::codec::command::SubscribeResult;
-use crate::home::block::Block;
-use crate::home::envelope::Placed;
+use crate::contract::block::{Block, Placed};
 
 /// All that waits, chunk by chunk.
 fn drain(backlog: &mut Backlog) -> Vec<Bytes> {

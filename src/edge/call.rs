@@ -4,11 +4,11 @@
 //! Must not know homes or connections. Invariants: commands begin in their order; what a home was
 //! asked stands in `asked` until its answer comes.
 
+use crate::api::answer::Answer;
+use crate::api::{ApiMethod, Batch, Extent, Published, answer};
 use crate::codec::command::ErrorCode;
-use crate::home::envelope::ListCursor;
-use crate::home::name::Name;
-use crate::http::api::answer::{self, Answer};
-use crate::http::api::{ApiMethod, Batch, Extent, Published};
+use crate::contract::envelope::ListCursor;
+use crate::contract::name::Name;
 use globset::GlobMatcher;
 
 /// One call: a command, or a batch of them.

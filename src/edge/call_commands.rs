@@ -9,20 +9,22 @@ use super::deliver::publications;
 use super::frames::info;
 use super::subscribe::{EpochText, since};
 use super::{Edge, ProcessUse};
+use crate::api::answer::{Answer, Node};
+use crate::api::{
+    ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, answer,
+};
 use crate::clock::Now;
 use crate::codec::command::{
     ClientInfo, Disconnect, ErrorCode, HistoryResult, Tags, UNSUBSCRIBE_SERVER,
 };
 use crate::codec::{Codec, payload};
-use crate::home::block::{Block, Parts};
-use crate::home::envelope::{
-    Delivery, Overrides, PublishOptions, ReplyTo, Request, Selection, ServerSubscription, ToUser,
-    UserAction, UserCommand, Version,
-};
-use crate::home::name::Name;
-use crate::http::api::answer::{self, Answer, Node};
-use crate::http::api::{
-    ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published,
+use crate::contract::block::{Block, Parts};
+use crate::contract::envelope::{Delivery, PublishOptions, Request};
+use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
+use crate::contract::position::Version;
+use crate::contract::user::{
+    Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand,
 };
 use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES, VERSION_EPOCH_BYTES};
 use crate::metrics::totals;

@@ -10,11 +10,13 @@ use super::connection::Life;
 use super::exchange::PendingBody;
 use super::http::{JSON, No, RETRY_AFTER, TEXT};
 use super::{Edge, RequestLanes, Token};
+use crate::api;
+use crate::api::answer::Answer;
+use crate::api::{ApiMethod, answer};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
-use crate::home::envelope::{Delivery, ReplyTo, Request};
-use crate::http::api::answer::{self, Answer};
-use crate::http::api::{self, ApiMethod};
+use crate::contract::envelope::{Delivery, Request};
+use crate::contract::key::ReplyTo;
 use crate::http::body::Body;
 use crate::http::request::Head;
 use crate::http::response::{self, Status};
@@ -287,7 +289,7 @@ impl Edge {
         token: Token,
         call: &mut Call,
         task: usize,
-        part: &crate::home::envelope::ChannelsPart,
+        part: &crate::contract::envelope::ChannelsPart,
     ) {
         let homes = self.homes;
         let State::Listing(listing) = call.state(task) else { return };

@@ -6,8 +6,8 @@
 //! is taken back.
 
 use crate::codec::Codec;
+use crate::contract::name::Name;
 use crate::hashing::{Key, Keyed};
-use crate::home::name::Name;
 use crate::rules::{Rule, holds};
 use std::collections::HashMap;
 

@@ -4,8 +4,8 @@
 //! nothing to whom lacks the key: neither the key, nor where the connection is, nor the next id. It
 //! is a block cipher of core, place and generation, and so one to one.
 
+use crate::contract::key::ConnectionKey;
 use crate::hashing::Key;
-use crate::home::envelope::ConnectionKey;
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
 
 /// Bytes of a client id, in the form of a UUID.

@@ -14,8 +14,11 @@ use crate::clock::Now;
 use crate::codec::command::{
     Connect, ConnectResult, ErrorCode, Publication, Reply, Subscribe, SubscribeResult,
 };
-use crate::home::envelope::{Placed, Position, Recovery, ServerSubscription, Since};
-use crate::home::name::Name;
+use crate::contract::block::Placed;
+use crate::contract::envelope::Recovery;
+use crate::contract::name::Name;
+use crate::contract::position::{Position, Since};
+use crate::contract::user::ServerSubscription;
 
 /// What a connect reply waits for.
 #[derive(Debug, Default)]

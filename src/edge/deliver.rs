@@ -9,10 +9,10 @@ use super::subscribe::EpochText;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::codec::command::{ClientInfo, HistoryResult, Publication, Reply, SubscribeResult};
-use crate::home::envelope::{
-    ConnectionKey, Delivery, HistoryAnswer, Placed, Position, PresenceAnswer, Recovery, ReplyTo,
-    Subscribed,
-};
+use crate::contract::block::Placed;
+use crate::contract::envelope::{Delivery, HistoryAnswer, PresenceAnswer, Recovery, Subscribed};
+use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::position::Position;
 use crate::rules::{Rule, holds};
 
 /// Bytes of blocks up to which a recovery answer is framed with the turn's other frames.

@@ -5,7 +5,7 @@
 //! subscriptions than it has.
 
 use super::{Edge, Token};
-use crate::home::envelope::Infos;
+use crate::contract::infos::Infos;
 
 /// Of one connection.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use super::connection::Life;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode, Reply};
-use crate::home::envelope::Request;
+use crate::contract::envelope::Request;
 
 impl Edge {
     /// From here on `/ready` sends clients elsewhere; everything is served as before.

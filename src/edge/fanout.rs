@@ -6,14 +6,15 @@
 
 use super::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant, number_of};
 use super::connection::SubscriptionState;
-use super::filter::Filters;
 use super::frames::{formed, info, publisher_id};
 use super::output::Range;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::codec::command::{Named, Payload};
-use crate::home::block::Block;
-use crate::home::envelope::{ConnectionKey, Member};
+use crate::contract::block::Block;
+use crate::contract::envelope::Member;
+use crate::contract::key::ConnectionKey;
+use crate::filter::Filters;
 use crate::rules::{Rule, holds};
 
 /// What a home delivered for a channel, not yet framed.

@@ -8,8 +8,8 @@ use super::client_id::{ClientId, ClientIds};
 use super::output::{Class, NO_CHANNEL, Output, Range};
 use crate::codec::command::{ClientInfo, Named, Publication, Push, Reply};
 use crate::codec::{Codec, json};
-use crate::home::block::Block;
-use crate::home::envelope::Member;
+use crate::contract::block::Block;
+use crate::contract::envelope::Member;
 use crate::ws::frame::{self, OpCode};
 use std::borrow::Cow;
 

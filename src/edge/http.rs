@@ -5,10 +5,9 @@
 
 use super::connection::{Fact, Life};
 use super::refusals::About;
-use super::subprotocol;
-use super::{Edge, RequestLanes, Token};
+use super::{Edge, RequestLanes, Token, subprotocol};
+use crate::api;
 use crate::clock::Now;
-use crate::http::api;
 use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
 use crate::http::response::{self, Status};

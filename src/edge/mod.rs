@@ -6,7 +6,6 @@
 //! effect for the worker to carry out.
 
 mod asking;
-pub mod auth;
 mod backlog;
 mod call;
 mod call_commands;
@@ -16,13 +15,11 @@ mod client_id;
 mod closing;
 mod connecting;
 mod connection;
-mod decimal;
 mod deliver;
 mod details;
 mod draining;
 mod exchange;
 mod fanout;
-mod filter;
 mod flushing;
 mod frames;
 mod http;
@@ -54,20 +51,21 @@ mod user_calls;
 mod user_commands;
 mod waiting;
 
+use crate::auth::Auth;
 use crate::clock::Now;
+use crate::contract::envelope::Request;
+use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::filter::Filters;
 use crate::hashing::{Key, Keyed};
-use crate::home::envelope::{ConnectionKey, ReplyTo, Request};
 use crate::http::date::Date;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
-use auth::Auth;
 use channels::EdgeChannels;
 use client_id::ClientIds;
 use connection::{Connection, Life};
 use details::Details;
 use fanout::Staged;
-use filter::Filters;
 use foldhash::quality::FixedState;
 use output::Output;
 use peers::Peers;

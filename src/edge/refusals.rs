@@ -4,16 +4,17 @@
 //! token, key or payload is in a line; whatever strangers do, at most `REFUSAL_LINES` lines of one
 //! cause are written in `REFUSAL_WINDOW_MS`, and the number of those left out follows.
 
-use super::auth::{self, AuthError, Said};
 use super::connection::Life;
 use super::{Edge, Token};
+use crate::api::ApiMethod;
+use crate::auth::{AuthError, Said};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
-use crate::http::api::{self, ApiMethod};
 use crate::limits::{REFUSAL_LINES, REFUSAL_TEXT_BYTES, REFUSAL_WINDOW_MS};
 use crate::meant::did_you_mean;
 use crate::metrics::{CAUSES, Cause};
 use crate::namespace::{self, Who};
+use crate::{api, auth};
 use std::fmt::Display;
 use std::net::IpAddr;
 use tracing::field::display;

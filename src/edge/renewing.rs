@@ -6,8 +6,8 @@
 use super::connection::{SubscriptionState, Traits};
 use super::server_subs::{ServerBegin, Wish};
 use super::{Edge, Token};
-use crate::home::envelope::ServerSubscription;
-use crate::home::name::Name;
+use crate::contract::name::Name;
+use crate::contract::user::ServerSubscription;
 
 impl Edge {
     /// Notes what a new token names. Of several that come before they can be carried out the last

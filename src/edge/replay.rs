@@ -7,7 +7,7 @@ use super::client_id::ClientIds;
 use super::frames::{opcode, publication, publisher_id};
 use crate::codec::command::SubscribeResult;
 use crate::codec::{Codec, Pieces};
-use crate::home::envelope::Placed;
+use crate::contract::block::Placed;
 use crate::ws::frame;
 use std::rc::Rc;
 

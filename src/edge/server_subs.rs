@@ -16,10 +16,12 @@ use crate::clock::Now;
 use crate::codec::command::{
     Disconnect, ErrorCode, Named, Push, PushSubscribe, Reply, UNSUBSCRIBE_SERVER,
 };
-use crate::home::envelope::{
-    Placed, Recovery, ReplyTo, Request, ServerSubscription, SharedCommand, Since, UserAction,
-};
-use crate::home::name::Name;
+use crate::contract::block::Placed;
+use crate::contract::envelope::{Recovery, Request};
+use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
+use crate::contract::position::Since;
+use crate::contract::user::{ServerSubscription, SharedCommand, UserAction};
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
 use std::collections::VecDeque;

@@ -7,10 +7,12 @@ use super::connection::{Fact, Traits};
 use super::server_subs::ServerBegin;
 use super::tests::{Bench, SECRET, UPGRADE, at_ms, next_flush, publication, sent_whole, text};
 use crate::codec::command::ErrorCode;
-use crate::home::block::{Block, Parts, Publisher};
-use crate::home::envelope::{
-    ConnectionKey, Delivery, Epoch, Placed, Position, Recovery, Request, Selection,
-    ServerSubscription, SharedCommand, SubscribeRequest, Subscribed, UserAction, UserCommand,
+use crate::contract::block::{Block, Parts, Placed, Publisher};
+use crate::contract::envelope::{Delivery, Recovery, Request, SubscribeRequest, Subscribed};
+use crate::contract::key::ConnectionKey;
+use crate::contract::position::{Epoch, Position};
+use crate::contract::user::{
+    Selection, ServerSubscription, SharedCommand, UserAction, UserCommand,
 };
 use crate::limits::Limits;
 use crate::namespace::Personal;

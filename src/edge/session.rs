@@ -5,14 +5,15 @@ use super::connection::{Fact, Later, Life};
 use super::subscribe::takes_numbers;
 use super::under_way::{About, channel_of};
 use super::{Edge, RequestLanes, Token};
+use crate::auth::{Identity, Refusal};
 use crate::clock::Now;
 use crate::codec::command::{
     Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
 };
 use crate::codec::{payload, tags};
-use crate::edge::auth::{Identity, Refusal};
-use crate::home::block::{Block, Parts, Publisher};
-use crate::home::envelope::{PublishOptions, ReplyTo, Request};
+use crate::contract::block::{Block, Parts, Publisher};
+use crate::contract::envelope::{PublishOptions, Request};
+use crate::contract::key::ReplyTo;
 use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::rules::{Rule, holds};
 

@@ -4,15 +4,16 @@
 
 use super::channels::{Form, NO_FILTER, Subscriber, Variant};
 use super::connection::{Fact, Subscription, SubscriptionState, Traits};
-use super::filter::{Filter, FilterError};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::Codec;
 use crate::codec::command::{ErrorCode, FLAG_NUMBER, FLAG_OR_REFUSED, Reply, Subscribe};
-use crate::home::envelope::{
-    Epoch, Overrides, ReplyTo, Request, ServerSubscription, Since, SubscribeRequest,
-};
-use crate::home::name::Name;
+use crate::contract::envelope::{Request, SubscribeRequest};
+use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
+use crate::contract::position::{Epoch, Since};
+use crate::contract::user::{Overrides, ServerSubscription};
+use crate::filter::{Filter, FilterError};
 use crate::namespace::{self, ChannelOptions, Delta, Mode, NameError, Payload, RecoveryMode, Who};
 
 /// A subscription as it is allowed to be.

@@ -2,15 +2,17 @@
 //!
 //! Must not know homes: a test answers in their place.
 
-use super::auth::{self, Auth};
 use super::{
     ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
     Token,
 };
+use crate::auth;
+use crate::auth::Auth;
 use crate::clock::Now;
+use crate::contract::block::Block;
+use crate::contract::envelope::{Delivery, Recovery, Request, Subscribed};
+use crate::contract::position::{Epoch, Position};
 use crate::hashing::Key;
-use crate::home::block::Block;
-use crate::home::envelope::{Delivery, Epoch, Position, Recovery, Request, Subscribed};
 use crate::http::routes::RouteOptions;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;

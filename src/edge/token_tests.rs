@@ -2,13 +2,12 @@
 //!
 //! Must not know homes: a test answers in their place.
 
-use super::auth::mint::Signer;
 use super::tests::{Bench, SECRET, UPGRADE, text};
 use super::{Effect, Token};
-use crate::home::envelope::{
-    Delivery, Epoch, Position, Recovery, Request, Selection, ServerSubscription, SubscribeRequest,
-    Subscribed, UserAction, UserCommand,
-};
+use crate::auth::mint::Signer;
+use crate::contract::envelope::{Delivery, Recovery, Request, SubscribeRequest, Subscribed};
+use crate::contract::position::{Epoch, Position};
+use crate::contract::user::{Selection, ServerSubscription, UserAction, UserCommand};
 use crate::limits::Limits;
 use jsonwebtoken::Algorithm;
 

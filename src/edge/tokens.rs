@@ -3,10 +3,10 @@
 //! Must not know keys or claims (`auth` does). Invariants: the user's id comes from a token alone
 //! and never changes; what a token began ends with it, unless another was brought in time.
 
-use super::auth::{AuthError, Flaw, Grant, Identity, Refusal, Wanted};
 use super::connection::{Life, SubscriptionState, Traits};
 use super::details::SubscriptionDetails;
 use super::{Edge, Token};
+use crate::auth::{AuthError, Flaw, Grant, Identity, Refusal, Wanted};
 use crate::clock::Now;
 use crate::codec::command::{
     Disconnect, ErrorCode, Expiry, Push, RefreshResult, Reply, UNSUBSCRIBE_EXPIRED,

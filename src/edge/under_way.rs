@@ -6,7 +6,7 @@
 //! that of the free ones; a list holds at most `limits::COMMANDS_IN_FLIGHT` slots.
 
 use crate::codec::command::Method;
-use crate::home::envelope::Request;
+use crate::contract::envelope::Request;
 
 /// The end of a list, and an empty one.
 const NONE: u32 = 0;

@@ -5,7 +5,7 @@
 //! is done it owes the home a report. Must not know connections or lanes. Invariant: a call that is
 //! noted has parts left, and becomes one report when it has none.
 
-use crate::home::envelope::Request;
+use crate::contract::envelope::Request;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A call's number on this edge; 0 where nobody waits.

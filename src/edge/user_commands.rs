@@ -8,7 +8,8 @@ use super::user_calls::CallPlace;
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
 use crate::codec::command::{Push, Reply};
-use crate::home::envelope::{ConnectionKey, Selection, SharedCommand, UserAction, UserCommand};
+use crate::contract::key::ConnectionKey;
+use crate::contract::user::{Selection, SharedCommand, UserAction, UserCommand};
 use crate::rules::{Rule, holds};
 
 impl Edge {

@@ -10,7 +10,7 @@ use super::connection::{Fact, Life, Parked, Subscription, SubscriptionState};
 use super::under_way::{About, channel_of_request};
 use super::{Edge, RequestLanes, Token};
 use crate::clock::Now;
-use crate::home::envelope::Request;
+use crate::contract::envelope::Request;
 use crate::rules::{Rule, holds};
 
 impl Edge {

@@ -4,9 +4,9 @@
 
 use super::Home;
 use super::channel::{Age, Aging};
-use super::engine::Engine;
-use super::envelope::Epoch;
 use crate::clock::Now;
+use crate::contract::engine::Engine;
+use crate::contract::position::Epoch;
 use crate::rules::{Rule, holds};
 
 /// Channels looked at in one turn.

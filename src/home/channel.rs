@@ -4,10 +4,13 @@
 //! of each core (rule 9), and epoch and offset live while there is any (rule 13).
 
 use super::delta::DeltaBase;
-use super::envelope::{ConnectionKey, Epoch, Infos, Member, Position, Version};
 use super::history::History;
-use super::name::Name;
 use super::replica::Replica;
+use crate::contract::envelope::Member;
+use crate::contract::infos::Infos;
+use crate::contract::key::ConnectionKey;
+use crate::contract::name::Name;
+use crate::contract::position::{Epoch, Position, Version};
 use crate::namespace::{ChannelOptions, Mode};
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 //! Must not know subscribers. Invariant: the base is the publication that was forwarded last, so
 //! whoever got that one in full, or as a delta, can apply the next.
 
-use super::block::Block;
+use crate::contract::block::Block;
 use crate::limits::DELTA_BYTES;
 
 /// The delta of a channel, while somebody wants it.

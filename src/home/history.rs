@@ -2,8 +2,7 @@
 //!
 //! Must not know engines or lanes. Invariant: offsets rise by one from front to back.
 
-use super::block::Block;
-use super::envelope::Placed;
+use crate::contract::block::{Block, Placed};
 use std::collections::VecDeque;
 
 /// The ring of a channel's kept publications.

@@ -4,8 +4,9 @@
 //! Must not know engines or lanes. Invariant: there are never more keys than the bound, and none is
 //! older than `IDEMPOTENCY_MS`, but for those whose publication is still under way.
 
-use super::envelope::{Position, ReplyTo};
-use super::name::Name;
+use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
+use crate::contract::position::Position;
 use crate::hashing::{Key, Keyed};
 use crate::limits::IDEMPOTENCY_MS;
 use std::collections::{HashMap, VecDeque};
@@ -99,8 +100,9 @@ pub fn key(channel: &str, key: &str) -> Name {
 
 #[cfg(test)]
 mod tests {
-    use super::super::envelope::{ConnectionKey, Epoch};
     use super::*;
+    use crate::contract::key::ConnectionKey;
+    use crate::contract::position::Epoch;
 
     const TO: ReplyTo =
         ReplyTo { connection: ConnectionKey { core: 0, index: 7, generation: 1 }, command: 1 };

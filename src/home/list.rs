@@ -4,8 +4,9 @@
 //! channel that had subscribers throughout is in it once.
 
 use super::Home;
-use super::engine::Engine;
-use super::envelope::{ChannelsPart, Delivery, ListCursor, ReplyTo};
+use crate::contract::engine::Engine;
+use crate::contract::envelope::{ChannelsPart, Delivery, ListCursor};
+use crate::contract::key::ReplyTo;
 use crate::limits::CHANNELS_PER_PART;
 
 impl<E: Engine> Home<E> {

@@ -6,15 +6,11 @@
 //! else is taken.
 
 mod aging;
-pub mod block;
 mod channel;
 mod delta;
-pub mod engine;
-pub mod envelope;
 mod history;
 mod idempotency;
 mod list;
-pub mod name;
 mod publish;
 mod replica;
 mod sabotage;
@@ -27,19 +23,20 @@ mod users;
 
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
+use crate::contract::engine::Engine;
+use crate::contract::envelope::{
+    Delivery, HistoryAnswer, HistoryRequest, PresenceAnswer, Recovery, Request, SubscribeRequest,
+};
+use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::name::Name;
+use crate::contract::position::Position;
 use crate::hashing::Key;
 use crate::limits::Limits;
 use crate::namespace::{ChannelOptions, Namespaces};
 use channel::{Age, Channel};
-use engine::Engine;
-use envelope::{
-    ConnectionKey, Delivery, HistoryAnswer, HistoryRequest, Position, PresenceAnswer, Recovery,
-    ReplyTo, Request, SubscribeRequest,
-};
 use foldhash::quality::FixedState;
 use history::{History, Page};
 use idempotency::Keys;
-use name::Name;
 use replica::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Channels;

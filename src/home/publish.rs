@@ -1,13 +1,16 @@
 //! Putting publications in order: given an offset here, or by an engine elsewhere.
 
-use super::engine::{Call, Engine};
-use super::envelope::{Delivery, Epoch, Position, PublishOptions, ReplyTo, Request, Version};
 use super::idempotency::{self, Known};
-use super::name::Name;
 use super::replica::Asked;
-use super::{Home, Untaken, block::Block};
+use super::{Home, Untaken};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
+use crate::contract::block::Block;
+use crate::contract::engine::{Call, Engine};
+use crate::contract::envelope::{Delivery, PublishOptions, Request};
+use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
+use crate::contract::position::{Epoch, Position, Version};
 use crate::rules::{Rule, holds};
 
 /// The position of a publication that has none.

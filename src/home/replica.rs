@@ -5,12 +5,13 @@
 //! Must not know how the engine is reached. Invariant: what was forwarded is a run without holes of
 //! one epoch, or every recoverable subscriber was told.
 
-use super::engine::{Answer, Call, Engine, StreamRead};
-use super::envelope::{
-    Delivery, Epoch, HistoryRequest, Placed, Position, Recovery, ReplyTo, SubscribeRequest,
-};
-use super::{Home, block::Block};
+use super::Home;
 use crate::clock::Now;
+use crate::contract::block::{Block, Placed};
+use crate::contract::engine::{Answer, Call, Engine, StreamRead};
+use crate::contract::envelope::{Delivery, HistoryRequest, Recovery, SubscribeRequest};
+use crate::contract::key::ReplyTo;
+use crate::contract::position::{Epoch, Position};
 use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
 
@@ -22,7 +23,7 @@ const HELD: usize = 64;
 /// What an engine elsewhere was asked for.
 #[derive(Debug)]
 pub enum Asked {
-    Publish(ReplyTo, Option<super::name::Name>, Block),
+    Publish(ReplyTo, Option<crate::contract::name::Name>, Block),
     /// The first read after `Watching`.
     First,
     /// A read that closes a gap, or compares tails.

@@ -2,8 +2,9 @@
 //! Without the feature `sabotage` nothing here is reached.
 
 use super::Home;
-use super::engine::{Engine, StreamRead};
-use super::envelope::{Position, Recovery, SubscribeRequest};
+use crate::contract::engine::{Engine, StreamRead};
+use crate::contract::envelope::{Recovery, SubscribeRequest};
+use crate::contract::position::Position;
 use crate::rules::{Rule, holds};
 
 impl<E: Engine> Home<E> {

@@ -5,15 +5,16 @@
 
 use super::Home;
 use super::channel::{Channel, Present};
-use super::engine::Engine;
-use super::envelope::{
-    ConnectionKey, Delivery, Overrides, Position, Recovery, Since, SubscribeRequest, Subscribed,
-};
 use super::history::Page;
-use super::name::Name;
 use super::replica::Replica;
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
+use crate::contract::engine::Engine;
+use crate::contract::envelope::{Delivery, Recovery, SubscribeRequest, Subscribed};
+use crate::contract::key::ConnectionKey;
+use crate::contract::name::Name;
+use crate::contract::position::{Position, Since};
+use crate::contract::user::Overrides;
 use crate::rules::{Rule, holds};
 
 impl<E: Engine> Home<E> {

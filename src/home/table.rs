@@ -4,8 +4,8 @@
 //! core's interest was withdrawn.
 
 use super::channel::{Channel, Interest};
-use super::envelope::Epoch;
-use super::name::Name;
+use crate::contract::name::Name;
+use crate::contract::position::Epoch;
 use crate::hashing::{Key, Keyed};
 use crate::namespace::ChannelOptions;
 use std::collections::HashMap;

@@ -1,16 +1,21 @@
 //! A home driven by hand: requests in, deliveries out, time as an argument.
 
-use super::block::Block;
-use super::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
-use super::envelope::{
-    ConnectionKey, Delivery, Epoch, HistoryRequest, ListCursor, Overrides, Placed, Position,
-    PublishOptions, Recovery, ReplyTo, Request, Since, SubscribeRequest, Version,
-};
-use super::{Home, HomeOptions, name::Name};
+use super::{Home, HomeOptions};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
+use crate::contract::block::{Block, Placed};
+use crate::contract::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
+use crate::contract::envelope::{
+    Delivery, HistoryRequest, ListCursor, PublishOptions, Recovery, Request, SubscribeRequest,
+};
+use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::name::Name;
+use crate::contract::position::{Epoch, Position, Since, Version};
+use crate::contract::user::Overrides;
 use crate::limits::{CHANNELS_PER_PART, Limits};
 use crate::namespace::{ChannelOptions, Mode, Namespaces};
+
+mod listing;
 
 const CONNECTION: ConnectionKey = ConnectionKey { core: 0, index: 7, generation: 1 };
 const TO: ReplyTo = ReplyTo { connection: CONNECTION, command: 1 };
@@ -438,41 +443,6 @@ fn a_replica_knows_the_epoch_that_a_position_does_not_name() {
     assert_eq!(read(&mut home, 4..7), None, "the stream reaches back no further");
     assert_eq!(brought(&ask(&mut home, history_since(5, None), now)), Some(vec![6]));
     assert_eq!(brought(&ask(&mut home, history_since(5, Some(Epoch(4))), now)), None);
-}
-
-fn list(home: &mut Home<Memory>, from: ListCursor) -> (Vec<(String, u32)>, Option<ListCursor>) {
-    let said = ask(home, Request::Channels { to: TO, from }, at_ms(0));
-    let [Delivery::Channels(part)] = &said[..] else { panic!("{said:?}") };
-    let names = part.channels.iter().map(|(name, pairs)| (name.as_str().to_owned(), *pairs));
-    (names.collect(), part.next)
-}
-
-#[test]
-fn a_list_of_channels_comes_in_parts_and_names_none_twice() {
-    let mut home = home(Memory, Limits::default());
-    assert_eq!(list(&mut home, ListCursor::default()), (Vec::new(), None));
-    let count = CHANNELS_PER_PART + 10;
-    for number in 0..count {
-        ask(&mut home, subscribe(&format!("c{number}")), at_ms(0));
-    }
-    ask(&mut home, subscribe("c1"), at_ms(0));
-    publish(&mut home, "long:kept", b"1", at_ms(0));
-    assert_eq!(home.subscribed_channels(), count);
-    let (first, next) = list(&mut home, ListCursor::default());
-    assert_eq!((first.len(), &first[1]), (CHANNELS_PER_PART, &("c1".to_owned(), 2)));
-    // One that was listed goes and comes again, at a place that is still to be looked at.
-    ask(&mut home, unsubscribe("c5"), at_ms(0));
-    ask(&mut home, subscribe("new"), at_ms(0));
-    ask(&mut home, subscribe("c5"), at_ms(0));
-    let (second, last) = list(&mut home, next.expect("there is more"));
-    assert_eq!(last, None);
-    let names: Vec<&str> = second.iter().map(|(name, _)| name.as_str()).collect();
-    let expected: Vec<String> = (CHANNELS_PER_PART..count).map(|n| format!("c{n}")).collect();
-    assert_eq!(names, expected, "neither c5 again, nor what nobody is subscribed to");
-    for number in 0..count {
-        ask(&mut home, unsubscribe(&format!("c{number}")), at_ms(0));
-    }
-    assert_eq!(home.subscribed_channels(), 2, "c1 had two, and new");
 }
 
 #[test]

@@ -5,10 +5,12 @@
 //! last report or by its deadline.
 
 use super::Home;
-use super::engine::Engine;
-use super::envelope::{ConnectionKey, Delivery, ReplyTo, SharedCommand, ToUser};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
+use crate::contract::engine::Engine;
+use crate::contract::envelope::Delivery;
+use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::user::{SharedCommand, ToUser};
 use crate::limits::USER_CALL_MS;
 use crate::rules::{Rule, holds};
 use std::collections::{BTreeMap, VecDeque};

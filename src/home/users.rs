@@ -2,8 +2,8 @@
 //!
 //! Must not know channels. Invariant: a user is listed while at least one connection is.
 
-use super::envelope::ConnectionKey;
-use super::name::Name;
+use crate::contract::key::ConnectionKey;
+use crate::contract::name::Name;
 use crate::hashing::{Key, Keyed};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;

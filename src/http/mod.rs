@@ -4,7 +4,6 @@
 //! `page` say what is served. Nothing here knows sockets or time. Invariant: a request whose length
 //! could be read in two ways is refused.
 
-pub mod api;
 pub mod body;
 pub mod date;
 pub mod origin;

@@ -1,7 +1,7 @@
 //! Which path is what. Knows no connection and no body; what a route then does is the caller's.
 
-use super::api::ApiMethod;
 use super::page::{self, Asset};
+use crate::api::ApiMethod;
 
 /// What a listener serves.
 #[derive(Clone, Debug)]

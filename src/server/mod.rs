@@ -15,12 +15,12 @@ mod run;
 mod signals;
 mod start;
 
+use crate::auth::{Auth, KeyError, KeyOptions};
 use crate::clock::Now;
 use crate::config::{Config, Listen, Secret};
 use crate::driver::survey::Plan;
-use crate::edge::auth::{self, Auth, KeyError, KeyOptions};
 use crate::limits::REFUSAL_SLOTS;
-use crate::tell;
+use crate::{auth, tell};
 use clock::Clock;
 use given::Given;
 use signals::Listening;

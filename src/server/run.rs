@@ -11,10 +11,10 @@ use crate::driver::probe::Kind;
 use crate::driver::socket::Bell;
 use crate::driver::uring::{Tuning, Uring};
 
+use crate::auth::Auth;
+use crate::contract::engine::{FromBridge, Memory, ToBridge};
 use crate::driver::{Driver, Options};
-use crate::edge::auth::Auth;
 use crate::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
-use crate::home::engine::{FromBridge, Memory, ToBridge};
 use crate::home::{Home, HomeOptions, HomeSecrets};
 use crate::http::routes::RouteOptions;
 use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};

@@ -6,8 +6,8 @@
 
 use super::driver::SimDriver;
 use crate::clock::Now;
+use crate::contract::engine::Engine;
 use crate::driver::Driver;
-use crate::home::engine::Engine;
 use crate::transport::Transport;
 use crate::worker::{DrainStage, Rest, Worker};
 

@@ -7,7 +7,7 @@
 use super::client::{Client, Phase};
 use super::host::Host;
 use super::ledger::Ledger;
-use crate::home::engine::Engine;
+use crate::contract::engine::Engine;
 use crate::transport::Transport;
 
 /// A client and its connection.

@@ -13,9 +13,9 @@ use super::net::SharedNet;
 use super::plan::Plan;
 use super::random::Random;
 use crate::clock::Now;
-use crate::home::block::Block;
-use crate::home::engine::Engine;
-use crate::home::name::Name;
+use crate::contract::block::Block;
+use crate::contract::engine::Engine;
+use crate::contract::name::Name;
 use crate::transport::Transport;
 
 /// Steps in which a lull, or the end, must have come to rest.

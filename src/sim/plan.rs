@@ -4,7 +4,7 @@
 
 use super::driver::Faults;
 use super::random::Random;
-use crate::home::envelope::Epoch;
+use crate::contract::position::Epoch;
 use crate::limits::{Budgets, Limits};
 use crate::mesh::Slots;
 use crate::namespace::{ChannelOptions, Mode, Namespaces, Personal, Who};

@@ -5,8 +5,9 @@
 
 use super::client::{Client, Phase, Sub};
 use super::host::Host;
-use crate::home::engine::Engine;
-use crate::home::envelope::{ConnectionKey, Position};
+use crate::contract::engine::Engine;
+use crate::contract::key::ConnectionKey;
+use crate::contract::position::Position;
 use crate::transport::Transport;
 use std::collections::BTreeSet;
 

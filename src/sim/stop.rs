@@ -7,7 +7,7 @@
 use super::client::{Phase, Sub};
 use super::core::Core;
 use super::host::Host;
-use crate::home::engine::Engine;
+use crate::contract::engine::Engine;
 use crate::transport::Transport;
 
 /// Steps in which a host must have stopped.

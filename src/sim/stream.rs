@@ -3,10 +3,10 @@
 //!
 //! Must not know homes or lanes. Invariant: within an epoch offsets go up by one from 1.
 
-use crate::home::block::Block;
-use crate::home::engine::StreamRead;
-use crate::home::envelope::{Epoch, Placed, Position};
-use crate::home::name::Name;
+use crate::contract::block::{Block, Placed};
+use crate::contract::engine::StreamRead;
+use crate::contract::name::Name;
+use crate::contract::position::{Epoch, Position};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One channel's stream.

@@ -3,10 +3,10 @@
 use super::Worker;
 use super::lanes::Out;
 use crate::clock::Now;
+use crate::contract::engine::Engine;
+use crate::contract::envelope::Request;
 use crate::driver::Driver;
 use crate::edge::RequestLanes;
-use crate::home::engine::Engine;
-use crate::home::envelope::Request;
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;
 

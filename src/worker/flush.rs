@@ -1,9 +1,9 @@
 //! The write path: dirty connections, one send each, the rest to their backlogs.
 
 use super::{Range, Segment, Send, Unsent, Worker};
+use crate::contract::engine::Engine;
 use crate::driver::{Driver, Pieces, Place};
 use crate::edge::{Flush, Token};
-use crate::home::engine::Engine;
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;
 use bytes::Bytes;

@@ -3,10 +3,10 @@
 
 use super::{Rest, Worker};
 use crate::clock::Now;
+use crate::contract::engine::{Engine, FromBridge, ToBridge};
+use crate::contract::envelope::{Delivery, Request};
 use crate::driver::Driver;
 use crate::edge::RequestLanes;
-use crate::home::engine::{Engine, FromBridge, ToBridge};
-use crate::home::envelope::{Delivery, Request};
 use crate::mesh::Sender;
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;

@@ -13,11 +13,11 @@ mod recv;
 mod sabotage;
 mod turn;
 
+use crate::contract::engine::{Engine, FromBridge, ToBridge};
+use crate::contract::envelope::{Delivery, Request};
 use crate::driver::{Driver, Segment, Send, Socket, Unsent};
 use crate::edge::{Edge, Effect, Range, Token};
 use crate::home::Home;
-use crate::home::engine::{Engine, FromBridge, ToBridge};
-use crate::home::envelope::{Delivery, Request};
 use crate::limits::Budgets;
 use crate::mesh::Endpoint;
 use crate::metrics::CoreMetrics;

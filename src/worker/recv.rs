@@ -3,9 +3,9 @@
 use super::lanes::Out;
 use super::{Link, Worker};
 use crate::clock::Now;
+use crate::contract::engine::Engine;
 use crate::driver::{self, Buffer, Driver, Event, Socket};
 use crate::edge::{Effect, Token};
-use crate::home::engine::Engine;
 use crate::transport::Transport;
 use bytes::Bytes;
 use std::net::IpAddr;

@@ -3,11 +3,12 @@
 
 use super::Worker;
 use super::lanes::Out;
+use crate::contract::engine::Engine;
+use crate::contract::envelope::{Delivery, Request};
+use crate::contract::key::ConnectionKey;
+use crate::contract::name::Name;
 use crate::driver::Driver;
 use crate::edge::RequestLanes;
-use crate::home::engine::Engine;
-use crate::home::envelope::{ConnectionKey, Delivery, Request};
-use crate::home::name::Name;
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;
 use std::collections::VecDeque;

@@ -2,8 +2,8 @@
 
 use super::{Turn, Worker};
 use crate::clock::Now;
+use crate::contract::engine::Engine;
 use crate::driver::Driver;
-use crate::home::engine::Engine;
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;
 

@@ -40,9 +40,9 @@ const ATOMICS: &[Exception] = &[
     except("src/server", "the signal that ends the process"),
 ];
 const ARCS: &[Exception] = &[
-    except("src/home/name.rs", "a name that edge and home both keep"),
-    except("src/home/envelope/infos.rs", "what members are told of each other, kept and sent"),
-    except("src/home/envelope/user.rs", "a command for connections of several cores"),
+    except("src/contract/name.rs", "a name that edge and home both keep"),
+    except("src/contract/infos.rs", "what members are told of each other, kept and sent"),
+    except("src/contract/user.rs", "a command for connections of several cores"),
     except("src/mesh/", "the flags of a lane, shared by its two ends"),
     except("src/metrics", "counters that any core may read"),
     except("src/edge/mod.rs", "handles on counters"),
@@ -231,7 +231,7 @@ fn planted_names_are_found() {
         ("src/server.rs", "use rtrb::Producer;", 1),
         ("src/mesh/lane.rs", "use rtrb::Producer; use std::sync::Mutex;", 1),
         ("src/home/mod.rs", "use std::sync::{Arc, RwLock};", 2),
-        ("src/home/name.rs", "use std::sync::Arc;", 0),
+        ("src/contract/name.rs", "use std::sync::Arc;", 0),
         ("src/edge/limiter.rs", "static N: AtomicU64 = AtomicU64::new(0);", 2),
         ("src/server/mod.rs", "std::thread::sleep(WAIT);", 1),
         ("src/home/mod.rs", "let mut m = HashMap::new();", 1),

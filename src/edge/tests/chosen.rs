@@ -3,8 +3,8 @@
 use super::*;
 use crate::codec::command::Tags;
 use crate::codec::tags;
-use crate::home::block::{Parts, Publisher};
-use crate::home::envelope::ConnectionKey;
+use crate::contract::block::{Parts, Publisher};
+use crate::contract::key::ConnectionKey;
 
 const LONG: &str = r#"{"the same words":"again and again and again and again","n":"#;
 

@@ -2,7 +2,7 @@
 
 use super::super::connection::Life;
 use super::*;
-use crate::home::envelope::Placed;
+use crate::contract::block::Placed;
 use crate::limits::CHUNK_BYTES;
 use std::collections::BTreeMap;
 

@@ -5,9 +5,11 @@
 //! it will not be.
 
 use super::{Asked, Replica, Stage};
-use crate::home::block::Block;
-use crate::home::engine::{Call, Engine, StreamRead};
-use crate::home::envelope::{HistoryRequest, Placed, Position, ReplyTo, Request};
+use crate::contract::block::{Block, Placed};
+use crate::contract::engine::{Call, Engine, StreamRead};
+use crate::contract::envelope::{HistoryRequest, Request};
+use crate::contract::key::ReplyTo;
+use crate::contract::position::Position;
 use crate::home::history::History;
 use crate::home::{Home, Untaken, history_answer};
 

@@ -5,8 +5,8 @@
 
 use super::{AuthError, Flaw};
 use crate::codec::scanner::Scanner;
-use crate::home::envelope::{Overrides, ServerSubscription};
-use crate::home::name::Name;
+use crate::contract::name::Name;
+use crate::contract::user::{Overrides, ServerSubscription};
 use crate::limits::JSON_DEPTH;
 use crate::meant::fields_of;
 use base64::Engine;

@@ -6,7 +6,7 @@
 //! milliseconds u64; then the first five, the data, and the delta. The offset is the home's to give
 //! and travels beside the block.
 
-use super::envelope::ConnectionKey;
+use super::key::ConnectionKey;
 use crate::clock::Now;
 use crate::codec::command::{Payload, Tags};
 use bytes::Bytes;
@@ -246,6 +246,13 @@ impl std::fmt::Debug for Block {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Block({}, {:?})", self.channel(), String::from_utf8_lossy(self.data()))
     }
+}
+
+/// A publication and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub offset: u64,
+    pub block: Block,
 }
 
 #[cfg(test)]

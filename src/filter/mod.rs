@@ -6,10 +6,11 @@
 //!
 //! What matches is what matches at the incumbent, its treatment of missing tags included.
 
-use super::decimal;
+mod decimal;
+
 use crate::codec::command::{ErrorCode, FilterNode, Tags};
+use crate::contract::block::Placed;
 use crate::hashing::{Key, Keyed};
-use crate::home::envelope::Placed;
 use crate::limits::FILTERS_PER_WORKER;
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -281,5 +282,4 @@ impl Filters {
 }
 
 #[cfg(test)]
-#[path = "filter_tests.rs"]
 mod tests;

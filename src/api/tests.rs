@@ -1,6 +1,7 @@
 //! Bodies that are right, wrong, or ask for too much, and what is answered.
 
-use super::answer::{self, Answer, Node};
+use super::answer;
+use super::answer::{Answer, Node};
 use super::*;
 use crate::codec::command::{ClientInfo, ErrorCode, History, HistoryResult, Publication, Tags};
 use crate::limits::{BROADCAST_CHANNELS, JSON_DEPTH, TAGS_PER_PUBLICATION, WHITELIST_CLIENTS};

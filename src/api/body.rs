@@ -7,13 +7,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::ApiMethod;
-use super::batch;
 use super::request::{
     ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, Switches,
 };
-use super::unfit::{self, Unfit};
+use super::unfit::Unfit;
 use super::values::{ApiTags, Object, Text, base64, json, raw};
+use super::{ApiMethod, batch, unfit};
 use crate::codec::command::{ErrorCode, History, Payload};
 use crate::codec::{Codec, payload};
 use crate::limits::{BROADCAST_CHANNELS, CLOSE_REASON_BYTES, WHITELIST_CLIENTS};

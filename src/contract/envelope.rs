@@ -2,71 +2,13 @@
 //!
 //! An envelope is at most 64 bytes, one lane slot; what is larger stands behind a box.
 
-use super::block::Block;
+use super::block::{Block, Placed};
+use super::infos::Infos;
+use super::key::{ConnectionKey, ReplyTo};
 use super::name::Name;
+use super::position::{Position, Since, Version};
+use super::user::{Overrides, SharedCommand, ToUser};
 use crate::codec::command::ErrorCode;
-
-mod infos;
-mod user;
-
-pub use infos::Infos;
-pub use user::{
-    Overrides, Selection, ServerSubscription, SharedCommand, ToUser, UserAction, UserCommand,
-};
-
-/// A connection, named so that a late answer to an earlier one in the same place finds nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionKey {
-    pub core: u16,
-    pub index: u32,
-    pub generation: u32,
-}
-
-impl ConnectionKey {
-    /// No connection: what the server API publishes comes from here.
-    pub const NOBODY: ConnectionKey =
-        ConnectionKey { core: u16::MAX, index: u32::MAX, generation: u32::MAX };
-}
-
-/// The life of a channel's numbering: offsets compare only within one epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Epoch(pub u64);
-
-impl Epoch {
-    /// An epoch that no channel has.
-    pub const NONE: Epoch = Epoch(u64::MAX);
-}
-
-/// A place in a channel: after the publication with this offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    pub epoch: Epoch,
-    pub offset: u64,
-}
-
-/// Where somebody wants to go on from, or to read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Since {
-    /// None: the channel's, whichever that is, which its home alone knows.
-    pub epoch: Option<Epoch>,
-    pub offset: u64,
-}
-
-impl Since {
-    /// Is it a place in a numbering of this epoch?
-    #[must_use]
-    pub fn is_of(self, epoch: Epoch) -> bool {
-        self.epoch.is_none_or(|own| own == epoch)
-    }
-}
-
-/// Where an answer goes: to which command of which connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplyTo {
-    pub connection: ConnectionKey,
-    /// The command's id; 0 when no reply is wanted.
-    pub command: u32,
-}
 
 /// What an edge asks of a home.
 #[derive(Clone, Debug)]
@@ -172,25 +114,6 @@ pub struct PublishOptions {
     pub version: Option<Version>,
 }
 
-/// How new a publication is, as the application counts: what is no newer than the last one kept is
-/// not published.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Version {
-    /// Above 0.
-    pub number: u64,
-    /// Numbers of different epochs do not compare; "" compares with any. At most
-    /// `limits::VERSION_EPOCH_BYTES`.
-    pub epoch: Box<str>,
-}
-
-impl Version {
-    /// Is it older than what has version `last`, or the same?
-    #[must_use]
-    pub fn is_late(&self, last: &Version) -> bool {
-        (self.epoch.is_empty() || self.epoch == last.epoch) && self.number <= last.number
-    }
-}
-
 #[derive(Clone, Debug)]
 pub struct HistoryRequest {
     pub to: ReplyTo,
@@ -198,13 +121,6 @@ pub struct HistoryRequest {
     pub limit: i32,
     pub since: Option<Since>,
     pub reverse: bool,
-}
-
-/// A publication and its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    pub offset: u64,
-    pub block: Block,
 }
 
 /// What a home tells an edge. `local` is the channel's number on this home for that core.

@@ -20,8 +20,8 @@ pub use keys::{KeyError, KeyOptions};
 
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode};
-use crate::home::envelope::{Overrides, ServerSubscription};
-use crate::home::name::Name;
+use crate::contract::name::Name;
+use crate::contract::user::{Overrides, ServerSubscription};
 use crate::limits::TOKEN_BYTES;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,7 +1,7 @@
 //! The description of the API has every method and every field that bodies have, and no other.
 
-use super::super::{ApiMethod, OPENAPI};
 use super::*;
+use crate::api::{ApiMethod, OPENAPI};
 use crate::meant::fields_of;
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -4,9 +4,9 @@
 //! A local engine answers inside the call and holds nothing: the home's own ring is the truth. Any
 //! other answers by envelope, turns later; the home is then an ordered replica (rules 14 to 18).
 
-use super::block::Block;
-use super::envelope::{Epoch, Placed, Position};
+use super::block::{Block, Placed};
 use super::name::Name;
+use super::position::{Epoch, Position};
 use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
 

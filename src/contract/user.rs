@@ -3,8 +3,9 @@
 //! Must not know connections' insides. Invariant: a command is immutable once a home has it; every
 //! edge of the user's connections is given the same one.
 
-use super::{ReplyTo, Since};
-use crate::home::name::Name;
+use super::key::ReplyTo;
+use super::position::Since;
+use crate::contract::name::Name;
 use std::ops::Deref;
 use std::sync::Arc;
 
