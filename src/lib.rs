@@ -5,6 +5,9 @@
 //! `edge` runs them for its connections, a `mesh` lane carries them to the `home` of their channel,
 //! and deliveries come back the same way. ARCHITECTURE.md is the map.
 
+#[macro_use]
+mod listed;
+
 pub mod clock;
 pub mod hashing;
 pub mod limits;

@@ -2,6 +2,10 @@
 //!
 //! Must not know the server's code. Invariant: exit 0 means that what was to be shown was shown.
 
+#[macro_use]
+#[path = "../../src/listed.rs"]
+mod listed;
+
 mod attack;
 mod client;
 #[path = "../../src/sim/dialect/mod.rs"]

@@ -24,58 +24,43 @@ pub use request::{
 /// The API in OpenAPI 3.1, served at `/api/openapi.json`.
 pub const OPENAPI: &str = include_str!("openapi.json");
 
-/// A call of the server API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApiMethod {
-    Publish,
-    Broadcast,
-    Subscribe,
-    Unsubscribe,
-    Disconnect,
-    Refresh,
-    Presence,
-    PresenceStats,
-    History,
-    HistoryRemove,
-    Channels,
-    Info,
-    Rpc,
-    Batch,
-    /// Any of those about maps (`map_publish` and others), which this version does not have: 108.
-    Map,
+listed! {
+    /// A call of the server API, by its name.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ApiMethod {
+        Publish = "publish",
+        Broadcast = "broadcast",
+        Subscribe = "subscribe",
+        Unsubscribe = "unsubscribe",
+        Disconnect = "disconnect",
+        Refresh = "refresh",
+        Presence = "presence",
+        PresenceStats = "presence_stats",
+        History = "history",
+        HistoryRemove = "history_remove",
+        Channels = "channels",
+        Info = "info",
+        Rpc = "rpc",
+        Batch = "batch",
+        /// Any of those about maps (`map_publish` and others), which this version does not have:
+        /// 108.
+        Map = "map",
+    }
 }
 
 const _: () = assert!(ApiMethod::ALL.len() <= crate::metrics::API_METHODS);
 
 impl ApiMethod {
-    /// All that there are, by name: the last part of the path, and the field of a batch.
-    pub const ALL: [(&'static str, ApiMethod); 14] = [
-        ("publish", ApiMethod::Publish),
-        ("broadcast", ApiMethod::Broadcast),
-        ("subscribe", ApiMethod::Subscribe),
-        ("unsubscribe", ApiMethod::Unsubscribe),
-        ("disconnect", ApiMethod::Disconnect),
-        ("refresh", ApiMethod::Refresh),
-        ("presence", ApiMethod::Presence),
-        ("presence_stats", ApiMethod::PresenceStats),
-        ("history", ApiMethod::History),
-        ("history_remove", ApiMethod::HistoryRemove),
-        ("channels", ApiMethod::Channels),
-        ("info", ApiMethod::Info),
-        ("rpc", ApiMethod::Rpc),
-        ("batch", ApiMethod::Batch),
-    ];
+    /// Those that are served, each under its name: the last part of the path, and the field of a
+    /// batch.
+    pub fn served() -> impl Iterator<Item = ApiMethod> {
+        ApiMethod::ALL.into_iter().filter(|method| *method != ApiMethod::Map)
+    }
 
     /// The method of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<ApiMethod> {
-        let found = ApiMethod::ALL.iter().find(|(known, _)| *known == name);
         let map = name.starts_with("map_").then_some(ApiMethod::Map);
-        found.map(|(_, method)| *method).or(map)
-    }
-
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        ApiMethod::ALL.get(self as usize).map_or("map", |(name, _)| name)
+        ApiMethod::served().find(|known| known.name() == name).or(map)
     }
 }

@@ -16,11 +16,13 @@ fn publish(body: &[u8]) -> Result<(Cow<'_, str>, Published<'_>), ErrorCode> {
 
 #[test]
 fn methods_stand_in_their_order() {
-    for (index, (name, method)) in ApiMethod::ALL.into_iter().enumerate() {
-        assert_eq!((method as usize, method.name()), (index, name));
-        assert_eq!(ApiMethod::named(name), Some(method));
+    for (index, method) in ApiMethod::ALL.into_iter().enumerate() {
+        assert_eq!(method as usize, index);
     }
-    assert_eq!(ApiMethod::named("Publish"), None);
+    for method in ApiMethod::served() {
+        assert_eq!(ApiMethod::named(method.name()), Some(method));
+    }
+    assert_eq!((ApiMethod::named("Publish"), ApiMethod::named("map")), (None, None));
     for name in ["map_publish", "map_remove", "map_whatever_comes"] {
         assert_eq!(ApiMethod::named(name), Some(ApiMethod::Map), "{name}");
     }
@@ -128,7 +130,8 @@ fn bad(method: ApiMethod) -> &'static [&'static str] {
 #[test]
 fn bad_bodies() {
     let all = ["", "null", "[]", "{", "7", "{} x", "\u{feff}{}"];
-    for (name, method) in ApiMethod::ALL {
+    for method in ApiMethod::served() {
+        let name = method.name();
         if method == ApiMethod::Batch {
             continue;
         }

@@ -393,28 +393,30 @@ pub struct Publication<'a> {
     pub time_ms: u64,
 }
 
-/// Error codes of replies (the incumbent's `errors.go`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorCode {
-    Internal,
-    Unauthorized,
-    UnknownChannel,
-    PermissionDenied,
-    MethodNotFound,
-    AlreadySubscribed,
-    LimitExceeded,
-    BadRequest,
-    NotAvailable,
-    TokenExpired,
-    Expired,
-    TooManyRequests,
-    UnrecoverablePosition,
+listed! {
+    /// Error codes of replies (the incumbent's `errors.go`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum ErrorCode {
+        Internal,
+        Unauthorized,
+        UnknownChannel,
+        PermissionDenied,
+        MethodNotFound,
+        AlreadySubscribed,
+        LimitExceeded,
+        BadRequest,
+        NotAvailable,
+        TokenExpired,
+        Expired,
+        TooManyRequests,
+        UnrecoverablePosition,
+    }
 }
 
 impl ErrorCode {
     /// Number, message, and whether trying again may help.
     #[must_use]
-    pub fn parts(self) -> (u32, &'static str, bool) {
+    pub const fn parts(self) -> (u32, &'static str, bool) {
         match self {
             ErrorCode::Internal => (100, "internal server error", true),
             ErrorCode::Unauthorized => (101, "unauthorized", false),
@@ -435,30 +437,32 @@ impl ErrorCode {
     }
 }
 
-/// Why the server ends a connection (the incumbent's `disconnect.go`). Below 3500 the SDKs come
-/// back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disconnect {
-    Shutdown,
-    ServerError,
-    Expired,
-    Slow,
-    InsufficientState,
-    ForceReconnect,
-    NoPong,
-    InvalidToken,
-    BadRequest,
-    Stale,
-    ForceNoReconnect,
-    ChannelLimit,
-    InappropriateProtocol,
-    NotAvailable,
+listed! {
+    /// Why the server ends a connection (the incumbent's `disconnect.go`). Below 3500 the SDKs come
+    /// back.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Disconnect {
+        Shutdown,
+        ServerError,
+        Expired,
+        Slow,
+        InsufficientState,
+        ForceReconnect,
+        NoPong,
+        InvalidToken,
+        BadRequest,
+        Stale,
+        ForceNoReconnect,
+        ChannelLimit,
+        InappropriateProtocol,
+        NotAvailable,
+    }
 }
 
 impl Disconnect {
     /// The close frame's code and reason.
     #[must_use]
-    pub fn parts(self) -> (u16, &'static str) {
+    pub const fn parts(self) -> (u16, &'static str) {
         match self {
             Disconnect::Shutdown => (3001, "shutdown"),
             Disconnect::ServerError => (3004, "internal server error"),

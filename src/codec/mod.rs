@@ -23,19 +23,18 @@ pub mod unescape;
 
 use command::{Command, DecodeError, Named, Publication, Reply, SubscribeResult};
 
-/// How a connection's messages are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Codec {
-    #[default]
-    Json,
-    MessagePack,
-    Protobuf,
+listed! {
+    /// How a connection's messages are written.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum Codec {
+        #[default]
+        Json,
+        MessagePack,
+        Protobuf,
+    }
 }
 
 impl Codec {
-    /// All of them, in the order of their numbers (`codec as usize`).
-    pub const ALL: [Codec; 3] = [Codec::Json, Codec::MessagePack, Codec::Protobuf];
-
     /// The commands of a message, or of what `rest` of one was left.
     #[must_use]
     pub fn commands(self, bytes: &[u8]) -> Commands<'_> {

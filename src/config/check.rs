@@ -6,15 +6,12 @@ use super::merge::Merged;
 use super::raw::{Raw, dev_namespaces};
 use super::{Api, Client, Config, Secret, cpus};
 use crate::http::origin::{Listed, Origins};
+use crate::http::routes;
 use crate::limits::{Limits, PUBLISH_DEBOUNCE_MS, WORKERS};
 use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal, RecoveryMode};
 
 /// Connections of one worker, at most: slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
-/// Paths that the server answers itself.
-const OWN_PATHS: [&str; 5] = ["/", "/health", "/ready", "/metrics", "/echo"];
-/// What all paths of the server API begin with.
-const API_PATHS: &str = "/api/";
 
 /// Checks everything, so that one run tells the operator all that is wrong.
 ///
@@ -134,7 +131,7 @@ impl Rules {
             } else if !path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\"".contains(&byte))
             {
                 "must be a plain path, without a query"
-            } else if OWN_PATHS.contains(&path.as_str()) || path.starts_with(API_PATHS) {
+            } else if routes::is_own(path) {
                 "is a path of the server's own"
             } else if paths[..index].contains(path) {
                 "is there twice"

@@ -127,11 +127,15 @@ pub struct HistoryRequest {
 #[derive(Clone, Debug)]
 pub enum Delivery {
     Subscribed(Box<Subscribed>),
-    /// A command failed; for a Subscribe, `channel` names what the edge has to take back.
+    /// A command failed.
     Refused {
         to: ReplyTo,
         error: ErrorCode,
-        subscribe: Option<Box<(u32, Name)>>,
+        /// As the protocol calls it; "" for a call of the server API, which the edge knows.
+        method: &'static str,
+        channel: Option<Name>,
+        /// For a Subscribe, the sequence of what the edge has to take back.
+        subscribe: Option<u32>,
     },
     Published {
         to: ReplyTo,

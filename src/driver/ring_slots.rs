@@ -8,37 +8,27 @@ use super::shares::Shares;
 use crate::driver::Token;
 use std::ops::{Index, IndexMut};
 
-/// What a completion is of; the upper four bits of its user data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Bell,
-    Accept,
-    Recv,
-    /// An armed send.
-    Armed,
-    /// A send of a flush; the index is its place in the flush.
-    Flush,
-    Cancel,
-    Shutdown,
-    Close,
-    /// A message of another core, which wakes this one.
-    Rung,
-    /// A message to another core that did not arrive; the index is the core.
-    Message,
+listed! {
+    /// What a completion is of; the upper four bits of its user data.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Kind {
+        Bell,
+        Accept,
+        Recv,
+        /// An armed send.
+        Armed,
+        /// A send of a flush; the index is its place in the flush.
+        Flush,
+        Cancel,
+        Shutdown,
+        Close,
+        /// A message of another core, which wakes this one.
+        Rung,
+        /// A message to another core that did not arrive; the index is the core.
+        Message,
+    }
 }
 
-const KINDS: [Kind; 10] = [
-    Kind::Bell,
-    Kind::Accept,
-    Kind::Recv,
-    Kind::Armed,
-    Kind::Flush,
-    Kind::Cancel,
-    Kind::Shutdown,
-    Kind::Close,
-    Kind::Rung,
-    Kind::Message,
-];
 const GENERATIONS: u32 = 1 << 28;
 
 /// The user data of an operation on `index`.
@@ -49,7 +39,7 @@ pub fn tag(kind: Kind, generation: u32, index: u32) -> u64 {
 
 /// What `tag` was made of: kind, generation, index.
 pub fn untag(data: u64) -> (Kind, u32, u32) {
-    (KINDS[(data >> 60) as usize], (data >> 32) as u32 % GENERATIONS, data as u32)
+    (Kind::ALL[(data >> 60) as usize], (data >> 32) as u32 % GENERATIONS, data as u32)
 }
 
 /// Whether a connection is read from.

@@ -12,6 +12,7 @@ use crate::codec::command::{ClientInfo, HistoryResult, Publication, Reply, Subsc
 use crate::contract::block::Placed;
 use crate::contract::envelope::{Delivery, HistoryAnswer, PresenceAnswer, Recovery, Subscribed};
 use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::name::Name;
 use crate::contract::position::Position;
 use crate::rules::{Rule, holds};
 
@@ -46,15 +47,15 @@ impl Edge {
                 }
             }
             Delivery::Subscribed(answer) => self.subscribed(*answer, now),
-            Delivery::Refused { to, error, subscribe } => {
+            Delivery::Refused { to, error, method, channel, subscribe } => {
+                let channel = channel.as_ref().map_or("", Name::as_str);
                 if let Some(token) = self.of(to.connection).filter(|_| to.command > 0) {
-                    let name = subscribe.as_ref().map_or("", |refused| refused.1.as_str());
-                    self.command_refused(token, error, "", name, now);
+                    self.command_refused(token, error, method, channel, now);
                 }
-                if let Some(refused) = subscribe {
-                    self.subscribe_refused(to, refused.0);
+                if let Some(sequence) = subscribe {
+                    self.subscribe_refused(to, sequence);
                     if to.command == 0 {
-                        return self.server_subscribe_refused(to, refused.0, error, now);
+                        return self.server_subscribe_refused(to, sequence, channel, error, now);
                     }
                 }
                 self.answer(to, &Reply::Error { id: to.command, error });

@@ -131,7 +131,7 @@ impl Edge {
                 }
                 Err(error) => {
                     let head_size = error.status() == Status::HEAD_TOO_LARGE;
-                    let cause = if head_size { Cause::HeadSize } else { Cause::Handshake };
+                    let cause = if head_size { Cause::HeadSize } else { Cause::Head };
                     let no = No::new(cause, error.status(), error.reason()).headers(&[]);
                     self.refuse(token, &no, now);
                     return wire.len();
@@ -225,8 +225,7 @@ impl Edge {
 
     fn metrics_page(&mut self, token: Token, now: Now) {
         let used = (self.http.process)();
-        let named = api::ApiMethod::ALL.iter().map(|(name, _)| *name);
-        let api_methods: Vec<&str> = named.chain([api::ApiMethod::Map.name()]).collect();
+        let api_methods = api::ApiMethod::ALL.map(api::ApiMethod::name);
         let process = ProcessStats {
             cpu_ns: used.cpu_ns,
             resident_bytes: used.resident_bytes,

@@ -6,10 +6,9 @@ use super::{Edge, Effect, Token, ms};
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, Reply};
 use crate::limits::{CLOSE_WAIT_MS, INTERNAL_SLOTS, Limits, READ_ON_MS, REFUSAL_SLOTS};
+use crate::ws::frame::close_code;
 use std::hash::BuildHasher;
 
-/// How a WebSocket that ended without a close frame is counted (RFC 6455 section 7.4.1).
-const NO_CLOSE_FRAME: u16 = 1006;
 /// Pings go out at multiples of this, or of a sixteenth of a short interval: many share a wake-up,
 /// and their answers too where the peers are near.
 const PING_STEP_MS: u64 = 256;
@@ -223,8 +222,8 @@ impl Edge {
             return;
         }
         if matches!(self.life(token), Life::Authenticating | Life::Active) {
-            self.metrics.disconnect(NO_CLOSE_FRAME);
-            self.note_closed(token, NO_CLOSE_FRAME, "by its peer's end");
+            self.metrics.disconnect(close_code::NONE);
+            self.note_closed(token, close_code::NONE, "by its peer's end");
         }
         self.drop_server_side(token);
         self.leave_lists(token);

@@ -12,7 +12,7 @@ use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::limits::{REFUSAL_LINES, REFUSAL_TEXT_BYTES, REFUSAL_WINDOW_MS};
 use crate::meant::did_you_mean;
-use crate::metrics::{CAUSES, Cause};
+use crate::metrics::Cause;
 use crate::namespace::{self, Who};
 use crate::{api, auth};
 use std::fmt::Display;
@@ -38,7 +38,7 @@ pub struct About<'a> {
 /// How many lines of each cause were written lately.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    windows: [Window; CAUSES.len()],
+    windows: [Window; Cause::ALL.len()],
     /// Refusals so far, those left out included.
     noted: u64,
     /// Lines left out that are to be told, of all causes: every turn asks for it.
@@ -91,12 +91,12 @@ impl Refusals {
         let now_ms = now.map_or(u64::MAX, Now::monotonic_ms);
         let (windows, rest) = (&mut self.windows, &mut self.left_out);
         let windows = if *rest == 0 { &mut windows[..0] } else { &mut windows[..] };
-        windows.iter_mut().zip(CAUSES).filter_map(move |(window, (_, name))| {
+        windows.iter_mut().zip(Cause::ALL).filter_map(move |(window, cause)| {
             let owed = window.left_out > 0 && window.ends_ms <= now_ms;
             owed.then(|| {
                 let left_out = std::mem::take(window).left_out;
                 *rest -= left_out;
-                (name, left_out)
+                (cause.name(), left_out)
             })
         })
     }

@@ -240,7 +240,7 @@ impl Edge {
             }
             Err(error) => {
                 self.user_calls.part_done(call);
-                self.begin_refused(token, error, in_connect, now);
+                self.begin_refused(token, name.as_str(), error, in_connect, now);
                 return true;
             }
         };
@@ -287,11 +287,18 @@ impl Edge {
 
     /// A subscription cannot be had: connect fails over one of its own; else, where it is the
     /// connection that has too many, that ends.
-    fn begin_refused(&mut self, token: Token, error: ErrorCode, in_connect: bool, now: Now) {
+    fn begin_refused(
+        &mut self,
+        token: Token,
+        channel: &str,
+        error: ErrorCode,
+        in_connect: bool,
+        now: Now,
+    ) {
         let (have, most) =
             (self.at(token).subscriptions.len(), self.limits.channels_per_connection);
         let method = if in_connect { "connect" } else { "server_subscribe" };
-        self.command_refused(token, error, method, "", now);
+        self.command_refused(token, error, method, channel, now);
         if in_connect {
             self.connect_refused(token, error);
         } else if error == ErrorCode::LimitExceeded && have >= most as usize {
@@ -397,13 +404,14 @@ impl Edge {
         &mut self,
         to: ReplyTo,
         sequence: u32,
+        channel: &str,
         error: ErrorCode,
         now: Now,
     ) {
         let Some(token) = self.of(to.connection) else { return };
         if let Some(begun) = self.take_begun(token, sequence) {
             self.user_calls.part_done(begun.call);
-            self.begin_refused(token, error, begun.in_connect, now);
+            self.begin_refused(token, channel, error, begun.in_connect, now);
         }
     }
 

@@ -204,8 +204,13 @@ fn a_connect_whose_subscription_is_refused_is_refused() {
     let mut bench = Bench::personal();
     let token = bench.registered("");
     let asked = bench.pushed_subscribe();
-    let subscribe = Some(Box::new((asked.sequence, asked.channel.clone())));
-    bench.deliver(Delivery::Refused { to: asked.to, error: ErrorCode::LimitExceeded, subscribe });
+    bench.deliver(Delivery::Refused {
+        to: asked.to,
+        error: ErrorCode::LimitExceeded,
+        method: "subscribe",
+        channel: Some(asked.channel.clone()),
+        subscribe: Some(asked.sequence),
+    });
     bench.resume();
     let sent = bench.sent(token);
     assert!(sent.contains(r#"{"id":1,"error":{"code":106"#), "{sent}");

@@ -10,9 +10,7 @@ use super::shedding::relieved;
 use super::{Edge, Token};
 use crate::clock::Now;
 use crate::metrics::Cause;
-
-/// Close code of a worker whose spill is full: try again later.
-const TRY_AGAIN_LATER: u16 = 1013;
+use crate::ws::frame::close_code;
 
 /// Whose bytes wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +146,7 @@ impl Edge {
         let reason = "it held most of what came in and waits";
         self.refused(token, Cause::Spill, reason, &About::default(), now);
         if matches!(self.life(token), Life::Authenticating | Life::Active) {
-            self.fail(token, TRY_AGAIN_LATER, "try again later", now);
+            self.fail(token, close_code::TRY_AGAIN_LATER, "try again later", now);
         } else {
             self.kill(token, now);
         }

@@ -4,24 +4,33 @@
 
 use crate::codec::Codec;
 
-/// Subprotocols that are spoken.
-pub const NAMES: [&str; 5] = [
-    "centrifuge-json",
-    "centrifuge-protobuf",
-    "corecast.v1.json",
-    "corecast.v1.msgpack",
-    "corecast.v1.protobuf",
+/// Subprotocols that are spoken, each with its codec and whether it is of ours.
+const SPOKEN: [(&str, Codec, bool); 5] = [
+    ("centrifuge-json", Codec::Json, false),
+    ("centrifuge-protobuf", Codec::Protobuf, false),
+    ("corecast.v1.json", Codec::Json, true),
+    ("corecast.v1.msgpack", Codec::MessagePack, true),
+    ("corecast.v1.protobuf", Codec::Protobuf, true),
 ];
+
+/// Their names, as a handshake is told them.
+pub const NAMES: [&str; SPOKEN.len()] = {
+    let mut names = [""; SPOKEN.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = SPOKEN[index].0;
+        index += 1;
+    }
+    names
+};
 
 /// The codec of a connection, and whether it speaks a protocol of ours. Ours say all themselves;
 /// beside the incumbent's names the query counts too, as it does there.
 #[must_use]
 pub fn choose(subprotocol: Option<&str>, query: &str) -> (Codec, bool) {
-    match subprotocol {
-        Some("corecast.v1.json") => (Codec::Json, true),
-        Some("corecast.v1.msgpack") => (Codec::MessagePack, true),
-        Some("corecast.v1.protobuf") => (Codec::Protobuf, true),
-        Some("centrifuge-protobuf") => (Codec::Protobuf, false),
+    let spoken = SPOKEN.iter().find(|(name, ..)| Some(*name) == subprotocol);
+    match spoken {
+        Some(&(_, codec, own)) if own || codec != Codec::Json => (codec, own),
         _ => (asked(query), false),
     }
 }

@@ -258,7 +258,8 @@ impl<E: Engine> Home<E> {
         // A channel that nobody published in yet still has an epoch to tell.
         let options = self.options(request.channel.as_str());
         let Some(place) = self.channels.find_or_add(&request.channel, &options) else {
-            self.say(core, refused(request.to, ErrorCode::LimitExceeded));
+            let HistoryRequest { to, channel, .. } = request;
+            self.say(core, refused(to, ErrorCode::LimitExceeded, "history", Some(channel)));
             return Ok(());
         };
         let channel = self.channels.at(place);
@@ -274,7 +275,7 @@ impl<E: Engine> Home<E> {
         let core = to.connection.core;
         if !E::LOCAL {
             // The stream is not the home's.
-            return self.say(core, refused(to, ErrorCode::NotAvailable));
+            return self.say(core, refused(to, ErrorCode::NotAvailable, "", Some(name.clone())));
         }
         if let Some(place) = self.channels.find(name.as_str()) {
             self.evict(place);
@@ -308,17 +309,17 @@ fn history_answer(
     history: &History,
     bytes_max: usize,
 ) -> Delivery {
-    let HistoryRequest { to, limit, since, reverse, .. } = request;
+    let HistoryRequest { to, channel, limit, since, reverse, .. } = request;
     if since.is_some_and(|since| !since.is_of(position.epoch)) {
-        return refused(to, ErrorCode::UnrecoverablePosition);
+        return refused(to, ErrorCode::UnrecoverablePosition, "history", Some(channel));
     }
     let since = since.map(|since| since.offset);
     let publications = history.page(&Page { since, limit, reverse, bytes_max });
     Delivery::History(Box::new(HistoryAnswer { to, position, publications }))
 }
 
-fn refused(to: ReplyTo, error: ErrorCode) -> Delivery {
-    Delivery::Refused { to, error, subscribe: None }
+fn refused(to: ReplyTo, error: ErrorCode, method: &'static str, channel: Option<Name>) -> Delivery {
+    Delivery::Refused { to, error, method, channel, subscribe: None }
 }
 
 /// What simulation, tests and metrics may see of a home.

@@ -48,7 +48,7 @@ impl<E: Engine> Home<E> {
             return self.call_publish(to, block, options, key);
         }
         let sequenced = match options.and_then(|options| options.version) {
-            _ if refused => Err(ErrorCode::NotAvailable),
+            _ if refused => Err((ErrorCode::NotAvailable, block)),
             _ if skips => Ok(self.pass_on(&block)),
             version => self.sequence(block, version, now),
         };
@@ -59,7 +59,9 @@ impl<E: Engine> Home<E> {
                 }
                 Delivery::Published { to, position }
             }
-            Err(error) => Delivery::Refused { to, error, subscribe: None },
+            Err((error, block)) => {
+                super::refused(to, error, "publish", Some(Name::from(block.channel())))
+            }
         };
         self.say(to.connection.core, answer);
         Ok(())
@@ -140,7 +142,7 @@ impl<E: Engine> Home<E> {
         block: Block,
         version: Option<Version>,
         now: Now,
-    ) -> Result<Position, ErrorCode> {
+    ) -> Result<Position, (ErrorCode, Block)> {
         let place = match self.channels.find(block.channel()) {
             Some(place) => place,
             None => {
@@ -149,7 +151,10 @@ impl<E: Engine> Home<E> {
                     return Ok(NOWHERE);
                 }
                 let name = block.channel().into();
-                self.channels.find_or_add(&name, &options).ok_or(ErrorCode::LimitExceeded)?
+                let Some(place) = self.channels.find_or_add(&name, &options) else {
+                    return Err((ErrorCode::LimitExceeded, block));
+                };
+                place
             }
         };
         if self.is_late(place, version) {

@@ -137,8 +137,9 @@ impl<E: Engine> Home<E> {
 
     fn refuse_subscribe(&mut self, request: SubscribeRequest, error: ErrorCode) {
         let SubscribeRequest { to, sequence, channel, .. } = request;
-        let subscribe = Some(Box::new((sequence, channel)));
-        self.say(to.connection.core, Delivery::Refused { to, error, subscribe });
+        let (method, channel, subscribe) = ("subscribe", Some(channel), Some(sequence));
+        let refused = Delivery::Refused { to, error, method, channel, subscribe };
+        self.say(to.connection.core, refused);
     }
 }
 

@@ -117,7 +117,7 @@ impl<E: Engine> Home<E> {
     /// Answers one call whose time is over: it may still take effect. True: there was one.
     pub(super) fn answer_late_call(&mut self, now: Now) -> bool {
         let Some(to) = self.user_calls.take_late(now) else { return false };
-        self.say(to.connection.core, super::refused(to, ErrorCode::Internal));
+        self.say(to.connection.core, super::refused(to, ErrorCode::Internal, "", None));
         true
     }
 
@@ -125,7 +125,10 @@ impl<E: Engine> Home<E> {
     pub(super) fn give_up_calls(&mut self) {
         self.user_calls.deadlines.clear();
         for call in std::mem::take(&mut self.user_calls.calls).into_values() {
-            self.say(call.to.connection.core, super::refused(call.to, ErrorCode::Internal));
+            self.say(
+                call.to.connection.core,
+                super::refused(call.to, ErrorCode::Internal, "", None),
+            );
         }
     }
 }

@@ -65,6 +65,13 @@ pub fn route(method: &str, target: &str, options: &RouteOptions) -> Route {
     }
 }
 
+/// Is this a path of the server's own, on whatever listener and in whatever mode?
+#[must_use]
+pub fn is_own(path: &str) -> bool {
+    let all = RouteOptions { websocket_paths: Vec::new(), dev: true, serves_api: true };
+    path.starts_with("/api/") || route("GET", path, &all) != Route::NotFound
+}
+
 fn api_method(path: &str) -> Option<ApiMethod> {
     ApiMethod::named(path.strip_prefix("/api/")?)
 }

@@ -1,12 +1,15 @@
 //! What a core counts: counters, gauges and histograms that one core writes and anybody reads.
 //!
-//! Must not know what it counts for: codes and causes are numbers here. Its invariants: every cell
+//! Must not know what it counts for: codes and causes are numbers here, their tables made from the
+//! enums that have them. Its invariants: every cell
 //! has one writer, so counting is a load and a store without a lock, an allocation or a
 //! read-modify-write; readers may see the cells of one core at slightly different moments.
 
 mod text;
 
+use crate::codec::command::{Disconnect, ErrorCode};
 use crate::namespace::NAMESPACES_COUNTED;
+use crate::ws::frame::close_code;
 
 pub use text::{ProcessStats, render, totals};
 
@@ -69,97 +72,83 @@ impl Histogram {
     }
 }
 
-/// Close codes that are told apart: of the WebSocket protocol (RFC 6455 section 7.4), then the
-/// incumbent's.
-pub const DISCONNECT_CODES: [u16; 22] = [
-    1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1011, 1013, 3001, 3004, 3008, 3010, 3011, 3012,
-    3500, 3501, 3502, 3503, 3506, 3508,
-];
-
-/// Error codes of replies that are told apart.
-pub const ERROR_CODES: [u16; 12] = [100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 111, 112];
-
-/// Why a connection, a request or a command was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// No connection slot (503).
-    Slots,
-    /// An upgrade request that is none (400, 405, 426).
-    Handshake,
-    /// A foreign Origin (403).
-    Origin,
-    /// The head took too long (408).
-    HeadTimeout,
-    /// A body took too long (408).
-    BodyTimeout,
-    /// The head is too large (431).
-    HeadSize,
-    /// The body is too large (413).
-    BodySize,
-    /// Calls of the server API hold more memory than they may (503).
-    ApiBytes,
-    /// A wrong or missing API key (401).
-    ApiKey,
-    /// A token that is invalid, over, or missing.
-    Token,
-    /// Anything else that HTTP refuses (404, 405, 501).
-    Http,
-    /// A response that its client does not read (closed).
-    Unread,
-    /// A command that its client may not give (103).
-    Permission,
-    /// A channel of a namespace that is not configured (102).
-    Namespace,
-    /// A command over a bound (106).
-    Limit,
-    /// A command that is malformed, or asks for what is not on here (104, 107, 108).
-    Command,
-    /// A call of the server API with a body that does not do (104, 107, 108, 110).
-    ApiBody,
-    /// More came in and waits than may, and this one held most (closed, or 1013).
-    Spill,
-    /// It was no session yet when somebody else needed its slot (closed).
-    Displaced,
-}
-
-impl Cause {
-    /// As the metric and the log call it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        CAUSES[self as usize].1
-    }
-}
-
-/// Every cause with its label, in the order of the enum.
-pub const CAUSES: [(Cause, &str); 19] = [
-    (Cause::Slots, "slots"),
-    (Cause::Handshake, "handshake"),
-    (Cause::Origin, "origin"),
-    (Cause::HeadTimeout, "head_timeout"),
-    (Cause::BodyTimeout, "body_timeout"),
-    (Cause::HeadSize, "head_size"),
-    (Cause::BodySize, "body_size"),
-    (Cause::ApiBytes, "api_bytes"),
-    (Cause::ApiKey, "api_key"),
-    (Cause::Token, "token"),
-    (Cause::Http, "http"),
-    (Cause::Unread, "unread"),
-    (Cause::Permission, "permission"),
-    (Cause::Namespace, "namespace"),
-    (Cause::Limit, "limit"),
-    (Cause::Command, "command"),
-    (Cause::ApiBody, "api_body"),
-    (Cause::Spill, "spill"),
-    (Cause::Displaced, "displaced"),
-];
-
-const _: () = {
+/// Close codes that are told apart: those of the WebSocket protocol (RFC 6455 section 7.4), one for
+/// an end without a close frame, and all of our protocol's.
+pub const DISCONNECT_CODES: [u16; CLOSE_CODES + Disconnect::ALL.len()] = {
+    let mut codes = [close_code::NONE; CLOSE_CODES + Disconnect::ALL.len()];
     let mut index = 0;
-    while index < CAUSES.len() {
-        assert!(CAUSES[index].0 as usize == index);
+    while index < close_code::REGISTERED.len() {
+        codes[1 + index] = close_code::REGISTERED[index];
         index += 1;
     }
+    index = 0;
+    while index < Disconnect::ALL.len() {
+        codes[CLOSE_CODES + index] = Disconnect::ALL[index].parts().0;
+        index += 1;
+    }
+    codes
 };
+const CLOSE_CODES: usize = 1 + close_code::REGISTERED.len();
+
+/// Error codes of replies that are told apart: all that there are.
+pub const ERROR_CODES: [u16; ErrorCode::ALL.len()] = {
+    let mut codes = [0; ErrorCode::ALL.len()];
+    let mut index = 0;
+    while index < codes.len() {
+        let code = ErrorCode::ALL[index].parts().0;
+        assert!(code <= u16::MAX as u32);
+        codes[index] = code as u16;
+        index += 1;
+    }
+    codes
+};
+
+listed! {
+    /// Why a connection, a request or a command was refused.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Cause {
+        /// No connection slot (503).
+        Slots = "slots",
+        /// An upgrade request that is none (400, 405, 426).
+        Handshake = "handshake",
+        /// A head that cannot be read, or is of no use (400, 417, 501).
+        Head = "head",
+        /// A foreign Origin (403).
+        Origin = "origin",
+        /// The head took too long (408).
+        HeadTimeout = "head_timeout",
+        /// A body took too long (408).
+        BodyTimeout = "body_timeout",
+        /// The head is too large (431).
+        HeadSize = "head_size",
+        /// The body is too large (413).
+        BodySize = "body_size",
+        /// Calls of the server API hold more memory than they may (503).
+        ApiBytes = "api_bytes",
+        /// A wrong or missing API key (401).
+        ApiKey = "api_key",
+        /// A token that is invalid, over, or missing.
+        Token = "token",
+        /// Anything else that HTTP refuses (404, 405, 501).
+        Http = "http",
+        /// A response that its client does not read (closed).
+        Unread = "unread",
+        /// A command that its client may not give (103).
+        Permission = "permission",
+        /// A channel of a namespace that is not configured (102).
+        Namespace = "namespace",
+        /// A command over a bound (106).
+        Limit = "limit",
+        /// A command that is malformed, or asks for what is not on here (104, 107, 108).
+        Command = "command",
+        /// A call of the server API with a body that does not do (104, 107, 108, 110).
+        ApiBody = "api_body",
+        /// More came in and waits than may, and this one held most (closed, or 1013).
+        Spill = "spill",
+        /// It was no session yet when somebody else needed its slot (closed).
+        Displaced = "displaced",
+    }
+}
 
 /// When the bridge last heard from a core. It has the bridge as its writer, so it stands on a cache
 /// line of its own.
@@ -263,7 +252,7 @@ pub struct CoreMetrics {
     calls: [CallMetrics; API_METHODS],
     disconnects: [Counter; DISCONNECT_CODES.len() + 1],
     errors: [Counter; ERROR_CODES.len() + 1],
-    refusals: [Counter; CAUSES.len()],
+    refusals: [Counter; Cause::ALL.len()],
 }
 
 impl Default for CoreMetrics {

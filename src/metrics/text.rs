@@ -4,7 +4,7 @@
 //! ahead of all its samples; buckets are cumulative, and the count is the last of them.
 
 use super::{
-    BUCKETS, CAUSES, CoreMetrics, Counter, DISCONNECT_CODES, ERROR_CODES, Histogram,
+    BUCKETS, Cause, CoreMetrics, Counter, DISCONNECT_CODES, ERROR_CODES, Histogram,
     NamespaceMetrics,
 };
 use std::fmt::Write;
@@ -123,7 +123,8 @@ pub fn render(out: &mut String, cores: &[Arc<CoreMetrics>], process: &ProcessSta
         "counter",
     );
     for (worker, core) in cores.iter().enumerate() {
-        for ((_, cause), counter) in CAUSES.iter().zip(&core.refusals) {
+        for (cause, counter) in Cause::ALL.iter().zip(&core.refusals) {
+            let cause = cause.name();
             let labels = format_args!("worker=\"{worker}\",cause=\"{cause}\"");
             put(out, format_args!("corecast_refusals_total{{{labels}}} {}", counter.get()));
         }

@@ -50,20 +50,26 @@ impl OpCode {
     }
 }
 
-/// Close codes that this layer itself sends (section 7.4.1).
+/// Close codes of RFC 6455 and its registry (section 7.4).
 pub mod close_code {
+    /// All that may be on the wire: those defined for it, and the registered 1012 to 1014.
+    pub const REGISTERED: [u16; 12] =
+        [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
+    /// A connection that ended without a close frame; never on the wire.
+    pub const NONE: u16 = 1006;
     pub const NORMAL: u16 = 1000;
     pub const PROTOCOL_ERROR: u16 = 1002;
     pub const NOT_UTF8: u16 = 1007;
     pub const POLICY: u16 = 1008;
     pub const TOO_BIG: u16 = 1009;
+    pub const TRY_AGAIN_LATER: u16 = 1013;
 }
 
-/// Whether a peer may send this close code: defined for the wire, registered (1012 to 1014), or in
-/// the ranges of libraries and applications (section 7.4).
+/// Whether a peer may send this close code: one for the wire, or in the ranges of libraries and
+/// applications (section 7.4).
 #[must_use]
 pub fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    close_code::REGISTERED.contains(&code) || matches!(code, 3000..=4999)
 }
 
 /// What a peer did that RFC 6455 forbids, or that is over a bound. All of them end the connection.

@@ -14,6 +14,7 @@ on_both_drivers!(
     a_full_server_says_so,
     a_flood_leaves_few_lines_and_a_number,
     closed_lines_say_who,
+    what_a_home_refuses_names_the_command,
     metrics_take_the_key,
     the_start_is_one_line,
     namespaces_and_calls_are_counted,
@@ -61,6 +62,8 @@ fn refuse_all(server: &Server) -> String {
     assert_eq!(ask(server, &UPGRADE.replace("Version: 13", "Version: 8")), 426);
     assert_eq!(ask(server, &format!("GET /x HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(70_000))), 431);
     assert_eq!(ask(server, "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"), 404);
+    assert_eq!(ask(server, "GET /health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"), 400);
+    assert_eq!(ask(server, "GET /health HTTP/1.1\r\nHost: x\r\nExpect: y\r\n\r\n"), 417);
     let call = |key: &str, body: &str| {
         let length = body.len();
         ask(
@@ -108,6 +111,8 @@ fn expected(id: &str) -> Vec<(&'static str, &'static str, Value)> {
         ("origin", "not allowed", json!({"path": path, "origin": "https://evil.example"})),
         ("handshake", "", json!({"path": path})),
         ("head_size", "", json!({})),
+        ("head", "exactly one Host expected", json!({})),
+        ("head", "unknown expectation", json!({})),
         ("http", "not found", json!({"path": "/nowhere"})),
         ("api_key", "a wrong key", json!({"path": "/api/publish"})),
         (
@@ -137,7 +142,14 @@ fn every_refusal_leaves_a_line(driver: &str) {
     for top in [JSON, ""] {
         let server = serve!(driver, Setup { client: CLIENT, top, ..Setup::default() });
         let id = refuse_all(&server);
-        for (cause, least) in [("origin", 1), ("permission", 2), ("namespace", 2), ("token", 7)] {
+        for (cause, least) in [
+            ("origin", 1),
+            ("handshake", 1),
+            ("head", 2),
+            ("permission", 2),
+            ("namespace", 2),
+            ("token", 7),
+        ] {
             let counted = format!("corecast_refusals_total{{worker=\"0\",cause=\"{cause}\"}}");
             assert_eq!(server.metric(&counted), least, "{cause}");
         }
@@ -182,6 +194,29 @@ fn is_text_line(line: &str, cause: &str, reason: &str, fields: &Value) -> bool {
             .expect("fields")
             .iter()
             .all(|(name, value)| has(name, value.as_str().expect("a text")))
+}
+
+fn what_a_home_refuses_names_the_command(driver: &str) {
+    let top = JSON;
+    let limits = "channels_per_worker = 1\npresence_per_channel = 1";
+    let server = serve!(driver, Setup { top, limits, ..Setup::default() });
+    let (mut al, mut bo) = (server.client(), server.client());
+    assert!(al.ask("subscribe", json!({"channel": "m:a"}))["subscribe"].is_object());
+    let asked = [
+        ("subscribe", "m:a", json!({"channel": "m:a"})),
+        ("publish", "h:b", json!({"channel": "h:b", "data": 1})),
+        ("history", "h:c", json!({"channel": "h:c"})),
+    ];
+    for (method, _, body) in &asked {
+        let answer = bo.ask(method, body.clone());
+        assert_eq!(answer["error"]["code"], 106, "{method}: {answer}");
+    }
+    let said = server.end();
+    for (method, channel, _) in asked {
+        let fields = json!({"method": method, "channel": channel});
+        let told = said.lines().any(|line| is_json_line(line, "limit", "limit exceeded", &fields));
+        assert!(told, "no line of {method} {channel} in\n{said}");
+    }
 }
 
 fn a_full_server_says_so(driver: &str) {

@@ -15,27 +15,21 @@ use std::borrow::Cow;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Corrupt(pub &'static str);
 
-/// A codec, and the name by which it is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// Without a subprotocol.
-    Plain,
-    Json,
-    MessagePack,
-    Protobuf,
-    /// Protobuf as SDKs ask for it.
-    SdkProtobuf,
+listed! {
+    /// A codec, and the name by which it is asked for.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Dialect {
+        /// Without a subprotocol.
+        Plain,
+        Json,
+        MessagePack,
+        Protobuf,
+        /// Protobuf as SDKs ask for it.
+        SdkProtobuf,
+    }
 }
 
 impl Dialect {
-    pub const ALL: [Dialect; 5] = [
-        Dialect::Plain,
-        Dialect::Json,
-        Dialect::MessagePack,
-        Dialect::Protobuf,
-        Dialect::SdkProtobuf,
-    ];
-
     #[must_use]
     pub fn subprotocol(self) -> Option<&'static str> {
         match self {
