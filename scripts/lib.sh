@@ -5,7 +5,8 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 mkdir -p "$cache/logs"
-export PATH="$PATH:$HOME/.cargo/bin:/usr/local/go/bin"
+# Debian keeps nginx and HAProxy where only root looks.
+export PATH="$PATH:$HOME/.cargo/bin:/usr/local/go/bin:/usr/sbin"
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -34,6 +35,17 @@ need_package() {
 
 # need_program PROGRAM PACKAGE WHY: installs the package when its program is absent.
 need_program() { command -v "$1" >/dev/null || need_package "$2" "$3"; }
+
+# nginx and HAProxy, which are not to serve anything on this machine because of a test.
+need_proxies() {
+  local proxy
+  for proxy in nginx haproxy; do
+    command -v "$proxy" >/dev/null && continue
+    need_package "$proxy" 'proxy tests' || return 1
+    [ ! -d /run/systemd/system ] || systemctl disable --now "$proxy" >/dev/null 2>&1 || true
+  done
+  need_program openssl openssl 'a certificate for the proxy tests'
+}
 
 # The npm packages of the tests, as locked.
 need_npm() {
