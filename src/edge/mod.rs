@@ -5,51 +5,18 @@
 //! push (rule 3: `deliver` is not given the lanes); what must be done to a socket is queued as an
 //! effect for the worker to carry out.
 
-mod asking;
-mod backlog;
-mod call;
-mod call_commands;
+mod accounts;
 mod calls;
 mod channels;
-mod client_id;
-mod closing;
-mod connecting;
+mod commands;
 mod connection;
-mod deliver;
-mod details;
-mod draining;
-mod exchange;
-mod fanout;
-mod flushing;
-mod frames;
-mod http;
-mod life;
-mod limiter;
-mod output;
-mod peers;
-mod receive;
+mod inbound;
+mod lifecycle;
+mod outbound;
 mod refusals;
-mod renewing;
-mod replay;
-mod server_subs;
-#[cfg(test)]
-mod server_tests;
-mod session;
-mod shedding;
-mod spill;
-mod strangers;
-mod subprotocol;
-mod subscribe;
+mod server_side;
 #[cfg(test)]
 mod tests;
-mod timers;
-#[cfg(test)]
-mod token_tests;
-mod tokens;
-mod under_way;
-mod user_calls;
-mod user_commands;
-mod waiting;
 
 use crate::auth::Auth;
 use crate::clock::Now;
@@ -61,30 +28,30 @@ use crate::http::date::Date;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
+use accounts::shedding::Holders;
+use accounts::spill::Spilled;
+use accounts::strangers::Strangers;
 use channels::EdgeChannels;
-use client_id::ClientIds;
+use connection::client_id::ClientIds;
+use connection::details::Details;
+use connection::peers::Peers;
+use connection::under_way::UnderWay;
+use connection::wheel::Wheel;
 use connection::{Connection, Life};
-use details::Details;
-use fanout::Staged;
 use foldhash::quality::FixedState;
-use output::Output;
-use peers::Peers;
+use outbound::fanout::Staged;
+use outbound::output::Output;
 use refusals::Refusals;
-use shedding::Holders;
-use spill::Spilled;
+use server_side::user_calls::UserCalls;
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
-use strangers::Strangers;
-use timers::Wheel;
-use under_way::UnderWay;
-use user_calls::UserCalls;
 
+pub use commands::subscribe::EpochText;
 pub use connection::Token;
-pub use flushing::Flush;
-pub use output::Range;
-pub use subscribe::EpochText;
+pub use outbound::flush::Flush;
+pub use outbound::output::Range;
 
 /// The lanes to the homes, as an edge sees them.
 pub trait RequestLanes {
@@ -128,7 +95,7 @@ pub struct EdgeOptions {
     pub limits: Limits,
     pub times: ClientTimes,
     pub auth: Auth,
-    pub http: http::HttpOptions,
+    pub http: HttpOptions,
     pub secrets: EdgeSecrets,
     /// Every core's counters, this one's at `core`.
     pub metrics: Vec<Arc<CoreMetrics>>,
@@ -156,7 +123,7 @@ impl EdgeSecrets {
     }
 }
 
-pub use http::{HttpOptions, ProcessUse};
+pub use inbound::http::{HttpOptions, ProcessUse};
 
 /// What flush found, to be done in the next turn (rule 6).
 #[derive(Clone, Copy, Debug)]
@@ -181,7 +148,7 @@ pub struct Edge {
     limits: Limits,
     times: ClientTimes,
     auth: Auth,
-    http: http::HttpOptions,
+    http: HttpOptions,
     date: Date,
     /// Shared with recovery answers on their way out.
     ids: Rc<ClientIds>,
@@ -246,7 +213,7 @@ pub struct Edge {
 impl Edge {
     #[must_use]
     pub fn new(options: EdgeOptions) -> Edge {
-        let places = life::places(&options.limits);
+        let places = lifecycle::life::places(&options.limits);
         let homes = usize::from(options.homes);
         Edge {
             core: options.core,

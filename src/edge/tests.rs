@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 mod chosen;
 mod mixed;
+mod server_side;
+mod tokens;
 pub(super) const SECRET: &[u8] = b"a secret of the tests";
 
 /// One lane, to the one home.

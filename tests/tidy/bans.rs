@@ -232,7 +232,7 @@ fn planted_names_are_found() {
         ("src/mesh/lane.rs", "use rtrb::Producer; use std::sync::Mutex;", 1),
         ("src/home/mod.rs", "use std::sync::{Arc, RwLock};", 2),
         ("src/contract/name.rs", "use std::sync::Arc;", 0),
-        ("src/edge/limiter.rs", "static N: AtomicU64 = AtomicU64::new(0);", 2),
+        ("src/edge/connection/rate.rs", "static N: AtomicU64 = AtomicU64::new(0);", 2),
         ("src/server/mod.rs", "std::thread::sleep(WAIT);", 1),
         ("src/home/mod.rs", "let mut m = HashMap::new();", 1),
         ("src/home/mod.rs", "struct A { m: HashMap<u32, Vec<(u8, u8)>> }", 1),

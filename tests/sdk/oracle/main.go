@@ -94,7 +94,7 @@ func check(client *centrifuge.Client, channel string, feature func(namespace) bo
 }
 
 // takesNumbers answers whether a client finds a subscription by its channel's number, as takes_numbers
-// in src/edge/subscribe.rs does: npm's SDK asks for it in Protobuf too, and hears nothing then.
+// in src/edge/commands/subscribe.rs does: npm's SDK asks for it in Protobuf too, and hears nothing then.
 func takesNumbers(client *centrifuge.Client) bool {
 	storage, release := client.AcquireStorage()
 	defer release(storage)

@@ -1,0 +1,185 @@
+//! Who goes when a worker holds more than it may: whoever holds most, not whoever came last.
+//!
+//! Must not know sockets. Invariant: nobody is looked for while the worker is within its bounds;
+//! over one of them its holders are looked at once, and as many go as bring it a sixteenth below
+//! the bound, so that the next look is far away.
+
+use super::spill::{Peer, spill_held};
+use crate::clock::Now;
+use crate::edge::connection::{Fact, Life};
+use crate::edge::refusals::About;
+use crate::edge::{Edge, Late, Token};
+use crate::metrics::Cause;
+use std::collections::BinaryHeap;
+
+/// Connections that may hold something, each once. Those that do not any more are dropped when the
+/// list has doubled.
+#[derive(Debug, Default)]
+pub struct Holders {
+    tokens: Vec<Token>,
+    compact_at: usize,
+}
+
+/// Holders below which nobody looks for those that hold nothing any more.
+const FEW_HOLDERS: usize = 1_024;
+
+impl Holders {
+    fn is_crowded(&self) -> bool {
+        self.tokens.len() >= self.compact_at.max(FEW_HOLDERS)
+    }
+}
+
+/// A connection and what it holds; the heaviest is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// Those of the internal listener go when nobody else is left.
+    foreign: bool,
+    bytes: usize,
+    index: u32,
+    generation: u32,
+}
+
+impl Holder {
+    pub fn token(self) -> Token {
+        Token { index: self.index, generation: self.generation }
+    }
+}
+
+/// What a worker's bound comes down to when somebody has to go.
+pub fn relieved(bound: u64) -> u64 {
+    bound - bound / 16
+}
+
+impl Edge {
+    /// Notes that a connection has something unsent, so that it can be found.
+    pub(in crate::edge) fn note_backlog(&mut self, token: Token) {
+        if self.at(token).facts.replace(Fact::Backlogged, true) {
+            return;
+        }
+        if self.backlogged.is_crowded() {
+            let listed = std::mem::take(&mut self.backlogged);
+            self.backlogged = self.without_idle(listed, Fact::Backlogged, Edge::unsent_held);
+        }
+        self.backlogged.tokens.push(token);
+    }
+
+    /// Notes that a connection keeps something of what came in.
+    pub(in crate::edge) fn note_spill(&mut self, token: Token) {
+        if self.at(token).facts.replace(Fact::Spilled, true) {
+            return;
+        }
+        if self.spilling.is_crowded() {
+            let listed = std::mem::take(&mut self.spilling);
+            self.spilling = self.without_idle(listed, Fact::Spilled, Edge::unread_held);
+        }
+        self.spilling.tokens.push(token);
+    }
+
+    /// Takes those out of a list that hold nothing any more.
+    fn without_idle(
+        &mut self,
+        mut listed: Holders,
+        fact: Fact,
+        held: fn(&mut Edge, Token) -> usize,
+    ) -> Holders {
+        listed.tokens.retain(|token| {
+            let holds = held(self, *token) > 0;
+            if !holds && self.is_current(*token) {
+                self.at(*token).facts.set(fact, false);
+            }
+            holds
+        });
+        listed.compact_at = 2 * listed.tokens.len();
+        listed
+    }
+
+    /// Memory of what a connection has not been sent.
+    fn unsent_held(&mut self, token: Token) -> usize {
+        if !self.is_current(token) {
+            return 0;
+        }
+        let it = self.at(token);
+        let held = it.server().map_or(0, |server| server.held.bytes());
+        held + it.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes())
+    }
+
+    /// Memory of what a connection keeps of what came in.
+    fn unread_held(&mut self, token: Token) -> usize {
+        if self.is_current(token) { spill_held(self.at(token)) } else { 0 }
+    }
+
+    fn holder(&mut self, token: Token, bytes: usize) -> Holder {
+        let foreign = bytes > 0 && !self.at(token).facts.has(Fact::Internal);
+        Holder { foreign, bytes, index: token.index, generation: token.generation }
+    }
+
+    /// Those of one kind of peer that keep something of what came in.
+    pub(in crate::edge) fn spill_holders(&mut self, peer: Peer) -> BinaryHeap<Holder> {
+        let tokens = std::mem::take(&mut self.spilling.tokens);
+        let mut heap = BinaryHeap::new();
+        for token in &tokens {
+            let bytes = self.unread_held(*token);
+            if bytes > 0 && Peer::of(self.at(*token)) == peer {
+                heap.push(self.holder(*token, bytes));
+            }
+        }
+        self.spilling.tokens = tokens;
+        heap
+    }
+
+    /// More waits unsent on this worker than may: somebody has to go, in a later stage.
+    pub(in crate::edge) fn check_worker_backlog(&mut self) {
+        let bound = self.limits.backlog_bytes_per_worker;
+        if bound > 0 && self.backlog_bytes > bound && !std::mem::replace(&mut self.sheds, true) {
+            self.late.push_back(Late::Shed);
+        }
+    }
+
+    /// Ends the connections for which most waits, until less waits than may.
+    pub(in crate::edge) fn shed_backlogs(&mut self, now: Now) {
+        self.sheds = false;
+        let bound = self.limits.backlog_bytes_per_worker;
+        if bound == 0 || self.backlog_bytes <= bound {
+            return;
+        }
+        let before = self.backlog_bytes;
+        let tokens = std::mem::take(&mut self.backlogged.tokens);
+        let mut heap = BinaryHeap::with_capacity(tokens.len());
+        for token in &tokens {
+            let bytes = self.unsent_held(*token);
+            if bytes > 0 {
+                heap.push(self.holder(*token, bytes));
+            }
+        }
+        self.backlogged.tokens = tokens;
+        let mut ended = 0_u32;
+        while self.backlog_bytes > relieved(bound) {
+            let Some(holder) = heap.pop() else { break };
+            self.end_holder(holder.token(), now);
+            ended += 1;
+        }
+        let bytes = before - self.backlog_bytes;
+        tracing::info!(
+            core = self.core,
+            connections = ended,
+            bytes,
+            "more waited unsent than limits.backlog_bytes_per_worker: ended those of most"
+        );
+    }
+
+    fn end_holder(&mut self, token: Token, now: Now) {
+        match self.life(token) {
+            Life::Authenticating | Life::Active => self.close_slow(token, now),
+            Life::Connecting => {
+                let reason = "its response is not read, and the worker holds more than it may";
+                self.refused(token, Cause::Unread, reason, &About::default(), now);
+                self.kill(token, now);
+            }
+            _ => self.kill(token, now),
+        }
+        // The chunk that is in flight would be kept until its reader reads on, or time is up.
+        if self.backlog_bytes > self.limits.backlog_bytes_per_worker {
+            self.kill(token, now);
+        }
+    }
+}

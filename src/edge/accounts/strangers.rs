@@ -1,0 +1,60 @@
+//! Who makes room when all slots are taken: whoever has been here longest without a session.
+//!
+//! Else a few silent connections, opened again and again, would keep everybody out: each has
+//! seconds to say something. Whoever means it has a session within two round trips.
+
+use crate::clock::Now;
+use crate::edge::connection::{Fact, Life};
+use crate::edge::refusals::About;
+use crate::edge::{Edge, Token};
+use crate::metrics::Cause;
+use std::collections::VecDeque;
+
+/// Connections in the order in which they came, sessions among them until they are looked at.
+#[derive(Debug, Default)]
+pub struct Strangers {
+    came: VecDeque<Token>,
+}
+
+impl Edge {
+    /// Notes a connection that has no session yet.
+    pub(in crate::edge) fn note_stranger(&mut self, token: Token) {
+        if self.strangers.came.len() > 2 * self.open as usize + 64 {
+            let mut came = std::mem::take(&mut self.strangers.came);
+            came.retain(|token| self.is_stranger(*token));
+            self.strangers.came = came;
+        }
+        self.strangers.came.push_back(token);
+    }
+
+    fn is_stranger(&self, token: Token) -> bool {
+        match self.life(token) {
+            Life::Connecting => true,
+            Life::Authenticating => {
+                !self.connections[token.index as usize].facts.has(Fact::Connecting)
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends the connection that has been here longest without a session; not while a call of the
+    /// server API is under way on it.
+    pub(in crate::edge) fn displace_stranger(&mut self, now: Now) {
+        for _ in 0..self.strangers.came.len() {
+            let Some(token) = self.strangers.came.pop_front() else { return };
+            if !self.is_stranger(token) {
+                continue;
+            }
+            let calls = |http: &mut crate::edge::connection::exchange::Exchange| {
+                http.call.is_some() || http.body.is_some()
+            };
+            if self.at(token).http().is_some_and(calls) {
+                self.strangers.came.push_back(token);
+                continue;
+            }
+            let reason = "all slots are taken: the longest without a session made room";
+            self.refused(token, Cause::Displaced, reason, &About::default(), now);
+            return self.kill(token, now);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The commands of the server API, one by one: what each asks of a home, and what it answers.
+//!
+//! They pass the checks that a client's commands pass, but for permission: who has the key may do
+//! everything. Must not know HTTP.
+
+use super::Begun;
+use super::call::{Broadcasting, Listing};
+use crate::api::answer::{Answer, Node};
+use crate::api::{
+    ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, answer,
+};
+use crate::clock::Now;
+use crate::codec::command::{
+    ClientInfo, Disconnect, ErrorCode, HistoryResult, Tags, UNSUBSCRIBE_SERVER,
+};
+use crate::codec::{Codec, payload};
+use crate::contract::block::{Block, Parts};
+use crate::contract::envelope::{Delivery, PublishOptions, Request};
+use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
+use crate::contract::position::Version;
+use crate::contract::user::{
+    Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand,
+};
+use crate::edge::commands::subscribe::{EpochText, since};
+use crate::edge::outbound::deliver::publications;
+use crate::edge::outbound::frames::info;
+use crate::edge::{Edge, ProcessUse};
+use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES, VERSION_EPOCH_BYTES};
+use crate::metrics::totals;
+use globset::{GlobBuilder, GlobMatcher};
+
+impl Edge {
+    /// Begins one command.
+    pub(in crate::edge) fn begin_command(
+        &mut self,
+        to: ReplyTo,
+        request: ApiRequest<'_>,
+        now: Now,
+    ) -> Result<Begun, ErrorCode> {
+        let ask = |home, request| Ok(Begun::Ask(home, request));
+        match request {
+            ApiRequest::Publish { channel, what } => {
+                let (home, request) = self.publish_request(to, &channel, &what, now)?;
+                ask(home, request)
+            }
+            ApiRequest::Broadcast { channels, what } => {
+                let channels = channels.iter().map(|channel| Box::from(&**channel)).collect();
+                let broadcast = Broadcasting::new(channels, what.into_owned());
+                Ok(Begun::Broadcast(Box::new(broadcast)))
+            }
+            ApiRequest::Subscribe(subscribe) => self.subscribe_user(to, &subscribe, now),
+            ApiRequest::Unsubscribe { whom, channel } => {
+                self.channel_options(&channel)?;
+                let (code, reason) = UNSUBSCRIBE_SERVER;
+                let channel = Name::from(&*channel);
+                let reason = reason.into();
+                self.to_user(to, whom, UserAction::Unsubscribe { channel, code, reason })
+            }
+            ApiRequest::Disconnect(disconnect) => self.disconnect_user(to, disconnect),
+            ApiRequest::Refresh(ApiRefresh { whom, expired, expire_at_s, info }) => {
+                // A moment that has passed ends it.
+                let expire_at_s = if expired { Some(1) } else { expire_at_s };
+                let info = info.as_ref().into();
+                self.to_user(to, whom, UserAction::Refresh { expire_at_s, info })
+            }
+            ApiRequest::Presence { channel } => {
+                self.presence_options(&channel)?;
+                ask(self.home_of(&channel), Self::presence_request(to, &channel, false))
+            }
+            ApiRequest::PresenceStats { channel } => {
+                self.presence_options(&channel)?;
+                ask(self.home_of(&channel), Self::presence_request(to, &channel, true))
+            }
+            ApiRequest::History(history) => {
+                self.history_options(&history.channel)?;
+                ask(self.home_of(&history.channel), Self::history_request(to, &history)?)
+            }
+            ApiRequest::HistoryRemove { channel } => {
+                self.history_options(&channel)?;
+                let home = self.home_of(&channel);
+                ask(home, Request::RemoveHistory { to, channel: Name::from(&*channel) })
+            }
+            ApiRequest::Channels { pattern } => {
+                Ok(Begun::List(Box::new(Listing::new(matcher(&pattern)?))))
+            }
+            ApiRequest::Info => Ok(Begun::Answer(self.node_info(now))),
+            ApiRequest::Rpc { method, params } => {
+                let data = self.rpc_answer(Codec::Json, &method, params)?;
+                let mut result = Vec::with_capacity(data.len() + 16);
+                answer::rpc(&mut result, &data);
+                Ok(Begun::Answer(result))
+            }
+        }
+    }
+
+    /// Publishes in one channel.
+    pub(in crate::edge) fn publish_request(
+        &self,
+        to: ReplyTo,
+        channel: &str,
+        what: &Published<'_>,
+        now: Now,
+    ) -> Result<(u16, Request), ErrorCode> {
+        if channel.is_empty() {
+            return Err(ErrorCode::BadRequest);
+        }
+        let options = self.channel_options(channel)?;
+        let kind = options.payload;
+        // What is not kept has nothing to be compared with.
+        if what.version > 0 && (what.skip_history || !options.keeps_history()) {
+            return Err(ErrorCode::NotAvailable);
+        }
+        if what.data.len() > self.limits.message_bytes as usize {
+            return Err(ErrorCode::LimitExceeded);
+        }
+        if what.idempotency_key.len() > IDEMPOTENCY_KEY_BYTES
+            || what.version_epoch.len() > VERSION_EPOCH_BYTES
+        {
+            return Err(ErrorCode::BadRequest);
+        }
+        // Bytes come in as a Protobuf client's do.
+        let form = if what.bytes { Codec::Protobuf } else { Codec::Json };
+        let data = payload::keep(form, kind, &what.data)?;
+        let tags = Tags::packed(&what.tags);
+        self.metrics.namespace(self.namespaces.counted_at(channel)).publications.add(1);
+        let block = Block::of(kind, &Parts { channel, publisher: None, tags, data: &data, now });
+        let asks_more = what.skip_history || !what.idempotency_key.is_empty() || what.version > 0;
+        let options = asks_more.then(|| {
+            let epoch = what.version_epoch.as_ref().into();
+            Box::new(PublishOptions {
+                idempotency_key: what.idempotency_key.as_ref().into(),
+                skip_history: what.skip_history,
+                version: (what.version > 0).then_some(Version { number: what.version, epoch }),
+            })
+        });
+        Ok((self.home_of(channel), Request::Publish { to, block, options }))
+    }
+
+    fn to_user(
+        &self,
+        to: ReplyTo,
+        whom: ApiSelection<'_>,
+        action: UserAction,
+    ) -> Result<Begun, ErrorCode> {
+        let selection = Selection {
+            client: whom.client.into(),
+            whitelist: whom.whitelist.into_iter().map(Into::into).collect(),
+        };
+        let what = UserCommand { selection, action };
+        let user = Name::from(&*whom.user);
+        let home = self.home_of(&whom.user);
+        Ok(Begun::Ask(home, Request::ToUser(Box::new(ToUser { to, user, what }))))
+    }
+
+    fn subscribe_user(
+        &self,
+        to: ReplyTo,
+        asked: &ApiSubscribe<'_>,
+        now: Now,
+    ) -> Result<Begun, ErrorCode> {
+        self.channel_options(&asked.channel)?;
+        let expire_at_s = asked.expire_at_s;
+        if expire_at_s.is_some_and(|at| at.saturating_mul(1_000) <= now.unix_ms) {
+            return Err(ErrorCode::Expired);
+        }
+        let since = asked.since.as_ref().map(|(offset, epoch)| since(epoch, *offset));
+        let switches = asked.switches;
+        let subscription = ServerSubscription {
+            channel: Name::from(&*asked.channel),
+            info: asked.info.as_ref().into(),
+            data: asked.data.as_ref().into(),
+            overrides: Overrides {
+                presence: switches.presence,
+                join_leave: switches.join_leave,
+                force_push_join_leave: switches.force_push_join_leave,
+                recover: switches.force_recovery,
+                position: switches.force_positioning,
+            },
+        };
+        let action = UserAction::Subscribe { subscription, since, expire_at_s };
+        self.to_user(to, asked.whom.clone(), action)
+    }
+
+    fn disconnect_user(&self, to: ReplyTo, asked: ApiDisconnect<'_>) -> Result<Begun, ErrorCode> {
+        let (code, reason) = match asked.with {
+            Some((code, reason)) => (code, reason.into()),
+            None => {
+                let (code, reason) = Disconnect::ForceNoReconnect.parts();
+                (code, reason.into())
+            }
+        };
+        self.to_user(to, asked.whom, UserAction::Disconnect { code, reason })
+    }
+
+    /// What all cores have counted, as one node's.
+    fn node_info(&self, now: Now) -> Vec<u8> {
+        let sum = |of: fn(&crate::metrics::CoreMetrics) -> u64| -> u64 {
+            self.all_metrics.iter().map(|core| of(core)).sum()
+        };
+        let ProcessUse { cpu_ns, resident_bytes, .. } = (self.http.process)();
+        let uptime_ms = now.monotonic_ms();
+        let (uid, name) = &self.http.node;
+        let node = Node {
+            uid,
+            name,
+            clients: sum(|core| core.connections.get()),
+            users: sum(|core| core.users.get()),
+            subscriptions: sum(|core| core.subscriptions.get()),
+            channels: sum(|core| core.subscribed_channels.get()),
+            uptime_s: uptime_ms / 1_000,
+            cpu_percent: cpu_ns as f64 / 10_000.0 / uptime_ms.max(1) as f64,
+            resident_bytes,
+            counters: &totals(&self.all_metrics),
+        };
+        let mut result = Vec::with_capacity(1_024);
+        answer::info(&mut result, &node);
+        result
+    }
+
+    /// What a home's delivery answers to a command.
+    pub(in crate::edge) fn call_answer(&self, delivery: &Delivery) -> Answer {
+        let mut result = Vec::new();
+        match delivery {
+            Delivery::Refused { error, .. } => return Err(*error),
+            Delivery::Published { position, .. } => {
+                let epoch = EpochText::new(position.epoch);
+                let kept = (position.offset > 0).then_some((position.offset, epoch.as_str()));
+                answer::published(&mut result, kept);
+            }
+            Delivery::PresenceStats { clients, users, .. } => {
+                answer::presence_stats(&mut result, *clients, *users);
+            }
+            Delivery::Presence(presence) => {
+                let clients: Vec<ClientInfo<'_>> =
+                    presence.members.iter().map(|member| info(member, &self.ids)).collect();
+                answer::presence(&mut result, &clients);
+            }
+            Delivery::History(history) => {
+                let ids = self.ids_of(&history.publications);
+                let publications = publications(&history.publications, &ids);
+                let epoch = EpochText::new(history.position.epoch);
+                let (epoch, offset) = (epoch.as_str(), history.position.offset);
+                let page = HistoryResult { publications: &publications, epoch, offset };
+                answer::history(&mut result, &page);
+            }
+            _ => result.extend_from_slice(b"{}"),
+        }
+        Ok(result)
+    }
+}
+
+/// What tells whether a name fits a pattern, as globs are written; none when all do.
+fn matcher(pattern: &str) -> Result<Option<GlobMatcher>, ErrorCode> {
+    if pattern.is_empty() || pattern == "*" {
+        return Ok(None);
+    }
+    if pattern.len() > PATTERN_BYTES {
+        return Err(ErrorCode::BadRequest);
+    }
+    let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
+    Ok(Some(glob.map_err(|_| ErrorCode::BadRequest)?.compile_matcher()))
+}

@@ -1,0 +1,448 @@
+//! Calls of the server API: the key, the body, then command by command the requests that clients'
+//! commands become, and the answers gathered.
+//!
+//! A delivery never causes a push (rule 3): an answer is noted, and what follows from it is asked
+//! when the connection has its turn. Invariant: bytes of bodies and answers are counted while they
+//! are held (`Exchange::call_bytes`).
+
+pub(super) mod call;
+pub(super) mod commands;
+
+use super::connection::Life;
+use super::connection::exchange::PendingBody;
+use super::inbound::http::{JSON, No, RETRY_AFTER, TEXT};
+use super::{Edge, RequestLanes, Token};
+use crate::api;
+use crate::api::answer::Answer;
+use crate::api::{ApiMethod, answer};
+use crate::clock::Now;
+use crate::codec::command::ErrorCode;
+use crate::contract::envelope::{Delivery, Request};
+use crate::contract::key::ReplyTo;
+use crate::http::body::Body;
+use crate::http::request::Head;
+use crate::http::response::{self, Status};
+use crate::limits::{API_ANSWER_BYTES, CALL_STEPS_PER_TURN, COMMANDS_IN_FLIGHT};
+use crate::metrics::Cause;
+use call::{Broadcasting, Call, Listing, Next, State};
+
+/// The header with which a caller wants errors told as statuses, and its value.
+const ERROR_MODE: (&str, &[u8]) = ("X-Centrifugo-Error-Mode", b"transport");
+/// Bytes that a channel of a broadcast takes until all are answered, roughly.
+const BROADCAST_CHANNEL_BYTES: usize = 160;
+
+/// What a command comes to when it begins.
+pub(super) enum Begun {
+    /// A home is asked.
+    Ask(u16, Request),
+    Broadcast(Box<Broadcasting>),
+    List(Box<Listing>),
+    /// It is answered here.
+    Answer(Vec<u8>),
+}
+
+impl Edge {
+    /// Begins a call of the server API: its key is checked before a byte of its body is kept.
+    pub(super) fn call(&mut self, token: Token, head: &Head<'_>, method: ApiMethod, now: Now) {
+        if !self.has_key(token, head, now) {
+            return;
+        }
+        if self.http.api_key.is_none() && !self.is_origin_allowed(head, None) {
+            // Without a key any page that the developer visits could call; one whose name leads
+            // here for a moment (DNS rebinding) would pass for our own.
+            let reason = "origin not allowed; list it in allowed_origins";
+            let no = No::new(Cause::Origin, Status::FORBIDDEN, reason).to(head);
+            return self.refuse(token, &no, now);
+        }
+        let mode = head.header(ERROR_MODE.0);
+        let statuses = mode.is_some_and(|mode| mode.eq_ignore_ascii_case(ERROR_MODE.1));
+        match Body::new(head.framing) {
+            Ok(body) => {
+                if head.expects_continue {
+                    let range = self.output.bytes(|out| out.extend_from_slice(response::CONTINUE));
+                    self.output.mark(token.index, range);
+                }
+                let wait = u64::from(self.limits.http_body_timeout_ms);
+                self.set_deadline(token, now.monotonic_ms() + wait);
+                let pending = PendingBody { method, statuses, body };
+                self.exchange(token).body = Some(Box::new(pending));
+            }
+            Err(error) => {
+                let no = No::new(Cause::BodySize, error.status(), error.reason()).to(head);
+                self.refuse(token, &no, now);
+            }
+        }
+    }
+
+    /// Does the request carry the API key? Refuses it where not.
+    pub(super) fn has_key(&mut self, token: Token, head: &Head<'_>, now: Now) -> bool {
+        let key = self.http.api_key.as_deref();
+        let given = (head.header("X-API-Key"), head.header("Authorization"));
+        if api::authorized(key, self.http.dev, given.0, given.1) {
+            return true;
+        }
+        let why = match given {
+            _ if key.is_none() => "api.key is not set, so that nobody has it",
+            (None, None) => "no key in X-API-Key or Authorization: apikey",
+            _ => "a wrong key",
+        };
+        let no = No::new(Cause::ApiKey, Status::UNAUTHORIZED, "unauthorized").to(head);
+        self.refuse(token, &No { why: Some(why), ..no }, now);
+        false
+    }
+
+    /// Reads a call's body on; none when the connection ended over it.
+    pub(super) fn read_body<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        bytes: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) -> Option<usize> {
+        let pending = self.exchange(token).body.as_mut()?;
+        let before = pending.body.bytes().len();
+        let taken = match pending.body.read(bytes) {
+            Ok(taken) => taken,
+            Err(error) => {
+                self.discharge(token);
+                let no = No::new(Cause::BodySize, error.status(), error.reason());
+                self.refuse(token, &no, now);
+                return None;
+            }
+        };
+        let whole = pending.body.is_whole();
+        let grown = pending.body.bytes().len() - before;
+        if !self.charge(token, grown) {
+            self.exchange(token).body = None;
+            self.discharge(token);
+            let reason = "too many calls at once; see limits.api_bytes_per_worker";
+            let no = No::new(Cause::ApiBytes, Status::UNAVAILABLE, reason);
+            self.refuse(token, &no.headers(&[TEXT, RETRY_AFTER]), now);
+            return None;
+        }
+        if whole {
+            let PendingBody { method, statuses, body } = *self.exchange(token).body.take()?;
+            self.begin_call(token, method, statuses, body.into_bytes(), now, lanes);
+        }
+        Some(taken)
+    }
+
+    fn begin_call<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        method: ApiMethod,
+        statuses: bool,
+        body: Vec<u8>,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let call = Call::new(method, statuses, body).and_then(|call| {
+            let charged = self.charge(token, call.tasks() * Call::TASK_BYTES);
+            if charged { Ok(call) } else { Err((ErrorCode::LimitExceeded, Vec::new())) }
+        });
+        match call {
+            Ok(mut call) => {
+                call.begun_us = now.monotonic_us;
+                self.exchange(token).call = Some(Box::new(call));
+                self.call_on(token, now, lanes);
+            }
+            Err((error, body)) => {
+                let malformed = error == ErrorCode::BadRequest;
+                let detail = if malformed { api::explain(method, &body) } else { None };
+                let detail = detail.unwrap_or_default();
+                self.call_refused(token, error, method, "", &detail, now);
+                self.metrics.call(method as usize, 0, true);
+                self.respond_error(token, error, &detail, statuses, now);
+            }
+        }
+    }
+
+    /// Goes on with a connection's call: begins commands, and asks on for those that have begun, as
+    /// far as lanes, answers and the turn let it.
+    pub(super) fn call_on<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
+        if self.life(token) != Life::Connecting {
+            return;
+        }
+        let Some(mut call) = self.exchange(token).call.take() else { return };
+        let mut steps = 0;
+        while !self.at(token).is_parked() && self.at(token).in_flight < COMMANDS_IN_FLIGHT {
+            if self.draining {
+                call.refuse_rest(ErrorCode::Internal);
+            }
+            if steps == CALL_STEPS_PER_TURN {
+                self.make_ready(token);
+                break;
+            }
+            steps += 1;
+            match call.next() {
+                Some(Next::Begin(task)) => self.begin_task(token, &mut call, task, now, lanes),
+                Some(Next::AskOn(task)) => self.ask_on(token, &mut call, task, now, lanes),
+                None => break,
+            }
+        }
+        self.settle_call(token, call, now);
+    }
+
+    fn begin_task<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        call: &mut Call,
+        task: usize,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let to = ReplyTo { connection: self.key(token), command: call.next_question() };
+        let (method, body) = call.command(task);
+        let begun =
+            api::read(method, body).and_then(|request| self.begin_command(to, request, now));
+        if let Err(error) = &begun {
+            let (channel, detail) = self.why_not_called(method, body, *error);
+            self.call_refused(token, *error, method, &channel, &detail, now);
+            let detail = Some(detail.as_str()).filter(|detail| !detail.is_empty());
+            call.explain(task, detail);
+        }
+        match begun {
+            Ok(Begun::Ask(home, request)) => {
+                *call.state(task) = State::Asked;
+                call.ask(task, 0);
+                self.issue(token, home, request, lanes);
+            }
+            Ok(Begun::Broadcast(broadcast)) => {
+                let bytes = broadcast.channels.len() * BROADCAST_CHANNEL_BYTES;
+                if !self.charge(token, bytes) {
+                    return self.finish_task(token, call, task, Err(ErrorCode::LimitExceeded));
+                }
+                *call.state(task) = State::Broadcasting(broadcast);
+                call.make_ready(task);
+            }
+            Ok(Begun::List(listing)) => {
+                *call.state(task) = State::Listing(listing);
+                call.make_ready(task);
+            }
+            Ok(Begun::Answer(result)) => self.finish_task(token, call, task, Ok(result)),
+            Err(error) => self.finish_task(token, call, task, Err(error)),
+        }
+    }
+
+    /// Asks one thing more for a command that has begun.
+    fn ask_on<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        call: &mut Call,
+        task: usize,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let to = ReplyTo { connection: self.key(token), command: call.next_question() };
+        match call.state(task) {
+            State::Broadcasting(broadcast) => {
+                let place = broadcast.next;
+                broadcast.next += 1;
+                let more = broadcast.next < broadcast.channels.len();
+                let channel = &broadcast.channels[place];
+                match self.publish_request(to, channel, &broadcast.what, now) {
+                    Ok((home, request)) => {
+                        call.ask(task, place);
+                        self.issue(token, home, request, lanes);
+                    }
+                    Err(error) => {
+                        let channel = channel.clone();
+                        let why = self.why_not_in(&channel, error).unwrap_or_default();
+                        self.call_refused(token, error, ApiMethod::Broadcast, &channel, &why, now);
+                        self.answer_part(token, call, task, place, Err(error));
+                    }
+                }
+                if more {
+                    call.make_ready(task);
+                }
+            }
+            State::Listing(listing) => {
+                let (home, from) = (listing.home, listing.from);
+                call.ask(task, 0);
+                self.issue(token, home, Request::Channels { to, from }, lanes);
+            }
+            State::Waiting(_) | State::Asked | State::Finished(_) => {}
+        }
+    }
+
+    /// Takes a delivery that answers a call; gives back what is for somebody else.
+    pub(super) fn take_for_call(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
+        let Some(to) = answers(&delivery) else { return Some(delivery) };
+        let asker = self.of(to.connection).filter(|token| self.life(*token) == Life::Connecting);
+        if asker.is_none() {
+            return Some(delivery);
+        }
+        let token = self.answered(to)?;
+        let mut call = self.exchange(token).call.take()?;
+        if let Some((task, part)) = call.answered(to.command) {
+            if let Delivery::Channels(listed) = &delivery {
+                self.listed(token, &mut call, task, listed);
+            } else {
+                let answer = self.call_answer(&delivery);
+                self.answer_part(token, &mut call, task, part, answer);
+            }
+        }
+        self.settle_call(token, call, now);
+        None
+    }
+
+    /// A part of a list came: the next is asked for in the connection's turn.
+    fn listed(
+        &mut self,
+        token: Token,
+        call: &mut Call,
+        task: usize,
+        part: &crate::contract::envelope::ChannelsPart,
+    ) {
+        let homes = self.homes;
+        let State::Listing(listing) = call.state(task) else { return };
+        let before = listing.text.len();
+        listing.add(&part.channels);
+        let grown = listing.text.len() - before;
+        let large = listing.text.len() > API_ANSWER_BYTES;
+        listing.from = part.next.unwrap_or_default();
+        listing.home += u16::from(part.next.is_none());
+        let whole = listing.home == homes;
+        if large || !self.charge(token, grown) {
+            return self.finish_task(token, call, task, Err(ErrorCode::LimitExceeded));
+        }
+        let State::Listing(listing) = call.state(task) else { return };
+        if whole {
+            let mut text = std::mem::take(&mut listing.text);
+            text.extend_from_slice(answer::CHANNELS_TAIL);
+            return self.finish_task(token, call, task, Ok(text));
+        }
+        call.make_ready(task);
+        self.make_ready(token);
+    }
+
+    /// A part of a command is answered: for a broadcast one channel, else all of it.
+    fn answer_part(
+        &mut self,
+        token: Token,
+        call: &mut Call,
+        task: usize,
+        part: usize,
+        answer: Answer,
+    ) {
+        let State::Broadcasting(broadcast) = call.state(task) else {
+            return self.finish_task(token, call, task, answer);
+        };
+        let error = answer.as_ref().err().copied();
+        let last = broadcast.answered(part, answer).then(|| broadcast.result());
+        if let Some(error) = error {
+            self.count_error(error);
+        }
+        if let Some(result) = last {
+            self.finish_task(token, call, task, Ok(result));
+        }
+    }
+
+    fn finish_task(&mut self, token: Token, call: &mut Call, task: usize, answer: Answer) {
+        let answer = answer.and_then(|result| {
+            let fits = call.takes(result.len(), API_ANSWER_BYTES);
+            let fits = fits && self.charge(token, result.len());
+            if fits { Ok(result) } else { Err(ErrorCode::LimitExceeded) }
+        });
+        if let Err(error) = &answer {
+            self.count_error(*error);
+        }
+        call.finish(task, answer);
+    }
+
+    /// Answers a call that is finished; one that is not goes on later.
+    fn settle_call(&mut self, token: Token, mut call: Box<Call>, now: Now) {
+        if self.draining && !call.is_finished() {
+            call.refuse_rest(ErrorCode::Internal);
+        }
+        if !call.is_finished() {
+            self.exchange(token).call = Some(call);
+            return;
+        }
+        self.discharge(token);
+        let lasted_us = now.monotonic_us.saturating_sub(call.begun_us);
+        self.metrics.call(call.method() as usize, lasted_us, call.error().is_some());
+        match call.error().filter(|_| call.statuses) {
+            Some((error, detail)) => self.respond_status(token, error, detail, now),
+            None => {
+                let mut body = Vec::with_capacity(128);
+                call.write(&mut body);
+                self.respond(token, Status::OK, &[JSON], &body, now);
+            }
+        }
+    }
+
+    fn respond_error(
+        &mut self,
+        token: Token,
+        error: ErrorCode,
+        detail: &str,
+        statuses: bool,
+        now: Now,
+    ) {
+        self.count_error(error);
+        self.discharge(token);
+        if statuses {
+            return self.respond_status(token, error, detail, now);
+        }
+        let mut body = Vec::with_capacity(64);
+        answer::whole(&mut body, &Err(error), detail);
+        self.respond(token, Status::OK, &[JSON], &body, now);
+    }
+
+    fn respond_status(&mut self, token: Token, error: ErrorCode, detail: &str, now: Now) {
+        let mut body = Vec::with_capacity(64);
+        answer::write_error(&mut body, error, detail);
+        self.respond(token, answer::status(error), &[JSON], &body, now);
+    }
+
+    /// A question waited for its lane when the shutdown began: it will not be asked.
+    pub(super) fn call_not_asked(&mut self, token: Token, question: u32) {
+        let Some(mut call) = self.exchange(token).call.take() else { return };
+        if let Some((task, part)) = call.answered(question) {
+            self.answer_part(token, &mut call, task, part, Err(ErrorCode::Internal));
+        }
+        self.exchange(token).call = Some(call);
+    }
+
+    /// The shutdown has begun: what a call has not asked yet is refused in its place.
+    pub(super) fn drain_call(&mut self, token: Token, now: Now) {
+        if let Some(call) = self.exchange(token).call.take() {
+            self.settle_call(token, call, now);
+        }
+    }
+
+    /// Counts bytes that a call holds; false when they are more than the worker may hold.
+    fn charge(&mut self, token: Token, bytes: usize) -> bool {
+        let bound = self.limits.api_bytes_per_worker;
+        if bound > 0 && self.api_bytes + bytes as u64 > bound {
+            return false;
+        }
+        self.api_bytes += bytes as u64;
+        self.exchange(token).call_bytes += bytes as u64;
+        true
+    }
+
+    /// A call holds nothing any more.
+    pub(super) fn discharge(&mut self, token: Token) {
+        if let Some(http) = self.at(token).http() {
+            let bytes = std::mem::take(&mut http.call_bytes);
+            self.api_bytes -= bytes;
+        }
+    }
+}
+
+/// Whom a delivery answers, where it may answer a call.
+fn answers(delivery: &Delivery) -> Option<ReplyTo> {
+    match delivery {
+        Delivery::Published { to, .. }
+        | Delivery::Refused { to, subscribe: None, .. }
+        | Delivery::PresenceStats { to, .. }
+        | Delivery::UserAnswered { to, .. }
+        | Delivery::HistoryRemoved { to } => Some(*to),
+        Delivery::History(answer) => Some(answer.to),
+        Delivery::Presence(answer) => Some(answer.to),
+        Delivery::Channels(part) => Some(part.to),
+        _ => None,
+    }
+}

@@ -1,0 +1,81 @@
+//! Requests that a client's command and a call of the server API make alike, with the checks that
+//! both need. Who may ask is the caller's to know.
+
+use super::subscribe::since;
+use crate::codec::command::{ErrorCode, History};
+use crate::codec::{Codec, payload};
+use crate::contract::envelope::{HistoryRequest, Request};
+use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
+use crate::edge::Edge;
+use crate::namespace::ChannelOptions;
+use std::borrow::Cow;
+
+impl Edge {
+    /// The options of a channel that keeps history.
+    pub(in crate::edge) fn history_options(&self, name: &str) -> Result<ChannelOptions, ErrorCode> {
+        let options = self.channel_options(name)?;
+        if options.keeps_history() { Ok(options) } else { Err(ErrorCode::NotAvailable) }
+    }
+
+    /// The options of a channel that keeps who is there.
+    pub(in crate::edge) fn presence_options(
+        &self,
+        name: &str,
+    ) -> Result<ChannelOptions, ErrorCode> {
+        let options = self.channel_options(name)?;
+        if options.presence { Ok(options) } else { Err(ErrorCode::NotAvailable) }
+    }
+
+    /// Asks for history. Backwards there is nothing before the start: 107.
+    pub(in crate::edge) fn history_request(
+        to: ReplyTo,
+        command: &History<'_>,
+    ) -> Result<Request, ErrorCode> {
+        let since = command.since.as_ref().map(|(offset, epoch)| since(epoch, *offset));
+        if command.reverse && since.is_some_and(|since| since.offset == 0) {
+            return Err(ErrorCode::BadRequest);
+        }
+        let channel = Name::from(&*command.channel);
+        let (limit, reverse) = (command.limit, command.reverse);
+        Ok(Request::History(Box::new(HistoryRequest { to, channel, limit, since, reverse })))
+    }
+
+    /// Asks who is in a channel, or how many.
+    pub(in crate::edge) fn presence_request(to: ReplyTo, name: &str, stats: bool) -> Request {
+        let channel = Name::from(name);
+        if stats {
+            Request::PresenceStats { to, channel }
+        } else {
+            Request::Presence { to, channel }
+        }
+    }
+
+    /// What a method that is built in answers to an rpc.
+    pub(in crate::edge) fn rpc_answer<'a>(
+        &self,
+        codec: Codec,
+        method: &str,
+        data: &'a [u8],
+    ) -> Result<Cow<'a, [u8]>, ErrorCode> {
+        match method {
+            "ping" => Ok(payload::from_json(codec, b"{}")),
+            "echo" if data.is_empty() => Ok(payload::from_json(codec, b"null")),
+            "echo" => Ok(data.into()),
+            "where" if self.http.dev => {
+                #[derive(serde::Deserialize)]
+                struct Where<'a> {
+                    #[serde(borrow)]
+                    channel: Cow<'a, str>,
+                }
+                let data = payload::to_json(codec, data)?;
+                let asked: Where<'_> =
+                    serde_json::from_slice(&data).map_err(|_| ErrorCode::BadRequest)?;
+                let home = self.home_of(&asked.channel);
+                let answer = format!(r#"{{"worker":{},"home":{home}}}"#, self.core);
+                Ok(payload::from_json(codec, answer.as_bytes()).into_owned().into())
+            }
+            _ => Err(ErrorCode::MethodNotFound),
+        }
+    }
+}

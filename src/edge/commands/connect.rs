@@ -1,0 +1,343 @@
+//! A connect that waits: for the home of its user, then for the subscriptions that come with it.
+//!
+//! Invariant: the connect reply is the first that a client is told. What its subscriptions bring
+//! before is held, as frames, and follows the reply.
+
+use super::subscribe::EpochText;
+use crate::clock::Now;
+use crate::codec::command::{
+    Connect, ConnectResult, ErrorCode, Publication, Reply, Subscribe, SubscribeResult,
+};
+use crate::contract::block::Placed;
+use crate::contract::envelope::Recovery;
+use crate::contract::name::Name;
+use crate::contract::position::{Position, Since};
+use crate::contract::user::ServerSubscription;
+use crate::edge::connection::client_id::ClientId;
+use crate::edge::connection::{Fact, Life, Traits};
+use crate::edge::outbound::deliver::{Start, publications};
+use crate::edge::outbound::output::{Class, Range};
+use crate::edge::server_side::subscriptions::{ServerBegin, Wish};
+use crate::edge::{Edge, Late, Token};
+
+/// What a connect reply waits for.
+#[derive(Debug, Default)]
+pub struct Connecting {
+    /// The home of its user knows the connection, or it has no user.
+    pub registered: bool,
+    /// Subscriptions not yet answered.
+    left: usize,
+    answers: Vec<Answer>,
+    /// Bytes of the publications in them.
+    recovered_bytes: usize,
+}
+
+/// A subscription that the reply will name.
+#[derive(Debug)]
+struct Answer {
+    channel: Name,
+    recoverable: bool,
+    positioned: bool,
+    position: Position,
+    recovery: Recovery,
+    data: Box<[u8]>,
+}
+
+/// Frames that wait for the connect reply.
+#[derive(Debug, Default)]
+pub struct Held {
+    bytes: Vec<u8>,
+    frames: Vec<HeldFrame>,
+}
+
+impl Held {
+    /// Bytes that are held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct HeldFrame {
+    bytes: u32,
+    class: Class,
+    channel: u32,
+}
+
+impl Edge {
+    /// The subscriptions that a connection is to have from its start, each with where the client
+    /// wants to go on.
+    ///
+    /// # Errors
+    /// Why it cannot have one of them; connect is answered with that.
+    pub(in crate::edge) fn connect_subscriptions(
+        &self,
+        command: &Connect<'_>,
+        user: &Name,
+        subscriptions: Vec<ServerSubscription>,
+    ) -> Result<Vec<ServerBegin>, ErrorCode> {
+        let personal = self.personal_channel(user)?;
+        let most = self.limits.channels_per_connection as usize;
+        let mut begins: Vec<ServerBegin> = Vec::with_capacity(subscriptions.len() + 1);
+        let of_token = subscriptions.into_iter().map(|subscription| (subscription, true));
+        for (subscription, by_token) in of_token.chain(personal.map(|own| (own, false))) {
+            let name = subscription.channel.as_str();
+            self.channel_options(name)?;
+            if begins.iter().any(|begin| begin.subscription.channel.as_str() == name) {
+                continue;
+            }
+            if begins.len() >= most {
+                return Err(ErrorCode::LimitExceeded);
+            }
+            let wanted = command.subs.iter().find(|wanted| wanted.channel == name);
+            let recover = wanted.is_some_and(|wanted| wanted.recover);
+            let since = wanted.filter(|wanted| wanted.recover).map(since);
+            let expire_at_s = None;
+            begins.push(ServerBegin { subscription, recover, since, expire_at_s, by_token });
+        }
+        Ok(begins)
+    }
+
+    /// Connect's subscriptions are begun once the home of its user has answered.
+    pub(in crate::edge) fn await_subscriptions(&mut self, token: Token, begins: Vec<ServerBegin>) {
+        let registered = self.at(token).user.is_none();
+        let server = self.server_side(token);
+        let left = begins.len();
+        server.connect = Some(Box::new(Connecting { registered, left, ..Connecting::default() }));
+        server.queue = begins.into_iter().map(|begin| Wish::Begin(Box::new(begin))).collect();
+        if registered {
+            self.owe(token);
+        }
+    }
+
+    /// The home of a connecting user has answered.
+    pub(in crate::edge) fn connect_registered(&mut self, token: Token, now: Now) {
+        let server = self.at(token).server();
+        if let Some(connect) = server.and_then(|server| server.connect.as_mut()) {
+            connect.registered = true;
+            return self.owe(token);
+        }
+        self.connected(token, now);
+    }
+
+    /// One of connect's subscriptions is answered.
+    pub(in crate::edge) fn connect_subscribed(
+        &mut self,
+        token: Token,
+        name: &str,
+        start: &Start,
+        recovery: Recovery,
+        data: Box<[u8]>,
+    ) {
+        let bytes_max = self.limits.recovery_bytes as usize;
+        let server = self.at(token).server();
+        let Some(connect) = server.and_then(|server| server.connect.as_mut()) else { return };
+        let recovery = within(recovery, &mut connect.recovered_bytes, bytes_max);
+        connect.left -= 1;
+        connect.answers.push(Answer {
+            channel: name.into(),
+            recoverable: start.traits.has(Traits::RECOVERABLE),
+            positioned: start.traits.has(Traits::POSITIONED),
+            position: start.position,
+            recovery,
+            data,
+        });
+    }
+
+    /// Is every subscription of connect answered?
+    pub(in crate::edge) fn is_answered(&mut self, token: Token) -> bool {
+        let server = self.at(token).server();
+        let connect = server.and_then(|server| server.connect.as_deref());
+        connect.is_some_and(|connect| connect.left == 0)
+    }
+
+    /// One of connect's subscriptions cannot be had: connect is refused, and the others are taken
+    /// back.
+    pub(in crate::edge) fn connect_refused(&mut self, token: Token, error: ErrorCode) {
+        if !self.at(token).facts.has(Fact::Connecting) {
+            return;
+        }
+        self.drop_server_side(token);
+        self.leave_lists(token);
+        let it = self.at(token);
+        it.facts.set(Fact::Connecting, false);
+        let id = it.connect_id;
+        self.reply(token, &Reply::Error { id, error });
+        self.owe(token);
+    }
+
+    /// The connect reply, and behind it what was held for it.
+    pub(in crate::edge) fn connected(&mut self, token: Token, now: Now) {
+        let it = self.at(token);
+        let id = it.connect_id;
+        if !it.facts.replace(Fact::Connecting, false) || it.life != Life::Authenticating {
+            return;
+        }
+        it.become_(Life::Active);
+        self.spill_becomes_sessions(token);
+        self.metrics.connections.set(self.metrics.connections.get() + 1);
+        self.hold_pending(token);
+        let server = self.at(token).server();
+        let connect = server.and_then(|server| server.connect.take());
+        let answers = connect.map_or(Vec::new(), |connect| connect.answers);
+        self.connect_reply(token, id, &answers, now);
+        self.drop_offered(token);
+        self.release_held(token);
+        self.start_pings(token, now);
+        if self.at(token).server().is_some() {
+            self.owe(token);
+        }
+        if self.at(token).input.is_some() {
+            self.make_ready(token);
+        }
+    }
+
+    fn connect_reply(&mut self, token: Token, id: u32, answers: &[Answer], now: Now) {
+        let ids: Vec<Vec<Option<ClientId>>> =
+            answers.iter().map(|answer| self.ids_of(answer.missed())).collect();
+        let publications: Vec<Vec<Publication<'_>>> = answers
+            .iter()
+            .zip(&ids)
+            .map(|(answer, ids)| publications(answer.missed(), ids))
+            .collect();
+        let epochs: Vec<EpochText> =
+            answers.iter().map(|answer| EpochText::new(answer.position.epoch)).collect();
+        let subs: Vec<(&str, SubscribeResult<'_>)> = answers
+            .iter()
+            .zip(publications.iter().zip(&epochs))
+            .map(|(answer, (missed, epoch))| {
+                (answer.channel.as_str(), answer.result(missed, epoch))
+            })
+            .collect();
+        let client = self.ids.of(self.key(token));
+        let ping_s = self.times.ping_interval_ms.div_ceil(1000);
+        let result = ConnectResult {
+            client: client.as_str(),
+            version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
+            expiry: self.expiry(token, now),
+            ping_s,
+            pong: ping_s > 0,
+            subs: &subs,
+            ..ConnectResult::default()
+        };
+        self.reply(token, &Reply::Connect { id, result });
+    }
+
+    /// From here on, until the connect reply, what is written for the connection is held.
+    pub(in crate::edge) fn hold(&mut self, token: Token) {
+        if !self.at(token).facts.replace(Fact::Held, true) && self.output.has_pending(token.index) {
+            // The answer to its upgrade, which goes out before.
+            self.pending_to_backlog(token);
+            self.after_append(token);
+        }
+    }
+
+    /// Keeps what was written for a connection that waits for its connect reply.
+    pub(in crate::edge) fn keep_held(&mut self, token: Token, ranges: &[Range]) {
+        self.note_backlog(token);
+        let bytes_max = self.limits.backlog_bytes as usize;
+        let Some(server) = self.connections[token.index as usize].server() else {
+            return;
+        };
+        let held = &mut server.held;
+        let before = held.bytes.len();
+        for range in ranges {
+            for (frame, part, _) in self.output.frames_in(*range) {
+                let bytes = &self.output.arena[part.start as usize..part.end as usize];
+                held.bytes.extend_from_slice(bytes);
+                let (class, channel) = (frame.class, frame.channel);
+                held.frames.push(HeldFrame { bytes: part.end - part.start, class, channel });
+            }
+        }
+        self.backlog_bytes += (held.bytes.len() - before) as u64;
+        if held.bytes.len() > bytes_max {
+            self.late.push_back(Late::Slow(token));
+        }
+        self.check_worker_backlog();
+    }
+
+    /// Holds what this turn has written so far.
+    pub(in crate::edge) fn hold_pending(&mut self, token: Token) {
+        if self.at(token).facts.has(Fact::Held) {
+            let mut ranges = Vec::new();
+            self.output.take(token.index, &mut ranges);
+            self.keep_held(token, &ranges);
+        }
+    }
+
+    /// The connect reply is written: what was held for it goes on its way.
+    fn release_held(&mut self, token: Token) {
+        if !self.at(token).facts.replace(Fact::Held, false) {
+            return;
+        }
+        let held = std::mem::take(&mut self.server_side(token).held);
+        self.backlog_bytes -= held.bytes.len() as u64;
+        let mut rest = held.bytes.as_slice();
+        for frame in &held.frames {
+            let (bytes, after) = rest.split_at(frame.bytes as usize);
+            rest = after;
+            let start = self.output.begin(frame.class, frame.channel);
+            self.output.arena.extend_from_slice(bytes);
+            let range = Range { start, end: self.output.end() };
+            if self.output.room() == 0 {
+                self.output_to_backlog(token.index, range);
+                self.output.give_back(range);
+            } else {
+                self.output.mark(token.index, range);
+            }
+        }
+    }
+
+    /// The connect reply will not come: what was held for it is not sent.
+    pub(in crate::edge) fn drop_held(&mut self, token: Token, held: &Held) {
+        self.backlog_bytes -= held.bytes.len() as u64;
+        if self.at(token).facts.replace(Fact::Held, false) {
+            self.forget_pending(token);
+        }
+    }
+}
+
+/// Where a client wants to go on.
+fn since(wanted: &Subscribe<'_>) -> Since {
+    super::subscribe::since(&wanted.epoch, wanted.offset)
+}
+
+/// A recovery, if there is room for it in the reply besides the others.
+fn within(recovery: Recovery, used: &mut usize, bytes_max: usize) -> Recovery {
+    let Recovery::Complete(missed) = &recovery else { return recovery };
+    let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
+    if *used + bytes > bytes_max {
+        return Recovery::Impossible;
+    }
+    *used += bytes;
+    recovery
+}
+
+impl Answer {
+    fn missed(&self) -> &[Placed] {
+        match &self.recovery {
+            Recovery::Complete(missed) => missed,
+            Recovery::NotAsked | Recovery::Impossible => &[],
+        }
+    }
+
+    fn result<'a>(
+        &'a self,
+        missed: &'a [Publication<'a>],
+        epoch: &'a EpochText,
+    ) -> SubscribeResult<'a> {
+        let told = self.recoverable || self.positioned;
+        SubscribeResult {
+            recoverable: self.recoverable,
+            positioned: self.positioned,
+            epoch: if told { epoch.as_str() } else { "" },
+            offset: if told { self.recovery.start(self.position.offset) } else { 0 },
+            recovered: matches!(self.recovery, Recovery::Complete(_)),
+            was_recovering: !matches!(self.recovery, Recovery::NotAsked),
+            data: &self.data,
+            publications: missed,
+            ..SubscribeResult::default()
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Commands of a client, one after the other: what is wrong is answered at once, the rest is asked
+//! of a home.
+
+pub(super) mod asking;
+pub(super) mod connect;
+pub(super) mod refresh;
+pub(super) mod renewing;
+pub(super) mod subscribe;
+
+use super::connection::under_way::{About, channel_of};
+use super::connection::{Fact, Later, Life};
+use super::{Edge, RequestLanes, Token};
+use crate::auth::{Identity, Refusal};
+use crate::clock::Now;
+use crate::codec::command::{
+    Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
+};
+use crate::codec::{payload, tags};
+use crate::contract::block::{Block, Parts, Publisher};
+use crate::contract::envelope::{PublishOptions, Request};
+use crate::contract::key::ReplyTo;
+use crate::limits::IDEMPOTENCY_KEY_BYTES;
+use crate::rules::{Rule, holds};
+use subscribe::takes_numbers;
+
+impl Edge {
+    /// The channel that a command has to wait for, where it has to: as a hash of its name (rule
+    /// 32). `earlier` are the commands that wait before it.
+    pub(super) fn must_wait(
+        &mut self,
+        token: Token,
+        command: &Command<'_>,
+        earlier: &[Later],
+    ) -> Option<u32> {
+        let it = self.at(token);
+        let (in_flight, under_way) = (it.in_flight, it.under_way);
+        let owes = it.facts.has(Fact::Owing) || it.facts.has(Fact::Waiting);
+        if in_flight == 0 && earlier.is_empty() && !owes && it.server().is_none() {
+            return None;
+        }
+        let (name, kind) = channel_of(&command.method)?;
+        let channel = self.channel_hash(name);
+        let asked = About { id: command.id, channel, kind };
+        let subscribes =
+            matches!(command.method, Method::Subscribe(_) | Method::Unsubscribe { .. });
+        let waits = earlier.iter().any(|later| later.channel == channel)
+            || (subscribes || holds(Rule::InOrder)) && self.is_in_question(token, name)
+            || holds(Rule::InOrder) && self.under_way.holds_back(under_way, asked);
+        waits.then_some(channel)
+    }
+
+    /// Runs one command. Some: it would be refused here and now, while others about this channel
+    /// are not answered; it is to be run again when they are.
+    pub(super) fn command<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        command: Command<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) -> Option<u32> {
+        let behind = match &command.method {
+            Method::Publish(publish) if self.at(token).in_flight > 0 && holds(Rule::InOrder) => {
+                let under_way = self.at(token).under_way;
+                let channel = self.channel_hash(&publish.channel);
+                self.under_way.is_about(under_way, channel).then_some(channel)
+            }
+            _ => None,
+        };
+        let (id, name, channel) = (command.id, command.method.name(), command.method.channel());
+        let noted = self.refusals.noted();
+        let Err(error) = self.try_command(token, command, now, lanes) else { return None };
+        if behind.is_some() {
+            return behind;
+        }
+        if self.refusals.noted() == noted {
+            self.command_refused(token, error, name, &channel, now);
+        }
+        if id == 0 {
+            // A send without an id: an answer with id 0 would be taken for a push.
+            self.count_error(error);
+        } else {
+            self.reply(token, &Reply::Error { id, error });
+        }
+        None
+    }
+
+    /// The same; an error is what the command is to be answered.
+    fn try_command<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        command: Command<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let Command { id, method, attributes } = command;
+        let connected = self.at(token).life == Life::Active;
+        match (&method, connected) {
+            (Method::Connect(_), false) if attributes && id > 0 => {
+                return Err(ErrorCode::NotAvailable);
+            }
+            (Method::Connect(connect), false) => {
+                self.connect(token, id, connect, now, lanes);
+                return Ok(());
+            }
+            (Method::Pong, _) => return Ok(()),
+            // The first command must be connect, and only the first may be.
+            (Method::Connect(_), true) | (_, false) => {
+                self.disconnect(token, Disconnect::BadRequest, now);
+                return Ok(());
+            }
+            _ => {}
+        }
+        if id == 0 && !matches!(method, Method::Send { .. }) {
+            self.disconnect(token, Disconnect::BadRequest, now);
+            return Ok(());
+        }
+        let malformed = match &method {
+            // A kind of delta that nobody knows is a client's mistake, as an empty name is.
+            Method::Subscribe(command) => {
+                command.channel.is_empty() || !matches!(&*command.delta, "" | "fossil")
+            }
+            Method::Publish(command) => command.channel.is_empty(),
+            Method::History(command) => command.channel.is_empty(),
+            Method::Unsubscribe { channel }
+            | Method::Presence { channel }
+            | Method::PresenceStats { channel }
+            | Method::SubRefresh { channel, .. } => channel.is_empty(),
+            _ => false,
+        };
+        if malformed {
+            self.disconnect(token, Disconnect::BadRequest, now);
+            return Ok(());
+        }
+        if attributes {
+            return Err(ErrorCode::NotAvailable);
+        }
+        self.run(token, id, method, now, lanes)
+    }
+
+    fn run<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        method: Method<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        match method {
+            Method::Subscribe(command) => self.subscribe(token, id, &command, now, lanes),
+            Method::Unsubscribe { channel } => {
+                self.unsubscribe(token, id, &channel, lanes);
+                Ok(())
+            }
+            Method::Publish(command) => self.publish(token, id, &command, now, lanes),
+            Method::History(command) => self.history(token, id, &command, lanes),
+            Method::Presence { channel } => self.presence(token, id, &channel, false, lanes),
+            Method::PresenceStats { channel } => self.presence(token, id, &channel, true, lanes),
+            Method::Ping => {
+                self.reply(token, &Reply::Ping { id });
+                Ok(())
+            }
+            Method::Rpc { method, data } => self.rpc(token, id, &method, data),
+            Method::Excessive => Err(ErrorCode::BadRequest),
+            Method::Attributes => Err(ErrorCode::NotAvailable),
+            // Nobody takes messages yet; SDKs are not told, as sending has no answer.
+            Method::Send { .. } => Ok(()),
+            Method::Refresh { token: text } => self.refresh(token, id, &text, now),
+            // Keys of a shared poll.
+            Method::SubRefresh { asks_more: true, .. } => Err(ErrorCode::NotAvailable),
+            Method::SubRefresh { channel, token: text, .. } => {
+                self.sub_refresh(token, id, &channel, &text, now)
+            }
+            Method::Connect(_) | Method::Pong => unreachable!("they were run before"),
+        }
+    }
+
+    fn connect<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        command: &Connect<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        if id == 0 {
+            return self.disconnect(token, Disconnect::BadRequest, now);
+        }
+        let identity = match self.authenticate(token, &command.token, now) {
+            Ok(identity) => identity,
+            Err(Refusal::Error(error)) => return self.reply(token, &Reply::Error { id, error }),
+            Err(Refusal::Disconnect(why)) => return self.disconnect(token, why, now),
+        };
+        if self.at(token).facts.has(Fact::Registered) {
+            // Its connect was refused over a subscription.
+            return self.disconnect(token, Disconnect::BadRequest, now);
+        }
+        let Identity { user, expires_ms, info, subs, .. } = identity;
+        let begins = match self.connect_subscriptions(command, &user, subs) {
+            Ok(begins) => begins,
+            Err(error) => {
+                self.connect_channel_refused(token, error, &command.token, now);
+                return self.reply(token, &Reply::Error { id, error });
+            }
+        };
+        self.identified(token, info, expires_ms, !command.token.is_empty(), now);
+        let anonymous = user.as_str().is_empty();
+        let it = self.at(token);
+        it.user = (!anonymous).then(|| user.clone());
+        it.facts.set(Fact::Connecting, true);
+        it.connect_id = id;
+        it.facts.set(Fact::TakesNumbers, takes_numbers(it.codec, &command.name));
+        let subscribes = !begins.is_empty();
+        if subscribes {
+            self.await_subscriptions(token, begins);
+        }
+        if anonymous {
+            if !subscribes {
+                self.connected(token, now);
+            }
+            return;
+        }
+        let home = self.home_of(user.as_str());
+        let connection = self.key(token);
+        self.issue(token, home, Request::Register { connection, user }, lanes);
+        if !holds(Rule::RegFirst) {
+            self.connect_registered(token, now);
+        }
+    }
+
+    fn publish<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        command: &Publish<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        if command.asks_more {
+            return Err(ErrorCode::NotAvailable);
+        }
+        let idempotency_key: Box<str> = (&*command.idempotency_key).into();
+        if idempotency_key.len() > IDEMPOTENCY_KEY_BYTES {
+            return Err(ErrorCode::BadRequest);
+        }
+        let name: &str = &command.channel;
+        let options = self.channel_options(name)?;
+        let who = options.allow_publish;
+        if !self.is_allowed(token, name, who) {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let connection = self.key(token);
+        let user = self.at(token).user.clone();
+        let user = user.as_ref().map_or("", |user| user.as_str());
+        let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
+        let infos = self.publisher_infos(token, name);
+        let publisher = Publisher {
+            key: connection,
+            user,
+            conn_info: infos.as_ref().map_or(b"", |infos| infos.connection()),
+            chan_info: infos.as_ref().map_or(b"", |infos| infos.subscription()),
+            exclude_self: command.exclude_self,
+        };
+        let codec = self.at(token).codec;
+        let data = payload::keep(codec, options.payload, command.data)?;
+        let parts = Parts {
+            channel: name,
+            publisher: Some(publisher),
+            tags: Tags::packed(&tags),
+            data: &data,
+            now,
+        };
+        let block = Block::of(options.payload, &parts);
+        self.metrics.namespace(self.namespaces.counted_at(name)).publications.add(1);
+        let home = self.home_of(name);
+        let to = ReplyTo { connection, command: id };
+        let options = (!idempotency_key.is_empty())
+            .then(|| Box::new(PublishOptions { idempotency_key, ..PublishOptions::default() }));
+        self.issue(token, home, Request::Publish { to, block, options }, lanes);
+        Ok(())
+    }
+
+    fn history<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        command: &History<'_>,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let name: &str = &command.channel;
+        let who = self.history_options(name)?.allow_history;
+        if !self.is_allowed(token, name, who) {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let to = ReplyTo { connection: self.key(token), command: id };
+        let request = Self::history_request(to, command)?;
+        self.issue(token, self.home_of(name), request, lanes);
+        Ok(())
+    }
+
+    fn presence<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        id: u32,
+        name: &str,
+        stats: bool,
+        lanes: &mut L,
+    ) -> Result<(), ErrorCode> {
+        let who = self.presence_options(name)?.allow_presence;
+        if !self.is_allowed(token, name, who) {
+            return Err(ErrorCode::PermissionDenied);
+        }
+        let to = ReplyTo { connection: self.key(token), command: id };
+        let request = Self::presence_request(to, name, stats);
+        self.issue(token, self.home_of(name), request, lanes);
+        Ok(())
+    }
+
+    fn rpc(&mut self, token: Token, id: u32, method: &str, data: &[u8]) -> Result<(), ErrorCode> {
+        let codec = self.at(token).codec;
+        let answer = self.rpc_answer(codec, method, data)?;
+        self.reply(token, &Reply::Rpc { id, data: &answer });
+        Ok(())
+    }
+
+    pub(super) fn count_error(&self, error: ErrorCode) {
+        self.metrics.error(u16::try_from(error.parts().0).expect("a small number"));
+    }
+
+    /// Writes a reply or a push to one connection.
+    pub(super) fn reply(&mut self, token: Token, reply: &Reply<'_>) {
+        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            return;
+        }
+        if let Reply::Error { error, .. } = reply {
+            self.count_error(*error);
+        }
+        let codec = self.at(token).codec;
+        let range = self.output.reply(codec, reply);
+        self.mark_or_spill(token, range);
+    }
+}

@@ -1,0 +1,275 @@
+//! Tokens at work on live connections: who one is, how long that lasts, and how it is renewed.
+//!
+//! Must not know keys or claims (`auth` does). Invariants: the user's id comes from a token alone
+//! and never changes; what a token began ends with it, unless another was brought in time.
+
+use crate::auth::{AuthError, Flaw, Grant, Identity, Refusal, Wanted};
+use crate::clock::Now;
+use crate::codec::command::{
+    Disconnect, ErrorCode, Expiry, Push, RefreshResult, Reply, UNSUBSCRIBE_EXPIRED,
+};
+use crate::edge::connection::details::SubscriptionDetails;
+use crate::edge::connection::{Life, SubscriptionState, Traits};
+use crate::edge::{Edge, Token};
+use crate::limits::{EXPIRY_S, REFRESH_GRACE_MS};
+
+impl Edge {
+    /// Who connects, by the token of its connect command or, without one, of its upgrade.
+    pub(in crate::edge) fn authenticate(
+        &mut self,
+        token: Token,
+        given: &str,
+        now: Now,
+    ) -> Result<Identity, Refusal> {
+        let offered = self.details.get(&token.index).and_then(|it| it.offered.as_deref());
+        let text = if given.is_empty() { offered.unwrap_or("") } else { given };
+        match self.auth.connect(text, now) {
+            Ok(identity) => Ok(identity),
+            Err(error) => {
+                let text = text.to_owned();
+                self.token_refused(token, &text, error, "connect", "", now);
+                Err(error.refusal())
+            }
+        }
+    }
+
+    /// Notes what a token says of its connection. Whose client showed it is told when it ends, and
+    /// has a while more to show another; else the client cannot know.
+    pub(in crate::edge) fn identified(
+        &mut self,
+        token: Token,
+        info: Box<[u8]>,
+        expires_ms: Option<u64>,
+        shown: bool,
+        now: Now,
+    ) {
+        self.keep_info(token, info);
+        let grace_ms = if shown { REFRESH_GRACE_MS } else { 0 };
+        if shown {
+            self.drop_offered(token);
+        }
+        let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(grace_ms));
+        self.at(token).expires_s = end_s;
+    }
+
+    /// What the client of a connection is told of its end: nothing, when the token is not its own.
+    pub(in crate::edge) fn expiry(&mut self, token: Token, now: Now) -> Expiry {
+        let details = self.details.get(&token.index);
+        let offered = details.is_some_and(|details| details.offered.is_some());
+        told(if offered { 0 } else { self.at(token).expires_s }, now)
+    }
+
+    /// Runs a refresh command.
+    pub(in crate::edge) fn refresh(
+        &mut self,
+        token: Token,
+        id: u32,
+        text: &str,
+        now: Now,
+    ) -> Result<(), ErrorCode> {
+        if text.is_empty() {
+            self.disconnect(token, Disconnect::BadRequest, now);
+            return Ok(());
+        }
+        let own = self.at(token).user.clone();
+        let identity = self.auth.connect(text, now).and_then(|identity| {
+            let same = own.as_ref().map_or("", |own| own.as_str()) == identity.user.as_str();
+            if same { Ok(identity) } else { Err(AuthError::Invalid(Flaw::User)) }
+        });
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(error) => {
+                self.token_refused(token, text, error, "refresh", "", now);
+                return match error.refresh_refusal() {
+                    Refusal::Error(error) => Err(error),
+                    Refusal::Disconnect(why) => {
+                        self.disconnect(token, why, now);
+                        Ok(())
+                    }
+                };
+            }
+        };
+        self.identified(token, identity.info, identity.expires_ms, true, now);
+        self.rearm(token);
+        self.renew_subscriptions(token, identity.subs);
+        let expiry = self.expiry(token, now);
+        self.reply(
+            token,
+            &Reply::Refresh { id, result: RefreshResult { expiry, ..Default::default() } },
+        );
+        Ok(())
+    }
+
+    /// The server API gives a connection another end, in seconds since 1970; none: it has none. And
+    /// another info, unless that is empty.
+    pub(in crate::edge) fn refreshed(
+        &mut self,
+        token: Token,
+        expire_at_s: Option<u64>,
+        info: &[u8],
+        now: Now,
+    ) {
+        let expires_ms = expire_at_s.map(|at| at.saturating_mul(1_000));
+        if expires_ms.is_some_and(|at| at <= now.unix_ms) {
+            return self.disconnect(token, Disconnect::Expired, now);
+        }
+        let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
+        self.at(token).expires_s = end_s;
+        self.rearm(token);
+        if !info.is_empty() {
+            self.keep_info(token, info.into());
+        }
+        let push = Push::Refresh(self.expiry(token, now));
+        self.reply(token, &Reply::Push { channel: "", push });
+    }
+
+    /// What a subscribe or `sub_refresh` command's token grants.
+    pub(in crate::edge) fn grant(
+        &mut self,
+        token: Token,
+        channel: &str,
+        text: &str,
+        now: Now,
+    ) -> Result<Grant, ErrorCode> {
+        let client = self.ids.of(self.key(token));
+        let user = self.at(token).user.clone();
+        let user = user.as_ref().map_or("", |user| user.as_str());
+        let wanted = Wanted { channel, user, client: client.as_str() };
+        self.auth.subscription(text, &wanted, now).map_err(|error| {
+            self.token_refused(token, text, error, "subscribe", channel, now);
+            error.subscription_error()
+        })
+    }
+
+    /// Notes what a token says of a subscription.
+    pub(in crate::edge) fn granted(&mut self, token: Token, sequence: u32, grant: Grant, now: Now) {
+        let Grant { expires_ms, info, data, .. } = grant;
+        let expires_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
+        let kept = SubscriptionDetails { sequence, info, data, expires_s };
+        self.keep_subscription(token, kept);
+        if expires_s > 0 {
+            self.rearm(token);
+        }
+    }
+
+    /// Notes what the server says of a subscription that it begins. The end is exact: a client has
+    /// nothing to renew it with.
+    pub(in crate::edge) fn keep_until(
+        &mut self,
+        token: Token,
+        sequence: u32,
+        info: Box<[u8]>,
+        expire_at_s: Option<u64>,
+        now: Now,
+    ) {
+        let expires_s = expire_at_s.map_or(0, |at| end_s(at.saturating_mul(1_000), now));
+        let data = Box::default();
+        self.keep_subscription(token, SubscriptionDetails { sequence, info, data, expires_s });
+        if expires_s > 0 {
+            self.rearm(token);
+        }
+    }
+
+    /// What the reply to a subscribe command tells of its token: the end, and a value.
+    pub(in crate::edge) fn told_of(
+        &mut self,
+        token: Token,
+        sequence: u32,
+        now: Now,
+    ) -> (Expiry, Box<[u8]>) {
+        let Some(details) = self.subscription_details(token, sequence) else {
+            return Default::default();
+        };
+        (told(details.expires_s, now), std::mem::take(&mut details.data))
+    }
+
+    /// Runs a `sub_refresh` command.
+    pub(in crate::edge) fn sub_refresh(
+        &mut self,
+        token: Token,
+        id: u32,
+        name: &str,
+        text: &str,
+        now: Now,
+    ) -> Result<(), ErrorCode> {
+        let sequence = self.active_sequence(token, name).ok_or(ErrorCode::PermissionDenied)?;
+        if text.is_empty() {
+            return Err(ErrorCode::BadRequest);
+        }
+        let grant = self.grant(token, name, text, now)?;
+        self.granted(token, sequence, Grant { data: Box::default(), ..grant }, now);
+        let (expiry, _) = self.told_of(token, sequence, now);
+        self.reply(token, &Reply::SubRefresh { id, expiry });
+        Ok(())
+    }
+
+    /// The subscription to a channel that the client began and that is active.
+    fn active_sequence(&mut self, token: Token, name: &str) -> Option<u32> {
+        let channel = self.channels.find(name)?;
+        let it = self.at(token).subscription(channel)?;
+        (it.state == SubscriptionState::Active && !it.traits.has(Traits::SERVER_SIDE))
+            .then_some(it.sequence)
+    }
+
+    /// When something of a connection ends, in milliseconds of the process.
+    pub(in crate::edge) fn expires_ms(&mut self, token: Token) -> u64 {
+        let it = self.at(token);
+        if it.life != Life::Active {
+            return u64::MAX;
+        }
+        let own = it.expires_s;
+        let mut nearest = (own > 0).then_some(own);
+        if let Some(details) = self.details.get(&token.index) {
+            let ends = details.subscriptions.iter().map(|it| it.expires_s);
+            nearest = ends.filter(|end| *end > 0).chain(nearest).min();
+        }
+        nearest.map_or(u64::MAX, |second| u64::from(second) * 1_000)
+    }
+
+    /// Something of a connection has ended: it, or some of its subscriptions.
+    pub(in crate::edge) fn expire(&mut self, token: Token, now: Now) {
+        let own = self.at(token).expires_s;
+        let over = |second: u32| second > 0 && u64::from(second) * 1_000 <= now.monotonic_ms();
+        if over(own) {
+            return self.disconnect(token, Disconnect::Expired, now);
+        }
+        let Some(details) = self.details.get_mut(&token.index) else { return };
+        let it = &self.connections[token.index as usize];
+        let mut ended = Vec::new();
+        details.subscriptions.retain(|kept| {
+            let of = it.subscriptions.iter().find(|it| it.sequence == kept.sequence);
+            match of {
+                Some(of) if over(kept.expires_s) && of.state == SubscriptionState::Active => {
+                    ended.push(of.channel);
+                    false
+                }
+                // One that is not answered yet ends when it is.
+                of => of.is_some(),
+            }
+        });
+        for channel in ended {
+            self.end_with(token, channel, UNSUBSCRIBE_EXPIRED);
+        }
+    }
+}
+
+/// The second of the process in which a moment of Unix time lies, at most a year ahead.
+fn end_s(unix_ms: u64, now: Now) -> u32 {
+    let left_ms = unix_ms.saturating_sub(now.unix_ms).min(EXPIRY_S * 1_000);
+    whole_s(now.monotonic_ms() + left_ms)
+}
+
+/// Milliseconds as seconds, rounded up.
+fn whole_s(ms: u64) -> u32 {
+    u32::try_from(ms.div_ceil(1_000)).unwrap_or(u32::MAX)
+}
+
+/// What a client is told of an end that its grace is part of: whole seconds, at least one.
+fn told(expires_s: u32, now: Now) -> Expiry {
+    if expires_s == 0 {
+        return Expiry::default();
+    }
+    let end_ms = (u64::from(expires_s) * 1_000).saturating_sub(REFRESH_GRACE_MS);
+    let left_s = end_ms.saturating_sub(now.monotonic_ms()) / 1_000;
+    Expiry { expires: true, ttl_s: u32::try_from(left_s).unwrap_or(u32::MAX).max(1) }
+}

@@ -1,0 +1,70 @@
+//! A new token of a live connection: what it names is begun, what it names no more is ended.
+//!
+//! Must not know tokens' form. Invariant: only what a token began ends by a token; what the client,
+//! the server API or the user's own channel began stays.
+
+use crate::contract::name::Name;
+use crate::contract::user::ServerSubscription;
+use crate::edge::connection::{SubscriptionState, Traits};
+use crate::edge::server_side::subscriptions::{ServerBegin, Wish};
+use crate::edge::{Edge, Token};
+
+impl Edge {
+    /// Notes what a new token names. Of several that come before they can be carried out the last
+    /// counts, so that what waits has the bound of one token.
+    pub(in crate::edge) fn renew_subscriptions(
+        &mut self,
+        token: Token,
+        named: Vec<ServerSubscription>,
+    ) {
+        let it = self.at(token);
+        let none_before = it.aside.is_none()
+            && !it.subscriptions.iter().any(|it| it.traits.has(Traits::BY_TOKEN));
+        if named.is_empty() && none_before {
+            return;
+        }
+        self.server_side(token).renewed = Some(named);
+        self.owe(token);
+    }
+
+    /// Compares what a new token names with what the connection has, once nothing earlier is left
+    /// to be done, and lines up the difference. True where there is one.
+    pub(in crate::edge) fn compare_renewed(&mut self, token: Token) -> bool {
+        let Some(server) = self.at(token).server() else { return false };
+        if !server.queue.is_empty() || server.connect.is_some() {
+            return false;
+        }
+        let Some(named) = server.renewed.take() else { return false };
+        let ended = self.no_more_named(token, &named);
+        let mut wishes: Vec<Wish> = ended.into_iter().map(Wish::End).collect();
+        for subscription in named {
+            let channel = self.channels.find(subscription.channel.as_str());
+            if channel.is_some_and(|channel| self.is_subscribed(token, channel)) {
+                continue;
+            }
+            let (recover, since, expire_at_s, by_token) = (false, None, None, true);
+            let begin = ServerBegin { subscription, recover, since, expire_at_s, by_token };
+            wishes.push(Wish::Begin(Box::new(begin)));
+        }
+        let differs = !wishes.is_empty();
+        self.server_side(token).queue.extend(wishes);
+        differs
+    }
+
+    /// The channels that an earlier token began and this one does not name.
+    fn no_more_named(&self, token: Token, named: &[ServerSubscription]) -> Vec<Name> {
+        let it = &self.connections[token.index as usize];
+        let begun = it
+            .subscriptions
+            .iter()
+            .filter(|it| it.traits.has(Traits::BY_TOKEN) && it.state != SubscriptionState::Owed);
+        let names = begun.filter_map(|it| Some(&self.channels.get(it.channel)?.name));
+        let ended = names.filter(|name| named.iter().all(|named| named.channel != **name));
+        ended.cloned().collect()
+    }
+
+    fn is_subscribed(&mut self, token: Token, channel: u32) -> bool {
+        let subscription = self.at(token).subscription(channel);
+        subscription.is_some_and(|it| it.state != SubscriptionState::Owed)
+    }
+}

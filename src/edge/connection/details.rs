@@ -1,0 +1,112 @@
+//! What few connections have beside what all have: infos that tokens gave, and ends of single
+//! subscriptions. In a table of its own, so that the others need no room for it.
+//!
+//! Must not know tokens' form. Invariant: nothing is kept of a connection that is gone, nor of more
+//! subscriptions than it has.
+
+use crate::contract::infos::Infos;
+use crate::edge::{Edge, Token};
+
+/// Of one connection.
+#[derive(Debug, Default)]
+pub struct Details {
+    /// The token that came with the upgrade, until connect is answered.
+    pub offered: Option<Box<str>>,
+    /// What others are told of the connection, JSON; empty for nothing.
+    pub info: Box<[u8]>,
+    pub subscriptions: Vec<SubscriptionDetails>,
+}
+
+/// Of one of its subscriptions.
+#[derive(Debug, Default)]
+pub struct SubscriptionDetails {
+    /// The subscription's own.
+    pub sequence: u32,
+    /// What others are told of the subscriber, JSON; empty for nothing.
+    pub info: Box<[u8]>,
+    /// A value for the subscriber, until its reply; empty for none.
+    pub data: Box<[u8]>,
+    /// The second of the process at which it ends; 0 for never.
+    pub expires_s: u32,
+}
+
+impl SubscriptionDetails {
+    fn is_empty(&self) -> bool {
+        self.info.is_empty() && self.data.is_empty() && self.expires_s == 0
+    }
+}
+
+impl Edge {
+    /// A connection's details, made when there are none.
+    pub(in crate::edge) fn details(&mut self, token: Token) -> &mut Details {
+        debug_assert!(self.is_current(token), "only a current connection has details");
+        self.details.entry(token.index).or_default()
+    }
+
+    /// Keeps what a token says of a connection.
+    pub(in crate::edge) fn keep_info(&mut self, token: Token, info: Box<[u8]>) {
+        if !info.is_empty() || self.details.contains_key(&token.index) {
+            self.details(token).info = info;
+        }
+    }
+
+    /// Connect is answered: the token of the upgrade is of no more use.
+    pub(in crate::edge) fn drop_offered(&mut self, token: Token) {
+        let Some(details) = self.details.get_mut(&token.index) else { return };
+        details.offered = None;
+        if details.info.is_empty() && details.subscriptions.is_empty() {
+            self.details.remove(&token.index);
+        }
+    }
+
+    /// Keeps what a token says of a subscription, instead of what was kept before. Of subscriptions
+    /// that are no more nothing stays.
+    pub(in crate::edge) fn keep_subscription(&mut self, token: Token, kept: SubscriptionDetails) {
+        let known = self.details.contains_key(&token.index);
+        if kept.is_empty() && !known {
+            return;
+        }
+        let it = &self.connections[token.index as usize];
+        let details = self.details.entry(token.index).or_default();
+        details.subscriptions.retain(|old| {
+            old.sequence != kept.sequence
+                && it.subscriptions.iter().any(|subscription| subscription.sequence == old.sequence)
+        });
+        if !kept.is_empty() {
+            details.subscriptions.push(kept);
+        }
+    }
+
+    /// The details of a subscription that has some.
+    pub(in crate::edge) fn subscription_details(
+        &mut self,
+        token: Token,
+        sequence: u32,
+    ) -> Option<&mut SubscriptionDetails> {
+        let details = self.details.get_mut(&token.index)?;
+        details.subscriptions.iter_mut().find(|it| it.sequence == sequence)
+    }
+
+    /// What others in a channel are told of a connection, besides its user.
+    pub(in crate::edge) fn infos(&self, token: Token, sequence: Option<u32>) -> Option<Infos> {
+        let details = self.details.get(&token.index)?;
+        let of = details.subscriptions.iter().find(|it| Some(it.sequence) == sequence);
+        Infos::new(&details.info, of.map_or(&[], |it| &it.info))
+    }
+
+    /// What the others are told of whoever publishes in a channel, besides its user.
+    pub(in crate::edge) fn publisher_infos(&mut self, token: Token, name: &str) -> Option<Infos> {
+        if !self.details.contains_key(&token.index) {
+            return None;
+        }
+        let channel = self.channels.find(name);
+        let of = channel.and_then(|channel| self.at(token).subscription(channel));
+        let sequence = of.map(|it| it.sequence);
+        self.infos(token, sequence)
+    }
+
+    /// The connection is gone.
+    pub(in crate::edge) fn drop_details(&mut self, token: Token) {
+        self.details.remove(&token.index);
+    }
+}

@@ -1,0 +1,389 @@
+//! A connection that speaks HTTP: the upgrade to a WebSocket, health and metrics, and the way to
+//! the server API.
+//! Invariant: one request at a time; the next is read when this one's response is written, and sent
+//! but for a few KiB.
+
+use super::subprotocol;
+use crate::api;
+use crate::clock::Now;
+use crate::edge::connection::{Fact, Life};
+use crate::edge::refusals::About;
+use crate::edge::{Edge, RequestLanes, Token};
+use crate::http::origin::Origins;
+use crate::http::request::{self, Head};
+use crate::http::response::{self, Status};
+use crate::http::routes::{self, Route, RouteOptions};
+use crate::limits::{HTTP_CALL_MS, READ_ON_MS};
+use crate::metrics::{self, Cause, ProcessStats};
+use crate::ws::handshake::{self, Offer};
+
+/// Time within which every worker must have answered a probe for `/ready`.
+const READY_WITHIN_MS: u64 = 1_000;
+pub(in crate::edge) const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
+pub(in crate::edge) const JSON: (&str, &str) = ("Content-Type", "application/json");
+const PROMETHEUS: (&str, &str) = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+pub(in crate::edge) const RETRY_AFTER: (&str, &str) = ("Retry-After", "5");
+
+/// What the process uses, as the system tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessUse {
+    /// CPU time of all threads.
+    pub cpu_ns: u64,
+    pub resident_bytes: u64,
+    pub open_fds: u64,
+    pub max_fds: u64,
+    /// When it started, in seconds since 1970.
+    pub started_s: u64,
+    /// Log lines that were not written.
+    pub dropped_lines: u64,
+}
+
+/// What the HTTP side of an edge is told.
+#[derive(Clone)]
+pub struct HttpOptions {
+    pub routes: RouteOptions,
+    /// What the internal listener serves.
+    pub internal_routes: RouteOptions,
+    /// Where browsers may come from.
+    pub origins: Origins,
+    /// The key of the server API; none with `dev`: no key is needed.
+    pub api_key: Option<Vec<u8>>,
+    pub dev: bool,
+    /// What this process is called in `info`: an id drawn at the start, and a name.
+    pub node: (String, String),
+    /// What the process uses.
+    pub process: fn() -> ProcessUse,
+    /// The driver in use.
+    pub driver: &'static str,
+}
+
+/// A request that is answered no.
+#[derive(Clone, Copy)]
+pub(in crate::edge) struct No<'a> {
+    pub cause: Cause,
+    pub status: Status,
+    pub headers: &'a [(&'a str, &'a str)],
+    /// What the peer is told.
+    pub reason: &'a str,
+    /// What the operator is told, where that is more.
+    pub why: Option<&'a str>,
+    pub about: About<'a>,
+}
+
+impl<'a> No<'a> {
+    pub fn new(cause: Cause, status: Status, reason: &'a str) -> No<'a> {
+        No { cause, status, headers: &[TEXT], reason, why: None, about: About::default() }
+    }
+
+    /// There is no slot.
+    pub fn full() -> No<'a> {
+        No::new(Cause::Slots, Status::UNAVAILABLE, "full").headers(&[TEXT, RETRY_AFTER])
+    }
+
+    pub fn headers(self, headers: &'a [(&'a str, &'a str)]) -> No<'a> {
+        No { headers, ..self }
+    }
+
+    /// It answers this request. A query may hold a token, so it is left out.
+    pub fn to(self, head: &Head<'a>) -> No<'a> {
+        let path = head.path.split('?').next().unwrap_or_default();
+        let origin = head.header("Origin").and_then(|origin| std::str::from_utf8(origin).ok());
+        No { about: About { path, origin: origin.unwrap_or(""), ..self.about }, ..self }
+    }
+}
+
+impl Edge {
+    /// Serves the requests in `wire`; gives how many bytes are done with.
+    pub(in crate::edge) fn requests<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        wire: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) -> usize {
+        let mut at = 0;
+        while self.life(token) == Life::Connecting && !self.is_blocked(token) {
+            let exchange = self.exchange(token);
+            if exchange.call.is_some() || exchange.last {
+                // Behind the last response nothing is read any more.
+                return if exchange.last { wire.len() } else { at };
+            }
+            if exchange.body.is_some() {
+                match self.read_body(token, &wire[at..], now, lanes) {
+                    Some(taken) => at += taken,
+                    None => return wire.len(),
+                }
+                if at == wire.len() && self.exchange(token).body.is_some() {
+                    return at;
+                }
+                continue;
+            }
+            let mut searched = exchange.searched;
+            let head_bytes = self.limits.http_head_bytes as usize;
+            let parsed = request::parse(&wire[at..], &mut searched, head_bytes);
+            let exchange = self.exchange(token);
+            exchange.searched = searched;
+            // Of a head that cannot be read too, as far as it came.
+            exchange.head_only = wire[at..].trim_ascii_start().starts_with(b"HEAD ");
+            match parsed {
+                Ok(None) => {
+                    self.head_begun(token, request::begins_a_head(&wire[at..]), now);
+                    return at;
+                }
+                Err(error) => {
+                    let head_size = error.status() == Status::HEAD_TOO_LARGE;
+                    let cause = if head_size { Cause::HeadSize } else { Cause::Head };
+                    let no = No::new(cause, error.status(), error.reason()).headers(&[]);
+                    self.refuse(token, &no, now);
+                    return wire.len();
+                }
+                Ok(Some((head, length))) => {
+                    let waits = head.header("Upgrade").is_some();
+                    self.exchange(token).upgrading = waits;
+                    if waits && self.is_blocked(token) {
+                        return at;
+                    }
+                    at += length;
+                    self.exchange(token).searched = 0;
+                    self.exchange(token).head_begun = false;
+                    let keeps = self.limits.http_keep_alive_ms > 0 && !self.draining;
+                    self.exchange(token).keep_alive = head.keep_alive && keeps;
+                    self.request(token, &head, now);
+                }
+            }
+        }
+        at
+    }
+
+    /// The first bytes of a head came on a connection that was kept: the rest has as long as the
+    /// first request's.
+    fn head_begun(&mut self, token: Token, begun: bool, now: Now) {
+        let exchange = self.exchange(token);
+        if begun && exchange.served > 0 && !std::mem::replace(&mut exchange.head_begun, true) {
+            let wait = u64::from(self.limits.http_head_timeout_ms);
+            self.set_deadline(token, now.monotonic_ms() + wait);
+        }
+    }
+
+    fn request(&mut self, token: Token, head: &Head<'_>, now: Now) {
+        if self.at(token).facts.has(Fact::Refused) {
+            return self.refuse(token, &No::full().to(head), now);
+        }
+        let internal = self.at(token).facts.has(Fact::Internal);
+        let options = if internal { &self.http.internal_routes } else { &self.http.routes };
+        let route = routes::route(head.method, head.path, options);
+        if head.has_body() && !matches!(route, Route::Api(_)) {
+            // What this request does not need is not read: the connection ends with the answer.
+            self.exchange(token).keep_alive = false;
+        }
+        match route {
+            Route::Health => self.respond_text(token, Status::OK, b"ok\n", now),
+            Route::Ready => {
+                let ready = self.is_ready(now);
+                let (status, body) = if ready {
+                    (Status::OK, b"ready\n".as_slice())
+                } else {
+                    (Status::UNAVAILABLE, b"not ready\n".as_slice())
+                };
+                self.respond_text(token, status, body, now);
+            }
+            Route::Metrics => {
+                // Where clients connect, strangers do too.
+                if internal || self.http.dev || self.has_key(token, head, now) {
+                    self.metrics_page(token, now);
+                }
+            }
+            Route::Asset(asset) => {
+                self.respond(token, Status::OK, asset.headers, asset.body, now);
+            }
+            Route::Api(method) => self.call(token, head, method, now),
+            Route::OpenApi => {
+                let body = api::OPENAPI.as_bytes();
+                self.respond(token, Status::OK, &[JSON], body, now);
+            }
+            Route::WebSocket => self.upgrade(token, head, false, now),
+            Route::Echo => self.upgrade(token, head, true, now),
+            Route::NotFound => {
+                let no = No::new(Cause::Http, Status::NOT_FOUND, "not found").to(head);
+                self.refuse(token, &no, now);
+            }
+            Route::MethodNotAllowed { allow } => {
+                let headers = [TEXT, ("Allow", allow)];
+                let no = No::new(Cause::Http, Status::METHOD_NOT_ALLOWED, "method not allowed");
+                self.refuse(token, &no.to(head).headers(&headers), now);
+            }
+        }
+    }
+
+    fn is_ready(&self, now: Now) -> bool {
+        !self.draining
+            && !self.leaving
+            && self
+                .all_metrics
+                .iter()
+                .all(|core| core.answered_within(now.monotonic_ms(), READY_WITHIN_MS))
+    }
+
+    fn metrics_page(&mut self, token: Token, now: Now) {
+        let used = (self.http.process)();
+        let api_methods = api::ApiMethod::ALL.map(api::ApiMethod::name);
+        let process = ProcessStats {
+            cpu_ns: used.cpu_ns,
+            resident_bytes: used.resident_bytes,
+            open_fds: used.open_fds,
+            max_fds: used.max_fds,
+            started_s: used.started_s,
+            dropped_lines: used.dropped_lines,
+            limits: &self.limits.numbers(),
+            namespaces: &self.namespaces.counted(),
+            api_methods: &api_methods,
+            driver: self.http.driver,
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let mut page = String::with_capacity(32 << 10);
+        metrics::render(&mut page, &self.all_metrics, &process);
+        self.respond(token, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
+    }
+
+    fn upgrade(&mut self, token: Token, head: &Head<'_>, echo: bool, now: Now) {
+        if self.draining {
+            let no = No { reason: "shutting down", ..No::full() };
+            return self.refuse(token, &no.to(head), now);
+        }
+        let offer = Offer {
+            method: head.method,
+            http_1_1: head.http_1_1,
+            has_body: head.has_body(),
+            headers: head.headers(),
+        };
+        let accepted = match handshake::accept(&offer, &subprotocol::NAMES) {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                let status = Status(refusal.status());
+                let no = No::new(Cause::Handshake, status, refusal.reason()).to(head);
+                return self.refuse(token, &no.headers(refusal.headers()), now);
+            }
+        };
+        if !self.is_origin_allowed(head, head.header("Host")) {
+            let reason = "origin not allowed; list it in allowed_origins";
+            let no = No::new(Cause::Origin, Status::FORBIDDEN, reason).to(head);
+            return self.refuse(token, &no, now);
+        }
+        let since_ms = self.at(token).since_ms;
+        let waited_ms = crate::edge::ms(now).wrapping_sub(since_ms);
+        self.metrics.handshake.record(u64::from(waited_ms) * 1000);
+        let date = self.date.at(now.unix_s());
+        let range = self.output.upgrade(|out| handshake::write_response(out, &accepted, date));
+        self.output.mark(token.index, range);
+        let it = self.at(token);
+        it.aside = None;
+        it.facts.set(Fact::Echo, echo);
+        let (codec, own) = subprotocol::choose(accepted.protocol, head.query);
+        it.codec = codec;
+        it.facts.set(Fact::OwnProtocol, own);
+        if echo {
+            it.become_(Life::Active);
+            self.start_pings(token, now);
+        } else {
+            it.become_(Life::Authenticating);
+            if let Some(offered) = self.auth.offered(head.headers()) {
+                let offered = offered.into();
+                self.details(token).offered = Some(offered);
+            }
+            let wait = u64::from(self.times.connect_timeout_ms);
+            self.set_deadline(token, now.monotonic_ms() + wait);
+        }
+    }
+
+    /// An absent Origin is not a browser's; a present one must be listed, or, with `--dev`, be of
+    /// the page that this `host` handed out.
+    pub(in crate::edge) fn is_origin_allowed(&self, head: &Head<'_>, host: Option<&[u8]>) -> bool {
+        let Some(origin) = head.header("Origin") else { return true };
+        let host = host.map(String::from_utf8_lossy);
+        self.http.origins.allow(&String::from_utf8_lossy(origin), host.as_deref())
+    }
+
+    fn respond_text(&mut self, token: Token, status: Status, body: &[u8], now: Now) {
+        self.respond(token, status, &[TEXT], body, now);
+    }
+
+    /// Writes a response; the connection then ends, or waits for its next request.
+    pub(in crate::edge) fn respond(
+        &mut self,
+        token: Token,
+        status: Status,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        now: Now,
+    ) {
+        let exchange = self.exchange(token);
+        let head_only = exchange.head_only;
+        let keep_alive = exchange.keep_alive && !self.draining;
+        let date = self.date.at(now.unix_s());
+        let range = self.output.bytes(|out| {
+            if head_only {
+                response::write_head(out, status, date, headers, body.len(), keep_alive);
+            } else {
+                response::write(out, status, date, headers, body, keep_alive);
+            }
+        });
+        self.mark_or_spill(token, range);
+        self.exchange(token).served += 1;
+        if keep_alive {
+            let keep_ms = u64::from(self.limits.http_keep_alive_ms);
+            self.exchange(token).idle_until_ms = now.monotonic_ms() + keep_ms;
+            return self.set_deadline(token, now.monotonic_ms() + keep_ms.min(READ_ON_MS));
+        }
+        self.exchange(token).last = true;
+        self.shut(token, now);
+    }
+
+    /// Says no, and ends the connection.
+    pub(in crate::edge) fn refuse(&mut self, token: Token, no: &No<'_>, now: Now) {
+        self.refused(token, no.cause, no.why.unwrap_or(no.reason), &no.about, now);
+        self.exchange(token).keep_alive = false;
+        self.respond(token, no.status, no.headers, no.reason.as_bytes(), now);
+    }
+
+    /// A response still waits: it is kept for who reads on, however slowly.
+    fn unread(&mut self, token: Token, now: Now) {
+        if self.has_moved(token) {
+            return self.set_deadline(token, now.monotonic_ms() + READ_ON_MS);
+        }
+        let bytes = self.unsent_response_bytes(token);
+        let reason = format_args!("its response of {bytes} bytes more is not read");
+        self.refused(token, Cause::Unread, reason, &About::default(), now);
+        self.kill(token, now);
+    }
+
+    /// A head or a body did not come in time, or nothing came at all.
+    pub(in crate::edge) fn http_deadline(&mut self, token: Token, now: Now) {
+        let input = self.at(token).input.as_ref();
+        let started = input.is_some_and(|input| request::begins_a_head(&input.wire));
+        let refused = self.at(token).facts.has(Fact::Refused);
+        if self.unsent_response_bytes(token) > 0 {
+            return self.unread(token, now);
+        }
+        let exchange = self.exchange(token);
+        let idle = exchange.is_idle(started);
+        if idle && !exchange.last && now.monotonic_ms() < exchange.idle_until_ms {
+            let until_ms = exchange.idle_until_ms;
+            return self.set_deadline(token, until_ms);
+        }
+        if exchange.last || idle {
+            return self.kill(token, now);
+        }
+        if exchange.call.is_some() {
+            return self.set_deadline(token, now.monotonic_ms() + HTTP_CALL_MS);
+        }
+        if refused {
+            return self.refuse(token, &No::full(), now);
+        }
+        let (cause, reason) = match self.exchange(token).body.take() {
+            Some(_) => (Cause::BodyTimeout, "the request's body took too long"),
+            None => (Cause::HeadTimeout, "the request took too long"),
+        };
+        self.discharge(token);
+        self.refuse(token, &No::new(cause, Status::REQUEST_TIMEOUT, reason), now);
+    }
+}

@@ -1,0 +1,486 @@
+//! Bytes that came in: cut into messages, and messages into commands, as far as may be.
+//!
+//! Rule 4: behind a command that waits nothing more of its connection is parsed; bytes go to the
+//! spill and reading pauses. Rule 23: over the arena's bound nothing is parsed at all.
+
+use crate::clock::Now;
+use crate::codec::Codec;
+use crate::codec::command::{Command, Disconnect, Method};
+use crate::edge::connection::{Fact, Later, Life};
+use crate::edge::outbound::output::{Class, NO_CHANNEL, Range};
+use crate::edge::{Edge, Effect, RequestLanes, Token, ms};
+use crate::limits::{
+    COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES, HTTP_BACKLOG_BYTES,
+};
+use crate::rules::{Rule, holds};
+use crate::ws::deframer::{Item, MessageLimits, Violation};
+use crate::ws::frame::{self, OpCode, close_code};
+
+impl Edge {
+    /// Bytes of a connection, opened by its transport. They may be changed in place.
+    pub fn receive<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        bytes: &mut [u8],
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let life = self.life(token);
+        if matches!(life, Life::Free | Life::Dead) || self.draining && life == Life::Connecting {
+            return;
+        }
+        self.metrics.bytes_in.add(bytes.len() as u64);
+        if self.at(token).facts.has(Fact::Failed) {
+            return;
+        }
+        let spilled = self.at(token).input.as_ref().is_some_and(|input| !input.is_empty());
+        if spilled || self.at(token).life == Life::Connecting || self.is_blocked(token) {
+            self.spill(token, bytes, now);
+            if self.at(token).is_parked() {
+                return self.pause_if_blocked(token);
+            }
+            return self.work_off_input(token, now, lanes);
+        }
+        let consumed = self.frames(token, bytes, now, lanes);
+        if consumed < bytes.len() {
+            self.spill(token, &bytes[consumed..], now);
+            self.pause_if_blocked(token);
+        }
+    }
+
+    /// Receiving ended: the connection dies once what it sent before is worked off.
+    pub fn ended(&mut self, token: Token, now: Now) {
+        if matches!(self.life(token), Life::Free | Life::Dead) {
+            return;
+        }
+        let it = self.at(token);
+        let left_over = it.input.as_ref().is_some_and(|input| !input.is_empty());
+        if left_over && it.life == Life::Active {
+            it.input().ended = true;
+            return self.make_ready(token);
+        }
+        if self.is_owed_an_answer(token) {
+            return;
+        }
+        self.kill(token, now);
+    }
+
+    /// Who asked and then sent its FIN still reads: a response, or a close frame, that is under way
+    /// goes out before the end.
+    fn is_owed_an_answer(&mut self, token: Token) -> bool {
+        let unsent = self.output.has_pending(token.index) || self.at(token).backlog.is_some();
+        let it = self.at(token);
+        let called = it.http().filter(|http| http.call.is_some());
+        if let Some(http) = called {
+            http.keep_alive = false;
+        } else if !unsent || !matches!(it.life, Life::Connecting | Life::Closing) {
+            return false;
+        } else {
+            it.facts.set(Fact::Finishing, true);
+        }
+        it.facts.set(Fact::Ended, true);
+        true
+    }
+
+    /// A send failed: the peer is gone, and nothing can be said to it.
+    pub fn failed(&mut self, token: Token, now: Now) {
+        if !matches!(self.life(token), Life::Free | Life::Dead) {
+            self.at(token).facts.set(Fact::PeerGone, true);
+            self.kill(token, now);
+        }
+    }
+
+    fn spill(&mut self, token: Token, bytes: &[u8], now: Now) {
+        if matches!(self.life(token), Life::Free | Life::Dead) {
+            return;
+        }
+        let wire = &mut self.at(token).input().wire;
+        let before = wire.capacity();
+        wire.extend_from_slice(bytes);
+        let grown = wire.capacity() - before;
+        self.spill_grew(token, grown, now);
+    }
+
+    /// Must what came wait?
+    pub(in crate::edge) fn is_blocked(&mut self, token: Token) -> bool {
+        let it = self.at(token);
+        let later = it.input.as_ref().map_or(0, |input| input.later.len());
+        let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
+        held || usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT)
+            || self.is_stopped(token)
+    }
+
+    /// Can no command run, not even one that came before and waits for its turn?
+    fn is_stopped(&mut self, token: Token) -> bool {
+        let arena_full = !self.has_room() && holds(Rule::GateFrames);
+        let held_back = self.is_held_back(token);
+        let it = self.at(token);
+        let parked = it.is_parked() && holds(Rule::ConnFifo);
+        let called = it.http().is_some_and(|http| http.call.is_some());
+        let unsent = self.is_behind_responses(token);
+        let it = self.at(token);
+        let answers =
+            it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
+        answers || parked || arena_full || held_back || unsent
+    }
+
+    /// Has a connection that speaks HTTP not read the responses that it was given?
+    fn is_behind_responses(&mut self, token: Token) -> bool {
+        let Some(http) = self.at(token).http() else { return false };
+        let most = if http.upgrading { 0 } else { HTTP_BACKLOG_BYTES };
+        self.unsent_response_bytes(token) > most
+    }
+
+    /// While the server stops, nothing is parsed before the close frame is written: what comes is
+    /// kept, because the peer's close frame will be behind it (rule 25).
+    fn is_held_back(&self, token: Token) -> bool {
+        self.draining && matches!(self.life(token), Life::Authenticating | Life::Active)
+    }
+
+    /// Bytes pile up behind something: stop reading, and come back when that is gone.
+    fn pause_if_blocked(&mut self, token: Token) {
+        let open =
+            matches!(self.life(token), Life::Connecting | Life::Authenticating | Life::Active);
+        if open && self.is_blocked(token) {
+            if !self.at(token).facts.replace(Fact::Paused, true) {
+                self.effects.push(Effect::Pause(token));
+            }
+            self.make_ready_for_room(token);
+        }
+    }
+
+    pub(in crate::edge) fn resume_reading(&mut self, token: Token) {
+        if self.at(token).facts.replace(Fact::Paused, false) {
+            self.effects.push(Effect::Resume(token));
+        }
+    }
+
+    /// Puts a connection in the queue of those with work left over.
+    pub(in crate::edge) fn make_ready(&mut self, token: Token) {
+        if !self.at(token).facts.replace(Fact::Ready, true) {
+            self.ready.push_back(token);
+        }
+    }
+
+    /// The same, where no answer and no room will bring it back by itself.
+    fn make_ready_unless_waiting(&mut self, token: Token) {
+        let held_back = self.is_held_back(token);
+        let it = self.at(token);
+        let later = it.input.as_ref().map_or(0, |input| input.later.len());
+        let full = usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT);
+        let answers = it.facts.has(Fact::Connecting) || full;
+        if !answers && !it.is_parked() && !held_back {
+            self.make_ready(token);
+        }
+    }
+
+    /// The same, where it is the arena that has no room, or this turn's flush that is waited for:
+    /// nobody else would bring it back.
+    fn make_ready_for_room(&mut self, token: Token) {
+        let it = self.at(token);
+        let flush = it.backlog.is_none() && it.http().is_some_and(|http| http.call.is_none());
+        if !self.has_room() || flush {
+            self.make_ready_unless_waiting(token);
+        }
+    }
+
+    /// Works off what waits on a connection: the rest of a message, then the spill.
+    pub(in crate::edge) fn work_off_input<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let life = self.life(token);
+        if self.at(token).input.is_none() || life == Life::Dead {
+            return;
+        }
+        self.run_later(token, now, lanes);
+        if !self.is_current(token) || self.at(token).input.is_none() {
+            return;
+        }
+        let message = std::mem::take(&mut self.at(token).input().message);
+        self.spill_shrank(token, message.capacity());
+        if !message.is_empty() {
+            self.commands(token, &message, now, lanes);
+        }
+        if !self.is_current(token) || self.at(token).input.is_none() {
+            return;
+        }
+        if !self.is_blocked(token) {
+            let mut wire = std::mem::take(&mut self.at(token).input().wire);
+            self.spill_shrank(token, wire.capacity());
+            let mut consumed = 0;
+            if self.life(token) == Life::Connecting {
+                consumed = self.requests(token, &wire, now, lanes);
+            }
+            // Frames may have come in the upgrade's own packet.
+            if matches!(self.life(token), Life::Authenticating | Life::Active | Life::Closing) {
+                consumed += self.frames(token, &mut wire[consumed..], now, lanes);
+            }
+            self.keep_rest(token, wire, consumed, now);
+        }
+        self.after_input(token, now);
+    }
+
+    /// What was not consumed goes back to the spill.
+    fn keep_rest(&mut self, token: Token, mut wire: Vec<u8>, consumed: usize, now: Now) {
+        if consumed >= wire.len() || !self.is_current(token) || self.life(token) == Life::Dead {
+            return;
+        }
+        wire.drain(..consumed);
+        if wire.capacity() / 2 > wire.len() {
+            wire.shrink_to_fit();
+        }
+        let held = wire.capacity();
+        let input = self.at(token).input();
+        debug_assert!(input.wire.is_empty(), "nothing came while it was worked off");
+        input.wire = wire;
+        self.spill_grew(token, held, now);
+    }
+
+    fn after_input(&mut self, token: Token, now: Now) {
+        if !self.is_current(token) {
+            return;
+        }
+        let life = self.at(token).life;
+        let blocked = self.is_blocked(token);
+        let upgraded = life != Life::Connecting;
+        let Some(input) = self.at(token).input.as_ref() else { return };
+        if blocked {
+            return self.pause_if_blocked_or_ready(token);
+        }
+        if input.ended && input.later.is_empty() {
+            // A partial frame will never be whole.
+            return self.kill(token, now);
+        }
+        if input.is_empty() && upgraded {
+            self.at(token).input = None;
+        }
+        self.resume_reading(token);
+    }
+
+    fn pause_if_blocked_or_ready(&mut self, token: Token) {
+        let has_wire = self.at(token).input.as_ref().is_some_and(|input| !input.wire.is_empty());
+        if has_wire {
+            self.pause_if_blocked(token);
+        }
+        self.make_ready_for_room(token);
+    }
+
+    fn message_limits(&mut self, token: Token) -> MessageLimits {
+        let echo = self.at(token).facts.has(Fact::Echo);
+        MessageLimits {
+            message_bytes: if echo { ECHO_MESSAGE_BYTES } else { self.limits.message_bytes },
+            fragments_per_message: self.limits.fragments_per_message,
+        }
+    }
+
+    /// Cuts bytes into frames and runs their messages; gives how many bytes are done with.
+    fn frames<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        bytes: &mut [u8],
+        now: Now,
+        lanes: &mut L,
+    ) -> usize {
+        let limits = self.message_limits(token);
+        let mut deframer = std::mem::take(&mut self.at(token).deframer);
+        self.spill_shrank(token, deframer.held_bytes());
+        let mut at = 0;
+        while at < bytes.len() && !self.is_blocked(token) {
+            let next = match deframer.next(&mut bytes[at..], limits) {
+                Ok(next) => next,
+                Err(violation) => {
+                    self.violated(token, violation, now);
+                    return bytes.len();
+                }
+            };
+            at += next.consumed;
+            let Some(item) = next.item else { break };
+            self.heard(token, now);
+            let closed = matches!(item, Item::Close { .. });
+            self.item(token, item, now, lanes);
+            let over = !self.is_current(token) || self.life(token) == Life::Dead;
+            if closed || over || self.at(token).facts.has(Fact::Failed) {
+                return bytes.len();
+            }
+        }
+        deframer.release();
+        let held = deframer.held_bytes();
+        self.at(token).deframer = deframer;
+        if held > 0 {
+            self.spill_grew(token, held, now);
+        }
+        if self.at(token).facts.has(Fact::Failed) { bytes.len() } else { at }
+    }
+
+    fn violated(&mut self, token: Token, violation: Violation, now: Now) {
+        self.fail(token, violation.close_code(), violation.reason(), now);
+    }
+
+    fn item<L: RequestLanes>(&mut self, token: Token, item: Item<'_>, now: Now, lanes: &mut L) {
+        let closing = self.life(token) == Life::Closing;
+        match item {
+            Item::Close { code, .. } => self.peer_closed(token, code, now),
+            _ if closing => {}
+            Item::Ping(payload) => {
+                if self.takes_control(token, now) {
+                    let mut pong = Vec::with_capacity(payload.len() + 2);
+                    frame::write(&mut pong, OpCode::Pong, payload);
+                    self.control(token, &pong);
+                }
+            }
+            Item::Pong => {
+                self.takes_control(token, now);
+            }
+            Item::Text(payload) if self.at(token).facts.has(Fact::Echo) => {
+                self.echo(token, OpCode::Text, payload);
+            }
+            Item::Binary(payload) if self.at(token).facts.has(Fact::Echo) => {
+                self.echo(token, OpCode::Binary, payload);
+            }
+            // The incumbent does not mind the opcode, so clients that send JSON as binary exist.
+            Item::Binary(payload)
+                if self.at(token).codec == Codec::Json
+                    && simdutf8::basic::from_utf8(payload).is_err() =>
+            {
+                self.disconnect(token, Disconnect::BadRequest, now);
+            }
+            Item::Text(payload) | Item::Binary(payload) => {
+                self.metrics.messages_in.add(1);
+                self.commands(token, payload, now, lanes);
+            }
+        }
+    }
+
+    fn takes_control(&mut self, token: Token, now: Now) -> bool {
+        let (rate, burst) = (self.limits.control_frames_per_s, self.limits.control_frames_burst);
+        let takes = self.at(token).control_rate.take(ms(now), rate, burst);
+        if !takes {
+            self.fail(token, close_code::POLICY, "too many control frames", now);
+        }
+        takes
+    }
+
+    fn echo(&mut self, token: Token, opcode: OpCode, payload: &[u8]) {
+        let start = self.output.begin(Class::Reply, NO_CHANNEL);
+        frame::write(&mut self.output.arena, opcode, payload);
+        let range = Range { start, end: self.output.end() };
+        self.mark_or_spill(token, range);
+    }
+
+    /// Gives a connection a range, at once to its backlog when it is large for the arena.
+    pub(in crate::edge) fn mark_or_spill(&mut self, token: Token, range: Range) {
+        self.metrics.messages_out.add(1);
+        if self.output.is_too_large((range.end - range.start) as usize) {
+            self.output_to_backlog(token.index, range);
+            self.output.give_back(range);
+        } else {
+            self.output.mark(token.index, range);
+        }
+    }
+
+    /// Runs the commands of a message, as many as may run now; the rest waits as bytes.
+    fn commands<L: RequestLanes>(&mut self, token: Token, message: &[u8], now: Now, lanes: &mut L) {
+        let mut commands = self.at(token).codec.commands(message);
+        let mut taken = 0;
+        while commands.rest() < message.len() {
+            let rest = commands.rest();
+            let Some(command) = commands.next() else { break };
+            let Ok(command) = command else {
+                return self.disconnect(token, Disconnect::BadRequest, now);
+            };
+            // A pong may pass: it asks for nothing.
+            let pong = command.method == Method::Pong;
+            let stop = taken == COMMANDS_PER_TURN || self.is_blocked(token);
+            if stop && !pong {
+                self.at(token).input().message = message[rest..].to_vec();
+                self.spill_grew(token, message.len() - rest, now);
+                if self.life(token) == Life::Dead || self.at(token).facts.has(Fact::Failed) {
+                    return;
+                }
+                self.make_ready_unless_waiting(token);
+                return;
+            }
+            taken += u32::from(!pong);
+            let bytes = &message[rest..commands.rest()];
+            self.command_in_turn(token, command, bytes, now, lanes);
+            if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+                return;
+            }
+        }
+    }
+
+    /// Runs a command that has just come, or lets it wait behind others about its channel.
+    fn command_in_turn<L: RequestLanes>(
+        &mut self,
+        token: Token,
+        command: Command<'_>,
+        bytes: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let earlier = self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.later));
+        let earlier = earlier.unwrap_or_default();
+        let waits = self.must_wait(token, &command, &earlier);
+        if !earlier.is_empty() {
+            self.at(token).input().later = earlier;
+        }
+        let channel = match waits {
+            None => self.command(token, command, now, lanes),
+            waits => waits,
+        };
+        if let Some(channel) = channel {
+            self.at(token).input().later.push(Later { channel, bytes: bytes.into() });
+            self.spill_grew(token, bytes.len(), now);
+        }
+    }
+
+    /// Runs the commands that waited for answers, as far as these have come, in the order in which
+    /// they were sent.
+    fn run_later<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
+        let later = std::mem::take(&mut self.at(token).input().later);
+        if later.is_empty() {
+            return;
+        }
+        let held = |later: &[Later]| later.iter().map(|it| it.bytes.len()).sum::<usize>();
+        self.spill_shrank(token, held(&later));
+        let codec = self.at(token).codec;
+        let mut kept = Vec::new();
+        let mut taken = 0;
+        for next in later {
+            if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+                return;
+            }
+            let full = taken == COMMANDS_PER_TURN || self.at(token).in_flight >= COMMANDS_IN_FLIGHT;
+            let behind = kept.iter().any(|it: &Later| it.channel == next.channel);
+            if full || behind || self.is_stopped(token) {
+                kept.push(next);
+                continue;
+            }
+            let Some(Ok(command)) = codec.commands(&next.bytes).next() else {
+                unreachable!("it was read before")
+            };
+            if self.must_wait(token, &command, &kept).is_some() {
+                kept.push(next);
+                continue;
+            }
+            taken += 1;
+            if self.command(token, command, now, lanes).is_some() {
+                kept.push(next);
+            }
+        }
+        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            return;
+        }
+        if taken == COMMANDS_PER_TURN || !self.has_room() {
+            self.make_ready_unless_waiting(token);
+        }
+        if !kept.is_empty() {
+            let bytes = held(&kept);
+            self.at(token).input().later = kept;
+            self.spill_grew(token, bytes, now);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! How a connection begins, is timed, and how its place is freed.
+
+use crate::clock::Now;
+use crate::codec::command::{Disconnect, Reply};
+use crate::edge::connection::exchange::Exchange;
+use crate::edge::connection::{Aside, Connection, Fact, Facts, Life};
+use crate::edge::{Edge, Effect, Token, ms};
+use crate::limits::{CLOSE_WAIT_MS, INTERNAL_SLOTS, Limits, READ_ON_MS, REFUSAL_SLOTS};
+use crate::ws::frame::close_code;
+use std::hash::BuildHasher;
+
+/// Pings go out at multiples of this, or of a sixteenth of a short interval: many share a wake-up,
+/// and their answers too where the peers are near.
+const PING_STEP_MS: u64 = 256;
+/// Time a connection that is only told 503 may take.
+const REFUSAL_MS: u64 = 1_000;
+
+/// Connections that there may be at once on a worker with these bounds.
+pub fn places(limits: &Limits) -> usize {
+    (limits.connections_per_worker + REFUSAL_SLOTS + INTERNAL_SLOTS) as usize
+}
+
+impl Edge {
+    /// A connection came in. None: there is not even a place to say no from.
+    pub fn accept(&mut self, internal: bool, now: Now) -> Option<Token> {
+        let used = self.connections.len() - self.free.len();
+        let others = if internal { 0 } else { INTERNAL_SLOTS - self.own_slots } as usize;
+        if self.draining || used + others >= self.places() {
+            return None;
+        }
+        // The internal listener has slots that nobody else can fill.
+        let own_slot = internal && self.own_slots < INTERNAL_SLOTS;
+        let is_full = |edge: &Edge| edge.open >= edge.limits.connections_per_worker;
+        if !own_slot && is_full(self) {
+            self.displace_stranger(now);
+        }
+        let full = !own_slot && is_full(self);
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(Connection::default());
+            u32::try_from(self.connections.len() - 1).expect("places are bounded")
+        });
+        let it = &mut self.connections[index as usize];
+        let token = Token { index, generation: it.generation };
+        it.become_(Life::Connecting);
+        it.since_ms = ms(now);
+        it.facts = Facts::default();
+        it.facts.set(Fact::Refused, full);
+        it.facts.set(Fact::Internal, internal);
+        it.facts.set(Fact::OwnSlot, own_slot);
+        it.aside = Some(Box::new(Aside::Http(Exchange::default())));
+        self.open += u32::from(!full && !own_slot);
+        self.own_slots += u32::from(own_slot);
+        self.output.open(token);
+        if !full && !own_slot {
+            self.note_stranger(token);
+        }
+        self.metrics.accepted.add(1);
+        let wait = if full { REFUSAL_MS } else { self.limits.http_head_timeout_ms.into() };
+        self.set_deadline(token, now.monotonic_ms() + wait);
+        Some(token)
+    }
+
+    /// Connections that there may be at once, those that are only told 503 included.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        places(&self.limits)
+    }
+
+    /// The HTTP side of a connection.
+    pub(in crate::edge) fn exchange(&mut self, token: Token) -> &mut Exchange {
+        let it = self.at(token);
+        if it.http().is_none() {
+            debug_assert!(it.aside.is_none(), "it is a WebSocket");
+            it.aside = Some(Box::new(Aside::Http(Exchange::default())));
+        }
+        it.http().expect("it was just made")
+    }
+
+    /// Sets the connection's nearest deadline, the end of its token apart.
+    pub(in crate::edge) fn set_deadline(&mut self, token: Token, deadline_ms: u64) {
+        let expires_ms = self.expires_ms(token);
+        let tick = self.wheel.tick_of(deadline_ms.min(expires_ms));
+        let it = self.at(token);
+        it.deadline_ms = deadline_ms;
+        // An entry that comes earlier is good enough: it moves on when it is looked at.
+        if it.timer_tick == 0 || tick < it.timer_tick {
+            it.timer_tick = tick;
+            self.wheel.add(tick, token.index);
+        }
+    }
+
+    /// Looks at the deadlines that are over.
+    pub fn timers(&mut self, now: Now) {
+        while let Some((tick, entries)) = self.wheel.expire(now.monotonic_ms()) {
+            for &index in &entries {
+                let it = &mut self.connections[index as usize];
+                if it.timer_tick != tick {
+                    continue;
+                }
+                it.timer_tick = 0;
+                let token = Token { index, generation: it.generation };
+                if self.expires_ms(token) <= now.monotonic_ms() {
+                    self.expire(token, now);
+                }
+                let deadline = self.at(token).deadline_ms;
+                if deadline > now.monotonic_ms() {
+                    self.set_deadline(token, deadline);
+                } else {
+                    self.deadline(token, now);
+                }
+            }
+            self.wheel.recycle(tick, entries);
+        }
+        self.tell_left_out(Some(now));
+    }
+
+    /// When `timers` has something to do next, in milliseconds of the process.
+    #[must_use]
+    pub fn next_timer_ms(&self) -> Option<u64> {
+        self.wheel.next_ms().into_iter().chain(self.refusals.next_ms()).min()
+    }
+
+    fn deadline(&mut self, token: Token, now: Now) {
+        let it = self.at(token);
+        let ours = it.facts.has(Fact::Paused) || it.facts.has(Fact::Connecting);
+        match it.life {
+            Life::Connecting => self.http_deadline(token, now),
+            Life::Authenticating if ours => {
+                // The delay is ours: its time stands still.
+                let wait = u64::from(self.times.connect_timeout_ms);
+                self.set_deadline(token, now.monotonic_ms() + wait);
+            }
+            Life::Authenticating => self.disconnect(token, Disconnect::Stale, now),
+            Life::Active => self.ping_deadline(token, now),
+            Life::Closing => {
+                if self.has_moved(token) {
+                    self.await_close(token, now);
+                } else {
+                    self.kill(token, now);
+                }
+            }
+            Life::Dead | Life::Free => {}
+        }
+    }
+
+    /// A ping is due, or the frame that answers one.
+    fn ping_deadline(&mut self, token: Token, now: Now) {
+        let pong_by = now.monotonic_ms() + u64::from(self.times.pong_timeout_ms);
+        let facts = self.at(token).facts;
+        if facts.has(Fact::PongDue) && facts.has(Fact::Paused) {
+            return self.set_deadline(token, pong_by);
+        }
+        if facts.has(Fact::PongDue) {
+            return self.disconnect(token, Disconnect::NoPong, now);
+        }
+        self.send_ping(token);
+        self.at(token).facts.set(Fact::PongDue, true);
+        self.set_deadline(token, pong_by);
+    }
+
+    fn send_ping(&mut self, token: Token) {
+        if self.at(token).facts.has(Fact::Echo) {
+            return self.control(token, &[0x89, 0]);
+        }
+        let codec = self.at(token).codec;
+        let (mut message, mut frame) = (Vec::with_capacity(2), Vec::with_capacity(4));
+        codec.write_reply(&mut message, &Reply::ServerPing);
+        crate::ws::frame::write(&mut frame, crate::edge::outbound::frames::opcode(codec), &message);
+        self.control(token, &frame);
+    }
+
+    /// A frame came in: it answers the ping that is out, if one is.
+    #[inline]
+    pub(in crate::edge) fn heard(&mut self, token: Token, now: Now) {
+        let times = self.times;
+        let it = self.at(token);
+        if it.facts.has(Fact::PongDue) && it.life == Life::Active {
+            it.facts.set(Fact::PongDue, false);
+            // The next ping is an interval after the last one, however late its answer.
+            let pinged_ms = it.deadline_ms.saturating_sub(u64::from(times.pong_timeout_ms));
+            let next = pinged_ms + u64::from(times.ping_interval_ms);
+            let next = next.max(now.monotonic_ms() + 1);
+            self.at(token).deadline_ms = self.ping_step(next);
+            self.rearm(token);
+        }
+    }
+
+    /// Puts the deadline in place, be it later or earlier than the entry on the wheel.
+    pub(in crate::edge) fn rearm(&mut self, token: Token) {
+        let deadline = self.at(token).deadline_ms;
+        self.set_deadline(token, deadline);
+    }
+
+    /// The first ping: jittered, so that a reconnect storm does not ping in step.
+    pub(in crate::edge) fn start_pings(&mut self, token: Token, now: Now) {
+        let interval = u64::from(self.times.ping_interval_ms);
+        if interval == 0 {
+            // No deadline: what stands on the wheel finds nobody.
+            self.at(token).timer_tick = 0;
+            self.at(token).deadline_ms = u64::MAX;
+            if self.expires_ms(token) < u64::MAX {
+                self.rearm(token);
+            }
+            return;
+        }
+        let jitter = self.ping_hasher.hash_one((token.index, token.generation));
+        let early = jitter % (interval / 2 + 1);
+        self.at(token).facts.set(Fact::PongDue, false);
+        let first = now.monotonic_ms() + interval - early;
+        self.set_deadline(token, self.ping_step(first));
+    }
+
+    /// The moment, not before `ms`, at which pings go out together.
+    fn ping_step(&self, ms: u64) -> u64 {
+        let interval = u64::from(self.times.ping_interval_ms);
+        ms.next_multiple_of(PING_STEP_MS.min(interval / 16).max(1))
+    }
+
+    /// The socket is gone, or is to go now: what is owed to homes stays owed (rule 10).
+    pub(in crate::edge) fn kill(&mut self, token: Token, now: Now) {
+        if matches!(self.life(token), Life::Dead | Life::Free) {
+            return;
+        }
+        if matches!(self.life(token), Life::Authenticating | Life::Active) {
+            self.metrics.disconnect(close_code::NONE);
+            self.note_closed(token, close_code::NONE, "by its peer's end");
+        }
+        self.drop_server_side(token);
+        self.leave_lists(token);
+        self.discharge(token);
+        self.drop_details(token);
+        self.forget_spill(token);
+        let it = self.at(token);
+        it.become_(Life::Dead);
+        let lived_us = u64::from(ms(now).wrapping_sub(it.since_ms)) * 1000;
+        let (counted, refused) = (it.facts.has(Fact::Counted), it.facts.has(Fact::Refused));
+        let own_slot = it.facts.has(Fact::OwnSlot);
+        let input = it.input.take();
+        let backlog = it.backlog.take();
+        it.aside = None;
+        self.backlog_bytes -= backlog.as_ref().map_or(0, |backlog| backlog.held_bytes() as u64);
+        self.own_slots -= u32::from(own_slot);
+        self.open -= u32::from(!refused && !own_slot);
+        if counted {
+            self.metrics.connections.set(self.metrics.connections.get() - 1);
+        }
+        self.metrics.connection.record(lived_us);
+        self.drop_parked(token, input);
+        self.effects.push(Effect::Close(token));
+        self.owe(token);
+    }
+
+    /// The last that was owed is in its lane: the place may be used again.
+    pub(in crate::edge) fn free(&mut self, token: Token) {
+        let it = self.at(token);
+        assert!(it.subscriptions.is_empty() && !it.facts.has(Fact::Registered), "nothing is owed");
+        it.become_(Life::Free);
+        let generation = it.generation.wrapping_add(1);
+        let mut under_way = std::mem::take(&mut it.under_way);
+        self.under_way.clear(&mut under_way);
+        self.connections[token.index as usize] = Connection { generation, ..Connection::default() };
+        self.output.open(Token { index: token.index, generation });
+        self.peers.set(token.index, None);
+        self.free.push(token.index);
+    }
+
+    /// Waits for the peer's close; where much is on its way before, for as long as it reads on.
+    pub(in crate::edge) fn await_close(&mut self, token: Token, now: Now) {
+        let wait = if self.at(token).backlog.is_some() { READ_ON_MS } else { CLOSE_WAIT_MS };
+        self.set_deadline(token, now.monotonic_ms() + wait);
+    }
+}

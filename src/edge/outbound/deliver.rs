@@ -1,0 +1,309 @@
+//! What homes say, taken in lane order (rule 11). Nothing here pushes a request (rule 3).
+
+use super::frames::{info, publication};
+use super::replay::{Replay, Replayed};
+use crate::clock::Now;
+use crate::codec::command::{ClientInfo, HistoryResult, Publication, Reply, SubscribeResult};
+use crate::contract::block::Placed;
+use crate::contract::envelope::{Delivery, HistoryAnswer, PresenceAnswer, Recovery, Subscribed};
+use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::name::Name;
+use crate::contract::position::Position;
+use crate::edge::channels::{NO_FILTER, number_of};
+use crate::edge::commands::subscribe::EpochText;
+use crate::edge::connection::client_id::ClientId;
+use crate::edge::connection::{Fact, Life, SubscriptionState, Traits};
+use crate::edge::{Edge, Token};
+use crate::rules::{Rule, holds};
+
+/// Bytes of blocks up to which a recovery answer is framed with the turn's other frames.
+const INLINE_RECOVERY_BYTES: usize = 2 << 10;
+/// Bytes that the answer to a publish takes in the arena, at most.
+const ACKNOWLEDGEMENT_BYTES: usize = 48;
+
+impl Edge {
+    /// Takes one delivery of a home.
+    pub fn deliver(&mut self, home: u16, delivery: Delivery, now: Now) {
+        let Some(delivery) = self.take_for_call(delivery, now) else { return };
+        match delivery {
+            Delivery::Publication { local, offset, block } => {
+                if let Some(channel) = self.channels.mapped(home, local) {
+                    self.stage_publication(channel, offset, block, now);
+                }
+            }
+            Delivery::Joined { local, who } => {
+                if let Some(channel) = self.channels.mapped(home, local) {
+                    self.stage_membership(channel, who, true);
+                }
+            }
+            Delivery::Left { local, who } => {
+                if let Some(channel) = self.channels.mapped(home, local) {
+                    self.stage_membership(channel, who, false);
+                }
+            }
+            Delivery::PositionLost { local } => {
+                if let Some(channel) = self.channels.mapped(home, local) {
+                    self.position_lost(channel);
+                }
+            }
+            Delivery::Subscribed(answer) => self.subscribed(*answer, now),
+            Delivery::Refused { to, error, method, channel, subscribe } => {
+                let channel = channel.as_ref().map_or("", Name::as_str);
+                if let Some(token) = self.of(to.connection).filter(|_| to.command > 0) {
+                    self.command_refused(token, error, method, channel, now);
+                }
+                if let Some(sequence) = subscribe {
+                    self.subscribe_refused(to, sequence);
+                    if to.command == 0 {
+                        return self.server_subscribe_refused(to, sequence, channel, error, now);
+                    }
+                }
+                self.answer(to, &Reply::Error { id: to.command, error });
+            }
+            Delivery::Published { to, .. } => self.published(to),
+            Delivery::History(answer) => self.history_answer(&answer),
+            Delivery::Presence(answer) => self.presence_answer(&answer),
+            Delivery::PresenceStats { to, clients, users } => {
+                self.answer(to, &Reply::PresenceStats { id: to.command, clients, users });
+            }
+            Delivery::Registered { connection } => self.registered(connection, now),
+            Delivery::UserCommand { call, connections, what } => {
+                self.user_commands(home, call, &connections, &what, now);
+            }
+            Delivery::Unsubscribed { awaited } => self.user_calls.part_done(awaited),
+            // Only calls ask for these.
+            Delivery::UserAnswered { .. }
+            | Delivery::HistoryRemoved { .. }
+            | Delivery::Channels(_) => {}
+            Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
+        }
+    }
+
+    /// The connection that a home means, if it is still there.
+    pub(in crate::edge) fn of(&self, connection: ConnectionKey) -> Option<Token> {
+        let token = Token { index: connection.index, generation: connection.generation };
+        (connection.core == self.core && self.is_current(token)).then_some(token)
+    }
+
+    /// One command less is under way; what waited for that goes on.
+    pub(in crate::edge) fn answered(&mut self, to: ReplyTo) -> Option<Token> {
+        let token = self.of(to.connection)?;
+        let it = &mut self.connections[token.index as usize];
+        debug_assert!(it.in_flight > 0, "every answer has its command");
+        it.in_flight = it.in_flight.saturating_sub(1);
+        self.under_way.end(&mut it.under_way, to.command);
+        if it.input.is_some() {
+            self.make_ready(token);
+        }
+        Some(token)
+    }
+
+    /// Who publishes hears the publication before its answer (rule 34): it may be staged still.
+    fn published(&mut self, to: ReplyTo) {
+        if self.staged.is_empty() || !holds(Rule::OwnFirst) {
+            return self.answer(to, &Reply::Publish { id: to.command });
+        }
+        self.staged_bytes += ACKNOWLEDGEMENT_BYTES;
+        self.acknowledged.push(to);
+    }
+
+    /// Answers the publications that were acknowledged while others were staged.
+    pub(in crate::edge) fn answer_acknowledged(&mut self) {
+        debug_assert!(self.staged.is_empty(), "publications go before their answers");
+        let mut acknowledged = std::mem::take(&mut self.acknowledged);
+        for to in acknowledged.drain(..) {
+            self.answer(to, &Reply::Publish { id: to.command });
+        }
+        self.acknowledged = acknowledged;
+    }
+
+    fn answer(&mut self, to: ReplyTo, reply: &Reply<'_>) {
+        if let Some(token) = self.answered(to)
+            && to.command > 0
+        {
+            self.reply(token, reply);
+        }
+    }
+
+    fn registered(&mut self, connection: ConnectionKey, now: Now) {
+        let Some(token) = self.of(connection) else { return };
+        if !self.at(token).facts.has(Fact::Connecting) {
+            return;
+        }
+        self.connect_registered(token, now);
+    }
+
+    /// A Subscribe was accepted: the channel is mapped, and the subscriber added behind all that
+    /// was delivered before (rule 11). One whose connection died meanwhile is owed back.
+    fn subscribed(&mut self, answer: Subscribed, now: Now) {
+        let Subscribed { to, sequence, channel: name, local, position, recovery } = answer;
+        let Some(channel) = self.channels.find(name.as_str()) else {
+            debug_assert!(!holds(Rule::CountSubs), "a channel is known while one is pending");
+            return;
+        };
+        if holds(Rule::MarkInorder) {
+            self.mark_staged();
+        }
+        if self.channels.at(channel).pairs > 0 {
+            self.channels.map(channel, local);
+            self.channels.at(channel).last = Some(position.offset);
+        }
+        let ours = to.command == 0;
+        let token = if ours { self.of(to.connection) } else { self.answered(to) };
+        let Some(token) = token else { return };
+        let life = self.life(token);
+        let awaited = life == Life::Authenticating && self.at(token).facts.has(Fact::Connecting);
+        let pending = |it: &crate::edge::connection::Subscription| {
+            it.sequence == sequence && it.state == SubscriptionState::Pending
+        };
+        let Some(subscription) = self.at(token).subscription(channel).filter(|it| pending(it))
+        else {
+            return;
+        };
+        if life != Life::Active && !awaited {
+            if !holds(Rule::UndoPending) {
+                let forgotten =
+                    |it: &crate::edge::connection::Subscription| it.sequence == sequence;
+                let place = self.at(token).subscriptions.iter().position(forgotten);
+                self.take_subscription(token, place.expect("it was just found"));
+                return self.owe(token);
+            }
+            subscription.state = SubscriptionState::Owed;
+            return self.owe(token);
+        }
+        subscription.state = SubscriptionState::Active;
+        let (traits, filter) = (subscription.traits, subscription.filter);
+        if awaited {
+            self.hold(token);
+        }
+        self.add_subscriber(token, channel);
+        let subscription = Replayed { channel, sequence };
+        let start = Start { traits, filter, position, subscription };
+        let recovery = if filter != NO_FILTER && self.is_cache(name.as_str()) {
+            self.last_that_passes(filter, recovery)
+        } else {
+            recovery
+        };
+        if ours {
+            self.server_subscribed(token, name.as_str(), &start, recovery, now);
+        } else {
+            self.subscribe_reply(token, to.command, start, recovery, now);
+        }
+    }
+
+    fn subscribe_reply(
+        &mut self,
+        token: Token,
+        id: u32,
+        start: Start,
+        recovery: Recovery,
+        now: Now,
+    ) {
+        let (expiry, data) = self.told_of(token, start.subscription.sequence, now);
+        let epoch = EpochText::new(start.position.epoch);
+        let recoverable = start.traits.has(Traits::RECOVERABLE);
+        let positioned = start.traits.has(Traits::POSITIONED);
+        let told = recoverable || positioned;
+        let name = self.channels.get(start.subscription.channel).map(|it| it.name.as_str());
+        let options = name.and_then(|name| self.namespaces.options(name));
+        let debounce_ms = options.map_or(0, |options| options.publish_debounce_ms);
+        let result = SubscribeResult {
+            recoverable,
+            positioned,
+            delta: start.traits.has(Traits::DELTA),
+            epoch: if told { epoch.as_str() } else { "" },
+            offset: if told { recovery.start(start.position.offset) } else { 0 },
+            recovered: matches!(recovery, Recovery::Complete(_)),
+            was_recovering: !matches!(recovery, Recovery::NotAsked),
+            expiry,
+            data: &data,
+            number: if start.traits.has(Traits::NUMBERED) {
+                number_of(start.subscription.channel)
+            } else {
+                0
+            },
+            debounce_ms,
+            ..SubscribeResult::default()
+        };
+        let Recovery::Complete(missed) = recovery else {
+            return self.reply(token, &Reply::Subscribe { id, result });
+        };
+        let missed = self.filters.keep(start.filter, missed);
+        let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
+        if bytes <= INLINE_RECOVERY_BYTES {
+            let ids = self.ids_of(&missed);
+            let mut publications = publications(&missed, &ids);
+            publications.iter_mut().for_each(|missed| missed.verbatim = result.delta);
+            let result = SubscribeResult { publications: &publications, ..result };
+            return self.reply(token, &Reply::Subscribe { id, result });
+        }
+        // What was written for the connection before goes before.
+        self.pending_to_backlog(token);
+        let codec = self.at(token).codec;
+        let replay = Replay::new(codec, id, &result, missed, start.subscription, &self.ids);
+        self.metrics.messages_out.add(1);
+        self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
+        self.check_overflow(token);
+    }
+
+    /// Of what a cache keeps, the last that a filter lets pass; none is no recovery.
+    fn last_that_passes(&mut self, filter: u16, recovery: Recovery) -> Recovery {
+        let Recovery::Complete(kept) = recovery else { return recovery };
+        if kept.is_empty() {
+            return Recovery::Complete(kept);
+        }
+        let last = self.filters.keep(filter, kept).last().cloned();
+        last.map_or(Recovery::Impossible, |last| Recovery::Complete(Box::new([last])))
+    }
+
+    fn subscribe_refused(&mut self, to: ReplyTo, sequence: u32) {
+        let Some(token) = self.of(to.connection) else { return };
+        let refused = |it: &crate::edge::connection::Subscription| it.sequence == sequence;
+        let Some(place) = self.at(token).subscriptions.iter().position(refused) else { return };
+        let subscription = self.take_subscription(token, place);
+        self.channels.remove_pair(subscription.channel);
+        if self.life(token) == Life::Dead {
+            self.owe(token);
+        }
+    }
+
+    fn history_answer(&mut self, answer: &HistoryAnswer) {
+        let ids = self.ids_of(&answer.publications);
+        let publications = publications(&answer.publications, &ids);
+        let epoch = EpochText::new(answer.position.epoch);
+        let result = HistoryResult {
+            publications: &publications,
+            epoch: epoch.as_str(),
+            offset: answer.position.offset,
+        };
+        self.answer(answer.to, &Reply::History { id: answer.to.command, result });
+    }
+
+    fn presence_answer(&mut self, answer: &PresenceAnswer) {
+        let clients: Vec<ClientInfo<'_>> =
+            answer.members.iter().map(|member| info(member, &self.ids)).collect();
+        self.answer(answer.to, &Reply::Presence { id: answer.to.command, clients: &clients });
+    }
+
+    /// The client ids that publications name, in their order.
+    pub(in crate::edge) fn ids_of(&self, placed: &[Placed]) -> Vec<Option<ClientId>> {
+        placed.iter().map(|placed| super::frames::publisher_id(&placed.block, &self.ids)).collect()
+    }
+}
+
+/// Where a subscription starts.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    pub traits: Traits,
+    pub filter: u16,
+    pub position: Position,
+    pub subscription: Replayed,
+}
+
+pub fn publications<'a>(placed: &'a [Placed], ids: &'a [Option<ClientId>]) -> Vec<Publication<'a>> {
+    placed
+        .iter()
+        .zip(ids)
+        .map(|(placed, id)| publication(&placed.block, placed.offset, id.as_ref()))
+        .collect()
+}

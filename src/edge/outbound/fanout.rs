@@ -1,0 +1,300 @@
+//! Fan-out on one core: publications are framed once per channel, turn and variant, then one pass
+//! over the dense list of subscribers gives each its variant's range.
+//!
+//! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
+//! channel is marked before a subscriber is added to it (rule 11).
+
+use super::frames::{formed, info, publisher_id};
+use super::output::Range;
+use crate::clock::Now;
+use crate::codec::command::{Named, Payload};
+use crate::contract::block::Block;
+use crate::contract::envelope::Member;
+use crate::contract::key::ConnectionKey;
+use crate::edge::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant, number_of};
+use crate::edge::connection::SubscriptionState;
+use crate::edge::{Edge, Token};
+use crate::filter::Filters;
+use crate::rules::{Rule, holds};
+
+/// What a home delivered for a channel, not yet framed.
+#[derive(Debug)]
+pub struct Staged {
+    channel: u32,
+    order: u32,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Publication { offset: u64, block: Block },
+    Membership { who: Box<Member>, joined: bool },
+}
+
+/// A run's range by variant; empty where nobody has the variant.
+struct Ranges {
+    by_variant: [Range; Variant::COUNT],
+    longest_bytes: u32,
+}
+
+impl Ranges {
+    fn new() -> Ranges {
+        Ranges { by_variant: [Range { start: 0, end: 0 }; Variant::COUNT], longest_bytes: 0 }
+    }
+
+    fn set(&mut self, variant: Variant, range: Range) {
+        self.by_variant[variant.index()] = range;
+        self.longest_bytes = self.longest_bytes.max(range.end - range.start);
+    }
+
+    fn of(&self, variant: Variant) -> Range {
+        self.by_variant[variant.index()]
+    }
+}
+
+impl Staged {
+    /// The publisher, where it is not told.
+    fn excluded(&self) -> Option<ConnectionKey> {
+        let What::Publication { block, .. } = &self.what else { return None };
+        if !block.excludes_self() || !holds(Rule::NotTold) {
+            return None;
+        }
+        block.publisher().map(|publisher| publisher.key)
+    }
+
+    /// Is it for this subscriber?
+    fn is_for(&self, subscriber: &Subscriber, filters: &mut Filters) -> bool {
+        match &self.what {
+            What::Membership { .. } => subscriber.join_leave,
+            What::Publication { .. } if subscriber.filter == NO_FILTER => true,
+            What::Publication { block, .. } => filters.matches(subscriber.filter, block.tags()),
+        }
+    }
+
+    /// Bytes its frame will take, roughly; what the arena's bound reckons with.
+    fn size(&self) -> usize {
+        match &self.what {
+            What::Publication { block, .. } => {
+                // Bytes are a third more in base64.
+                let binary = block.payload() == Payload::Binary;
+                let more = if binary { block.data().len().div_ceil(3) } else { 0 };
+                block.size() + more + 160
+            }
+            What::Membership { .. } => 256,
+        }
+    }
+}
+
+impl Edge {
+    /// A publication, in lane order.
+    pub(in crate::edge) fn stage_publication(
+        &mut self,
+        channel: u32,
+        offset: u64,
+        block: Block,
+        now: Now,
+    ) {
+        let latency_us = now.monotonic_us.saturating_sub(block.received_us());
+        self.metrics.latency.record(latency_us);
+        let known = self.channels.at(channel);
+        if offset > 0
+            && let Some(last) = known.last
+        {
+            if offset <= last {
+                self.metrics.duplicates.add(1);
+                return;
+            }
+            if offset != last + 1 {
+                self.position_lost(channel);
+            }
+        }
+        if offset > 0 {
+            self.channels.at(channel).last = Some(offset);
+        }
+        self.stage(channel, What::Publication { offset, block });
+    }
+
+    pub(in crate::edge) fn stage_membership(
+        &mut self,
+        channel: u32,
+        who: Box<Member>,
+        joined: bool,
+    ) {
+        self.stage(channel, What::Membership { who, joined });
+    }
+
+    fn stage(&mut self, channel: u32, what: What) {
+        let order = u32::try_from(self.staged.len()).expect("a turn's deliveries are bounded");
+        let staged = Staged { channel, order, what };
+        // Each variant of its subscribers is a frame of its own.
+        self.staged_bytes += staged.size() * self.channels.at(channel).variants_in_use();
+        self.staged.push(staged);
+    }
+
+    /// Frames and marks all that was staged, channel by channel.
+    pub fn mark_staged(&mut self) {
+        if self.staged.is_empty() {
+            return;
+        }
+        let large_bytes = self.output.large_bytes();
+        let mut staged = std::mem::take(&mut self.staged);
+        staged.sort_unstable_by_key(|staged| (staged.channel, staged.order));
+        for group in staged.chunk_by(|a, b| a.channel == b.channel) {
+            // Joins and leaves are not for every subscriber, so each run of one kind is a pass.
+            let publication = |staged: &Staged| matches!(staged.what, What::Publication { .. });
+            // A frame that is large for the arena goes alone: a burst of small ones is none. So
+            // does one that is not for all.
+            let known = self.channels.get(group[0].channel);
+            let filtered = known.is_some_and(EdgeChannel::is_filtered);
+            let alone = |staged: &Staged| {
+                filtered || staged.size() > large_bytes || staged.excluded().is_some()
+            };
+            let same =
+                |a: &Staged, b: &Staged| publication(a) == publication(b) && !alone(a) && !alone(b);
+            for run in group.chunk_by(same) {
+                match run[0].excluded() {
+                    Some(publisher) => self.mark_but_one(run, publisher),
+                    None => self.mark_run(run),
+                }
+            }
+        }
+        staged.clear();
+        self.staged = staged;
+        self.staged_bytes = 0;
+        self.answer_acknowledged();
+    }
+
+    /// A run that its publisher is not told: while it is marked, the publisher is not on the list.
+    fn mark_but_one(&mut self, run: &[Staged], publisher: ConnectionKey) {
+        let channel = run[0].channel;
+        let subscriber = self.of(publisher).filter(|token| {
+            let subscription = self.at(*token).subscription(channel);
+            subscription.is_some_and(|it| it.state == SubscriptionState::Active)
+        });
+        let Some(token) = subscriber else { return self.mark_run(run) };
+        let mut aside = self.set_aside(token, channel);
+        self.mark_run(run);
+        if aside.variant.form() == Form::Delta {
+            // It does not have what the next delta will be against.
+            aside.variant = aside.variant.in_form(Form::Fresh);
+        }
+        self.put_back(token, channel, aside);
+    }
+
+    fn mark_run(&mut self, run: &[Staged]) {
+        let channel = run[0].channel;
+        let Some(ranges) = self.frame_run(channel, run) else { return };
+        let all = matches!(run[0].what, What::Publication { .. });
+        self.filters.begin();
+        if run.len() == 1 && self.output.is_too_large(ranges.longest_bytes as usize) {
+            self.spill_run(channel, &ranges, &run[0]);
+        } else {
+            self.mark_ranges(channel, &ranges, run);
+        }
+        if all && self.channels.get(channel).is_some() {
+            self.channels.at(channel).settle_fresh();
+        }
+    }
+
+    fn mark_ranges(&mut self, channel: u32, ranges: &Ranges, run: &[Staged]) {
+        let all = matches!(run[0].what, What::Publication { .. });
+        if !holds(Rule::WholePass) {
+            return self.mark_and_remove(channel, ranges, all);
+        }
+        let Some(known) = self.channels.get(channel) else { return };
+        let mut marked = 0;
+        if all && let Some(variant) = known.only_variant() {
+            let range = ranges.of(variant);
+            for subscriber in &known.subscribers {
+                self.output.mark(subscriber.connection, range);
+            }
+            marked = known.subscribers.len() as u64;
+        } else {
+            for subscriber in &known.subscribers {
+                if run[0].is_for(subscriber, &mut self.filters) {
+                    self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
+                    marked += 1;
+                }
+            }
+        }
+        let frames = run.len() as u64;
+        self.metrics.deliveries.add(marked * frames);
+        self.metrics.namespace(known.namespace).deliveries.add(marked * frames);
+        self.metrics.messages_out.add(marked * frames);
+    }
+
+    /// Frames a run for every variant that has subscribers; none when nobody has any: the last one
+    /// may have left since it was staged.
+    fn frame_run(&mut self, channel: u32, run: &[Staged]) -> Option<Ranges> {
+        let known = self.channels.get(channel).filter(|known| !known.subscribers.is_empty())?;
+        let mut ranges = Ranges::new();
+        for variant in known.variants() {
+            let start = self.output.end();
+            let named = match variant.is_numbered() {
+                true => Named::Number(number_of(channel)),
+                false => Named::Name(known.name.as_str()),
+            };
+            let to = (channel, named);
+            let (codec, mut form) = (variant.codec(), variant.form());
+            for staged in run {
+                match &staged.what {
+                    What::Publication { offset, block } => {
+                        let offset = if known.keeps_history { *offset } else { 0 };
+                        let id = publisher_id(block, &self.ids);
+                        let publication = formed(block, offset, id.as_ref(), codec, form);
+                        self.output.publication(codec, to, &publication);
+                        if form == Form::Fresh {
+                            form = Form::Delta;
+                        }
+                    }
+                    What::Membership { who, joined } => {
+                        self.output.membership(codec, to, info(who, &self.ids), *joined);
+                    }
+                }
+            }
+            ranges.set(variant, Range { start, end: self.output.end() });
+        }
+        Some(ranges)
+    }
+
+    /// The pass as it must not be: it takes slow subscribers out of the list that it walks, and the
+    /// one that takes a removed one's place is passed over.
+    fn mark_and_remove(&mut self, channel: u32, ranges: &Ranges, all: bool) {
+        let mut place = 0;
+        while let Some(known) = self.channels.get(channel)
+            && let Some(subscriber) = known.subscribers.get(place).copied()
+        {
+            if all || subscriber.join_leave {
+                self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
+            }
+            let index = subscriber.connection;
+            let token = Token { index, generation: self.output.generation(index) };
+            let slow = self.at(token).backlog.is_some();
+            if slow {
+                self.drop_slow(token, channel);
+            }
+            place += 1;
+        }
+    }
+
+    /// A run that is large for the arena goes straight to backlogs, and the arena is given back.
+    fn spill_run(&mut self, channel: u32, ranges: &Ranges, staged: &Staged) {
+        let Some(known) = self.channels.get(channel) else { return };
+        let filters = &mut self.filters;
+        let to: Vec<(u32, Range)> = known
+            .subscribers
+            .iter()
+            .filter(|subscriber| staged.is_for(subscriber, filters))
+            .map(|subscriber| (subscriber.connection, ranges.of(subscriber.variant)))
+            .collect();
+        self.metrics.deliveries.add(to.len() as u64);
+        self.metrics.namespace(known.namespace).deliveries.add(to.len() as u64);
+        self.metrics.messages_out.add(to.len() as u64);
+        for (index, range) in to {
+            self.output_to_backlog(index, range);
+        }
+        for range in ranges.by_variant.iter().rev() {
+            self.output.give_back(*range);
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What the worker's flush asks of an edge: which ranges go to whom, and what becomes of a rest.
+//!
+//! Must not know sockets. Invariant (rule 19): a connection with a backlog is never sent inline;
+//! its ranges are appended.
+
+use super::backlog::Backlog;
+use super::output::{Class, Range};
+use crate::edge::connection::{Fact, Life};
+use crate::edge::{Edge, Late, Token};
+use crate::limits::{ECHO_BACKLOG_BYTES, SEGMENTS_PER_SEND};
+use crate::rules::{Rule, holds};
+use bytes::Bytes;
+
+/// What is to be done with one dirty connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flush {
+    /// Send this range inline. Nobody needs to hear that it went out; `unsent` if it did not.
+    One(Range),
+    /// Send the ranges inline, then say so with `sent_inline` or `unsent`.
+    Send(Token),
+    /// Nothing: they were appended to its backlog, or it is gone.
+    Nothing,
+}
+
+impl Edge {
+    /// The bytes that ranges refer to.
+    #[must_use]
+    pub fn arena(&self) -> &[u8] {
+        &self.output.arena
+    }
+
+    /// Up to `count` connections that something was written for: each is to be asked for with
+    /// `flush_of`.
+    pub fn take_dirty(&mut self, count: usize, tokens: &mut Vec<Token>) {
+        self.output.take_dirty(count, tokens);
+    }
+
+    /// What is to be done with a connection that was taken off the dirty list, and its ranges.
+    #[inline]
+    pub fn flush_of(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
+        let it = &self.connections[token.index as usize];
+        let plain = it.generation == token.generation && it.life == Life::Active;
+        if plain
+            && it.backlog.is_none()
+            && !it.facts.has(Fact::PeerGone)
+            && !it.facts.has(Fact::Finishing)
+        {
+            // Nearly every send: it costs what it has to, and no more.
+            if let Some(range) = self.output.take_only(token.index) {
+                return Flush::One(range);
+            }
+        }
+        self.flush_rare(token, ranges)
+    }
+
+    fn flush_rare(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
+        let current = self.is_current(token) || !holds(Rule::DirtyGen);
+        let dead = self.life(token) == Life::Dead;
+        if !current || dead || self.connections[token.index as usize].facts.has(Fact::PeerGone) {
+            if self.output.generation(token.index) == token.generation {
+                self.output.take(token.index, ranges);
+            }
+            return Flush::Nothing;
+        }
+        let generation = self.connections[token.index as usize].generation;
+        let token = Token { index: token.index, generation };
+        self.output.take(token.index, ranges);
+        if ranges.is_empty() {
+            return Flush::Nothing;
+        }
+        if self.at(token).facts.has(Fact::Held) {
+            self.keep_held(token, ranges);
+            return Flush::Nothing;
+        }
+        let behind = self.at(token).backlog.is_some() && holds(Rule::BacklogFirst);
+        if behind || ranges.len() > SEGMENTS_PER_SEND as usize {
+            for range in ranges.iter() {
+                self.append(token, *range);
+            }
+            self.after_append(token);
+            return Flush::Nothing;
+        }
+        Flush::Send(token)
+    }
+
+    /// All of an inline send went out.
+    #[inline]
+    pub fn sent_inline(&mut self, token: Token) {
+        if self.at(token).facts.has(Fact::Finishing) {
+            self.written(token);
+        }
+    }
+
+    /// All was written to a connection that ends. Where both sides said goodbye it is closed; else
+    /// by FIN, and what the peer still sends is waited for, or the response could be lost to a
+    /// reset.
+    pub(in crate::edge) fn written(&mut self, token: Token) {
+        let facts = self.at(token).facts;
+        let open = self.life(token) == Life::Connecting || facts.has(Fact::Failed);
+        if open && !facts.has(Fact::Ended) {
+            self.effects.push(crate::edge::Effect::Shutdown(token));
+        } else {
+            self.late.push_back(Late::Finished(token));
+        }
+    }
+
+    /// `sent` bytes of the ranges went out; the rest becomes the backlog. The frame that was begun
+    /// is finished first, and where it ends the rest may be overtaken (rule 20).
+    pub fn unsent(&mut self, token: Token, ranges: &[Range], sent: u32) {
+        let mut left = sent;
+        for range in ranges {
+            let length = range.end - range.start;
+            let skip = left.min(length);
+            left -= skip;
+            if skip < length {
+                self.append(token, Range { start: range.start + skip, end: range.end });
+            }
+        }
+        self.after_append(token);
+    }
+
+    /// A sealed send did not go out whole: the driver is given the rest as it is, `in_flight`
+    /// bytes.
+    pub fn unsent_sealed(&mut self, token: Token, in_flight: usize) {
+        assert!(self.at(token).backlog.is_none(), "a backlog is never sent inline");
+        self.at(token).backlog = Some(Box::new(Backlog::behind(in_flight)));
+        self.note_backlog(token);
+        self.backlog_bytes += in_flight as u64;
+        self.check_overflow(token);
+    }
+
+    fn append(&mut self, token: Token, range: Range) {
+        self.note_backlog(token);
+        let it = &mut self.connections[token.index as usize];
+        let backlog = it.backlog.get_or_insert_with(Box::default);
+        let before = backlog.held_bytes();
+        for (frame, part, whole) in self.output.frames_in(range) {
+            let bytes = &self.output.arena[part.start as usize..part.end as usize];
+            let control = frame.class == Class::Control && whole && bytes.first() != Some(&0x88);
+            let begun = !whole || frame.class == Class::Upgrade && backlog.is_empty();
+            if begun {
+                backlog.push_rest(bytes, frame.class, frame.channel);
+            } else if control && !backlog.is_empty() && holds(Rule::CtlCut) {
+                // Over its bound a ping or pong says nothing new.
+                let _ = backlog.push_control(bytes);
+            } else {
+                backlog.push(bytes, frame.class, frame.channel);
+            }
+        }
+        self.backlog_bytes += (backlog.held_bytes() - before) as u64;
+    }
+
+    pub(in crate::edge) fn after_append(&mut self, token: Token) {
+        self.check_overflow(token);
+        if self.at(token).backlog.as_ref().is_some_and(|backlog| !backlog.is_armed()) {
+            self.effects.push(crate::edge::Effect::Arm(token));
+        }
+    }
+
+    /// Gives a connection's range to its backlog at once, behind what it was given before.
+    pub(in crate::edge) fn output_to_backlog(&mut self, index: u32, range: Range) {
+        let token = Token { index, generation: self.output.generation(index) };
+        if self.at(token).facts.has(Fact::Held) {
+            self.hold_pending(token);
+            return self.keep_held(token, &[range]);
+        }
+        self.pending_to_backlog(token);
+        self.append(token, range);
+        self.after_append(token);
+    }
+
+    /// Changes a connection's backlog, made when there is none, and keeps the books.
+    pub(in crate::edge) fn with_backlog<T>(
+        &mut self,
+        token: Token,
+        change: impl FnOnce(&mut Backlog) -> T,
+    ) -> T {
+        self.note_backlog(token);
+        let it = &mut self.connections[token.index as usize];
+        let backlog = it.backlog.get_or_insert_with(Box::default);
+        let before = backlog.held_bytes() as u64;
+        let result = change(backlog);
+        let after = backlog.held_bytes() as u64;
+        let armed = backlog.is_armed();
+        self.backlog_bytes = self.backlog_bytes + after - before;
+        if !armed {
+            self.effects.push(crate::edge::Effect::Arm(token));
+        }
+        result
+    }
+
+    /// Moves what was written for a connection this turn to its backlog: something follows that
+    /// goes there.
+    pub(in crate::edge) fn pending_to_backlog(&mut self, token: Token) {
+        let mut ranges = Vec::new();
+        self.output.take(token.index, &mut ranges);
+        for range in ranges {
+            self.append(token, range);
+        }
+    }
+
+    pub(in crate::edge) fn check_overflow(&mut self, token: Token) {
+        if self.is_over_backlog(token) {
+            self.late.push_back(Late::Overflow(token));
+        }
+        self.check_worker_backlog();
+    }
+
+    /// Does more wait for the connection than may?
+    pub(in crate::edge) fn is_over_backlog(&mut self, token: Token) -> bool {
+        let echo = self.at(token).facts.has(Fact::Echo);
+        let bound = if echo {
+            ECHO_BACKLOG_BYTES
+        } else if self.life(token) == Life::Connecting {
+            // A response is bounded before it is written, and the next is not written before it is
+            // out (`unsent_response_bytes`).
+            0
+        } else {
+            self.limits.backlog_bytes
+        };
+        let Some(backlog) = self.at(token).backlog.as_ref() else { return false };
+        bound > 0 && backlog.bytes() > bound as usize
+    }
+
+    /// The next chunk of a connection's backlog for the driver; none when there is nothing (more)
+    /// to send, or a chunk is in flight.
+    pub fn next_chunk(&mut self, token: Token) -> Option<Bytes> {
+        if !self.is_current(token) || self.at(token).facts.has(Fact::PeerGone) {
+            return None;
+        }
+        let it = &mut self.connections[token.index as usize];
+        let backlog = it.backlog.as_mut()?;
+        if backlog.is_armed() {
+            return None;
+        }
+        let before = backlog.held_bytes() as u64;
+        let chunk = backlog.next_chunk();
+        self.backlog_bytes = self.backlog_bytes + backlog.held_bytes() as u64 - before;
+        if chunk.is_none() && backlog.is_empty() {
+            it.backlog = None;
+            if it.facts.has(Fact::Finishing) && !self.output.has_pending(token.index) {
+                self.written(token);
+            }
+        }
+        chunk
+    }
+
+    /// The chunk in flight went out.
+    pub fn chunk_sent(&mut self, token: Token) {
+        if !self.is_current(token) {
+            return;
+        }
+        let it = &mut self.connections[token.index as usize];
+        let Some(backlog) = it.backlog.as_mut() else { return };
+        let before = backlog.held_bytes() as u64;
+        backlog.sent();
+        let after = backlog.held_bytes() as u64;
+        self.backlog_bytes = self.backlog_bytes + after - before;
+        self.effects.push(crate::edge::Effect::Arm(token));
+        if it.life == Life::Connecting && it.input.as_ref().is_some_and(|input| !input.is_empty()) {
+            // The next request may have waited for this.
+            self.make_ready(token);
+        }
+    }
+
+    /// Bytes of responses that a connection has not been sent.
+    pub(in crate::edge) fn unsent_response_bytes(&self, token: Token) -> usize {
+        let it = &self.connections[token.index as usize];
+        let backlog = it.backlog.as_ref().map_or(0, |backlog| backlog.unsent_bytes());
+        backlog + self.output.pending_bytes(token.index)
+    }
+
+    /// Has a connection been sent something, of what waits for it, since this was asked last?
+    pub(in crate::edge) fn has_moved(&mut self, token: Token) -> bool {
+        self.at(token).backlog.as_mut().is_some_and(|backlog| backlog.take_moved())
+    }
+
+    /// Forgets what a connection was to be sent this turn.
+    pub(in crate::edge) fn forget_pending(&mut self, token: Token) {
+        self.output.take(token.index, &mut Vec::new());
+    }
+
+    /// Is everything flushed? Then the arena begins anew.
+    pub fn is_flushed(&mut self) -> bool {
+        self.output.is_flushed()
+    }
+}

@@ -1,0 +1,106 @@
+//! What is done to a user's connections from outside, on the edge's side.
+//!
+//! A home hands a command on; here it takes effect on the connections that it selects. Invariant
+//! (rule 3): nothing here pushes; what has to reach a home is lined up.
+
+use super::user_calls::CallPlace;
+use crate::clock::Now;
+use crate::codec::command::{Push, Reply};
+use crate::contract::key::ConnectionKey;
+use crate::contract::user::{Selection, SharedCommand, UserAction, UserCommand};
+use crate::edge::connection::Life;
+use crate::edge::{Edge, RequestLanes, Token};
+use crate::rules::{Rule, holds};
+
+impl Edge {
+    /// Takes a command of a home for some of its user's connections. The home is told when all has
+    /// taken effect.
+    pub(in crate::edge) fn user_commands(
+        &mut self,
+        home: u16,
+        number: u32,
+        connections: &[ConnectionKey],
+        command: &SharedCommand,
+        now: Now,
+    ) {
+        // What was published before reaches them before.
+        if holds(Rule::Fenced) {
+            self.mark_staged();
+        }
+        let call = self.user_calls.begin(home, number);
+        for connection in connections {
+            if let Some(token) = self.of(*connection)
+                && self.is_selected(token, &command.selection)
+            {
+                self.user_calls.add_part(call);
+                self.user_command(token, command, call, now);
+            }
+        }
+        self.user_calls.part_done(call);
+    }
+
+    /// Tells homes which of their commands have taken effect, as far as their lanes have room.
+    pub fn push_reports<L: RequestLanes>(&mut self, lanes: &mut L) {
+        let lane_full = &self.metrics.lane_full;
+        self.user_calls.push_reports(|home, report| {
+            lanes.push(home, report).inspect_err(|_| lane_full.add(1))
+        });
+    }
+
+    /// Takes a command for one connection, which is a part of `call`.
+    fn user_command(&mut self, token: Token, command: &SharedCommand, call: CallPlace, now: Now) {
+        let now_or_never = matches!(command.action, UserAction::Disconnect { .. });
+        let channel =
+            matches!(command.action, UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. });
+        let it = self.at(token);
+        // Nothing is told before the connect reply, nor ahead of what came before.
+        let free = it.life == Life::Active && it.server().is_none();
+        if now_or_never || free && !channel {
+            self.carry_out(token, command, call, now);
+        } else {
+            self.wish(token, command, call);
+        }
+    }
+
+    /// Does what concerns the connection alone. With one that it ends, it is done when the homes
+    /// of its channels have taken its subscriptions back.
+    pub(in crate::edge) fn carry_out(
+        &mut self,
+        token: Token,
+        command: &UserCommand,
+        call: CallPlace,
+        now: Now,
+    ) {
+        let open = matches!(self.life(token), Life::Authenticating | Life::Active);
+        match &command.action {
+            UserAction::Disconnect { code, reason } => {
+                self.disconnect_with(token, *code, reason, now);
+            }
+            UserAction::Send { data } => {
+                let push = Push::Message { data };
+                self.reply(token, &Reply::Push { channel: "", push });
+            }
+            UserAction::Refresh { expire_at_s, info } => {
+                self.refreshed(token, *expire_at_s, info, now);
+            }
+            UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. } => {}
+        }
+        if open && !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            for place in 0..self.at(token).subscriptions.len() {
+                let sequence = self.at(token).subscriptions[place].sequence;
+                self.user_calls.await_withdrawal(call, sequence);
+            }
+        }
+        self.user_calls.part_done(call);
+    }
+
+    fn is_selected(&self, token: Token, selection: &Selection) -> bool {
+        if selection.client.is_empty() && selection.whitelist.is_empty() {
+            return true;
+        }
+        let id = self.ids.of(self.key(token));
+        let id = id.as_str();
+        (selection.client.is_empty() || *selection.client == *id)
+            && selection.whitelist.iter().all(|spared| **spared != *id)
+    }
+}
