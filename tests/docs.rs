@@ -265,3 +265,24 @@ fn every_switch_stands_with_its_rule() {
     known.sort_unstable();
     assert_eq!(switches, known);
 }
+
+/// A pasted file of Centrifugo's is answered as the page on migrating says.
+#[test]
+fn keys_of_centrifugo_are_those_that_check_knows() {
+    let page = file("docs/migrating-from-centrifugo.md");
+    let documented: Vec<(String, String)> = rows(&page)
+        .map(|row| match row[..] {
+            [theirs, ours] => (theirs.replace('`', ""), ours.replace('`', "")),
+            _ => panic!("not a row of two cells: {row:?}"),
+        })
+        .collect();
+    let code = file("src/config/foreign.rs");
+    let known: Vec<(String, String)> = code
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("(\"")?.strip_suffix("\"),"))
+        .filter_map(|line| line.split_once("\", \""))
+        .map(|(theirs, ours)| (theirs.to_owned(), ours.replace("\\\"", "\"")))
+        .collect();
+    assert!(known.len() > 50, "src/config/foreign.rs has another form");
+    assert_eq!(documented, known);
+}

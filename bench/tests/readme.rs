@@ -1,4 +1,5 @@
-//! The tables of docs/benchmarks.md and docs/goals.md are the ones that their results files make.
+//! README's figures, and the tables of docs/benchmarks.md and docs/goals.md, are the ones that their
+//! results files make.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,6 +20,12 @@ fn told_and_made(page: &str, flag: &str) -> (String, String) {
         .expect("the suite");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     (told, String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_figures_in_readme_are_made_of_the_files_that_it_names() {
+    let (told, made) = told_and_made("README.md", "--beside");
+    assert_eq!(told.trim_end(), made.trim_end(), "paste it again");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Invariant: results say `complete` only when every run that was asked for was made and verified,
 //! but for those of a peer that could not carry the load, which its row says.
 
+mod beside;
 mod contender;
 mod full;
 mod generator;
@@ -51,6 +52,7 @@ const PORTS: u16 = 200;
   corecast-bench suite --table FILE         the tables of docs/benchmarks.md from a results file
   corecast-bench suite --page FILE          a results file's page again
   corecast-bench suite --goals FILE...      the table of docs/goals.md from results files
+  corecast-bench suite --beside FILE...     README's figures from results files
 
 scripts/bench builds what is compared, sets the congestion control and calls this."
 )]
@@ -111,6 +113,10 @@ pub struct Args {
     #[arg(long, num_args = 1.., value_name = "FILE")]
     #[arg(conflicts_with_all = ["table", "page", "quick", "standard", "full"])]
     goals: Vec<PathBuf>,
+    /// Print README's figures from results files, and measure nothing.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    #[arg(conflicts_with_all = ["table", "page", "goals", "quick", "standard", "full"])]
+    beside: Vec<PathBuf>,
 }
 
 /// # Errors
@@ -123,6 +129,12 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(file) = &args.page {
         let page = page::page(&Results::read(file)?);
         return fs::write(file.with_extension("html"), page).context("the page");
+    }
+    if !args.beside.is_empty() {
+        let sources: Result<Vec<Results>> =
+            args.beside.iter().map(|file| Results::read_cases(file)).collect();
+        print!("{}", beside::table(&sources?));
+        return Ok(());
     }
     if !args.goals.is_empty() {
         let sources: Result<Vec<Results>> =

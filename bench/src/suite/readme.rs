@@ -1,4 +1,4 @@
-//! the tables of docs/benchmarks.md, made from a committed results file.
+//! The tables of docs/benchmarks.md, made from a committed results file.
 //!
 //! Must not know how it was measured. Invariant: no table from what is not whole.
 
