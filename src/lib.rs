@@ -14,6 +14,7 @@ pub mod limits;
 pub mod meant;
 pub mod namespace;
 pub mod rules;
+pub mod work;
 
 pub mod contract;
 

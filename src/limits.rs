@@ -168,6 +168,9 @@ pub const CACHED_TOKEN_BYTES: usize = 2 << 10;
 /// Tokens of each kind that a worker remembers so; those unused for longest are forgotten. Two hash
 /// tables of 2,048 places hold as many; a few more would take twice the memory.
 pub const TOKENS_CACHED: usize = 3_584;
+/// Tokens that a worker remembers as wrongly signed, where finding that out is slow; those unused
+/// for longest are forgotten.
+pub const WRONG_TOKENS_CACHED: usize = 896;
 /// Time beyond its end that a connection, or a subscription, has to bring another token.
 pub const REFRESH_GRACE_MS: u64 = 25_000;
 /// Longest time that a client is told that its token lasts: a year.
@@ -199,6 +202,13 @@ pub const REQUESTS_PER_LANE: usize = 64;
 pub const DELIVERIES_PER_LANE: usize = 256;
 /// Driver events taken in one turn.
 pub const EVENTS_PER_TURN: usize = 1_024;
+/// Work of one stage of a turn, in nanoseconds, before the next stage has its turn. Few stages run
+/// what others ask for, so a neighbour waits for a millisecond, and for one piece of work more.
+pub const WORK_PER_STAGE_NS: u32 = 250_000;
+/// Times per second that a worker makes the text of `/metrics`; more often it gives the last one.
+pub const METRICS_PER_S: u32 = 5;
+/// Times that it makes it at once before the rate counts.
+pub const METRICS_BURST: u32 = 20;
 /// Bytes of one message to `/echo`, and of what may wait for it.
 pub const ECHO_MESSAGE_BYTES: u32 = 16 << 20;
 /// Unsent bytes that may wait for one `/echo` connection.
@@ -214,6 +224,8 @@ pub struct Budgets {
     pub requests_per_lane: usize,
     /// Connections of one flush.
     pub sends: usize,
+    /// Nanoseconds of work of each stage that runs what others ask for (`work`).
+    pub work_ns: u32,
 }
 
 impl Default for Budgets {
@@ -223,6 +235,7 @@ impl Default for Budgets {
             deliveries_per_lane: DELIVERIES_PER_LANE,
             requests_per_lane: REQUESTS_PER_LANE,
             sends: SENDS_PER_FLUSH,
+            work_ns: WORK_PER_STAGE_NS,
         }
     }
 }

@@ -1,34 +1,42 @@
-//! Tokens whose signature was found right, by the hash of their text: checking one again costs a
-//! hash instead of a signature.
+//! What tokens were found to be, by the hash of their text: checking one again costs a hash instead
+//! of a signature.
 //!
-//! Must not know what a token says. Invariants: at most `TOKENS_CACHED` tokens of at most
-//! `CACHED_TOKEN_BYTES` each are kept; a token is found by its SHA-256 alone, so nobody can make
-//! one that is mistaken for another.
+//! Must not know what a token says. Invariants: no more are kept than a cache was made for, and of
+//! what good ones say nothing above `CACHED_TOKEN_BYTES`; a token is found by its SHA-256 alone, so
+//! nobody can make one that is mistaken for another.
 
-use crate::limits::{CACHED_TOKEN_BYTES, TOKENS_CACHED};
+use crate::limits::CACHED_TOKEN_BYTES;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use foldhash::quality::FixedState;
 use std::collections::HashMap;
 
-type Hash = [u8; SHA256_OUTPUT_LEN];
+/// By which a token is found.
+pub type Hash = [u8; SHA256_OUTPUT_LEN];
 
-/// What verified tokens say. Two generations: when the younger is full it becomes the older, whose
-/// tokens are forgotten; one that is used again becomes young.
+/// The hash of a token's text.
+pub fn hash_of(token: &str) -> Hash {
+    let hash = digest(&SHA256, token.as_bytes());
+    hash.as_ref().try_into().expect("SHA-256 has as many bytes")
+}
+
+/// What tokens were found to be. Two generations: when the younger is full it becomes the older,
+/// whose tokens are forgotten; one that is used again becomes young.
 #[derive(Clone)]
 pub struct Cache<T> {
+    /// Tokens, at most.
+    most: usize,
     young: HashMap<Hash, T, FixedState>,
     old: HashMap<Hash, T, FixedState>,
 }
 
-impl<T> Default for Cache<T> {
-    fn default() -> Self {
+impl<T: Clone> Cache<T> {
+    pub fn new(most: usize) -> Self {
         // SHA-256 of what somebody chose is as good as random: the seed need not be secret.
         let hasher = FixedState::default();
-        Cache { young: HashMap::with_hasher(hasher.clone()), old: HashMap::with_hasher(hasher) }
+        let young = HashMap::with_hasher(hasher.clone());
+        Cache { most, young, old: HashMap::with_hasher(hasher) }
     }
-}
 
-impl<T: Clone> Cache<T> {
     /// What `token` says: as it was found before, or as `verify` finds now.
     ///
     /// # Errors
@@ -41,22 +49,39 @@ impl<T: Clone> Cache<T> {
         if token.len() > CACHED_TOKEN_BYTES {
             return verify();
         }
-        let hash = digest(&SHA256, token.as_bytes());
-        let hash: Hash = hash.as_ref().try_into().expect("SHA-256 has as many bytes");
-        if let Some(said) = self.young.get(&hash) {
-            return Ok(said.clone());
+        let hash = hash_of(token);
+        if let Some(said) = self.get(&hash) {
+            return Ok(said);
         }
-        let said = match self.old.remove(&hash) {
-            Some(said) => said,
-            None => verify()?,
-        };
-        if self.young.len() >= TOKENS_CACHED / 2 {
+        let said = verify()?;
+        self.keep(hash, said.clone());
+        Ok(said)
+    }
+
+    /// Is a token known? It stays as young, or old, as it is.
+    pub fn has(&self, token: &str) -> bool {
+        let hash = hash_of(token);
+        self.young.contains_key(&hash) || self.old.contains_key(&hash)
+    }
+
+    /// What a token was found to be.
+    pub fn get(&mut self, hash: &Hash) -> Option<T> {
+        if let Some(said) = self.young.get(hash) {
+            return Some(said.clone());
+        }
+        let said = self.old.remove(hash)?;
+        self.keep(*hash, said.clone());
+        Some(said)
+    }
+
+    /// Remembers what a token was found to be.
+    pub fn keep(&mut self, hash: Hash, said: T) {
+        if self.young.len() >= self.most / 2 {
             // Both keep their memory: how much is taken does not depend on the moment.
             std::mem::swap(&mut self.old, &mut self.young);
             self.young.clear();
         }
-        self.young.insert(hash, said.clone());
-        Ok(said)
+        self.young.insert(hash, said);
     }
 
     /// Tokens that are kept.
@@ -69,6 +94,7 @@ impl<T: Clone> Cache<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TOKENS_CACHED;
 
     fn get(cache: &mut Cache<u32>, token: &str, says: u32) -> (u32, bool) {
         let mut verified = false;
@@ -81,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_token_is_verified_once_while_it_is_used() {
-        let mut cache = Cache::default();
+        let mut cache = Cache::new(TOKENS_CACHED);
         assert_eq!(get(&mut cache, "a", 1), (1, true));
         assert_eq!(get(&mut cache, "a", 2), (1, false));
         for other in 0..10 * TOKENS_CACHED {
@@ -96,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_or_long_is_not_kept() {
-        let mut cache: Cache<u32> = Cache::default();
+        let mut cache: Cache<u32> = Cache::new(TOKENS_CACHED);
         assert_eq!(cache.get_or("a", || Err("forged")), Err("forged"));
         let long = "x".repeat(CACHED_TOKEN_BYTES + 1);
         assert_eq!(get(&mut cache, &long, 1), (1, true));

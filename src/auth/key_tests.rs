@@ -3,6 +3,7 @@
 use super::mint::Signer;
 use super::tests::{HS256, INVALID, SECRET, al, secret, signed_by, user, with_keys};
 use super::*;
+use crate::limits::WRONG_TOKENS_CACHED;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
@@ -100,6 +101,52 @@ fn every_algorithm_by_its_own_key() {
         let forged = secret(Algorithm::HS256, secret_key).sign(None, claims).expect("it signs");
         assert_eq!(user(&mut rsa_alone, &forged), Err(INVALID));
     }
+}
+
+#[test]
+fn a_wrong_token_costs_each_key_once() {
+    let keys: Vec<Pair> = (0..4).map(|_| ecdsa(&ECDSA_P384_SHA384_FIXED_SIGNING)).collect();
+    let public: String = keys[..3].iter().map(|pair| pair.public.as_str()).collect();
+    let mut auth = with_keys(KeyOptions { ecdsa: public, ..KeyOptions::default() });
+    let sign = |pair: &Pair, claims: &str| {
+        signer(Algorithm::ES384, pair).sign(None, claims).expect("it signs")
+    };
+    let forged = sign(&keys[3], r#"{"sub":"al"}"#);
+    let mut check = auth.begin_check(&forged).expect("nothing is known of it");
+    let decided: Vec<bool> = (0..3).map(|_| auth.check_on(&forged, &mut check)).collect();
+    assert_eq!(decided, [false, false, true]);
+    let spent_ns = auth.take_spent_ns();
+    assert!(spent_ns >= 3 * crate::work::cost::KEY_P384);
+    assert_eq!(user(&mut auth, &forged), Err(INVALID));
+    assert!(auth.begin_check(&forged).is_none(), "what was found wrong is remembered");
+    assert_eq!((user(&mut auth, &forged), auth.take_spent_ns()), (Err(INVALID), 0));
+    // Also where it is not checked a key at a time.
+    let other = sign(&keys[3], r#"{"sub":"bo"}"#);
+    assert_eq!(user(&mut auth, &other), Err(INVALID));
+    assert!(auth.take_spent_ns() >= spent_ns);
+    assert_eq!((user(&mut auth, &other), auth.take_spent_ns()), (Err(INVALID), 0));
+    let good = sign(&keys[1], r#"{"sub":"al"}"#);
+    let mut check = auth.begin_check(&good).expect("nothing is known of it");
+    assert!(!auth.check_on(&good, &mut check) && auth.check_on(&good, &mut check));
+    auth.take_spent_ns();
+    assert_eq!((user(&mut auth, &good), auth.take_spent_ns()), (al(), 0));
+    assert!(auth.begin_check(&good).is_none());
+}
+
+#[test]
+fn wrong_tokens_are_bounded_and_push_out_no_good_one() {
+    let (own, other) = (ed25519(), ed25519());
+    let mut auth = with_keys(KeyOptions { ed25519: own.public.clone(), ..KeyOptions::default() });
+    let good = signer(Algorithm::EdDSA, &own).sign(None, r#"{"sub":"al"}"#).expect("it signs");
+    assert_eq!(user(&mut auth, &good), al());
+    let forger = signer(Algorithm::EdDSA, &other);
+    for number in 0..2 * WRONG_TOKENS_CACHED {
+        let claims = format!(r#"{{"sub":"{number}"}}"#);
+        assert_eq!(user(&mut auth, &forger.sign(None, &claims).expect("it signs")), Err(INVALID));
+        assert!(auth.verdicts.wrong() <= WRONG_TOKENS_CACHED);
+    }
+    auth.take_spent_ns();
+    assert_eq!((user(&mut auth, &good), auth.take_spent_ns()), (al(), 0), "still remembered");
 }
 
 #[test]

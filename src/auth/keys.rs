@@ -4,7 +4,8 @@
 //! whatever a token's header asks for; every key was read in full at the start; none reaches a log
 //! or `Debug`.
 
-use super::Flaw;
+use super::{Flaw, Token};
+use crate::work::cost;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
@@ -60,7 +61,7 @@ impl std::fmt::Display for KeyError {
 
 /// One key.
 #[derive(Clone)]
-struct Key {
+pub struct Key {
     /// The configuration's name for where it stands.
     source: &'static str,
     /// Its name. A key with a name checks only tokens that call it by it.
@@ -102,30 +103,53 @@ impl Keys {
         if errors.is_empty() { Ok(Keys(keys)) } else { Err(errors) }
     }
 
-    /// Is `message` signed with one of the keys? `signature` is base64url, as the token has it.
-    ///
-    /// # Errors
-    /// Which key it was not signed with, or that there is none for it.
-    pub fn signed(&self, header: &Header, message: &[u8], signature: &str) -> Result<(), Flaw> {
-        let fits = |key: &&Key| {
+    /// The keys that a token with this header may be signed with, in the order in which they are
+    /// tried.
+    pub fn fitting<'a>(&'a self, header: &'a Header) -> impl Iterator<Item = &'a Key> {
+        self.0.iter().filter(|key| {
             let named = key.kid.as_deref();
             key.algorithms.contains(&header.alg)
                 && (named.is_none() || named == header.kid.as_deref())
-        };
-        let mut fitting = self.0.iter().filter(fits);
-        let mut tried: Option<(&'static str, usize)> = None;
-        let is_by =
-            |key: &Key| crypto::verify(signature, message, &key.key, header.alg) == Ok(true);
-        for key in fitting.by_ref() {
-            if is_by(key) {
-                return Ok(());
-            }
-            tried = Some(tried.map_or((key.source, 0), |(first, others)| (first, others + 1)));
-        }
-        Err(match tried {
-            None => Flaw::NoKey(header.alg),
-            Some((key, others)) => Flaw::Signature { key, others },
         })
+    }
+
+    /// Is checking such a token slow: is there a key for it that is no secret?
+    pub fn are_slow(&self, header: &Header) -> bool {
+        !HMAC.contains(&header.alg) && self.fitting(header).next().is_some()
+    }
+
+    /// Is there any key whose signatures are slow to check?
+    pub fn has_slow(&self) -> bool {
+        self.0.iter().any(|key| !HMAC.contains(&key.algorithms[0]))
+    }
+
+    /// What is wrong with a token that none of its fitting keys has signed.
+    pub fn flaw(&self, header: &Header) -> Flaw {
+        let mut fitting = self.fitting(header);
+        match fitting.next() {
+            None => Flaw::NoKey(header.alg),
+            Some(key) => Flaw::Signature { key: key.source, others: fitting.count() },
+        }
+    }
+}
+
+impl Key {
+    /// Has this key signed the token?
+    pub fn has_signed(&self, token: &Token<'_>) -> bool {
+        let (signature, message) = (token.signature, token.message.as_bytes());
+        crypto::verify(signature, message, &self.key, token.header.alg) == Ok(true)
+    }
+
+    /// What finding that out costs, in nanoseconds.
+    pub fn cost_ns(&self, token_bytes: usize) -> usize {
+        let of_key = match self.algorithms[0] {
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => cost::KEY_HMAC,
+            Algorithm::ES256 => cost::KEY_P256,
+            Algorithm::ES384 => cost::KEY_P384,
+            Algorithm::EdDSA => cost::KEY_ED25519,
+            _ => cost::KEY_RSA,
+        };
+        of_key + token_bytes * cost::TOKEN_BYTE
     }
 }
 

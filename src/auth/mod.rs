@@ -14,20 +14,23 @@ pub mod mint;
 mod offered;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub use flaw::Flaw;
 pub use keys::{KeyError, KeyOptions};
+pub use verdicts::Check;
 
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode};
 use crate::contract::name::Name;
 use crate::contract::user::{Overrides, ServerSubscription};
-use crate::limits::TOKEN_BYTES;
+use crate::limits::{TOKEN_BYTES, TOKENS_CACHED};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cache::Cache;
 use claims::{ConnectionClaims, Expected, SubscriptionClaims, Times};
 use keys::Keys;
+use verdicts::Verdicts;
 
 /// How connections are told apart.
 #[derive(Clone, Default)]
@@ -173,6 +176,7 @@ pub struct Auth {
     allow_anonymous: bool,
     connections: Cache<ConnectionClaims>,
     subscriptions: Cache<SubscriptionClaims>,
+    verdicts: Verdicts,
 }
 
 impl Auth {
@@ -187,14 +191,37 @@ impl Auth {
             expected: Expected { audience, issuer },
             cookie: options.cookie.clone(),
             allow_anonymous: options.allow_anonymous,
-            connections: Cache::default(),
-            subscriptions: Cache::default(),
+            connections: Cache::new(TOKENS_CACHED),
+            subscriptions: Cache::new(TOKENS_CACHED),
+            verdicts: Verdicts::default(),
         })
     }
 
     /// The token that an upgrade brings, in `Authorization: Bearer` or in the configured cookie.
     pub fn offered<'a>(&self, headers: &[(&'a str, &'a [u8])]) -> Option<&'a str> {
         offered::token(headers, self.cookie.as_deref())
+    }
+
+    /// Begins to check a token of which nothing is known, where that takes long: `check_on` tries a
+    /// key at a time. None: it can be decided on at once.
+    pub fn begin_check(&mut self, token: &str) -> Option<Check> {
+        if token.is_empty() || !self.keys.has_slow() {
+            return None;
+        }
+        let check = self.verdicts.begin(&self.keys, token)?;
+        let known = self.connections.has(token) || self.subscriptions.has(token);
+        (!known).then_some(check)
+    }
+
+    /// Tries the next key of a check; true when it can be decided on the token, which is to be done
+    /// before another is checked.
+    pub fn check_on(&mut self, token: &str, check: &mut Check) -> bool {
+        self.verdicts.go_on(&self.keys, token, check)
+    }
+
+    /// What signatures have cost to check since this was asked last, in nanoseconds.
+    pub fn take_spent_ns(&mut self) -> usize {
+        self.verdicts.take_spent_ns()
     }
 
     /// Decides on a connect or refresh command by its token, "" for none. A given token has to be
@@ -207,8 +234,8 @@ impl Auth {
             let anonymous = Identity::anonymous();
             return if self.allow_anonymous { Ok(anonymous) } else { Err(AuthError::NoToken) };
         }
-        let (keys, expected) = (&self.keys, &self.expected);
-        let verify = || claims::connection(&payload(keys, token)?, expected);
+        let (keys, verdicts, expected) = (&self.keys, &mut self.verdicts, &self.expected);
+        let verify = || claims::connection(&payload(keys, verdicts, token)?, expected);
         let claims = self.connections.get_or(token, verify)?;
         let expires_ms = claims.times.check(now)?;
         let ConnectionClaims { user, info, meta, subs, .. } = claims;
@@ -228,8 +255,8 @@ impl Auth {
         if token.is_empty() {
             return Err(AuthError::NoToken);
         }
-        let (keys, expected) = (&self.keys, &self.expected);
-        let verify = || claims::subscription(&payload(keys, token)?, expected);
+        let (keys, verdicts, expected) = (&self.keys, &mut self.verdicts, &self.expected);
+        let verify = || claims::subscription(&payload(keys, verdicts, token)?, expected);
         let claims = self.subscriptions.get_or(token, verify)?;
         let for_another = if *claims.channel != *wanted.channel {
             Some(Flaw::Channel)
@@ -299,19 +326,37 @@ pub fn said_by(token: &str) -> Said {
     said
 }
 
+/// A token, taken apart.
+struct Token<'a> {
+    header: jsonwebtoken::Header,
+    /// What is signed: header and payload, as they stand.
+    message: &'a str,
+    payload: &'a str,
+    /// In base64url.
+    signature: &'a str,
+}
+
+impl Token<'_> {
+    fn read(text: &str) -> Result<Token<'_>, AuthError> {
+        let invalid = AuthError::Invalid;
+        if text.len() > TOKEN_BYTES {
+            return Err(invalid(Flaw::TooLong));
+        }
+        let (message, signature) = text.rsplit_once('.').ok_or(invalid(Flaw::NoToken))?;
+        let (_, payload) = message.split_once('.').ok_or(invalid(Flaw::NoToken))?;
+        let header = jsonwebtoken::decode_header(text).map_err(|_| invalid(Flaw::NoToken))?;
+        // Extensions that a token calls critical have to be understood, and none is (RFC 7515
+        // 4.1.11).
+        if header.crit.is_some() {
+            return Err(invalid(Flaw::Critical));
+        }
+        Ok(Token { header, message, payload, signature })
+    }
+}
+
 /// The payload of a token whose signature is right.
-fn payload(keys: &Keys, token: &str) -> Result<Vec<u8>, AuthError> {
-    let invalid = AuthError::Invalid;
-    if token.len() > TOKEN_BYTES {
-        return Err(invalid(Flaw::TooLong));
-    }
-    let (message, signature) = token.rsplit_once('.').ok_or(invalid(Flaw::NoToken))?;
-    let (_, payload) = message.split_once('.').ok_or(invalid(Flaw::NoToken))?;
-    let header = jsonwebtoken::decode_header(token).map_err(|_| invalid(Flaw::NoToken))?;
-    // Extensions that a token calls critical have to be understood, and none is (RFC 7515 4.1.11).
-    if header.crit.is_some() {
-        return Err(invalid(Flaw::Critical));
-    }
-    keys.signed(&header, message.as_bytes(), signature).map_err(invalid)?;
-    URL_SAFE_NO_PAD.decode(payload).map_err(|_| invalid(Flaw::NoClaims))
+fn payload(keys: &Keys, verdicts: &mut Verdicts, text: &str) -> Result<Vec<u8>, AuthError> {
+    let token = Token::read(text)?;
+    verdicts.verdict(keys, text, &token)?;
+    URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| AuthError::Invalid(Flaw::NoClaims))
 }

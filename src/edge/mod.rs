@@ -28,6 +28,7 @@ use crate::http::date::Date;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
+use crate::work::Work;
 use accounts::shedding::Holders;
 use accounts::spill::Spilled;
 use accounts::strangers::Strangers;
@@ -35,6 +36,7 @@ use channels::EdgeChannels;
 use connection::client_id::ClientIds;
 use connection::details::Details;
 use connection::peers::Peers;
+use connection::rate::ControlRate;
 use connection::under_way::UnderWay;
 use connection::wheel::Wheel;
 use connection::{Connection, Life};
@@ -197,6 +199,13 @@ pub struct Edge {
     spilled_bytes: Spilled,
     /// Connections from which something came that waits.
     spilling: Holders,
+    /// The text of `/metrics` that was made last, and how often it was made.
+    metrics_page: String,
+    metrics_rate: ControlRate,
+    /// What the stage under way may still do.
+    work: Work,
+    /// The stage works off what waits, not what comes in.
+    serves_ready: bool,
     backlog_bytes: u64,
     /// Connections with something unsent.
     backlogged: Holders,
@@ -256,6 +265,10 @@ impl Edge {
             effects: Vec::new(),
             spilled_bytes: Spilled::default(),
             spilling: Holders::default(),
+            metrics_page: String::new(),
+            metrics_rate: ControlRate::default(),
+            work: Work::new(u32::MAX),
+            serves_ready: false,
             backlog_bytes: 0,
             backlogged: Holders::default(),
             sheds: false,
@@ -294,6 +307,19 @@ impl Edge {
     #[must_use]
     pub fn has_room_for(&self, bytes: usize) -> bool {
         self.output.room() > self.staged_bytes + bytes
+    }
+
+    /// Begins a turn, each stage of which is to do this much work, in nanoseconds.
+    pub fn begin_turn(&mut self, work_ns: u32, now: Now) {
+        self.work = Work::new(work_ns);
+        self.settle_late(now);
+    }
+
+    /// May what came in be looked at, as far as the stage's work goes? What is left waits for the
+    /// next turn where it lies.
+    #[must_use]
+    pub fn may_work(&self) -> bool {
+        !self.work.is_spent()
     }
 
     /// Is there work that no event will bring? Lines of full lanes are not: their room rings.

@@ -21,6 +21,7 @@ use crate::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+mod budget;
 mod chosen;
 mod mixed;
 mod server_side;
@@ -61,6 +62,16 @@ impl Bench {
 
     /// An edge whose users may have a channel each.
     pub fn with_personal(slots: usize, limits: Limits, personal: Personal) -> Bench {
+        let keys = auth::KeyOptions { hmac_secrets: vec![SECRET.to_vec()], ..Default::default() };
+        Bench::with_keys(slots, limits, personal, keys)
+    }
+
+    pub fn with_keys(
+        slots: usize,
+        limits: Limits,
+        personal: Personal,
+        keys: auth::KeyOptions,
+    ) -> Bench {
         let everyone = ChannelOptions {
             allow_subscribe: Who::Anyone,
             allow_publish: Who::Anyone,
@@ -70,7 +81,6 @@ impl Bench {
         };
         let routes =
             RouteOptions { websocket_paths: vec!["/ws".to_owned()], dev: true, serves_api: true };
-        let keys = auth::KeyOptions { hmac_secrets: vec![SECRET.to_vec()], ..Default::default() };
         let auth = auth::Options { keys, allow_anonymous: true, ..Default::default() };
         let edge = Edge::new(EdgeOptions {
             core: 0,

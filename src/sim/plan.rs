@@ -250,6 +250,7 @@ fn budgets(random: &mut Random) -> Budgets {
         deliveries_per_lane: random.pick(&[1, 4]),
         requests_per_lane: random.pick(&[1, 4]),
         sends: random.pick(&[1, 3]),
+        work_ns: random.pick(&[1, 5_000, 250_000]),
     }
 }
 

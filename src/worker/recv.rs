@@ -24,6 +24,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     pub(super) fn receive(&mut self, now: Now) -> bool {
         let mut any = false;
         for _ in 0..self.budgets.events {
+            if !self.edge.may_work() {
+                // What came is kept by the driver, in its order.
+                break;
+            }
             let Some(event) = self.driver.next_event() else { break };
             any = true;
             match event {

@@ -12,7 +12,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// completions, frames, commands, lanes, timers, doorbells, flush. What is left in the lanes
     /// and with the driver is found by the look again before a sleep.
     pub fn turn(&mut self, now: Now) -> Turn {
-        self.edge.settle_late(now);
+        self.edge.begin_turn(self.budgets.work_ns, now);
         let mut worked = self.receive(now);
         self.resume_work(now);
         // What this core's home says to its own edge goes out in the same turn.

@@ -21,6 +21,7 @@ mod start;
 mod strangers;
 mod tables;
 mod tokens;
+mod turns;
 
 /// One test per driver; a driver that the kernel refuses is skipped, and says so.
 macro_rules! on_both_drivers {

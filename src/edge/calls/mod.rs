@@ -24,6 +24,7 @@ use crate::http::request::Head;
 use crate::http::response::{self, Status};
 use crate::limits::{API_ANSWER_BYTES, CALL_STEPS_PER_TURN, COMMANDS_IN_FLIGHT};
 use crate::metrics::Cause;
+use crate::work::cost;
 use call::{Broadcasting, Call, Listing, Next, State};
 
 /// The header with which a caller wants errors told as statuses, and its value.
@@ -169,11 +170,12 @@ impl Edge {
             if self.draining {
                 call.refuse_rest(ErrorCode::Internal);
             }
-            if steps == CALL_STEPS_PER_TURN {
+            if steps == CALL_STEPS_PER_TURN || self.work.is_slice_spent() {
                 self.make_ready(token);
                 break;
             }
             steps += 1;
+            self.work.charge(cost::COMMAND);
             match call.next() {
                 Some(Next::Begin(task)) => self.begin_task(token, &mut call, task, now, lanes),
                 Some(Next::AskOn(task)) => self.ask_on(token, &mut call, task, now, lanes),

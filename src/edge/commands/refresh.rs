@@ -6,7 +6,7 @@
 use crate::auth::{AuthError, Flaw, Grant, Identity, Refusal, Wanted};
 use crate::clock::Now;
 use crate::codec::command::{
-    Disconnect, ErrorCode, Expiry, Push, RefreshResult, Reply, UNSUBSCRIBE_EXPIRED,
+    Command, Disconnect, ErrorCode, Expiry, Method, Push, RefreshResult, Reply, UNSUBSCRIBE_EXPIRED,
 };
 use crate::edge::connection::details::SubscriptionDetails;
 use crate::edge::connection::{Life, SubscriptionState, Traits};
@@ -14,6 +14,43 @@ use crate::edge::{Edge, Token};
 use crate::limits::{EXPIRY_S, REFRESH_GRACE_MS};
 
 impl Edge {
+    /// May it be decided now on the token that a command brings? Where keys are slow, one after the
+    /// other is tried, each as a piece of work of its own, and only of what waits already: what
+    /// comes in passes meanwhile.
+    pub(in crate::edge) fn may_judge(&mut self, token: Token, command: &Command<'_>) -> bool {
+        let offered;
+        let text: &str = match &command.method {
+            Method::Connect(connect) if connect.token.is_empty() => {
+                let details = self.details.get(&token.index);
+                offered = details.and_then(|it| it.offered.clone());
+                offered.as_deref().unwrap_or("")
+            }
+            Method::Connect(connect) => &connect.token,
+            Method::Subscribe(subscribe) => &subscribe.token,
+            Method::Refresh { token } | Method::SubRefresh { token, .. } => token,
+            _ => return true,
+        };
+        let Some(mut check) = self.auth.begin_check(text) else { return true };
+        if !self.serves_ready {
+            return false;
+        }
+        let begun = self.at(token).input.as_mut().and_then(|input| input.checking.take());
+        if let Some(begun) = begun.filter(|begun| begun.is_of(&check)) {
+            check = begun;
+        }
+        loop {
+            let decided = self.auth.check_on(text, &mut check);
+            self.work.charge(self.auth.take_spent_ns());
+            if decided {
+                return true;
+            }
+            if self.work.is_slice_spent() {
+                self.at(token).input().checking = Some(check);
+                return false;
+            }
+        }
+    }
+
     /// Who connects, by the token of its connect command or, without one, of its upgrade.
     pub(in crate::edge) fn authenticate(
         &mut self,
@@ -23,7 +60,9 @@ impl Edge {
     ) -> Result<Identity, Refusal> {
         let offered = self.details.get(&token.index).and_then(|it| it.offered.as_deref());
         let text = if given.is_empty() { offered.unwrap_or("") } else { given };
-        match self.auth.connect(text, now) {
+        let judged = self.auth.connect(text, now);
+        self.work.charge(self.auth.take_spent_ns());
+        match judged {
             Ok(identity) => Ok(identity),
             Err(error) => {
                 let text = text.to_owned();
@@ -76,6 +115,7 @@ impl Edge {
             let same = own.as_ref().map_or("", |own| own.as_str()) == identity.user.as_str();
             if same { Ok(identity) } else { Err(AuthError::Invalid(Flaw::User)) }
         });
+        self.work.charge(self.auth.take_spent_ns());
         let identity = match identity {
             Ok(identity) => identity,
             Err(error) => {
@@ -135,7 +175,9 @@ impl Edge {
         let user = self.at(token).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
         let wanted = Wanted { channel, user, client: client.as_str() };
-        self.auth.subscription(text, &wanted, now).map_err(|error| {
+        let judged = self.auth.subscription(text, &wanted, now);
+        self.work.charge(self.auth.take_spent_ns());
+        judged.map_err(|error| {
             self.token_refused(token, text, error, "subscribe", channel, now);
             error.subscription_error()
         })

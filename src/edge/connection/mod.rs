@@ -13,6 +13,7 @@ pub(super) mod wheel;
 
 use super::outbound::backlog::Backlog;
 use super::server_side::subscriptions::ServerSide;
+use crate::auth::Check;
 use crate::codec::Codec;
 use crate::contract::envelope::Request;
 use crate::contract::name::Name;
@@ -155,6 +156,8 @@ pub struct Input {
     pub wire: Vec<u8>,
     /// Commands that wait for a lane. One, or more only where rule 4 is broken on purpose.
     pub parked: VecDeque<Parked>,
+    /// How far the first of the tokens that wait was checked, where that takes more than a slice.
+    pub checking: Option<Check>,
     /// The peer has ended; the connection dies when the rest is worked off.
     pub ended: bool,
 }

@@ -8,13 +8,14 @@ use crate::api;
 use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
 use crate::edge::refusals::About;
-use crate::edge::{Edge, RequestLanes, Token};
+use crate::edge::{Edge, RequestLanes, Token, ms};
 use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
 use crate::http::response::{self, Status};
 use crate::http::routes::{self, Route, RouteOptions};
-use crate::limits::{HTTP_CALL_MS, READ_ON_MS};
+use crate::limits::{HTTP_CALL_MS, METRICS_BURST, METRICS_PER_S, READ_ON_MS};
 use crate::metrics::{self, Cause, ProcessStats};
+use crate::work::cost;
 use crate::ws::handshake::{self, Offer};
 
 /// Time within which every worker must have answered a probe for `/ready`.
@@ -144,6 +145,7 @@ impl Edge {
                         return at;
                     }
                     at += length;
+                    self.work.charge(cost::REQUEST + length / cost::BYTES_PER_NS);
                     self.exchange(token).searched = 0;
                     self.exchange(token).head_begun = false;
                     let keeps = self.limits.http_keep_alive_ms > 0 && !self.draining;
@@ -225,6 +227,19 @@ impl Edge {
     }
 
     fn metrics_page(&mut self, token: Token, now: Now) {
+        // Who scrapes at an interval is given what is so now; who asks more often, the last text.
+        let fresh = self.metrics_rate.take(ms(now), METRICS_PER_S, METRICS_BURST);
+        let mut page = std::mem::take(&mut self.metrics_page);
+        if fresh || page.is_empty() {
+            page.clear();
+            self.write_metrics(&mut page);
+            self.work.charge(self.all_metrics.len() * cost::METRICS_OF_A_CORE);
+        }
+        self.respond(token, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
+        self.metrics_page = page;
+    }
+
+    fn write_metrics(&self, page: &mut String) {
         let used = (self.http.process)();
         let api_methods = api::ApiMethod::ALL.map(api::ApiMethod::name);
         let process = ProcessStats {
@@ -240,9 +255,7 @@ impl Edge {
             driver: self.http.driver,
             version: env!("CARGO_PKG_VERSION"),
         };
-        let mut page = String::with_capacity(32 << 10);
-        metrics::render(&mut page, &self.all_metrics, &process);
-        self.respond(token, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
+        metrics::render(page, &self.all_metrics, &process);
     }
 
     fn upgrade(&mut self, token: Token, head: &Head<'_>, echo: bool, now: Now) {
@@ -327,6 +340,7 @@ impl Edge {
                 response::write(out, status, date, headers, body, keep_alive);
             }
         });
+        self.work.charge((range.end - range.start) as usize / cost::RESPONSE_BYTES_PER_NS);
         self.mark_or_spill(token, range);
         self.exchange(token).served += 1;
         if keep_alive {

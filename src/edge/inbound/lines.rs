@@ -115,13 +115,21 @@ impl Edge {
                 self.advance(token, now, lanes);
             }
         }
+        // Apart from what came in: neither is to starve the other.
+        self.work.begin();
+        self.serves_ready = true;
         for _ in 0..self.ready.len() {
+            if self.work.is_spent() {
+                // Who was not reached stays in front.
+                break;
+            }
             let Some(token) = self.ready.pop_front() else { break };
             if self.is_current(token) {
                 self.at(token).facts.set(Fact::Ready, false);
                 self.advance(token, now, lanes);
             }
         }
+        self.serves_ready = false;
     }
 
     fn serve_line<L: RequestLanes>(&mut self, home: u16, now: Now, lanes: &mut L) {
@@ -146,6 +154,7 @@ impl Edge {
         now: Now,
         lanes: &mut L,
     ) {
+        self.work.begin_slice();
         if self.at(token).facts.has(Fact::Waiting) || !self.settle(token, lanes) {
             return;
         }

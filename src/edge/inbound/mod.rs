@@ -1,5 +1,6 @@
 //! From bytes received to commands: HTTP heads, frames, messages, and the lines before full lanes.
 
+pub(super) mod blocking;
 pub(super) mod http;
 pub(super) mod lines;
 pub(super) mod receive;

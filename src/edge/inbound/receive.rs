@@ -8,11 +8,9 @@ use crate::codec::Codec;
 use crate::codec::command::{Command, Disconnect, Method};
 use crate::edge::connection::{Fact, Later, Life};
 use crate::edge::outbound::output::{Class, NO_CHANNEL, Range};
-use crate::edge::{Edge, Effect, RequestLanes, Token, ms};
-use crate::limits::{
-    COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES, HTTP_BACKLOG_BYTES,
-};
-use crate::rules::{Rule, holds};
+use crate::edge::{Edge, RequestLanes, Token, ms};
+use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
+use crate::work::cost;
 use crate::ws::deframer::{Item, MessageLimits, Violation};
 use crate::ws::frame::{self, OpCode, close_code};
 
@@ -33,10 +31,17 @@ impl Edge {
         if self.at(token).facts.has(Fact::Failed) {
             return;
         }
+        self.work.begin_slice();
+        self.work.charge(bytes.len() / cost::COPIED_BYTES_PER_NS);
         let spilled = self.at(token).input.as_ref().is_some_and(|input| !input.is_empty());
         if spilled || self.at(token).life == Life::Connecting || self.is_blocked(token) {
             self.spill(token, bytes, now);
-            if self.at(token).is_parked() {
+            let it = self.at(token);
+            if spilled && it.facts.has(Fact::Ready) {
+                // It had its slice: what comes now waits for its next, behind the others.
+                return self.pause(token);
+            }
+            if it.is_parked() {
                 return self.pause_if_blocked(token);
             }
             return self.work_off_input(token, now, lanes);
@@ -55,7 +60,7 @@ impl Edge {
         }
         let it = self.at(token);
         let left_over = it.input.as_ref().is_some_and(|input| !input.is_empty());
-        if left_over && it.life == Life::Active {
+        if left_over && (it.life == Life::Active || it.facts.has(Fact::Ready)) {
             it.input().ended = true;
             return self.make_ready(token);
         }
@@ -99,89 +104,6 @@ impl Edge {
         wire.extend_from_slice(bytes);
         let grown = wire.capacity() - before;
         self.spill_grew(token, grown, now);
-    }
-
-    /// Must what came wait?
-    pub(in crate::edge) fn is_blocked(&mut self, token: Token) -> bool {
-        let it = self.at(token);
-        let later = it.input.as_ref().map_or(0, |input| input.later.len());
-        let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
-        held || usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT)
-            || self.is_stopped(token)
-    }
-
-    /// Can no command run, not even one that came before and waits for its turn?
-    fn is_stopped(&mut self, token: Token) -> bool {
-        let arena_full = !self.has_room() && holds(Rule::GateFrames);
-        let held_back = self.is_held_back(token);
-        let it = self.at(token);
-        let parked = it.is_parked() && holds(Rule::ConnFifo);
-        let called = it.http().is_some_and(|http| http.call.is_some());
-        let unsent = self.is_behind_responses(token);
-        let it = self.at(token);
-        let answers =
-            it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
-        answers || parked || arena_full || held_back || unsent
-    }
-
-    /// Has a connection that speaks HTTP not read the responses that it was given?
-    fn is_behind_responses(&mut self, token: Token) -> bool {
-        let Some(http) = self.at(token).http() else { return false };
-        let most = if http.upgrading { 0 } else { HTTP_BACKLOG_BYTES };
-        self.unsent_response_bytes(token) > most
-    }
-
-    /// While the server stops, nothing is parsed before the close frame is written: what comes is
-    /// kept, because the peer's close frame will be behind it (rule 25).
-    fn is_held_back(&self, token: Token) -> bool {
-        self.draining && matches!(self.life(token), Life::Authenticating | Life::Active)
-    }
-
-    /// Bytes pile up behind something: stop reading, and come back when that is gone.
-    fn pause_if_blocked(&mut self, token: Token) {
-        let open =
-            matches!(self.life(token), Life::Connecting | Life::Authenticating | Life::Active);
-        if open && self.is_blocked(token) {
-            if !self.at(token).facts.replace(Fact::Paused, true) {
-                self.effects.push(Effect::Pause(token));
-            }
-            self.make_ready_for_room(token);
-        }
-    }
-
-    pub(in crate::edge) fn resume_reading(&mut self, token: Token) {
-        if self.at(token).facts.replace(Fact::Paused, false) {
-            self.effects.push(Effect::Resume(token));
-        }
-    }
-
-    /// Puts a connection in the queue of those with work left over.
-    pub(in crate::edge) fn make_ready(&mut self, token: Token) {
-        if !self.at(token).facts.replace(Fact::Ready, true) {
-            self.ready.push_back(token);
-        }
-    }
-
-    /// The same, where no answer and no room will bring it back by itself.
-    fn make_ready_unless_waiting(&mut self, token: Token) {
-        let held_back = self.is_held_back(token);
-        let it = self.at(token);
-        let later = it.input.as_ref().map_or(0, |input| input.later.len());
-        let full = usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT);
-        let answers = it.facts.has(Fact::Connecting) || full;
-        if !answers && !it.is_parked() && !held_back {
-            self.make_ready(token);
-        }
-    }
-
-    /// The same, where it is the arena that has no room, or this turn's flush that is waited for:
-    /// nobody else would bring it back.
-    fn make_ready_for_room(&mut self, token: Token) {
-        let it = self.at(token);
-        let flush = it.backlog.is_none() && it.http().is_some_and(|http| http.call.is_none());
-        if !self.has_room() || flush {
-            self.make_ready_unless_waiting(token);
-        }
     }
 
     /// Works off what waits on a connection: the rest of a message, then the spill.
@@ -251,8 +173,11 @@ impl Edge {
             return self.pause_if_blocked_or_ready(token);
         }
         if input.ended && input.later.is_empty() {
-            // A partial frame will never be whole.
-            return self.kill(token, now);
+            // What is partial will never be whole.
+            if !self.is_owed_an_answer(token) {
+                self.kill(token, now);
+            }
+            return;
         }
         if input.is_empty() && upgraded {
             self.at(token).input = None;
@@ -265,7 +190,7 @@ impl Edge {
         if has_wire {
             self.pause_if_blocked(token);
         }
-        self.make_ready_for_room(token);
+        self.make_ready_for_turn(token);
     }
 
     fn message_limits(&mut self, token: Token) -> MessageLimits {
@@ -298,6 +223,7 @@ impl Edge {
             };
             at += next.consumed;
             let Some(item) = next.item else { break };
+            self.work.charge(cost::FRAME);
             self.heard(token, now);
             let closed = matches!(item, Item::Close { .. });
             self.item(token, item, now, lanes);
@@ -391,10 +317,11 @@ impl Edge {
             let Ok(command) = command else {
                 return self.disconnect(token, Disconnect::BadRequest, now);
             };
-            // A pong may pass: it asks for nothing.
+            // A pong may pass: it asks for nothing, but for its time.
             let pong = command.method == Method::Pong;
-            let stop = taken == COMMANDS_PER_TURN || self.is_blocked(token);
-            if stop && !pong {
+            let full = taken == COMMANDS_PER_TURN || self.is_blocked(token);
+            let waits = full && (!pong || self.is_turn_over());
+            if waits || !self.may_judge(token, &command) {
                 self.at(token).input().message = message[rest..].to_vec();
                 self.spill_grew(token, message.len() - rest, now);
                 if self.life(token) == Life::Dead || self.at(token).facts.has(Fact::Failed) {
@@ -405,6 +332,8 @@ impl Edge {
             }
             taken += u32::from(!pong);
             let bytes = &message[rest..commands.rest()];
+            let cost = if pong { cost::PONG } else { cost::COMMAND };
+            self.work.charge(cost + bytes.len() / cost::BYTES_PER_NS);
             self.command_in_turn(token, command, bytes, now, lanes);
             if !matches!(self.life(token), Life::Authenticating | Life::Active) {
                 return;
@@ -448,7 +377,7 @@ impl Edge {
         self.spill_shrank(token, held(&later));
         let codec = self.at(token).codec;
         let mut kept = Vec::new();
-        let mut taken = 0;
+        let (mut taken, mut waits_for_turn) = (0, false);
         for next in later {
             if !matches!(self.life(token), Life::Authenticating | Life::Active) {
                 return;
@@ -466,7 +395,13 @@ impl Edge {
                 kept.push(next);
                 continue;
             }
+            if !self.may_judge(token, &command) {
+                kept.push(next);
+                waits_for_turn = true;
+                continue;
+            }
             taken += 1;
+            self.work.charge(cost::COMMAND);
             if self.command(token, command, now, lanes).is_some() {
                 kept.push(next);
             }
@@ -474,7 +409,7 @@ impl Edge {
         if !matches!(self.life(token), Life::Authenticating | Life::Active) {
             return;
         }
-        if taken == COMMANDS_PER_TURN || !self.has_room() {
+        if taken == COMMANDS_PER_TURN || self.is_turn_over() || waits_for_turn {
             self.make_ready_unless_waiting(token);
         }
         if !kept.is_empty() {

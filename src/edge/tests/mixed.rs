@@ -50,7 +50,7 @@ impl Bench {
     }
 
     /// Flushes everything; what each connection was sent.
-    fn flush_all(&mut self) -> BTreeMap<u32, Vec<u8>> {
+    pub(super) fn flush_all(&mut self) -> BTreeMap<u32, Vec<u8>> {
         let mut sent: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let mut ranges = Vec::new();
         while let Some(flush) = next_flush(&mut self.edge, &mut ranges) {

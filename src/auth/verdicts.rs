@@ -1,0 +1,121 @@
+//! Which signatures are right, found out a key at a time, and those that were found wrong.
+//!
+//! A signature of the slow kinds takes up to a third of a millisecond for each key, and anybody may
+//! send one. Must not know claims. Invariants: tokens that were found wrong are remembered apart
+//! from good ones, which they can never push out; what a check has cost is counted as it is spent.
+
+use super::cache::{Cache, Hash, hash_of};
+use super::keys::Keys;
+use super::{AuthError, Flaw, Token};
+use crate::limits::WRONG_TOKENS_CACHED;
+
+/// A check that has begun: the keys before `next` were tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    hash: Hash,
+    next: u8,
+}
+
+impl Check {
+    /// Is it of the same token?
+    #[must_use]
+    pub fn is_of(&self, other: &Check) -> bool {
+        self.hash == other.hash
+    }
+}
+
+/// See the module's page.
+#[derive(Clone)]
+pub struct Verdicts {
+    wrong: Cache<Flaw>,
+    /// What the check that ended last has found, for who asks next.
+    found: Option<(Hash, Result<(), Flaw>)>,
+    spent_ns: usize,
+}
+
+impl Default for Verdicts {
+    fn default() -> Verdicts {
+        Verdicts { wrong: Cache::new(WRONG_TOKENS_CACHED), found: None, spent_ns: 0 }
+    }
+}
+
+impl Verdicts {
+    /// What checks have cost since this was asked last, in nanoseconds.
+    pub fn take_spent_ns(&mut self) -> usize {
+        std::mem::take(&mut self.spent_ns)
+    }
+
+    /// The check of a token of which nothing is known and that a slow key fits.
+    pub fn begin(&mut self, keys: &Keys, token: &str) -> Option<Check> {
+        let read = Token::read(token).ok()?;
+        if !keys.are_slow(&read.header) {
+            return None;
+        }
+        let hash = hash_of(token);
+        let known = self.wrong.get(&hash).is_some();
+        (!known).then_some(Check { hash, next: 0 })
+    }
+
+    /// Tries the next key. True: it is found out, and `verdict` knows.
+    pub fn go_on(&mut self, keys: &Keys, token: &str, check: &mut Check) -> bool {
+        let Ok(read) = Token::read(token) else { return true };
+        let verdict = match keys.fitting(&read.header).nth(usize::from(check.next)) {
+            Some(key) => {
+                self.spent_ns += key.cost_ns(token.len());
+                check.next += 1;
+                if key.has_signed(&read) {
+                    Ok(())
+                } else if keys.fitting(&read.header).nth(usize::from(check.next)).is_some() {
+                    return false;
+                } else {
+                    Err(keys.flaw(&read.header))
+                }
+            }
+            None => Err(keys.flaw(&read.header)),
+        };
+        self.keep(check.hash, verdict);
+        true
+    }
+
+    /// Is a token signed with one of the keys? From memory, or by trying them all.
+    ///
+    /// # Errors
+    /// Which key it was not signed with, or that there is none for it.
+    pub fn verdict(&mut self, keys: &Keys, token: &str, read: &Token<'_>) -> Result<(), AuthError> {
+        let slow = keys.are_slow(&read.header);
+        let hash = hash_of(token);
+        if let Some((_, found)) = self.found.take_if(|(of, _)| *of == hash) {
+            return found.map_err(AuthError::Invalid);
+        }
+        if slow && let Some(flaw) = self.wrong.get(&hash) {
+            return Err(AuthError::Invalid(flaw));
+        }
+        let mut signed = false;
+        for key in keys.fitting(&read.header) {
+            self.spent_ns += key.cost_ns(token.len());
+            signed = key.has_signed(read);
+            if signed {
+                break;
+            }
+        }
+        let verdict = if signed { Ok(()) } else { Err(keys.flaw(&read.header)) };
+        if slow {
+            self.keep(hash, verdict);
+            self.found = None;
+        }
+        verdict.map_err(AuthError::Invalid)
+    }
+
+    fn keep(&mut self, hash: Hash, verdict: Result<(), Flaw>) {
+        if let Err(flaw) = verdict {
+            self.wrong.keep(hash, flaw);
+        }
+        self.found = Some((hash, verdict));
+    }
+
+    /// Tokens that are remembered as wrong.
+    #[cfg(test)]
+    pub fn wrong(&self) -> usize {
+        self.wrong.len()
+    }
+}
