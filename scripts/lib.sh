@@ -39,7 +39,7 @@ need_program() { command -v "$1" >/dev/null || need_package "$2" "$3"; }
 # nginx and HAProxy, which are not to serve anything on this machine because of a test.
 need_proxies() {
   local proxy
-  for proxy in nginx haproxy; do
+  for proxy in nginx haproxy caddy; do
     command -v "$proxy" >/dev/null && continue
     need_package "$proxy" 'proxy tests' || return 1
     [ ! -d /run/systemd/system ] || systemctl disable --now "$proxy" >/dev/null 2>&1 || true

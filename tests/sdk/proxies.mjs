@@ -1,4 +1,4 @@
-// Corecast behind nginx or HAProxy, as its documents say: proxies.mjs PROXY BINARY DRIVER FOLDER.
+// Corecast behind nginx, HAProxy or Caddy, as its documents say: proxies.mjs PROXY BINARY DRIVER FOLDER.
 // FOLDER has cert.pem, key.pem and both.pem, and a folder of the proxy's name.
 //
 // Everything waits for conditions. The one time that is waited out is the 80 s of idle connections,
@@ -140,6 +140,16 @@ ${text}
 }
 `;
   }
+  if (proxy === 'caddy') {
+    text = replace(text, 'app.example.com {', `https://127.0.0.1:${port} {
+    bind 127.0.0.1
+    tls ${folder}/cert.pem ${folder}/key.pem`);
+    return `{
+    admin off
+    auto_https disable_redirects
+}
+${text}`;
+  }
   text = replace(text, 'bind :443', `bind 127.0.0.1:${port}`);
   text = text.replace(/crt \S+/, `crt ${folder}/both.pem`);
   return `global\n    stats socket ${own}/stats level admin\n${text}`;
@@ -151,7 +161,11 @@ async function started(upstreams, change = (text) => text) {
   const [port] = await freePorts(1);
   const file = `${own}/proxy-${files++}.conf`;
   writeFileSync(file, change(configured(port, upstreams)));
-  const args = proxy === 'nginx' ? ['-e', 'stderr', '-p', own, '-c', file] : ['-f', file];
+  const args = {
+    nginx: ['-e', 'stderr', '-p', own, '-c', file],
+    haproxy: ['-f', file],
+    caddy: ['run', '--config', file, '--adapter', 'caddyfile'],
+  }[proxy];
   const child = start(proxy, proxy, args);
   await until(`${proxy} in front of a server`, async () => {
     if (child.exitCode !== null) throw new Error(`${proxy} does not start: ${child.said}`);
@@ -335,11 +349,12 @@ const idle = idles(steady);
 idle.catch(() => {});
 await works(steady);
 say('clients, the server API and origins, by the example');
-const unix = await started([proxy === 'nginx' ? `unix:${own}/corecast.sock` : `unix@${own}/corecast.sock`]);
+const unix = await started([{ nginx: 'unix:', haproxy: 'unix@', caddy: 'unix/' }[proxy] + `${own}/corecast.sock`]);
 await works(unix);
 await ended(unix.child);
 say('the same by a Unix socket');
-await cuts(`127.0.0.1:${second}`);
+// Caddy has no limit of the kind.
+if (proxy !== 'caddy') await cuts(`127.0.0.1:${second}`);
 const both = await started([first, second].map((port) => `127.0.0.1:${port}`));
 await drains(both, going, staying);
 await ended(both.child);
