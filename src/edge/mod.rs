@@ -29,13 +29,13 @@ use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
 use crate::work::Work;
-use accounts::shedding::Holders;
-use accounts::spill::Spilled;
+use accounts::Accounts;
 use accounts::strangers::Strangers;
 use channels::EdgeChannels;
 use connection::client_id::ClientIds;
 use connection::details::Details;
 use connection::peers::Peers;
+use connection::places::Places;
 use connection::rate::ControlRate;
 use connection::under_way::UnderWay;
 use connection::wheel::Wheel;
@@ -160,12 +160,7 @@ pub struct Edge {
     all_metrics: Vec<Arc<CoreMetrics>>,
     peers: Peers,
     refusals: Refusals,
-    connections: Vec<Connection>,
-    free: Vec<u32>,
-    /// Connections that are not refusals.
-    open: u32,
-    /// Connections that hold slots of the internal listener's own.
-    own_slots: u32,
+    places: Places,
     strangers: Strangers,
     /// By place: what few connections have.
     details: HashMap<u32, Box<Details>, FixedState>,
@@ -195,10 +190,7 @@ pub struct Edge {
     owing: VecDeque<Token>,
     late: VecDeque<Late>,
     effects: Vec<Effect>,
-    /// Memory of what came in and waits, by whose it is.
-    spilled_bytes: Spilled,
-    /// Connections from which something came that waits.
-    spilling: Holders,
+    accounts: Accounts,
     /// The text of `/metrics` that was made last, and how often it was made.
     metrics_page: String,
     metrics_rate: ControlRate,
@@ -206,13 +198,6 @@ pub struct Edge {
     work: Work,
     /// The stage works off what waits, not what comes in.
     serves_ready: bool,
-    backlog_bytes: u64,
-    /// Connections with something unsent.
-    backlogged: Holders,
-    /// Somebody will be ended because the worker holds too much.
-    sheds: bool,
-    /// Bytes of bodies and answers of calls.
-    api_bytes: u64,
     /// Nothing is accepted, parsed or parked any more (rule 25).
     draining: bool,
     /// A shutdown is near: `/ready` says so.
@@ -222,7 +207,7 @@ pub struct Edge {
 impl Edge {
     #[must_use]
     pub fn new(options: EdgeOptions) -> Edge {
-        let places = lifecycle::life::places(&options.limits);
+        let places = Places::max(&options.limits);
         let homes = usize::from(options.homes);
         Edge {
             core: options.core,
@@ -239,10 +224,7 @@ impl Edge {
             all_metrics: options.metrics,
             peers: Peers::new(places),
             refusals: Refusals::default(),
-            connections: Vec::with_capacity(places),
-            free: Vec::new(),
-            open: 0,
-            own_slots: 0,
+            places: Places::new(&options.limits),
             strangers: Strangers::default(),
             details: HashMap::with_hasher(FixedState::default()),
             channels: EdgeChannels::new(homes, options.secrets.channels),
@@ -263,16 +245,11 @@ impl Edge {
             owing: VecDeque::new(),
             late: VecDeque::new(),
             effects: Vec::new(),
-            spilled_bytes: Spilled::default(),
-            spilling: Holders::default(),
+            accounts: Accounts::default(),
             metrics_page: String::new(),
             metrics_rate: ControlRate::default(),
             work: Work::new(u32::MAX),
             serves_ready: false,
-            backlog_bytes: 0,
-            backlogged: Holders::default(),
-            sheds: false,
-            api_bytes: 0,
             draining: false,
             leaving: false,
             limits: options.limits,
@@ -345,22 +322,15 @@ impl Edge {
 
     /// Is the connection still the one that was meant?
     fn is_current(&self, token: Token) -> bool {
-        self.connections
-            .get(token.index as usize)
-            .is_some_and(|it| it.generation == token.generation && it.life != Life::Free)
+        self.places.is_current(token)
     }
 
     fn at(&mut self, token: Token) -> &mut Connection {
-        debug_assert!(self.is_current(token), "only a current connection is used");
-        &mut self.connections[token.index as usize]
+        self.places.at(token)
     }
 
     fn life(&self, token: Token) -> Life {
-        if self.is_current(token) {
-            self.connections[token.index as usize].life
-        } else {
-            Life::Free
-        }
+        self.places.life(token)
     }
 }
 
@@ -380,7 +350,7 @@ impl Edge {
     pub fn subscribers(&self, channel: &str) -> impl Iterator<Item = ConnectionKey> {
         let known = self.channels.find(channel).and_then(|place| self.channels.get(place));
         known.into_iter().flat_map(|it| it.subscribers.iter()).map(|subscriber| {
-            let generation = self.connections[subscriber.connection as usize].generation;
+            let generation = self.places.get(subscriber.connection).generation;
             ConnectionKey { core: self.core, index: subscriber.connection, generation }
         })
     }
@@ -400,25 +370,25 @@ impl Edge {
     /// Places in use, dead connections that still owe included.
     #[must_use]
     pub fn places_used(&self) -> usize {
-        self.connections.len() - self.free.len()
+        self.places.used()
     }
 
     /// Bytes that wait unsent, recovery answers included.
     #[must_use]
     pub fn backlog_bytes(&self) -> u64 {
-        self.backlog_bytes
+        self.accounts.unsent_bytes()
     }
 
     /// Bytes of messages that are not whole, or wait.
     #[must_use]
     pub fn spill_bytes(&self) -> u64 {
-        self.spilled_bytes.sum()
+        self.accounts.spilled_bytes()
     }
 
     /// Bytes of bodies and answers of the server API's calls.
     #[must_use]
     pub fn api_bytes(&self) -> u64 {
-        self.api_bytes
+        self.accounts.call_bytes()
     }
 
     #[must_use]

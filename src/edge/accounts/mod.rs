@@ -1,6 +1,68 @@
 //! What a worker holds for its connections in bytes, by whose it is, and who goes when it is too
 //! much.
+//!
+//! Invariants: an account is the sum of what its connections hold, so it never goes below zero and
+//! is zero when nobody is left; whoever may hold something is in the list of holders.
 
 pub(super) mod shedding;
 pub(super) mod spill;
 pub(super) mod strangers;
+
+use shedding::Holders;
+use spill::Spilled;
+
+/// Bytes that a worker holds for its connections.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    /// What came in and waits, by whose it is.
+    spilled: Spilled,
+    /// Connections from which something came that waits.
+    spilling: Holders,
+    /// What waits unsent, recovery answers and chunks in flight included.
+    unsent_bytes: u64,
+    /// Connections with something unsent.
+    backlogged: Holders,
+    /// Somebody is going to be ended because too much waits unsent.
+    sheds: bool,
+    /// Bodies and answers of the server API's calls.
+    call_bytes: u64,
+}
+
+impl Accounts {
+    /// A connection that held `before` unsent bytes now holds `after`.
+    #[inline]
+    pub fn unsent_changed(&mut self, before: usize, after: usize) {
+        debug_assert!(self.unsent_bytes >= before as u64, "{} of {before}", self.unsent_bytes);
+        self.unsent_bytes = self.unsent_bytes + after as u64 - before as u64;
+    }
+
+    #[must_use]
+    pub fn unsent_bytes(&self) -> u64 {
+        self.unsent_bytes
+    }
+
+    #[must_use]
+    pub fn spilled_bytes(&self) -> u64 {
+        self.spilled.sum()
+    }
+
+    #[must_use]
+    pub fn call_bytes(&self) -> u64 {
+        self.call_bytes
+    }
+
+    /// A call holds `bytes` more; false, and nothing is counted, when the worker would hold more
+    /// than `bytes_max` for calls. 0: no limit.
+    #[must_use]
+    pub fn charge_call(&mut self, bytes: u64, bytes_max: u64) -> bool {
+        let fits = bytes_max == 0 || self.call_bytes + bytes <= bytes_max;
+        self.call_bytes += if fits { bytes } else { 0 };
+        fits
+    }
+
+    /// A call holds `bytes` less.
+    pub fn discharge_call(&mut self, bytes: u64) {
+        assert!(self.call_bytes >= bytes, "{} of {bytes}", self.call_bytes);
+        self.call_bytes -= bytes;
+    }
+}

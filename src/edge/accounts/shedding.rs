@@ -56,11 +56,12 @@ impl Edge {
         if self.at(token).facts.replace(Fact::Backlogged, true) {
             return;
         }
-        if self.backlogged.is_crowded() {
-            let listed = std::mem::take(&mut self.backlogged);
-            self.backlogged = self.without_idle(listed, Fact::Backlogged, Edge::unsent_held);
+        if self.accounts.backlogged.is_crowded() {
+            let listed = std::mem::take(&mut self.accounts.backlogged);
+            self.accounts.backlogged =
+                self.without_idle(listed, Fact::Backlogged, Edge::unsent_held);
         }
-        self.backlogged.tokens.push(token);
+        self.accounts.backlogged.tokens.push(token);
     }
 
     /// Notes that a connection keeps something of what came in.
@@ -68,11 +69,11 @@ impl Edge {
         if self.at(token).facts.replace(Fact::Spilled, true) {
             return;
         }
-        if self.spilling.is_crowded() {
-            let listed = std::mem::take(&mut self.spilling);
-            self.spilling = self.without_idle(listed, Fact::Spilled, Edge::unread_held);
+        if self.accounts.spilling.is_crowded() {
+            let listed = std::mem::take(&mut self.accounts.spilling);
+            self.accounts.spilling = self.without_idle(listed, Fact::Spilled, Edge::unread_held);
         }
-        self.spilling.tokens.push(token);
+        self.accounts.spilling.tokens.push(token);
     }
 
     /// Takes those out of a list that hold nothing any more.
@@ -115,7 +116,7 @@ impl Edge {
 
     /// Those of one kind of peer that keep something of what came in.
     pub(in crate::edge) fn spill_holders(&mut self, peer: Peer) -> BinaryHeap<Holder> {
-        let tokens = std::mem::take(&mut self.spilling.tokens);
+        let tokens = std::mem::take(&mut self.accounts.spilling.tokens);
         let mut heap = BinaryHeap::new();
         for token in &tokens {
             let bytes = self.unread_held(*token);
@@ -123,27 +124,30 @@ impl Edge {
                 heap.push(self.holder(*token, bytes));
             }
         }
-        self.spilling.tokens = tokens;
+        self.accounts.spilling.tokens = tokens;
         heap
     }
 
     /// More waits unsent on this worker than may: somebody has to go, in a later stage.
     pub(in crate::edge) fn check_worker_backlog(&mut self) {
         let bound = self.limits.backlog_bytes_per_worker;
-        if bound > 0 && self.backlog_bytes > bound && !std::mem::replace(&mut self.sheds, true) {
+        if bound > 0
+            && self.accounts.unsent_bytes > bound
+            && !std::mem::replace(&mut self.accounts.sheds, true)
+        {
             self.late.push_back(Late::Shed);
         }
     }
 
     /// Ends the connections for which most waits, until less waits than may.
     pub(in crate::edge) fn shed_backlogs(&mut self, now: Now) {
-        self.sheds = false;
+        self.accounts.sheds = false;
         let bound = self.limits.backlog_bytes_per_worker;
-        if bound == 0 || self.backlog_bytes <= bound {
+        if bound == 0 || self.accounts.unsent_bytes <= bound {
             return;
         }
-        let before = self.backlog_bytes;
-        let tokens = std::mem::take(&mut self.backlogged.tokens);
+        let before = self.accounts.unsent_bytes;
+        let tokens = std::mem::take(&mut self.accounts.backlogged.tokens);
         let mut heap = BinaryHeap::with_capacity(tokens.len());
         for token in &tokens {
             let bytes = self.unsent_held(*token);
@@ -151,14 +155,14 @@ impl Edge {
                 heap.push(self.holder(*token, bytes));
             }
         }
-        self.backlogged.tokens = tokens;
+        self.accounts.backlogged.tokens = tokens;
         let mut ended = 0_u32;
-        while self.backlog_bytes > relieved(bound) {
+        while self.accounts.unsent_bytes > relieved(bound) {
             let Some(holder) = heap.pop() else { break };
             self.end_holder(holder.token(), now);
             ended += 1;
         }
-        let bytes = before - self.backlog_bytes;
+        let bytes = before - self.accounts.unsent_bytes;
         tracing::info!(
             core = self.core,
             connections = ended,
@@ -178,7 +182,7 @@ impl Edge {
             _ => self.kill(token, now),
         }
         // The chunk that is in flight would be kept until its reader reads on, or time is up.
-        if self.backlog_bytes > self.limits.backlog_bytes_per_worker {
+        if self.accounts.unsent_bytes > self.limits.backlog_bytes_per_worker {
             self.kill(token, now);
         }
     }

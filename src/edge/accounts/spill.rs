@@ -59,8 +59,17 @@ impl Spilled {
         self.0.iter().sum()
     }
 
-    fn of(&mut self, peer: Peer) -> &mut u64 {
-        &mut self.0[peer as usize]
+    fn of(&self, peer: Peer) -> u64 {
+        self.0[peer as usize]
+    }
+
+    fn add(&mut self, peer: Peer, bytes: u64) {
+        self.0[peer as usize] += bytes;
+    }
+
+    fn take(&mut self, peer: Peer, bytes: u64) {
+        assert!(self.of(peer) >= bytes, "{} of {bytes} bytes of {}", self.of(peer), peer.name());
+        self.0[peer as usize] -= bytes;
     }
 }
 
@@ -78,9 +87,9 @@ impl Edge {
         }
         self.note_spill(token);
         let peer = Peer::of(self.at(token));
-        *self.spilled_bytes.of(peer) += bytes as u64;
+        self.accounts.spilled.add(peer, bytes as u64);
         let bound = self.spill_bound(peer);
-        if bound > 0 && *self.spilled_bytes.of(peer) > bound {
+        if bound > 0 && self.accounts.spilled.of(peer) > bound {
             self.shed_spill(peer, bound, now);
         }
     }
@@ -88,7 +97,7 @@ impl Edge {
     /// A connection keeps less.
     pub(in crate::edge) fn spill_shrank(&mut self, token: Token, bytes: usize) {
         let peer = Peer::of(self.at(token));
-        *self.spilled_bytes.of(peer) -= bytes as u64;
+        self.accounts.spilled.take(peer, bytes as u64);
     }
 
     /// A connection that ends keeps nothing.
@@ -109,8 +118,8 @@ impl Edge {
         let before = Peer::of(self.at(token));
         self.at(token).facts.set(Fact::Counted, true);
         let after = Peer::of(self.at(token));
-        *self.spilled_bytes.of(before) -= held;
-        *self.spilled_bytes.of(after) += held;
+        self.accounts.spilled.take(before, held);
+        self.accounts.spilled.add(after, held);
     }
 
     /// Bytes that may wait of one kind of peer: of strangers, and of the internal listener, a
@@ -124,15 +133,15 @@ impl Edge {
     }
 
     fn shed_spill(&mut self, peer: Peer, bound: u64, now: Now) {
-        let before = *self.spilled_bytes.of(peer);
+        let before = self.accounts.spilled.of(peer);
         let mut heap = self.spill_holders(peer);
         let mut ended = 0_u32;
-        while *self.spilled_bytes.of(peer) > relieved(bound) {
+        while self.accounts.spilled.of(peer) > relieved(bound) {
             let Some(holder) = heap.pop() else { break };
             self.end_spilling(holder.token(), now);
             ended += 1;
         }
-        let bytes = before - *self.spilled_bytes.of(peer);
+        let bytes = before - self.accounts.spilled.of(peer);
         tracing::info!(
             core = self.core,
             peers = peer.name(),

@@ -19,7 +19,7 @@ pub struct Strangers {
 impl Edge {
     /// Notes a connection that has no session yet.
     pub(in crate::edge) fn note_stranger(&mut self, token: Token) {
-        if self.strangers.came.len() > 2 * self.open as usize + 64 {
+        if self.strangers.came.len() > 2 * self.places.shared() as usize + 64 {
             let mut came = std::mem::take(&mut self.strangers.came);
             came.retain(|token| self.is_stranger(*token));
             self.strangers.came = came;
@@ -30,9 +30,7 @@ impl Edge {
     fn is_stranger(&self, token: Token) -> bool {
         match self.life(token) {
             Life::Connecting => true,
-            Life::Authenticating => {
-                !self.connections[token.index as usize].facts.has(Fact::Connecting)
-            }
+            Life::Authenticating => !self.places.get(token.index).facts.has(Fact::Connecting),
             _ => false,
         }
     }

@@ -416,20 +416,18 @@ impl Edge {
 
     /// Counts bytes that a call holds; false when they are more than the worker may hold.
     fn charge(&mut self, token: Token, bytes: usize) -> bool {
-        let bound = self.limits.api_bytes_per_worker;
-        if bound > 0 && self.api_bytes + bytes as u64 > bound {
-            return false;
+        let charged = self.accounts.charge_call(bytes as u64, self.limits.api_bytes_per_worker);
+        if charged {
+            self.exchange(token).call_bytes += bytes as u64;
         }
-        self.api_bytes += bytes as u64;
-        self.exchange(token).call_bytes += bytes as u64;
-        true
+        charged
     }
 
     /// A call holds nothing any more.
     pub(super) fn discharge(&mut self, token: Token) {
         if let Some(http) = self.at(token).http() {
             let bytes = std::mem::take(&mut http.call_bytes);
-            self.api_bytes -= bytes;
+            self.accounts.discharge_call(bytes);
         }
     }
 }

@@ -237,7 +237,7 @@ impl Edge {
     pub(in crate::edge) fn keep_held(&mut self, token: Token, ranges: &[Range]) {
         self.note_backlog(token);
         let bytes_max = self.limits.backlog_bytes as usize;
-        let Some(server) = self.connections[token.index as usize].server() else {
+        let Some(server) = self.places.at(token).server() else {
             return;
         };
         let held = &mut server.held;
@@ -250,7 +250,7 @@ impl Edge {
                 held.frames.push(HeldFrame { bytes: part.end - part.start, class, channel });
             }
         }
-        self.backlog_bytes += (held.bytes.len() - before) as u64;
+        self.accounts.unsent_changed(before, held.bytes.len());
         if held.bytes.len() > bytes_max {
             self.late.push_back(Late::Slow(token));
         }
@@ -272,7 +272,7 @@ impl Edge {
             return;
         }
         let held = std::mem::take(&mut self.server_side(token).held);
-        self.backlog_bytes -= held.bytes.len() as u64;
+        self.accounts.unsent_changed(held.bytes.len(), 0);
         let mut rest = held.bytes.as_slice();
         for frame in &held.frames {
             let (bytes, after) = rest.split_at(frame.bytes as usize);
@@ -291,7 +291,7 @@ impl Edge {
 
     /// The connect reply will not come: what was held for it is not sent.
     pub(in crate::edge) fn drop_held(&mut self, token: Token, held: &Held) {
-        self.backlog_bytes -= held.bytes.len() as u64;
+        self.accounts.unsent_changed(held.bytes.len(), 0);
         if self.at(token).facts.replace(Fact::Held, false) {
             self.forget_pending(token);
         }

@@ -276,7 +276,7 @@ impl Edge {
             return self.disconnect(token, Disconnect::Expired, now);
         }
         let Some(details) = self.details.get_mut(&token.index) else { return };
-        let it = &self.connections[token.index as usize];
+        let it = self.places.get(token.index);
         let mut ended = Vec::new();
         details.subscriptions.retain(|kept| {
             let of = it.subscriptions.iter().find(|it| it.sequence == kept.sequence);

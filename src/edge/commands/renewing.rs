@@ -53,7 +53,7 @@ impl Edge {
 
     /// The channels that an earlier token began and this one does not name.
     fn no_more_named(&self, token: Token, named: &[ServerSubscription]) -> Vec<Name> {
-        let it = &self.connections[token.index as usize];
+        let it = self.places.get(token.index);
         let begun = it
             .subscriptions
             .iter()

@@ -317,8 +317,7 @@ impl Edge {
         assert_eq!(removed.connection, token.index, "a subscription knows its place");
         let moved = known.subscribers.get(place as usize).map(|it| it.connection);
         if let Some(index) = moved {
-            let generation = self.connections[index as usize].generation;
-            let moved = self.at(Token { index, generation }).subscription(channel);
+            let moved = self.at(self.places.token(index)).subscription(channel);
             moved.expect("a subscriber is subscribed").place = place;
         }
         removed

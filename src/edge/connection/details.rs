@@ -66,7 +66,7 @@ impl Edge {
         if kept.is_empty() && !known {
             return;
         }
-        let it = &self.connections[token.index as usize];
+        let it = self.places.get(token.index);
         let details = self.details.entry(token.index).or_default();
         details.subscriptions.retain(|old| {
             old.sequence != kept.sequence

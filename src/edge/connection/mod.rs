@@ -7,6 +7,7 @@ pub(super) mod client_id;
 pub(super) mod details;
 pub(super) mod exchange;
 pub(super) mod peers;
+pub(super) mod places;
 pub(super) mod rate;
 pub(super) mod under_way;
 pub(super) mod wheel;

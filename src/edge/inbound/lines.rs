@@ -66,7 +66,7 @@ impl Edge {
             let subscription = self.at(token).subscription(channel).expect("it was just made");
             subscription.state = SubscriptionState::Pending;
         }
-        let it = &mut self.connections[token.index as usize];
+        let it = self.places.at(token);
         if register {
             it.facts.set(Fact::Registered, true);
         } else if !ours {

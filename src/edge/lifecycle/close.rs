@@ -93,7 +93,7 @@ impl Edge {
     /// Connections of our own protocol have the close frame's code and reason in a push before it.
     fn is_told_why(&self, token: Token) -> bool {
         let open = matches!(self.life(token), Life::Authenticating | Life::Active);
-        open && self.connections[token.index as usize].facts.has(Fact::OwnProtocol)
+        open && self.places.get(token.index).facts.has(Fact::OwnProtocol)
     }
 
     /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends

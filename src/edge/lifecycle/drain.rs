@@ -18,7 +18,7 @@ impl Edge {
         self.draining = true;
         self.tell_left_out(None);
         self.user_calls.close();
-        for token in self.tokens() {
+        for token in self.places.tokens().collect::<Vec<_>>() {
             let parked =
                 self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.parked));
             for parked in parked.into_iter().flatten() {
@@ -67,7 +67,7 @@ impl Edge {
 
     /// Tells every client that the server goes. Nothing is owed to homes any more: they go too.
     pub fn say_shutdown(&mut self, now: Now) {
-        for token in self.tokens() {
+        for token in self.places.tokens().collect::<Vec<_>>() {
             match self.life(token) {
                 Life::Authenticating | Life::Active => {
                     self.disconnect(token, Disconnect::Shutdown, now);
@@ -82,15 +82,6 @@ impl Edge {
     /// Is no socket left?
     #[must_use]
     pub fn is_deserted(&self) -> bool {
-        self.open + self.own_slots == 0 && self.effects.is_empty()
-    }
-
-    /// Every connection that is there, in the order of places.
-    fn tokens(&self) -> Vec<Token> {
-        (0_u32..)
-            .zip(&self.connections)
-            .filter(|(_, it)| it.life != Life::Free)
-            .map(|(index, it)| Token { index, generation: it.generation })
-            .collect()
+        self.places.open() == 0 && self.effects.is_empty()
     }
 }

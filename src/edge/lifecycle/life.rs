@@ -3,9 +3,10 @@
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, Reply};
 use crate::edge::connection::exchange::Exchange;
-use crate::edge::connection::{Aside, Connection, Fact, Facts, Life};
+use crate::edge::connection::places::{Places, Slot};
+use crate::edge::connection::{Aside, Fact, Life};
 use crate::edge::{Edge, Effect, Token, ms};
-use crate::limits::{CLOSE_WAIT_MS, INTERNAL_SLOTS, Limits, READ_ON_MS, REFUSAL_SLOTS};
+use crate::limits::{CLOSE_WAIT_MS, READ_ON_MS};
 use crate::ws::frame::close_code;
 use std::hash::BuildHasher;
 
@@ -15,47 +16,26 @@ const PING_STEP_MS: u64 = 256;
 /// Time a connection that is only told 503 may take.
 const REFUSAL_MS: u64 = 1_000;
 
-/// Connections that there may be at once on a worker with these bounds.
-pub fn places(limits: &Limits) -> usize {
-    (limits.connections_per_worker + REFUSAL_SLOTS + INTERNAL_SLOTS) as usize
-}
-
 impl Edge {
     /// A connection came in. None: there is not even a place to say no from.
     pub fn accept(&mut self, internal: bool, now: Now) -> Option<Token> {
-        let used = self.connections.len() - self.free.len();
-        let others = if internal { 0 } else { INTERNAL_SLOTS - self.own_slots } as usize;
-        if self.draining || used + others >= self.places() {
+        if self.draining || !self.places.has_place(internal) {
             return None;
         }
-        // The internal listener has slots that nobody else can fill.
-        let own_slot = internal && self.own_slots < INTERNAL_SLOTS;
-        let is_full = |edge: &Edge| edge.open >= edge.limits.connections_per_worker;
-        if !own_slot && is_full(self) {
+        if self.places.slot_for(internal) == Slot::Refusal {
             self.displace_stranger(now);
         }
-        let full = !own_slot && is_full(self);
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.connections.push(Connection::default());
-            u32::try_from(self.connections.len() - 1).expect("places are bounded")
-        });
-        let it = &mut self.connections[index as usize];
-        let token = Token { index, generation: it.generation };
-        it.become_(Life::Connecting);
-        it.since_ms = ms(now);
-        it.facts = Facts::default();
-        it.facts.set(Fact::Refused, full);
-        it.facts.set(Fact::Internal, internal);
-        it.facts.set(Fact::OwnSlot, own_slot);
-        it.aside = Some(Box::new(Aside::Http(Exchange::default())));
-        self.open += u32::from(!full && !own_slot);
-        self.own_slots += u32::from(own_slot);
+        let slot = self.places.slot_for(internal);
+        let token = self.places.take(slot, internal, ms(now));
         self.output.open(token);
-        if !full && !own_slot {
+        if slot == Slot::Shared {
             self.note_stranger(token);
         }
         self.metrics.accepted.add(1);
-        let wait = if full { REFUSAL_MS } else { self.limits.http_head_timeout_ms.into() };
+        let wait = match slot {
+            Slot::Refusal => REFUSAL_MS,
+            Slot::Shared | Slot::Internal => self.limits.http_head_timeout_ms.into(),
+        };
         self.set_deadline(token, now.monotonic_ms() + wait);
         Some(token)
     }
@@ -63,7 +43,7 @@ impl Edge {
     /// Connections that there may be at once, those that are only told 503 included.
     #[must_use]
     pub fn places(&self) -> usize {
-        places(&self.limits)
+        Places::max(&self.limits)
     }
 
     /// The HTTP side of a connection.
@@ -93,12 +73,12 @@ impl Edge {
     pub fn timers(&mut self, now: Now) {
         while let Some((tick, entries)) = self.wheel.expire(now.monotonic_ms()) {
             for &index in &entries {
-                let it = &mut self.connections[index as usize];
-                if it.timer_tick != tick {
+                // A free place has tick 0, which no entry has.
+                if self.places.get(index).timer_tick != tick {
                     continue;
                 }
-                it.timer_tick = 0;
-                let token = Token { index, generation: it.generation };
+                let token = self.places.token(index);
+                self.at(token).timer_tick = 0;
                 if self.expires_ms(token) <= now.monotonic_ms() {
                     self.expire(token, now);
                 }
@@ -230,17 +210,15 @@ impl Edge {
         self.discharge(token);
         self.drop_details(token);
         self.forget_spill(token);
+        self.places.give_slot_back(token);
         let it = self.at(token);
-        it.become_(Life::Dead);
         let lived_us = u64::from(ms(now).wrapping_sub(it.since_ms)) * 1000;
-        let (counted, refused) = (it.facts.has(Fact::Counted), it.facts.has(Fact::Refused));
-        let own_slot = it.facts.has(Fact::OwnSlot);
+        let counted = it.facts.has(Fact::Counted);
         let input = it.input.take();
         let backlog = it.backlog.take();
         it.aside = None;
-        self.backlog_bytes -= backlog.as_ref().map_or(0, |backlog| backlog.held_bytes() as u64);
-        self.own_slots -= u32::from(own_slot);
-        self.open -= u32::from(!refused && !own_slot);
+        let unsent = backlog.as_ref().map_or(0, |backlog| backlog.held_bytes());
+        self.accounts.unsent_changed(unsent, 0);
         if counted {
             self.metrics.connections.set(self.metrics.connections.get() - 1);
         }
@@ -252,16 +230,10 @@ impl Edge {
 
     /// The last that was owed is in its lane: the place may be used again.
     pub(in crate::edge) fn free(&mut self, token: Token) {
-        let it = self.at(token);
-        assert!(it.subscriptions.is_empty() && !it.facts.has(Fact::Registered), "nothing is owed");
-        it.become_(Life::Free);
-        let generation = it.generation.wrapping_add(1);
-        let mut under_way = std::mem::take(&mut it.under_way);
-        self.under_way.clear(&mut under_way);
-        self.connections[token.index as usize] = Connection { generation, ..Connection::default() };
-        self.output.open(Token { index: token.index, generation });
+        self.under_way.clear(&mut self.places.at(token).under_way);
+        let next = self.places.free(token);
+        self.output.open(next);
         self.peers.set(token.index, None);
-        self.free.push(token.index);
     }
 
     /// Waits for the peer's close; where much is on its way before, for as long as it reads on.

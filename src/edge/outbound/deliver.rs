@@ -88,7 +88,7 @@ impl Edge {
     /// One command less is under way; what waited for that goes on.
     pub(in crate::edge) fn answered(&mut self, to: ReplyTo) -> Option<Token> {
         let token = self.of(to.connection)?;
-        let it = &mut self.connections[token.index as usize];
+        let it = self.places.at(token);
         debug_assert!(it.in_flight > 0, "every answer has its command");
         it.in_flight = it.in_flight.saturating_sub(1);
         self.under_way.end(&mut it.under_way, to.command);

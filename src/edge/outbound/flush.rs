@@ -38,7 +38,7 @@ impl Edge {
     /// What is to be done with a connection that was taken off the dirty list, and its ranges.
     #[inline]
     pub fn flush_of(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
-        let it = &self.connections[token.index as usize];
+        let it = self.places.get(token.index);
         let plain = it.generation == token.generation && it.life == Life::Active;
         if plain
             && it.backlog.is_none()
@@ -56,13 +56,13 @@ impl Edge {
     fn flush_rare(&mut self, token: Token, ranges: &mut Vec<Range>) -> Flush {
         let current = self.is_current(token) || !holds(Rule::DirtyGen);
         let dead = self.life(token) == Life::Dead;
-        if !current || dead || self.connections[token.index as usize].facts.has(Fact::PeerGone) {
+        if !current || dead || self.places.get(token.index).facts.has(Fact::PeerGone) {
             if self.output.generation(token.index) == token.generation {
                 self.output.take(token.index, ranges);
             }
             return Flush::Nothing;
         }
-        let generation = self.connections[token.index as usize].generation;
+        let generation = self.places.get(token.index).generation;
         let token = Token { index: token.index, generation };
         self.output.take(token.index, ranges);
         if ranges.is_empty() {
@@ -125,13 +125,13 @@ impl Edge {
         assert!(self.at(token).backlog.is_none(), "a backlog is never sent inline");
         self.at(token).backlog = Some(Box::new(Backlog::behind(in_flight)));
         self.note_backlog(token);
-        self.backlog_bytes += in_flight as u64;
+        self.accounts.unsent_changed(0, in_flight);
         self.check_overflow(token);
     }
 
     fn append(&mut self, token: Token, range: Range) {
         self.note_backlog(token);
-        let it = &mut self.connections[token.index as usize];
+        let it = self.places.at(token);
         let backlog = it.backlog.get_or_insert_with(Box::default);
         let before = backlog.held_bytes();
         for (frame, part, whole) in self.output.frames_in(range) {
@@ -147,7 +147,7 @@ impl Edge {
                 backlog.push(bytes, frame.class, frame.channel);
             }
         }
-        self.backlog_bytes += (backlog.held_bytes() - before) as u64;
+        self.accounts.unsent_changed(before, backlog.held_bytes());
     }
 
     pub(in crate::edge) fn after_append(&mut self, token: Token) {
@@ -176,13 +176,13 @@ impl Edge {
         change: impl FnOnce(&mut Backlog) -> T,
     ) -> T {
         self.note_backlog(token);
-        let it = &mut self.connections[token.index as usize];
+        let it = self.places.at(token);
         let backlog = it.backlog.get_or_insert_with(Box::default);
-        let before = backlog.held_bytes() as u64;
+        let before = backlog.held_bytes();
         let result = change(backlog);
-        let after = backlog.held_bytes() as u64;
+        let after = backlog.held_bytes();
         let armed = backlog.is_armed();
-        self.backlog_bytes = self.backlog_bytes + after - before;
+        self.accounts.unsent_changed(before, after);
         if !armed {
             self.effects.push(crate::edge::Effect::Arm(token));
         }
@@ -228,14 +228,14 @@ impl Edge {
         if !self.is_current(token) || self.at(token).facts.has(Fact::PeerGone) {
             return None;
         }
-        let it = &mut self.connections[token.index as usize];
+        let it = self.places.at(token);
         let backlog = it.backlog.as_mut()?;
         if backlog.is_armed() {
             return None;
         }
-        let before = backlog.held_bytes() as u64;
+        let before = backlog.held_bytes();
         let chunk = backlog.next_chunk();
-        self.backlog_bytes = self.backlog_bytes + backlog.held_bytes() as u64 - before;
+        self.accounts.unsent_changed(before, backlog.held_bytes());
         if chunk.is_none() && backlog.is_empty() {
             it.backlog = None;
             if it.facts.has(Fact::Finishing) && !self.output.has_pending(token.index) {
@@ -250,12 +250,12 @@ impl Edge {
         if !self.is_current(token) {
             return;
         }
-        let it = &mut self.connections[token.index as usize];
+        let it = self.places.at(token);
         let Some(backlog) = it.backlog.as_mut() else { return };
-        let before = backlog.held_bytes() as u64;
+        let before = backlog.held_bytes();
         backlog.sent();
-        let after = backlog.held_bytes() as u64;
-        self.backlog_bytes = self.backlog_bytes + after - before;
+        let after = backlog.held_bytes();
+        self.accounts.unsent_changed(before, after);
         self.effects.push(crate::edge::Effect::Arm(token));
         if it.life == Life::Connecting && it.input.as_ref().is_some_and(|input| !input.is_empty()) {
             // The next request may have waited for this.
@@ -265,7 +265,7 @@ impl Edge {
 
     /// Bytes of responses that a connection has not been sent.
     pub(in crate::edge) fn unsent_response_bytes(&self, token: Token) -> usize {
-        let it = &self.connections[token.index as usize];
+        let it = self.places.get(token.index);
         let backlog = it.backlog.as_ref().map_or(0, |backlog| backlog.unsent_bytes());
         backlog + self.output.pending_bytes(token.index)
     }

@@ -161,7 +161,7 @@ impl Edge {
 
     /// The next that may be done now.
     fn next_wish(&mut self, token: Token) -> Option<Wish> {
-        let it = &mut self.connections[token.index as usize];
+        let it = self.places.at(token);
         let server = it.server()?;
         let first = server.queue.front()?;
         let waits = match &server.connect {

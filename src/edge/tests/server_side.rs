@@ -138,10 +138,7 @@ fn the_connect_reply_comes_first_and_names_the_personal_channel() {
     bench.deliver(publication(3, 5, "\"hi\""));
     assert!(bench.sent(token).contains("\"hi\""));
     bench.resume();
-    assert!(
-        bench.edge.connections[token.index as usize].server().is_none(),
-        "nothing is left over"
-    );
+    assert!(bench.edge.at(token).server().is_none(), "nothing is left over");
 }
 
 #[test]
@@ -150,7 +147,7 @@ fn what_comes_before_the_connect_reply_is_held() {
     let token = bench.accept();
     // The upgrade's answer is still to be flushed when the first subscription is answered.
     bench.receive(token, UPGRADE);
-    let it = &mut bench.edge.connections[token.index as usize];
+    let it = bench.edge.at(token);
     it.facts.set(Fact::Connecting, true);
     it.connect_id = 1;
     let begin = |channel| ServerBegin {
@@ -256,7 +253,7 @@ fn commands_about_a_channel_wait_for_each_other() {
         at(r#"{"push":{"channel":"c","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}"#);
     assert!(begun < ended && ended < at(r#"{"m":1}"#), "{sent}");
     assert!(matches!(bench.lane.requests.pop_front(), Some(Request::Unsubscribe { .. })));
-    assert!(bench.edge.connections[token.index as usize].server().is_none());
+    assert!(bench.edge.at(token).server().is_none());
 }
 
 #[test]
@@ -303,7 +300,7 @@ fn who_misses_something_of_a_server_side_subscription_comes_back() {
     bench.resume();
     assert!(!bench.sent(token).contains("insufficient"));
     let channel = bench.edge.channels.find("c").expect("it is there");
-    let it = &mut bench.edge.connections[token.index as usize];
+    let it = bench.edge.at(token);
     it.subscription(channel).expect("it is").traits =
         Traits::SERVER_SIDE.with(Traits::POSITIONED, true);
     bench.deliver(Delivery::PositionLost { local: 3 });
