@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const BINARY: &str = env!("CARGO_BIN_EXE_corecast");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// A program that does not answer in this time hangs.
-const HANGS: Duration = Duration::from_secs(60);
+const HANGS: Duration = Duration::from_secs(200);
 
 /// Pages that show commands, by their path from the root.
 fn pages() -> Vec<PathBuf> {
@@ -67,7 +67,10 @@ impl Server {
         let port = free_port();
         let mut child = program(args);
         child.env("CORECAST_LISTEN", format!("127.0.0.1:{port}"));
-        child.env("CORECAST_INTERNAL_LISTEN", "").env("CORECAST_WORKERS", "1");
+        child.env("CORECAST_WORKERS", "1");
+        if args.iter().any(|arg| arg.contains("corecast-pages")) {
+            child.env("CORECAST_INTERNAL_LISTEN", "127.0.0.1:0");
+        }
         let child = child.stdout(Stdio::null()).spawn().expect("the server starts");
         let mut server = Server { child, port };
         let begun = Instant::now();
