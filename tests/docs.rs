@@ -96,6 +96,14 @@ fn paths_and_links_lead_somewhere() {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
+#[test]
+fn pages_that_are_read_once_stay_short() {
+    for (page, most) in [("README.md", 180), ("ARCHITECTURE.md", 350)] {
+        let lines = file(page).lines().count();
+        assert!(lines <= most, "{page} has {lines} lines, at most {most}: move tables to docs/");
+    }
+}
+
 /// Functions that a text says are in a file.
 fn named_functions(text: &str) -> Vec<(&str, &str)> {
     let mut named = Vec::new();
