@@ -22,10 +22,12 @@ fn exists(path: &str) -> bool {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
 }
 
-/// Every page of ours: those at the root, and those of docs/.
+/// Every page of ours: those at the root, of docs/ and of examples/.
 fn pages() -> Vec<String> {
     let mut pages = Vec::new();
-    for folder in ["", "docs/"] {
+    for folder in
+        ["", "docs/", "examples/", "examples/answers/", "examples/chat/", "examples/prices/"]
+    {
         let entries = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).read_dir();
         for entry in entries.expect("a folder") {
             let name = entry.expect("an entry").file_name().into_string().expect("a name in UTF-8");
