@@ -114,12 +114,8 @@ impl ChannelOptions {
     }
 }
 
-/// What stands before a channel whose subscribers need a token.
-pub const PRIVATE: char = '$';
-/// What stands between a channel's name and the users that it is for.
-pub const USERS: char = '#';
-/// What stands between two of them.
-const BETWEEN_USERS: char = ',';
+/// What stands between two users of a channel's name.
+pub const BETWEEN_USERS: char = ',';
 /// Namespaces that the metrics tell apart; the last stands for all that follow.
 pub const NAMESPACES_COUNTED: usize = 64;
 /// Bytes that a compiled `channel_regex` may take.
@@ -145,6 +141,39 @@ impl PartialEq for Pattern {
     }
 }
 
+/// The signs in a channel's name that mean something; none: it is a letter like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signs {
+    /// Between a namespace and the rest of the name.
+    pub namespace: Option<char>,
+    /// Before a channel whose subscribers need a token.
+    pub private: Option<char>,
+    /// Between a channel's name and the users that it is for.
+    pub users: Option<char>,
+}
+
+impl Default for Signs {
+    fn default() -> Signs {
+        Signs { namespace: Some(':'), private: Some('$'), users: Some('#') }
+    }
+}
+
+impl Signs {
+    /// A channel's namespace, and the rest of its name. Behind the sign of users stand their ids,
+    /// which may have that of namespaces.
+    fn split(self, channel: &str) -> (Option<&str>, &str) {
+        let unprefixed = self.private.and_then(|sign| channel.strip_prefix(sign));
+        let name = unprefixed.unwrap_or(channel);
+        match self.namespace.and_then(|sign| name.split_once(sign)) {
+            Some((namespace, _)) if self.users.is_some_and(|sign| namespace.contains(sign)) => {
+                (None, name)
+            }
+            Some((namespace, rest)) => (Some(namespace), rest),
+            None => (None, name),
+        }
+    }
+}
+
 /// The channels that every user is subscribed to at connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Personal {
@@ -166,7 +195,7 @@ pub enum NameError {
 }
 
 /// The namespaces of a server. A channel `chat:lobby` is in `chat`, and so is `$chat:lobby`; a name
-/// without `:` has the options of `[channel]`.
+/// without `:` has the options of `[channel]`. These signs may be others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
     /// Names without a namespace.
@@ -176,13 +205,14 @@ pub struct Namespaces {
     /// By the name of a namespace, "" for `[channel]`: what its channels' names have to match.
     pub patterns: Vec<(String, Pattern)>,
     pub personal: Personal,
+    pub signs: Signs,
 }
 
 impl Namespaces {
     /// The options of a channel's namespace; none when the namespace is not configured (error 102).
     #[must_use]
     pub fn options(&self, channel: &str) -> Option<&ChannelOptions> {
-        match split(channel) {
+        match self.signs.split(channel) {
             (None, _) => Some(&self.unnamed),
             (Some(namespace), _) => {
                 self.named.iter().find(|(name, _)| name == namespace).map(|(_, options)| options)
@@ -199,7 +229,7 @@ impl Namespaces {
         if channel.chars().any(char::is_control) {
             return Err(NameError::NotAName);
         }
-        let (namespace, rest) = split(channel);
+        let (namespace, rest) = self.signs.split(channel);
         let namespace = namespace.unwrap_or("");
         let pattern = self.patterns.iter().find(|(name, _)| name == namespace);
         match pattern {
@@ -211,7 +241,7 @@ impl Namespaces {
     /// The place of a channel's namespace among the names that `counted` gives.
     #[must_use]
     pub fn counted_at(&self, channel: &str) -> u8 {
-        let named = split(channel).0;
+        let named = self.signs.split(channel).0;
         let at = named.and_then(|named| self.named.iter().position(|(name, _)| name == named));
         let place = at.map_or(0, |at| at + 1).min(NAMESPACES_COUNTED - 1);
         u8::try_from(place).expect("few are counted")
@@ -233,44 +263,40 @@ impl Namespaces {
     /// The namespace that a channel's name says it is in, configured or not.
     #[must_use]
     pub fn namespace_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
-        split(channel).0
+        self.signs.split(channel).0
     }
 
     /// The channel of one user alone, where users have one. `Err`: the user's id cannot stand in a
     /// channel's name, because it would be read as other users'.
     pub fn personal_channel(&self, user: &str) -> Result<Option<String>, NameError> {
-        let channel = match &self.personal {
+        let Some(sign) = self.signs.users else { return Ok(None) };
+        let namespace = match &self.personal {
             Personal::Off => return Ok(None),
-            Personal::Unnamed => format!("{USERS}{user}"),
-            Personal::Named(namespace) => format!("{namespace}:{USERS}{user}"),
+            Personal::Unnamed => "",
+            Personal::Named(namespace) => namespace,
         };
-        if user.contains([USERS, BETWEEN_USERS]) {
+        if user.contains([sign, BETWEEN_USERS]) {
             return Err(NameError::NotAName);
         }
+        let mut channel = String::from(namespace);
+        channel.extend(self.signs.namespace.filter(|_| !namespace.is_empty()));
+        channel.push(sign);
+        channel.push_str(user);
         Ok(Some(channel))
     }
-}
 
-/// A channel's namespace, and the rest of its name. Behind `#` stand users, whose ids may have `:`.
-fn split(channel: &str) -> (Option<&str>, &str) {
-    let name = channel.strip_prefix(PRIVATE).unwrap_or(channel);
-    match name.split_once(':') {
-        Some((namespace, rest)) if !namespace.contains(USERS) => (Some(namespace), rest),
-        _ => (None, name),
+    /// Does subscribing to a channel take a token?
+    #[must_use]
+    pub fn is_private(&self, channel: &str) -> bool {
+        self.signs.private.is_some_and(|sign| channel.starts_with(sign))
     }
-}
 
-/// Does subscribing to a channel take a token?
-#[must_use]
-pub fn is_private(channel: &str) -> bool {
-    channel.starts_with(PRIVATE)
-}
-
-/// Is the channel for this user (none: nobody in particular)? None where it is for all.
-#[must_use]
-pub fn is_listed(channel: &str, user: Option<&str>) -> Option<bool> {
-    let (_, users) = channel.rsplit_once(USERS)?;
-    Some(user.is_some_and(|user| users.split(BETWEEN_USERS).any(|listed| listed == user)))
+    /// Is the channel for this user (none: nobody in particular)? None where it is for all.
+    #[must_use]
+    pub fn is_listed(&self, channel: &str, user: Option<&str>) -> Option<bool> {
+        let (_, users) = channel.rsplit_once(self.signs.users?)?;
+        Some(user.is_some_and(|user| users.split(BETWEEN_USERS).any(|listed| listed == user)))
+    }
 }
 
 #[cfg(test)]
@@ -349,9 +375,42 @@ mod tests {
             ("a#al#bo", Some("al"), Some(false)),
             ("a#al#bo", Some("bo"), Some(true)),
         ];
+        let namespaces = Namespaces::default();
         for (channel, user, listed) in table {
-            assert_eq!(is_listed(channel, user), listed, "{channel} {user:?}");
+            assert_eq!(namespaces.is_listed(channel, user), listed, "{channel} {user:?}");
         }
+    }
+
+    #[test]
+    fn signs_may_be_others_or_none() {
+        let chat = ChannelOptions { presence: true, ..Default::default() };
+        let with = |signs| Namespaces {
+            named: vec![("chat".into(), chat.clone())],
+            personal: Personal::Named("chat".into()),
+            signs,
+            ..Default::default()
+        };
+        let others = Signs { namespace: Some('/'), private: Some('!'), users: Some('@') };
+        let namespaces = with(others);
+        let inside = ["chat/a", "!chat/a", "chat/#general", "chat/a:b", "chat/@al", "chat/$x"];
+        for name in inside {
+            assert_eq!(namespaces.options(name), Some(&chat), "{name}");
+        }
+        for name in ["chat:a", "$chat", "#al", "@chat/a", "!a"] {
+            assert_eq!(namespaces.options(name), Some(&ChannelOptions::default()), "{name}");
+        }
+        assert!(namespaces.is_private("!a") && !namespaces.is_private("$a"));
+        assert_eq!(namespaces.is_listed("chat/a#al", Some("bo")), None);
+        assert_eq!(namespaces.is_listed("chat/a@al", Some("bo")), Some(false));
+        assert_eq!(namespaces.personal_channel("a#l"), Ok(Some("chat/@a#l".into())));
+        assert_eq!(namespaces.personal_channel("a@l"), Err(NameError::NotAName));
+
+        let none = with(Signs { namespace: None, private: None, users: None });
+        for name in ["chat:a", "$chat:a", "chat:#general", "#al"] {
+            assert_eq!(none.options(name), Some(&ChannelOptions::default()), "{name}");
+            assert!(!none.is_private(name) && none.is_listed(name, None).is_none(), "{name}");
+        }
+        assert_eq!(none.personal_channel("al"), Ok(None));
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! A batch of calls: where each stands in the body. They are read one by one, each in its turn.
+//! A batch of calls, or commands one behind the other: where each stands in the body. They are
+//! read one by one, each in its turn.
 //!
 //! Must not know what a command says. Invariant: the body is JSON as a whole, or nothing is done.
 
 use super::ApiMethod;
-use super::values::{Text, object};
+use super::values::{Text, object, raw};
 use crate::codec::command::ErrorCode;
 use crate::limits::BATCH_COMMANDS;
 use serde::Deserialize;
@@ -53,6 +54,53 @@ impl Batch {
         });
         Ok(Batch { commands: commands.collect(), parallel: read.parallel.unwrap_or(false) })
     }
+}
+
+/// One of the commands that stand one behind the other.
+#[derive(Deserialize)]
+pub struct Line<'a> {
+    #[serde(borrow, default)]
+    method: Text<'a>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    params: Option<&'a RawValue>,
+}
+
+/// The body of a command without parameters.
+pub const NO_PARAMS: &[u8] = b"{}";
+
+impl Batch {
+    /// Finds commands that stand one behind the other, with white space or nothing between them.
+    /// The extent of parameters that are not there is empty.
+    ///
+    /// # Errors
+    /// 107 when there is none, or something else; 106 when there are more than `BATCH_COMMANDS`.
+    pub fn read_commands(body: &[u8]) -> Result<Batch, ErrorCode> {
+        let text = simdutf8::basic::from_utf8(body).map_err(|_| ErrorCode::BadRequest)?;
+        let mut commands = Vec::new();
+        let values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
+        for value in values {
+            let value = value.map_err(|_| ErrorCode::BadRequest)?;
+            if commands.len() == BATCH_COMMANDS {
+                return Err(ErrorCode::LimitExceeded);
+            }
+            commands.push(line(value.get()).map(|(method, params)| {
+                let start = params.map_or(0, |it| it.as_ptr() as usize - text.as_ptr() as usize);
+                (method, Extent { start, end: start + params.map_or(0, str::len) })
+            }));
+        }
+        if commands.is_empty() {
+            return Err(ErrorCode::BadRequest);
+        }
+        Ok(Batch { commands, parallel: false })
+    }
+}
+
+/// The method of one of them, and its parameters.
+fn line(text: &str) -> Result<(ApiMethod, Option<&str>), ErrorCode> {
+    let Line { method, params } = object(text)?;
+    let method = ApiMethod::named(&method.0).filter(|it| *it != ApiMethod::Batch);
+    let method = method.ok_or(ErrorCode::MethodNotFound)?;
+    Ok((method, params.map(RawValue::get).filter(|params| *params != "null")))
 }
 
 /// The one method that a command names, and its body.
@@ -125,6 +173,39 @@ mod tests {
                 Ok((ApiMethod::Rpc, r#"{"method":"x"}"#)),
             ]
         );
+    }
+
+    #[test]
+    fn commands_stand_one_behind_the_other() {
+        let body = br#"{"method":"publish","params":{"channel":"a","data":1}}
+            {"params" : null, "method":"info"}{"method":"info"} {"method":"batch","params":{}}
+            {"method":"levitate","params":{}} [] {"method":7} {"method":"\u0069nfo","params":7}
+            {"publish":{}}
+        "#;
+        let commands = Batch::read_commands(body).expect("commands").commands;
+        let text = |at: Extent| std::str::from_utf8(&body[at.start..at.end]).expect("text");
+        let found: Vec<_> =
+            commands.iter().map(|it| it.map(|(method, at)| (method, text(at)))).collect();
+        assert_eq!(
+            found,
+            [
+                Ok((ApiMethod::Publish, r#"{"channel":"a","data":1}"#)),
+                Ok((ApiMethod::Info, "")),
+                Ok((ApiMethod::Info, "")),
+                Err(ErrorCode::MethodNotFound),
+                Err(ErrorCode::MethodNotFound),
+                Err(ErrorCode::BadRequest),
+                Err(ErrorCode::BadRequest),
+                Ok((ApiMethod::Info, "7")),
+                Err(ErrorCode::MethodNotFound),
+            ]
+        );
+        for body in ["", " \n", "{", "{},{}", "{}x", r#"{"method":"info"} {"method":"info""#] {
+            let read = Batch::read_commands(body.as_bytes());
+            assert_eq!(read, Err(ErrorCode::BadRequest), "{body}");
+        }
+        let over = "{}".repeat(BATCH_COMMANDS + 1);
+        assert_eq!(Batch::read_commands(over.as_bytes()), Err(ErrorCode::LimitExceeded));
     }
 
     #[test]

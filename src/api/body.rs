@@ -47,7 +47,7 @@ fn request(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, Unfit> {
         }
         ApiMethod::Info => Ok(json::<InfoBody>(body).map(|InfoBody {}| ApiRequest::Info)?),
         ApiMethod::Rpc => json::<RpcBody<'_>>(body)?.request(),
-        ApiMethod::Batch => Err(ErrorCode::MethodNotFound.into()),
+        ApiMethod::Batch | ApiMethod::Commands => Err(ErrorCode::MethodNotFound.into()),
         ApiMethod::Map => Err(Unfit::not_available("there are no maps here")),
     }
 }
@@ -57,7 +57,7 @@ fn request(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, Unfit> {
 #[must_use]
 pub fn explain(method: ApiMethod, body: &[u8]) -> Option<String> {
     let unfit = match method {
-        ApiMethod::Batch => ErrorCode::BadRequest.into(),
+        ApiMethod::Batch | ApiMethod::Commands => ErrorCode::BadRequest.into(),
         _ => request(method, body).err()?,
     };
     match method {
@@ -75,6 +75,7 @@ pub fn explain(method: ApiMethod, body: &[u8]) -> Option<String> {
         ApiMethod::Info => unfit::explain::<InfoBody>(body, unfit),
         ApiMethod::Rpc => unfit::explain::<RpcBody<'_>>(body, unfit),
         ApiMethod::Batch => unfit::explain::<batch::Body<'_>>(body, unfit),
+        ApiMethod::Commands => unfit::explain::<batch::Line<'_>>(body, unfit),
         ApiMethod::Map => unfit::explain::<InfoBody>(body, unfit),
     }
 }

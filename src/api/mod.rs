@@ -14,7 +14,7 @@ mod tests;
 mod unfit;
 mod values;
 
-pub use batch::{Batch, Extent};
+pub use batch::{Batch, Extent, NO_PARAMS};
 pub use body::{explain, read};
 pub use key::authorized;
 pub use request::{
@@ -45,6 +45,9 @@ listed! {
         /// Any of those about maps (`map_publish` and others), which this version does not have:
         /// 108.
         Map = "map",
+        /// Commands of `POST /api`, one behind the other: `{"method", "params"}`, as Centrifugo has
+        /// it beside paths of their own.
+        Commands = "commands",
     }
 }
 
@@ -54,7 +57,8 @@ impl ApiMethod {
     /// Those that are served, each under its name: the last part of the path, and the field of a
     /// batch.
     pub fn served() -> impl Iterator<Item = ApiMethod> {
-        ApiMethod::ALL.into_iter().filter(|method| *method != ApiMethod::Map)
+        let others = [ApiMethod::Map, ApiMethod::Commands];
+        ApiMethod::ALL.into_iter().filter(move |method| !others.contains(method))
     }
 
     /// The method of this name.

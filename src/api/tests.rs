@@ -123,7 +123,7 @@ fn bad(method: ApiMethod) -> &'static [&'static str] {
         ],
         ApiMethod::Channels => &[r#"{"pattern":1}"#],
         ApiMethod::Rpc => &["{}", r#"{"method":""}"#, r#"{"method":"x","params":}"#],
-        ApiMethod::Info | ApiMethod::Batch | ApiMethod::Map => &[],
+        ApiMethod::Info | ApiMethod::Batch | ApiMethod::Map | ApiMethod::Commands => &[],
     }
 }
 

@@ -60,6 +60,8 @@ pub enum Method<'a> {
     /// `subs` are over their bounds there: it is answered 107, and was otherwise not read as far as
     /// to be carried out.
     Excessive,
+    /// The same of a connect, which is answered before a session begins.
+    ExcessiveConnect,
 }
 
 impl<'a> Method<'a> {
@@ -67,7 +69,7 @@ impl<'a> Method<'a> {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Method::Connect(_) => "connect",
+            Method::Connect(_) | Method::ExcessiveConnect => "connect",
             Method::Subscribe(_) => "subscribe",
             Method::Unsubscribe { .. } => "unsubscribe",
             Method::Publish(_) => "publish",

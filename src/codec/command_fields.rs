@@ -173,7 +173,10 @@ fn connect<'a, S: Source<'a>>(source: &mut S) -> Result<Method<'a>, DecodeError>
         }
         Ok(true)
     })?;
-    Ok(data.unless_excessive(|data| Method::Connect(Box::new(Connect { data, ..connect }))))
+    if data.excessive {
+        return Ok(Method::ExcessiveConnect);
+    }
+    Ok(Method::Connect(Box::new(Connect { data: data.bytes, ..connect })))
 }
 
 /// Positions of server-side subscriptions: subscribe requests by channel.

@@ -23,8 +23,8 @@ pub use super::json_write::{
 
 const _: () = assert!(JSON_DEPTH <= Scanner::MAX_LEVELS);
 
-/// The commands of one message, in order. They are separated by newlines; white space around them
-/// is passed over, and a command may itself span lines.
+/// The commands of one message, in order, separated by newlines, other white space, or nothing:
+/// where an object ends is plain. A command may itself span lines.
 #[derive(Clone, Debug)]
 pub struct Commands<'a> {
     bytes: &'a [u8],
@@ -51,12 +51,7 @@ impl<'a> Commands<'a> {
         let text = &self.bytes[self.at..];
         let mut scanner = Scanner::new(text);
         let command = command(&mut scanner)?;
-        let end = scanner.at();
         scanner.skip_space();
-        let more = scanner.at() < text.len();
-        if more && !text[end..scanner.at()].contains(&MESSAGE_SEPARATOR) {
-            return Err(DecodeError::Malformed);
-        }
         self.at += scanner.at();
         Ok(command)
     }
@@ -166,7 +161,10 @@ fn connect<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError> {
         }
         Ok(true)
     })?;
-    Ok(data.unless_excessive(|data| Method::Connect(Box::new(Connect { data, ..connect }))))
+    if data.excessive {
+        return Ok(Method::ExcessiveConnect);
+    }
+    Ok(Method::Connect(Box::new(Connect { data: data.bytes, ..connect })))
 }
 
 /// Positions of server-side subscriptions: an object of subscribe requests by channel.

@@ -8,7 +8,7 @@ use super::{Api, Client, Config, Secret, cpus};
 use crate::http::origin::{Listed, Origins};
 use crate::http::routes;
 use crate::limits::{Limits, PUBLISH_DEBOUNCE_MS, WORKERS};
-use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal, RecoveryMode};
+use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal, RecoveryMode, Signs};
 
 /// Connections of one worker, at most: slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
@@ -70,9 +70,11 @@ impl Rules {
         let (worker_cpus, bridge_cpu) = self.cores(&raw);
         self.limits(&raw.limits);
         let client = self.client(&raw);
+        let signs = self.signs(&raw, &named);
         let api = Api { key: self.api_key(raw.api.key) };
         let personal = &raw.client.user_personal_channel;
         let namespaces = self.namespaces(raw.channel, named, personal, dev);
+        let namespaces = Namespaces { signs, ..namespaces };
         Some(Config {
             dev,
             listen: listen?,
@@ -105,7 +107,7 @@ impl Rules {
         });
     }
 
-    fn relation(&mut self, keys: impl Into<String>, rule: impl Into<String>) {
+    pub(super) fn relation(&mut self, keys: impl Into<String>, rule: impl Into<String>) {
         self.merged.errors.push(ConfigError::Relation { keys: keys.into(), rule: rule.into() });
     }
 
@@ -342,7 +344,7 @@ impl Rules {
         }
         let personal = self.personal(personal, &named);
         let patterns = self.patterns(&unnamed, &named);
-        Namespaces { unnamed, named, patterns, personal }
+        Namespaces { unnamed, named, patterns, personal, signs: Signs::default() }
     }
 
     fn personal(&mut self, namespace: &str, named: &[(String, ChannelOptions)]) -> Personal {

@@ -11,6 +11,7 @@ mod listen;
 mod merge;
 mod raw;
 mod shortcomings;
+mod signs;
 #[cfg(test)]
 mod tests;
 mod tokens;

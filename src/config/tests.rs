@@ -1,10 +1,11 @@
 //! Tables of what a configuration may say and what it is told when it may not.
 
+mod names;
 mod sources;
 
 use super::*;
 use crate::http::origin::Listed;
-use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, RecoveryMode, Who};
+use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, RecoveryMode, Signs, Who};
 
 /// Loads a file's text with variables and flags.
 fn load_all(
@@ -122,6 +123,8 @@ fn a_file_sets_every_key() {
     assert_eq!((config.bridge_cpu, config.driver), (Some(1), DriverChoice::Epoll));
     assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
     assert_eq!(config.shutdown_delay_ms, 1_500);
+    let signs = Signs { namespace: Some('/'), private: Some('!'), users: Some('@') };
+    assert_eq!(config.namespaces.signs, signs);
     assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Json });
     let listed = ["https://app.example.com", "https://*.example.org", "capacitor://localhost"];
     let listed = listed.map(|entry| Listed::read(entry).unwrap()).to_vec();
@@ -143,7 +146,7 @@ fn a_file_sets_every_key() {
     assert_eq!((limits.http_head_bytes, limits.http_head_timeout_ms), (8 << 10, 4_000));
     assert_eq!((limits.http_body_timeout_ms, limits.http_keep_alive_ms), (20_000, 60_000));
     assert_eq!(config.namespaces.unnamed.allow_subscribe, Who::User);
-    let news = config.namespaces.options("news:a").expect("configured");
+    let news = config.namespaces.options("news/a").expect("configured");
     assert_eq!((news.history_size, news.recovery), (10, Mode::Allow));
     assert_eq!((news.allow_presence, news.payload), (Who::Subscriber, Payload::Binary));
     assert_eq!((news.allow_tags_filter, news.delta), (true, Delta::Fossil));
@@ -451,26 +454,4 @@ fn bounds_that_hold_no_message_are_a_warning() {
         config.warnings,
         ["limits.backlog_bytes = 2000 holds no whole message (limits.message_bytes = 65536)"]
     );
-}
-
-#[test]
-fn personal_channels_and_patterns_are_checked() {
-    let of = |text: &str| load(text).expect("a good file").namespaces;
-    assert_eq!(of("").personal, Personal::Off);
-    let named = "[client]\nuser_personal_channel = \"me\"\n[[namespace]]\nname = \"me\"\n";
-    assert_eq!(of(named).personal, Personal::Named("me".into()));
-    assert_eq!(of("[client]\nuser_personal_channel = \"\"\n").personal, Personal::Unnamed);
-    let nobody = load("[client]\nuser_personal_channel = \"you\"\n").unwrap_err();
-    assert!(nobody[0].contains("the name of a namespace"), "{nobody:?}");
-
-    let text = "[channel]\nchannel_regex = \"^a\"\n[[namespace]]\nname = \"n\"\n\
-                channel_regex = \"^[0-9]+$\"\n[[namespace]]\nname = \"free\"\n";
-    let namespaces = of(text);
-    assert!(namespaces.channel("n:1").is_ok() && namespaces.channel("n:x").is_err());
-    assert!(namespaces.channel("a").is_ok() && namespaces.channel("b").is_err());
-    assert!(namespaces.channel("free:b").is_ok());
-    for bad in ["(", "(a{1000}){1000}"] {
-        let errors = load(&format!("[channel]\nchannel_regex = {bad:?}\n")).unwrap_err();
-        assert!(errors[0].contains("channel_regex"), "{errors:?}");
-    }
 }

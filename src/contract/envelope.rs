@@ -121,6 +121,9 @@ pub struct HistoryRequest {
     pub limit: i32,
     pub since: Option<Since>,
     pub reverse: bool,
+    /// All that is asked for or error 106, within the bound of the server API's answers: backends
+    /// do not ask on. Else as much as fits `limits.recovery_bytes`.
+    pub whole: bool,
 }
 
 /// What a home tells an edge. `local` is the channel's number on this home for that core.

@@ -13,7 +13,7 @@ use crate::codec::command::ErrorCode;
 use crate::limits::{REFUSAL_LINES, REFUSAL_TEXT_BYTES, REFUSAL_WINDOW_MS};
 use crate::meant::did_you_mean;
 use crate::metrics::Cause;
-use crate::namespace::{self, Who};
+use crate::namespace::Who;
 use crate::{api, auth};
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -214,7 +214,10 @@ impl Edge {
             },
         };
         if self.count_refusal(cause, now) {
-            let path = format!("/api/{}", method.name());
+            let path = match method {
+                ApiMethod::Commands => "/api".to_owned(),
+                method => format!("/api/{}", method.name()),
+            };
             let about = About { path: &path, channel, ..About::default() };
             let why = if why.is_empty() { error.parts().1 } else { why };
             self.write_refusal(token, cause, &why, &about);
@@ -265,6 +268,25 @@ impl Edge {
         self.command_refused(token, error, "connect", channel.unwrap_or(""), now);
     }
 
+    /// Warns of a user who is connected without the channel that users have.
+    pub(super) fn no_personal_channel(&mut self, token: Token, user: &str, now: Now) {
+        self.metrics.refuse(Cause::PersonalChannel);
+        if self.refusals.may_write(Cause::PersonalChannel, now) {
+            let (core, cause, remote) =
+                (self.core, Cause::PersonalChannel.name(), self.remote(token));
+            let reason = "its id cannot stand in a channel's name: it lists users, has control \
+                          characters, is too long, or is not what channel_regex wants";
+            tracing::warn!(
+                core,
+                cause,
+                reason,
+                remote,
+                user,
+                "connected without a personal channel"
+            );
+        }
+    }
+
     /// Which option of the channel's namespace stands in a command's way.
     fn why_not(
         &mut self,
@@ -281,7 +303,7 @@ impl Edge {
         }
         let options = self.channel_options(channel).ok()?;
         let (key, who) = match method {
-            "subscribe" if namespace::is_private(channel) => {
+            "subscribe" if self.namespaces.is_private(channel) => {
                 return Some("a private channel needs a subscription token".into());
             }
             "subscribe" => ("allow_subscribe", options.allow_subscribe),
@@ -292,7 +314,7 @@ impl Edge {
             _ => return None,
         };
         if self.is_listed(token, channel) == Some(false) {
-            return Some("the channel is for other users, those named behind its #".into());
+            return Some("the channel is for other users, those named in it".into());
         }
         let (who, lacks) = match who {
             Who::None => ("none", ""),

@@ -56,18 +56,21 @@ impl History {
     }
 
     /// A page for a history call: after (or, reversed, before) `since`, at most `limit`
-    /// publications (negative: no limit) and `bytes_max` bytes.
+    /// publications (negative: no limit) and `bytes_max` bytes; one in any case, so that whoever
+    /// asks on comes to the end. And whether bytes cut it.
     #[must_use]
-    pub fn page(&self, query: &Page) -> Box<[Placed]> {
+    pub fn page(&self, query: &Page) -> (Box<[Placed]>, bool) {
         let count = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut left = query.bytes_max;
+        let (mut first, mut cut) = (true, false);
         let mut fits = |placed: &&Placed| {
             let size = placed.block.size();
-            let fit = size <= left;
-            left = if fit { left - size } else { 0 };
-            fit
+            cut = size > left && !first;
+            first = false;
+            left = left.saturating_sub(size);
+            !cut
         };
-        match (query.reverse, query.since) {
+        let publications = match (query.reverse, query.since) {
             (false, since) => {
                 let after = |placed: &&Placed| placed.offset > since.unwrap_or(0);
                 let entries = self.entries.iter().filter(after).take(count);
@@ -82,7 +85,8 @@ impl History {
                 let entries = self.entries.iter().rev().filter(before).take(count);
                 entries.take_while(&mut fits).cloned().collect()
             }
-        }
+        };
+        (publications, cut)
     }
 
     /// The kept publication with this offset.
@@ -135,7 +139,9 @@ mod tests {
     fn pages_run_both_ways() {
         let history = filled(10, 8);
         let page = |since, limit, reverse| {
-            offsets(&history.page(&Page { since, limit, reverse, bytes_max: 1 << 20 }))
+            let (page, cut) = history.page(&Page { since, limit, reverse, bytes_max: 1 << 20 });
+            assert!(!cut);
+            offsets(&page)
         };
         assert_eq!(page(None, -1, false), (3..=10).collect::<Vec<_>>());
         assert_eq!(page(Some(5), 2, false), [6, 7]);
@@ -147,8 +153,24 @@ mod tests {
             assert_eq!(page(Some(past), -1, true), Vec::<u64>::new(), "{past}");
         }
         let one = Block::plain("c", b"1", ZERO).size();
-        let small = Page { since: None, limit: -1, reverse: false, bytes_max: 2 * one };
-        assert_eq!(offsets(&history.page(&small)), [3, 4]);
+        // Two fit; of bytes that none fits into, one is given all the same.
+        let table = [
+            (2 * one, -1, false, vec![3, 4], true),
+            (2 * one, 2, false, vec![3, 4], false),
+            (2 * one + 1, 3, true, vec![10, 9], true),
+            (1, -1, false, vec![3], true),
+            (0, -1, true, vec![10], true),
+            (0, 1, false, vec![3], false),
+            (0, 0, false, vec![], false),
+        ];
+        for (bytes_max, limit, reverse, expected, cut) in table {
+            let page = history.page(&Page { since: None, limit, reverse, bytes_max });
+            assert_eq!(
+                (offsets(&page.0), page.1),
+                (expected, cut),
+                "{bytes_max} {limit} {reverse}"
+            );
+        }
     }
 
     #[test]

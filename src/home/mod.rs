@@ -31,7 +31,7 @@ use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::name::Name;
 use crate::contract::position::Position;
 use crate::hashing::Key;
-use crate::limits::Limits;
+use crate::limits::{API_ANSWER_BYTES, Limits};
 use crate::namespace::{ChannelOptions, Namespaces};
 use channel::{Age, Channel};
 use foldhash::quality::FixedState;
@@ -309,12 +309,16 @@ fn history_answer(
     history: &History,
     bytes_max: usize,
 ) -> Delivery {
-    let HistoryRequest { to, channel, limit, since, reverse, .. } = request;
+    let HistoryRequest { to, channel, limit, since, reverse, whole } = request;
     if since.is_some_and(|since| !since.is_of(position.epoch)) {
         return refused(to, ErrorCode::UnrecoverablePosition, "history", Some(channel));
     }
     let since = since.map(|since| since.offset);
-    let publications = history.page(&Page { since, limit, reverse, bytes_max });
+    let bytes_max = if whole { API_ANSWER_BYTES } else { bytes_max };
+    let (publications, cut) = history.page(&Page { since, limit, reverse, bytes_max });
+    if whole && cut {
+        return refused(to, ErrorCode::LimitExceeded, "history", Some(channel));
+    }
     Delivery::History(Box::new(HistoryAnswer { to, position, publications }))
 }
 

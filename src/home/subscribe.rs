@@ -153,9 +153,11 @@ fn cached(channel: &Channel, request: &SubscribeRequest, bytes_max: usize) -> Re
         return Recovery::Complete(Box::default());
     }
     let limit = if request.filtered { -1 } else { 1 };
-    let mut kept = channel.history.page(&Page { since: None, limit, reverse: true, bytes_max });
+    let page = Page { since: None, limit, reverse: true, bytes_max };
+    let (mut kept, _) = channel.history.page(&page);
     kept.reverse();
-    if kept.is_empty() { Recovery::Impossible } else { Recovery::Complete(kept) }
+    let is_over = kept.iter().map(|placed| placed.block.size()).sum::<usize>() > bytes_max;
+    if kept.is_empty() || is_over { Recovery::Impossible } else { Recovery::Complete(kept) }
 }
 
 /// Does presence list a subscriber, and are its join and leave told?

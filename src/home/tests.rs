@@ -124,10 +124,7 @@ fn the_bound_is_kept_behind_channels_without_history() {
     let mut home = home(Memory, Limits { history_bytes_per_worker: 10_000, ..Limits::default() });
     // Asked for, and never published in: only their numbering is kept.
     for number in 0..200 {
-        let channel = Name::from(&*format!("long:{number}"));
-        let (limit, since, reverse) = (-1, None, false);
-        let request = HistoryRequest { to: TO, channel, limit, since, reverse };
-        ask(&mut home, Request::History(Box::new(request)), at_ms(0));
+        ask(&mut home, history_of(&format!("long:{number}"), None), at_ms(0));
     }
     for number in 0..10 {
         publish(&mut home, &format!("long:full{number}"), &[b'1'; 2_000], at_ms(number));
@@ -380,9 +377,11 @@ fn recover(channel: &str, offset: u64) -> Request {
     Request::Subscribe(request)
 }
 
-fn history_since(offset: u64, epoch: Option<Epoch>) -> Request {
-    let (channel, since) = (Name::from("long:a"), Some(Since { epoch, offset }));
-    Request::History(Box::new(HistoryRequest { to: TO, channel, limit: -1, since, reverse: false }))
+fn history_of(channel: &str, since: Option<(u64, Option<Epoch>)>) -> Request {
+    let (channel, limit, reverse, whole) = (Name::from(channel), -1, false, false);
+    let since = since.map(|(offset, epoch)| Since { epoch, offset });
+    let request = HistoryRequest { to: TO, channel, limit, since, reverse, whole };
+    Request::History(Box::new(request))
 }
 
 /// The offsets that one answer brings; none where it is a no.
@@ -411,8 +410,8 @@ fn a_position_that_names_no_epoch_is_of_the_channels() {
     assert_eq!(asked(recover("long:a", 4)), None, "it is not that far");
     assert_eq!(asked(recover("long:new", 0)), Some(vec![]));
     assert_eq!(asked(recover("long:new", 1)), None);
-    assert_eq!(asked(history_since(2, None)), Some(vec![3]));
-    assert_eq!(asked(history_since(2, Some(Epoch::NONE))), None);
+    assert_eq!(asked(history_of("long:a", Some((2, None)))), Some(vec![3]));
+    assert_eq!(asked(history_of("long:a", Some((2, Some(Epoch::NONE))))), None);
 }
 
 #[test]
@@ -441,8 +440,9 @@ fn a_replica_knows_the_epoch_that_a_position_does_not_name() {
     assert_eq!(read(&mut home, 2..7), Some(vec![2, 3, 4, 5, 6]), "from the stream");
     assert!(ask(&mut home, recover("long:a", 1), now).is_empty());
     assert_eq!(read(&mut home, 4..7), None, "the stream reaches back no further");
-    assert_eq!(brought(&ask(&mut home, history_since(5, None), now)), Some(vec![6]));
-    assert_eq!(brought(&ask(&mut home, history_since(5, Some(Epoch(4))), now)), None);
+    assert_eq!(brought(&ask(&mut home, history_of("long:a", Some((5, None))), now)), Some(vec![6]));
+    let other = history_of("long:a", Some((5, Some(Epoch(4)))));
+    assert_eq!(brought(&ask(&mut home, other, now)), None);
 }
 
 #[test]

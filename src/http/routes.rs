@@ -73,7 +73,10 @@ pub fn is_own(path: &str) -> bool {
 }
 
 fn api_method(path: &str) -> Option<ApiMethod> {
-    ApiMethod::named(path.strip_prefix("/api/")?)
+    match path.strip_prefix("/api")? {
+        "" => Some(ApiMethod::Commands),
+        path => ApiMethod::named(path.strip_prefix('/')?),
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +95,7 @@ mod tests {
         let publish = Route::Api(ApiMethod::Publish);
         let batch = Route::Api(ApiMethod::Batch);
         let map = Route::Api(ApiMethod::Map);
+        let commands = Route::Api(ApiMethod::Commands);
         let page = Route::Asset(page::asset("/").expect("the page"));
         let missing = Route::NotFound;
         // Method, target, then the route of the public, the internal, and the dev listener.
@@ -110,7 +114,10 @@ mod tests {
             ("POST", "/api/Publish", missing, missing, missing),
             ("POST", "/api/publish/", missing, missing, missing),
             ("POST", "/api/", missing, missing, missing),
-            ("POST", "/api", missing, missing, missing),
+            ("POST", "/api", missing, commands, commands),
+            ("GET", "/api?x", missing, post_only, post_only),
+            ("POST", "/apis", missing, missing, missing),
+            ("POST", "/api/commands", missing, missing, missing),
             ("GET", "/ws", Route::WebSocket, Route::WebSocket, Route::WebSocket),
             ("GET", "/ws?format=json", Route::WebSocket, Route::WebSocket, Route::WebSocket),
             ("POST", "/connection/websocket", get_only, get_only, get_only),

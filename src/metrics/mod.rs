@@ -147,6 +147,9 @@ listed! {
         Spill = "spill",
         /// It was no session yet when somebody else needed its slot (closed).
         Displaced = "displaced",
+        /// A user whose id cannot stand in a channel's name (connected, without a personal
+        /// channel).
+        PersonalChannel = "personal_channel",
     }
 }
 

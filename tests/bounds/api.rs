@@ -15,6 +15,7 @@ on_both_drivers!(
     memory_of_calls,
     lists_in_parts,
     pipelined_calls,
+    commands_one_behind_the_other,
 );
 
 /// One call, with the key; its answer in JSON.
@@ -117,7 +118,6 @@ fn methods_and_paths(driver: &str) {
         ("POST /api/map_publish", &key, 200),
         ("POST /api/maps", &key, 404),
         ("POST /api/", &key, 404),
-        ("POST /api", &key, 404),
         ("POST /api/publish/", &key, 404),
     ];
     for (line, headers, status) in cases {
@@ -145,6 +145,51 @@ fn methods_and_paths(driver: &str) {
         );
     }
     open.end();
+}
+
+/// As older libraries send them: `{"method", "params"}`, and a line for each answer.
+fn commands_one_behind_the_other(driver: &str) {
+    let server = serve!(driver, limits(""));
+    let publish = |n: u32| json!({"method": "publish", "params": {"channel": "h:a", "data": n}});
+    let post = |commands: &[Value], between: &str| {
+        let body = commands.iter().map(Value::to_string).collect::<Vec<_>>().join(between);
+        let answer = Client::post(server.addr, "/api", &body);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let lines = answer.body.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        lines.collect::<Vec<Value>>()
+    };
+    assert_eq!(post(&[publish(1)], "")[0]["result"]["offset"], 1);
+    let mut offset = 1;
+    for between in ["\n", "", " \r\n"] {
+        let history = json!({"method": "history", "params": {"channel": "h:a", "limit": -1}});
+        let unknown = json!({"method": "levitate", "params": {}});
+        let nowhere = json!({"method": "publish", "params": {"channel": "x:a", "data": 1}});
+        let info = json!({"method": "info"});
+        let commands = [publish(2), unknown, nowhere, json!(7), history, info, publish(3)];
+        let answers = post(&commands, between);
+        let codes: Vec<u64> = answers.iter().map(code).collect();
+        assert_eq!(codes, [0, 104, 102, 107, 0, 0, 0], "{between:?}: {answers:?}");
+        assert_eq!(answers[0]["result"]["offset"], offset + 1);
+        let kept = answers[4]["result"]["publications"].as_array().map(Vec::len);
+        assert_eq!(kept, Some(offset + 1), "in their order");
+        assert!(answers[5]["result"]["nodes"].is_array());
+        offset += 2;
+        assert_eq!(answers[6]["result"]["offset"], offset);
+    }
+    // What is not JSON as a whole is not begun.
+    for body in
+        ["", "{", "[1", &format!("{}x", publish(9)), &format!("{},{}", publish(9), publish(9))]
+    {
+        let answer = Client::post(server.addr, "/api", body);
+        let answer: Value = serde_json::from_str(&answer.body).expect("JSON");
+        assert_eq!(code(&answer), 107, "{body}: {answer}");
+    }
+    assert_eq!(post(&[publish(1)], "")[0]["result"]["offset"], offset + 1);
+    let many = vec![json!({"method": "info"}); 10_001];
+    assert_eq!(code(&post(&many, "\n")[0]), 106);
+    let open = raw(&server, "POST /api HTTP/1.1\r\n", "{}");
+    assert_eq!(open.status, 401);
+    server.end();
 }
 
 fn errors_as_statuses(driver: &str) {

@@ -5,7 +5,12 @@ use crate::server::limits;
 use crate::{on_both_drivers, serve};
 use serde_json::{Value, json};
 
-on_both_drivers!(recovery, oldest_history_goes, channels_without_history_in_front);
+on_both_drivers!(
+    recovery,
+    pages_of_history,
+    oldest_history_goes,
+    channels_without_history_in_front
+);
 
 fn data(bytes: usize) -> String {
     format!("\"{}\"", "x".repeat(bytes))
@@ -47,6 +52,76 @@ fn recovery(driver: &str) {
         while client.publication()["offset"] != 6 {}
     }
     neighbour.end();
+    server.end();
+}
+
+/// Offsets of an answer's publications, and where the channel stands.
+fn page(answer: &Value) -> (Vec<u64>, Value) {
+    let told = answer["publications"].as_array().map_or(&[][..], Vec::as_slice);
+    let offsets = told.iter().map(|it| it["offset"].as_u64().expect("an offset")).collect();
+    (offsets, json!({"offset": answer["offset"], "epoch": answer["epoch"]}))
+}
+
+fn pages_of_history(driver: &str) {
+    const COUNT: u64 = 150;
+    let server = serve!(driver, limits("recovery_bytes = 130000\nbacklog_bytes = 4000000"));
+    let call = |body: Value| {
+        let answer = Client::post(server.addr, "/api/history", &body.to_string());
+        serde_json::from_str::<Value>(&answer.body).expect("JSON")
+    };
+    for _ in 0..COUNT / 2 {
+        server.publish("h:a", &data(60_000));
+    }
+    let half = page(&call(json!({"channel": "h:a", "limit": -1}))["result"]);
+    assert_eq!(half.0, (1..=COUNT / 2).collect::<Vec<_>>(), "all that is kept");
+    for _ in COUNT / 2..COUNT {
+        server.publish("h:a", &data(60_000));
+    }
+    // 9 MB do not fit into an answer of 8 MiB, and are never cut in silence.
+    for body in [
+        json!({"channel": "h:a", "limit": -1}),
+        json!({"channel": "h:a", "limit": COUNT, "reverse": true}),
+    ] {
+        assert_eq!(call(body)["error"]["code"], 106);
+    }
+    let rest =
+        json!({"channel": "h:a", "limit": -1, "since": {"offset": COUNT - 100, "epoch": ""}});
+    assert_eq!(page(&call(rest)["result"]).0, (COUNT - 99..=COUNT).collect::<Vec<_>>());
+
+    // A client's answers are cut, and asked on it comes to either end.
+    let mut client = server.client();
+    for reverse in [false, true] {
+        let (mut read, mut since) = (Vec::<u64>::new(), Value::Null);
+        loop {
+            let body = json!({"channel": "h:a", "limit": -1, "since": since, "reverse": reverse});
+            let (offsets, top) = page(&client.ask("history", body)["history"]);
+            assert_eq!(top["offset"], COUNT);
+            assert!(offsets.len() <= 2, "cut to the bound");
+            let Some(last) = offsets.last() else { break };
+            since = json!({"offset": last, "epoch": top["epoch"]});
+            read.extend(&offsets);
+            if !reverse && since == top {
+                break;
+            }
+        }
+        if reverse {
+            read.reverse();
+        }
+        assert_eq!(read, (1..=COUNT).collect::<Vec<_>>(), "reverse: {reverse}");
+    }
+    server.end();
+
+    // Publications that are each over the bound come one by one.
+    let server = serve!(driver, limits("recovery_bytes = 10000"));
+    for _ in 0..3 {
+        server.publish("h:a", &data(20_000));
+    }
+    let mut client = server.client();
+    for offset in 0..3 {
+        let since = json!({"offset": offset, "epoch": ""});
+        let answer = client.ask("history", json!({"channel": "h:a", "limit": -1, "since": since}));
+        assert_eq!(page(&answer["history"]).0, [offset + 1]);
+    }
     server.end();
 }
 

@@ -12,6 +12,7 @@ mod connections;
 mod frames;
 mod histories;
 mod http;
+mod names;
 mod neighbour;
 mod order;
 mod refusals;

@@ -195,6 +195,13 @@ fn subscription_tokens(driver: &str) {
         let answer = client.ask("sub_refresh", json!({"channel": "$n:x", "token": token}));
         assert_eq!(answer["error"]["code"].as_u64().unwrap_or(0), code, "{answer}");
     }
+    // Behind the subscription's end a good token may come back, and only that.
+    client.ask("unsubscribe", json!({"channel": "$n:x"}));
+    for (token, code) in [("", 103), ("x", 103), (&*sub(json!({"exp": 1})), 109), (&*good, 109)] {
+        let answer = client.ask("sub_refresh", json!({"channel": "$n:x", "token": token}));
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+        assert_eq!(answer["error"]["temporary"].as_bool().unwrap_or(false), code == 109);
+    }
     let fresh = hs256(&claims(json!({"exp": now_s() + 900})), SECRET);
     let answer = client.ask("refresh", json!({ "token": fresh }));
     let ttl = answer["refresh"]["ttl"].as_u64().expect("a time");

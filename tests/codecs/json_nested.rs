@@ -116,6 +116,9 @@ fn what_is_over_its_bound_is_excessive() {
     };
     let connect =
         |count| format!(r#"{{"id":1,"connect":{{"subs":{{{}}}}}}}"#, members(count, "{}"));
+    assert_ne!(one(&connect(CONNECT_SUBS)).expect("it reads").method, Method::ExcessiveConnect);
+    let over = connect(CONNECT_SUBS + 1);
+    assert_eq!(one(&over).expect("it reads").method, Method::ExcessiveConnect);
     let table = [
         (subscribe(deep(FILTER_DEPTH)), subscribe(deep(FILTER_DEPTH + 1))),
         // Over the envelope's bound too.
@@ -123,7 +126,6 @@ fn what_is_over_its_bound_is_excessive() {
         (subscribe(deep(1)), subscribe(deep(1_000))),
         (values(FILTER_NODES - 1), values(FILTER_NODES)),
         (publish(TAGS_PER_PUBLICATION), publish(TAGS_PER_PUBLICATION + 1)),
-        (connect(CONNECT_SUBS), connect(CONNECT_SUBS + 1)),
     ];
     for (within, over) in table {
         assert_ne!(one(&within).expect("it reads").method, Method::Excessive, "{within}");

@@ -95,6 +95,17 @@ describe('extensions', { skip: !corecast && 'the oracle has none', concurrency: 
       return { ...connection, tell, ask };
     };
 
+    test(`${name}: connect data that nests too deep is 107, and the next connect is taken`, async (t) => {
+      const connection = await connected(t);
+      const nested = (levels) => Array.from({ length: levels - 1 }).reduce((inner) => [inner], []);
+      const within = connect(field('data', 2, new Payload(nested(64))));
+      const over = connect(field('data', 2, new Payload(nested(65))));
+      // In Protobuf it is bytes, which nobody reads.
+      assert.equal(await connection.ask(1, over), name === 'protobuf' ? 0 : 107);
+      if (name !== 'protobuf') assert.equal(await connection.ask(2, within), 0);
+      assert.equal(await connection.ask(3, ping), 0);
+    });
+
     test(`${name}: attributes are 108 with every command, and alone`, async (t) => {
       const room = channel('plain');
       const connection = await connected(t);

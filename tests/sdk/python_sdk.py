@@ -277,7 +277,7 @@ class Scenarios:
         room = await self.subscribe(bob, name, token=token("bob", channel=name))
         self.assertEqual(room.state, SubscriptionState.SUBSCRIBED)
 
-    @needs("expired sub_refresh", "api")
+    @needs("api")
     async def test_an_expired_token_in_between_ends_no_subscription(self):
         name, lasts, asked = channel("closed"), [2, -3, 600], 0
 
@@ -299,6 +299,48 @@ class Scenarios:
         await api("publish", channel=name, data={"n": 1})
         seen = await room.seen.reach("publication", 2)
         self.assertEqual(self.sent(seen), [0, 1])
+
+    async def test_get_state_is_asked_again_where_nothing_can_be_recovered(self):
+        client, name, asked = await self.connect(), channel(), 0
+        await client.publish(name, self.kit.pack({"n": 0}))
+
+        async def get_state(_):
+            nonlocal asked
+            asked += 1
+            top = await client.history(name, limit=0)
+            return StreamPosition(offset=top.offset, epoch="another" if asked == 1 else top.epoch)
+
+        room = await self.subscribe(client, name, get_state=get_state)
+        answer = room.seen["subscribed"][0]
+        self.assertEqual((asked, answer.was_recovering, answer.recovered), (2, True, True))
+        await client.publish(name, self.kit.pack({"n": 1}))
+        self.assertEqual(self.sent(await room.seen.reach("publication", 1)), [1])
+
+    @needs("changed channels", "api")
+    async def test_a_new_token_changes_the_subscriptions(self):
+        publisher, user, asked = await self.connect(), channel("user"), 0
+        left, kept, begun = channel(), channel(), channel()
+
+        async def get_token():
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                return token(user, expires_s=2, channels=[left, kept])
+            return token(user, expires_s=600, channels=[kept, begun])
+
+        client = await self.connect(get_token=get_token)
+        unsubscribed = await client.events.reach("unsubscribed", 1)
+        self.assertEqual([ctx.channel for ctx in unsubscribed], [left])
+        subscribed = await client.events.reach("subscribed", 3)
+        self.assertEqual(subscribed[2].channel, begun)
+        for name in (left, kept, begun):
+            await publisher.publish(name, self.kit.pack({"n": 0}))
+        await client.events.reach("publication", 2)
+        await api("disconnect", user=user)
+        await client.events.reach("disconnected", 1)
+        heard = {ctx.channel for ctx in client.events["publication"]}
+        self.assertEqual(heard, {kept, begun})
+        self.assertEqual(client.events["connecting"], [0])
 
     @needs("server subscriptions")
     async def test_channels_of_a_token_are_subscribed_at_connect_and_recover(self):

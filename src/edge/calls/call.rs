@@ -5,7 +5,7 @@
 //! asked stands in `asked` until its answer comes.
 
 use crate::api::answer::Answer;
-use crate::api::{ApiMethod, Batch, Extent, Published, answer};
+use crate::api::{ApiMethod, Batch, Extent, NO_PARAMS, Published, answer};
 use crate::codec::command::ErrorCode;
 use crate::contract::envelope::ListCursor;
 use crate::contract::name::Name;
@@ -115,8 +115,13 @@ impl Call {
         statuses: bool,
         body: Vec<u8>,
     ) -> Result<Call, (ErrorCode, Vec<u8>)> {
-        let (tasks, parallel) = if method == ApiMethod::Batch {
-            let batch = match Batch::read(&body) {
+        let batch = match method {
+            ApiMethod::Batch => Some(Batch::read(&body)),
+            ApiMethod::Commands => Some(Batch::read_commands(&body)),
+            _ => None,
+        };
+        let (tasks, parallel) = if let Some(batch) = batch {
+            let batch = match batch {
                 Ok(batch) => batch,
                 Err(error) => return Err((error, body)),
             };
@@ -155,7 +160,7 @@ impl Call {
 
     #[must_use]
     pub fn is_batch(&self) -> bool {
-        self.method == ApiMethod::Batch
+        matches!(self.method, ApiMethod::Batch | ApiMethod::Commands)
     }
 
     /// Commands, with those that are finished.
@@ -191,7 +196,10 @@ impl Call {
     pub fn command(&self, task: usize) -> (ApiMethod, &[u8]) {
         let Task { method, state, .. } = &self.tasks[task];
         let State::Waiting(Extent { start, end }) = state else { return (*method, b"") };
-        (*method, &self.body[*start..*end])
+        match &self.body[*start..*end] {
+            b"" if self.method == ApiMethod::Commands => (*method, NO_PARAMS),
+            body => (*method, body),
+        }
     }
 
     /// Notes what the error of a command says besides its code.
@@ -267,10 +275,19 @@ impl Call {
         self.begun = self.tasks.len();
     }
 
-    /// The whole answer of a call that is finished.
+    /// The whole answer of a call that is finished; of commands one behind the other, a line each.
     pub fn write(&self, out: &mut Vec<u8>) {
         if !self.is_batch() {
             return answer::whole(out, self.single(), self.tasks[0].detail());
+        }
+        if self.method == ApiMethod::Commands {
+            for task in &self.tasks {
+                if let State::Finished(known) = &task.state {
+                    answer::whole(out, known, task.detail());
+                    out.push(b'\n');
+                }
+            }
+            return;
         }
         out.extend_from_slice(br#"{"replies":["#);
         for (index, task) in self.tasks.iter().enumerate() {

@@ -74,10 +74,9 @@ impl Edge {
     pub(in crate::edge) fn connect_subscriptions(
         &self,
         command: &Connect<'_>,
-        user: &Name,
+        personal: Option<ServerSubscription>,
         subscriptions: Vec<ServerSubscription>,
     ) -> Result<Vec<ServerBegin>, ErrorCode> {
-        let personal = self.personal_channel(user)?;
         let most = self.limits.channels_per_connection as usize;
         let mut begins: Vec<ServerBegin> = Vec::with_capacity(subscriptions.len() + 1);
         let of_token = subscriptions.into_iter().map(|subscription| (subscription, true));

@@ -102,9 +102,10 @@ impl Edge {
                 self.connect(token, id, connect, now, lanes);
                 return Ok(());
             }
+            (Method::ExcessiveConnect, false) if id > 0 => return Err(ErrorCode::BadRequest),
             (Method::Pong, _) => return Ok(()),
             // The first command must be connect, and only the first may be.
-            (Method::Connect(_), true) | (_, false) => {
+            (Method::Connect(_) | Method::ExcessiveConnect, true) | (_, false) => {
                 self.disconnect(token, Disconnect::BadRequest, now);
                 return Ok(());
             }
@@ -170,7 +171,9 @@ impl Edge {
             Method::SubRefresh { channel, token: text, .. } => {
                 self.sub_refresh(token, id, &channel, &text, now)
             }
-            Method::Connect(_) | Method::Pong => unreachable!("they were run before"),
+            Method::Connect(_) | Method::ExcessiveConnect | Method::Pong => {
+                unreachable!("they were run before")
+            }
         }
     }
 
@@ -195,7 +198,11 @@ impl Edge {
             return self.disconnect(token, Disconnect::BadRequest, now);
         }
         let Identity { user, expires_ms, info, subs, .. } = identity;
-        let begins = match self.connect_subscriptions(command, &user, subs) {
+        let personal = self.personal_channel(&user).unwrap_or_else(|_| {
+            self.no_personal_channel(token, user.as_str(), now);
+            None
+        });
+        let begins = match self.connect_subscriptions(command, personal, subs) {
             Ok(begins) => begins,
             Err(error) => {
                 self.connect_channel_refused(token, error, &command.token, now);
@@ -292,7 +299,7 @@ impl Edge {
             return Err(ErrorCode::PermissionDenied);
         }
         let to = ReplyTo { connection: self.key(token), command: id };
-        let request = Self::history_request(to, command)?;
+        let request = Self::history_request(to, command, false)?;
         self.issue(token, self.home_of(name), request, lanes);
         Ok(())
     }

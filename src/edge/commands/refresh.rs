@@ -234,7 +234,9 @@ impl Edge {
         text: &str,
         now: Now,
     ) -> Result<(), ErrorCode> {
-        let sequence = self.active_sequence(token, name).ok_or(ErrorCode::PermissionDenied)?;
+        let Some(sequence) = self.active_sequence(token, name) else {
+            return Err(self.late_sub_refresh(token, name, text, now));
+        };
         if text.is_empty() {
             return Err(ErrorCode::BadRequest);
         }
@@ -243,6 +245,18 @@ impl Edge {
         let (expiry, _) = self.told_of(token, sequence, now);
         self.reply(token, &Reply::SubRefresh { id, expiry });
         Ok(())
+    }
+
+    /// What a `sub_refresh` is answered that finds no subscription of the client's own. With a
+    /// token that is good it may have crossed the subscription's end: that is temporary, so that
+    /// SDKs, which subscribe again by then, do not take it for the end of that.
+    fn late_sub_refresh(&mut self, token: Token, name: &str, text: &str, now: Now) -> ErrorCode {
+        let channel = self.channels.find(name);
+        let it = channel.and_then(|channel| self.at(token).subscription(channel));
+        if text.is_empty() || it.is_some() {
+            return ErrorCode::PermissionDenied;
+        }
+        self.grant(token, name, text, now).err().unwrap_or(ErrorCode::TokenExpired)
     }
 
     /// The subscription to a channel that the client began and that is active.

@@ -14,7 +14,7 @@ use crate::edge::channels::{Form, NO_FILTER, Subscriber, Variant};
 use crate::edge::connection::{Fact, Subscription, SubscriptionState, Traits};
 use crate::edge::{Edge, RequestLanes, Token};
 use crate::filter::{Filter, FilterError};
-use crate::namespace::{self, ChannelOptions, Delta, Mode, NameError, Payload, RecoveryMode, Who};
+use crate::namespace::{ChannelOptions, Delta, Mode, NameError, Payload, RecoveryMode, Who};
 
 /// A subscription as it is allowed to be.
 #[derive(Clone, Copy, Debug)]
@@ -211,17 +211,20 @@ impl Edge {
     /// May this connection subscribe to a channel by itself?
     fn may_subscribe(&mut self, token: Token, name: &str, options: &ChannelOptions) -> bool {
         let listed = options.allow_user_limited && self.is_listed(token, name) == Some(true);
-        !namespace::is_private(name)
+        !self.namespaces.is_private(name)
             && (listed || self.is_allowed(token, name, options.allow_subscribe))
     }
 
     /// Is the channel for this connection's user? None where it is for all.
     pub(in crate::edge) fn is_listed(&mut self, token: Token, name: &str) -> Option<bool> {
-        let user = self.at(token).user.as_ref();
-        namespace::is_listed(name, user.map(Name::as_str))
+        let user = self.places.at(token).user.as_ref();
+        self.namespaces.is_listed(name, user.map(Name::as_str))
     }
 
     /// The channel of a user alone, where users have one.
+    ///
+    /// # Errors
+    /// The user's id makes no name of a channel.
     pub(in crate::edge) fn personal_channel(
         &self,
         user: &Name,
@@ -230,7 +233,9 @@ impl Edge {
             return Ok(None);
         }
         let channel = self.namespaces.personal_channel(user.as_str()).map_err(name_error)?;
-        Ok(channel.map(|channel| ServerSubscription {
+        let Some(channel) = channel else { return Ok(None) };
+        self.channel_options(&channel)?;
+        Ok(Some(ServerSubscription {
             channel: Name::from(channel.as_str()),
             info: Box::default(),
             data: Box::default(),

@@ -138,6 +138,7 @@ pub fn channel_of<'a>(method: &'a Method<'_>) -> Option<(&'a str, Kind)> {
         | Method::Send { .. }
         | Method::Refresh { .. }
         | Method::Excessive
+        | Method::ExcessiveConnect
         | Method::Attributes => None,
     }
 }

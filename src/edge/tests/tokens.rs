@@ -262,9 +262,14 @@ fn a_subscription_ends_with_its_token() {
     );
     bench.resume();
     assert!(matches!(bench.lane.requests.pop_front(), Some(Request::Unsubscribe { .. })));
-    // It may not renew what is over, but may subscribe again.
-    assert!(bench.says(it, &refresh(&later)).contains(r#""code":103"#));
+    // It may not renew what is over, but may subscribe again; who has a good token for that is told
+    // so by an error that is temporary.
     let again = lasting(500, r#","channel":"$news""#);
+    for (token, code) in [("x.y.z", 103), ("", 103), (&*later, 109), (&*again, 109)] {
+        let told = bench.says(it, &refresh(token));
+        assert!(told.contains(&format!(r#""code":{code}"#)), "{token}: {told}");
+        assert_eq!(told.contains(r#""temporary":true"#), code == 109, "{token}: {told}");
+    }
     assert!(bench.subscribed(it, "$news", &again).contains(r#""ttl":41"#));
 }
 

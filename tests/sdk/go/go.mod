@@ -5,6 +5,7 @@ go 1.25.0
 require github.com/centrifugal/centrifuge-go v0.12.1
 
 require (
+	github.com/centrifugal/gocent/v3 v3.3.0 // indirect
 	github.com/centrifugal/protocol v0.21.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/josharian/intern v1.0.0 // indirect

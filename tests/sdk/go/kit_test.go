@@ -67,26 +67,35 @@ func each(t *testing.T, scenario func(*testing.T, kit), needs ...string) {
 	for _, kit := range kits {
 		t.Run(kit.name, func(t *testing.T) {
 			t.Parallel()
-			for _, need := range append(needs, kit.name) {
-				if slices.Contains(lacking(t), need) {
-					t.Skip("the server has no " + need)
-				}
-			}
+			skipWhereLacking(t, append(needs, kit.name)...)
 			scenario(t, kit)
 		})
 	}
 }
 
-// everywhere runs a scenario for each codec and server: with four workers, and with one.
+// everywhere runs a scenario for each codec and server, with four workers and with one; one after the
+// other, and before those that run side by side, since each does the same very often.
 func everywhere(t *testing.T, scenario func(*testing.T, kit), needs ...string) {
-	each(t, func(t *testing.T, k kit) {
-		for _, server := range []string{address, oneWorker} {
-			if server != "" {
-				k.server = server
-				scenario(t, k)
+	for _, kit := range kits {
+		t.Run(kit.name, func(t *testing.T) {
+			skipWhereLacking(t, append(needs, kit.name)...)
+			for _, server := range []string{address, oneWorker} {
+				if server != "" {
+					kit.server = server
+					scenario(t, kit)
+				}
 			}
+		})
+	}
+}
+
+func skipWhereLacking(t *testing.T, needs ...string) {
+	t.Helper()
+	for _, need := range needs {
+		if slices.Contains(lacking(t), need) {
+			t.Skip("the server has no " + need)
 		}
-	}, needs...)
+	}
 }
 
 // claims makes an HS256 token of what it is given and an expiry.
@@ -246,6 +255,7 @@ func (c *client) enter(t *testing.T, name string, config centrifuge.Subscription
 	r := &room{Subscription: subscription}
 	r.OnSubscribing(func(e centrifuge.SubscribingEvent) { r.add("subscribing", e.Code) })
 	r.OnSubscribed(func(e centrifuge.SubscribedEvent) { r.add("subscribed", e) })
+	r.OnError(func(e centrifuge.SubscriptionErrorEvent) { r.add("error", e.Error) })
 	r.OnUnsubscribed(func(e centrifuge.UnsubscribedEvent) { r.add("unsubscribed", e.Code) })
 	r.OnPublication(func(e centrifuge.PublicationEvent) { r.add("publication", e.Publication) })
 	r.OnJoin(func(e centrifuge.JoinEvent) { r.add("join", e.User) })

@@ -323,7 +323,92 @@ func TestAnExpiredTokenInBetweenEndsNoSubscription(t *testing.T) {
 		}
 		call(t, "publish", map[string]any{"channel": name, "data": map[string]int{"n": 1}})
 		check(t, room.reach(t, "publication", 2), 2)
-	}, "expired sub_refresh", "api")
+	}, "api")
+}
+
+// A refresh that the server hears behind the end of its subscription must not end the next one. The
+// token for it is held back until the subscription has ended, and that for the next one until the
+// refresh is answered.
+func TestARefreshBehindTheEndOfItsSubscriptionEndsNothing(t *testing.T) {
+	each(t, func(t *testing.T, kit kit) {
+		c, name := kit.connect(t, centrifuge.Config{Token: token("alice", time.Minute, nil)}), channel("closed")
+		var asked atomic.Int32
+		ended, answered := make(chan struct{}), make(chan struct{})
+		room := c.enter(t, name, centrifuge.SubscriptionConfig{
+			GetToken: func(centrifuge.SubscriptionTokenEvent) (string, error) {
+				claims := map[string]any{"channel": name}
+				switch asked.Add(1) {
+				case 1:
+					return token("alice", 2*time.Second, claims), nil
+				case 2:
+					<-ended
+				default:
+					<-answered
+				}
+				return token("alice", 10*time.Minute, claims), nil
+			},
+		})
+		room.reach(t, "subscribed", 1)
+		for deadline := time.Now().Add(45 * time.Second); asked.Load() < 3; time.Sleep(10 * time.Millisecond) {
+			equal(t, time.Now().Before(deadline), true)
+		}
+		equal(t, room.now("subscribing")[1], any(uint32(2501)))
+		close(ended)
+		// The first was that of the subscribe with the old token.
+		refused(t, room.reach(t, "error", 2)[1].(error), 109)
+		close(answered)
+		room.reach(t, "subscribed", 2)
+		equal(t, len(room.now("unsubscribed")), 0)
+		equal(t, room.State(), centrifuge.SubStateSubscribed)
+	}, "late sub_refresh")
+}
+
+func TestGetStateIsAskedAgainWhereNothingCanBeRecovered(t *testing.T) {
+	each(t, func(t *testing.T, kit kit) {
+		c, name := kit.connect(t, centrifuge.Config{}), channel("chat")
+		c.publish(t, name, 0)
+		var asked atomic.Int32
+		room := c.enter(t, name, centrifuge.SubscriptionConfig{
+			GetState: func(centrifuge.SubscriptionGetStateEvent) (centrifuge.StreamPosition, error) {
+				if asked.Add(1) == 1 {
+					return centrifuge.StreamPosition{Offset: 1, Epoch: "another"}, nil
+				}
+				top, err := c.History(t.Context(), name)
+				return centrifuge.StreamPosition{Offset: top.Offset, Epoch: top.Epoch}, err
+			},
+		})
+		answer := room.reach(t, "subscribed", 1)[0].(centrifuge.SubscribedEvent)
+		equal(t, asked.Load(), 2)
+		equal(t, answer.WasRecovering && answer.Recovered, true)
+		c.publish(t, name, 1)
+		published := room.reach(t, "publication", 1)
+		equal(t, published[0].(centrifuge.Publication).Offset, 2)
+	})
+}
+
+func TestANewTokenChangesTheSubscriptions(t *testing.T) {
+	each(t, func(t *testing.T, kit kit) {
+		publisher, user := kit.connect(t, centrifuge.Config{}), channel("user")
+		left, kept, begun := channel("chat"), channel("chat"), channel("chat")
+		var asked atomic.Int32
+		c := kit.client(t, centrifuge.Config{GetToken: func(centrifuge.ConnectionTokenEvent) (string, error) {
+			if asked.Add(1) == 1 {
+				return token(user, 2*time.Second, map[string]any{"channels": []string{left, kept}}), nil
+			}
+			return token(user, 10*time.Minute, map[string]any{"channels": []string{kept, begun}}), nil
+		}})
+		must(t, c.Connect())
+		equal(t, c.reach(t, "unsubscribed", 1)[0], any(left))
+		equal(t, c.reach(t, "subscribed", 3)[2].(centrifuge.ServerSubscribedEvent).Channel, begun)
+		for _, name := range []string{left, kept, begun} {
+			publisher.publish(t, name, 0)
+		}
+		equal(t, len(c.reach(t, "publication", 2)), 2)
+		call(t, "disconnect", map[string]any{"user": user})
+		c.reach(t, "disconnected", 1)
+		equal(t, len(c.now("publication")), 2)
+		equal(t, len(c.now("connecting")), 1)
+	}, "changed channels", "api")
 }
 
 func TestServerSideSubscriptions(t *testing.T) {
