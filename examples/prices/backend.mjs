@@ -31,9 +31,9 @@ async function call(method, body) {
 const symbols = ['ALFA', 'BRVO', 'CHRL', 'DLTA', 'ECHO', 'FXTR', 'GOLF', 'HOTL'];
 const prices = Object.fromEntries(symbols.map((symbol, at) => [symbol, 100 + at * 10]));
 
-/** A trade of one symbol moves its price; the table goes out whole, and as a delta to subscribers. */
-async function trade() {
-  const symbol = symbols[Math.floor(Math.random() * symbols.length)];
+/** A trade of one symbol moves its price; subscribers are sent the table, or what is new in it. */
+async function trade(number) {
+  const symbol = symbols[number % symbols.length];
   const size = Math.ceil(Math.random() * 500);
   prices[symbol] = Math.round((prices[symbol] + Math.random() - 0.5) * 100) / 100;
   await call('publish', { channel: 'prices:all', data: { prices }, delta: true });
@@ -44,7 +44,7 @@ async function trade() {
   });
 }
 
-for (;;) {
-  await trade().catch((error) => console.error(error.message));
+for (let number = 0; ; number += 1) {
+  await trade(number).catch((error) => console.error(error.message));
   await new Promise((resolve) => setTimeout(resolve, 100));
 }
