@@ -10,6 +10,7 @@ mod listed;
 
 pub mod clock;
 pub mod hashing;
+pub mod indexed;
 pub mod limits;
 pub mod meant;
 pub mod namespace;

@@ -32,18 +32,37 @@ pub struct Limits {
     /// Memory of what waits unsent, backlogs and recovery answers together, on one worker; over it
     /// the connections that hold most are disconnected with 3008, until a sixteenth is free.
     pub backlog_bytes_per_worker: u64,
-    /// Channels with subscribers on one worker, and channels at home there; over it error 106.
+    /// Channels with subscribers on one worker, and channels at home there. A home's oldest history
+    /// without subscribers makes room; where there is none, error 106.
     pub channels_per_worker: u32,
+    /// Bytes of the filters of one connection's subscriptions, as they are kept; over it error 106.
+    pub filter_bytes_per_connection: u64,
+    /// Bytes of the filters on one worker, each counted once. A connection may have a 64th of what
+    /// is left, with those that it has; over it error 106.
+    pub filter_bytes_per_worker: u64,
     /// Subscriptions on one worker; over it error 106.
     pub subscriptions_per_worker: u32,
-    /// Bytes of history at home on one worker; over it the oldest channels' history is trimmed.
+    /// Bytes of history at home on one worker; over it the largest histories go, of
+    /// those about as large the one that would expire soonest first.
     pub history_bytes_per_worker: u64,
+    /// Bytes of the numberings of channels that have neither history nor subscribers, at home on
+    /// one worker, 64 for each; over it those go first in whose channels nothing was published,
+    /// then the oldest. 0 keeps none.
+    pub numbering_bytes_per_worker: u64,
+    /// New channels that one connection may cause per second at one worker's home, behind its burst
+    /// (0: no limit); over it error 111.
+    pub new_channels_per_s: u32,
+    /// New channels that it may cause at once; `channels_per_connection` where that is more.
+    pub new_channels_burst: u32,
+    /// The same of all connections of one user.
+    pub new_channels_per_user_per_s: u32,
+    pub new_channels_per_user_burst: u32,
     /// Present clients of one channel; over it error 106.
     pub presence_per_channel: u32,
     /// Bytes of bodies and answers of the server API's calls on a worker; over it 503. 0: no limit.
     pub api_bytes_per_worker: u64,
-    /// Keys of publications that one worker remembers for `IDEMPOTENCY_MS`; with more the oldest is
-    /// forgotten.
+    /// Keys of publications that one worker remembers for `IDEMPOTENCY_MS`; with more the oldest
+    /// goes of the client that has most; half of them are the server API's.
     pub idempotency_keys_per_worker: u32,
     /// Bytes of an HTTP request's head; over it 431.
     pub http_head_bytes: u32,
@@ -85,8 +104,15 @@ impl Default for Limits {
             spill_bytes_per_worker: 64 << 20,
             backlog_bytes_per_worker: 512 << 20,
             channels_per_worker: 1_000_000,
+            filter_bytes_per_connection: 128 << 10,
+            filter_bytes_per_worker: 32 << 20,
             subscriptions_per_worker: 4_000_000,
             history_bytes_per_worker: 256 << 20,
+            numbering_bytes_per_worker: 32 << 20,
+            new_channels_per_s: 50,
+            new_channels_burst: 256,
+            new_channels_per_user_per_s: 200,
+            new_channels_per_user_burst: 1_024,
             presence_per_channel: 10_000,
             api_bytes_per_worker: 64 << 20,
             idempotency_keys_per_worker: 100_000,
@@ -141,7 +167,8 @@ pub const FILTER_NODES: usize = 256;
 /// Bytes of a payload up to which deltas are made; a longer one goes in full. The worst that could
 /// be made up at this size was measured to take 45 to 64 ms (2026-11-30).
 pub const DELTA_BYTES: usize = 32 << 10;
-/// Distinct filters of a worker's subscriptions; over it 106.
+/// Distinct filters of a worker's subscriptions, of which a connection may have a share as of their
+/// bytes; over it 106.
 pub const FILTERS_PER_WORKER: u16 = 60_000;
 /// Server-side subscriptions that a connect command may want to recover; with more it is 107.
 pub const CONNECT_SUBS: usize = 128;

@@ -73,6 +73,18 @@ pub enum RecoveryMode {
     Cache,
 }
 
+/// How long the numbering of a channel is kept that has nothing else, in seconds; 0 keeps none. By
+/// default 30 days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(transparent)]
+pub struct MetaTtl(pub u32);
+
+impl Default for MetaTtl {
+    fn default() -> MetaTtl {
+        MetaTtl(30 * 24 * 3_600)
+    }
+}
+
 /// Options of the channels of one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -81,6 +93,8 @@ pub struct ChannelOptions {
     pub history_size: u32,
     /// Seconds a channel's history is kept after its last publication; 0 keeps none.
     pub history_ttl_s: u32,
+    /// Seconds a channel's numbering is kept when it has neither history nor subscribers.
+    pub history_meta_ttl_s: MetaTtl,
     pub presence: bool,
     /// What is published there; what is not of this kind is answered 107.
     pub payload: Payload,

@@ -231,7 +231,7 @@ impl Rules {
         const KIB: u64 = 1 << 10;
         const GIB: u64 = 1 << 30;
         const HOUR_MS: u64 = 3_600_000;
-        let bounds: [(&str, u64, u64, u64); 22] = [
+        let bounds: [(&str, u64, u64, u64); 29] = [
             (
                 "connections_per_worker",
                 limits.connections_per_worker.into(),
@@ -251,7 +251,19 @@ impl Rules {
             ("backlog_bytes_per_worker", limits.backlog_bytes_per_worker, KIB, 1 << 40),
             ("channels_per_worker", limits.channels_per_worker.into(), 1, 1 << 31),
             ("subscriptions_per_worker", limits.subscriptions_per_worker.into(), 1, 1 << 31),
+            ("filter_bytes_per_connection", limits.filter_bytes_per_connection, KIB, GIB),
+            ("filter_bytes_per_worker", limits.filter_bytes_per_worker, KIB, 1 << 40),
             ("history_bytes_per_worker", limits.history_bytes_per_worker, 0, 1 << 40),
+            ("numbering_bytes_per_worker", limits.numbering_bytes_per_worker, 0, 1 << 40),
+            ("new_channels_per_s", limits.new_channels_per_s.into(), 0, 1_000_000),
+            ("new_channels_burst", limits.new_channels_burst.into(), 1, 1 << 24),
+            (
+                "new_channels_per_user_per_s",
+                limits.new_channels_per_user_per_s.into(),
+                0,
+                1_000_000,
+            ),
+            ("new_channels_per_user_burst", limits.new_channels_per_user_burst.into(), 1, 1 << 24),
             ("presence_per_channel", limits.presence_per_channel.into(), 1, 1 << 24),
             ("api_bytes_per_worker", limits.api_bytes_per_worker, 0, 1 << 40),
             ("idempotency_keys_per_worker", limits.idempotency_keys_per_worker.into(), 1, 1 << 24),

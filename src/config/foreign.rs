@@ -68,6 +68,7 @@ const OPTIONS: &[(&str, &str)] = &[
     ("force_push_join_leave", "join_leave = \"force\""),
     ("force_recovery", "recovery = \"force\""),
     ("force_recovery_mode", "recovery_mode"),
+    ("history_meta_ttl", "history_meta_ttl_s, in seconds"),
     ("history_ttl", "history_ttl_s, in seconds"),
 ];
 

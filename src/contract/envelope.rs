@@ -124,6 +124,8 @@ pub struct HistoryRequest {
     /// All that is asked for or error 106, within the bound of the server API's answers: backends
     /// do not ask on. Else as much as fits `limits.recovery_bytes`.
     pub whole: bool,
+    /// The user of the client that asks, "" where it has none; none for the server API.
+    pub asker: Option<Name>,
 }
 
 /// What a home tells an edge. `local` is the channel's number on this home for that core.

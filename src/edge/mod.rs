@@ -166,6 +166,8 @@ pub struct Edge {
     details: HashMap<u32, Box<Details>, FixedState>,
     channels: EdgeChannels,
     filters: Filters,
+    /// By place: connections that have filters.
+    filters_held: HashMap<u32, crate::filter::Held, FixedState>,
     subscriptions: u32,
     next_sequence: u32,
     output: Output,
@@ -228,7 +230,8 @@ impl Edge {
             strangers: Strangers::default(),
             details: HashMap::with_hasher(FixedState::default()),
             channels: EdgeChannels::new(homes, options.secrets.channels),
-            filters: Filters::new(options.secrets.filters),
+            filters: Filters::new(&options.limits, options.secrets.filters),
+            filters_held: HashMap::with_hasher(FixedState::default()),
             subscriptions: 0,
             next_sequence: 0,
             output: Output::new(places, options.limits.arena_bytes as usize),
@@ -394,6 +397,12 @@ impl Edge {
     #[must_use]
     pub fn channel_count(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Bytes of the filters of subscriptions.
+    #[must_use]
+    pub fn filter_bytes(&self) -> usize {
+        self.filters.bytes()
     }
 
     /// Bytes in the arena.

@@ -11,7 +11,7 @@ mod decimal;
 use crate::codec::command::{ErrorCode, FilterNode, Tags};
 use crate::contract::block::Placed;
 use crate::hashing::{Key, Keyed};
-use crate::limits::FILTERS_PER_WORKER;
+use crate::limits::{FILTERS_PER_WORKER, Limits};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -99,7 +99,41 @@ impl Filter {
     }
 }
 
+impl Filter {
+    /// Memory that it takes, in bytes: about what the allocator gives for it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let inside = match self {
+            Filter::All(filters) | Filter::Any(filters) => {
+                return size_of::<Filter>() + filters.iter().map(Filter::bytes).sum::<usize>();
+            }
+            Filter::Not(filter) => filter.bytes(),
+            Filter::Test { key, test } => text_bytes(key) + test.bytes(),
+        };
+        size_of::<Filter>() + inside
+    }
+}
+
+/// What a text takes where it lies.
+fn text_bytes(text: &str) -> usize {
+    text.len().next_multiple_of(16)
+}
+
 impl Test {
+    fn bytes(&self) -> usize {
+        match self {
+            Test::Exists => 0,
+            Test::In(values) => {
+                values.iter().map(|value| size_of::<Box<str>>() + text_bytes(value)).sum()
+            }
+            Test::Equal(value)
+            | Test::StartsWith(value)
+            | Test::EndsWith(value)
+            | Test::Contains(value)
+            | Test::Number { value, .. } => text_bytes(value),
+        }
+    }
+
     fn passes(&self, tag: Option<&str>) -> bool {
         match self {
             Test::Exists => tag.is_some(),
@@ -165,6 +199,20 @@ fn sorted(node: &FilterNode<'_>) -> Box<[Box<str>]> {
     values.into_boxed_slice()
 }
 
+/// What one connection's subscriptions have of filters. Those of others with the same filter count
+/// it too: it stays as long as any of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub bytes: usize,
+    pub filters: usize,
+}
+
+/// Of what is left of a worker's bounds one connection may have so much: one part of so many. The
+/// less is left, the less anybody gets, and there is some for who comes with little.
+const SHARES: usize = 64;
+/// Bytes that the table takes for a filter besides the filter's own.
+const ENTRY_BYTES: usize = 160;
+
 /// The filters of one edge, each once.
 #[derive(Debug)]
 pub struct Filters {
@@ -172,6 +220,10 @@ pub struct Filters {
     by_hash: HashMap<u64, Vec<u16>, Keyed>,
     entries: Vec<Option<Entry>>,
     free: Vec<u16>,
+    bytes: usize,
+    /// Bytes of all of them, and of one connection's, at most.
+    bytes_max: usize,
+    bytes_each_max: usize,
     /// Counts publications, so that a verdict is known to be of this one.
     publication: u64,
 }
@@ -180,6 +232,7 @@ pub struct Filters {
 struct Entry {
     filter: Filter,
     hash: u64,
+    bytes: usize,
     subscriptions: u32,
     /// The publication that the verdict is about.
     publication: u64,
@@ -188,18 +241,36 @@ struct Entry {
 
 impl Filters {
     #[must_use]
-    pub fn new(key: Key) -> Filters {
+    pub fn new(limits: &Limits, key: Key) -> Filters {
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Filters {
             by_hash: HashMap::with_hasher(Keyed::new(key)),
             entries: Vec::new(),
             free: Vec::new(),
+            bytes: 0,
+            bytes_max: bytes(limits.filter_bytes_per_worker),
+            bytes_each_max: bytes(limits.filter_bytes_per_connection),
             publication: 0,
         }
     }
 
-    /// Notes one more subscription with this filter, and gives the filter's number; none when there
-    /// are `FILTERS_PER_WORKER` others (106).
-    pub fn add(&mut self, filter: Filter) -> Option<u16> {
+    /// Notes one more subscription with this filter, of a connection that has `held` already, and
+    /// gives the filter's number; none when that connection would have too much, or too much of
+    /// what is left (106).
+    pub fn add(&mut self, filter: Filter, held: &mut Held) -> Option<u16> {
+        let bytes = ENTRY_BYTES + filter.bytes();
+        let with = Held { bytes: held.bytes + bytes, filters: held.filters + 1 };
+        if with.bytes > self.bytes_each_max {
+            return None;
+        }
+        let number = self.number(filter, bytes, with)?;
+        *held = with;
+        Some(number)
+    }
+
+    /// The filter's number; none where one that nobody has would be more than a share of what is
+    /// left.
+    fn number(&mut self, filter: Filter, bytes: usize, with: Held) -> Option<u16> {
         let hash = self.by_hash.hasher().hash_one(&filter);
         let alike = self.by_hash.get(&hash).map_or(&[][..], Vec::as_slice);
         for number in alike {
@@ -209,7 +280,14 @@ impl Filters {
                 return Some(*number);
             }
         }
-        let entry = Some(Entry { filter, hash, subscriptions: 1, publication: 0, matches: false });
+        let used = self.entries.len() - self.free.len();
+        let filters_left = usize::from(FILTERS_PER_WORKER).saturating_sub(used);
+        let bytes_left = self.bytes_max.saturating_sub(self.bytes);
+        if with.filters > filters_left.div_ceil(SHARES) || with.bytes > bytes_left / SHARES {
+            return None;
+        }
+        let (subscriptions, publication) = (1, 0);
+        let entry = Some(Entry { filter, hash, bytes, subscriptions, publication, matches: false });
         let number = if let Some(number) = self.free.pop() {
             self.entries[usize::from(number)] = entry;
             number
@@ -222,20 +300,30 @@ impl Filters {
             number
         };
         self.by_hash.entry(hash).or_default().push(number);
+        self.bytes += bytes;
         Some(number)
     }
 
-    /// One subscription less; with the last the filter is forgotten.
+    /// Bytes of all of them.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// One subscription less, of a connection that has `held`; with the last the filter is
+    /// forgotten.
     ///
     /// # Panics
     /// When nobody uses the number.
-    pub fn remove(&mut self, number: u16) {
+    pub fn remove(&mut self, number: u16, held: &mut Held) {
         let place = &mut self.entries[usize::from(number)];
         let entry = place.as_mut().expect("a number is in use until its last subscription ends");
         entry.subscriptions -= 1;
+        *held = Held { bytes: held.bytes - entry.bytes, filters: held.filters - 1 };
         if entry.subscriptions > 0 {
             return;
         }
+        self.bytes -= entry.bytes;
         let hash = entry.hash;
         *place = None;
         self.free.push(number);

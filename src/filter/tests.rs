@@ -204,9 +204,11 @@ fn equal_filters_are_one_and_are_asked_once() {
         };
         Filter::compile(&node).expect("it is well formed")
     };
-    let mut filters = Filters::new(Key::of(7));
-    let (one, two) = (filters.add(filter("1")), filters.add(filter("2")));
-    assert_eq!((one, two, filters.add(filter("1"))), (Some(0), Some(1), Some(0)));
+    let mut filters = Filters::new(&Limits::default(), Key::of(7));
+    let mut held = Held::default();
+    let mut add = |filters: &mut Filters, value| filters.add(filter(value), &mut held);
+    let (one, two) = (add(&mut filters, "1"), add(&mut filters, "2"));
+    assert_eq!((one, two, add(&mut filters, "1")), (Some(0), Some(1), Some(0)));
     let (yes, no) = ([("k".into(), "1".into())], [("k".into(), "2".into())]);
     let (yes, no) = (tags::pack(&yes).expect("short"), tags::pack(&no).expect("short"));
     filters.begin();
@@ -214,28 +216,63 @@ fn equal_filters_are_one_and_are_asked_once() {
     assert!(filters.matches(0, Tags::packed(&no)), "the verdict on this publication is known");
     filters.begin();
     assert!(!filters.matches(0, Tags::packed(&no)) && filters.matches(1, Tags::packed(&no)));
-    filters.remove(0);
-    filters.remove(1);
+    assert_eq!((held.filters, held.bytes), (3, filters.bytes() / 2 * 3), "each is charged");
+    filters.remove(0, &mut held);
+    filters.remove(1, &mut held);
     assert!(filters.entries[0].is_some(), "somebody still has the first");
-    assert_eq!(filters.add(filter("3")), Some(1), "a number is used again");
+    assert_eq!(filters.add(filter("3"), &mut held), Some(1), "a number is used again");
     filters.begin();
     assert!(!filters.matches(1, Tags::packed(&no)), "and means the new filter");
-    filters.remove(0);
-    filters.remove(1);
+    filters.remove(0, &mut held);
+    filters.remove(1, &mut held);
     assert!(filters.is_unused());
+    assert_eq!((held, filters.bytes()), (Held::default(), 0));
+}
+
+/// A filter that compares one tag with so many values.
+fn with_values(name: usize, values: usize) -> Filter {
+    let vals = (0..values).map(|value| format!("{name}-{value}").into()).collect();
+    let node = FilterNode { key: "k".into(), cmp: "in".into(), vals, ..Default::default() };
+    Filter::compile(&node).expect("it is well formed")
 }
 
 #[test]
 fn there_are_no_more_filters_than_their_bound() {
-    let mut filters = Filters::new(Key::of(1));
-    let filter = |number: u32| {
-        let val = number.to_string().into();
-        let node = FilterNode { key: "k".into(), cmp: "eq".into(), val, ..Default::default() };
-        Filter::compile(&node).expect("it is well formed")
-    };
-    for number in 0..u32::from(FILTERS_PER_WORKER) {
-        assert!(filters.add(filter(number)).is_some());
+    let mut filters = Filters::new(&Limits::default(), Key::of(1));
+    for number in 0..usize::from(FILTERS_PER_WORKER) {
+        assert!(filters.add(with_values(number, 1), &mut Held::default()).is_some());
     }
-    assert_eq!(filters.add(filter(u32::MAX)), None);
-    assert!(filters.add(filter(5)).is_some(), "one that is there may be shared");
+    assert_eq!(filters.add(with_values(0, 2), &mut Held::default()), None);
+    let shared = filters.add(with_values(5, 1), &mut Held::default());
+    assert!(shared.is_some(), "one that is there may be shared");
+}
+
+#[test]
+fn a_connection_has_its_bound_and_a_share_of_what_is_left() {
+    let limits = Limits {
+        filter_bytes_per_connection: 20_000,
+        filter_bytes_per_worker: 640_000,
+        ..Limits::default()
+    };
+    let mut filters = Filters::new(&limits, Key::of(1));
+    let mut names = 0..;
+    // As many as one connection may have, of so many values each.
+    let mut fill = |filters: &mut Filters, values: usize| {
+        let mut held = Held::default();
+        while filters.add(with_values(names.next().expect("no end"), values), &mut held).is_some() {
+        }
+        held
+    };
+    let first = fill(&mut filters, 8);
+    assert!((9_000..=10_000).contains(&first.bytes), "a 64th of the worker's: {first:?}");
+    let mut heaviest = first.bytes;
+    for _ in 0..300 {
+        heaviest = fill(&mut filters, 8).bytes;
+    }
+    assert!(heaviest < first.bytes / 8, "the less is left, the less anybody gets: {heaviest}");
+    assert!(fill(&mut filters, 1).filters > 0, "and there is some for who comes with little");
+    assert!(filters.bytes() < 640_000);
+    let limits = Limits { filter_bytes_per_connection: 5_000, ..Limits::default() };
+    let held = fill(&mut Filters::new(&limits, Key::of(1)), 1);
+    assert!((4_000..=5_000).contains(&held.bytes), "its own bound: {held:?}");
 }

@@ -1,15 +1,20 @@
-//! How channels at home end: history that is too old or too much, and names that nobody uses.
+//! How channels at home begin and end: history that is too old or too much, names that nobody uses,
+//! and the room that they make for others.
 //!
-//! Rule 13: trimming never touches epoch and offset while anyone is subscribed.
+//! Rule 13: trimming never touches epoch and offset. They outlive the channel (`numberings.rs`).
 
 use super::Home;
-use super::channel::{Age, Aging};
+use super::channel::{Age, Aging, Standing};
+use super::makers::Maker;
+use super::numberings::Numbering;
 use crate::clock::Now;
+use crate::codec::command::ErrorCode;
 use crate::contract::engine::Engine;
-use crate::contract::position::Epoch;
+use crate::contract::name::Name;
+use crate::contract::position::{Epoch, Position};
 use crate::rules::{Rule, holds};
 
-/// Channels looked at in one turn.
+/// Channels looked at in one turn, or for the room of one.
 const CHANNELS_PER_TURN: usize = 64;
 /// How often the tails of replicas are compared with their streams (rule 17).
 const TAIL_CHECK_MS: u64 = 10_000;
@@ -21,29 +26,31 @@ impl<E: Engine> Home<E> {
     /// When the request taken last has not been said in full.
     pub fn timers(&mut self, now: Now) {
         assert!(self.outgoing.is_empty(), "timers wait for the cursor");
-        self.go_live_late();
+        self.go_live_late(now);
         if !self.is_free() || self.answer_late_call(now) {
             return;
         }
         for _ in 0..CHANNELS_PER_TURN {
-            let Some((age, place)) = self.next_to_age(now) else { break };
-            self.aging.remove(&(age, place));
-            let channel = self.channels.at(place);
-            channel.aging = None;
-            if channel.age() != age {
-                // It was renewed since.
-                self.age(place);
-                continue;
-            }
-            let early = age.at_ms > now.monotonic_ms();
-            self.evicted += u64::from(early);
-            self.evict(place);
-            if self.channels.get(place).is_some_and(|it| it.kept_until_ms > now.monotonic_ms()) {
-                self.age(place);
+            let bound = self.limits.history_bytes_per_worker;
+            let place = if bound > 0 && self.history_bytes as u64 > bound {
+                let Some(place) = self.largest() else { break };
+                self.evicted += 1;
+                place
             } else {
-                self.drop_if_unused(place);
-            }
+                let old = self.soonest().find(|(age, _)| age.at_ms <= now.monotonic_ms());
+                let Some((_, place)) = old else { break };
+                let channel = self.channels.at(place);
+                if channel.standing() != channel.aging {
+                    // It was renewed since.
+                    self.line_up(place);
+                    continue;
+                }
+                place
+            };
+            self.evict(place);
+            self.drop_if_unused(place, now);
         }
+        self.numberings.forget_old(now, CHANNELS_PER_TURN);
         if !E::LOCAL && now.monotonic_ms() >= self.tails_checked_ms + TAIL_CHECK_MS {
             self.tails_checked_ms = now.monotonic_ms();
             self.check_tails();
@@ -59,24 +66,23 @@ impl<E: Engine> Home<E> {
         let expiry = self.soonest().map(|(age, _)| age.at_ms).min();
         let tails = (!E::LOCAL && !self.channels.is_empty())
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);
-        let call = self.user_calls.next_ms();
-        expiry.into_iter().chain(tails).chain(call).min()
+        let others = [tails, self.user_calls.next_ms(), self.numberings.next_ms()];
+        expiry.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// The soonest of each kind.
     fn soonest(&self) -> impl Iterator<Item = (Age, u32)> {
-        let numbering = (Age { what: Aging::Numbering, at_ms: 0 }, 0);
-        let history = self.aging.first().filter(|first| **first < numbering);
-        history.into_iter().chain(self.aging.range(numbering..).next()).copied()
+        let heard = (Age { what: Aging::Heard, at_ms: 0 }, 0);
+        let alone = self.aging.first().filter(|first| **first < heard);
+        alone.into_iter().chain(self.aging.range(heard..).next()).copied()
     }
 
-    /// The channel that is to be looked at now, if one is: over the bound, the one whose history
-    /// goes soonest, however long that may be.
-    fn next_to_age(&self, now: Now) -> Option<(Age, u32)> {
-        let bound = self.limits.history_bytes_per_worker;
-        let over = bound > 0 && self.history_bytes as u64 > bound;
-        self.soonest()
-            .find(|(age, _)| age.at_ms <= now.monotonic_ms() || over && age.what == Aging::History)
+    /// The channel whose history makes room for others': of the largest, which are at least half as
+    /// large as any, the one that would go soonest. Who fills the memory loses his own before that
+    /// of others.
+    fn largest(&self) -> Option<u32> {
+        let (size, ..) = *self.sizes.last()?;
+        self.sizes.range((size, 0, 0)..).next().map(|(.., place)| *place)
     }
 
     /// Forgets a channel's history; its numbering stays (rule 13).
@@ -89,48 +95,129 @@ impl<E: Engine> Home<E> {
             channel.epoch = Epoch(channel.epoch.0 + 1 + epochs);
             channel.last = 0;
         }
+        self.line_up(place);
     }
 
-    /// A publication came: history, and the numbering, are kept for `history_ttl_s` from now.
+    /// A publication came: history is kept for `history_ttl_s` from now.
     pub(super) fn renew(&mut self, place: u32, now: Now) {
         let channel = self.channels.at(place);
         channel.expires_ms = now.monotonic_ms() + u64::from(channel.history_ttl_s) * 1000;
-        channel.kept_until_ms = channel.expires_ms;
         self.age(place);
     }
 
-    /// The last subscriber left, or somebody asked: whoever comes back within `history_ttl_s` finds
-    /// the same numbering, so that one who missed nothing is not told that it missed something.
-    pub(super) fn keep_a_while(&mut self, place: u32, now: Now) {
+    /// Lines a channel up by when its history is to be forgotten and how large it is, where it
+    /// stands among others than those that it belongs to. One that was only renewed keeps its place
+    /// until it is looked at.
+    pub(super) fn age(&mut self, place: u32) {
         let channel = self.channels.at(place);
-        if channel.history_size > 0 && channel.interest.is_empty() && channel.replica.is_none() {
-            channel.kept_until_ms = now.monotonic_ms() + u64::from(channel.history_ttl_s) * 1000;
-            self.age(place);
+        if channel.aging.map(Standing::kind) != channel.standing().map(Standing::kind) {
+            self.line_up(place);
         }
-        self.drop_if_unused(place);
     }
 
-    /// Lines a channel up by what is to be forgotten of it next. One that was renewed keeps its
-    /// place until it is looked at; one that has history again moves.
-    fn age(&mut self, place: u32) {
+    /// The same, wherever it stands.
+    fn line_up(&mut self, place: u32) {
         let channel = self.channels.at(place);
-        let age = channel.age();
-        if channel.aging.is_some_and(|known| known.what == age.what) {
-            return;
+        let standing = channel.standing();
+        let before = std::mem::replace(&mut channel.aging, standing);
+        if let Some(Standing { age, size }) = before {
+            self.aging.remove(&(age, place));
+            self.sizes.remove(&(size, age.at_ms, place));
         }
-        let before = channel.aging.replace(age);
-        if let Some(before) = before {
-            self.aging.remove(&(before, place));
+        if let Some(Standing { age, size }) = standing {
+            self.aging.insert((age, place));
+            self.sizes.insert((size, age.at_ms, place));
         }
-        self.aging.insert((age, place));
     }
 
-    /// A channel without history or listeners is not kept.
-    pub(super) fn drop_if_unused(&mut self, place: u32) {
+    /// The channel's place. One that is not there is made, with the numbering that it had, if its
+    /// table has room and who causes it may cause another.
+    ///
+    /// # Errors
+    /// What who asked for it is answered.
+    pub(super) fn find_or_make(
+        &mut self,
+        name: &Name,
+        maker: Option<Maker<'_>>,
+        now: Now,
+    ) -> Result<u32, ErrorCode> {
+        if let Some(place) = self.channels.find(name.as_str()) {
+            return Ok(place);
+        }
+        let known = self.numberings.take(name.as_str(), now);
+        if let Some(maker) = maker.filter(|_| known.is_none())
+            && !self.makers.take(maker, now)
+        {
+            return Err(ErrorCode::TooManyRequests);
+        }
+        let options = self.options(name.as_str());
+        if self.channels.is_full() && !self.make_room(now) {
+            if let Some(known) = known {
+                let for_s = options.history_meta_ttl_s.0;
+                self.numberings.keep(name.as_str(), known, for_s, now);
+            }
+            return Err(ErrorCode::LimitExceeded);
+        }
+        Ok(self.channels.add(name, &options, known))
+    }
+
+    /// Where a channel stands that is not here, which is kept from now on.
+    ///
+    /// # Errors
+    /// What who asked is answered.
+    pub(super) fn position_of_gone(
+        &mut self,
+        name: &Name,
+        maker: Option<Maker<'_>>,
+        now: Now,
+    ) -> Result<Position, ErrorCode> {
+        let numbering = match self.numberings.take(name.as_str(), now) {
+            Some(known) => known,
+            None if maker.is_none_or(|maker| self.makers.take(maker, now)) => {
+                Numbering { position: self.channels.new_position(), version: None }
+            }
+            None => return Err(ErrorCode::TooManyRequests),
+        };
+        let position = numbering.position;
+        let options = self.options(name.as_str());
+        if options.keeps_history() {
+            self.numberings.keep(name.as_str(), numbering, options.history_meta_ttl_s.0, now);
+        }
+        Ok(position)
+    }
+
+    /// Ends a channel to which nobody listens, the one whose history would go soonest; its
+    /// numbering stays. False: there is none.
+    fn make_room(&mut self, now: Now) -> bool {
+        for look in 1.. {
+            let first = self.aging.first().filter(|(age, _)| age.what == Aging::Alone).copied();
+            let Some((_, place)) = first else { return false };
+            let channel = self.channels.at(place);
+            if channel.standing() == channel.aging || look == CHANNELS_PER_TURN {
+                self.evicted += 1;
+                self.evict(place);
+                self.drop_if_unused(place, now);
+                return true;
+            }
+            // It was renewed since.
+            self.line_up(place);
+        }
+        unreachable!("the last look ends it")
+    }
+
+    /// A channel without history or listeners is not kept; its numbering is, for those who may come
+    /// back to it, `history_meta_ttl_s` long.
+    pub(super) fn drop_if_unused(&mut self, place: u32, now: Now) {
         let Some(channel) = self.channels.get(place) else { return };
         let replica_busy = channel.replica.as_ref().is_some_and(|replica| replica.is_busy());
-        if channel.interest.is_empty() && channel.aging.is_none() && !replica_busy {
-            self.channels.remove(place);
+        if !channel.interest.is_empty() || channel.aging.is_some() || replica_busy {
+            return;
+        }
+        let gone = self.channels.remove(place);
+        if E::LOCAL {
+            let numbering = Numbering { position: gone.position(), version: gone.version };
+            let for_s = gone.history_meta_ttl_s;
+            self.numberings.keep(gone.name.as_str(), numbering, for_s, now);
         }
     }
 }

@@ -43,18 +43,35 @@ impl Present {
     }
 }
 
-/// What of a channel is forgotten with time.
+/// A history that is forgotten with time: of a channel to which nobody listens, or somebody does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aging {
-    History,
-    Numbering,
+    Alone,
+    Heard,
 }
 
-/// When something of a channel is to be forgotten, in milliseconds of the process.
+/// When a channel's history is to be forgotten, in milliseconds of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age {
     pub what: Aging,
     pub at_ms: u64,
+}
+
+/// Where a channel's history stands among the others: by when it is to be forgotten, and by how
+/// large it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub age: Age,
+    /// Bits of the number of its bytes: one more is twice as large.
+    pub size: u32,
+}
+
+impl Standing {
+    /// Those among which it stands.
+    #[must_use]
+    pub fn kind(self) -> (Aging, u32) {
+        (self.age.what, self.size)
+    }
 }
 
 /// A channel at home.
@@ -71,10 +88,8 @@ pub struct Channel {
     pub version: Option<Box<Version>>,
     /// When history is too old, in milliseconds of the process.
     pub expires_ms: u64,
-    /// Until when epoch and offset are kept for subscribers that left and may come back.
-    pub kept_until_ms: u64,
     /// Where it stands among the channels that age, if it does.
-    pub aging: Option<Age>,
+    pub aging: Option<Standing>,
     pub interest: Vec<Interest>,
     /// Who is here, where presence or join and leave are on.
     pub members: BTreeMap<ConnectionKey, Present>,
@@ -84,23 +99,24 @@ pub struct Channel {
     pub delta: Option<Box<DeltaBase>>,
     pub history_size: u32,
     pub history_ttl_s: u32,
+    /// Seconds for which its numbering is kept when all else of it is gone.
+    pub history_meta_ttl_s: u32,
     pub presence: bool,
     pub join_leave: bool,
 }
 
 impl Channel {
     #[must_use]
-    pub fn new(name: Name, epoch: Epoch, made: u64, options: &ChannelOptions) -> Channel {
+    pub fn new(name: Name, at: Position, made: u64, options: &ChannelOptions) -> Channel {
         let keeps = options.keeps_history();
         Channel {
             name,
-            epoch,
+            epoch: at.epoch,
             made,
-            last: 0,
+            last: at.offset,
             history: History::default(),
             version: None,
             expires_ms: 0,
-            kept_until_ms: 0,
             aging: None,
             interest: Vec::new(),
             members: BTreeMap::new(),
@@ -108,6 +124,7 @@ impl Channel {
             delta: None,
             history_size: if keeps { options.history_size } else { 0 },
             history_ttl_s: options.history_ttl_s,
+            history_meta_ttl_s: if keeps { options.history_meta_ttl_s.0 } else { 0 },
             presence: options.presence,
             join_leave: options.join_leave != Mode::Off,
         }
@@ -118,14 +135,13 @@ impl Channel {
         Position { epoch: self.epoch, offset: self.last }
     }
 
-    /// What is to be forgotten next, and when: history first, then the numbering.
+    /// Where its history belongs among the others, if it has any.
     #[must_use]
-    pub fn age(&self) -> Age {
-        if self.history.bytes() > 0 {
-            Age { what: Aging::History, at_ms: self.expires_ms }
-        } else {
-            Age { what: Aging::Numbering, at_ms: self.kept_until_ms }
-        }
+    pub fn standing(&self) -> Option<Standing> {
+        let what = if self.interest.is_empty() { Aging::Alone } else { Aging::Heard };
+        let bytes = self.history.bytes();
+        let age = Age { what, at_ms: self.expires_ms };
+        (bytes > 0).then_some(Standing { age, size: usize::BITS - bytes.leading_zeros() })
     }
 
     /// The interest of a core.

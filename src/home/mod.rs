@@ -11,6 +11,8 @@ mod delta;
 mod history;
 mod idempotency;
 mod list;
+mod makers;
+mod numberings;
 mod publish;
 mod replica;
 mod sabotage;
@@ -37,6 +39,8 @@ use channel::{Age, Channel};
 use foldhash::quality::FixedState;
 use history::{History, Page};
 use idempotency::Keys;
+use makers::{Maker, Makers};
+use numberings::Numberings;
 use replica::Asked;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use table::Channels;
@@ -63,13 +67,24 @@ pub struct HomeSecrets {
     /// Of the table of keys that publications have.
     pub publications: Key,
     pub epochs: Key,
+    /// Of the table of channels that are gone.
+    pub numberings: Key,
+    /// Of the table of users who cause channels.
+    pub makers: Key,
 }
 
 impl HomeSecrets {
-    /// Four draws.
+    /// Six draws.
     #[must_use]
     pub fn drawn(mut draw: impl FnMut() -> Key) -> HomeSecrets {
-        HomeSecrets { channels: draw(), users: draw(), publications: draw(), epochs: draw() }
+        HomeSecrets {
+            channels: draw(),
+            users: draw(),
+            publications: draw(),
+            epochs: draw(),
+            numberings: draw(),
+            makers: draw(),
+        }
     }
 }
 
@@ -83,13 +98,17 @@ pub struct Home<E> {
     namespaces: Namespaces,
     limits: Limits,
     channels: Channels,
+    numberings: Numberings,
+    makers: Makers,
     users: Users,
     user_calls: UserCalls,
     keys: Keys,
     /// What the request taken last has still to say: the cursor of rule 2.
     outgoing: VecDeque<(u16, Delivery)>,
-    /// Places of channels of which something will be too old, the soonest of each kind first.
+    /// Places of channels whose history will be too old, the soonest of each kind first.
     aging: BTreeSet<(Age, u32)>,
+    /// The same places by size, when their histories will be too old, and place.
+    sizes: BTreeSet<(u32, u64, u32)>,
     history_bytes: usize,
     /// Publications put in order.
     published: u64,
@@ -122,6 +141,8 @@ impl<E: Engine> Home<E> {
                 limits.channels_per_worker,
                 (secrets.channels, secrets.epochs),
             ),
+            numberings: Numberings::new(limits.numbering_bytes_per_worker, secrets.numberings),
+            makers: Makers::new(&limits, secrets.makers),
             users: Users::new(secrets.users),
             user_calls: UserCalls::default(),
             keys: Keys::new(limits.idempotency_keys_per_worker, secrets.publications),
@@ -129,6 +150,7 @@ impl<E: Engine> Home<E> {
             limits,
             outgoing: VecDeque::new(),
             aging: BTreeSet::new(),
+            sizes: BTreeSet::new(),
             history_bytes: 0,
             published: 0,
             evicted: 0,
@@ -181,7 +203,7 @@ impl<E: Engine> Home<E> {
     pub fn take(&mut self, request: Request, now: Now) -> Result<(), Untaken> {
         assert!(self.is_free(), "one request at a time");
         match request {
-            Request::Subscribe(subscribe) => self.subscribe(*subscribe),
+            Request::Subscribe(subscribe) => self.subscribe(*subscribe, now),
             Request::Unsubscribe { connection, channel, awaited } => {
                 self.unsubscribe(connection, &channel, now);
                 if awaited != 0 {
@@ -201,7 +223,7 @@ impl<E: Engine> Home<E> {
             Request::Deregister { connection, user } => self.users.deregister(&user, connection),
             Request::ToUser(to_user) => self.hand_on(*to_user, now),
             Request::UserDone { call } => self.user_done(call),
-            Request::RemoveHistory { to, channel } => self.remove_history(to, &channel),
+            Request::RemoveHistory { to, channel } => self.remove_history(to, &channel, now),
             Request::Channels { to, from } => self.list(to, from),
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;
@@ -255,23 +277,26 @@ impl<E: Engine> Home<E> {
             return self.read_history(request);
         }
         let core = request.to.connection.core;
-        // A channel that nobody published in yet still has an epoch to tell.
-        let options = self.options(request.channel.as_str());
-        let Some(place) = self.channels.find_or_add(&request.channel, &options) else {
-            let HistoryRequest { to, channel, .. } = request;
-            self.say(core, refused(to, ErrorCode::LimitExceeded, "history", Some(channel)));
-            return Ok(());
-        };
-        let channel = self.channels.at(place);
         let bytes_max = self.limits.recovery_bytes as usize;
-        let answer = history_answer(request, channel.position(), &channel.history, bytes_max);
+        let answer = if let Some(place) = place {
+            let channel = self.channels.at(place);
+            history_answer(request, channel.position(), &channel.history, bytes_max)
+        } else {
+            // One that nobody published in yet still has an epoch to tell.
+            let connection = request.to.connection;
+            let user = request.asker.as_ref().map(Name::as_str);
+            let maker = user.map(|user| Maker { connection, user });
+            match self.position_of_gone(&request.channel, maker, now) {
+                Ok(position) => history_answer(request, position, &History::default(), bytes_max),
+                Err(error) => refused(request.to, error, "history", Some(request.channel)),
+            }
+        };
         self.say(core, answer);
-        self.keep_a_while(place, now);
         Ok(())
     }
 
     /// Forgets what a channel keeps. Whoever comes back from before finds that it cannot be had.
-    fn remove_history(&mut self, to: ReplyTo, name: &Name) {
+    fn remove_history(&mut self, to: ReplyTo, name: &Name, now: Now) {
         let core = to.connection.core;
         if !E::LOCAL {
             // The stream is not the home's.
@@ -279,6 +304,7 @@ impl<E: Engine> Home<E> {
         }
         if let Some(place) = self.channels.find(name.as_str()) {
             self.evict(place);
+            self.drop_if_unused(place, now);
         }
         self.say(core, Delivery::HistoryRemoved { to });
     }
@@ -309,7 +335,7 @@ fn history_answer(
     history: &History,
     bytes_max: usize,
 ) -> Delivery {
-    let HistoryRequest { to, channel, limit, since, reverse, whole } = request;
+    let HistoryRequest { to, channel, limit, since, reverse, whole, .. } = request;
     if since.is_some_and(|since| !since.is_of(position.epoch)) {
         return refused(to, ErrorCode::UnrecoverablePosition, "history", Some(channel));
     }
@@ -349,10 +375,30 @@ impl<E> Home<E> {
     /// Where a channel stands.
     #[must_use]
     pub fn position(&self, channel: &str) -> Option<Position> {
-        self.channel(channel).map(Channel::position)
+        let here = self.channel(channel).map(Channel::position);
+        here.or_else(|| self.numberings.position(channel))
     }
 
-    /// Histories that went before their time since the start, for the bound on their bytes.
+    /// Channels that are gone and whose numbering is kept.
+    #[must_use]
+    pub fn numberings(&self) -> usize {
+        self.numberings.len()
+    }
+
+    /// Numberings forgotten before their time since the start, for the bound on their bytes.
+    #[must_use]
+    pub fn numberings_forgotten(&self) -> u64 {
+        self.numberings.forgotten()
+    }
+
+    /// New channels refused since the start to connections and users that caused too many.
+    #[must_use]
+    pub fn channels_refused(&self) -> u64 {
+        self.makers.refused()
+    }
+
+    /// Histories that went before their time since the start, for the bound on their bytes or on
+    /// channels.
     #[must_use]
     pub fn evicted(&self) -> u64 {
         self.evicted

@@ -1,6 +1,7 @@
 //! Putting publications in order: given an offset here, or by an engine elsewhere.
 
 use super::idempotency::{self, Known};
+use super::makers::Maker;
 use super::replica::Asked;
 use super::{Home, Untaken};
 use crate::clock::Now;
@@ -40,12 +41,13 @@ impl<E: Engine> Home<E> {
                 }
             }
         }
+        let key = key.map(|key| (key, self.keys.owner(block.publisher())));
         let skips = options.as_ref().is_some_and(|options| options.skip_history);
         let versioned = options.as_ref().is_some_and(|options| options.version.is_some());
         // A store elsewhere is not asked to compare versions yet: to publish would be a lie.
         let refused = versioned && !E::LOCAL;
         if !E::LOCAL && !skips && !refused {
-            return self.call_publish(to, block, options, key);
+            return self.call_publish(to, block, options, key.map(|(key, _)| key));
         }
         let sequenced = match options.and_then(|options| options.version) {
             _ if refused => Err((ErrorCode::NotAvailable, block)),
@@ -54,8 +56,8 @@ impl<E: Engine> Home<E> {
         };
         let answer = match sequenced {
             Ok(position) => {
-                if let Some(key) = key {
-                    self.keys.done(key, position, now.monotonic_ms());
+                if let Some((key, owner)) = key {
+                    self.keys.done(key, owner, position, now.monotonic_ms());
                 }
                 Delivery::Published { to, position }
             }
@@ -100,9 +102,10 @@ impl<E: Engine> Home<E> {
     ) {
         let (to, key, block) = publish;
         let place = self.channels.find(block.channel());
+        let key = key.map(|key| (key, self.keys.owner(block.publisher())));
         let unheard = place.is_some_and(|place| self.forward_own(place, position, block));
         let waiting = match key {
-            Some(key) => self.keys.done(key, position, now.monotonic_ms()),
+            Some((key, owner)) => self.keys.done(key, owner, position, now.monotonic_ms()),
             None => Vec::new(),
         };
         let waiting = std::iter::once(to).chain(waiting);
@@ -146,15 +149,15 @@ impl<E: Engine> Home<E> {
         let place = match self.channels.find(block.channel()) {
             Some(place) => place,
             None => {
-                let options = self.options(block.channel());
-                if !options.keeps_history() {
+                if !self.options(block.channel()).keeps_history() {
                     return Ok(NOWHERE);
                 }
-                let name = block.channel().into();
-                let Some(place) = self.channels.find_or_add(&name, &options) else {
-                    return Err((ErrorCode::LimitExceeded, block));
-                };
-                place
+                let by = block.publisher();
+                let maker = by.map(|by| Maker { connection: by.key, user: by.user });
+                match self.find_or_make(&block.channel().into(), maker, now) {
+                    Ok(place) => place,
+                    Err(error) => return Err((error, block)),
+                }
             }
         };
         if self.is_late(place, version) {

@@ -2,6 +2,7 @@
 //! Without the feature `sabotage` nothing here is reached.
 
 use super::Home;
+use crate::clock::Now;
 use crate::contract::engine::{Engine, StreamRead};
 use crate::contract::envelope::{Recovery, SubscribeRequest};
 use crate::contract::position::Position;
@@ -10,10 +11,9 @@ use crate::rules::{Rule, holds};
 impl<E: Engine> Home<E> {
     /// Lets those go live that were read for in an earlier turn: what came between is theirs no
     /// more.
-    pub(super) fn go_live_late(&mut self) {
+    pub(super) fn go_live_late(&mut self, now: Now) {
         for (request, recovery, position) in std::mem::take(&mut self.read_early) {
-            let options = self.options(request.channel.as_str());
-            if let Some(place) = self.channels.find_or_add(&request.channel, &options) {
+            if let Ok(place) = self.find_or_make(&request.channel, None, now) {
                 self.channels.add_pair(place, request.to.connection.core);
                 self.admit_at(place, request, recovery, position);
             }

@@ -6,6 +6,7 @@
 use super::Home;
 use super::channel::{Channel, Present};
 use super::history::Page;
+use super::makers::Maker;
 use super::replica::Replica;
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
@@ -18,24 +19,28 @@ use crate::contract::user::Overrides;
 use crate::rules::{Rule, holds};
 
 impl<E: Engine> Home<E> {
-    pub(super) fn subscribe(&mut self, request: SubscribeRequest) {
-        let options = self.options(request.channel.as_str());
-        let Some(place) = self.channels.find_or_add(&request.channel, &options) else {
-            return self.refuse_subscribe(request, ErrorCode::LimitExceeded);
+    pub(super) fn subscribe(&mut self, request: SubscribeRequest, now: Now) {
+        let connection = request.to.connection;
+        let maker = Maker { connection, user: request.user.as_str() };
+        // What the server begins is the application's to answer for.
+        let maker = (request.to.command > 0).then_some(maker);
+        let place = match self.find_or_make(&request.channel, maker, now) {
+            Ok(place) => place,
+            Err(error) => return self.refuse_subscribe(request, error),
         };
         let presence_max = self.limits.presence_per_channel as usize;
         let channel = self.channels.at(place);
         let member = shown(channel, request.overrides) != (false, false);
         if member && presence_max > 0 && channel.members.len() >= presence_max {
             self.refuse_subscribe(request, ErrorCode::LimitExceeded);
-            return self.drop_if_unused(place);
+            return self.drop_if_unused(place, now);
         }
         if E::LOCAL
             && request.or_refused
             && matches!(self.recover(place, &request), Recovery::Impossible)
         {
             self.refuse_subscribe(request, ErrorCode::UnrecoverablePosition);
-            return self.drop_if_unused(place);
+            return self.drop_if_unused(place, now);
         }
         if E::LOCAL && !holds(Rule::LiveAtRead) {
             let recovery = self.recover(place, &request);
@@ -44,6 +49,7 @@ impl<E: Engine> Home<E> {
             return;
         }
         self.channels.add_pair(place, request.to.connection.core);
+        self.age(place);
         if E::LOCAL {
             let recovery = self.recover(place, &request);
             self.admit(place, request, recovery);
@@ -131,7 +137,8 @@ impl<E: Engine> Home<E> {
             self.leave_stream(place);
         }
         if self.channels.get(place).is_some() {
-            self.keep_a_while(place, now);
+            self.age(place);
+            self.drop_if_unused(place, now);
         }
     }
 

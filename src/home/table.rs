@@ -4,8 +4,9 @@
 //! core's interest was withdrawn.
 
 use super::channel::{Channel, Interest};
+use super::numberings::Numbering;
 use crate::contract::name::Name;
-use crate::contract::position::Epoch;
+use crate::contract::position::{Epoch, Position};
 use crate::hashing::{Key, Keyed};
 use crate::namespace::ChannelOptions;
 use std::collections::HashMap;
@@ -28,8 +29,10 @@ pub struct Channels {
     capacity: usize,
     /// Makes epochs.
     epoch_hasher: Keyed,
-    /// Channels made so far.
+    /// Epochs made so far.
     epochs: u64,
+    /// Channels made so far, those that were there before counted again.
+    made: u64,
     /// Channels that somebody listens to.
     subscribed: usize,
 }
@@ -48,6 +51,7 @@ impl Channels {
             capacity: capacity as usize,
             epoch_hasher: Keyed::new(epochs),
             epochs: 0,
+            made: 0,
             subscribed: 0,
         }
     }
@@ -67,17 +71,32 @@ impl Channels {
         self.by_name.get(name).copied()
     }
 
-    /// The channel's place, made when it is not there; none when the table is full.
-    pub fn find_or_add(&mut self, name: &Name, options: &ChannelOptions) -> Option<u32> {
-        if let Some(place) = self.find(name.as_str()) {
-            return Some(place);
-        }
-        if self.by_name.len() >= self.capacity {
-            return None;
-        }
+    /// Is there no place for another channel?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.by_name.len() >= self.capacity
+    }
+
+    /// The start of a numbering that nobody has had.
+    pub fn new_position(&mut self) -> Position {
         self.epochs += 1;
-        let epoch = Epoch(self.epoch_hasher.hash_one(self.epochs) % EPOCHS);
-        let channel = Some(Channel::new(name.clone(), epoch, self.epochs, options));
+        Position { epoch: Epoch(self.epoch_hasher.hash_one(self.epochs) % EPOCHS), offset: 0 }
+    }
+
+    /// Adds a channel that is not there, with the numbering that it had before, if it had one.
+    pub fn add(&mut self, name: &Name, options: &ChannelOptions, known: Option<Numbering>) -> u32 {
+        debug_assert!(
+            self.find(name.as_str()).is_none() && !self.is_full(),
+            "there is room for it"
+        );
+        self.made += 1;
+        let (position, version) = match known {
+            Some(Numbering { position, version }) => (position, version),
+            None => (self.new_position(), None),
+        };
+        let mut channel = Channel::new(name.clone(), position, self.made, options);
+        channel.version = version;
+        let channel = Some(channel);
         let place = if let Some(place) = self.free.pop() {
             self.places[place as usize] = channel;
             place
@@ -86,14 +105,19 @@ impl Channels {
             u32::try_from(self.places.len() - 1).expect("the table is bounded")
         };
         self.by_name.insert(name.clone(), place);
-        Some(place)
+        place
     }
 
-    pub fn remove(&mut self, place: u32) {
+    /// Takes a channel out.
+    ///
+    /// # Panics
+    /// When it is not there, or somebody listens.
+    pub fn remove(&mut self, place: u32) -> Channel {
         let channel = self.places[place as usize].take().expect("only a channel there is removed");
         assert!(channel.interest.is_empty(), "nobody listens to a channel that is removed");
         self.by_name.remove(&channel.name);
         self.free.push(place);
+        channel
     }
 
     /// The channel at a place that is known to be taken.
@@ -151,7 +175,7 @@ impl Channels {
     /// Channels made so far, those that are gone counted.
     #[must_use]
     pub fn made(&self) -> u64 {
-        self.epochs
+        self.made
     }
 
     /// Places that are or were taken.

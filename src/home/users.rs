@@ -5,6 +5,7 @@
 use crate::contract::key::ConnectionKey;
 use crate::contract::name::Name;
 use crate::hashing::{Key, Keyed};
+use crate::indexed::{Indexed, Of};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
@@ -12,8 +13,17 @@ use std::hash::BuildHasher;
 #[derive(Debug)]
 enum Connections {
     One(ConnectionKey),
-    #[expect(clippy::box_collection, reason = "every user would pay for the list's three words")]
-    Many(Box<Vec<ConnectionKey>>),
+    /// Boxed, or every user would pay for the list. Of one that has very many each is found without
+    /// looking at the others, or who brings many could have a home busy with their leaving.
+    Many(Box<Indexed<ConnectionKey>>),
+}
+
+impl Of for ConnectionKey {
+    type Of = ConnectionKey;
+
+    fn of(&self) -> ConnectionKey {
+        *self
+    }
 }
 
 const _: () = assert!(size_of::<Connections>() <= 16, "every connected user has one");
@@ -62,7 +72,7 @@ impl Users {
         match connections {
             Connections::Many(list) => list.push(connection),
             Connections::One(first) => {
-                *connections = Connections::Many(Box::new(vec![*first, connection]));
+                *connections = Connections::Many(Box::new(Indexed::from(vec![*first, connection])));
             }
         }
     }
@@ -72,10 +82,8 @@ impl Users {
         let gone = match &mut self.users[place as usize].connections {
             Connections::One(first) => *first == connection,
             Connections::Many(list) => {
-                if let Some(place) = list.iter().position(|listed| *listed == connection) {
-                    list.swap_remove(place);
-                }
-                list.is_empty()
+                list.remove(connection);
+                list.as_slice().is_empty()
             }
         };
         if gone {
@@ -112,7 +120,7 @@ impl Users {
         match self.find(user).map(|place| &self.users[place as usize].connections) {
             None => &[],
             Some(Connections::One(first)) => std::slice::from_ref(first),
-            Some(Connections::Many(list)) => list,
+            Some(Connections::Many(list)) => list.as_slice(),
         }
     }
 }

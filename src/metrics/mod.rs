@@ -193,8 +193,12 @@ pub struct CoreMetrics {
     pub subscriptions: Counter,
     /// Gauge: channels that its connections are subscribed to.
     pub channels: Counter,
+    /// Gauge: bytes of the filters of subscriptions.
+    pub filter_bytes: Counter,
     /// Gauge: channels that are at home here.
     pub home_channels: Counter,
+    /// Gauge: channels without history or subscribers whose numbering is kept here.
+    pub numberings: Counter,
     /// Gauge: channels at home here that have subscribers, on any core.
     pub subscribed_channels: Counter,
     /// Gauge: users with connections whose home is here.
@@ -221,8 +225,13 @@ pub struct CoreMetrics {
     pub bytes_in: Counter,
     /// Bytes sent.
     pub bytes_out: Counter,
-    /// Histories that went before their time, for `limits.history_bytes_per_worker`.
+    /// Histories that went before their time, for `limits.history_bytes_per_worker` or
+    /// `limits.channels_per_worker`.
     pub history_evictions: Counter,
+    /// Numberings that went before their time, for `limits.numbering_bytes_per_worker`.
+    pub numbering_evictions: Counter,
+    /// New channels refused to who caused too many, by `limits.new_channels_per_s` and its like.
+    pub channels_refused: Counter,
     /// Publications that homes here put in order.
     pub publications: Counter,
     /// Publications marked for a subscriber.
@@ -272,7 +281,9 @@ impl CoreMetrics {
             connections: Counter::default(),
             subscriptions: Counter::default(),
             channels: Counter::default(),
+            filter_bytes: Counter::default(),
             home_channels: Counter::default(),
+            numberings: Counter::default(),
             subscribed_channels: Counter::default(),
             users: Counter::default(),
             api_bytes: Counter::default(),
@@ -287,6 +298,8 @@ impl CoreMetrics {
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             history_evictions: Counter::default(),
+            numbering_evictions: Counter::default(),
+            channels_refused: Counter::default(),
             publications: Counter::default(),
             deliveries: Counter::default(),
             sends: Counter::default(),

@@ -44,7 +44,13 @@ const GAUGES: &[Family] = &[
     ("channels", "Channels that this worker's connections are subscribed to.", |core| {
         &core.channels
     }),
+    ("filter_bytes", "Bytes of the filters of subscriptions.", |core| &core.filter_bytes),
     ("home_channels", "Channels at home on this worker.", |core| &core.home_channels),
+    (
+        "numberings",
+        "Channels without history or subscribers whose numbering is kept on this worker.",
+        |core| &core.numberings,
+    ),
     ("subscribed_channels", "Channels at home on this worker that have subscribers.", |core| {
         &core.subscribed_channels
     }),
@@ -60,8 +66,19 @@ const GAUGES: &[Family] = &[
 const COUNTERS: &[Family] = &[
     (
         "history_evictions_total",
-        "Histories that went before their time, for limits.history_bytes_per_worker.",
+        "Histories that went before their time, for limits.history_bytes_per_worker or \
+         limits.channels_per_worker.",
         |core| &core.history_evictions,
+    ),
+    (
+        "numbering_evictions_total",
+        "Numberings that went before their time, for limits.numbering_bytes_per_worker.",
+        |core| &core.numbering_evictions,
+    ),
+    (
+        "channels_refused_total",
+        "New channels refused to connections and users that cause too many.",
+        |core| &core.channels_refused,
     ),
     ("accepted_total", "Connections accepted.", |core| &core.accepted),
     ("messages_in_total", "Messages received.", |core| &core.messages_in),

@@ -88,6 +88,8 @@ impl Seats<'_> {
             users: host::key()?,
             publications: host::key()?,
             epochs: host::key()?,
+            numberings: host::key()?,
+            makers: host::key()?,
         };
         Ok(WorkerSeat {
             kind: self.kind,

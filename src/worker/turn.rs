@@ -41,13 +41,17 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         metrics.backlog_bytes.set(self.edge.backlog_bytes());
         metrics.spill_bytes.set(self.edge.spill_bytes());
         metrics.channels.set(self.edge.channel_count() as u64);
+        metrics.filter_bytes.set(self.edge.filter_bytes() as u64);
         metrics.home_channels.set(self.home.channels() as u64);
+        metrics.numberings.set(self.home.numberings() as u64);
         metrics.subscribed_channels.set(self.home.subscribed_channels() as u64);
         metrics.users.set(self.home.users() as u64);
         metrics.api_bytes.set(self.edge.api_bytes());
         metrics.history_bytes.set(self.home.history_bytes() as u64);
         metrics.publications.set(self.home.published());
         metrics.history_evictions.set(self.home.evicted());
+        metrics.numbering_evictions.set(self.home.numberings_forgotten());
+        metrics.channels_refused.set(self.home.channels_refused());
         let stats = self.driver.stats();
         metrics.out_of_buffers.set(stats.out_of_buffers);
         metrics.overflows.set(stats.overflows);

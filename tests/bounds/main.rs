@@ -18,6 +18,7 @@ mod order;
 mod refusals;
 mod responses;
 mod server;
+mod shares;
 mod start;
 mod strangers;
 mod tables;

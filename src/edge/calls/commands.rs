@@ -74,7 +74,7 @@ impl Edge {
             }
             ApiRequest::History(history) => {
                 self.history_options(&history.channel)?;
-                ask(self.home_of(&history.channel), Self::history_request(to, &history, true)?)
+                ask(self.home_of(&history.channel), Self::history_request(to, &history, None)?)
             }
             ApiRequest::HistoryRemove { channel } => {
                 self.history_options(&channel)?;

@@ -27,12 +27,12 @@ impl Edge {
         if options.presence { Ok(options) } else { Err(ErrorCode::NotAvailable) }
     }
 
-    /// Asks for history, `whole` for the server API. Backwards there is nothing before the start:
-    /// 107.
+    /// Asks for history, for the user of a client or for the server API. Backwards there is nothing
+    /// before the start: 107.
     pub(in crate::edge) fn history_request(
         to: ReplyTo,
         command: &History<'_>,
-        whole: bool,
+        asker: Option<Name>,
     ) -> Result<Request, ErrorCode> {
         let since = command.since.as_ref().map(|(offset, epoch)| since(epoch, *offset));
         if command.reverse && since.is_some_and(|since| since.offset == 0) {
@@ -40,7 +40,8 @@ impl Edge {
         }
         let channel = Name::from(&*command.channel);
         let (limit, reverse) = (command.limit, command.reverse);
-        let request = HistoryRequest { to, channel, limit, since, reverse, whole };
+        let whole = asker.is_none();
+        let request = HistoryRequest { to, channel, limit, since, reverse, whole, asker };
         Ok(Request::History(Box::new(request)))
     }
 

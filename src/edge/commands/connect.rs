@@ -19,6 +19,7 @@ use crate::edge::outbound::deliver::{Start, publications};
 use crate::edge::outbound::output::{Class, Range};
 use crate::edge::server_side::subscriptions::{ServerBegin, Wish};
 use crate::edge::{Edge, Late, Token};
+use std::collections::BTreeSet;
 
 /// What a connect reply waits for.
 #[derive(Debug, Default)]
@@ -79,11 +80,12 @@ impl Edge {
     ) -> Result<Vec<ServerBegin>, ErrorCode> {
         let most = self.limits.channels_per_connection as usize;
         let mut begins: Vec<ServerBegin> = Vec::with_capacity(subscriptions.len() + 1);
+        let mut begun = BTreeSet::new();
         let of_token = subscriptions.into_iter().map(|subscription| (subscription, true));
         for (subscription, by_token) in of_token.chain(personal.map(|own| (own, false))) {
             let name = subscription.channel.as_str();
             self.channel_options(name)?;
-            if begins.iter().any(|begin| begin.subscription.channel.as_str() == name) {
+            if !begun.insert(subscription.channel.clone()) {
                 continue;
             }
             if begins.len() >= most {

@@ -299,7 +299,8 @@ impl Edge {
             return Err(ErrorCode::PermissionDenied);
         }
         let to = ReplyTo { connection: self.key(token), command: id };
-        let request = Self::history_request(to, command, false)?;
+        let user = self.at(token).user.clone().unwrap_or_else(|| "".into());
+        let request = Self::history_request(to, command, Some(user))?;
         self.issue(token, self.home_of(name), request, lanes);
         Ok(())
     }

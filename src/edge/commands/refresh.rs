@@ -12,6 +12,7 @@ use crate::edge::connection::details::SubscriptionDetails;
 use crate::edge::connection::{Life, SubscriptionState, Traits};
 use crate::edge::{Edge, Token};
 use crate::limits::{EXPIRY_S, REFRESH_GRACE_MS};
+use std::collections::BTreeSet;
 
 impl Edge {
     /// May it be decided now on the token that a command brings? Where keys are slow, one after the
@@ -187,8 +188,8 @@ impl Edge {
     pub(in crate::edge) fn granted(&mut self, token: Token, sequence: u32, grant: Grant, now: Now) {
         let Grant { expires_ms, info, data, .. } = grant;
         let expires_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
-        let kept = SubscriptionDetails { sequence, info, data, expires_s };
-        self.keep_subscription(token, kept);
+        let kept = SubscriptionDetails { info, data, expires_s };
+        self.keep_subscription(token, sequence, kept);
         if expires_s > 0 {
             self.rearm(token);
         }
@@ -206,7 +207,7 @@ impl Edge {
     ) {
         let expires_s = expire_at_s.map_or(0, |at| end_s(at.saturating_mul(1_000), now));
         let data = Box::default();
-        self.keep_subscription(token, SubscriptionDetails { sequence, info, data, expires_s });
+        self.keep_subscription(token, sequence, SubscriptionDetails { info, data, expires_s });
         if expires_s > 0 {
             self.rearm(token);
         }
@@ -276,8 +277,8 @@ impl Edge {
         let own = it.expires_s;
         let mut nearest = (own > 0).then_some(own);
         if let Some(details) = self.details.get(&token.index) {
-            let ends = details.subscriptions.iter().map(|it| it.expires_s);
-            nearest = ends.filter(|end| *end > 0).chain(nearest).min();
+            let first = details.ends.first().map(|(end, _)| *end);
+            nearest = first.into_iter().chain(nearest).min();
         }
         nearest.map_or(u64::MAX, |second| u64::from(second) * 1_000)
     }
@@ -289,21 +290,16 @@ impl Edge {
         if over(own) {
             return self.disconnect(token, Disconnect::Expired, now);
         }
-        let Some(details) = self.details.get_mut(&token.index) else { return };
+        let Some(details) = self.details.get(&token.index) else { return };
+        let ends = details.ends.iter().take_while(|(end, _)| over(*end));
+        let ends: BTreeSet<u32> = ends.map(|(_, sequence)| *sequence).collect();
+        // One that is not answered yet ends when it is.
         let it = self.places.get(token.index);
-        let mut ended = Vec::new();
-        details.subscriptions.retain(|kept| {
-            let of = it.subscriptions.iter().find(|it| it.sequence == kept.sequence);
-            match of {
-                Some(of) if over(kept.expires_s) && of.state == SubscriptionState::Active => {
-                    ended.push(of.channel);
-                    false
-                }
-                // One that is not answered yet ends when it is.
-                of => of.is_some(),
-            }
-        });
-        for channel in ended {
+        let active = it.subscriptions.iter().filter(|it| it.state == SubscriptionState::Active);
+        let ended = active.filter(|it| ends.contains(&it.sequence));
+        let ended: Vec<(u32, u32)> = ended.map(|it| (it.channel, it.sequence)).collect();
+        for (channel, sequence) in ended {
+            self.drop_subscription_details(token, sequence);
             self.end_with(token, channel, UNSUBSCRIBE_EXPIRED);
         }
     }

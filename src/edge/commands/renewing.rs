@@ -8,6 +8,7 @@ use crate::contract::user::ServerSubscription;
 use crate::edge::connection::{SubscriptionState, Traits};
 use crate::edge::server_side::subscriptions::{ServerBegin, Wish};
 use crate::edge::{Edge, Token};
+use std::collections::BTreeSet;
 
 impl Edge {
     /// Notes what a new token names. Of several that come before they can be carried out the last
@@ -53,13 +54,14 @@ impl Edge {
 
     /// The channels that an earlier token began and this one does not name.
     fn no_more_named(&self, token: Token, named: &[ServerSubscription]) -> Vec<Name> {
+        let named: BTreeSet<&Name> = named.iter().map(|named| &named.channel).collect();
         let it = self.places.get(token.index);
         let begun = it
             .subscriptions
             .iter()
             .filter(|it| it.traits.has(Traits::BY_TOKEN) && it.state != SubscriptionState::Owed);
         let names = begun.filter_map(|it| Some(&self.channels.get(it.channel)?.name));
-        let ended = names.filter(|name| named.iter().all(|named| named.channel != **name));
+        let ended = names.filter(|name| !named.contains(name));
         ended.cloned().collect()
     }
 

@@ -64,7 +64,7 @@ impl Edge {
             return Err(ErrorCode::PermissionDenied);
         }
         self.check_subscription_limits(token, name)?;
-        let filter = self.compile_filter(&options, command)?;
+        let filter = self.compile_filter(token, &options, command)?;
         // A delta needs the publication before, which a filter may have kept back.
         let delta = options.delta == Delta::Fossil && command.delta == "fossil";
         // Bytes are base64 in JSON, and the SDKs apply deltas to text there.
@@ -109,9 +109,10 @@ impl Edge {
         command.flag & FLAG_NUMBER != 0 && self.at(token).facts.has(Fact::TakesNumbers)
     }
 
-    /// The number of the filter that a command asks for.
+    /// The number of the filter that a command asks for, which counts for its connection.
     fn compile_filter(
         &mut self,
+        token: Token,
         options: &ChannelOptions,
         command: &Subscribe<'_>,
     ) -> Result<u16, ErrorCode> {
@@ -120,7 +121,10 @@ impl Edge {
             return Err(ErrorCode::BadRequest);
         }
         let filter = Filter::compile(node).map_err(FilterError::code)?;
-        self.filters.add(filter).ok_or(ErrorCode::LimitExceeded)
+        let mut held = self.filters_held.get(&token.index).copied().unwrap_or_default();
+        let number = self.filters.add(filter, &mut held).ok_or(ErrorCode::LimitExceeded)?;
+        self.filters_held.insert(token.index, held);
+        Ok(number)
     }
 
     /// Notes a subscription that is allowed, whoever asked for it, and gives the request for its
@@ -277,8 +281,7 @@ impl Edge {
             && subscription.state == SubscriptionState::Active
         {
             self.remove_subscriber(token, channel);
-            self.at(token).subscription(channel).expect("it was just there").state =
-                SubscriptionState::Owed;
+            self.at(token).subscriptions.owe(channel);
             self.settle(token, lanes);
         }
         self.reply(token, &Reply::Unsubscribe { id });

@@ -6,6 +6,8 @@
 
 use crate::contract::infos::Infos;
 use crate::edge::{Edge, Token};
+use foldhash::quality::FixedState;
+use std::collections::{BTreeSet, HashMap};
 
 /// Of one connection.
 #[derive(Debug, Default)]
@@ -14,14 +16,23 @@ pub struct Details {
     pub offered: Option<Box<str>>,
     /// What others are told of the connection, JSON; empty for nothing.
     pub info: Box<[u8]>,
-    pub subscriptions: Vec<SubscriptionDetails>,
+    /// By their sequences.
+    pub subscriptions: HashMap<u32, SubscriptionDetails, FixedState>,
+    /// When subscriptions end, in seconds of the process, with their sequences.
+    pub ends: BTreeSet<(u32, u32)>,
+}
+
+impl Details {
+    fn forget(&mut self, sequence: u32) {
+        if let Some(gone) = self.subscriptions.remove(&sequence) {
+            self.ends.remove(&(gone.expires_s, sequence));
+        }
+    }
 }
 
 /// Of one of its subscriptions.
 #[derive(Debug, Default)]
 pub struct SubscriptionDetails {
-    /// The subscription's own.
-    pub sequence: u32,
     /// What others are told of the subscriber, JSON; empty for nothing.
     pub info: Box<[u8]>,
     /// A value for the subscriber, until its reply; empty for none.
@@ -59,21 +70,30 @@ impl Edge {
         }
     }
 
-    /// Keeps what a token says of a subscription, instead of what was kept before. Of subscriptions
-    /// that are no more nothing stays.
-    pub(in crate::edge) fn keep_subscription(&mut self, token: Token, kept: SubscriptionDetails) {
-        let known = self.details.contains_key(&token.index);
-        if kept.is_empty() && !known {
+    /// Keeps what a token says of a subscription, instead of what was kept before.
+    pub(in crate::edge) fn keep_subscription(
+        &mut self,
+        token: Token,
+        sequence: u32,
+        kept: SubscriptionDetails,
+    ) {
+        if kept.is_empty() && !self.details.contains_key(&token.index) {
             return;
         }
-        let it = self.places.get(token.index);
         let details = self.details.entry(token.index).or_default();
-        details.subscriptions.retain(|old| {
-            old.sequence != kept.sequence
-                && it.subscriptions.iter().any(|subscription| subscription.sequence == old.sequence)
-        });
+        details.forget(sequence);
+        if kept.expires_s > 0 {
+            details.ends.insert((kept.expires_s, sequence));
+        }
         if !kept.is_empty() {
-            details.subscriptions.push(kept);
+            details.subscriptions.insert(sequence, kept);
+        }
+    }
+
+    /// A subscription is no more.
+    pub(in crate::edge) fn drop_subscription_details(&mut self, token: Token, sequence: u32) {
+        if let Some(details) = self.details.get_mut(&token.index) {
+            details.forget(sequence);
         }
     }
 
@@ -83,14 +103,13 @@ impl Edge {
         token: Token,
         sequence: u32,
     ) -> Option<&mut SubscriptionDetails> {
-        let details = self.details.get_mut(&token.index)?;
-        details.subscriptions.iter_mut().find(|it| it.sequence == sequence)
+        self.details.get_mut(&token.index)?.subscriptions.get_mut(&sequence)
     }
 
     /// What others in a channel are told of a connection, besides its user.
     pub(in crate::edge) fn infos(&self, token: Token, sequence: Option<u32>) -> Option<Infos> {
         let details = self.details.get(&token.index)?;
-        let of = details.subscriptions.iter().find(|it| Some(it.sequence) == sequence);
+        let of = sequence.and_then(|sequence| details.subscriptions.get(&sequence));
         Infos::new(&details.info, of.map_or(&[], |it| &it.info))
     }
 

@@ -9,6 +9,7 @@ pub(super) mod exchange;
 pub(super) mod peers;
 pub(super) mod places;
 pub(super) mod rate;
+pub(super) mod subscriptions;
 pub(super) mod under_way;
 pub(super) mod wheel;
 
@@ -21,8 +22,8 @@ use crate::contract::name::Name;
 use crate::ws::deframer::Deframer;
 use exchange::Exchange;
 use rate::ControlRate;
-use smallvec::SmallVec;
 use std::collections::VecDeque;
+use subscriptions::Subscriptions;
 use under_way::List;
 
 /// A connection's name: its place and the place's generation.
@@ -95,11 +96,6 @@ pub struct Subscription {
 }
 
 const _: () = assert!(size_of::<Subscription>() == 16);
-
-/// A connection's subscriptions: most have one, which lies within.
-pub type Subscriptions = SmallVec<[Subscription; 1]>;
-
-const _: () = assert!(size_of::<Subscriptions>() == 24);
 
 /// What a subscription has, one bit each: a connection pays for every byte of its subscriptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -326,7 +322,7 @@ impl Connection {
 
     /// The subscription to a channel.
     pub fn subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
-        self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
+        self.subscriptions.get_mut(channel)
     }
 
     /// Can commands be run, or does an earlier one have to come first?

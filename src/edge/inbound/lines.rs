@@ -198,40 +198,47 @@ impl Edge {
 
     /// Pushes the Unsubscribes that a connection owes; false when one found no room.
     pub(in crate::edge) fn settle<L: RequestLanes>(&mut self, token: Token, lanes: &mut L) -> bool {
-        while let Some(place) = self.next_owed(token) {
-            let subscription = self.at(token).subscriptions[place];
+        while let Some(subscription) = self.at(token).subscriptions.next_owed() {
+            let channel = subscription.channel;
             if !self.push_unsubscribe_request(token, subscription, lanes) {
-                let home = self.channels.at(subscription.channel).home;
+                let home = self.channels.at(channel).home;
                 if !holds(Rule::CleanupQueue) && self.life(token) == Life::Dead {
-                    self.take_subscription(token, place);
+                    self.take_subscription(token, channel);
                     continue;
                 }
                 self.stand_in_line(token, home);
                 return false;
             }
-            self.take_subscription(token, place);
+            self.take_subscription(token, channel);
         }
         true
     }
 
     /// Takes a subscription out of its connection's list, and gives its filter back.
+    ///
+    /// # Panics
+    /// When it has none to that channel.
     pub(in crate::edge) fn take_subscription(
         &mut self,
         token: Token,
-        place: usize,
+        channel: u32,
     ) -> Subscription {
-        let subscription = self.at(token).subscriptions.swap_remove(place);
+        let subscription = self.at(token).subscriptions.remove(channel).expect("it has one");
         self.subscriptions -= 1;
+        self.drop_subscription_details(token, subscription.sequence);
         self.user_calls.forget_withdrawal(subscription.sequence);
         if subscription.filter != NO_FILTER {
-            self.filters.remove(subscription.filter);
+            self.give_filter_back(token, subscription.filter);
         }
         subscription
     }
 
-    fn next_owed(&mut self, token: Token) -> Option<usize> {
-        let it = self.at(token);
-        it.subscriptions.iter().position(|owed| owed.state == SubscriptionState::Owed)
+    fn give_filter_back(&mut self, token: Token, filter: u16) {
+        let held = self.filters_held.get_mut(&token.index).expect("who has a filter is charged");
+        self.filters.remove(filter, held);
+        if held.filters == 0 {
+            self.filters_held.remove(&token.index);
+        }
     }
 
     /// Takes a Subscribe back at the home; false when the lane has no room.
@@ -276,14 +283,16 @@ impl Edge {
 
     /// Forgets subscriptions whose Subscribe never reached a lane.
     pub(in crate::edge) fn forget_unpushed(&mut self, token: Token) {
-        let unpushed = |it: &Subscription| it.state == SubscriptionState::Parked;
-        while let Some(place) = self.at(token).subscriptions.iter().position(unpushed) {
-            let channel = self.take_subscription(token, place).channel;
+        let parked = |it: &&Subscription| it.state == SubscriptionState::Parked;
+        let unpushed = self.at(token).subscriptions.iter().filter(parked);
+        let unpushed: Vec<u32> = unpushed.map(|it| it.channel).collect();
+        for channel in unpushed {
+            self.take_subscription(token, channel);
             self.channels.at(channel).parked -= 1;
             self.channels.forget_if_unused(channel);
         }
         let line = self.at(token).facts.has(Fact::Waiting);
-        if line && self.next_owed(token).is_none() {
+        if line && self.at(token).subscriptions.next_owed().is_none() {
             // It stands in line for nothing now; served, it will find that out.
             self.owe(token);
         }

@@ -3,7 +3,7 @@
 
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, Push, Reply, UNSUBSCRIBE_INSUFFICIENT};
-use crate::edge::connection::{Fact, Input, Life, SubscriptionState, Traits};
+use crate::edge::connection::{Fact, Input, Life, Subscription, SubscriptionState, Traits};
 use crate::edge::outbound::frames::opcode;
 use crate::edge::outbound::output::{Class, NO_CHANNEL};
 use crate::edge::outbound::replay::Replayed;
@@ -262,8 +262,7 @@ impl Edge {
             return false;
         }
         self.remove_subscriber(token, channel);
-        self.at(token).subscription(channel).expect("it was just there").state =
-            SubscriptionState::Owed;
+        self.at(token).subscriptions.owe(channel);
         self.owe(token);
         true
     }
@@ -276,10 +275,11 @@ impl Edge {
     /// Takes a connection off every subscriber list; its subscriptions become owed.
     pub(in crate::edge) fn leave_lists(&mut self, token: Token) {
         for place in 0..self.at(token).subscriptions.len() {
-            let subscription = self.at(token).subscriptions[place];
-            if subscription.state == SubscriptionState::Active {
-                self.remove_subscriber(token, subscription.channel);
-                self.at(token).subscriptions[place].state = SubscriptionState::Owed;
+            let Subscription { state, channel, .. } =
+                self.at(token).subscriptions.as_slice()[place];
+            if state == SubscriptionState::Active {
+                self.remove_subscriber(token, channel);
+                self.at(token).subscriptions.owe(channel);
             }
         }
     }

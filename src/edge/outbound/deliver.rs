@@ -53,7 +53,7 @@ impl Edge {
                     self.command_refused(token, error, method, channel, now);
                 }
                 if let Some(sequence) = subscribe {
-                    self.subscribe_refused(to, sequence);
+                    self.subscribe_refused(to, sequence, channel);
                     if to.command == 0 {
                         return self.server_subscribe_refused(to, sequence, channel, error, now);
                     }
@@ -162,13 +162,10 @@ impl Edge {
         };
         if life != Life::Active && !awaited {
             if !holds(Rule::UndoPending) {
-                let forgotten =
-                    |it: &crate::edge::connection::Subscription| it.sequence == sequence;
-                let place = self.at(token).subscriptions.iter().position(forgotten);
-                self.take_subscription(token, place.expect("it was just found"));
+                self.take_subscription(token, channel);
                 return self.owe(token);
             }
-            subscription.state = SubscriptionState::Owed;
+            self.at(token).subscriptions.owe(channel);
             return self.owe(token);
         }
         subscription.state = SubscriptionState::Active;
@@ -256,12 +253,15 @@ impl Edge {
         last.map_or(Recovery::Impossible, |last| Recovery::Complete(Box::new([last])))
     }
 
-    fn subscribe_refused(&mut self, to: ReplyTo, sequence: u32) {
+    fn subscribe_refused(&mut self, to: ReplyTo, sequence: u32, name: &str) {
         let Some(token) = self.of(to.connection) else { return };
-        let refused = |it: &crate::edge::connection::Subscription| it.sequence == sequence;
-        let Some(place) = self.at(token).subscriptions.iter().position(refused) else { return };
-        let subscription = self.take_subscription(token, place);
-        self.channels.remove_pair(subscription.channel);
+        let Some(channel) = self.channels.find(name) else { return };
+        let refused = self.at(token).subscription(channel);
+        if refused.is_none_or(|it| it.sequence != sequence) {
+            return;
+        }
+        self.take_subscription(token, channel);
+        self.channels.remove_pair(channel);
         if self.life(token) == Life::Dead {
             self.owe(token);
         }

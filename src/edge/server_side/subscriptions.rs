@@ -173,7 +173,7 @@ impl Edge {
         }
         let channel = first.channel().and_then(|name| self.channels.find(name));
         if let Some(channel) = channel {
-            let of = it.subscriptions.iter().find(|it| it.channel == channel);
+            let of = it.subscription(channel);
             if of.is_some_and(|it| it.state != SubscriptionState::Active) {
                 return None;
             }
@@ -339,8 +339,7 @@ impl Edge {
         debug_assert!(subscription.state == SubscriptionState::Active, "nothing is in question");
         let sequence = subscription.sequence;
         self.remove_subscriber(token, channel);
-        self.at(token).subscription(channel).expect("it was just there").state =
-            SubscriptionState::Owed;
+        self.at(token).subscriptions.owe(channel);
         self.user_calls.await_withdrawal(call, sequence);
         let push = Push::Unsubscribe { code, reason };
         self.reply(token, &Reply::Push { channel: name, push });

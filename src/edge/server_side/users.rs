@@ -87,7 +87,7 @@ impl Edge {
         }
         if open && !matches!(self.life(token), Life::Authenticating | Life::Active) {
             for place in 0..self.at(token).subscriptions.len() {
-                let sequence = self.at(token).subscriptions[place].sequence;
+                let sequence = self.at(token).subscriptions.as_slice()[place].sequence;
                 self.user_calls.await_withdrawal(call, sequence);
             }
         }

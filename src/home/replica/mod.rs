@@ -96,7 +96,7 @@ impl<E: Engine> Home<E> {
             if let Some(replica) = self.replica(place) {
                 replica.wanting = false;
                 self.pump(place);
-                self.drop_if_unused(place);
+                self.drop_if_unused(place, now);
                 if self.replica(place).is_some_and(|replica| replica.wanting) {
                     break; // no credit yet
                 }
@@ -272,7 +272,7 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    fn take_read(&mut self, read: StreamRead, _now: Now) {
+    fn take_read(&mut self, read: StreamRead, now: Now) {
         let asked = self.asked.remove(&read.token);
         if let Some(Asked::History(request)) = asked {
             return self.answer_history(request, &read);
@@ -300,7 +300,7 @@ impl<E: Engine> Home<E> {
         }
         self.pump(place);
         // Its last subscriber may have left while it was read.
-        self.drop_if_unused(place);
+        self.drop_if_unused(place, now);
     }
 
     fn adopt_first(&mut self, place: u32, read: &StreamRead) {

@@ -11,7 +11,7 @@ fn list(home: &mut Home<Memory>, from: ListCursor) -> (Vec<(String, u32)>, Optio
 
 #[test]
 fn a_list_of_channels_comes_in_parts_and_names_none_twice() {
-    let mut home = home(Memory, Limits::default());
+    let mut home = home(Memory, Limits { new_channels_per_s: 0, ..Limits::default() });
     assert_eq!(list(&mut home, ListCursor::default()), (Vec::new(), None));
     let count = CHANNELS_PER_PART + 10;
     for number in 0..count {
