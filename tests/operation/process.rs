@@ -14,6 +14,10 @@ use std::time::{Duration, Instant};
 /// How long anything may take. Several times what it takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const NOBODY: u32 = 65_534;
+/// A request that makes a connection a WebSocket.
+pub const UPGRADE: &str = "GET /connection/websocket HTTP/1.1\r\nHost: x\r\n\
+    Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
 /// A folder for this run that every user may enter; with a copy of the binary that every user may
 /// run, wherever the checkout lies.

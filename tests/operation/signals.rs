@@ -1,6 +1,6 @@
 //! Signals: what ends a server, how it says so beforehand, and what never does.
 
-use crate::process::{Server, Setup, free_port, get, until};
+use crate::process::{Server, Setup, UPGRADE, free_port, get, until};
 use rustix::process::Signal;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -50,10 +50,7 @@ fn only_term_and_int_end_a_server() {
 /// An upgraded connection whose client never answers a close.
 fn stubborn(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).expect("it listens");
-    let head = "GET /connection/websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n\
-                Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
-    stream.write_all(head.as_bytes()).expect("it reads");
+    stream.write_all(UPGRADE.as_bytes()).expect("it reads");
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).expect("it answers");
     assert_eq!(&answer, b"HTTP/1.1 101");

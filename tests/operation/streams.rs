@@ -1,9 +1,11 @@
 //! Whoever reads what we print may be gone, or his disk full. Nothing panics, and the exit code is
 //! the same.
 
-use crate::process::{Server, Setup, binary, free_port, fresh};
+use crate::process::{Server, Setup, UPGRADE, binary, free_port, fresh, get, until};
 use rustix::process::Signal;
-use std::net::SocketAddr;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -77,4 +79,39 @@ fn a_server_whose_streams_are_full_serves_and_ends() {
         server.signal(Signal::TERM);
         assert_eq!(server.ended().code(), Some(0), "{sink}");
     }
+}
+
+/// Log lines that the server has dropped.
+fn dropped(addr: SocketAddr) -> u64 {
+    let (_, page) = get(addr, "/metrics").expect("metrics");
+    let sample = page.lines().find_map(|line| line.strip_prefix("corecast_log_lines_dropped_total"));
+    sample.expect("it is counted").trim().parse().expect("a number")
+}
+
+#[test]
+fn a_log_that_nobody_reads_keeps_no_server_from_ending() {
+    // Both streams go into one pipe, as under a supervisor that hangs. It is open, and never read.
+    let pipe = fresh("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success(), "mkfifo: {made}");
+    let both = OpenOptions::new().read(true).write(true).open(&pipe);
+    let _unread = both.expect("the pipe opens");
+    let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let mut server = Server::start(&Setup {
+        arguments: &["--dev", "--workers", "1", "--listen", &addr.to_string()],
+        before: &format!("exec >{} 2>&1", pipe.display()),
+        variables: &[("CORECAST_LOG_LEVEL", "debug")],
+        ..Setup::default()
+    });
+    server.ready_at(addr);
+    // Each connection that ends is a line. What waits for the reader fills up, then lines are lost.
+    until("lines are dropped", || {
+        for _ in 0..2_000 {
+            let mut stream = TcpStream::connect(addr).expect("it listens");
+            stream.write_all(UPGRADE.as_bytes()).expect("it reads");
+        }
+        dropped(addr) > 0
+    });
+    server.signal(Signal::TERM);
+    assert_eq!(server.ended().code(), Some(0));
 }
