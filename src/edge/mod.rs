@@ -52,6 +52,7 @@ use std::sync::Arc;
 
 pub use commands::subscribe::EpochText;
 pub use connection::Token;
+pub use lifecycle::drain::Cut;
 pub use outbound::flush::Flush;
 pub use outbound::output::Range;
 
@@ -204,6 +205,8 @@ pub struct Edge {
     draining: bool,
     /// A shutdown is near: `/ready` says so.
     leaving: bool,
+    /// What connections lost that ended in the shutdown.
+    cut: Cut,
 }
 
 impl Edge {
@@ -255,6 +258,7 @@ impl Edge {
             serves_ready: false,
             draining: false,
             leaving: false,
+            cut: Cut::default(),
             limits: options.limits,
         }
     }

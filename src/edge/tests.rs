@@ -14,7 +14,7 @@ use crate::contract::envelope::{Delivery, Recovery, Request, Subscribed};
 use crate::contract::position::{Epoch, Position};
 use crate::hashing::Key;
 use crate::http::routes::RouteOptions;
-use crate::limits::Limits;
+use crate::limits::{Limits, READ_ON_MS};
 use crate::metrics::CoreMetrics;
 use crate::namespace::{ChannelOptions, Delta, Namespaces, Personal, Who};
 use crate::ws::frame::{self, OpCode};
@@ -345,10 +345,10 @@ fn a_dead_connection_gets_no_backlog() {
         bench.receive(token, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
         bench.receive(other, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
     }
-    bench.edge.ended(token, bench.now);
+    bench.edge.reset(token, bench.now);
     bench.flush(token);
     let held: u64 = bench.edge.backlog_bytes();
-    bench.edge.ended(other, bench.now);
+    bench.edge.reset(other, bench.now);
     bench.resume();
     assert_eq!(bench.edge.backlog_bytes(), 0, "{held} at first");
     assert_eq!(bench.edge.places_used(), 0);
@@ -470,4 +470,31 @@ fn who_half_closes_still_gets_its_answer() {
     assert_eq!((close[0], &close[2..4]), (0x88, &[3, 0xea][..]), "1002");
     bench.resume();
     assert_eq!(bench.edge.places_used(), 0, "and nothing more is waited for");
+}
+
+#[test]
+fn who_sent_its_fin_is_waited_for_while_it_reads() {
+    let mut bench = Bench::new(8, Limits::default());
+    let token = bench.client();
+    bench.receive(token, &publish(2));
+    bench.edge.ended(token, bench.now);
+    bench.resume();
+    assert_eq!(bench.edge.places_used(), 1, "an answer is owed");
+    let Some(Request::Publish { to, .. }) = bench.lane.requests.pop_front() else {
+        panic!("it is asked")
+    };
+    bench.deliver(Delivery::Published { to, position: Position { epoch: Epoch(0), offset: 1 } });
+    let mut ranges = Vec::new();
+    while let Some((to, flush)) = next_flush(&mut bench.edge, &mut ranges) {
+        if let Flush::One(range) = flush {
+            ranges = vec![range];
+        }
+        bench.edge.unsent(to, &ranges, 0);
+    }
+    bench.resume();
+    assert_eq!(bench.edge.places_used(), 1, "it is on its way");
+    bench.now = at_ms(1_100 + READ_ON_MS);
+    bench.edge.timers(bench.now);
+    bench.resume();
+    assert_eq!((bench.edge.places_used(), bench.edge.backlog_bytes()), (0, 0));
 }

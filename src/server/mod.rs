@@ -19,6 +19,7 @@ use crate::auth::{Auth, KeyError, KeyOptions};
 use crate::clock::Now;
 use crate::config::{Config, Listen, Secret};
 use crate::driver::survey::Plan;
+use crate::edge::Cut;
 use crate::limits::REFUSAL_SLOTS;
 use crate::{auth, tell};
 use clock::Clock;
@@ -170,14 +171,29 @@ fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
         }
         thread::park_timeout(LOOK_AGAIN);
     }
-    let mut clean = true;
+    let (mut clean, mut cut) = (true, Cut::default());
     for worker in workers {
-        clean &= matches!(worker.join(), Ok(Ok(())));
+        match worker.join() {
+            Ok(Ok(lost)) => cut = cut.and(lost),
+            _ => clean = false,
+        }
     }
     control.stop_bridge();
     clean &= matches!(bridge.join(), Ok(Ok(())));
     signals.end();
     drop(socket_files);
-    tracing::info!(clean, "stopped");
+    let Cut { connections, bytes } = cut;
+    if cut.is_empty() {
+        tracing::info!(clean, "stopped");
+    } else {
+        clean = false;
+        tracing::warn!(
+            clean,
+            connections,
+            bytes,
+            "stopped with connections cut off: these bytes had not been sent to them; a longer \
+             shutdown_timeout_ms leaves slow readers more time"
+        );
+    }
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -14,7 +14,7 @@ use crate::driver::uring::{Tuning, Uring};
 use crate::auth::Auth;
 use crate::contract::engine::{FromBridge, Memory, ToBridge};
 use crate::driver::{Driver, Options};
-use crate::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
+use crate::edge::{ClientTimes, Cut, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
 use crate::home::{Home, HomeOptions, HomeSecrets};
 use crate::http::routes::RouteOptions;
 use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};
@@ -144,12 +144,15 @@ impl Seats<'_> {
     }
 }
 
+/// A worker's thread; it gives what its shutdown cut off.
+pub type WorkerThread = JoinHandle<Result<Cut, crate::driver::Error>>;
+
 /// Starts a worker's thread.
 pub fn spawn_worker(
     seat: WorkerSeat,
     clock: Clock,
     control: Arc<Control>,
-) -> Result<JoinHandle<Result<(), crate::driver::Error>>, Error> {
+) -> Result<WorkerThread, Error> {
     let name = format!("worker-{}", seat.mesh.core);
     thread::Builder::new()
         .name(name)
@@ -175,7 +178,7 @@ fn work<D: Driver>(
     clock: Clock,
     control: &Control,
     driver: impl FnOnce(Options) -> Result<D, crate::driver::Error>,
-) -> Result<(), crate::driver::Error> {
+) -> Result<Cut, crate::driver::Error> {
     // A ring belongs to the thread that made it, so it is made here.
     let driver = driver(seat.options).inspect_err(|_| {
         control.report(false);
@@ -189,11 +192,13 @@ fn work<D: Driver>(
         metrics: Arc::clone(&seat.metrics),
         budgets: Budgets::default(),
     });
-    if control.report(true) {
-        Looping { worker, clock, control, metrics: &seat.metrics, spin_us: seat.spin_us }.run();
-        control.ended();
+    if !control.report(true) {
+        return Ok(Cut::default());
     }
-    Ok(())
+    let metrics = &seat.metrics;
+    let cut = Looping { worker, clock, control, metrics, spin_us: seat.spin_us }.run();
+    control.ended();
+    Ok(cut)
 }
 
 /// A worker's loop: turn, and sleep when there is nothing to do.
@@ -206,7 +211,8 @@ struct Looping<'a, D> {
 }
 
 impl<D: Driver> Looping<'_, D> {
-    fn run(&mut self) {
+    /// Runs until the shutdown is over; what that cut off.
+    fn run(&mut self) -> Cut {
         let mut worked_us = 0;
         let mut drain_until_us = None;
         loop {
@@ -229,7 +235,7 @@ impl<D: Driver> Looping<'_, D> {
             }
             if let Some(until_us) = drain_until_us {
                 if self.is_over(ended_us >= until_us || self.control.is_cut_short()) {
-                    return;
+                    return self.worker.cut();
                 }
                 let quiet = !worked && rest != Rest::Busy;
                 self.worker.sleep(Some(if quiet { DRAIN_STEP } else { Duration::ZERO }));

@@ -31,7 +31,7 @@ const LOCKED_STEP: Duration = Duration::from_millis(20);
 /// Running cores.
 pub struct Cores {
     pub control: Arc<Control>,
-    pub workers: Vec<JoinHandle<Result<(), crate::driver::Error>>>,
+    pub workers: Vec<run::WorkerThread>,
     pub bridge: JoinHandle<io::Result<()>>,
     pub socket_files: Vec<SocketFile>,
 }
@@ -88,7 +88,7 @@ struct Attempt<'a> {
 
 struct Started {
     control: Arc<Control>,
-    workers: Vec<JoinHandle<Result<(), crate::driver::Error>>>,
+    workers: Vec<run::WorkerThread>,
     bridge: JoinHandle<io::Result<()>>,
 }
 
@@ -191,7 +191,7 @@ impl Attempt<'_> {
 /// Threads that make what they need.
 struct Launching {
     control: Arc<Control>,
-    workers: Vec<JoinHandle<Result<(), crate::driver::Error>>>,
+    workers: Vec<run::WorkerThread>,
     bridge: Option<JoinHandle<io::Result<()>>>,
 }
 
@@ -217,7 +217,7 @@ impl Launching {
 /// Why there is no start, by what the threads say; they are ended, so that all they held is free.
 fn reason(
     spawned: Result<(), Error>,
-    workers: Vec<JoinHandle<Result<(), crate::driver::Error>>>,
+    workers: Vec<run::WorkerThread>,
     bridge: Option<JoinHandle<io::Result<()>>>,
 ) -> Failed {
     let mut failed = spawned.err().map(Failed::Start);
@@ -227,7 +227,7 @@ fn reason(
     };
     for (core, worker) in workers.into_iter().enumerate() {
         let why = match worker.join() {
-            Ok(Ok(())) => continue,
+            Ok(Ok(_)) => continue,
             Ok(Err(crate::driver::Error::Ring(error))) => {
                 let said = format!("worker {core} gets no ring: {}", probe::why(&error));
                 Failed::Ring { error, said }

@@ -6,7 +6,7 @@ use crate::clock::Now;
 use crate::contract::engine::Engine;
 use crate::contract::envelope::Request;
 use crate::driver::Driver;
-use crate::edge::RequestLanes;
+use crate::edge::{Cut, RequestLanes};
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;
 
@@ -64,6 +64,12 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// True the first time it is asked after the clients were told.
     pub fn report_once(&mut self) -> bool {
         self.drain.as_mut().is_some_and(|it| it.said && !std::mem::replace(&mut it.reported, true))
+    }
+
+    /// What is lost if the worker ends now, and was lost since the shutdown began.
+    #[must_use]
+    pub fn cut(&self) -> Cut {
+        self.edge.cut()
     }
 
     pub(super) fn marker_back(&mut self) {

@@ -4,7 +4,7 @@ use super::lanes::Out;
 use super::{Link, Worker};
 use crate::clock::Now;
 use crate::contract::engine::Engine;
-use crate::driver::{self, Buffer, Driver, Event, Socket};
+use crate::driver::{self, Buffer, Driver, End, Event, Socket};
 use crate::edge::{Effect, Token};
 use crate::transport::Transport;
 use bytes::Bytes;
@@ -35,7 +35,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                     self.accepted(socket, peer, listener > 0, now)
                 }
                 Event::Received { token, buffer } => self.received(of_driver(token), buffer, now),
-                Event::Ended { token, .. } => self.edge.ended(of_driver(token), now),
+                Event::Ended { token, end: End::Closed } => {
+                    self.edge.ended(of_driver(token), now);
+                }
+                Event::Ended { token, .. } => self.edge.reset(of_driver(token), now),
                 Event::Sent { token } => self.edge.chunk_sent(of_driver(token)),
                 Event::SendFailed { token, .. } => self.edge.failed(of_driver(token), now),
             }

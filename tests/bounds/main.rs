@@ -9,6 +9,7 @@ mod backlogs;
 mod client;
 mod commands;
 mod connections;
+mod ending;
 mod frames;
 mod histories;
 mod http;

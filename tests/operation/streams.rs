@@ -84,7 +84,8 @@ fn a_server_whose_streams_are_full_serves_and_ends() {
 /// Log lines that the server has dropped.
 fn dropped(addr: SocketAddr) -> u64 {
     let (_, page) = get(addr, "/metrics").expect("metrics");
-    let sample = page.lines().find_map(|line| line.strip_prefix("corecast_log_lines_dropped_total"));
+    let sample =
+        page.lines().find_map(|line| line.strip_prefix("corecast_log_lines_dropped_total"));
     sample.expect("it is counted").trim().parse().expect("a number")
 }
 

@@ -44,7 +44,7 @@ impl Edge {
     pub(in crate::edge) fn is_behind_responses(&mut self, token: Token) -> bool {
         let Some(http) = self.at(token).http() else { return false };
         let most = if http.upgrading { 0 } else { HTTP_BACKLOG_BYTES };
-        self.unsent_response_bytes(token) > most
+        self.unsent_bytes(token) > most
     }
 
     /// While the server stops, nothing is parsed before the close frame is written: what comes is

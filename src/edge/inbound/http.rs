@@ -364,7 +364,7 @@ impl Edge {
         if self.has_moved(token) {
             return self.set_deadline(token, now.monotonic_ms() + READ_ON_MS);
         }
-        let bytes = self.unsent_response_bytes(token);
+        let bytes = self.unsent_bytes(token);
         let reason = format_args!("its response of {bytes} bytes more is not read");
         self.refused(token, Cause::Unread, reason, &About::default(), now);
         self.kill(token, now);
@@ -375,7 +375,7 @@ impl Edge {
         let input = self.at(token).input.as_ref();
         let started = input.is_some_and(|input| request::begins_a_head(&input.wire));
         let refused = self.at(token).facts.has(Fact::Refused);
-        if self.unsent_response_bytes(token) > 0 {
+        if self.unsent_bytes(token) > 0 {
             return self.unread(token, now);
         }
         let exchange = self.exchange(token);

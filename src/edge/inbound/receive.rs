@@ -53,48 +53,6 @@ impl Edge {
         }
     }
 
-    /// Receiving ended: the connection dies once what it sent before is worked off.
-    pub fn ended(&mut self, token: Token, now: Now) {
-        if matches!(self.life(token), Life::Free | Life::Dead) {
-            return;
-        }
-        let it = self.at(token);
-        let left_over = it.input.as_ref().is_some_and(|input| !input.is_empty());
-        if left_over && (it.life == Life::Active || it.facts.has(Fact::Ready)) {
-            it.input().ended = true;
-            return self.make_ready(token);
-        }
-        if self.is_owed_an_answer(token) {
-            return;
-        }
-        self.kill(token, now);
-    }
-
-    /// Who asked and then sent its FIN still reads: a response, or a close frame, that is under way
-    /// goes out before the end.
-    fn is_owed_an_answer(&mut self, token: Token) -> bool {
-        let unsent = self.output.has_pending(token.index) || self.at(token).backlog.is_some();
-        let it = self.at(token);
-        let called = it.http().filter(|http| http.call.is_some());
-        if let Some(http) = called {
-            http.keep_alive = false;
-        } else if !unsent || !matches!(it.life, Life::Connecting | Life::Closing) {
-            return false;
-        } else {
-            it.facts.set(Fact::Finishing, true);
-        }
-        it.facts.set(Fact::Ended, true);
-        true
-    }
-
-    /// A send failed: the peer is gone, and nothing can be said to it.
-    pub fn failed(&mut self, token: Token, now: Now) {
-        if !matches!(self.life(token), Life::Free | Life::Dead) {
-            self.at(token).facts.set(Fact::PeerGone, true);
-            self.kill(token, now);
-        }
-    }
-
     fn spill(&mut self, token: Token, bytes: &[u8], now: Now) {
         if matches!(self.life(token), Life::Free | Life::Dead) {
             return;
@@ -172,12 +130,8 @@ impl Edge {
         if blocked {
             return self.pause_if_blocked_or_ready(token);
         }
-        if input.ended && input.later.is_empty() {
-            // What is partial will never be whole.
-            if !self.is_owed_an_answer(token) {
-                self.kill(token, now);
-            }
-            return;
+        if input.ended {
+            return self.input_ended(token, now);
         }
         if input.is_empty() && upgraded {
             self.at(token).input = None;

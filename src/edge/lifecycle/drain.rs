@@ -4,8 +4,31 @@
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode, Reply};
 use crate::contract::envelope::Request;
-use crate::edge::connection::Life;
+use crate::edge::connection::{Fact, Life};
 use crate::edge::{Edge, Token};
+
+/// What a shutdown did not get out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Connections that ended with bytes unsent, or were never told why.
+    pub connections: u64,
+    /// Bytes that waited for them; of a send under way, all.
+    pub bytes: u64,
+}
+
+impl Cut {
+    /// Is it nothing?
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.connections == 0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Cut) -> Cut {
+        Cut { connections: self.connections + other.connections, bytes: self.bytes + other.bytes }
+    }
+}
 
 impl Edge {
     /// From here on `/ready` sends clients elsewhere; everything is served as before.
@@ -33,10 +56,19 @@ impl Edge {
             if self.life(token) == Life::Connecting {
                 self.drain_call(token, now);
                 if self.exchange(token).is_quiet() {
-                    self.kill(token, now);
+                    self.end_idle_exchange(token, now);
                 }
             }
         }
+    }
+
+    /// Ends a connection between two requests, when its responses are out.
+    fn end_idle_exchange(&mut self, token: Token, now: Now) {
+        if self.unsent_bytes(token) == 0 {
+            return self.kill(token, now);
+        }
+        self.exchange(token).last = true;
+        self.shut(token, now);
     }
 
     fn refuse_parked(&mut self, token: Token, request: &Request) {
@@ -73,7 +105,9 @@ impl Edge {
                     self.disconnect(token, Disconnect::Shutdown, now);
                 }
                 // A last response that is still on its way ends by itself.
-                Life::Connecting if !self.exchange(token).last => self.kill(token, now),
+                Life::Connecting if !self.exchange(token).last => {
+                    self.end_idle_exchange(token, now);
+                }
                 _ => {}
             }
         }
@@ -83,5 +117,34 @@ impl Edge {
     #[must_use]
     pub fn is_deserted(&self) -> bool {
         self.places.open() == 0 && self.effects.is_empty()
+    }
+
+    /// What is lost if the process ends now, and was lost since the shutdown began.
+    #[must_use]
+    pub fn cut(&self) -> Cut {
+        let mut cut = self.cut;
+        for token in self.places.tokens() {
+            // Who is still here was not told to come back elsewhere.
+            let untold = matches!(self.life(token), Life::Authenticating | Life::Active);
+            cut = cut.and(self.loss(token, untold));
+        }
+        cut
+    }
+
+    /// Notes what a connection loses that ends while the server stops.
+    pub(in crate::edge) fn note_cut(&mut self, token: Token) {
+        if self.draining {
+            self.cut = self.cut.and(self.loss(token, false));
+        }
+    }
+
+    fn loss(&self, token: Token, untold: bool) -> Cut {
+        let it = self.places.get(token.index);
+        let bytes = self.unsent_bytes(token) as u64;
+        let gone = it.life == Life::Dead || it.facts.has(Fact::PeerGone);
+        if gone || bytes == 0 && !untold {
+            return Cut::default();
+        }
+        Cut { connections: 1, bytes }
     }
 }

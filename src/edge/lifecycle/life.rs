@@ -7,7 +7,6 @@ use crate::edge::connection::places::{Places, Slot};
 use crate::edge::connection::{Aside, Fact, Life};
 use crate::edge::{Edge, Effect, Token, ms};
 use crate::limits::{CLOSE_WAIT_MS, READ_ON_MS};
-use crate::ws::frame::close_code;
 use std::hash::BuildHasher;
 
 /// Pings go out at multiples of this, or of a sixteenth of a short interval: many share a wake-up,
@@ -202,9 +201,9 @@ impl Edge {
             return;
         }
         if matches!(self.life(token), Life::Authenticating | Life::Active) {
-            self.metrics.disconnect(close_code::NONE);
-            self.note_closed(token, close_code::NONE, "by its peer's end");
+            self.note_end(token);
         }
+        self.note_cut(token);
         self.drop_server_side(token);
         self.leave_lists(token);
         self.discharge(token);

@@ -2,4 +2,5 @@
 
 pub(super) mod close;
 pub(super) mod drain;
+pub(super) mod end;
 pub(super) mod life;

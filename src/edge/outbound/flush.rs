@@ -213,7 +213,7 @@ impl Edge {
             ECHO_BACKLOG_BYTES
         } else if self.life(token) == Life::Connecting {
             // A response is bounded before it is written, and the next is not written before it is
-            // out (`unsent_response_bytes`).
+            // out (`unsent_bytes`).
             0
         } else {
             self.limits.backlog_bytes
@@ -263,8 +263,8 @@ impl Edge {
         }
     }
 
-    /// Bytes of responses that a connection has not been sent.
-    pub(in crate::edge) fn unsent_response_bytes(&self, token: Token) -> usize {
+    /// Bytes that were written for a connection and have not been sent.
+    pub(in crate::edge) fn unsent_bytes(&self, token: Token) -> usize {
         let it = self.places.get(token.index);
         let backlog = it.backlog.as_ref().map_or(0, |backlog| backlog.unsent_bytes());
         backlog + self.output.pending_bytes(token.index)

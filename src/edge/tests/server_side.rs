@@ -222,7 +222,7 @@ fn a_connection_that_dies_connecting_owes_what_it_was_given() {
     let mut bench = Bench::personal();
     let token = bench.registered("");
     let asked = bench.pushed_subscribe();
-    bench.edge.ended(token, bench.now);
+    bench.edge.reset(token, bench.now);
     bench.resume();
     assert!(bench.lane.requests.is_empty(), "the answer says whether there is anything");
     bench.admit(&asked, 3, 0, Recovery::NotAsked);
@@ -273,7 +273,7 @@ fn a_full_lane_holds_what_the_server_begins() {
     // And one that dies meanwhile asks for nothing.
     bench.lane.slots = 0;
     bench.command(token, subscribe("e"));
-    bench.edge.ended(token, bench.now);
+    bench.edge.reset(token, bench.now);
     bench.lane.slots = 8;
     bench.admit(&c, 0, 0, Recovery::NotAsked);
     bench.admit(&d, 1, 0, Recovery::NotAsked);

@@ -318,7 +318,7 @@ fn infos_go_where_others_see_them() {
     };
     let by = block.publisher().expect("a client");
     assert_eq!((by.conn_info, by.chan_info), (&b"{\"n\":1}"[..], &b"[2]"[..]));
-    bench.edge.ended(it, bench.now);
+    bench.edge.reset(it, bench.now);
     bench.resume();
     assert!(bench.edge.details.is_empty(), "who is gone leaves nothing");
     bench.effects.retain(|effect| !matches!(effect, Effect::Close(_)));
