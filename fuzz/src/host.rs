@@ -7,13 +7,16 @@
 use crate::choices::Choices;
 use crate::client::{Client, Ledger, Stage};
 use bytes::Bytes;
-use corecast::clock::Now;
 use corecast::auth;
 use corecast::auth::Auth;
-use corecast::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes, Token};
-use corecast::hashing::Key;
+use corecast::clock::Now;
 use corecast::contract::engine::Memory;
 use corecast::contract::envelope::{Delivery, Request};
+use corecast::edge::{
+    ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
+    Token,
+};
+use corecast::hashing::Key;
 use corecast::home::{Home, HomeOptions, HomeSecrets};
 use corecast::http::origin::Origins;
 use corecast::http::routes::RouteOptions;

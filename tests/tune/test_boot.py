@@ -5,13 +5,16 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 from machine import ROOT, make, tune
+from tuner import asked
 
 SYSCTLS, CONNTRACK = "etc/sysctl.d/90-corecast.conf", "proc/sys/net/netfilter/nf_conntrack_max"
 UNIT = "etc/systemd/system/corecast-tune.service"
+COPY = "usr/local/lib/corecast"
 
 
 class Boot(unittest.TestCase):
@@ -68,11 +71,34 @@ class Boot(unittest.TestCase):
     def test_the_unit_says_what_was_said(self):
         copy = os.path.join(self.root, "my tuning 100% $x")
         shutil.copytree(os.path.join(ROOT, "tuning"), copy)
-        self.run_tune("apply", "--tuning", copy, "--cores", "16", "--memory-gib", "9")
+        with open(os.path.join(copy, "limits.tune"), "a", encoding="ascii") as file:
+            file.write("# ours\n")
+        given = ("--tuning", copy, "--cores", "16", "--memory-gib", "9")
+        self.run_tune("apply", *given)
         _, words = self.command()
-        self.assertEqual(words[-6:], ["--tuning", copy, "--cores", "16", "--memory-gib", "9"])
+        # The files that were meant are copied beside the program, which looks there.
+        self.assertNotIn("--tuning", words)
+        self.assertEqual(words[-4:], ["--cores", "16", "--memory-gib", "9"])
+        self.assertIn("# ours", self.read(f"{COPY}/tuning/limits.tune"))
+        self.run_tune("apply", *given, sabotage=lambda: setattr(asked, "LASTING", ("/",)))
+        self.assertEqual(self.command()[1][-6:], list(given))
         self.run_tune("apply")
         self.assertNotIn("--tuning", self.command()[1])
+
+    def test_the_unit_never_names_a_checkout(self):
+        self.run_tune("apply", "--connections", "300000")
+        _, words = self.command()
+        self.assertEqual(words[:4], [f"/{COPY}/scripts/tune", "apply", "--connections", "300000"])
+        self.assertNotIn(ROOT, self.read(UNIT))
+        # It is the whole program: the next boot runs it alone, and finds all as it should be.
+        script = os.path.join(self.root, COPY, "scripts", "tune")
+        ran = subprocess.run(
+            [script, *words[1:], "--root", self.root], capture_output=True, text=True
+        )
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""), ran.stdout)
+        self.assertIn("\n0 written, ", ran.stdout)
+        self.run_tune("rollback")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "usr", "local")))
 
     def test_a_program_below_any_path(self):
         for name in ("my place, 100% $x", 'my "own" place, 100% $x', "a\\b'c"):
@@ -80,13 +106,20 @@ class Boot(unittest.TestCase):
             for folder in ("scripts", "tuning"):
                 shutil.copytree(os.path.join(ROOT, folder), os.path.join(place, folder))
             script = os.path.join(place, "scripts", "tune")
-            subprocess.run([script, "apply", "--root", self.root], check=True, capture_output=True)
+            # As a package of it below /opt would be.
+            text = (
+                "import runpy, sys; sys.argv.pop(0); sys.path.insert(0, sys.argv.pop(0));"
+                "from tuner import asked; asked.LASTING = ('/',);"
+                "runpy.run_path(sys.argv[0], run_name='__main__')"
+            )
+            ran = [sys.executable, "-B", "-c", text, os.path.join(place, "tuning"), script]
+            subprocess.run([*ran, "apply", "--root", self.root], check=True, capture_output=True)
             found, words = self.command()
             self.assertEqual(words[:2], [script, "apply"])
             self.assertNotRegex(found.replace("%%", ""), "%")
             if shutil.which("systemd-analyze"):
-                asked = ["systemd-analyze", "verify", os.path.join(self.root, UNIT)]
-                ran = subprocess.run(asked, capture_output=True, text=True)
+                asked_ = ["systemd-analyze", "verify", os.path.join(self.root, UNIT)]
+                ran = subprocess.run(asked_, capture_output=True, text=True)
                 self.assertEqual((ran.returncode, ran.stderr), (0, ""))
 
     def test_a_reason_that_is_not_ascii(self):

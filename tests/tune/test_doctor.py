@@ -74,6 +74,26 @@ class Agree(unittest.TestCase):
         self.assertEqual(doctor("--connections", "many").returncode, 2)
         self.assertIn("Examples:", doctor("--help").stdout)
 
+    def test_what_bites_first_is_told_first(self):
+        # A fifth of the descriptors that are wanted ends it before anything else does.
+        ran = doctor("--connections", "1000000", preexec_fn=lambda: limit("RLIMIT_NOFILE", 1024))
+        lines = ran.stdout.splitlines()
+        first = next(index for index, line in enumerate(lines) if not line.startswith("differs"))
+        self.assertRegex(lines[0], "^differs +(limit nofile|connections): ")
+        self.assertFalse(any(line.startswith("differs") for line in lines[first:]))
+        order = {"refuses": 0, "slows": 1, "forgets": 2}
+        told = json.loads(
+            doctor(
+                "--json",
+                "--connections",
+                "1000000",
+                preexec_fn=lambda: limit("RLIMIT_NOFILE", 1024),
+            ).stdout
+        )["findings"]
+        bites = [order[item["bites"]] for item in told if item["state"] == "differs"]
+        self.assertEqual(bites, sorted(bites))
+        self.assertGreater(len(set(bites)), 1)
+
     def test_a_low_limit_of_descriptors_is_named(self):
         ran = doctor("--connections", "5000", preexec_fn=lambda: limit("RLIMIT_NOFILE", 1024))
         self.assertRegex(

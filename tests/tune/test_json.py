@@ -84,7 +84,8 @@ class Json(unittest.TestCase):
         _, found = self.run_tune("plan", "--only", "files")
         commands = [command for item in found["items"] for command in item["commands"]]
         moved = "\n".join(commands)
-        for path in ("/etc/sysctl.d", "/etc/security", "/etc/corecast", "/etc/systemd"):
+        folders = ("/etc/sysctl.d", "/etc/security", "/etc/corecast", "/etc/systemd", "/usr/local")
+        for path in folders:
             for before in (" ", ">"):
                 moved = moved.replace(before + path, before + self.root + path)
         subprocess.run(["bash", "-euc", "umask 077\n" + moved], check=True)
@@ -93,7 +94,8 @@ class Json(unittest.TestCase):
             if os.path.islink(real):
                 self.assertEqual(os.readlink(real), item["write"])
             else:
-                self.assertEqual(os.stat(real).st_mode & 0o777, 0o644, real)
+                mode = 0o755 if real.endswith("/scripts/tune") else 0o644
+                self.assertEqual(os.stat(real).st_mode & 0o777, mode, real)
                 self.assertEqual(os.stat(os.path.dirname(real)).st_mode & 0o755, 0o755, real)
         self.assertEqual(self.run_tune("check", "--only", "files")[0].code, 0)
 

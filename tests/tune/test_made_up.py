@@ -29,7 +29,7 @@ class MadeUp(unittest.TestCase):
         """A command's paths, moved below the machine's root; contents of files stay."""
         if line.startswith(("#", "Exec", "Environment")):
             return line
-        return re.sub(r"(?<=[ >])/(?=(etc|sys|proc)/)", self.root + "/", line)
+        return re.sub(r"(?<=[ >])/(?=(etc|sys|proc|usr/local)/)", self.root + "/", line)
 
     def assert_as_before(self, context=""):
         self.assertEqual(picture(self.root), self.before, context)

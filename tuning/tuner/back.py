@@ -45,11 +45,13 @@ def rollback(host):
 
 def unrecorded(host, outcome):
     """Names files of ours that no state speaks of: what was there before them is lost."""
-    for path in (*lasting.OURS, lasting.BOOT_LINK):
+    for path in (*lasting.OURS, lasting.BOOT_LINK, lasting.PROGRAM):
         real = host.path(path)
         try:
             if path == lasting.BOOT_LINK:
                 ours = os.readlink(real) == lasting.BOOT_TARGET
+            elif path == lasting.PROGRAM:
+                ours = os.path.isfile(real)
             else:
                 ours = state.read_value(real).startswith(MARK)
         except OSError:

@@ -8,6 +8,7 @@ import errno
 import os
 
 from . import items, lasting, rules, state, systemd
+from .asked import INSTALLED
 from .items import ABSENT, DIFFERS, OK
 
 FAILED, WRITTEN = "FAILED", "written"
@@ -27,12 +28,17 @@ class Outcome:
         return {"items": self.items, **self.more}
 
 
-def check(found, _host, _asked):
+def check(found, _host, asked):
     """What is as wanted, and what is not."""
     outcome = Outcome(int(any(item.state == DIFFERS for item in found)))
     outcome.items = [item.public() for item in found]
+    outcome.say(asked.line())
     for item in found:
-        outcome.say(line_of(item))
+        if not item.source or item.state == DIFFERS:
+            outcome.say(line_of(item))
+    copies = [item for item in found if item.source and item.state == OK]
+    if copies:
+        outcome.say(f"{OK:14} {INSTALLED}: {len(copies)} files of this program, for the next boot")
     short = sum(item.state == DIFFERS for item in found)
     outcome.say(f"{short} of {len(found)} items fall short." if short else "Nothing falls short.")
     return outcome
@@ -51,6 +57,7 @@ def line_of(item):
 def apply(found, host, asked):
     """Writes what differs, after all that was there before is safe on disk."""
     outcome, kept = Outcome(), state.State(host.root)
+    outcome.say(asked.line())
     todo = [item for item in found if item.state == DIFFERS]
     kept.lock(make=bool(todo))
     # Owed also by an apply that was killed before it told systemd.
@@ -66,8 +73,13 @@ def apply(found, host, asked):
         if item.state == FAILED:
             outcome.code = 1
             outcome.say(f"{FAILED:14} {item.name}: wanted {short(item)}, but {item.reason}")
-        elif item.state == WRITTEN:
+        elif item.state == WRITTEN and not item.source:
             outcome.say(f"{WRITTEN:14} {item.name}: {short(item)}")
+    copies = sum(item.state == WRITTEN for item in todo if item.source)
+    if copies:
+        outcome.say(f"{WRITTEN:14} {INSTALLED}: {copies} files of this program, for the next boot")
+    if outcome.code == 0:
+        asked.forget()
     try:
         if any(item.state == ABSENT for item in todo):
             kept.drop([item.path for item in todo if item.state == ABSENT])
@@ -78,7 +90,7 @@ def apply(found, host, asked):
         outcome.code = 1
         outcome.say(f"{FAILED:14} {error}")
     for item in found:
-        if item.state == ABSENT:
+        if item.state == ABSENT and not item.source:
             outcome.say(line_of(item))
     outcome.items = [item.public() for item in found]
     counts = [

@@ -20,6 +20,8 @@ class Item:
         self.cost, self.why = cost, why
         self.state, self.current, self.wanted, self.write, self.reason = ABSENT, None, "", "", ""
         self.mode, self.enough = 0o644, None
+        # Of a file that is a copy: of what.
+        self.source = None
 
     def public(self):
         """What --json says."""

@@ -4,6 +4,7 @@ import os
 import re
 
 from . import data, state, systemd
+from .asked import INSTALLED
 from .host import MARK
 from .items import ABSENT, content, link
 
@@ -14,6 +15,7 @@ BOOT_UNIT = f"{systemd.UNITS}/corecast-tune.service"
 BOOT_LINK = f"{systemd.UNITS}/multi-user.target.wants/corecast-tune.service"
 BOOT_TARGET = "../corecast-tune.service"
 CPU_FILE = "/etc/corecast/cpus"
+PROGRAM = f"{INSTALLED}/scripts/tune"
 # Parameters of modules, which may be loaded later than the values are set.
 MODULES = ("net.netfilter.",)
 OURS = (SYSCTL_FILE, LIMITS_FILE, CPU_FILE, DROP_IN, BOOT_UNIT)
@@ -45,7 +47,9 @@ def files(tunes, host, asked, values, sysctls):
         f"Environment=CORECAST_CPU_FILE={CPU_FILE}\n"
     )
     boot = boot_unit(head, asked)
+    # The program first: a unit never names what is not there.
     units = [
+        *program(host, asked),
         content(host, DROP_IN, unit, f"started by systemd: {costs}"),
         content(host, BOOT_UNIT, boot, "the next boot forgets what is set below /sys"),
         link(host, BOOT_LINK, BOOT_TARGET, "the unit above is not started"),
@@ -53,6 +57,26 @@ def files(tunes, host, asked, values, sysctls):
     for item in units:
         if not os.path.isdir(host.path(systemd.UNITS)):
             item.state, item.reason = ABSENT, "no systemd"
+        yield item
+
+
+def program(host, asked):
+    """The copy of this program that the next boot runs, where it needs one."""
+    if not asked.copies:
+        return
+    cost = "the next boot has no program that sets what is below /sys"
+    found = [("scripts/tune", os.path.join(asked.place, "scripts", "tune"), 0o755)]
+    for name in sorted(os.listdir(asked.tuning)):
+        if name.endswith(".tune"):
+            found.append((f"tuning/{name}", os.path.join(asked.tuning, name), 0o644))
+    folder = os.path.join(asked.own_tuning, "tuner")
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            found.append((f"tuning/tuner/{name}", os.path.join(folder, name), 0o644))
+    for name, source, mode in found:
+        with open(source, encoding="utf-8") as file:
+            item = content(host, f"{INSTALLED}/{name}", file.read(), cost)
+        item.source, item.mode = source, mode
         yield item
 
 

@@ -8,9 +8,10 @@ from .commands import Outcome
 from .items import ABSENT, DIFFERS, OK
 
 
-def plan(found, host, _asked):
+def plan(found, host, asked):
     """The commands that `apply` amounts to. Changes nothing."""
     outcome = Outcome()
+    outcome.say(f"# {asked.line()}")
     for item in found:
         commands = shell(item) if item.state == DIFFERS else []
         write = item.write if commands else None
@@ -30,6 +31,9 @@ def plan(found, host, _asked):
         outcome.more["then"] = [" ".join(systemd.RELOAD)]
         outcome.lines.extend(outcome.more["then"])
     absent(found, outcome)
+    if not asked.remember():
+        words = f"apply --connections {asked.connections}"
+        outcome.say(f"# This plan could not be noted for `apply`: say `{words}`.")
     good = sum(item.state == OK for item in found)
     outcome.say(f"# {good} of {len(found)} items are as wanted. Nothing was changed.")
     return outcome
@@ -42,6 +46,9 @@ def shell(item):
     folder = f"(umask 022; mkdir -p {shlex.quote(os.path.dirname(item.path))})"
     if item.kind == "link":
         return [folder, f"ln -sfn {shlex.quote(item.write)} {path}"]
+    if item.source:
+        install = f"install -D -m {item.mode:o} {shlex.quote(item.source)} {path}"
+        return [f"(umask 022; {install})"]
     if item.kind == "file":
         return [folder, f"cat >{path} <<'END'\n{item.write}END", f"chmod {item.mode:o} {path}"]
     if item.group == "sysctl":
@@ -51,5 +58,5 @@ def shell(item):
 
 def absent(found, outcome):
     for item in found:
-        if item.state == ABSENT:
+        if item.state == ABSENT and not item.source:
             outcome.say(f"# not available here: {item.name}: {item.reason}")

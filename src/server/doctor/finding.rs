@@ -15,6 +15,18 @@ pub enum State {
     Absent,
 }
 
+/// What a shortfall does to the server, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bite {
+    /// It does not start, turns clients away or ends them.
+    Refuses,
+    /// It serves everybody, but worse than it could.
+    Slows,
+    /// What is good now is gone after the next boot.
+    Forgets,
+}
+
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -25,6 +37,11 @@ pub struct Finding {
     /// What the shortfall costs, where there is one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cost: String,
+    pub bites: Bite,
+    /// How much there is of what is wanted, in thousandths, where that is a number: what has least
+    /// ends first while connections grow.
+    #[serde(skip)]
+    pub share: u64,
 }
 
 impl Finding {
@@ -35,6 +52,8 @@ impl Finding {
             current: current.into(),
             want: String::new(),
             cost: String::new(),
+            bites: Bite::Slows,
+            share: 1_000,
         }
     }
 
@@ -52,6 +71,22 @@ impl Finding {
         }
     }
 
+    /// The same shortfall, with what it does.
+    pub fn bites(self, bites: Bite) -> Finding {
+        Finding { bites, ..self }
+    }
+
+    /// The same shortfall, of which there is so much.
+    pub fn has(self, current: u64, wanted: u64) -> Finding {
+        let share = u128::from(current) * 1_000 / u128::from(wanted.max(1));
+        Finding { share: share.min(1_000) as u64, ..self }
+    }
+
+    /// Where it stands among others: shortfalls first, and of them what bites first.
+    pub fn rank(&self) -> impl Ord + use<> {
+        (self.state != State::Differs, self.bites, self.share)
+    }
+
     pub fn absent(name: impl Into<String>, reason: impl Into<String>) -> Finding {
         Finding { state: State::Absent, ..Finding::ok(name, reason) }
     }
@@ -67,5 +102,26 @@ impl fmt::Display for Finding {
                 write!(f, "differs        {name}: {current}, wanted {want}. It costs: {cost}")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_bites_first_comes_first() {
+        let short = |name: &str| Finding::short(name, "a", "b", "c");
+        let mut found = [
+            Finding::ok("fine", "a"),
+            short("forgotten").bites(Bite::Forgets),
+            short("slow"),
+            Finding::absent("absent", "a"),
+            short("nearly enough").bites(Bite::Refuses).has(99, 100),
+            short("a fifth").bites(Bite::Refuses).has(20_000, 100_000),
+        ];
+        found.sort_by_key(Finding::rank);
+        let names = found.map(|finding| finding.name);
+        assert_eq!(names, ["a fifth", "nearly enough", "slow", "forgotten", "fine", "absent"]);
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! The same checks as `scripts/tune check`, from the same data, and what only a program of ours can
 //! find out: what the kernel's ring gives it, how fast a sleeping core wakes, how many connections
-//! fit. Must not know the data path. Invariant: changes nothing.
+//! fit. Must not know the data path. Invariant: changes nothing, and
+//! tells first what bites first.
 
 mod capacity;
 mod finding;
 pub(super) mod machine;
+mod stop;
 mod tuned;
 mod tuning;
 mod wake;
@@ -18,7 +20,7 @@ use crate::config::{Config, DriverChoice, Listen};
 use crate::driver::survey;
 use crate::tell;
 use capacity::{Bounds, Capacity};
-use finding::{Finding, State};
+use finding::{Bite, Finding, State};
 use machine::Machine;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -68,6 +70,8 @@ pub fn run(config: &Config, ask: Ask) -> ExitCode {
     let bounds = bounds(&machine, &groups, workers, limits.connections_per_worker);
     let capacity = capacity::capacity(&bounds);
     findings.push(fits(&capacity, wanted));
+    findings.extend(stop::look(&machine, config));
+    findings.sort_by_key(Finding::rank);
     let ok = findings.iter().all(|finding| finding.state != State::Differs);
     let report =
         Report { ok, connections_wanted: wanted, capacity: &capacity, findings: &findings };
@@ -92,7 +96,8 @@ fn report_all(report: &Report<'_>, json: bool) {
     match short {
         0 => tell::out(format_args!("Nothing falls short for {wanted} connections.")),
         _ => tell::out(format_args!(
-            "{short} fall short for {wanted} connections; scripts/tune raises most."
+            "{short} fall short for {wanted} connections, first what bites first; scripts/tune \
+             raises most."
         )),
     }
 }
@@ -220,4 +225,6 @@ fn fits(capacity: &Capacity, wanted: u64) -> Finding {
     }
     let cost = format!("those above are refused, or the host ends; what bounds it: {bounded_by}");
     Finding::short(name, format!("{connections} fit"), wanted.to_string(), cost)
+        .bites(Bite::Refuses)
+        .has(*connections, wanted)
 }

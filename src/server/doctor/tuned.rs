@@ -3,7 +3,7 @@
 //!
 //! Must not know the configuration. Invariant: changes nothing.
 
-use super::finding::Finding;
+use super::finding::{Bite, Finding};
 use super::machine::{self, Machine};
 use super::tuning::{self, FILES, Line, Rule, Values};
 
@@ -61,7 +61,8 @@ fn kept(machine: &Machine, path: &str, cost: &str) -> Option<Finding> {
     }
     Some(match machine.read(path) {
         Some(_) => Finding::ok(path, "there"),
-        None => Finding::short(path, "not there", "as scripts/tune apply writes it", cost),
+        None => Finding::short(path, "not there", "as scripts/tune apply writes it", cost)
+            .bites(Bite::Forgets),
     })
 }
 
@@ -108,7 +109,15 @@ fn value(
     if holds {
         Finding { want, ..Finding::ok(name, said) }
     } else {
-        Finding::short(name, said, want, line.cost)
+        let short = Finding::short(name, said, want, line.cost);
+        // What grows with the connections turns some of them away where there is less.
+        let least = tuning::numbers(line.want, &wanted.values).unwrap_or_default();
+        match (current.parse(), &least[..]) {
+            (Ok(current), [least]) if line.want.contains("connections") => {
+                short.bites(Bite::Refuses).has(current, *least)
+            }
+            _ => short,
+        }
     }
 }
 
@@ -185,6 +194,8 @@ fn limit(line: &Line<'_>, wanted: &Wanted<'_>, limits: &Limits) -> Finding {
     }
     let want = text(Some(least).filter(|least| *least != u64::MAX));
     Finding::short(name, text(mine), format!("at least {want}"), line.cost)
+        .bites(Bite::Refuses)
+        .has(mine.unwrap_or(u64::MAX), least)
 }
 
 #[cfg(test)]
