@@ -195,6 +195,7 @@ fn edge(namespaces: Namespaces, limits: Limits, metrics: &Arc<CoreMetrics>) -> E
             internal_routes: routes.clone(),
             routes,
             origins: Origins::default(),
+            trusted: corecast::http::forwarded::Trusted::default(),
             api_key: None,
             dev: false,
             node: ("uid".to_owned(), "name".to_owned()),

@@ -176,6 +176,7 @@ impl Host {
                     internal_routes: routes.clone(),
                     routes,
                     origins: Origins::default(),
+                    trusted: corecast::http::forwarded::Trusted::default(),
                     api_key: None,
                     dev: true,
                     node: ("id".to_owned(), "name".to_owned()),

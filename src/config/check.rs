@@ -5,6 +5,7 @@ use super::listen::Listen;
 use super::merge::Merged;
 use super::raw::{Raw, dev_namespaces};
 use super::{Api, Client, Config, Secret, cpus};
+use crate::http::forwarded::Trusted;
 use crate::http::origin::{Listed, Origins};
 use crate::http::routes;
 use crate::limits::{Limits, PUBLISH_DEBOUNCE_MS, WORKERS};
@@ -64,6 +65,7 @@ impl Rules {
         }
         self.paths(&raw.websocket_paths);
         let allowed_origins = self.origins(&raw, dev);
+        let trusted_proxies = self.proxies(&raw.trusted_proxies);
         self.range("spin_us", raw.spin_us.into(), 0, 1_000_000);
         self.range("shutdown_timeout_ms", raw.shutdown_timeout_ms.into(), 1, 600_000);
         self.range("shutdown_delay_ms", raw.shutdown_delay_ms.into(), 0, 600_000);
@@ -86,6 +88,7 @@ impl Rules {
             driver: raw.driver,
             spin_us: raw.spin_us,
             allowed_origins,
+            trusted_proxies,
             shutdown_timeout_ms: raw.shutdown_timeout_ms,
             shutdown_delay_ms: raw.shutdown_delay_ms,
             log: raw.log,
@@ -142,6 +145,16 @@ impl Rules {
             };
             self.wrong("websocket_paths", format!("{path:?} {rule}"));
         }
+    }
+
+    fn proxies(&mut self, list: &[String]) -> Trusted {
+        let mut trusted = Trusted::default();
+        for entry in list {
+            if let Err(rule) = trusted.add(entry) {
+                self.wrong("trusted_proxies", format!("{entry:?} {rule}"));
+            }
+        }
+        trusted
     }
 
     /// The list; with `--dev` the page's own origin too, and loopback where there is no list.

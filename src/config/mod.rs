@@ -20,6 +20,7 @@ pub use error::{ConfigError, Origin};
 pub use listen::Listen;
 pub use tokens::Tokens;
 
+use crate::http::forwarded::Trusted;
 use crate::http::origin::Origins;
 use crate::limits::{INTERNAL_SLOTS, Limits, REFUSAL_SLOTS, WORKERS};
 use crate::namespace::Namespaces;
@@ -52,6 +53,8 @@ pub struct Config {
     pub spin_us: u32,
     /// Origins that browsers may come from.
     pub allowed_origins: Origins,
+    /// Proxies that are believed whom they pass on.
+    pub trusted_proxies: Trusted,
     pub shutdown_timeout_ms: u32,
     /// Time for which `/ready` is 503 and everything else is served, before the shutdown begins.
     pub shutdown_delay_ms: u32,

@@ -4,6 +4,7 @@ mod names;
 mod sources;
 
 use super::*;
+use crate::http::forwarded::Trusted;
 use crate::http::origin::Listed;
 use crate::namespace::{ChannelOptions, Delta, Mode, Payload, Personal, RecoveryMode, Signs, Who};
 
@@ -49,6 +50,7 @@ fn every_default() {
         driver: DriverChoice::Auto,
         spin_us: 0,
         allowed_origins: Origins::default(),
+        trusted_proxies: Trusted::default(),
         shutdown_timeout_ms: 5_000,
         shutdown_delay_ms: 0,
         log: Log { level: LogLevel::Info, format: LogFormat::Text },
@@ -129,6 +131,9 @@ fn a_file_sets_every_key() {
     let listed = ["https://app.example.com", "https://*.example.org", "capacitor://localhost"];
     let listed = listed.map(|entry| Listed::read(entry).unwrap()).to_vec();
     assert_eq!(config.allowed_origins, Origins { listed, ..Origins::default() });
+    let mut trusted = Trusted::default();
+    ["127.0.0.1", "10.0.0.0/8", "unix"].iter().for_each(|entry| trusted.add(entry).unwrap());
+    assert_eq!(config.trusted_proxies, trusted);
     let tokens = &config.client.tokens;
     let secrets: Vec<&str> = tokens.hmac_secrets.iter().map(Secret::as_str).collect();
     assert_eq!(secrets, ["0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"]);
@@ -255,6 +260,8 @@ const WRONG: &[(&str, &str)] = &[
     ("spin_us = 1000001", "spin_us = 1000001 (line 1): must be at most 1000000"),
     ("shutdown_delay_ms = 600001", "shutdown_delay_ms = 600001 (line 1): must be at most 600000"),
     ("shutdown_timeout_ms = 0", "shutdown_timeout_ms = 0 (line 1): must be at least 1"),
+    ("trusted_proxies = [\"proxy\"]", "\"proxy\" must be an address, a network such as"),
+    ("trusted_proxies = [\"::/0\"]", "\"::/0\" trusts everybody"),
     ("allowed_origins = [\"a.example\"]", "\"a.example\" is no origin: it begins with a scheme"),
     (
         "allowed_origins = [\"https://a.example/\"]",

@@ -4,7 +4,7 @@
 //! token, key or payload is in a line; whatever strangers do, at most `REFUSAL_LINES` lines of one
 //! cause are written in `REFUSAL_WINDOW_MS`, and the number of those left out follows.
 
-use super::connection::Life;
+use super::connection::{Fact, Life};
 use super::{Edge, Token};
 use crate::api::ApiMethod;
 use crate::auth::{AuthError, Said};
@@ -106,6 +106,8 @@ impl Edge {
     /// Notes where a connection came from; an edge cannot ask its socket.
     pub fn came_from(&mut self, token: Token, peer: Option<IpAddr>) {
         self.peers.set(token.index, peer);
+        let proxied = self.http.trusted.has(peer);
+        self.at(token).facts.set(Fact::Proxied, proxied);
     }
 
     /// A connection was closed unheard: there was not even a place to say no from.

@@ -6,8 +6,7 @@ use super::{
     ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
     Token,
 };
-use crate::auth;
-use crate::auth::Auth;
+use crate::auth::{self, Auth};
 use crate::clock::Now;
 use crate::contract::block::Block;
 use crate::contract::envelope::{Delivery, Recovery, Request, Subscribed};
@@ -97,6 +96,7 @@ impl Bench {
                 internal_routes: routes.clone(),
                 routes,
                 origins: crate::http::origin::Origins::default(),
+                trusted: crate::http::forwarded::Trusted::default(),
                 api_key: None,
                 dev: true,
                 node: ("uid".to_owned(), "name".to_owned()),

@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod date;
+pub mod forwarded;
 pub mod origin;
 #[cfg(test)]
 mod origin_tests;

@@ -191,7 +191,7 @@ impl<'a> Head<'a> {
         !matches!(self.framing, Framing::None | Framing::Length(0))
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    pub(super) fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.headers()
             .iter()
             .filter(move |line| line.0.eq_ignore_ascii_case(name))

@@ -132,6 +132,7 @@ impl Seats<'_> {
                 internal_routes: RouteOptions { serves_api: true, ..routes.clone() },
                 routes,
                 origins: config.allowed_origins.clone(),
+                trusted: config.trusted_proxies.clone(),
                 api_key: config.api.key.as_ref().map(|key| key.as_bytes().to_vec()),
                 dev: config.dev,
                 node: self.host.node.clone(),

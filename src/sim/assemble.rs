@@ -159,6 +159,7 @@ fn edge_options(
             internal_routes: routes.clone(),
             routes,
             origins: crate::http::origin::Origins::default(),
+            trusted: crate::http::forwarded::Trusted::default(),
             api_key: Some(API_KEY.as_bytes().to_vec()),
             dev: false,
             node: ("uid".to_owned(), "name".to_owned()),

@@ -15,6 +15,7 @@ on_both_drivers!(
     a_flood_leaves_few_lines_and_a_number,
     closed_lines_say_who,
     what_a_home_refuses_names_the_command,
+    a_trusted_proxy_says_who_is_refused,
     metrics_take_the_key,
     the_start_is_one_line,
     namespaces_and_calls_are_counted,
@@ -194,6 +195,42 @@ fn is_text_line(line: &str, cause: &str, reason: &str, fields: &Value) -> bool {
             .expect("fields")
             .iter()
             .all(|(name, value)| has(name, value.as_str().expect("a text")))
+}
+
+/// The proxy is a client of ours here: what it writes into the header is taken where it is listed.
+fn a_trusted_proxy_says_who_is_refused(driver: &str) {
+    let listed = format!("{JSON}\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]");
+    let table = [(listed.as_str(), ["192.0.2.1", "192.0.2.2"]), (JSON, ["127.0.0.1"; 2])];
+    for (top, remotes) in table {
+        let server = serve!(driver, Setup { top, ..Setup::default() });
+        // One connection of a proxy carries requests of many; a client has written 6.6.6.6 itself.
+        let mut proxy = Client::open(server.addr);
+        for client in ["6.6.6.6, 192.0.2.7", "192.0.2.8, 10.1.1.1"] {
+            let head = "GET /health HTTP/1.1\r\nHost: x\r\nX-Forwarded-For";
+            proxy.send(format!("{head}: {client}\r\n\r\n").as_bytes());
+            assert_eq!(proxy.answer().expect("an answer").status, 200);
+        }
+        proxy.send(
+            b"GET /nowhere HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.1\r\n\r\n",
+        );
+        assert_eq!(proxy.answer().expect("an answer").status, 404);
+        // What a client is refused later is said of it too.
+        let mut client = Client::open(server.addr);
+        let upgrade = UPGRADE.replace("Host:", "X-Forwarded-For: 192.0.2.2\r\nHost:");
+        assert_ne!(upgrade, UPGRADE);
+        client.send(upgrade.as_bytes());
+        assert_eq!(client.answer().expect("an answer").status, 101);
+        client.text(&json!({"id": 1, "connect": {}}).to_string());
+        client.next();
+        assert_eq!(client.ask("subscribe", json!({"channel": "typo:a"}))["error"]["code"], 102);
+        let said = server.end();
+        let lines = said.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let refused = lines.filter(|line| line["message"] == "refused");
+        let told: Vec<(Value, Value)> =
+            refused.map(|line| (line["cause"].clone(), line["remote"].clone())).collect();
+        let expected = [("http", remotes[0]), ("namespace", remotes[1])];
+        assert_eq!(told, expected.map(|(cause, remote)| (json!(cause), json!(remote))), "{said}");
+    }
 }
 
 fn what_a_home_refuses_names_the_command(driver: &str) {

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
+import https from 'node:https';
 import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -81,6 +82,7 @@ workers = 2
 allowed_origins = ["${ORIGIN}"]
 shutdown_delay_ms = ${DELAY_MS}
 log.format = "json"
+trusted_proxies = ["127.0.0.1", "unix"]
 
 [client]
 token_hmac_secret = "sdk-tests-secret-sdk-tests-secret"
@@ -197,7 +199,7 @@ async function connected(front, user) {
 }
 
 /** Clients, publications and the server API, through the proxy. */
-async function works(front) {
+async function works(front, server) {
   const [one, other] = [await connected(front, 'one'), await connected(front, 'other')];
   const heard = [one, other].map((client) => {
     const subscription = client.newSubscription('chat:room');
@@ -226,6 +228,18 @@ async function works(front) {
   });
   assert.equal(await upgrade({ Origin: ORIGIN }), 101);
   assert.equal(await upgrade({ Origin: 'https://evil.example' }), 403);
+  // Whom the server turned away it names as the proxy saw him, whatever he says he is.
+  const from = '127.0.0.9';
+  const path = `/nowhere-${files}`;
+  const status = await new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port: front.port, path, localAddress: from, agent: false };
+    https.get({ ...options, headers: { 'X-Forwarded-For': '6.6.6.6' } }, (response) => {
+      response.resume().on('end', () => resolve(response.statusCode));
+    }).on('error', reject);
+  });
+  assert.equal(status, 404);
+  const line = await until('a line of the refusal', () => server.said.split('\n').find((each) => each.includes(path)));
+  assert.equal(JSON.parse(line).remote, from, line);
 }
 
 /** Requests without a pause until it is told to stop; gives how many there were. */
@@ -347,10 +361,10 @@ const onSocket = await corecast(`unix:${own}/corecast.sock`, { socketPath: `${ow
 const steady = await started([`127.0.0.1:${second}`]);
 const idle = idles(steady);
 idle.catch(() => {});
-await works(steady);
-say('clients, the server API and origins, by the example');
+await works(steady, staying);
+say('clients, the server API, origins and addresses, by the example');
 const unix = await started([{ nginx: 'unix:', haproxy: 'unix@', caddy: 'unix/' }[proxy] + `${own}/corecast.sock`]);
-await works(unix);
+await works(unix, onSocket);
 await ended(unix.child);
 say('the same by a Unix socket');
 // Caddy has no limit of the kind.

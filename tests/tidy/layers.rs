@@ -12,7 +12,7 @@ const HTTP_SYNTAX: &[&str] = &["http::body", "http::request", "http::response"];
 /// A module, then what it may name. The longest name that fits a file counts; a module may always
 /// name itself and the leaves.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("config", &["http::origin", "http::routes"]),
+    ("config", &["http::forwarded", "http::origin", "http::routes"]),
     ("logging", &["config"]),
     ("tell", &[]),
     ("metrics", &["codec::command", "ws::frame"]),

@@ -228,6 +228,8 @@ pub enum Fact {
     Spilled,
     /// It holds one of the internal listener's own slots.
     OwnSlot,
+    /// It came from a proxy that is believed whom it passes on.
+    Proxied,
 }
 
 /// The facts about a connection, one bit each: a connection pays for every byte.

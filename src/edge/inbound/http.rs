@@ -9,6 +9,7 @@ use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
 use crate::edge::refusals::About;
 use crate::edge::{Edge, RequestLanes, Token, ms};
+use crate::http::forwarded::Trusted;
 use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
 use crate::http::response::{self, Status};
@@ -47,6 +48,8 @@ pub struct HttpOptions {
     pub internal_routes: RouteOptions,
     /// Where browsers may come from.
     pub origins: Origins,
+    /// Proxies that are believed whom they pass on.
+    pub trusted: Trusted,
     /// The key of the server API; none with `dev`: no key is needed.
     pub api_key: Option<Vec<u8>>,
     pub dev: bool,
@@ -149,6 +152,8 @@ impl Edge {
                     self.exchange(token).searched = 0;
                     self.exchange(token).head_begun = false;
                     let keeps = self.limits.http_keep_alive_ms > 0 && !self.draining;
+                    // Proxies then have none left that the drain would cut.
+                    let keeps = keeps && !self.leaving;
                     self.exchange(token).keep_alive = head.keep_alive && keeps;
                     self.request(token, &head, now);
                 }
@@ -167,7 +172,17 @@ impl Edge {
         }
     }
 
+    /// Notes whom a request is from, where a proxy that is trusted says so: of each request anew,
+    /// for a proxy passes on many by one connection.
+    fn note_client(&mut self, token: Token, head: &Head<'_>) {
+        if self.at(token).facts.has(Fact::Proxied) {
+            let client = self.http.trusted.client(head);
+            self.peers.set(token.index, client);
+        }
+    }
+
     fn request(&mut self, token: Token, head: &Head<'_>, now: Now) {
+        self.note_client(token, head);
         if self.at(token).facts.has(Fact::Refused) {
             return self.refuse(token, &No::full().to(head), now);
         }

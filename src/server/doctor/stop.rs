@@ -1,7 +1,7 @@
 //! Is the server given the time that its shutdown takes? systemd kills what is still there after
 //! `TimeoutStopSec` of its unit.
 //!
-//! Must not know the shutdown itself. Invariant: reads only; without a unit there is nothing to say.
+//! Must not know the shutdown itself. Invariant: reads only; without a unit it says nothing.
 
 use super::finding::{Bite, Finding};
 use super::machine::Machine;
