@@ -24,8 +24,8 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Bytes one socket may take per wait: one receive into the shared buffer.
-const RECEIVE_BYTES: usize = 64 << 10;
+/// Bytes one socket may take per wait, one receive: as much as a ring gives it.
+const RECEIVE_BYTES: usize = 16 << 10;
 /// Readiness reports taken per wait.
 const READY: usize = 1_024;
 /// Connections taken per wait from each listener.

@@ -74,8 +74,10 @@ pub struct Slot {
     pub state: State,
     /// A cancel of its receive is under way.
     pub cancelling: bool,
-    /// It found no buffer and waits for one.
+    /// It waits for a buffer.
     pub starved: bool,
+    /// It was armed because there were buffers, and has received nothing since.
+    pub fed: bool,
     /// A send failed and the owner was told.
     pub failed: bool,
     /// A FIN is to follow the armed send.
@@ -118,6 +120,7 @@ impl Slots {
             state: State::Free,
             cancelling: false,
             starved: false,
+            fed: false,
             failed: false,
             fin: false,
         });
@@ -132,6 +135,7 @@ impl Slots {
         slot.state = State::Free;
         slot.cancelling = false;
         slot.starved = false;
+        slot.fed = false;
         slot.failed = false;
         slot.fin = false;
         self.free.push(index);

@@ -86,8 +86,10 @@ pub struct Uring {
     held: VecDeque<cqueue::Entry>,
     /// Events that came about without one, with the generation of their socket.
     told: VecDeque<(u32, u32, Event)>,
-    /// Receives that found no buffer, with their generation.
+    /// Receives that wait for a buffer, with their generation.
     starved: VecDeque<(u32, u32)>,
+    /// Those of them that found none although they were fed: they go first.
+    refused: VecDeque<(u32, u32)>,
     /// Sends of a flush that did not go out whole: which, and what the kernel said.
     results: Vec<(u32, i32)>,
     /// Scatter lists of a flush.
@@ -151,6 +153,7 @@ impl Uring {
             held: VecDeque::new(),
             told: VecDeque::new(),
             starved: VecDeque::new(),
+            refused: VecDeque::new(),
             results: Vec::new(),
             parts: Vec::new(),
             messages: Vec::new(),

@@ -119,6 +119,8 @@ pub struct EdgeChannel {
     in_use: u32,
     /// How many of them have a filter.
     filtered: u32,
+    /// What asking all their filters costs for each publication, at most, in nanoseconds.
+    pub filters_ns: usize,
 }
 
 impl EdgeChannel {
@@ -256,6 +258,7 @@ impl EdgeChannels {
             variants: [0; Variant::COUNT],
             in_use: 0,
             filtered: 0,
+            filters_ns: 0,
         });
         let place = if let Some(place) = self.free.pop() {
             self.places[place as usize] = channel;

@@ -32,6 +32,7 @@ use crate::work::Work;
 use accounts::Accounts;
 use accounts::strangers::Strangers;
 use channels::EdgeChannels;
+use commands::presences::Presences;
 use connection::client_id::ClientIds;
 use connection::details::Details;
 use connection::peers::Peers;
@@ -41,7 +42,7 @@ use connection::under_way::UnderWay;
 use connection::wheel::Wheel;
 use connection::{Connection, Life};
 use foldhash::quality::FixedState;
-use outbound::fanout::Staged;
+use outbound::fanout::{Judging, Staged};
 use outbound::output::Output;
 use refusals::Refusals;
 use server_side::user_calls::UserCalls;
@@ -201,6 +202,9 @@ pub struct Edge {
     work: Work,
     /// The stage works off what waits, not what comes in.
     serves_ready: bool,
+    /// Filters that are being asked.
+    judging: Judging,
+    presences: Presences,
     /// Nothing is accepted, parsed or parked any more (rule 25).
     draining: bool,
     /// A shutdown is near: `/ready` says so.
@@ -256,6 +260,8 @@ impl Edge {
             metrics_rate: ControlRate::default(),
             work: Work::new(u32::MAX),
             serves_ready: false,
+            judging: Judging::default(),
+            presences: Presences::default(),
             draining: false,
             leaving: false,
             cut: Cut::default(),
@@ -299,6 +305,19 @@ impl Edge {
         self.settle_late(now);
     }
 
+    /// Begins the next stage, as long as the one before.
+    pub fn begin_stage(&mut self) {
+        self.work.begin();
+        self.judging.begin_stage(&self.work);
+    }
+
+    /// Is something staged that could not be marked within the turn? Nothing is to be taken from
+    /// homes before it is.
+    #[must_use]
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
     /// May what came in be looked at, as far as the stage's work goes? What is left waits for the
     /// next turn where it lies.
     #[must_use]
@@ -315,6 +334,7 @@ impl Edge {
             || !self.effects.is_empty()
             || !self.staged.is_empty()
             || self.output.is_dirty()
+            || self.presences.has_work()
     }
 
     /// Does anything wait for this home's lane?

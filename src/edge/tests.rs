@@ -59,7 +59,6 @@ impl Bench {
         Bench::with_personal(slots, limits, Personal::Off)
     }
 
-    /// An edge whose users may have a channel each.
     pub fn with_personal(slots: usize, limits: Limits, personal: Personal) -> Bench {
         let keys = auth::KeyOptions { hmac_secrets: vec![SECRET.to_vec()], ..Default::default() };
         Bench::with_keys(slots, limits, personal, keys)
@@ -75,6 +74,8 @@ impl Bench {
             allow_subscribe: Who::Anyone,
             allow_publish: Who::Anyone,
             allow_tags_filter: true,
+            presence: true,
+            allow_presence: Who::Anyone,
             delta: Delta::Fossil,
             ..ChannelOptions::default()
         };
@@ -145,7 +146,6 @@ impl Bench {
         self.edge.accept(false, self.now).expect("there is a place")
     }
 
-    /// A connection that has connected.
     pub fn client(&mut self) -> Token {
         let token = self.accept();
         self.receive(token, UPGRADE);

@@ -3,6 +3,7 @@
 //! Must not know subscribers. Invariant: the base is the publication that was forwarded last, so
 //! whoever got that one in full, or as a delta, can apply the next.
 
+use super::patch;
 use crate::contract::block::Block;
 use crate::limits::DELTA_BYTES;
 
@@ -15,37 +16,35 @@ pub struct DeltaBase {
 
 impl DeltaBase {
     /// The block with a delta against the one before, where there is one that is worth it; the next
-    /// delta will be against this one.
-    pub fn attach(&mut self, block: Block) -> Block {
+    /// delta will be against this one. Beside it the steps that finding it took.
+    pub fn attach(&mut self, block: Block) -> (Block, usize) {
         let kept = (block.data().len() <= DELTA_BYTES).then(|| block.clone());
         let before = std::mem::replace(&mut self.last, kept);
-        match before.and_then(|before| patch(before.data(), block.data())) {
-            Some(patch) => block.with_delta(&patch),
-            None => block,
+        // From nothing everything is new.
+        let before = before.filter(|before| !before.data().is_empty());
+        let Some(before) = before.filter(|_| block.data().len() <= DELTA_BYTES) else {
+            return (block, 0);
+        };
+        let (patch, steps) = patch::find(before.data(), block.data());
+        if patch.len() < block.data().len() {
+            return (block.with_delta(&patch), steps);
         }
+        (block, steps)
     }
-}
-
-/// What turns `before` into `data`; none when it would not be shorter, or `data` is longer than
-/// `DELTA_BYTES`, because finding it takes time that grows with both.
-fn patch(before: &[u8], data: &[u8]) -> Option<Vec<u8>> {
-    // From nothing everything is new.
-    if data.len() > DELTA_BYTES || before.is_empty() {
-        return None;
-    }
-    let mut patch = Vec::with_capacity(data.len());
-    fossil_delta::generate_delta(data, before, &mut patch);
-    debug_assert!(fossil_delta::apply(before, &patch).is_ok_and(|applied| applied == data));
-    (patch.len() < data.len()).then_some(patch)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Now;
+    use crate::limits::DELTA_STEPS;
     use proptest::prelude::*;
 
     const ZERO: Now = Now { monotonic_us: 0, unix_ms: 0 };
+
+    fn attached(base: &mut DeltaBase, data: &[u8]) -> Block {
+        base.attach(block(data)).0
+    }
 
     fn block(data: &[u8]) -> Block {
         Block::plain("c", data, ZERO)
@@ -56,20 +55,52 @@ mod tests {
         let mut base = DeltaBase::default();
         let text = "the same words again and again, and once more ".repeat(20);
         let changed = text.replacen("words", "letters", 1);
-        assert_eq!(base.attach(block(text.as_bytes())).delta(), None);
-        let second = base.attach(block(changed.as_bytes()));
+        assert_eq!(attached(&mut base, text.as_bytes()).delta(), None);
+        let second = attached(&mut base, changed.as_bytes());
         let patch = second.delta().expect("most is the same");
         assert!(patch.len() < changed.len() / 4 && second.data() == changed.as_bytes());
         let other: Vec<u8> = (0..900_u32).map(|n| (n * 7919 % 251) as u8 | 32).collect();
-        assert_eq!(base.attach(block(&other)).delta(), None, "nothing is the same");
-        assert_eq!(base.attach(block(b"1")).delta(), None);
-        assert_eq!(base.attach(block(b"1")).delta(), None, "a patch has a head and a sum");
+        assert_eq!(attached(&mut base, &other).delta(), None, "nothing is the same");
+        assert_eq!(attached(&mut base, b"1").delta(), None);
+        assert_eq!(attached(&mut base, b"1").delta(), None, "a patch has a head and a sum");
         let long = vec![b'7'; DELTA_BYTES + 1];
-        assert_eq!(base.attach(block(&long)).delta(), None);
-        assert_eq!(base.attach(block(&long)).delta(), None);
+        assert_eq!(attached(&mut base, &long).delta(), None);
+        assert_eq!(attached(&mut base, &long).delta(), None);
+    }
+
+    /// What `fossil_delta` and others like it search for longest: a base whose blocks look alike,
+    /// and a text of beginnings of them.
+    #[test]
+    fn what_is_made_up_is_given_up_early() {
+        let block_of = |end: u8| [b"aaaaaaaaaaaaaaa".as_slice(), &[end]].concat();
+        let bases = [b"a".repeat(DELTA_BYTES), block_of(b'b').repeat(DELTA_BYTES / 16)];
+        let texts = [
+            b"a".repeat(DELTA_BYTES),
+            b"aaaaaaaaaaaaaaac".repeat(DELTA_BYTES / 16),
+            [b"a".repeat(200), b"x".to_vec()].concat().repeat(DELTA_BYTES / 201),
+            [b"a".repeat(17), b"b".to_vec()].concat().repeat(DELTA_BYTES / 18),
+        ];
+        for (base, text) in bases.iter().flat_map(|base| texts.iter().map(move |it| (base, it))) {
+            let (patch, steps) = patch::find(base, text);
+            assert!(steps <= DELTA_STEPS + DELTA_BYTES / 8, "{steps} steps");
+            assert_eq!(fossil_delta::apply(base, &patch).expect("it applies"), *text);
+        }
     }
 
     proptest! {
+        #[test]
+        fn every_patch_gives_the_text(
+            before in "[ab]{0,300}",
+            middle in "[ab]{0,100}",
+            at in 0_usize..300,
+        ) {
+            let at = at.min(before.len());
+            let data = format!("{}{middle}{}", &before[at..], &before[..at]);
+            let (patch, _) = patch::find(before.as_bytes(), data.as_bytes());
+            let applied = fossil_delta::apply(before.as_bytes(), &patch).expect("it applies");
+            prop_assert_eq!(applied, data.as_bytes());
+        }
+
         #[test]
         fn whoever_applies_them_in_order_has_every_publication(
             parts in prop::collection::vec(("[aé😀\"{}]{0,40}", 0_usize..4, any::<bool>()), 1..12),
@@ -80,7 +111,7 @@ mod tests {
             for (part, times, front) in parts {
                 let added = part.repeat(times);
                 text = if front { format!("{added}{text}") } else { format!("{text}{added}") };
-                let sent = base.attach(block(text.as_bytes()));
+                let sent = attached(&mut base, text.as_bytes());
                 client = match sent.delta() {
                     None => sent.data().to_vec(),
                     Some(patch) => fossil_delta::apply(&client, patch).expect("it applies"),

@@ -8,6 +8,7 @@ use crate::contract::engine::Engine;
 use crate::contract::envelope::{ChannelsPart, Delivery, ListCursor};
 use crate::contract::key::ReplyTo;
 use crate::limits::CHANNELS_PER_PART;
+use crate::work::cost;
 
 impl<E: Engine> Home<E> {
     pub(super) fn list(&mut self, to: ReplyTo, from: ListCursor) {
@@ -20,6 +21,7 @@ impl<E: Engine> Home<E> {
             (pairs > 0).then(|| (channel.name.clone(), pairs))
         };
         let channels = (from.place..end).filter_map(listed).collect();
+        self.work.charge((end - from.place) as usize * cost::PLACED);
         let more = made > 0 && end < self.channels.places();
         let next = more.then_some(ListCursor { place: end, made });
         let part = ChannelsPart { to, channels, next };

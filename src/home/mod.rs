@@ -13,6 +13,7 @@ mod idempotency;
 mod list;
 mod makers;
 mod numberings;
+mod patch;
 mod publish;
 mod replica;
 mod sabotage;
@@ -35,6 +36,7 @@ use crate::contract::position::Position;
 use crate::hashing::Key;
 use crate::limits::{API_ANSWER_BYTES, Limits};
 use crate::namespace::{ChannelOptions, Namespaces};
+use crate::work::{Work, cost};
 use channel::{Age, Channel};
 use foldhash::quality::FixedState;
 use history::{History, Page};
@@ -125,6 +127,8 @@ pub struct Home<E> {
     tails_checked_ms: u64,
     /// Cores whose shutdown marker came in; none are left once they were answered.
     marked: Vec<bool>,
+    /// What the stage under way may still do.
+    work: Work,
     /// Where subscriptions do not go live in the turn of their read, on purpose.
     read_early: Vec<(SubscribeRequest, Recovery, Position)>,
 }
@@ -160,6 +164,7 @@ impl<E: Engine> Home<E> {
             wanting: VecDeque::new(),
             tails_checked_ms: 0,
             marked: vec![false; cores],
+            work: Work::new(u32::MAX),
             read_early: Vec::new(),
         }
     }
@@ -196,12 +201,26 @@ impl<E: Engine> Home<E> {
         self.outgoing.push_front((core, delivery));
     }
 
+    /// Begins the stage in which requests are taken, and which is to do this much work, in
+    /// nanoseconds.
+    pub fn begin_turn(&mut self, work_ns: u32) {
+        self.work = Work::new(work_ns);
+    }
+
+    /// May another request be taken, as far as the stage's work goes? What is left waits in its
+    /// lanes, in order.
+    #[must_use]
+    pub fn may_work(&self) -> bool {
+        !self.work.is_spent()
+    }
+
     /// Takes one request and sequences it.
     ///
     /// # Errors
     /// Gives it back, with nothing done, when the engine has no credit for it: offer it again.
     pub fn take(&mut self, request: Request, now: Now) -> Result<(), Untaken> {
         assert!(self.is_free(), "one request at a time");
+        self.work.charge(cost::ASKED);
         match request {
             Request::Subscribe(subscribe) => self.subscribe(*subscribe, now),
             Request::Unsubscribe { connection, channel, awaited } => {
@@ -291,6 +310,9 @@ impl<E: Engine> Home<E> {
                 Err(error) => refused(request.to, error, "history", Some(request.channel)),
             }
         };
+        if let Delivery::History(page) = &answer {
+            self.work.charge(page.publications.len() * cost::PLACED);
+        }
         self.say(core, answer);
         Ok(())
     }
@@ -310,10 +332,11 @@ impl<E: Engine> Home<E> {
     }
 
     fn presence(&mut self, to: ReplyTo, name: &Name) {
-        let members = self.channels.find(name.as_str()).map_or(Box::default(), |place| {
+        let members: Box<[_]> = self.channels.find(name.as_str()).map_or(Box::default(), |place| {
             let listed = self.channels.at(place).listed();
             listed.map(|(connection, it)| it.member(*connection)).collect()
         });
+        self.work.charge(members.len() * cost::MEMBER);
         self.say(to.connection.core, Delivery::Presence(Box::new(PresenceAnswer { to, members })));
     }
 
@@ -322,6 +345,7 @@ impl<E: Engine> Home<E> {
             let channel = self.channels.at(place);
             (channel.listed().count(), channel.users())
         });
+        self.work.charge(clients * cost::MEMBER_COUNTED);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let (clients, users) = (count(clients), count(users));
         self.say(to.connection.core, Delivery::PresenceStats { to, clients, users });

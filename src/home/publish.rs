@@ -13,6 +13,7 @@ use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position, Version};
 use crate::rules::{Rule, holds};
+use crate::work::cost;
 
 /// The position of a publication that has none.
 const NOWHERE: Position = Position { epoch: Epoch(0), offset: 0 };
@@ -188,10 +189,10 @@ impl<E: Engine> Home<E> {
 
     /// What is forwarded next, kept or not: subscribers apply the next delta to what came last.
     fn with_delta(&mut self, place: u32, block: Block) -> Block {
-        match self.channels.at(place).delta.as_mut() {
-            Some(base) => base.attach(block),
-            None => block,
-        }
+        let Some(base) = self.channels.at(place).delta.as_mut() else { return block };
+        let (block, steps) = base.attach(block);
+        self.work.charge(steps * cost::DELTA_STEP + block.size() / cost::COPIED_BYTES_PER_NS);
+        block
     }
 
     /// The next publication of a channel: kept, and said to every core that listens.

@@ -17,6 +17,7 @@ use crate::contract::name::Name;
 use crate::contract::position::{Position, Since};
 use crate::contract::user::Overrides;
 use crate::rules::{Rule, holds};
+use crate::work::cost;
 
 impl<E: Engine> Home<E> {
     pub(super) fn subscribe(&mut self, request: SubscribeRequest, now: Now) {
@@ -92,6 +93,9 @@ impl<E: Engine> Home<E> {
         position: Position,
     ) {
         let core = request.to.connection.core;
+        if let Recovery::Complete(missed) = &recovery {
+            self.work.charge(missed.len() * cost::PLACED);
+        }
         let channel = self.channels.at(place);
         if request.delta {
             channel.delta.get_or_insert_with(Box::default);

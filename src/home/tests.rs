@@ -15,6 +15,7 @@ use crate::contract::user::Overrides;
 use crate::limits::{CHANNELS_PER_PART, Limits};
 use crate::namespace::{ChannelOptions, Mode, Namespaces};
 
+mod budget;
 mod keeping;
 mod listing;
 

@@ -39,11 +39,20 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let mut taken = false;
         // Each turn another first: one that fills the arena every turn must not starve the rest.
         let homes = self.mesh.deliveries_in.len();
+        self.edge.begin_stage();
+        if self.edge.has_staged() {
+            // Filters of a publication are still being asked; what is behind it waits.
+            self.edge.mark_within_turn();
+            if self.edge.has_staged() {
+                return true;
+            }
+        }
         self.taking = (self.taking + 1) % homes;
         for step in 0..homes {
             let home = (self.taking + step) % homes;
             for _ in 0..self.budgets.deliveries_per_lane {
-                if !self.edge.has_room() || !self.fits(home) || self.is_behind_a_request(home) {
+                let room = self.edge.has_room() && self.edge.may_work();
+                if !room || !self.fits(home) || self.is_behind_a_request(home) {
                     break;
                 }
                 let Some(delivery) = self.mesh.deliveries_in[home].pop() else { break };
@@ -63,8 +72,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 self.rung |= 1 << home;
             }
         }
-        self.pass_fences(now);
-        self.edge.mark_staged();
+        self.edge.mark_within_turn();
+        if !self.edge.has_staged() {
+            self.pass_fences(now);
+        }
         taken
     }
 
@@ -99,6 +110,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     pub(super) fn serve_requests(&mut self, now: Now) -> bool {
         let cores = self.mesh.requests_in.len();
         let mut served = false;
+        self.home.begin_turn(self.budgets.work_ns);
         if !self.settle_broken() || !self.say(&mut served) {
             return served;
         }
@@ -116,6 +128,11 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 self.serving = core;
                 return served;
             }
+            if !self.home.may_work() {
+                // Whoever asks for much by one lane leaves the next turn to the others.
+                self.serving = (core + 1) % cores;
+                return served;
+            }
         }
         self.serving = (self.serving + 1) % cores;
         served
@@ -124,6 +141,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// False: the home waits, for a lane's room or for a credit.
     fn serve_lane(&mut self, core: usize, now: Now, served: &mut bool) -> bool {
         for _ in 0..self.budgets.requests_per_lane {
+            if !self.home.may_work() {
+                return true;
+            }
             let held = self.held.take();
             let Some(request) = held.or_else(|| self.mesh.requests_in[core].pop()) else {
                 return true;

@@ -41,6 +41,17 @@ allow_publish = "anyone"
 allow_presence = "anyone"
 
 [[namespace]]
+name = "f"
+allow_subscribe = "anyone"
+allow_tags_filter = true
+
+[[namespace]]
+name = "d"
+delta = "fossil"
+allow_subscribe = "anyone"
+allow_publish = "anyone"
+
+[[namespace]]
 name = "m"
 presence = true
 history_size = 100

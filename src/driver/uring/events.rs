@@ -6,7 +6,7 @@
 
 #![deny(unsafe_code)]
 
-use super::{Op, Uring};
+use super::{Op, SHARE, Uring};
 use crate::driver::chunks::NONE;
 use crate::driver::ring_slots::{ARMED, CLOSE, Kind, RECV, SHUTDOWN, State, untag};
 use crate::driver::{
@@ -55,15 +55,33 @@ impl Uring {
         }
     }
 
-    /// Goes on with receives that found no buffer, now that there are some.
+    /// Goes on with receives that wait for buffers, as many as can have a share of what there is:
+    /// more of them would only find none once more.
     fn feed_starved(&mut self) {
-        for _ in 0..self.buffers.left() {
-            let Some((index, generation)) = self.starved.pop_front() else { return };
-            if self.slots[index].generation == generation {
-                self.slots[index].starved = false;
+        let mut left = u32::from(self.buffers.left());
+        while left > 0
+            && let Some((index, generation)) =
+                self.refused.pop_front().or_else(|| self.starved.pop_front())
+        {
+            let slot = &mut self.slots[index];
+            if slot.generation == generation && slot.starved {
+                slot.starved = false;
+                slot.fed = true;
                 self.go_on_receiving(index);
+                left = left.saturating_sub(SHARE);
             }
         }
+    }
+
+    /// Lines a receive up for buffers: who was fed and found none all the same before those who
+    /// have not been, or it would start again from the end of a line of floods.
+    fn starve(&mut self, index: u32) {
+        let slot = &mut self.slots[index];
+        if std::mem::replace(&mut slot.starved, true) {
+            return;
+        }
+        let line = if slot.fed { &mut self.refused } else { &mut self.starved };
+        line.push_back((index, slot.generation));
     }
 
     /// What a completion says to the owner.
@@ -118,7 +136,13 @@ impl Uring {
         let token = slot.token;
         match (buffer, result) {
             (Some(id), 1..) if open => {
-                self.go_on_receiving(index);
+                slot.fed = false;
+                if slot.under_way & RECV == 0 && !self.starved.is_empty() {
+                    // It had its share, and others wait for theirs.
+                    self.starve(index);
+                } else {
+                    self.go_on_receiving(index);
+                }
                 let buffer = Buffer { id: id.into(), len: result as u32 };
                 return Some(Event::Received { token, buffer });
             }
@@ -132,9 +156,7 @@ impl Uring {
             libc::ENOBUFS => {
                 self.stats.out_of_buffers += 1;
                 self.buffers.grow(0);
-                if !std::mem::replace(&mut self.slots[index].starved, true) {
-                    self.starved.push_back((index, generation));
-                }
+                self.starve(index);
                 return None;
             }
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => {
@@ -401,7 +423,9 @@ impl Driver for Uring {
     fn wait(&mut self, timeout: Option<Duration>) {
         self.feed_starved();
         self.arm_accepts();
-        let known = !self.told.is_empty() || !self.held.is_empty();
+        // Whoever was fed may have nothing to receive: the next in line is not to wait for that.
+        let hungry = !self.starved.is_empty() && self.buffers.left() > 0;
+        let known = hungry || !self.told.is_empty() || !self.held.is_empty();
         if known || timeout == Some(Duration::ZERO) || !self.ring.completion().is_empty() {
             return self.run_deferred(true);
         }

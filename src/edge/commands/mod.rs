@@ -3,6 +3,7 @@
 
 pub(super) mod asking;
 pub(super) mod connect;
+pub(super) mod presences;
 pub(super) mod refresh;
 pub(super) mod renewing;
 pub(super) mod subscribe;
@@ -32,6 +33,9 @@ impl Edge {
         command: &Command<'_>,
         earlier: &[Later],
     ) -> Option<u32> {
+        if self.waits_for_presences(token, &command.method) {
+            return Some(self.channel_hash(channel_of(&command.method)?.0));
+        }
         let it = self.at(token);
         let (in_flight, under_way) = (it.in_flight, it.under_way);
         let owes = it.facts.has(Fact::Owing) || it.facts.has(Fact::Waiting);

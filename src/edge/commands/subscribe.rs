@@ -322,6 +322,7 @@ impl Edge {
         let place = self.at(token).subscription(channel).expect("it is active").place;
         let known = self.channels.at(channel);
         let removed = known.remove_subscriber(place);
+        known.filters_ns -= self.filters.cost_ns(removed.filter);
         assert_eq!(removed.connection, token.index, "a subscription knows its place");
         let moved = known.subscribers.get(place as usize).map(|it| it.connection);
         if let Some(index) = moved {
@@ -333,7 +334,9 @@ impl Edge {
 
     /// Puts a subscription back that was set aside.
     pub(in crate::edge) fn put_back(&mut self, token: Token, channel: u32, subscriber: Subscriber) {
-        let place = self.channels.at(channel).add_subscriber(subscriber);
+        let known = self.channels.at(channel);
+        known.filters_ns += self.filters.cost_ns(subscriber.filter);
+        let place = known.add_subscriber(subscriber);
         self.at(token).subscription(channel).expect("it is active").place = place;
     }
 }

@@ -230,6 +230,8 @@ pub enum Fact {
     OwnSlot,
     /// It came from a proxy that is believed whom it passes on.
     Proxied,
+    /// It stands in the line of those who ask who is present.
+    AwaitsPresence,
 }
 
 /// The facts about a connection, one bit each: a connection pays for every byte.

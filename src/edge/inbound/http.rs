@@ -355,7 +355,6 @@ impl Edge {
                 response::write(out, status, date, headers, body, keep_alive);
             }
         });
-        self.work.charge((range.end - range.start) as usize / cost::RESPONSE_BYTES_PER_NS);
         self.mark_or_spill(token, range);
         self.exchange(token).served += 1;
         if keep_alive {

@@ -22,6 +22,7 @@ impl Edge {
         request: Request,
         lanes: &mut L,
     ) {
+        self.presences.asked(&request);
         let pushed =
             if self.may_push(home) { self.push(token, home, request, lanes) } else { Err(request) };
         if let Err(request) = pushed {
@@ -115,6 +116,7 @@ impl Edge {
                 self.advance(token, now, lanes);
             }
         }
+        self.serve_presences();
         // Apart from what came in: neither is to starve the other.
         self.work.begin();
         self.serves_ready = true;

@@ -253,6 +253,7 @@ impl Edge {
     /// Gives a connection a range, at once to its backlog when it is large for the arena.
     pub(in crate::edge) fn mark_or_spill(&mut self, token: Token, range: Range) {
         self.metrics.messages_out.add(1);
+        self.work.charge((range.end - range.start) as usize / cost::RESPONSE_BYTES_PER_NS);
         if self.output.is_too_large((range.end - range.start) as usize) {
             self.output_to_backlog(token.index, range);
             self.output.give_back(range);

@@ -286,8 +286,9 @@ impl Edge {
 
     /// Forgets commands that wait for a lane; they were not answered, and now never will be.
     pub(in crate::edge) fn drop_parked(&mut self, token: Token, input: Option<Box<Input>>) {
-        let parked = input.is_some_and(|input| !input.parked.is_empty());
-        if parked {
+        let parked = input.filter(|input| !input.parked.is_empty());
+        if let Some(input) = parked {
+            self.presences.dropped(&input);
             // Subscriptions whose Subscribe was parked never reached a home.
             self.forget_unpushed(token);
         }

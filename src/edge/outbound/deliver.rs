@@ -15,6 +15,7 @@ use crate::edge::connection::client_id::ClientId;
 use crate::edge::connection::{Fact, Life, SubscriptionState, Traits};
 use crate::edge::{Edge, Token};
 use crate::rules::{Rule, holds};
+use crate::work::cost;
 
 /// Bytes of blocks up to which a recovery answer is framed with the turn's other frames.
 const INLINE_RECOVERY_BYTES: usize = 2 << 10;
@@ -24,6 +25,8 @@ const ACKNOWLEDGEMENT_BYTES: usize = 48;
 impl Edge {
     /// Takes one delivery of a home.
     pub fn deliver(&mut self, home: u16, delivery: Delivery, now: Now) {
+        self.work.charge(cost::DELIVERY);
+        self.presences.answered(&delivery);
         let Some(delivery) = self.take_for_call(delivery, now) else { return };
         match delivery {
             Delivery::Publication { local, offset, block } => {

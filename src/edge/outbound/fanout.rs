@@ -16,6 +16,7 @@ use crate::edge::connection::SubscriptionState;
 use crate::edge::{Edge, Token};
 use crate::filter::Filters;
 use crate::rules::{Rule, holds};
+use crate::work::{Work, cost};
 
 /// What a home delivered for a channel, not yet framed.
 #[derive(Debug)]
@@ -49,6 +50,24 @@ impl Ranges {
 
     fn of(&self, variant: Variant) -> Range {
         self.by_variant[variant.index()]
+    }
+}
+
+/// How far the filters of the first publication staged have been asked.
+#[derive(Debug, Default)]
+pub struct Judging {
+    /// Some were, about this publication.
+    under_way: bool,
+    /// Subscribers before this one in the channel's list were looked at. Whoever took another's
+    /// place meanwhile is asked when it is marked.
+    asked: usize,
+    /// What may still be asked within the turn.
+    work: Work,
+}
+
+impl Judging {
+    pub fn begin_stage(&mut self, like: &Work) {
+        self.work = like.alike();
     }
 }
 
@@ -127,18 +146,34 @@ impl Edge {
         let order = u32::try_from(self.staged.len()).expect("a turn's deliveries are bounded");
         let staged = Staged { channel, order, what };
         // Each variant of its subscribers is a frame of its own.
-        self.staged_bytes += staged.size() * self.channels.at(channel).variants_in_use();
+        let known = self.channels.at(channel);
+        let bytes = staged.size() * known.variants_in_use();
+        self.staged_bytes += bytes;
+        let marks_ns = known.subscribers.len() * cost::MARK + known.filters_ns;
+        self.work.charge(marks_ns + bytes / cost::RESPONSE_BYTES_PER_NS);
         self.staged.push(staged);
     }
 
     /// Frames and marks all that was staged, channel by channel.
     pub fn mark_staged(&mut self) {
+        self.mark_as_far_as(|_, _| true);
+    }
+
+    /// The same, as far as asking filters goes within a turn. Where it does not, what is left stays
+    /// staged, and is marked before anything else is taken from homes: order is kept by waiting.
+    pub fn mark_within_turn(&mut self) {
+        self.mark_as_far_as(Edge::are_filters_asked);
+    }
+
+    fn mark_as_far_as(&mut self, mut may_mark: impl FnMut(&mut Edge, &Staged) -> bool) {
         if self.staged.is_empty() {
             return;
         }
         let large_bytes = self.output.large_bytes();
         let mut staged = std::mem::take(&mut self.staged);
         staged.sort_unstable_by_key(|staged| (staged.channel, staged.order));
+        // Channels of which something is left, and how much of the first was marked.
+        let (mut left, mut marked) = (Vec::new(), 0);
         for group in staged.chunk_by(|a, b| a.channel == b.channel) {
             // Joins and leaves are not for every subscriber, so each run of one kind is a pass.
             let publication = |staged: &Staged| matches!(staged.what, What::Publication { .. });
@@ -152,16 +187,53 @@ impl Edge {
             let same =
                 |a: &Staged, b: &Staged| publication(a) == publication(b) && !alone(a) && !alone(b);
             for run in group.chunk_by(same) {
+                // Of several channels with filters one is asked at a time.
+                if filtered && (!left.is_empty() || !may_mark(self, &run[0])) {
+                    left.push(run[0].channel);
+                    break;
+                }
                 match run[0].excluded() {
                     Some(publisher) => self.mark_but_one(run, publisher),
                     None => self.mark_run(run),
                 }
+                marked += usize::from(filtered && left.is_empty());
+            }
+            if filtered && left.is_empty() {
+                marked = 0;
             }
         }
-        staged.clear();
+        staged.retain(|staged| {
+            let is_left = left.contains(&staged.channel);
+            let is_marked = marked > 0 && left.first() == Some(&staged.channel);
+            marked -= usize::from(is_marked);
+            is_left && !is_marked
+        });
         self.staged = staged;
-        self.staged_bytes = 0;
-        self.answer_acknowledged();
+        self.staged_bytes = self.staged.iter().map(Staged::size).sum();
+        if self.staged.is_empty() {
+            self.answer_acknowledged();
+        }
+    }
+
+    /// Asks the filters of a channel about a publication; false: some are left for the next turn.
+    fn are_filters_asked(&mut self, staged: &Staged) -> bool {
+        let What::Publication { block, .. } = &staged.what else { return true };
+        let Some(known) = self.channels.get(staged.channel) else { return true };
+        if !std::mem::replace(&mut self.judging.under_way, true) {
+            self.filters.begin();
+            self.judging.asked = 0;
+        }
+        while let Some(subscriber) = known.subscribers.get(self.judging.asked) {
+            if self.judging.work.is_spent() {
+                return false;
+            }
+            self.judging.asked += 1;
+            if subscriber.filter != NO_FILTER {
+                let cost_ns = self.filters.judge(subscriber.filter, block.tags());
+                self.judging.work.charge(cost_ns);
+            }
+        }
+        true
     }
 
     /// A run that its publisher is not told: while it is marked, the publisher is not on the list.
@@ -183,9 +255,12 @@ impl Edge {
 
     fn mark_run(&mut self, run: &[Staged]) {
         let channel = run[0].channel;
+        let asked = std::mem::take(&mut self.judging.under_way);
         let Some(ranges) = self.frame_run(channel, run) else { return };
         let all = matches!(run[0].what, What::Publication { .. });
-        self.filters.begin();
+        if !asked {
+            self.filters.begin();
+        }
         if run.len() == 1 && self.output.is_too_large(ranges.longest_bytes as usize) {
             self.spill_run(channel, &ranges, &run[0]);
         } else {

@@ -2,8 +2,12 @@
 
 use super::{Bench, UPGRADE, at_ms, text};
 use crate::auth::KeyOptions;
+use crate::contract::block::Block;
+use crate::contract::envelope::{Delivery, PresenceAnswer, Request};
 use crate::edge::Token;
-use crate::limits::{COMMANDS_PER_TURN, Limits, METRICS_BURST, WORK_PER_STAGE_NS};
+use crate::limits::{
+    COMMANDS_PER_TURN, Limits, METRICS_BURST, PRESENCES_UNDER_WAY, WORK_PER_STAGE_NS,
+};
 use crate::namespace::Personal;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -224,4 +228,123 @@ fn wrong_tokens_take_a_turn_for_each_slow_key() {
         assert!(count < 1_000, "{refused} refused");
     }
     assert!(count >= 6 * 8, "{count} turns for six tokens and eight keys");
+}
+
+/// Answers the questions about presence that have reached the home.
+fn answer_presences(bench: &mut Bench) {
+    for request in bench.lane.requests.split_off(0) {
+        let Request::Presence { to, .. } = request else { panic!("{request:?}") };
+        let answer = PresenceAnswer { to, members: Box::default() };
+        bench.deliver(Delivery::Presence(Box::new(answer)));
+    }
+}
+
+#[test]
+fn of_questions_about_presence_only_so_many_are_under_way() {
+    let mut turns = Turns::new();
+    let neighbour = turns.bench.client();
+    let askers: Vec<Token> = (0..20).map(|_| turns.bench.client()).collect();
+    let questions: Vec<String> =
+        (0..8).map(|n| format!(r#"{{"id":{},"presence":{{"channel":"c{n}"}}}}"#, n + 2)).collect();
+    for asker in &askers {
+        turns.came.push_back((*asker, text(&questions.join("\n"))));
+    }
+    turns.came.push_back((neighbour, text(r#"{"id":7,"ping":{}}"#)));
+    let mut answered = vec![String::new(); askers.len()];
+    let mut rounds = 0;
+    while rounds < 100 && answered.iter().any(|sent| sent.matches("presence").count() < 8) {
+        turns.turn();
+        turns.turn();
+        let asked = turns.bench.lane.requests.len();
+        assert!(asked <= PRESENCES_UNDER_WAY, "{asked} under way");
+        answer_presences(&mut turns.bench);
+        turns.turn();
+        for (asker, answered) in askers.iter().zip(&mut answered) {
+            *answered += &turns.sent_to(*asker);
+        }
+        rounds += 1;
+        assert!(rounds > 1 || turns.sent_to(neighbour).contains(r#""id":7"#));
+    }
+    assert!(rounds >= 160 / PRESENCES_UNDER_WAY, "{rounds} rounds for 160 questions");
+    for sent in &answered {
+        let mut ids: Vec<usize> =
+            (2..10).filter_map(|id| sent.find(&format!(r#"{{"id":{id},"presence""#))).collect();
+        assert_eq!(ids.len(), 8, "{sent}");
+        ids.dedup();
+    }
+    // Who dies with a question takes nothing with it.
+    for asker in &askers {
+        turns.came.push_back((*asker, text(&questions.join("\n"))));
+    }
+    turns.turn();
+    for asker in &askers {
+        turns.bench.edge.ended(*asker, turns.bench.now);
+        turns.turn();
+    }
+    answer_presences(&mut turns.bench);
+    turns.came.push_back((neighbour, text(r#"{"id":9,"presence":{"channel":"c"}}"#)));
+    for _ in 0..3 {
+        turns.turn();
+        answer_presences(&mut turns.bench);
+    }
+    turns.turn();
+    assert!(turns.sent_to(neighbour).contains(r#""id":9,"presence""#));
+}
+
+#[test]
+fn filters_are_asked_over_turns_and_order_holds() {
+    let mut bench = Bench::new(8, Limits::default());
+    let plain = bench.subscriber("plain", 1);
+    let tests: Vec<String> =
+        (0..200).map(|n| format!(r#"{{"key":"k{n}","cmp":"eq","val":"v"}}"#)).collect();
+    let filtered: Vec<Token> = (0..20)
+        .map(|who| {
+            let own = format!(r#"{{"key":"t","cmp":"neq","val":"{who}"}}"#);
+            let nodes = format!("{},{own}", tests.join(","));
+            let tf = format!(r#"{{"op":"or","nodes":[{nodes}]}}"#);
+            bench.subscriber_with(&format!(r#"{{"channel":"many","tf":{tf}}}"#), 2)
+        })
+        .collect();
+    let mut turns = Turns::of(bench);
+    let publication = |local, offset, data: &str| Delivery::Publication {
+        local,
+        offset,
+        block: Block::plain("c", data.as_bytes(), at_ms(0)),
+    };
+    // Of the work of one turn, a few filters of two hundred comparisons.
+    turns.bench.edge.begin_turn(10_000, turns.bench.now);
+    turns.bench.edge.begin_stage();
+    turns.bench.deliver(publication(2, 1, "1"));
+    assert!(!turns.bench.edge.may_work(), "nothing more is taken in this turn");
+    turns.bench.deliver(publication(2, 2, "2"));
+    turns.bench.deliver(publication(1, 1, "3"));
+    let mut rounds = 0;
+    let mut order: HashMap<u32, String> = HashMap::new();
+    turns.bench.edge.mark_within_turn();
+    assert!(turns.bench.edge.has_staged() && turns.bench.edge.has_work());
+    loop {
+        for (index, bytes) in turns.bench.flush_all() {
+            *order.entry(index).or_default() += &String::from_utf8_lossy(&bytes);
+        }
+        if rounds == 0 {
+            assert!(order[&plain.index].contains(r#""data":3"#), "other channels pass");
+        }
+        if !turns.bench.edge.has_staged() {
+            break;
+        }
+        if rounds == 3 {
+            // Who leaves meanwhile is passed over, and nobody else is.
+            turns.bench.receive(filtered[0], &text(r#"{"id":5,"unsubscribe":{"channel":"many"}}"#));
+        }
+        rounds += 1;
+        turns.bench.edge.begin_stage();
+        turns.bench.edge.mark_within_turn();
+    }
+    assert!(rounds > 4, "{rounds} turns");
+    for token in &filtered[1..] {
+        let sent = &order[&token.index];
+        let places = [sent.find(r#""data":1"#), sent.find(r#""data":2"#)];
+        assert!(places[0].is_some() && places[0] < places[1], "{sent}");
+        assert_eq!(sent.matches("push").count(), 2, "each once");
+    }
 }

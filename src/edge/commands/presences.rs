@@ -1,0 +1,84 @@
+//! Questions about who is present, of which only so many are under way at once: each answer names
+//! up to everybody in a channel, and takes a home and an edge milliseconds and much memory.
+//!
+//! Must not know answers. Invariant: who waits is in the line, and comes to its turn when an answer
+//! makes room; others' commands, and its own about other channels, pass meanwhile.
+
+use crate::codec::command::Method;
+use crate::contract::envelope::{Delivery, Request};
+use crate::edge::connection::{Fact, Input};
+use crate::edge::{Edge, Token};
+use crate::limits::PRESENCES_UNDER_WAY;
+use std::collections::VecDeque;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(in crate::edge) struct Presences {
+    under_way: usize,
+    line: VecDeque<Token>,
+}
+
+impl Presences {
+    fn has_room(&self) -> bool {
+        self.under_way < PRESENCES_UNDER_WAY
+    }
+
+    /// Is there room for somebody who waits?
+    pub fn has_work(&self) -> bool {
+        self.has_room() && !self.line.is_empty()
+    }
+
+    /// A request goes to its home, or waits for its lane.
+    pub fn asked(&mut self, request: &Request) {
+        self.under_way += usize::from(is_about_presence(request));
+    }
+
+    /// Requests that waited for a lane never will be asked.
+    pub fn dropped(&mut self, input: &Input) {
+        let dropped = input.parked.iter().filter(|it| is_about_presence(&it.request));
+        self.under_way -= dropped.count();
+    }
+
+    /// A delivery came, which may be an answer.
+    pub fn answered(&mut self, delivery: &Delivery) {
+        if matches!(delivery, Delivery::Presence(_) | Delivery::PresenceStats { .. }) {
+            debug_assert!(self.under_way > 0, "every answer has its question");
+            self.under_way = self.under_way.saturating_sub(1);
+        }
+    }
+}
+
+fn is_about_presence(request: &Request) -> bool {
+    matches!(request, Request::Presence { .. } | Request::PresenceStats { .. })
+}
+
+impl Edge {
+    /// Has a command to wait because too many ask who is present? It is lined up then.
+    pub(in crate::edge) fn waits_for_presences(
+        &mut self,
+        token: Token,
+        method: &Method<'_>,
+    ) -> bool {
+        let asks = matches!(method, Method::Presence { .. } | Method::PresenceStats { .. });
+        let waits = asks && !self.presences.has_room();
+        if waits && !self.at(token).facts.replace(Fact::AwaitsPresence, true) {
+            self.presences.line.push_back(token);
+        }
+        waits
+    }
+
+    /// Lets as many of those in line go on as there is room for.
+    pub(in crate::edge) fn serve_presences(&mut self) {
+        let room = PRESENCES_UNDER_WAY.saturating_sub(self.presences.under_way);
+        let mut woken = 0;
+        while woken < room
+            && let Some(token) = self.presences.line.pop_front()
+        {
+            if self.is_current(token) {
+                self.at(token).facts.set(Fact::AwaitsPresence, false);
+                self.make_ready(token);
+                woken += 1;
+            }
+        }
+    }
+}
