@@ -120,6 +120,7 @@ const PROCESS: ProcessStats<'_> = ProcessStats {
     open_fds: 17,
     max_fds: 1_024,
     started_s: 1_700_000_000,
+    made_unix_ms: 1_700_000_001_500,
     dropped_lines: 3,
     limits: &[],
     namespaces: &["", "chat"],
@@ -195,6 +196,7 @@ fn namespaces_and_methods_are_told_apart() {
         ("process_open_fds", 17.0),
         ("process_max_fds", 1_024.0),
         ("process_start_time_seconds", 1_700_000_000.0),
+        ("metrics_timestamp_seconds", 1_700_000_001.5),
         ("log_lines_dropped_total", 3.0),
     ] {
         assert_eq!(scrape.value(&format!("corecast_{name}"), &[]), value, "{name}");

@@ -22,6 +22,8 @@ pub struct ProcessStats<'a> {
     pub max_fds: u64,
     /// When it started, in seconds since 1970.
     pub started_s: u64,
+    /// When the text is made, since 1970.
+    pub made_unix_ms: u64,
     /// Log lines that were not written, because the reader is too slow.
     pub dropped_lines: u64,
     /// The limits in force, by the names of their keys.
@@ -225,6 +227,14 @@ fn put_process(out: &mut String, process: &ProcessStats<'_>) {
     put_head(out, "process_resident_memory_bytes", "Resident memory.", "gauge");
     let resident = process.resident_bytes;
     put(out, format_args!("corecast_process_resident_memory_bytes {resident}"));
+    put_head(
+        out,
+        "metrics_timestamp_seconds",
+        "When this text was made, since 1970. Who asks often is given the last one again.",
+        "gauge",
+    );
+    let made = Seconds(process.made_unix_ms * 1_000);
+    put(out, format_args!("corecast_metrics_timestamp_seconds {made}"));
     let numbers = [
         (
             "process_open_fds",

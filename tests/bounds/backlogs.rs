@@ -88,8 +88,15 @@ fn who_holds_most_goes_first(driver: &str) {
     // The kernel's buffers take megabytes first.
     let mut sent = 0;
     while waiting() < 200_000 {
-        server.publish("n:light", &data);
-        sent += 1;
+        for _ in 0..4 {
+            server.publish("n:light", &data);
+        }
+        sent += 4;
+    }
+    while waiting() < 2_500_000 {
+        for _ in 0..20 {
+            server.publish("n:heavy", &data);
+        }
     }
     while waiting() < 4_000_000 {
         server.publish("n:heavy", &data);

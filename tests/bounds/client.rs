@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 pub const FIN: u8 = 0x80;
 pub const CONTINUATION: u8 = 0;
@@ -100,8 +100,24 @@ impl Client {
         client.answer()
     }
 
-    /// The page of the metrics, with the key.
+    /// The page of the metrics, with the key, made after this was asked for: a server makes a few
+    /// per second, and gives the last one again in between.
     pub fn metrics(addr: SocketAddr) -> String {
+        let asked = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
+        // The page says milliseconds.
+        let asked_ms = asked.as_millis();
+        loop {
+            let page = Client::last_metrics(addr);
+            let mut lines = page.lines();
+            let made = lines.find_map(|it| it.strip_prefix("corecast_metrics_timestamp_seconds "));
+            let made_s: f64 = made.expect("when it was made").parse().expect("a number");
+            if (made_s * 1e3).round() as u128 >= asked_ms {
+                return page;
+            }
+        }
+    }
+
+    fn last_metrics(addr: SocketAddr) -> String {
         let mut client = Client::open(addr);
         let head = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
         client.send(format!("{head}X-API-Key: {API_KEY}\r\n\r\n").as_bytes());

@@ -161,7 +161,9 @@ fn a_slow_reader_gets_its_close_frame(driver: &str) {
     assert_eq!(client.subscribe_error("n:slow"), 0);
     let data = format!("\"{}\"", "x".repeat(60_000));
     while server.metric("corecast_backlog_bytes{") < 5_000_000 {
-        server.publish("n:slow", &data);
+        for _ in 0..8 {
+            server.publish("n:slow", &data);
+        }
     }
     // What cannot be read: closed with 3501, behind all that waits.
     client.text("{");

@@ -247,14 +247,14 @@ impl Edge {
         let mut page = std::mem::take(&mut self.metrics_page);
         if fresh || page.is_empty() {
             page.clear();
-            self.write_metrics(&mut page);
+            self.write_metrics(&mut page, now);
             self.work.charge(self.all_metrics.len() * cost::METRICS_OF_A_CORE);
         }
         self.respond(token, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
         self.metrics_page = page;
     }
 
-    fn write_metrics(&self, page: &mut String) {
+    fn write_metrics(&self, page: &mut String, now: Now) {
         let used = (self.http.process)();
         let api_methods = api::ApiMethod::ALL.map(api::ApiMethod::name);
         let process = ProcessStats {
@@ -263,6 +263,7 @@ impl Edge {
             open_fds: used.open_fds,
             max_fds: used.max_fds,
             started_s: used.started_s,
+            made_unix_ms: now.unix_ms,
             dropped_lines: used.dropped_lines,
             limits: &self.limits.numbers(),
             namespaces: &self.namespaces.counted(),
