@@ -242,7 +242,6 @@ fn what_a_home_refuses_names_the_command(driver: &str) {
     let asked = [
         ("subscribe", "m:a", json!({"channel": "m:a"})),
         ("publish", "h:b", json!({"channel": "h:b", "data": 1})),
-        ("history", "h:c", json!({"channel": "h:c"})),
     ];
     for (method, _, body) in &asked {
         let answer = bo.ask(method, body.clone());
