@@ -192,7 +192,7 @@ fn numbering_outlives_history(driver: &str) {
 fn filters_are_counted(driver: &str) {
     const OVER: u64 = 106;
     let namespace = "filter_bytes_per_connection = 40000\nfilter_bytes_per_worker = 1000000\n\
-                     [[namespace]]\nname = \"f\"\nallow_tags_filter = true\n\
+                     [[namespace]]\nname = \"tagged\"\nallow_tags_filter = true\n\
                      allow_subscribe = \"anyone\"\nallow_publish = \"anyone\"";
     let server = serve!(driver, limits(namespace));
     let neighbour = server.neighbour();
@@ -201,7 +201,7 @@ fn filters_are_counted(driver: &str) {
         number += 1;
         let values: Vec<String> = (0..values).map(|at| format!("{number}-{at}")).collect();
         let tf = json!({"key": "k", "cmp": "in", "vals": values});
-        let asked = json!({"channel": format!("f:{number}"), "tf": tf});
+        let asked = json!({"channel": format!("tagged:{number}"), "tf": tf});
         client.ask("subscribe", asked)["error"]["code"].as_u64().unwrap_or(0)
     };
     let mut greedy: Vec<Client> = (0..200).map(|_| server.client()).collect();
