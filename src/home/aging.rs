@@ -63,7 +63,8 @@ impl<E: Engine> Home<E> {
         if !self.read_early.is_empty() {
             return Some(0);
         }
-        let expiry = self.soonest().map(|(age, _)| age.at_ms).min();
+        let expiry =
+            self.soonest().map(|(age, _)| age.at_ms).filter(|at_ms| *at_ms < u64::MAX).min();
         let tails = (!E::LOCAL && !self.channels.is_empty())
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);
         let others = [tails, self.user_calls.next_ms(), self.numberings.next_ms()];

@@ -140,7 +140,9 @@ impl Channel {
     pub fn standing(&self) -> Option<Standing> {
         let what = if self.interest.is_empty() { Aging::Alone } else { Aging::Heard };
         let bytes = self.history.bytes();
-        let age = Age { what, at_ms: self.expires_ms };
+        // A replica's ring is as old as its stream says: it goes for its size, or with its session.
+        let at_ms = if self.replica.is_some() { u64::MAX } else { self.expires_ms };
+        let age = Age { what, at_ms };
         (bytes > 0).then_some(Standing { age, size: usize::BITS - bytes.leading_zeros() })
     }
 

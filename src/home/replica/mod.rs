@@ -307,6 +307,8 @@ impl<E: Engine> Home<E> {
         let replica = self.replica(place).expect("it is one");
         let keep_ring = replica.has_epoch && !holds(Rule::Session);
         replica.has_epoch = true;
+        let kept = self.channels.at(place).history.bytes();
+        assert!(kept == 0, "nothing is kept of the session before: {kept} bytes");
         if keep_ring {
             let channel = self.channels.at(place);
             channel.epoch = read.epoch;
