@@ -386,7 +386,12 @@ fn cause_of(error: ErrorCode) -> Option<Cause> {
         ErrorCode::BadRequest | ErrorCode::NotAvailable | ErrorCode::MethodNotFound => {
             Some(Cause::Command)
         }
-        _ => None,
+        // A fault of ours, what tokens' own lines say, and what a client asked to be told.
+        ErrorCode::Internal
+        | ErrorCode::AlreadySubscribed
+        | ErrorCode::TokenExpired
+        | ErrorCode::Expired
+        | ErrorCode::UnrecoverablePosition => None,
     }
 }
 

@@ -230,7 +230,7 @@ fn put_process(out: &mut String, process: &ProcessStats<'_>) {
     put_head(
         out,
         "metrics_timestamp_seconds",
-        "When this text was made, since 1970. Who asks often is given the last one again.",
+        "When this text was made, since 1970. It is sent again to requests that come soon after.",
         "gauge",
     );
     let made = Seconds(process.made_unix_ms * 1_000);

@@ -20,7 +20,7 @@ use crate::work::cost;
 /// Bytes of blocks up to which a recovery answer is framed with the turn's other frames.
 const INLINE_RECOVERY_BYTES: usize = 2 << 10;
 /// Bytes that the answer to a publish takes in the arena, at most.
-const ACKNOWLEDGEMENT_BYTES: usize = 48;
+pub const ACKNOWLEDGEMENT_BYTES: usize = 48;
 
 impl Edge {
     /// Takes one delivery of a home.

@@ -4,6 +4,7 @@
 //! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
 //! channel is marked before a subscriber is added to it (rule 11).
 
+use super::deliver::ACKNOWLEDGEMENT_BYTES;
 use super::frames::{formed, info, publisher_id};
 use super::output::Range;
 use crate::clock::Now;
@@ -145,13 +146,18 @@ impl Edge {
     fn stage(&mut self, channel: u32, what: What) {
         let order = u32::try_from(self.staged.len()).expect("a turn's deliveries are bounded");
         let staged = Staged { channel, order, what };
-        // Each variant of its subscribers is a frame of its own.
-        let known = self.channels.at(channel);
-        let bytes = staged.size() * known.variants_in_use();
+        let bytes = self.arena_bytes_of(&staged);
         self.staged_bytes += bytes;
+        let known = self.channels.at(channel);
         let marks_ns = known.subscribers.len() * cost::MARK + known.filters_ns;
         self.work.charge(marks_ns + bytes / cost::RESPONSE_BYTES_PER_NS);
         self.staged.push(staged);
+    }
+
+    /// Bytes of the arena that it will take: each variant of its subscribers is a frame of its own.
+    fn arena_bytes_of(&self, staged: &Staged) -> usize {
+        let known = self.channels.get(staged.channel);
+        staged.size() * known.map_or(0, EdgeChannel::variants_in_use)
     }
 
     /// Frames and marks all that was staged, channel by channel.
@@ -209,10 +215,12 @@ impl Edge {
             is_left && !is_marked
         });
         self.staged = staged;
-        self.staged_bytes = self.staged.iter().map(Staged::size).sum();
         if self.staged.is_empty() {
-            self.answer_acknowledged();
+            self.staged_bytes = 0;
+            return self.answer_acknowledged();
         }
+        let left_bytes: usize = self.staged.iter().map(|it| self.arena_bytes_of(it)).sum();
+        self.staged_bytes = left_bytes + self.acknowledged.len() * ACKNOWLEDGEMENT_BYTES;
     }
 
     /// Asks the filters of a channel about a publication; false: some are left for the next turn.

@@ -305,6 +305,8 @@ fn filters_are_asked_over_turns_and_order_holds() {
             bench.subscriber_with(&format!(r#"{{"channel":"many","tf":{tf}}}"#), 2)
         })
         .collect();
+    // With deltas: a variant of its own.
+    bench.subscriber_with(r#"{"channel":"many","delta":"fossil"}"#, 2);
     let mut turns = Turns::of(bench);
     let publication = |local, offset, data: &str| Delivery::Publication {
         local,
@@ -317,11 +319,13 @@ fn filters_are_asked_over_turns_and_order_holds() {
     turns.bench.deliver(publication(2, 1, "1"));
     assert!(!turns.bench.edge.may_work(), "nothing more is taken in this turn");
     turns.bench.deliver(publication(2, 2, "2"));
+    let staged_bytes = turns.bench.edge.staged_bytes;
     turns.bench.deliver(publication(1, 1, "3"));
     let mut rounds = 0;
     let mut order: HashMap<u32, String> = HashMap::new();
     turns.bench.edge.mark_within_turn();
     assert!(turns.bench.edge.has_staged() && turns.bench.edge.has_work());
+    assert_eq!(turns.bench.edge.staged_bytes, staged_bytes, "what is left still counts in full");
     loop {
         for (index, bytes) in turns.bench.flush_all() {
             *order.entry(index).or_default() += &String::from_utf8_lossy(&bytes);
