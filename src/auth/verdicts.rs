@@ -73,7 +73,8 @@ impl Verdicts {
             }
             None => Err(keys.flaw(&read.header)),
         };
-        self.keep(check.hash, verdict);
+        self.note_wrong(check.hash, verdict);
+        self.found = Some((check.hash, verdict));
         true
     }
 
@@ -82,35 +83,33 @@ impl Verdicts {
     /// # Errors
     /// Which key it was not signed with, or that there is none for it.
     pub fn verdict(&mut self, keys: &Keys, token: &str, read: &Token<'_>) -> Result<(), AuthError> {
-        let slow = keys.are_slow(&read.header);
+        if !keys.are_slow(&read.header) {
+            return self.try_all(keys, token, read).map_err(AuthError::Invalid);
+        }
         let hash = hash_of(token);
-        if let Some((_, found)) = self.found.take_if(|(of, _)| *of == hash) {
-            return found.map_err(AuthError::Invalid);
-        }
-        if slow && let Some(flaw) = self.wrong.get(&hash) {
-            return Err(AuthError::Invalid(flaw));
-        }
-        let mut signed = false;
-        for key in keys.fitting(&read.header) {
-            self.spent_ns += key.cost_ns(token.len());
-            signed = key.has_signed(read);
-            if signed {
-                break;
-            }
-        }
-        let verdict = if signed { Ok(()) } else { Err(keys.flaw(&read.header)) };
-        if slow {
-            self.keep(hash, verdict);
-            self.found = None;
-        }
+        let found = self.found.take_if(|(of, _)| *of == hash).map(|(_, found)| found);
+        let verdict = found.or_else(|| self.wrong.get(&hash).map(Err)).unwrap_or_else(|| {
+            let verdict = self.try_all(keys, token, read);
+            self.note_wrong(hash, verdict);
+            verdict
+        });
         verdict.map_err(AuthError::Invalid)
     }
 
-    fn keep(&mut self, hash: Hash, verdict: Result<(), Flaw>) {
+    fn try_all(&mut self, keys: &Keys, token: &str, read: &Token<'_>) -> Result<(), Flaw> {
+        for key in keys.fitting(&read.header) {
+            self.spent_ns += key.cost_ns(token.len());
+            if key.has_signed(read) {
+                return Ok(());
+            }
+        }
+        Err(keys.flaw(&read.header))
+    }
+
+    fn note_wrong(&mut self, hash: Hash, verdict: Result<(), Flaw>) {
         if let Err(flaw) = verdict {
             self.wrong.keep(hash, flaw);
         }
-        self.found = Some((hash, verdict));
     }
 
     /// Tokens that are remembered as wrong.
