@@ -33,17 +33,19 @@ const FELT: Duration = Duration::from_millis(400);
 /// Time for which an attack lasts.
 const LASTS: Duration = Duration::from_secs(4);
 
-/// The most CPU time that the server spent before it answered one of many small questions.
-fn slowest(server: &Server, client: &mut Client, lasts: Duration) -> Duration {
+/// The CPU time that the server spent before it answered nine of ten small questions. The tenth may
+/// have been answered early: while this thread waits for a CPU, the server goes on with others' work.
+fn nine_of_ten(server: &Server, client: &mut Client, lasts: Duration) -> Duration {
     let started = Instant::now();
-    let mut slowest = Duration::ZERO;
+    let mut spent = Vec::new();
     while started.elapsed() < lasts {
         let before = server.cpu();
         assert!(client.ask("ping", json!({}))["error"].is_null());
-        slowest = slowest.max(server.cpu().saturating_sub(before));
+        spent.push(server.cpu().saturating_sub(before));
         std::thread::sleep(Duration::from_millis(2));
     }
-    slowest
+    spent.sort_unstable();
+    spent[(spent.len() - 1) * 9 / 10]
 }
 
 /// One attack at a time: each takes all that a machine of few cores has.
@@ -60,8 +62,8 @@ fn beside(server: &Server, attack: impl for<'s> FnOnce(&'s Scope<'s, '_>, &'s At
         attack(scope, over);
         // Also when an answer does not come at all: the scope waits for the attack's threads.
         let _end = End(over);
-        let slowest = slowest(server, &mut client, LASTS);
-        assert!(slowest < FELT, "{slowest:?} of work before the neighbour's answer");
+        let spent = nine_of_ten(server, &mut client, LASTS);
+        assert!(spent < FELT, "{spent:?} of work before the neighbour's answer");
     });
 }
 
