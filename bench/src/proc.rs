@@ -6,6 +6,7 @@
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -18,6 +19,22 @@ pub fn cpu(pid: u32) -> Result<Duration> {
 /// Time that threads of a process had work and no core, so far.
 pub fn run_delay(pid: u32) -> Result<Duration> {
     Ok(schedule(pid)?.1)
+}
+
+/// The same of each thread, by its id.
+pub fn run_delays(pid: u32) -> Result<BTreeMap<u32, Duration>> {
+    let mut delays = BTreeMap::new();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+        .with_context(|| format!("process {pid} is not running"))?;
+    for task in tasks.flatten() {
+        let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
+        let waited = text.split_whitespace().nth(1).and_then(|field| field.parse().ok());
+        let thread = task.file_name().to_str().and_then(|name| name.parse().ok());
+        if let (Some(thread), Some(waited_ns)) = (thread, waited) {
+            delays.insert(thread, Duration::from_nanos(waited_ns));
+        }
+    }
+    Ok(delays)
 }
 
 /// The sums of the threads' `schedstat`: time on a core, and time waiting for one.

@@ -9,6 +9,7 @@ mod commands;
 mod frames;
 mod ids;
 mod neighbour;
+mod siege;
 mod slots;
 mod upgrades;
 mod wire;
@@ -17,6 +18,7 @@ use crate::net::Target;
 use crate::proc;
 use anyhow::{Result, bail};
 use neighbour::Neighbour;
+use std::net::SocketAddrV4;
 use std::time::Instant;
 
 /// A check's result: what was seen, or what was wrong.
@@ -30,6 +32,9 @@ pub struct Args {
     /// Run only checks whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Run the sieges: attacks that last, by what a neighbour feels and what memory they take.
+    #[arg(long)]
+    siege: bool,
 }
 
 /// The server under attack.
@@ -52,6 +57,9 @@ struct Site {
     /// A channel that is open to everyone, for the neighbour.
     #[arg(long, default_value = "plain:neighbour")]
     neighbour: String,
+    /// The internal listener, where the server has one.
+    #[arg(long)]
+    internal: Option<SocketAddrV4>,
 }
 
 const CHECKS: &[(&str, Check)] = &[
@@ -81,6 +89,9 @@ const CHECKS: &[(&str, Check)] = &[
 
 pub fn run(args: &Args) -> Result<()> {
     proc::sockets();
+    if args.siege {
+        return siege::run(&args.site, &args.only);
+    }
     let neighbour = Neighbour::start(&args.site.target, args.site.server_pid, &args.site.neighbour);
     let mut failed = 0;
     for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(&args.only)) {
