@@ -6,6 +6,7 @@
 
 use crate::net::Target;
 use crate::ws::{self, Parsed};
+use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -16,6 +17,10 @@ const MASK: [u8; 4] = [0x5a, 0x11, 0xc3, 0x28];
 const TURN_BYTES: usize = 64 << 10;
 /// Rest of an attacker to whom nothing was possible.
 const REST: Duration = Duration::from_millis(1);
+
+/// Bytes that wait in the kernel to be sent, of each connection. An attacker's kernel is another
+/// machine's: here a thousand that write ahead would take a gigabyte of the server's.
+const UNSENT_BYTES: usize = 64 << 10;
 
 /// One connection, and how far in its block it is.
 pub struct Member {
@@ -31,8 +36,7 @@ pub struct Member {
 impl Member {
     /// A connection to which nothing was sent yet.
     pub fn open(target: &Target, block: Vec<u8>) -> Result<Member, String> {
-        let stream = TcpStream::connect_timeout(&target.address.into(), PATIENCE);
-        let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
+        let stream = connect(target).map_err(|error| format!("cannot connect: {error}"))?;
         stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         Ok(Member { stream, block, at: 0, sent: 0, received: 0, is_closed: false })
     }
@@ -122,6 +126,12 @@ impl Member {
     }
 }
 
+fn connect(target: &Target) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&target.address.into(), PATIENCE)?;
+    sockopt::set_socket_send_buffer_size(&stream, UNSENT_BYTES)?;
+    Ok(stream)
+}
+
 /// A WebSocket whose commands were answered, each in a message of its own.
 pub fn member(target: &Target, commands: &[String]) -> Result<Member, String> {
     let mut members = members(target, 1, |_| commands.to_vec())?;
@@ -137,8 +147,7 @@ pub fn members(
     let wrong = |error: std::io::Error| format!("an attacker cannot get in: {error}");
     let mut streams = Vec::with_capacity(count);
     for number in 0..count {
-        let mut stream =
-            TcpStream::connect_timeout(&target.address.into(), PATIENCE).map_err(wrong)?;
+        let mut stream = connect(target).map_err(wrong)?;
         let mut bytes = ws::upgrade_request(&target.address.to_string(), &target.path, "");
         bytes.extend(text(r#"{"id":1,"connect":{}}"#));
         let commands = commands(number);
