@@ -156,7 +156,7 @@ mod tests {
     fn the_texts_collide() {
         let hash = |letter: u8| {
             let letter = u64::from(letter);
-            (letter * 16 & 0xffff | letter * 136 << 16) % 1_440
+            (((letter * 16) & 0xffff) | ((letter * 136) << 16)) % 1_440
         };
         assert_eq!(hash(b'!'), hash(b'{'));
     }
