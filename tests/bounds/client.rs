@@ -114,7 +114,7 @@ impl Client {
             if (made_s * 1e3).round() as u128 >= asked_ms {
                 return page;
             }
-            // The page will be made anew within 200 ms; to ask at once would only use the server's CPU.
+            // It is made anew within 200 ms; to ask at once would only use the server's CPU.
             std::thread::sleep(Duration::from_millis(20));
         }
     }

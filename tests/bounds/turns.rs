@@ -33,8 +33,9 @@ const FELT: Duration = Duration::from_millis(400);
 /// Time for which an attack lasts.
 const LASTS: Duration = Duration::from_secs(4);
 
-/// The CPU time that the server spent before it answered nine of ten small questions. The tenth may
-/// have been answered early: while this thread waits for a CPU, the server goes on with others' work.
+/// The CPU time that the server spent before it answered nine of ten small questions. The tenth
+/// may have been answered early: while this thread waits for a CPU, the server goes on with others'
+/// work.
 fn nine_of_ten(server: &Server, client: &mut Client, lasts: Duration) -> Duration {
     let started = Instant::now();
     let mut spent = Vec::new();

@@ -1,5 +1,6 @@
-//! Sieges: attacks that last, and what a neighbour feels and the server holds meanwhile. The answers
-//! to bad input are the business of the checks beside this; here everything sent is of the protocol.
+//! Sieges: attacks that last, and what a neighbour feels and the server holds meanwhile. The
+//! answers to bad input are the business of the checks beside this; here everything sent is of the
+//! protocol.
 //!
 //! Must not know the server's code. The server runs with the limits that `scripts/attack` sets, and
 //! says them in its metrics. Invariant: a row fails when the neighbour waits longer than twice what
@@ -54,8 +55,8 @@ type Attack = Box<dyn FnOnce(Instant) -> Checked + Send>;
 /// Makes everything ready for one.
 type Prepare = fn(&Site) -> Result<Attack, String>;
 
-/// Name, whether it is for a server with an internal listener, which then has all pages, and what it
-/// takes to begin.
+/// Name, whether it is for a server with an internal listener, which then has all pages, and what
+/// it takes to begin.
 const SIEGES: &[(&str, bool, Prepare)] = &[
     ("pipelined requests that nobody reads", false, responses::unread),
     ("an upgrade behind responses, read late", false, responses::late_upgrades),

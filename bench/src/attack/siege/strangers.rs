@@ -14,8 +14,8 @@ const MESSAGES: usize = 600;
 const HEADS: usize = 100;
 const HALF_HEAD: usize = 15_000;
 
-/// Half messages of sessions, and half heads of strangers, as many as fit and more; newcomers, health
-/// and the internal listener are served meanwhile.
+/// Half messages of sessions, and half heads of strangers, as many as fit and more; newcomers,
+/// health and the internal listener are served meanwhile.
 pub fn halves(site: &Site) -> Result<Attack, String> {
     let target = site.target.clone();
     let internal = SocketAddr::V4(site.internal.ok_or("there is no internal listener")?);
