@@ -7,7 +7,7 @@ use bytes::Bytes;
 use corecast::auth::{self, Auth};
 use corecast::clock::Now;
 use corecast::contract::engine::Memory;
-use corecast::driver::{Buffer, Driver, Event, Segment, Send, Socket, Token, Unsent};
+use corecast::driver::{Buffer, Driver, Event, Segment, Send, Socket, Tag, Unsent};
 use corecast::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
 use corecast::hashing::Key;
 use corecast::home::{Home, HomeOptions, HomeSecrets};
@@ -36,7 +36,7 @@ struct Sink {
     events: VecDeque<Event>,
     received: Vec<u8>,
     /// The owner's name of the socket adopted last.
-    adopted: Option<Token>,
+    adopted: Option<Tag>,
     sends: usize,
 }
 
@@ -51,8 +51,8 @@ impl Driver for Sink {
 
     fn release(&mut self, _: Buffer) {}
 
-    fn adopt(&mut self, _: Socket, token: Token) {
-        self.adopted = Some(token);
+    fn adopt(&mut self, _: Socket, tag: Tag) {
+        self.adopted = Some(tag);
     }
 
     fn pause(&mut self, _: Socket) {}
@@ -91,7 +91,7 @@ impl Driver for Sink {
 /// A worker, its subscribers, and one publisher.
 pub struct Rig {
     worker: Worker<Sink, Plain, Memory>,
-    publisher: Token,
+    publisher: Tag,
 }
 
 impl Rig {
@@ -124,7 +124,7 @@ impl Rig {
             metrics,
             budgets: Budgets::default(),
         });
-        let mut rig = Rig { worker, publisher: Token(0) };
+        let mut rig = Rig { worker, publisher: Tag(0) };
         for socket in 0..=subscribers {
             rig.publisher = rig.connect(socket as u32);
             if socket < subscribers {
@@ -135,7 +135,7 @@ impl Rig {
         rig
     }
 
-    fn connect(&mut self, socket: u32) -> Token {
+    fn connect(&mut self, socket: u32) -> Tag {
         let accepted = Event::Accepted { socket: Socket(socket), peer: None, listener: 0 };
         self.worker.driver().events.push_back(accepted);
         self.turn_until_idle();
@@ -155,12 +155,12 @@ impl Rig {
     }
 
     fn receive(&mut self, bytes: &[u8]) {
-        let token = self.publisher;
+        let tag = self.publisher;
         let driver = self.worker.driver();
         driver.received.clear();
         driver.received.extend_from_slice(bytes);
         let buffer = Buffer { id: 0, len: bytes.len() as u32 };
-        driver.events.push_back(Event::Received { token, buffer });
+        driver.events.push_back(Event::Received { tag, buffer });
     }
 
     /// Turns until there is nothing to do; the sends that were made.

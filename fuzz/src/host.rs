@@ -14,7 +14,7 @@ use corecast::contract::engine::Memory;
 use corecast::contract::envelope::{Delivery, Request};
 use corecast::edge::{
     ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
-    Token,
+    ConnectionId,
 };
 use corecast::hashing::Key;
 use corecast::home::{Home, HomeOptions, HomeSecrets};
@@ -58,7 +58,7 @@ impl RequestLanes for Out<'_> {
 /// A connection and its two ends.
 pub struct Peer {
     core: usize,
-    token: Token,
+    conn: ConnectionId,
     pub client: Client,
     /// Bytes that it sent and the edge has not been given.
     pub sent: VecDeque<u8>,
@@ -223,10 +223,10 @@ impl Host {
         }
         let core = core % CORES;
         let now = self.now();
-        let Some(token) = self.edges[core].accept(internal, now) else { return };
+        let Some(conn) = self.edges[core].accept(internal, now) else { return };
         self.peers.push(Peer {
             core,
-            token,
+            conn,
             client: Client::default(),
             sent: VecDeque::new(),
             armed: None,
@@ -246,10 +246,10 @@ impl Host {
         }
         let count = bytes.max(1).min(it.sent.len());
         let mut buffer: Vec<u8> = it.sent.drain(..count).collect();
-        let (core, token) = (it.core, it.token);
+        let (core, conn) = (it.core, it.token);
         let mut out = Out { lanes: &mut self.requests[core], slots: self.slots };
         self.edges[core].settle_late(now);
-        self.edges[core].receive(token, &mut buffer, now, &mut out);
+        self.edges[core].receive(conn, &mut buffer, now, &mut out);
         self.apply_effects(core);
         true
     }
@@ -261,14 +261,14 @@ impl Host {
         if !it.open || it.ended {
             return;
         }
-        let (core, token) = (it.core, it.token);
+        let (core, conn) = (it.core, it.token);
         it.client.wild = true;
         self.edges[core].settle_late(now);
         if reset {
-            self.edges[core].failed(token, now);
+            self.edges[core].failed(conn, now);
         } else {
             it.ended = true;
-            self.edges[core].ended(token, now);
+            self.edges[core].ended(conn, now);
         }
         self.apply_effects(core);
     }
@@ -277,9 +277,9 @@ impl Host {
     pub fn arrives(&mut self, peer: usize) -> bool {
         let it = &mut self.peers[peer];
         let Some(chunk) = it.armed.take().filter(|_| it.open) else { return false };
-        let (core, token) = (it.core, it.token);
+        let (core, conn) = (it.core, it.token);
         it.client.receive(&chunk, &mut self.ledger);
-        self.edges[core].chunk_sent(token);
+        self.edges[core].chunk_sent(conn);
         self.apply_effects(core);
         true
     }
@@ -353,18 +353,18 @@ impl Host {
     }
 
     fn flush(&mut self, core: usize, takes: Takes) {
-        let mut batch: Vec<(Token, Vec<Range>)> = Vec::new();
-        let (mut tokens, mut ranges) = (Vec::new(), Vec::new());
-        self.edges[core].take_dirty(usize::MAX, &mut tokens);
-        for token in tokens {
-            match self.edges[core].flush_of(token, &mut ranges) {
+        let mut batch: Vec<(ConnectionId, Vec<Range>)> = Vec::new();
+        let (mut conns, mut ranges) = (Vec::new(), Vec::new());
+        self.edges[core].take_dirty(usize::MAX, &mut conns);
+        for conn in conns {
+            match self.edges[core].flush_of(conn, &mut ranges) {
                 Flush::Nothing => {}
-                Flush::One(range) => batch.push((token, vec![range])),
-                Flush::Send(token) => batch.push((token, ranges.clone())),
+                Flush::One(range) => batch.push((conn, vec![range])),
+                Flush::Send(conn) => batch.push((conn, ranges.clone())),
             }
         }
-        for (token, ranges) in batch {
-            let Some(peer) = self.find(core, token) else { continue };
+        for (conn, ranges) in batch {
+            let Some(peer) = self.find(core, conn) else { continue };
             assert!(self.peers[peer].armed.is_none(), "one send at a time (rule 19)");
             let arena = self.edges[core].arena();
             let bytes: Vec<u8> = ranges
@@ -378,16 +378,16 @@ impl Host {
             };
             self.peers[peer].client.receive(&bytes[..taken], &mut self.ledger);
             if taken == bytes.len() {
-                self.edges[core].sent_inline(token);
+                self.edges[core].sent_inline(conn);
             } else {
-                self.edges[core].unsent(token, &ranges, taken as u32);
+                self.edges[core].unsent(conn, &ranges, taken as u32);
             }
         }
         self.edges[core].is_flushed();
     }
 
-    fn find(&self, core: usize, token: Token) -> Option<usize> {
-        self.peers.iter().position(|peer| peer.open && peer.core == core && peer.token == token)
+    fn find(&self, core: usize, conn: ConnectionId) -> Option<usize> {
+        self.peers.iter().position(|peer| peer.open && peer.core == core && peer.token == conn)
     }
 
     fn apply_effects(&mut self, core: usize) {
@@ -398,15 +398,15 @@ impl Host {
                 return;
             }
             for effect in effects.drain(..) {
-                let (Effect::Arm(token)
-                | Effect::Pause(token)
-                | Effect::Resume(token)
-                | Effect::Shutdown(token)
-                | Effect::Close(token)) = effect;
-                let Some(peer) = self.find(core, token) else { continue };
+                let (Effect::Arm(conn)
+                | Effect::Pause(conn)
+                | Effect::Resume(conn)
+                | Effect::Shutdown(conn)
+                | Effect::Close(conn)) = effect;
+                let Some(peer) = self.find(core, conn) else { continue };
                 match effect {
                     Effect::Arm(_) => {
-                        if let Some(chunk) = self.edges[core].next_chunk(token) {
+                        if let Some(chunk) = self.edges[core].next_chunk(conn) {
                             let before = self.peers[peer].armed.replace(chunk);
                             assert!(before.is_none(), "one chunk at a time");
                         }

@@ -10,6 +10,10 @@ use super::position::{Epoch, Position};
 use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
 
+/// Names a call of a home's in its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId(pub u64);
+
 /// What a home asks of an engine elsewhere.
 #[derive(Clone, Debug)]
 pub enum Call {
@@ -17,10 +21,10 @@ pub enum Call {
     Watch { channel: Name },
     /// Hear them no more. Not answered.
     Unwatch { channel: Name },
-    /// Put a publication in order; `token` names it in the answer.
-    Publish { token: u64, block: Block },
+    /// Put a publication in order.
+    Publish { id: CallId, block: Block },
     /// Read the stream after `since` (0: all that is kept).
-    Read { token: u64, channel: Name, since: u64 },
+    Read { id: CallId, channel: Name, since: u64 },
 }
 
 /// What an engine elsewhere says.
@@ -30,7 +34,7 @@ pub enum Answer {
         channel: Name,
     },
     Published {
-        token: u64,
+        id: CallId,
         channel: Name,
         position: Position,
     },
@@ -50,7 +54,7 @@ pub enum Answer {
 /// What a stream held when it was read.
 #[derive(Clone, Debug)]
 pub struct StreamRead {
-    pub token: u64,
+    pub id: CallId,
     pub channel: Name,
     pub epoch: Epoch,
     /// The offset before the first entry: everything after it and up to `top` is in `entries`.

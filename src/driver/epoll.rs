@@ -11,7 +11,7 @@ use super::epoll_slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey}
 use super::shares::Shares;
 use super::socket::Bell;
 use super::{
-    Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Token, Unsent, one_each,
+    Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Tag, Unsent, one_each,
 };
 use bytes::{Buf, Bytes};
 use rustix::buffer::spare_capacity;
@@ -193,7 +193,7 @@ impl Epoll {
     fn occupy(&mut self, fd: OwnedFd, listener: u32) -> Socket {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot {
-                token: Token(0),
+                tag: Tag(0),
                 fd: None,
                 generation: 0,
                 armed: NONE,
@@ -240,11 +240,7 @@ impl Epoll {
     fn end(&mut self, index: u32, end: End) {
         let slot = &mut self.slots[index as usize];
         slot.state = State::Ended;
-        self.queue.push_back((
-            Socket(index),
-            slot.generation,
-            Event::Ended { token: slot.token, end },
-        ));
+        self.queue.push_back((Socket(index), slot.generation, Event::Ended { tag: slot.tag, end }));
     }
 
     /// A send failed: tells the owner, once.
@@ -252,7 +248,7 @@ impl Epoll {
         let slot = &mut self.slots[index as usize];
         if !slot.failed {
             slot.failed = true;
-            let event = Event::SendFailed { token: slot.token, errno: errno.raw_os_error() };
+            let event = Event::SendFailed { tag: slot.tag, errno: errno.raw_os_error() };
             self.queue.push_back((Socket(index), slot.generation, event));
         }
     }
@@ -290,12 +286,12 @@ impl Epoll {
 
     fn receive(&mut self, index: u32) -> Option<Event> {
         let slot = &self.slots[index as usize];
-        let token = slot.token;
+        let tag = slot.tag;
         match net::recv(slot.fd.as_ref()?, &mut self.buffer[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => self.end(index, End::Closed),
             Ok((len, _)) => {
                 self.lent = true;
-                return Some(Event::Received { token, buffer: Buffer { id: 0, len: len as u32 } });
+                return Some(Event::Received { tag, buffer: Buffer { id: 0, len: len as u32 } });
             }
             Err(Errno::AGAIN | Errno::INTR) => return None,
             Err(errno) => self.end(index, End::Failed(errno.raw_os_error())),
@@ -311,7 +307,7 @@ impl Epoll {
         match net::send(fd, chunk, SEND_FLAGS) {
             Ok(sent) if sent < chunk.len() => chunk.advance(sent),
             Ok(_) => {
-                let event = Event::Sent { token: slot.token };
+                let event = Event::Sent { tag: slot.tag };
                 self.queue.push_back((Socket(index), slot.generation, event));
                 self.disarm(index);
             }
@@ -360,10 +356,10 @@ impl Driver for Epoll {
         self.lent = false;
     }
 
-    fn adopt(&mut self, socket: Socket, token: Token) {
+    fn adopt(&mut self, socket: Socket, tag: Tag) {
         let slot = &mut self.slots[socket.0 as usize];
         assert!(slot.fd.is_some() && slot.state == State::New);
-        slot.token = token;
+        slot.tag = tag;
         slot.state = State::Receiving;
         self.register(socket.0);
     }

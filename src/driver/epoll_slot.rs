@@ -4,7 +4,7 @@
 //! equals that of a listener or the bell.
 
 use super::chunks::NONE;
-use crate::driver::Token;
+use crate::driver::Tag;
 use rustix::event::epoll::{EventData, EventFlags};
 use rustix::fd::OwnedFd;
 
@@ -15,7 +15,7 @@ pub const BELL: u32 = u32::MAX;
 /// One connection's place.
 #[derive(Debug)]
 pub struct Slot {
-    pub token: Token,
+    pub tag: Tag,
     pub fd: Option<OwnedFd>,
     /// Counts the connections that this slot has held; never `SPECIAL`.
     pub generation: u32,

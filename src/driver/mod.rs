@@ -72,7 +72,7 @@ pub struct Socket(pub u32);
 
 /// What the owner calls a connection; opaque here and given back with every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token(pub u64);
+pub struct Tag(pub u64);
 
 /// Bytes received, lent by the driver until `release`.
 #[derive(Debug, PartialEq, Eq)]
@@ -173,13 +173,13 @@ pub enum Event {
     /// `listener` is the place of its listener in `Options::listeners`.
     Accepted { socket: Socket, peer: Option<IpAddr>, listener: u8 },
     /// Bytes came in. The owner must `release` the buffer. May still come after `pause`.
-    Received { token: Token, buffer: Buffer },
+    Received { tag: Tag, buffer: Buffer },
     /// No more bytes will come. The socket is still the owner's, to `close`.
-    Ended { token: Token, end: End },
+    Ended { tag: Tag, end: End },
     /// The armed send went out whole.
-    Sent { token: Token },
+    Sent { tag: Tag },
     /// A send failed: the peer is gone. The socket is still the owner's, to `close`.
-    SendFailed { token: Token, errno: i32 },
+    SendFailed { tag: Tag, errno: i32 },
 }
 
 /// Sockets, as a worker needs them. No call blocks but `wait`.
@@ -194,8 +194,8 @@ pub trait Driver {
     /// Gives a received buffer back.
     fn release(&mut self, buffer: Buffer);
 
-    /// Takes an accepted socket over: `token` names it from here on, and receiving begins.
-    fn adopt(&mut self, socket: Socket, token: Token);
+    /// Takes an accepted socket over: `tag` names it from here on, and receiving begins.
+    fn adopt(&mut self, socket: Socket, tag: Tag);
 
     /// Stops receiving. What was under way may still arrive; no byte is lost or doubled.
     fn pause(&mut self, socket: Socket);
@@ -223,7 +223,7 @@ pub trait Driver {
     /// Sends a FIN once what was sent before is out, an armed send too; receiving goes on.
     fn shutdown(&mut self, socket: Socket);
 
-    /// Closes for good: ends what is under way, sends a FIN, forgets the token.
+    /// Closes for good: ends what is under way, sends a FIN, forgets the tag.
     fn close(&mut self, socket: Socket);
 
     /// Stops taking connections; those already accepted stay.

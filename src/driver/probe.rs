@@ -4,7 +4,7 @@
 //! that the driver asks of one, once.
 
 use super::uring::{Tuning, Uring};
-use super::{Driver, Error, Event, Options, Token, socket};
+use super::{Driver, Error, Event, Options, Tag, socket};
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -118,7 +118,7 @@ pub fn try_ring() -> io::Result<()> {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         match driver.next_event() {
-            Some(Event::Accepted { socket, .. }) => driver.adopt(socket, Token(1)),
+            Some(Event::Accepted { socket, .. }) => driver.adopt(socket, Tag(1)),
             Some(Event::Received { buffer, .. }) => {
                 let arrived = driver.bytes(&buffer) == [7];
                 driver.release(buffer);

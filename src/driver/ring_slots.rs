@@ -5,7 +5,7 @@
 
 use super::chunks::NONE;
 use super::shares::Shares;
-use crate::driver::Token;
+use crate::driver::Tag;
 use std::ops::{Index, IndexMut};
 
 listed! {
@@ -65,7 +65,7 @@ pub const CLOSE: u8 = 8;
 /// One connection's place.
 #[derive(Debug)]
 pub struct Slot {
-    pub token: Token,
+    pub tag: Tag,
     /// Counts the connections that this slot has held.
     pub generation: u32,
     /// Its armed send's chunk.
@@ -113,7 +113,7 @@ impl Slots {
 
     fn add(&mut self) -> u32 {
         self.slots.push(Slot {
-            token: Token(0),
+            tag: Tag(0),
             generation: 0,
             armed: NONE,
             under_way: 0,

@@ -52,7 +52,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use commands::subscribe::EpochText;
-pub use connection::Token;
+pub use connection::ConnectionId;
 pub use lifecycle::drain::Cut;
 pub use outbound::flush::Flush;
 pub use outbound::output::Range;
@@ -69,13 +69,13 @@ pub trait RequestLanes {
 /// What an edge wants done to a connection's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    Pause(Token),
-    Resume(Token),
+    Pause(ConnectionId),
+    Resume(ConnectionId),
     /// Its backlog has a chunk to send.
-    Arm(Token),
+    Arm(ConnectionId),
     /// Half-close: no more is written.
-    Shutdown(Token),
-    Close(Token),
+    Shutdown(ConnectionId),
+    Close(ConnectionId),
 }
 
 /// Times of a client's connection, in milliseconds.
@@ -133,15 +133,15 @@ pub use inbound::http::{HttpOptions, ProcessUse};
 #[derive(Clone, Copy, Debug)]
 enum Late {
     /// The backlog passed its bound.
-    Overflow(Token),
+    Overflow(ConnectionId),
     /// The backlogs of all passed theirs.
     Shed,
     /// All was written to a connection that ends.
-    Finished(Token),
+    Finished(ConnectionId),
     /// More was held for a connection than may be.
-    Slow(Token),
+    Slow(ConnectionId),
     /// It missed what the server wants it to have: 3010, and it comes back.
-    Insufficient(Token),
+    Insufficient(ConnectionId),
 }
 
 /// The connections of one core.
@@ -183,15 +183,15 @@ pub struct Edge {
     wheel: Wheel,
     /// By home: connections whose next request found the lane full, first come first served (rule
     /// 4).
-    waiting: Vec<VecDeque<Token>>,
+    waiting: Vec<VecDeque<ConnectionId>>,
     /// The home whose line is being served: its first may pass the line.
     serving: Option<u16>,
     /// The push now tried is that of the first in line: without room it keeps its place.
     first_in_line: bool,
     /// Connections with commands or bytes left over.
-    ready: VecDeque<Token>,
+    ready: VecDeque<ConnectionId>,
     /// Connections with Unsubscribes or a Deregister to push (rules 3 and 10).
-    owing: VecDeque<Token>,
+    owing: VecDeque<ConnectionId>,
     late: VecDeque<Late>,
     effects: Vec<Effect>,
     accounts: Accounts,
@@ -343,21 +343,21 @@ impl Edge {
         !self.waiting[usize::from(home)].is_empty() || self.user_calls.has_report(home)
     }
 
-    fn key(&self, token: Token) -> ConnectionKey {
-        ConnectionKey { core: self.core, index: token.index, generation: token.generation }
+    fn key(&self, conn: ConnectionId) -> ConnectionKey {
+        ConnectionKey { core: self.core, index: conn.index, generation: conn.generation }
     }
 
     /// Is the connection still the one that was meant?
-    fn is_current(&self, token: Token) -> bool {
-        self.places.is_current(token)
+    fn is_current(&self, conn: ConnectionId) -> bool {
+        self.places.is_current(conn)
     }
 
-    fn at(&mut self, token: Token) -> &mut Connection {
-        self.places.at(token)
+    fn at(&mut self, conn: ConnectionId) -> &mut Connection {
+        self.places.at(conn)
     }
 
-    fn life(&self, token: Token) -> Life {
-        self.places.life(token)
+    fn life(&self, conn: ConnectionId) -> Life {
+        self.places.life(conn)
     }
 }
 

@@ -5,7 +5,7 @@
 //! cause are written in `REFUSAL_WINDOW_MS`, and the number of those left out follows.
 
 use super::connection::{Fact, Life};
-use super::{Edge, Token};
+use super::{ConnectionId, Edge};
 use crate::api::ApiMethod;
 use crate::auth::{AuthError, Said};
 use crate::clock::Now;
@@ -104,10 +104,10 @@ impl Refusals {
 
 impl Edge {
     /// Notes where a connection came from; an edge cannot ask its socket.
-    pub fn came_from(&mut self, token: Token, peer: Option<IpAddr>) {
-        self.peers.set(token.index, peer);
+    pub fn came_from(&mut self, conn: ConnectionId, peer: Option<IpAddr>) {
+        self.peers.set(conn.index, peer);
         let proxied = self.http.trusted.has(peer);
-        self.at(token).facts.set(Fact::Proxied, proxied);
+        self.at(conn).facts.set(Fact::Proxied, proxied);
     }
 
     /// A connection was closed unheard: there was not even a place to say no from.
@@ -123,14 +123,14 @@ impl Edge {
     /// Counts a refusal, and writes its line.
     pub(super) fn refused(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         cause: Cause,
         reason: impl Display,
         about: &About<'_>,
         now: Now,
     ) {
         if self.count_refusal(cause, now) {
-            self.write_refusal(token, cause, &reason, about);
+            self.write_refusal(conn, cause, &reason, about);
         }
     }
 
@@ -142,14 +142,14 @@ impl Edge {
 
     fn write_refusal(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         cause: Cause,
         reason: &dyn Display,
         about: &About<'_>,
     ) {
-        let (core, cause, remote) = (self.core, cause.name(), self.remote(token));
-        let client = self.shown_client(token);
-        let known = self.at(token).user.clone();
+        let (core, cause, remote) = (self.core, cause.name(), self.remote(conn));
+        let client = self.shown_client(conn);
+        let known = self.at(conn).user.clone();
         let user = known.as_ref().and_then(|user| some(user.as_str()));
         let (method, channel, path) = (some(about.method), some(about.channel), some(about.path));
         let (origin, claimed_user) = (some(about.origin), some(about.claimed_user));
@@ -163,7 +163,7 @@ impl Edge {
     /// A token does not do, of a connection or, where `channel` is not "", of a subscription.
     pub(super) fn token_refused(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         text: &str,
         error: AuthError,
         method: &str,
@@ -174,14 +174,14 @@ impl Edge {
             let Said { user, algorithm, kid } = auth::said_by(text);
             let (algorithm, kid, claimed_user) = (&*algorithm, &*kid, &*user);
             let key = About { algorithm, kid, claimed_user, ..About::default() };
-            self.write_refusal(token, Cause::Token, &error, &About { method, channel, ..key });
+            self.write_refusal(conn, Cause::Token, &error, &About { method, channel, ..key });
         }
     }
 
     /// A client's command was answered with an error.
     pub(super) fn command_refused(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         error: ErrorCode,
         method: &'static str,
         channel: &str,
@@ -190,9 +190,9 @@ impl Edge {
         let Some(cause) = cause_of(error) else { return };
         let about = About { method, channel, ..About::default() };
         if self.count_refusal(cause, now) {
-            match self.why_not(token, error, method, channel) {
-                Some(why) => self.write_refusal(token, cause, &why, &about),
-                None => self.write_refusal(token, cause, &error.parts().1, &about),
+            match self.why_not(conn, error, method, channel) {
+                Some(why) => self.write_refusal(conn, cause, &why, &about),
+                None => self.write_refusal(conn, cause, &error.parts().1, &about),
             }
         }
     }
@@ -200,7 +200,7 @@ impl Edge {
     /// A command of the server API is answered with an error.
     pub(super) fn call_refused(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         error: ErrorCode,
         method: ApiMethod,
         channel: &str,
@@ -222,7 +222,7 @@ impl Edge {
             };
             let about = About { path: &path, channel, ..About::default() };
             let why = if why.is_empty() { error.parts().1 } else { why };
-            self.write_refusal(token, cause, &why, &about);
+            self.write_refusal(conn, cause, &why, &about);
         }
     }
 
@@ -258,24 +258,24 @@ impl Edge {
     /// A connect was answered with an error over a channel that its token has.
     pub(super) fn connect_channel_refused(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         error: ErrorCode,
         text: &str,
         now: Now,
     ) {
         // It was read a moment ago, and is remembered.
-        let subs = self.authenticate(token, text, now).map_or(Vec::new(), |known| known.subs);
+        let subs = self.authenticate(conn, text, now).map_or(Vec::new(), |known| known.subs);
         let names = subs.iter().map(|it| it.channel.as_str());
         let channel = names.clone().find(|name| self.channel_options(name).is_err());
-        self.command_refused(token, error, "connect", channel.unwrap_or(""), now);
+        self.command_refused(conn, error, "connect", channel.unwrap_or(""), now);
     }
 
     /// Warns of a user who is connected without the channel that users have.
-    pub(super) fn no_personal_channel(&mut self, token: Token, user: &str, now: Now) {
+    pub(super) fn no_personal_channel(&mut self, conn: ConnectionId, user: &str, now: Now) {
         self.metrics.refuse(Cause::PersonalChannel);
         if self.refusals.may_write(Cause::PersonalChannel, now) {
             let (core, cause, remote) =
-                (self.core, Cause::PersonalChannel.name(), self.remote(token));
+                (self.core, Cause::PersonalChannel.name(), self.remote(conn));
             let reason = "its id cannot stand in a channel's name: it lists users, has control \
                           characters, is too long, or is not what channel_regex wants";
             tracing::warn!(
@@ -292,7 +292,7 @@ impl Edge {
     /// Which option of the channel's namespace stands in a command's way.
     fn why_not(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         error: ErrorCode,
         method: &str,
         channel: &str,
@@ -315,7 +315,7 @@ impl Edge {
             "sub_refresh" => return Some("it has no subscription of its own there".into()),
             _ => return None,
         };
-        if self.is_listed(token, channel) == Some(false) {
+        if self.is_listed(conn, channel) == Some(false) {
             return Some("the channel is for other users, those named in it".into());
         }
         let (who, lacks) = match who {
@@ -328,12 +328,12 @@ impl Edge {
     }
 
     /// A line about the end of a connection, for who looks at each.
-    pub(super) fn note_closed(&mut self, token: Token, code: u16, reason: &str) {
+    pub(super) fn note_closed(&mut self, conn: ConnectionId, code: u16, reason: &str) {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
-        let (core, remote, client) = (self.core, self.remote(token), self.shown_client(token));
-        let known = self.at(token).user.clone();
+        let (core, remote, client) = (self.core, self.remote(conn), self.shown_client(conn));
+        let known = self.at(conn).user.clone();
         let user = known.as_ref().and_then(|user| some(user.as_str()));
         tracing::debug!(core, code, reason, remote, client, user, "closed");
     }
@@ -365,14 +365,14 @@ impl Edge {
         })
     }
 
-    fn remote(&self, token: Token) -> Option<tracing::field::DisplayValue<IpAddr>> {
-        self.peers.get(token.index).map(display)
+    fn remote(&self, conn: ConnectionId) -> Option<tracing::field::DisplayValue<IpAddr>> {
+        self.peers.get(conn.index).map(display)
     }
 
     /// The client id that SDKs show; a connection that is no WebSocket has none.
-    fn shown_client(&self, token: Token) -> Option<tracing::field::DisplayValue<String>> {
-        let is_client = !matches!(self.life(token), Life::Free | Life::Connecting | Life::Dead);
-        is_client.then(|| display(self.ids.of(self.key(token)).as_str().to_owned()))
+    fn shown_client(&self, conn: ConnectionId) -> Option<tracing::field::DisplayValue<String>> {
+        let is_client = !matches!(self.life(conn), Life::Free | Life::Connecting | Life::Dead);
+        is_client.then(|| display(self.ids.of(self.key(conn)).as_str().to_owned()))
     }
 }
 

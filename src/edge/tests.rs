@@ -3,8 +3,8 @@
 //! Must not know homes: a test answers in their place.
 
 use super::{
-    ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
-    Token,
+    ClientTimes, ConnectionId, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range,
+    RequestLanes,
 };
 use crate::auth::{self, Auth};
 use crate::clock::Now;
@@ -111,8 +111,8 @@ impl Bench {
         Bench { edge, lane, now: at_ms(1_000), effects: Vec::new() }
     }
 
-    pub fn receive(&mut self, token: Token, bytes: &[u8]) {
-        self.edge.receive(token, &mut bytes.to_vec(), self.now, &mut self.lane);
+    pub fn receive(&mut self, conn: ConnectionId, bytes: &[u8]) {
+        self.edge.receive(conn, &mut bytes.to_vec(), self.now, &mut self.lane);
     }
 
     pub fn resume(&mut self) {
@@ -124,13 +124,13 @@ impl Bench {
         self.edge.deliver(0, delivery, self.now);
     }
 
-    /// Flushes everything to sockets that take it all; gives what `token` was sent.
-    pub fn flush(&mut self, token: Token) -> Vec<u8> {
+    /// Flushes everything to sockets that take it all; gives what `conn` was sent.
+    pub fn flush(&mut self, conn: ConnectionId) -> Vec<u8> {
         let mut sent = Vec::new();
         let mut ranges = Vec::new();
         while let Some(flush) = next_flush(&mut self.edge, &mut ranges) {
             if let Some(to) = sent_whole(&mut self.edge, flush, &mut ranges)
-                && to == token
+                && to == conn
             {
                 for range in &ranges {
                     sent.extend(&self.edge.arena()[range.start as usize..range.end as usize]);
@@ -142,28 +142,28 @@ impl Bench {
         sent
     }
 
-    pub fn accept(&mut self) -> Token {
+    pub fn accept(&mut self) -> ConnectionId {
         self.edge.accept(false, self.now).expect("there is a place")
     }
 
-    pub fn client(&mut self) -> Token {
-        let token = self.accept();
-        self.receive(token, UPGRADE);
-        self.receive(token, &text(r#"{"id":1,"connect":{}}"#));
-        let sent = String::from_utf8_lossy(&self.flush(token)).into_owned();
+    pub fn client(&mut self) -> ConnectionId {
+        let conn = self.accept();
+        self.receive(conn, UPGRADE);
+        self.receive(conn, &text(r#"{"id":1,"connect":{}}"#));
+        let sent = String::from_utf8_lossy(&self.flush(conn)).into_owned();
         assert!(sent.contains(r#""connect""#), "{sent}");
-        token
+        conn
     }
 
     /// A connection that is subscribed to `channel`, which its home calls `local`.
-    pub fn subscriber(&mut self, channel: &str, local: u32) -> Token {
+    pub fn subscriber(&mut self, channel: &str, local: u32) -> ConnectionId {
         self.subscriber_with(&format!(r#"{{"channel":"{channel}"}}"#), local)
     }
 
     /// The same by this request, as JSON.
-    pub fn subscriber_with(&mut self, request: &str, local: u32) -> Token {
-        let token = self.client();
-        self.receive(token, &text(&format!(r#"{{"id":2,"subscribe":{request}}}"#)));
+    pub fn subscriber_with(&mut self, request: &str, local: u32) -> ConnectionId {
+        let conn = self.client();
+        self.receive(conn, &text(&format!(r#"{{"id":2,"subscribe":{request}}}"#)));
         let Some(Request::Subscribe(asked)) = self.lane.requests.pop_front() else {
             panic!("a Subscribe was pushed")
         };
@@ -175,8 +175,8 @@ impl Bench {
             position: Position { epoch: Epoch(0), offset: 0 },
             recovery: Recovery::NotAsked,
         })));
-        self.flush(token);
-        token
+        self.flush(conn);
+        conn
     }
 
     pub fn published_by(&mut self) -> Vec<u32> {
@@ -189,19 +189,19 @@ impl Bench {
 }
 
 /// The next dirty connection, and what is to be done with it.
-pub(super) fn next_flush(edge: &mut Edge, ranges: &mut Vec<Range>) -> Option<(Token, Flush)> {
-    let mut tokens = Vec::new();
-    edge.take_dirty(1, &mut tokens);
-    let token = tokens.pop()?;
-    Some((token, edge.flush_of(token, ranges)))
+pub(super) fn next_flush(edge: &mut Edge, out: &mut Vec<Range>) -> Option<(ConnectionId, Flush)> {
+    let mut conns = Vec::new();
+    edge.take_dirty(1, &mut conns);
+    let conn = conns.pop()?;
+    Some((conn, edge.flush_of(conn, out)))
 }
 
 /// Takes a send as one that goes out whole; to whom it went, and in `ranges` what.
 pub(super) fn sent_whole(
     edge: &mut Edge,
-    (to, flush): (Token, Flush),
+    (to, flush): (ConnectionId, Flush),
     ranges: &mut Vec<Range>,
-) -> Option<Token> {
+) -> Option<ConnectionId> {
     match flush {
         Flush::Nothing => None,
         Flush::One(range) => {
@@ -237,18 +237,18 @@ pub(super) fn publication(local: u32, offset: u64, data: &str) -> Delivery {
 #[test]
 fn frames_behind_an_upgrade_are_run() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.accept();
+    let conn = bench.accept();
     let bytes = [UPGRADE, &text(r#"{"id":1,"connect":{}}"#)].concat();
-    bench.receive(token, &bytes);
+    bench.receive(conn, &bytes);
     bench.resume();
-    let sent = String::from_utf8_lossy(&bench.flush(token)).into_owned();
+    let sent = String::from_utf8_lossy(&bench.flush(conn)).into_owned();
     assert!(sent.contains(r#"{"id":1,"connect""#), "{sent}");
 }
 
 /// A connection whose socket took nothing yet: its upgrade's answer, and what follows it, wait.
 fn stuffed(bench: &mut Bench, bytes: &[u8]) -> Vec<u8> {
-    let token = bench.accept();
-    bench.receive(token, &[UPGRADE, bytes].concat());
+    let conn = bench.accept();
+    bench.receive(conn, &[UPGRADE, bytes].concat());
     bench.resume();
     let mut ranges = Vec::new();
     let range = match next_flush(&mut bench.edge, &mut ranges) {
@@ -256,11 +256,11 @@ fn stuffed(bench: &mut Bench, bytes: &[u8]) -> Vec<u8> {
         Some((_, Flush::Send(_))) => ranges.clone(),
         other => panic!("{other:?}"),
     };
-    bench.edge.unsent(token, &range, 0);
+    bench.edge.unsent(conn, &range, 0);
     bench.edge.settle_late(bench.now);
     let chunks = std::iter::from_fn(|| {
-        let chunk = bench.edge.next_chunk(token)?;
-        bench.edge.chunk_sent(token);
+        let chunk = bench.edge.next_chunk(conn)?;
+        bench.edge.chunk_sent(conn);
         Some(chunk)
     });
     chunks.flat_map(Vec::from).collect()
@@ -300,14 +300,14 @@ fn who_was_served_goes_to_the_end_of_the_line() {
 #[test]
 fn nothing_that_waits_is_run_once_a_shutdown_has_begun() {
     let mut bench = Bench::new(64, Limits::default());
-    let token = bench.client();
+    let conn = bench.client();
     // More than a turn takes: the rest waits as bytes.
     let many: Vec<u8> = (2..40)
         .flat_map(|id| {
             format!("{{\"id\":{id},\"publish\":{{\"channel\":\"c\",\"data\":1}}}}\n").into_bytes()
         })
         .collect();
-    bench.receive(token, &text(std::str::from_utf8(&many).unwrap()));
+    bench.receive(conn, &text(std::str::from_utf8(&many).unwrap()));
     let before = bench.published_by().len();
     assert_eq!(before, 16);
     bench.edge.begin_drain(bench.now);
@@ -325,13 +325,13 @@ fn nothing_that_waits_is_run_once_a_shutdown_has_begun() {
 #[test]
 fn a_burst_of_publications_is_sent_inline_whatever_its_sum() {
     let mut bench = Bench::new(8, Limits { arena_bytes: 64 << 10, ..Limits::default() });
-    let token = bench.subscriber("c", 0);
+    let conn = bench.subscriber("c", 0);
     let data = format!("\"{}\"", "x".repeat(4_000));
     for offset in 1..=10 {
         bench.deliver(publication(0, offset, &data));
     }
     bench.edge.mark_staged();
-    let sent = bench.flush(token);
+    let sent = bench.flush(conn);
     assert!(sent.len() > 40_000, "no frame is large by itself: {} bytes inline", sent.len());
     assert_eq!(bench.edge.backlog_bytes(), 0);
 }
@@ -339,14 +339,14 @@ fn a_burst_of_publications_is_sent_inline_whatever_its_sum() {
 #[test]
 fn a_dead_connection_gets_no_backlog() {
     let mut bench = Bench::new(64, Limits::default());
-    let (token, other) = (bench.client(), bench.client());
+    let (conn, other) = (bench.client(), bench.client());
     // Answers to the two in turn, so that ranges are not adjacent.
     for id in 0..70 {
-        bench.receive(token, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
+        bench.receive(conn, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
         bench.receive(other, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
     }
-    bench.edge.reset(token, bench.now);
-    bench.flush(token);
+    bench.edge.reset(conn, bench.now);
+    bench.flush(conn);
     let held: u64 = bench.edge.backlog_bytes();
     bench.edge.reset(other, bench.now);
     bench.resume();
@@ -357,15 +357,15 @@ fn a_dead_connection_gets_no_backlog() {
 #[test]
 fn a_command_that_waits_for_an_answer_keeps_nobody_awake() {
     let mut bench = Bench::new(64, Limits::default());
-    let token = bench.client();
+    let conn = bench.client();
     let both = "{\"id\":2,\"subscribe\":{\"channel\":\"c\"}}\n\
                 {\"id\":3,\"unsubscribe\":{\"channel\":\"c\"}}";
-    bench.receive(token, &text(both));
-    bench.receive(token, &text(r#"{"id":4,"ping":{}}"#));
-    bench.flush(token);
+    bench.receive(conn, &text(both));
+    bench.receive(conn, &text(r#"{"id":4,"ping":{}}"#));
+    bench.flush(conn);
     for _ in 0..3 {
         bench.resume();
-        bench.flush(token);
+        bench.flush(conn);
     }
     assert!(!bench.edge.has_work(), "the home's answer will wake it");
 }
@@ -374,14 +374,14 @@ fn a_command_that_waits_for_an_answer_keeps_nobody_awake() {
 fn pings_go_on_after_fifty_days() {
     let mut bench = Bench::new(8, Limits::default());
     bench.now = at_ms(u64::from(u32::MAX) - 1_000);
-    let token = bench.client();
+    let conn = bench.client();
     let mut pings = 0;
     for _ in 0..1_000 {
         bench.now = at_ms(bench.now.monotonic_ms() + 100);
         bench.edge.timers(bench.now);
-        if bench.flush(token).ends_with(b"{}") {
+        if bench.flush(conn).ends_with(b"{}") {
             pings += 1;
-            bench.receive(token, &text("{}"));
+            bench.receive(conn, &text("{}"));
         }
     }
     assert!((3..=8).contains(&pings), "{pings} pings in 100 s");
@@ -390,11 +390,11 @@ fn pings_go_on_after_fifty_days() {
 #[test]
 fn kept_alive_http_leaves_no_timers_behind() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.accept();
+    let conn = bench.accept();
     for _ in 0..100 {
-        bench.receive(token, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+        bench.receive(conn, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
         bench.now = at_ms(bench.now.monotonic_ms() + 50);
-        assert!(bench.flush(token).starts_with(b"HTTP/1.1 200"));
+        assert!(bench.flush(conn).starts_with(b"HTTP/1.1 200"));
     }
     assert!(bench.edge.wheel.entries() <= 2, "{} entries", bench.edge.wheel.entries());
 }
@@ -402,24 +402,24 @@ fn kept_alive_http_leaves_no_timers_behind() {
 #[test]
 fn every_byte_of_a_message_that_is_not_whole_is_counted() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.client();
+    let conn = bench.client();
     let mut part = Vec::new();
     frame::write_masked(&mut part, OpCode::Text, false, [1, 2, 3, 4], &[b' '; 5_000]);
-    bench.receive(token, &part);
+    bench.receive(conn, &part);
     assert!(bench.edge.spill_bytes() >= 5_000, "{}", bench.edge.spill_bytes());
-    bench.edge.ended(token, bench.now);
+    bench.edge.ended(conn, bench.now);
     assert_eq!(bench.edge.spill_bytes(), 0);
 }
 
 #[test]
 fn pipelined_requests_wait_for_the_arena() {
     let mut bench = Bench::new(8, Limits { arena_bytes: 4 << 10, ..Limits::default() });
-    let token = bench.accept();
-    bench.receive(token, &b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200));
+    let conn = bench.accept();
+    bench.receive(conn, &b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n".repeat(200));
     assert!(bench.edge.arena_bytes() < 8 << 10, "{} bytes at once", bench.edge.arena_bytes());
     let mut answers = 0;
     for _ in 0..200 {
-        let sent = bench.flush(token);
+        let sent = bench.flush(conn);
         answers += sent.windows(8).filter(|window| window == b"HTTP/1.1").count();
         bench.resume();
     }
@@ -429,40 +429,40 @@ fn pipelined_requests_wait_for_the_arena() {
 #[test]
 fn a_parked_call_is_answered_at_shutdown() {
     let mut bench = Bench::new(0, Limits::default());
-    let token = bench.accept();
+    let conn = bench.accept();
     let body = r#"{"channel":"c","data":1}"#;
     let head =
         format!("POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
-    bench.receive(token, (head + body).as_bytes());
+    bench.receive(conn, (head + body).as_bytes());
     bench.edge.begin_drain(bench.now);
-    let sent = String::from_utf8_lossy(&bench.flush(token)).into_owned();
+    let sent = String::from_utf8_lossy(&bench.flush(conn)).into_owned();
     assert!(sent.contains("error"), "{sent}");
 }
 
 #[test]
 fn reading_pauses_behind_a_parked_command() {
     let mut bench = Bench::new(0, Limits::default());
-    let token = bench.client();
-    bench.receive(token, &publish(2));
+    let conn = bench.client();
+    bench.receive(conn, &publish(2));
     for _ in 0..3 {
-        bench.receive(token, &text("{}"));
+        bench.receive(conn, &text("{}"));
     }
-    bench.flush(token);
-    assert_eq!(bench.effects, [Effect::Pause(token)], "what comes cannot be looked at yet");
+    bench.flush(conn);
+    assert_eq!(bench.effects, [Effect::Pause(conn)], "what comes cannot be looked at yet");
     bench.lane.slots = 1;
     bench.resume();
-    bench.flush(token);
-    assert_eq!(bench.effects[1..], [Effect::Resume(token)]);
+    bench.flush(conn);
+    assert_eq!(bench.effects[1..], [Effect::Resume(conn)]);
     assert_eq!((bench.edge.spill_bytes(), bench.edge.has_work()), (0, false));
 }
 
 #[test]
 fn who_half_closes_still_gets_its_answer() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.accept();
-    bench.receive(token, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-    bench.edge.ended(token, bench.now);
-    assert!(bench.flush(token).starts_with(b"HTTP/1.1 200"));
+    let conn = bench.accept();
+    bench.receive(conn, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+    bench.edge.ended(conn, bench.now);
+    assert!(bench.flush(conn).starts_with(b"HTTP/1.1 200"));
     let failed = bench.client();
     bench.receive(failed, &[0xff; 8]);
     bench.edge.ended(failed, bench.now);
@@ -475,9 +475,9 @@ fn who_half_closes_still_gets_its_answer() {
 #[test]
 fn who_sent_its_fin_is_waited_for_while_it_reads() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.client();
-    bench.receive(token, &publish(2));
-    bench.edge.ended(token, bench.now);
+    let conn = bench.client();
+    bench.receive(conn, &publish(2));
+    bench.edge.ended(conn, bench.now);
     bench.resume();
     assert_eq!(bench.edge.places_used(), 1, "an answer is owed");
     let Some(Request::Publish { to, .. }) = bench.lane.requests.pop_front() else {

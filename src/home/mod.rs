@@ -26,7 +26,7 @@ mod users;
 
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
-use crate::contract::engine::Engine;
+use crate::contract::engine::{CallId, Engine};
 use crate::contract::envelope::{
     Delivery, HistoryAnswer, HistoryRequest, PresenceAnswer, Recovery, Request, SubscribeRequest,
 };
@@ -116,9 +116,9 @@ pub struct Home<E> {
     published: u64,
     /// Histories that went before their time.
     evicted: u64,
-    /// What an engine elsewhere was asked, by token.
-    asked: HashMap<u64, Asked, FixedState>,
-    next_token: u64,
+    /// What an engine elsewhere was asked, by call.
+    asked: HashMap<CallId, Asked, FixedState>,
+    next_call: u64,
     /// Publications that an engine elsewhere has put in order and that are not forwarded here yet:
     /// their publishers hear them first (rule 34).
     unheard: usize,
@@ -159,7 +159,7 @@ impl<E: Engine> Home<E> {
             published: 0,
             evicted: 0,
             asked: HashMap::with_hasher(FixedState::default()),
-            next_token: 0,
+            next_call: 0,
             unheard: 0,
             wanting: VecDeque::new(),
             tails_checked_ms: 0,

@@ -7,7 +7,7 @@ use super::{Home, Untaken};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::contract::block::Block;
-use crate::contract::engine::{Call, Engine};
+use crate::contract::engine::{Call, CallId, Engine};
 use crate::contract::envelope::{Delivery, PublishOptions, Request};
 use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
@@ -78,17 +78,17 @@ impl<E: Engine> Home<E> {
         options: Option<Box<PublishOptions>>,
         key: Option<Name>,
     ) -> Result<(), Untaken> {
-        let token = self.next_token;
+        let id = CallId(self.next_call);
         let own = block.clone();
-        if let Err(call) = self.engine.call(Call::Publish { token, block }) {
+        if let Err(call) = self.engine.call(Call::Publish { id, block }) {
             let Call::Publish { block, .. } = call else { unreachable!("it gives back its call") };
             return Err(Request::Publish { to, block, options });
         }
-        self.next_token += 1;
+        self.next_call += 1;
         if let Some(key) = &key {
             self.keys.begin(key.clone());
         }
-        self.asked.insert(token, Asked::Publish(to, key, own));
+        self.asked.insert(id, Asked::Publish(to, key, own));
         Ok(())
     }
 

@@ -167,24 +167,23 @@ fn a_replica_left_while_it_reads_is_dropped() {
         deliveries
     };
     let channel = || Name::from("long:a");
-    let read = |token, top| {
+    let read = |id, top| {
         let entries = Box::default();
-        let read =
-            StreamRead { token, channel: channel(), epoch: Epoch(3), after: top, entries, top };
+        let read = StreamRead { id, channel: channel(), epoch: Epoch(3), after: top, entries, top };
         Answer::Read(Box::new(read))
     };
     ask(&mut home, subscribe("long:a"), now);
     assert!(matches!(calls(&mut home)[..], [Call::Watch { .. }]));
     tell(&mut home, Answer::Watching { channel: channel() });
-    let [Call::Read { token, .. }] = calls(&mut home)[..] else { panic!("the first read") };
-    assert!(matches!(tell(&mut home, read(token, 4))[..], [Delivery::Subscribed(_)]));
+    let [Call::Read { id, .. }] = calls(&mut home)[..] else { panic!("the first read") };
+    assert!(matches!(tell(&mut home, read(id, 4))[..], [Delivery::Subscribed(_)]));
     // A gap: it is filled while the only subscriber leaves.
     let position = Position { epoch: Epoch(3), offset: 6 };
     let block = Block::plain("long:a", b"1", at_ms(0));
     tell(&mut home, Answer::Publication { channel: channel(), position, block });
-    let [Call::Read { token, .. }] = calls(&mut home)[..] else { panic!("a fill") };
+    let [Call::Read { id, .. }] = calls(&mut home)[..] else { panic!("a fill") };
     ask(&mut home, unsubscribe("long:a"), now);
-    tell(&mut home, read(token, 6));
+    tell(&mut home, read(id, 6));
     assert!(matches!(calls(&mut home)[..], [Call::Unwatch { .. }]));
     assert_eq!(home.channels(), 0, "nobody needs it");
 }
@@ -418,12 +417,12 @@ fn a_replica_knows_the_epoch_that_a_position_does_not_name() {
     let channel = || Name::from("long:a");
     let read = |home: &mut Home<Bridged>, kept: std::ops::Range<u64>| {
         let calls: Vec<Call> = std::iter::from_fn(|| home.engine().outgoing()).collect();
-        let [Call::Read { token, .. }] = calls[..] else { panic!("{calls:?}") };
+        let [Call::Read { id, .. }] = calls[..] else { panic!("{calls:?}") };
         let after = kept.start - 1;
         let block = || Block::plain("long:a", b"1", now);
         let entries = kept.map(|offset| Placed { offset, block: block() }).collect();
         let (epoch, top) = (Epoch(3), 6);
-        let read = StreamRead { token, channel: channel(), epoch, after, entries, top };
+        let read = StreamRead { id, channel: channel(), epoch, after, entries, top };
         home.engine().incoming(Answer::Read(Box::new(read)));
         assert!(home.take_answer(now));
         brought(&said(home))

@@ -220,14 +220,14 @@ impl Bridge {
 
     fn command(&mut self, worker: usize) {
         match self.peers[worker].commands.pop_front() {
-            Some(Call::Publish { token, block }) => {
+            Some(Call::Publish { id, block }) => {
                 let channel = Name::from(block.channel());
                 let position = self.publish(&channel, block);
-                let answer = Answer::Published { token, channel, position };
+                let answer = Answer::Published { id, channel, position };
                 self.peers[worker].answers.push_back(answer);
             }
-            Some(Call::Read { token, channel, since }) => {
-                let read = self.store.read(token, &channel, since);
+            Some(Call::Read { id, channel, since }) => {
+                let read = self.store.read(id, &channel, since);
                 self.peers[worker].answers.push_back(Answer::Read(Box::new(read)));
             }
             Some(Call::Watch { .. } | Call::Unwatch { .. }) | None => {}

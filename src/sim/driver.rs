@@ -6,7 +6,7 @@
 use super::ledger::SharedLedger;
 use super::net::{ECONNRESET, Link, SharedNet};
 use super::random::Random;
-use crate::driver::{Buffer, Driver, End, Event, Segment, Send, Socket, Token, Unsent};
+use crate::driver::{Buffer, Driver, End, Event, Segment, Send, Socket, Tag, Unsent};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub struct Faults {
 
 struct Open {
     link: usize,
-    token: Option<Token>,
+    tag: Option<Tag>,
     paused: bool,
     ended: bool,
     armed: Option<(Bytes, usize)>,
@@ -224,16 +224,16 @@ impl SimDriver {
             }
             if *sent == chunk.len() && !self.random.chance(self.faults.delay) {
                 open.armed = None;
-                let token = open.token.expect("only an adopted socket has an armed send");
-                self.events.push_back(Event::Sent { token });
+                let tag = open.tag.expect("only an adopted socket has an armed send");
+                self.events.push_back(Event::Sent { tag });
             }
         }
         if open.failure == Failure::Due
-            && let Some(token) = open.token
+            && let Some(tag) = open.tag
         {
             open.failure = Failure::Told;
             open.armed = None;
-            self.events.push_back(Event::SendFailed { token, errno: ECONNRESET });
+            self.events.push_back(Event::SendFailed { tag, errno: ECONNRESET });
         }
         link.down_fin |= open.finishing && open.armed.is_none();
     }
@@ -241,7 +241,7 @@ impl SimDriver {
     fn receive(&mut self, number: usize, most: usize) {
         for _ in 0..most {
             let Slot::Open(open) = &mut self.slots[number] else { return };
-            let Some(token) = open.token else { return };
+            let Some(tag) = open.tag else { return };
             if open.paused || open.ended {
                 return;
             }
@@ -255,7 +255,7 @@ impl SimDriver {
                 if link.reset || link.up_fin {
                     open.ended = true;
                     let end = if link.reset { End::Failed(ECONNRESET) } else { End::Closed };
-                    self.events.push_back(Event::Ended { token, end });
+                    self.events.push_back(Event::Ended { tag, end });
                 }
                 return;
             }
@@ -271,7 +271,7 @@ impl SimDriver {
             });
             net.handed_over += 1;
             let buffer = Buffer { id, len: len as u32 };
-            self.events.push_back(Event::Received { token, buffer });
+            self.events.push_back(Event::Received { tag, buffer });
         }
     }
 
@@ -319,7 +319,7 @@ impl Open {
     fn new(link: usize) -> Open {
         Open {
             link,
-            token: None,
+            tag: None,
             paused: false,
             ended: false,
             armed: None,
@@ -337,7 +337,7 @@ impl Open {
                 || link.client_gone
                 || (link.reset && self.failure == Failure::None)
         });
-        self.token.is_some()
+        self.tag.is_some()
             && (self.failure == Failure::Due
                 || sendable
                 || (readable && !self.paused && !self.ended)
@@ -366,9 +366,9 @@ impl Driver for SimDriver {
         self.free_buffers.push(buffer.id);
     }
 
-    fn adopt(&mut self, socket: Socket, token: Token) {
+    fn adopt(&mut self, socket: Socket, tag: Tag) {
         let Some(open) = self.open(socket, "adopt_of_a_closed_socket") else { return };
-        if open.token.replace(token).is_some() {
+        if open.tag.replace(tag).is_some() {
             self.broken("adopted_twice", socket);
         }
     }
@@ -437,7 +437,7 @@ impl Driver for SimDriver {
 
     fn close(&mut self, socket: Socket) {
         let Some(open) = self.open(socket, "close_of_a_closed_socket") else { return };
-        let (link, token) = (open.link, open.token);
+        let (link, tag) = (open.link, open.tag);
         let polls = self.random.between(0, REST_POLLS);
         self.slots[socket.0 as usize] = Slot::Resting { polls };
         let mut net = self.net.borrow_mut();
@@ -449,16 +449,16 @@ impl Driver for SimDriver {
             link.down.truncate(kept);
         }
         link.up.clear();
-        let Some(token) = token else { return };
+        let Some(tag) = tag else { return };
         let free = &mut self.free_buffers;
         self.events.retain(|event| match event {
-            Event::Received { token: of, buffer } if *of == token => {
+            Event::Received { tag: of, buffer } if *of == tag => {
                 free.push(buffer.id);
                 false
             }
-            Event::Ended { token: of, .. }
-            | Event::Sent { token: of }
-            | Event::SendFailed { token: of, .. } => *of != token,
+            Event::Ended { tag: of, .. }
+            | Event::Sent { tag: of }
+            | Event::SendFailed { tag: of, .. } => *of != tag,
             Event::Received { .. } | Event::Accepted { .. } => true,
         });
     }

@@ -4,7 +4,7 @@
 //! Must not know homes or lanes. Invariant: within an epoch offsets go up by one from 1.
 
 use crate::contract::block::{Block, Placed};
-use crate::contract::engine::StreamRead;
+use crate::contract::engine::{CallId, StreamRead};
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position};
 use std::collections::{BTreeMap, VecDeque};
@@ -54,14 +54,14 @@ impl Store {
     }
 
     /// What the stream holds after `since`.
-    pub fn read(&mut self, token: u64, channel: &Name, since: u64) -> StreamRead {
+    pub fn read(&mut self, id: CallId, channel: &Name, since: u64) -> StreamRead {
         let stream = self.stream(channel);
         let first = stream.kept.front().map_or(stream.top, |placed| placed.offset - 1);
         // A position that this epoch never had reads nothing; what the top is tells its owner.
         let after = since.max(first).min(stream.top.max(first));
         let entries = stream.kept.iter().filter(|placed| placed.offset > after).cloned().collect();
         let (epoch, top) = (stream.epoch, stream.top);
-        StreamRead { token, channel: channel.clone(), epoch, after, entries, top }
+        StreamRead { id, channel: channel.clone(), epoch, after, entries, top }
     }
 
     /// The store forgets a stream: it starts again, in another epoch.
@@ -91,7 +91,7 @@ mod tests {
             store.publish(&channel, Block::plain("a", &[number], ZERO));
         }
         let read = |store: &mut Store, since| {
-            let read = store.read(0, &channel, since);
+            let read = store.read(CallId(0), &channel, since);
             let offsets: Vec<u64> = read.entries.iter().map(|placed| placed.offset).collect();
             (read.after, offsets, read.top)
         };

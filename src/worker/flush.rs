@@ -3,7 +3,7 @@
 use super::{Range, Segment, Send, Unsent, Worker};
 use crate::contract::engine::Engine;
 use crate::driver::{Driver, Pieces, Place};
-use crate::edge::{Flush, Token};
+use crate::edge::{ConnectionId, Flush};
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ pub(super) struct Batch {
     ranges: Vec<Range>,
     segments: Vec<Segment>,
     sends: Vec<Send>,
-    tokens: Vec<Token>,
+    conns: Vec<ConnectionId>,
     unsent: Vec<Unsent>,
     /// Bytes of all sends, where none is awaited.
     bytes: u64,
@@ -35,7 +35,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let mut batch = std::mem::take(&mut self.batch);
         batch.segments.clear();
         batch.sends.clear();
-        batch.tokens.clear();
+        batch.conns.clear();
         batch.pool.clear();
         batch.awaited = false;
         self.gather(&mut batch);
@@ -49,32 +49,32 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.batch = batch;
     }
 
-    /// Fills the batch. Tokens up to the last send's have theirs, in the same place; who is sent
+    /// Fills the batch. Connections up to the last send have theirs in the same place; who is sent
     /// nothing is taken out. Not inlined: the loop wants the registers for itself.
     #[inline(never)]
     fn gather(&mut self, batch: &mut Batch) {
-        self.edge.take_dirty(self.budgets.sends, &mut batch.tokens);
+        self.edge.take_dirty(self.budgets.sends, &mut batch.conns);
         batch.bytes = 0;
-        while let Some(token) = batch.tokens.get(batch.sends.len()).copied() {
-            let added = match self.edge.flush_of(token, &mut batch.ranges) {
-                Flush::One(range) if T::IDENTITY => self.add_one(batch, token, range),
+        while let Some(conn) = batch.conns.get(batch.sends.len()).copied() {
+            let added = match self.edge.flush_of(conn, &mut batch.ranges) {
+                Flush::One(range) if T::IDENTITY => self.add_one(batch, conn, range),
                 Flush::One(range) => {
                     batch.ranges.clear();
                     batch.ranges.push(range);
-                    self.add(batch, token)
+                    self.add(batch, conn)
                 }
-                Flush::Send(token) => self.add(batch, token),
+                Flush::Send(conn) => self.add(batch, conn),
                 Flush::Nothing => false,
             };
             if !added {
-                batch.tokens.swap_remove(batch.sends.len());
+                batch.conns.swap_remove(batch.sends.len());
             }
         }
     }
 
     /// A send of one range. False: its socket is closed.
-    fn add_one(&mut self, batch: &mut Batch, token: Token, range: Range) -> bool {
-        let link = &self.links[token.index as usize];
+    fn add_one(&mut self, batch: &mut Batch, conn: ConnectionId, range: Range) -> bool {
+        let link = &self.links[conn.index as usize];
         if !link.is_open() {
             return false;
         }
@@ -83,15 +83,15 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         true
     }
 
-    fn add(&mut self, batch: &mut Batch, token: Token) -> bool {
+    fn add(&mut self, batch: &mut Batch, conn: ConnectionId) -> bool {
         batch.awaited = true;
-        let link = &mut self.links[token.index as usize];
+        let link = &mut self.links[conn.index as usize];
         if !link.is_open() {
             return false;
         }
         // It is the current one, where rule 21 is broken on purpose.
         let place = batch.sends.len();
-        batch.tokens[place] = token;
+        batch.conns[place] = conn;
         let first = u32::try_from(batch.segments.len()).expect("a flush is bounded");
         if T::IDENTITY {
             batch.segments.extend(batch.ranges.iter().copied().map(segment));
@@ -113,7 +113,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         if count > 1 && !holds(Rule::OneSend) {
             let pieces = Pieces::Many { first, count: 1 };
             batch.sends.push(Send { socket: link.socket, pieces });
-            batch.tokens.insert(place, token);
+            batch.conns.insert(place, conn);
             (first, count) = (first + 1, count - 1);
         }
         batch.sends.push(Send { socket: link.socket, pieces: Pieces::Many { first, count } });
@@ -127,12 +127,12 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             return;
         }
         let mut unsent = batch.unsent.iter().peekable();
-        for (index, (send, token)) in (0_u32..).zip(batch.sends.iter().zip(&batch.tokens)) {
+        for (index, (send, conn)) in (0_u32..).zip(batch.sends.iter().zip(&batch.conns)) {
             let segments = send.pieces.of(&batch.segments);
             let bytes: u32 = segments.iter().map(|segment| segment.len).sum();
             let Some(short) = unsent.next_if(|unsent| unsent.index == index) else {
                 self.metrics.bytes_out.add(u64::from(bytes));
-                self.edge.sent_inline(*token);
+                self.edge.sent_inline(*conn);
                 continue;
             };
             self.metrics.bytes_out.add(u64::from(short.sent));
@@ -142,12 +142,12 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                     start: segment.start,
                     end: segment.start + segment.len,
                 }));
-                self.edge.unsent(*token, &batch.ranges, short.sent);
+                self.edge.unsent(*conn, &batch.ranges, short.sent);
             } else {
                 let start = (segments[0].start + short.sent) as usize;
                 let end = (segments[0].start + segments[0].len) as usize;
                 let rest = Bytes::copy_from_slice(&batch.pool[start..end]);
-                self.edge.unsent_sealed(*token, rest.len());
+                self.edge.unsent_sealed(*conn, rest.len());
                 self.driver.arm_send(send.socket, rest);
             }
         }

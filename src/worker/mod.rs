@@ -16,7 +16,7 @@ mod turn;
 use crate::contract::engine::{Engine, FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
 use crate::driver::{Driver, Segment, Send, Socket, Unsent};
-use crate::edge::{Edge, Effect, Range, Token};
+use crate::edge::{ConnectionId, Edge, Effect, Range};
 use crate::home::Home;
 use crate::limits::Budgets;
 use crate::mesh::Endpoint;
@@ -82,8 +82,8 @@ impl<S> Link<S> {
     }
 
     /// The link, if it is still this connection's.
-    fn of(&mut self, token: Token) -> Option<&mut Self> {
-        (self.generation == token.generation && self.is_open()).then_some(self)
+    fn of(&mut self, conn: ConnectionId) -> Option<&mut Self> {
+        (self.generation == conn.generation && self.is_open()).then_some(self)
     }
 }
 
@@ -185,7 +185,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.driver.has_news()
     }
 
-    fn link(&mut self, token: Token) -> Option<&mut Link<T::State>> {
-        self.links.get_mut(token.index as usize)?.of(token)
+    fn link(&mut self, conn: ConnectionId) -> Option<&mut Link<T::State>> {
+        self.links.get_mut(conn.index as usize)?.of(conn)
     }
 }

@@ -5,18 +5,18 @@ use super::{Link, Worker};
 use crate::clock::Now;
 use crate::contract::engine::Engine;
 use crate::driver::{self, Buffer, Driver, End, Event, Socket};
-use crate::edge::{Effect, Token};
+use crate::edge::{ConnectionId, Effect};
 use crate::transport::Transport;
 use bytes::Bytes;
 use std::net::IpAddr;
 
-pub(super) fn to_driver(token: Token) -> driver::Token {
-    driver::Token(u64::from(token.generation) << 32 | u64::from(token.index))
+pub(super) fn to_tag(conn: ConnectionId) -> driver::Tag {
+    driver::Tag(u64::from(conn.generation) << 32 | u64::from(conn.index))
 }
 
-fn of_driver(token: driver::Token) -> Token {
-    let index = u32::try_from(token.0 & u64::from(u32::MAX)).expect("it was just cut");
-    Token { index, generation: u32::try_from(token.0 >> 32).expect("it was just shifted") }
+fn of_tag(tag: driver::Tag) -> ConnectionId {
+    let index = u32::try_from(tag.0 & u64::from(u32::MAX)).expect("it was just cut");
+    ConnectionId { index, generation: u32::try_from(tag.0 >> 32).expect("it was just shifted") }
 }
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
@@ -34,13 +34,13 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 Event::Accepted { socket, peer, listener } => {
                     self.accepted(socket, peer, listener > 0, now)
                 }
-                Event::Received { token, buffer } => self.received(of_driver(token), buffer, now),
-                Event::Ended { token, end: End::Closed } => {
-                    self.edge.ended(of_driver(token), now);
+                Event::Received { tag, buffer } => self.received(of_tag(tag), buffer, now),
+                Event::Ended { tag, end: End::Closed } => {
+                    self.edge.ended(of_tag(tag), now);
                 }
-                Event::Ended { token, .. } => self.edge.reset(of_driver(token), now),
-                Event::Sent { token } => self.edge.chunk_sent(of_driver(token)),
-                Event::SendFailed { token, .. } => self.edge.failed(of_driver(token), now),
+                Event::Ended { tag, .. } => self.edge.reset(of_tag(tag), now),
+                Event::Sent { tag } => self.edge.chunk_sent(of_tag(tag)),
+                Event::SendFailed { tag, .. } => self.edge.failed(of_tag(tag), now),
             }
             self.apply_effects();
         }
@@ -55,30 +55,30 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     }
 
     fn accepted(&mut self, socket: Socket, peer: Option<IpAddr>, internal: bool, now: Now) {
-        let Some(token) = self.edge.accept(internal, now) else {
+        let Some(conn) = self.edge.accept(internal, now) else {
             self.edge.turned_away(peer, now);
             return self.driver.close(socket);
         };
-        self.edge.came_from(token, peer);
-        let index = token.index as usize;
+        self.edge.came_from(conn, peer);
+        let index = conn.index as usize;
         if self.links.len() <= index {
             self.links.resize_with(index + 1, Link::default);
         }
         let state = T::State::default();
-        self.links[index] = Link { socket, generation: token.generation, state };
-        self.driver.adopt(socket, to_driver(token));
+        self.links[index] = Link { socket, generation: conn.generation, state };
+        self.driver.adopt(socket, to_tag(conn));
     }
 
-    fn received(&mut self, token: Token, buffer: Buffer, now: Now) {
+    fn received(&mut self, conn: ConnectionId, buffer: Buffer, now: Now) {
         let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
         let bytes = self.driver.bytes(&buffer);
         if T::IDENTITY {
-            self.edge.receive(token, bytes, now, &mut lanes);
-        } else if let Some(link) = self.links[token.index as usize].of(token) {
+            self.edge.receive(conn, bytes, now, &mut lanes);
+        } else if let Some(link) = self.links[conn.index as usize].of(conn) {
             self.plain.clear();
             match self.transport.open(&mut link.state, bytes, &mut self.plain) {
-                Ok(()) => self.edge.receive(token, &mut self.plain, now, &mut lanes),
-                Err(crate::transport::Unreadable) => self.edge.failed(token, now),
+                Ok(()) => self.edge.receive(conn, &mut self.plain, now, &mut lanes),
+                Err(crate::transport::Unreadable) => self.edge.failed(conn, now),
             }
         }
         self.driver.release(buffer);
@@ -90,15 +90,13 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.edge.take_effects(&mut effects);
         for effect in effects.drain(..) {
             match effect {
-                Effect::Arm(token) => self.arm(token),
-                Effect::Pause(token) => self.with_socket(token, |driver, it| driver.pause(it)),
-                Effect::Resume(token) => self.with_socket(token, |driver, it| driver.resume(it)),
-                Effect::Shutdown(token) => {
-                    self.with_socket(token, |driver, it| driver.shutdown(it))
-                }
-                Effect::Close(token) => {
-                    self.with_socket(token, |driver, it| driver.close(it));
-                    if let Some(link) = self.link(token) {
+                Effect::Arm(conn) => self.arm(conn),
+                Effect::Pause(conn) => self.with_socket(conn, |driver, it| driver.pause(it)),
+                Effect::Resume(conn) => self.with_socket(conn, |driver, it| driver.resume(it)),
+                Effect::Shutdown(conn) => self.with_socket(conn, |driver, it| driver.shutdown(it)),
+                Effect::Close(conn) => {
+                    self.with_socket(conn, |driver, it| driver.close(it));
+                    if let Some(link) = self.link(conn) {
                         *link = Link::default();
                     }
                 }
@@ -107,20 +105,20 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.effects = effects;
     }
 
-    fn with_socket(&mut self, token: Token, what: impl FnOnce(&mut D, Socket)) {
-        if let Some(socket) = self.link(token).map(|link| link.socket) {
+    fn with_socket(&mut self, conn: ConnectionId, what: impl FnOnce(&mut D, Socket)) {
+        if let Some(socket) = self.link(conn).map(|link| link.socket) {
             what(&mut self.driver, socket);
         }
     }
 
     /// Hands the driver the next chunk of a backlog.
-    fn arm(&mut self, token: Token) {
-        if self.link(token).is_none() {
+    fn arm(&mut self, conn: ConnectionId) {
+        if self.link(conn).is_none() {
             return;
         }
-        let Some(chunk) = self.edge.next_chunk(token) else { return };
+        let Some(chunk) = self.edge.next_chunk(conn) else { return };
         self.metrics.bytes_out.add(chunk.len() as u64);
-        let link = &mut self.links[token.index as usize];
+        let link = &mut self.links[conn.index as usize];
         let wire = if T::IDENTITY {
             chunk
         } else {

@@ -5,7 +5,7 @@
 use crate::rig::{Got, Make, PATIENCE, Rig};
 use crate::streams::{Dice, Stream};
 use bytes::Bytes;
-use corecast::driver::{End, Pieces, Send, Socket, Token};
+use corecast::driver::{End, Pieces, Send, Socket, Tag};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -35,9 +35,9 @@ pub fn receives_in_order<D: Make>(rig: &mut Rig<D>, sockets: u64, len: u64) {
     let mut open = sockets;
     while open > 0 {
         match rig.next() {
-            Got::Received(token, bytes) => streams[token.0 as usize].expect(&bytes),
-            Got::Ended(token, End::Closed) => {
-                assert!(streams[token.0 as usize].at >= len);
+            Got::Received(tag, bytes) => streams[tag.0 as usize].expect(&bytes),
+            Got::Ended(tag, End::Closed) => {
+                assert!(streams[tag.0 as usize].at >= len);
                 open -= 1;
             }
             other => panic!("{other:?}"),
@@ -56,7 +56,7 @@ pub fn pause_loses_and_doubles_nothing<D: Make>() {
     let mut pauses = 0;
     let mut ended = false;
     while !ended {
-        let Got::Received(Token(1), bytes) = rig.next() else { break };
+        let Got::Received(Tag(1), bytes) = rig.next() else { break };
         stream.expect(&bytes);
         if dice.below(4) > 0 {
             continue;
@@ -100,8 +100,8 @@ pub fn one_sender_does_not_starve_the_others<D: Make>() {
         let before = flooded;
         loop {
             match rig.next() {
-                Got::Received(Token(1), bytes) => flooded += bytes.len(),
-                Got::Received(Token(2), bytes) => break assert_eq!(bytes, [round]),
+                Got::Received(Tag(1), bytes) => flooded += bytes.len(),
+                Got::Received(Tag(2), bytes) => break assert_eq!(bytes, [round]),
                 other => panic!("{other:?}"),
             }
         }
@@ -128,8 +128,8 @@ pub fn close_under_load<D: Make>(rig: &mut Rig<D>, slots: u64) {
         }
         let mut seen = 0;
         while seen < 100 {
-            let Got::Received(token, _) = rig.next() else { panic!("not received") };
-            assert_eq!(token.0 / slots, round);
+            let Got::Received(tag, _) = rig.next() else { panic!("not received") };
+            assert_eq!(tag.0 / slots, round);
             seen += 1;
         }
         for socket in sockets {
@@ -189,7 +189,7 @@ pub fn churn_keeps_every_stream<D: Make>() {
         match got {
             Some(Got::Accepted(socket, _)) => {
                 next_token += 1;
-                driver.adopt(socket, Token(next_token));
+                driver.adopt(socket, Tag(next_token));
                 churn.names.insert(next_token, (socket, Vec::new()));
             }
             Some(got) => churn.on_event(driver, got),
@@ -201,7 +201,7 @@ pub fn churn_keeps_every_stream<D: Make>() {
     rig.driver.wait(Some(Duration::ZERO));
     clients.into_iter().for_each(|client| client.join().expect("streams as they were sent"));
     // Every slot is free again.
-    let all: Vec<_> = (0..u64::from(SLOTS)).map(|token| rig.connect(1 << 32 | token)).collect();
+    let all: Vec<_> = (0..u64::from(SLOTS)).map(|tag| rig.connect(1 << 32 | tag)).collect();
     assert_eq!(all.len(), SLOTS as usize);
 }
 
@@ -216,14 +216,14 @@ struct Churn {
 impl Churn {
     fn on_event<D: Make>(&mut self, driver: &mut D, got: Got) {
         match got {
-            Got::Received(token, bytes) => self.on_bytes(token.0, &bytes),
-            Got::Sent(token) => {
-                let held = self.held.get_mut(&token.0).expect("a connection that is held");
+            Got::Received(tag, bytes) => self.on_bytes(tag.0, &bytes),
+            Got::Sent(tag) => {
+                let held = self.held.get_mut(&tag.0).expect("a connection that is held");
                 assert!(std::mem::replace(&mut held.armed, false));
             }
-            Got::Ended(token, _) | Got::SendFailed(token, _) => {
-                let socket = self.held.remove(&token.0).map(|held| held.socket);
-                let socket = socket.or_else(|| self.names.remove(&token.0).map(|name| name.0));
+            Got::Ended(tag, _) | Got::SendFailed(tag, _) => {
+                let socket = self.held.remove(&tag.0).map(|held| held.socket);
+                let socket = socket.or_else(|| self.names.remove(&tag.0).map(|name| name.0));
                 driver.close(socket.expect("an event of a connection that is open"));
                 self.done += 1;
             }
@@ -231,8 +231,8 @@ impl Churn {
         }
     }
 
-    fn on_bytes(&mut self, token: u64, mut bytes: &[u8]) {
-        if let Some((socket, name)) = self.names.get_mut(&token) {
+    fn on_bytes(&mut self, tag: u64, mut bytes: &[u8]) {
+        if let Some((socket, name)) = self.names.get_mut(&tag) {
             let (head, tail) = bytes.split_at(bytes.len().min(8 - name.len()));
             name.extend_from_slice(head);
             bytes = tail;
@@ -245,23 +245,23 @@ impl Churn {
                 armed: false,
                 paused: false,
             };
-            self.names.remove(&token);
-            self.held.insert(token, held);
+            self.names.remove(&tag);
+            self.held.insert(tag, held);
         }
-        let held = self.held.get_mut(&token).expect("an event of a connection that is open");
+        let held = self.held.get_mut(&tag).expect("an event of a connection that is open");
         held.inbound.expect(bytes);
     }
 
     /// One turn of random deeds.
     fn act<D: Make>(&mut self, driver: &mut D) {
         let mut closed = Vec::new();
-        for (token, held) in &mut self.held {
+        for (tag, held) in &mut self.held {
             if let Some(rest) = held.rest.take_if(|_| !held.armed) {
                 driver.arm_send(held.socket, rest);
                 held.armed = true;
             }
             match self.dice.below(60) {
-                0 => closed.push(*token),
+                0 => closed.push(*tag),
                 1..=9 => {
                     driver.pause(held.socket);
                     held.paused = true;
@@ -278,8 +278,8 @@ impl Churn {
                 _ => {}
             }
         }
-        for token in closed {
-            let held = self.held.remove(&token).expect("a connection that is held");
+        for tag in closed {
+            let held = self.held.remove(&tag).expect("a connection that is held");
             driver.close(held.socket);
             self.done += 1;
         }

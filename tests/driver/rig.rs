@@ -3,7 +3,7 @@
 //! Must not know which driver it is. Its invariant: nothing waits longer than `PATIENCE`.
 
 use corecast::driver::socket::{self, Bell};
-use corecast::driver::{Driver, End, Event, Options, Pieces, Segment, Send, Socket, Token, Unsent};
+use corecast::driver::{Driver, End, Event, Options, Pieces, Segment, Send, Socket, Tag, Unsent};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,10 +21,10 @@ pub trait Make: Driver + Sized {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Got {
     Accepted(Socket, Option<IpAddr>),
-    Received(Token, Vec<u8>),
-    Ended(Token, End),
-    Sent(Token),
-    SendFailed(Token, i32),
+    Received(Tag, Vec<u8>),
+    Ended(Tag, End),
+    Sent(Tag),
+    SendFailed(Tag, i32),
 }
 
 pub struct Rig<D> {
@@ -85,15 +85,15 @@ impl<D: Make> Rig<D> {
     fn poll_driver(&mut self) -> Option<Got> {
         Some(match self.driver.next_event()? {
             Event::Accepted { socket, peer, .. } => Got::Accepted(socket, peer),
-            Event::Received { token, buffer } => {
+            Event::Received { tag, buffer } => {
                 let bytes = self.driver.bytes(&buffer).to_vec();
                 assert!(!bytes.is_empty());
                 self.driver.release(buffer);
-                Got::Received(token, bytes)
+                Got::Received(tag, bytes)
             }
-            Event::Ended { token, end } => Got::Ended(token, end),
-            Event::Sent { token } => Got::Sent(token),
-            Event::SendFailed { token, errno } => Got::SendFailed(token, errno),
+            Event::Ended { tag, end } => Got::Ended(tag, end),
+            Event::Sent { tag } => Got::Sent(tag),
+            Event::SendFailed { tag, errno } => Got::SendFailed(tag, errno),
         })
     }
 
@@ -142,10 +142,10 @@ impl<D: Make> Rig<D> {
     }
 
     /// A connection, adopted under `token`.
-    pub fn connect(&mut self, token: u64) -> (TcpStream, Socket) {
+    pub fn connect(&mut self, tag: u64) -> (TcpStream, Socket) {
         let client = self.client();
         let socket = self.accepted();
-        self.driver.adopt(socket, Token(token));
+        self.driver.adopt(socket, Tag(tag));
         (client, socket)
     }
 

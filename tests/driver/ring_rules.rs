@@ -9,7 +9,7 @@ use crate::suite::sleeps_through;
 use bytes::Bytes;
 use corecast::driver::socket::{self, Bell};
 use corecast::driver::uring::{Tuning, Uring};
-use corecast::driver::{Driver, Event, Pieces, Send, Socket, Token};
+use corecast::driver::{Driver, Event, Pieces, Send, Socket, Tag};
 use rustix::io::Errno;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -38,7 +38,7 @@ fn a_core_that_never_sleeps_sees_completions() {
             }
             assert!(start.elapsed() < PATIENCE / 4, "completions are not seen");
         };
-        assert_eq!(got, Got::Received(Token(1), vec![round]));
+        assert_eq!(got, Got::Received(Tag(1), vec![round]));
     }
 }
 
@@ -120,8 +120,7 @@ fn an_idle_core_rests_whatever_is_flagged() {
     /// Looks that find nothing, at most: completions may be on their way.
     const LOOKS: u32 = 100;
     let mut rig = rig(32, Tuning::default());
-    let mut clients: Vec<TcpStream> =
-        (0..SOCKETS).map(|token| rig.connect(token as u64).0).collect();
+    let mut clients: Vec<TcpStream> = (0..SOCKETS).map(|tag| rig.connect(tag as u64).0).collect();
     let (rested, rests) = mpsc::channel();
     let talker = thread::spawn(move || {
         for round in 0..ROUNDS {
@@ -190,7 +189,7 @@ fn an_empty_buffer_ring_is_waited_for() {
         rig.driver.release(buffer);
     }
     while check.at < sent.len() as u64 {
-        let Got::Received(Token(1), bytes) = rig.next() else { panic!("not received") };
+        let Got::Received(Tag(1), bytes) = rig.next() else { panic!("not received") };
         check.expect(&bytes);
     }
     let out = rig.driver.stats().out_of_buffers;
@@ -201,7 +200,7 @@ fn an_empty_buffer_ring_is_waited_for() {
 #[test]
 fn completions_beyond_the_queue_are_counted_and_come() {
     let mut rig = rig(64, Tuning { submissions: 4, completions: 8, ..Tuning::default() });
-    let mut clients: Vec<_> = (0..64).map(|token| rig.connect(token).0).collect();
+    let mut clients: Vec<_> = (0..64).map(|tag| rig.connect(tag).0).collect();
     rig.driver.wait(Some(Duration::ZERO));
     assert_eq!(rig.poll(), None);
     for round in 0..20 {
@@ -214,9 +213,9 @@ fn completions_beyond_the_queue_are_counted_and_come() {
             // A core that never sleeps has to fetch them too.
             match rig.poll() {
                 None => rig.driver.wait(Some(Duration::ZERO)),
-                Some(Got::Received(token, bytes)) => {
+                Some(Got::Received(tag, bytes)) => {
                     assert_eq!(bytes, [round]);
-                    assert!(!std::mem::replace(&mut seen[token.0 as usize], true));
+                    assert!(!std::mem::replace(&mut seen[tag.0 as usize], true));
                 }
                 Some(other) => panic!("{other:?}"),
             }
@@ -233,8 +232,8 @@ fn no_entry_of_a_small_queue_is_dropped() {
     for _ in 0..3 {
         let clients: Vec<_> = (0..64).map(|_| rig.client()).collect();
         let sockets: Vec<_> = clients.iter().map(|_| rig.accepted()).collect();
-        for (token, socket) in sockets.iter().enumerate() {
-            rig.driver.adopt(*socket, Token(token as u64));
+        for (tag, socket) in sockets.iter().enumerate() {
+            rig.driver.adopt(*socket, Tag(tag as u64));
         }
         says_and_hears(&mut rig, &sockets, clients);
         for socket in sockets {
@@ -278,7 +277,7 @@ fn says_and_hears(rig: &mut Rig<Uring>, sockets: &[Socket], clients: Vec<TcpStre
 #[test]
 fn unsent_sends_beyond_the_completion_queue_are_listed() {
     let mut rig = rig(64, Tuning { submissions: 32, completions: 32, ..Tuning::default() });
-    let mut connected: Vec<_> = (0..64).map(|token| rig.connect(token)).collect();
+    let mut connected: Vec<_> = (0..64).map(|tag| rig.connect(tag)).collect();
     for (_, socket) in &connected {
         while rig.flush(*socket, &[0; 500_000], 1) == 500_000 {}
     }

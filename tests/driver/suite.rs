@@ -6,7 +6,7 @@ use crate::rig::{Got, Make, PATIENCE, Rig, addr_of};
 use crate::streams::Stream;
 use bytes::Bytes;
 use corecast::driver::socket::{self, Bell};
-use corecast::driver::{End, Options, Pieces, Send, Token};
+use corecast::driver::{End, Options, Pieces, Send, Tag};
 use rustix::net::sockopt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -33,11 +33,11 @@ pub fn accepts_with_the_peers_address<D: Make>() {
     rustix::net::connect(&client, &rig.addr).expect("a connection");
     let Got::Accepted(socket, peer) = rig.next() else { panic!("not accepted") };
     assert_eq!(peer, Some(source.into()));
-    rig.driver.adopt(socket, Token(5));
+    rig.driver.adopt(socket, Tag(5));
     let mut client = TcpStream::from(client);
     assert_eq!(addr_of(&client).ip(), source);
     client.write_all(b"hello").expect("a write");
-    assert_eq!(rig.next(), Got::Received(Token(5), b"hello".to_vec()));
+    assert_eq!(rig.next(), Got::Received(Tag(5), b"hello".to_vec()));
 }
 
 pub fn nothing_is_received_before_adopt<D: Make>() {
@@ -48,9 +48,9 @@ pub fn nothing_is_received_before_adopt<D: Make>() {
     // What a later connection sends arrives, the first one's bytes have had their chance.
     let (mut second, _) = rig.connect(2);
     second.write_all(b"late").expect("a write");
-    assert_eq!(rig.next(), Got::Received(Token(2), b"late".to_vec()));
-    rig.driver.adopt(socket, Token(1));
-    assert_eq!(rig.next(), Got::Received(Token(1), b"early".to_vec()));
+    assert_eq!(rig.next(), Got::Received(Tag(2), b"late".to_vec()));
+    rig.driver.adopt(socket, Tag(1));
+    assert_eq!(rig.next(), Got::Received(Tag(1), b"early".to_vec()));
 }
 
 pub fn flushes_whole_sends<D: Make>() {
@@ -68,7 +68,7 @@ pub fn flushes_whole_sends<D: Make>() {
 
 pub fn a_flush_reaches_every_socket<D: Make>() {
     let mut rig = Rig::<D>::new(300);
-    let mut clients: Vec<_> = (0..300).map(|token| rig.connect(token)).collect();
+    let mut clients: Vec<_> = (0..300).map(|tag| rig.connect(tag)).collect();
     let arena: Vec<u8> = Stream::new(7).take(600);
     let segment = |start| corecast::driver::Segment {
         place: corecast::driver::Place::Arena,
@@ -131,7 +131,7 @@ pub fn the_unsent_rest_is_exact<D: Make>() {
             }
             client
         });
-        assert_eq!(rig.next(), Got::Sent(Token(count as u64)));
+        assert_eq!(rig.next(), Got::Sent(Tag(count as u64)));
         let mut client = reader.join().expect("the stream as it was sent");
         // Nothing follows, and the socket can be flushed to again.
         assert_eq!(rig.flush(socket, b"end", 1), 3);
@@ -156,7 +156,7 @@ pub fn armed_sends_follow_each_other<D: Make>() {
     });
     for _ in 0..200 {
         rig.driver.arm_send(socket, stream.take(65_536).into());
-        assert_eq!(rig.next(), Got::Sent(Token(1)));
+        assert_eq!(rig.next(), Got::Sent(Tag(1)));
     }
     reader.join().expect("the stream as it was sent");
 }
@@ -166,17 +166,17 @@ pub fn a_reset_peer_ends_and_fails<D: Make>() {
     let (client, socket) = rig.connect(1);
     reset_on_drop(&client);
     drop(client);
-    let Got::Ended(Token(1), End::Failed(errno)) = rig.next() else { panic!("not reset") };
+    let Got::Ended(Tag(1), End::Failed(errno)) = rig.next() else { panic!("not reset") };
     assert_eq!(errno, rustix::io::Errno::CONNRESET.raw_os_error());
     assert_eq!(rig.flush(socket, b"nobody", 1), 0);
-    let Got::SendFailed(Token(1), _) = rig.next() else { panic!("sent") };
+    let Got::SendFailed(Tag(1), _) = rig.next() else { panic!("sent") };
     rig.driver.close(socket);
 
     // What a flush found out is nobody's after a close.
     let (client, socket) = rig.connect(3);
     reset_on_drop(&client);
     drop(client);
-    assert!(matches!(rig.next(), Got::Ended(Token(3), _)));
+    assert!(matches!(rig.next(), Got::Ended(Tag(3), _)));
     assert_eq!(rig.flush(socket, b"nobody", 1), 0);
     rig.driver.close(socket);
 
@@ -189,8 +189,8 @@ pub fn a_reset_peer_ends_and_fails<D: Make>() {
     drop(client);
     loop {
         match rig.next() {
-            Got::SendFailed(Token(2), _) => break,
-            Got::Ended(Token(2), End::Failed(_)) => {}
+            Got::SendFailed(Tag(2), _) => break,
+            Got::Ended(Tag(2), End::Failed(_)) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -208,10 +208,10 @@ pub fn a_peer_that_is_gone_wakes_nobody_who_paused<D: Make>() {
     // A second connection's bytes are behind the reset.
     let (mut second, _) = rig.connect(2);
     second.write_all(b"x").expect("a write");
-    assert_eq!(rig.next(), Got::Received(Token(2), b"x".to_vec()));
+    assert_eq!(rig.next(), Got::Received(Tag(2), b"x".to_vec()));
     sleeps_through(&mut rig);
     rig.driver.resume(socket);
-    assert!(matches!(rig.next(), Got::Ended(Token(1), _)));
+    assert!(matches!(rig.next(), Got::Ended(Tag(1), _)));
     rig.driver.close(socket);
 }
 
@@ -253,7 +253,7 @@ pub fn nothing_comes_after_close<D: Make>() {
         }
         rig.driver.close(socket);
         other.write_all(&[round as u8]).expect("a write");
-        assert_eq!(rig.next(), Got::Received(Token(1_000), vec![round as u8]));
+        assert_eq!(rig.next(), Got::Received(Tag(1_000), vec![round as u8]));
     }
 }
 
@@ -267,9 +267,9 @@ pub fn shutdown_ends_one_direction<D: Make>() {
     client.read_to_end(&mut read).expect("a FIN");
     assert_eq!(read, b"last words");
     client.write_all(b"answer").expect("a write");
-    assert_eq!(rig.next(), Got::Received(Token(1), b"answer".to_vec()));
+    assert_eq!(rig.next(), Got::Received(Tag(1), b"answer".to_vec()));
     drop(client);
-    assert_eq!(rig.next(), Got::Ended(Token(1), End::Closed));
+    assert_eq!(rig.next(), Got::Ended(Tag(1), End::Closed));
     sleeps_through(&mut rig);
     rig.driver.close(socket);
 }
@@ -294,7 +294,7 @@ pub fn a_fin_follows_the_armed_send<D: Make>() {
         client.read_to_end(&mut read).expect("a FIN");
         read
     });
-    assert_eq!(rig.next(), Got::Sent(Token(1)));
+    assert_eq!(rig.next(), Got::Sent(Tag(1)));
     rig.driver.wait(Some(Duration::ZERO));
     let read = reader.join().expect("a reader");
     assert_eq!(read.len() as u64, stream.at);
@@ -303,18 +303,18 @@ pub fn a_fin_follows_the_armed_send<D: Make>() {
 
 pub fn a_full_table_waits<D: Make>() {
     let mut rig = Rig::<D>::new(4);
-    let clients: Vec<_> = (0..4).map(|token| rig.connect(token)).collect();
+    let clients: Vec<_> = (0..4).map(|tag| rig.connect(tag)).collect();
     let mut waiting: Vec<_> = (0..4).map(|_| rig.client()).collect();
     sleeps_through(&mut rig);
     for (_, socket) in &clients {
         rig.driver.close(*socket);
         let socket = rig.accepted();
-        rig.driver.adopt(socket, Token(9));
+        rig.driver.adopt(socket, Tag(9));
         assert_eq!(rig.poll(), None);
     }
     for client in &mut waiting {
         client.write_all(b"x").expect("a write");
-        assert_eq!(rig.next(), Got::Received(Token(9), b"x".to_vec()));
+        assert_eq!(rig.next(), Got::Received(Tag(9), b"x".to_vec()));
     }
 }
 
@@ -404,7 +404,7 @@ pub fn stop_listening_keeps_connections<D: Make>() {
         assert_eq!(rig.poll(), None);
     }
     client.write_all(b"still").expect("a write");
-    assert_eq!(rig.next(), Got::Received(Token(1), b"still".to_vec()));
+    assert_eq!(rig.next(), Got::Received(Tag(1), b"still".to_vec()));
     assert_eq!(rig.flush(socket, b"here", 1), 4);
     let mut read = [0; 4];
     client.read_exact(&mut read).expect("a read");

@@ -10,7 +10,7 @@ use super::{Op, SHARE, Uring};
 use crate::driver::chunks::NONE;
 use crate::driver::ring_slots::{ARMED, CLOSE, Kind, RECV, SHUTDOWN, State, untag};
 use crate::driver::{
-    Buffer, Driver, DriverStats, End, Event, Segment, Send, Socket, Token, Unsent, one_each,
+    Buffer, Driver, DriverStats, End, Event, Segment, Send, Socket, Tag, Unsent, one_each,
 };
 use bytes::{Buf, Bytes};
 use io_uring::cqueue;
@@ -133,7 +133,7 @@ impl Uring {
             self.done(index, RECV);
         }
         let slot = &mut self.slots[index];
-        let token = slot.token;
+        let tag = slot.tag;
         match (buffer, result) {
             (Some(id), 1..) if open => {
                 slot.fed = false;
@@ -144,7 +144,7 @@ impl Uring {
                     self.go_on_receiving(index);
                 }
                 let buffer = Buffer { id: id.into(), len: result as u32 };
-                return Some(Event::Received { token, buffer });
+                return Some(Event::Received { tag, buffer });
             }
             (Some(id), _) => self.buffers.give_back(id),
             (None, _) => {}
@@ -167,7 +167,7 @@ impl Uring {
             errno => End::Failed(errno),
         };
         self.slots[index].state = State::Ended;
-        Some(Event::Ended { token, end })
+        Some(Event::Ended { tag, end })
     }
 
     /// After a completion: arms the next receive if that was the last of this one.
@@ -229,7 +229,7 @@ impl Uring {
         self.chunks.remove(number);
         let slot = &mut self.slots[index];
         slot.armed = NONE;
-        let (token, fin) = (slot.token, slot.fin);
+        let (tag, fin) = (slot.tag, slot.fin);
         self.done(index, ARMED);
         if !open {
             return None;
@@ -241,7 +241,7 @@ impl Uring {
         if fin {
             self.push_shutdown(index);
         }
-        Some(Event::Sent { token })
+        Some(Event::Sent { tag })
     }
 
     /// A send failed: tells the owner, once.
@@ -249,7 +249,7 @@ impl Uring {
         let slot = &mut self.slots[index];
         if !slot.failed {
             slot.failed = true;
-            let event = Event::SendFailed { token: slot.token, errno };
+            let event = Event::SendFailed { tag: slot.tag, errno };
             self.told.push_back((index, slot.generation, event));
         }
     }
@@ -302,10 +302,10 @@ impl Driver for Uring {
         self.buffers.give_back(buffer.id as u16);
     }
 
-    fn adopt(&mut self, socket: Socket, token: Token) {
+    fn adopt(&mut self, socket: Socket, tag: Tag) {
         let slot = &mut self.slots[socket.0];
         assert_eq!(slot.state, State::New);
-        slot.token = token;
+        slot.tag = tag;
         slot.state = State::Receiving;
         self.arm_recv(socket.0);
     }

@@ -8,7 +8,7 @@ use super::spill::{Peer, spill_held};
 use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
 use crate::edge::refusals::About;
-use crate::edge::{Edge, Late, Token};
+use crate::edge::{ConnectionId, Edge, Late};
 use crate::metrics::Cause;
 use std::collections::BinaryHeap;
 
@@ -16,7 +16,7 @@ use std::collections::BinaryHeap;
 /// list has doubled.
 #[derive(Debug, Default)]
 pub struct Holders {
-    tokens: Vec<Token>,
+    conns: Vec<ConnectionId>,
     compact_at: usize,
 }
 
@@ -25,7 +25,7 @@ const FEW_HOLDERS: usize = 1_024;
 
 impl Holders {
     fn is_crowded(&self) -> bool {
-        self.tokens.len() >= self.compact_at.max(FEW_HOLDERS)
+        self.conns.len() >= self.compact_at.max(FEW_HOLDERS)
     }
 }
 
@@ -40,8 +40,8 @@ pub struct Holder {
 }
 
 impl Holder {
-    pub fn token(self) -> Token {
-        Token { index: self.index, generation: self.generation }
+    pub fn id(self) -> ConnectionId {
+        ConnectionId { index: self.index, generation: self.generation }
     }
 }
 
@@ -52,8 +52,8 @@ pub fn relieved(bound: u64) -> u64 {
 
 impl Edge {
     /// Notes that a connection has something unsent, so that it can be found.
-    pub(in crate::edge) fn note_backlog(&mut self, token: Token) {
-        if self.at(token).facts.replace(Fact::Backlogged, true) {
+    pub(in crate::edge) fn note_backlog(&mut self, conn: ConnectionId) {
+        if self.at(conn).facts.replace(Fact::Backlogged, true) {
             return;
         }
         if self.accounts.backlogged.is_crowded() {
@@ -61,19 +61,19 @@ impl Edge {
             self.accounts.backlogged =
                 self.without_idle(listed, Fact::Backlogged, Edge::unsent_held);
         }
-        self.accounts.backlogged.tokens.push(token);
+        self.accounts.backlogged.conns.push(conn);
     }
 
     /// Notes that a connection keeps something of what came in.
-    pub(in crate::edge) fn note_spill(&mut self, token: Token) {
-        if self.at(token).facts.replace(Fact::Spilled, true) {
+    pub(in crate::edge) fn note_spill(&mut self, conn: ConnectionId) {
+        if self.at(conn).facts.replace(Fact::Spilled, true) {
             return;
         }
         if self.accounts.spilling.is_crowded() {
             let listed = std::mem::take(&mut self.accounts.spilling);
             self.accounts.spilling = self.without_idle(listed, Fact::Spilled, Edge::unread_held);
         }
-        self.accounts.spilling.tokens.push(token);
+        self.accounts.spilling.conns.push(conn);
     }
 
     /// Takes those out of a list that hold nothing any more.
@@ -81,50 +81,50 @@ impl Edge {
         &mut self,
         mut listed: Holders,
         fact: Fact,
-        held: fn(&mut Edge, Token) -> usize,
+        held: fn(&mut Edge, ConnectionId) -> usize,
     ) -> Holders {
-        listed.tokens.retain(|token| {
-            let holds = held(self, *token) > 0;
-            if !holds && self.is_current(*token) {
-                self.at(*token).facts.set(fact, false);
+        listed.conns.retain(|conn| {
+            let holds = held(self, *conn) > 0;
+            if !holds && self.is_current(*conn) {
+                self.at(*conn).facts.set(fact, false);
             }
             holds
         });
-        listed.compact_at = 2 * listed.tokens.len();
+        listed.compact_at = 2 * listed.conns.len();
         listed
     }
 
     /// Memory of what a connection has not been sent.
-    fn unsent_held(&mut self, token: Token) -> usize {
-        if !self.is_current(token) {
+    fn unsent_held(&mut self, conn: ConnectionId) -> usize {
+        if !self.is_current(conn) {
             return 0;
         }
-        let it = self.at(token);
+        let it = self.at(conn);
         let held = it.server().map_or(0, |server| server.held.bytes());
         held + it.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes())
     }
 
     /// Memory of what a connection keeps of what came in.
-    fn unread_held(&mut self, token: Token) -> usize {
-        if self.is_current(token) { spill_held(self.at(token)) } else { 0 }
+    fn unread_held(&mut self, conn: ConnectionId) -> usize {
+        if self.is_current(conn) { spill_held(self.at(conn)) } else { 0 }
     }
 
-    fn holder(&mut self, token: Token, bytes: usize) -> Holder {
-        let foreign = bytes > 0 && !self.at(token).facts.has(Fact::Internal);
-        Holder { foreign, bytes, index: token.index, generation: token.generation }
+    fn holder(&mut self, conn: ConnectionId, bytes: usize) -> Holder {
+        let foreign = bytes > 0 && !self.at(conn).facts.has(Fact::Internal);
+        Holder { foreign, bytes, index: conn.index, generation: conn.generation }
     }
 
     /// Those of one kind of peer that keep something of what came in.
     pub(in crate::edge) fn spill_holders(&mut self, peer: Peer) -> BinaryHeap<Holder> {
-        let tokens = std::mem::take(&mut self.accounts.spilling.tokens);
+        let conns = std::mem::take(&mut self.accounts.spilling.conns);
         let mut heap = BinaryHeap::new();
-        for token in &tokens {
-            let bytes = self.unread_held(*token);
-            if bytes > 0 && Peer::of(self.at(*token)) == peer {
-                heap.push(self.holder(*token, bytes));
+        for conn in &conns {
+            let bytes = self.unread_held(*conn);
+            if bytes > 0 && Peer::of(self.at(*conn)) == peer {
+                heap.push(self.holder(*conn, bytes));
             }
         }
-        self.accounts.spilling.tokens = tokens;
+        self.accounts.spilling.conns = conns;
         heap
     }
 
@@ -147,19 +147,19 @@ impl Edge {
             return;
         }
         let before = self.accounts.unsent_bytes;
-        let tokens = std::mem::take(&mut self.accounts.backlogged.tokens);
-        let mut heap = BinaryHeap::with_capacity(tokens.len());
-        for token in &tokens {
-            let bytes = self.unsent_held(*token);
+        let conns = std::mem::take(&mut self.accounts.backlogged.conns);
+        let mut heap = BinaryHeap::with_capacity(conns.len());
+        for conn in &conns {
+            let bytes = self.unsent_held(*conn);
             if bytes > 0 {
-                heap.push(self.holder(*token, bytes));
+                heap.push(self.holder(*conn, bytes));
             }
         }
-        self.accounts.backlogged.tokens = tokens;
+        self.accounts.backlogged.conns = conns;
         let mut ended = 0_u32;
         while self.accounts.unsent_bytes > relieved(bound) {
             let Some(holder) = heap.pop() else { break };
-            self.end_holder(holder.token(), now);
+            self.end_holder(holder.id(), now);
             ended += 1;
         }
         let bytes = before - self.accounts.unsent_bytes;
@@ -171,19 +171,19 @@ impl Edge {
         );
     }
 
-    fn end_holder(&mut self, token: Token, now: Now) {
-        match self.life(token) {
-            Life::Authenticating | Life::Active => self.close_slow(token, now),
+    fn end_holder(&mut self, conn: ConnectionId, now: Now) {
+        match self.life(conn) {
+            Life::Authenticating | Life::Active => self.close_slow(conn, now),
             Life::Connecting => {
                 let reason = "its response is not read, and the worker holds more than it may";
-                self.refused(token, Cause::Unread, reason, &About::default(), now);
-                self.kill(token, now);
+                self.refused(conn, Cause::Unread, reason, &About::default(), now);
+                self.kill(conn, now);
             }
-            _ => self.kill(token, now),
+            _ => self.kill(conn, now),
         }
         // The chunk that is in flight would be kept until its reader reads on, or time is up.
         if self.accounts.unsent_bytes > self.limits.backlog_bytes_per_worker {
-            self.kill(token, now);
+            self.kill(conn, now);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::shedding::relieved;
 use crate::clock::Now;
 use crate::edge::connection::{Connection, Fact, Life};
 use crate::edge::refusals::About;
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use crate::metrics::Cause;
 use crate::ws::frame::close_code;
 
@@ -81,12 +81,12 @@ pub fn spill_held(it: &Connection) -> usize {
 impl Edge {
     /// A connection keeps more; where that is more than its kind of peer may, those of its kind
     /// that keep most are ended.
-    pub(in crate::edge) fn spill_grew(&mut self, token: Token, bytes: usize, now: Now) {
+    pub(in crate::edge) fn spill_grew(&mut self, conn: ConnectionId, bytes: usize, now: Now) {
         if bytes == 0 {
             return;
         }
-        self.note_spill(token);
-        let peer = Peer::of(self.at(token));
+        self.note_spill(conn);
+        let peer = Peer::of(self.at(conn));
         self.accounts.spilled.add(peer, bytes as u64);
         let bound = self.spill_bound(peer);
         if bound > 0 && self.accounts.spilled.of(peer) > bound {
@@ -95,16 +95,16 @@ impl Edge {
     }
 
     /// A connection keeps less.
-    pub(in crate::edge) fn spill_shrank(&mut self, token: Token, bytes: usize) {
-        let peer = Peer::of(self.at(token));
+    pub(in crate::edge) fn spill_shrank(&mut self, conn: ConnectionId, bytes: usize) {
+        let peer = Peer::of(self.at(conn));
         self.accounts.spilled.take(peer, bytes as u64);
     }
 
     /// A connection that ends keeps nothing.
-    pub(in crate::edge) fn forget_spill(&mut self, token: Token) {
-        let held = spill_held(self.at(token));
-        self.spill_shrank(token, held);
-        let it = self.at(token);
+    pub(in crate::edge) fn forget_spill(&mut self, conn: ConnectionId) {
+        let held = spill_held(self.at(conn));
+        self.spill_shrank(conn, held);
+        let it = self.at(conn);
         drop(std::mem::take(&mut it.deframer));
         if let Some(input) = it.input.as_mut() {
             (input.wire, input.message) = (Vec::new(), Vec::new());
@@ -113,11 +113,11 @@ impl Edge {
     }
 
     /// A WebSocket has become a session, with what it keeps.
-    pub(in crate::edge) fn spill_becomes_sessions(&mut self, token: Token) {
-        let held = spill_held(self.at(token)) as u64;
-        let before = Peer::of(self.at(token));
-        self.at(token).facts.set(Fact::Counted, true);
-        let after = Peer::of(self.at(token));
+    pub(in crate::edge) fn spill_becomes_sessions(&mut self, conn: ConnectionId) {
+        let held = spill_held(self.at(conn)) as u64;
+        let before = Peer::of(self.at(conn));
+        self.at(conn).facts.set(Fact::Counted, true);
+        let after = Peer::of(self.at(conn));
         self.accounts.spilled.take(before, held);
         self.accounts.spilled.add(after, held);
     }
@@ -138,7 +138,7 @@ impl Edge {
         let mut ended = 0_u32;
         while self.accounts.spilled.of(peer) > relieved(bound) {
             let Some(holder) = heap.pop() else { break };
-            self.end_spilling(holder.token(), now);
+            self.end_spilling(holder.id(), now);
             ended += 1;
         }
         let bytes = before - self.accounts.spilled.of(peer);
@@ -151,13 +151,13 @@ impl Edge {
         );
     }
 
-    fn end_spilling(&mut self, token: Token, now: Now) {
+    fn end_spilling(&mut self, conn: ConnectionId, now: Now) {
         let reason = "it held most of what came in and waits";
-        self.refused(token, Cause::Spill, reason, &About::default(), now);
-        if matches!(self.life(token), Life::Authenticating | Life::Active) {
-            self.fail(token, close_code::TRY_AGAIN_LATER, "try again later", now);
+        self.refused(conn, Cause::Spill, reason, &About::default(), now);
+        if matches!(self.life(conn), Life::Authenticating | Life::Active) {
+            self.fail(conn, close_code::TRY_AGAIN_LATER, "try again later", now);
         } else {
-            self.kill(token, now);
+            self.kill(conn, now);
         }
     }
 }

@@ -6,31 +6,31 @@
 use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
 use crate::edge::refusals::About;
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use crate::metrics::Cause;
 use std::collections::VecDeque;
 
 /// Connections in the order in which they came, sessions among them until they are looked at.
 #[derive(Debug, Default)]
 pub struct Strangers {
-    came: VecDeque<Token>,
+    came: VecDeque<ConnectionId>,
 }
 
 impl Edge {
     /// Notes a connection that has no session yet.
-    pub(in crate::edge) fn note_stranger(&mut self, token: Token) {
+    pub(in crate::edge) fn note_stranger(&mut self, conn: ConnectionId) {
         if self.strangers.came.len() > 2 * self.places.shared() as usize + 64 {
             let mut came = std::mem::take(&mut self.strangers.came);
-            came.retain(|token| self.is_stranger(*token));
+            came.retain(|conn| self.is_stranger(*conn));
             self.strangers.came = came;
         }
-        self.strangers.came.push_back(token);
+        self.strangers.came.push_back(conn);
     }
 
-    fn is_stranger(&self, token: Token) -> bool {
-        match self.life(token) {
+    fn is_stranger(&self, conn: ConnectionId) -> bool {
+        match self.life(conn) {
             Life::Connecting => true,
-            Life::Authenticating => !self.places.get(token.index).facts.has(Fact::Connecting),
+            Life::Authenticating => !self.places.get(conn.index).facts.has(Fact::Connecting),
             _ => false,
         }
     }
@@ -39,20 +39,20 @@ impl Edge {
     /// server API is under way on it.
     pub(in crate::edge) fn displace_stranger(&mut self, now: Now) {
         for _ in 0..self.strangers.came.len() {
-            let Some(token) = self.strangers.came.pop_front() else { return };
-            if !self.is_stranger(token) {
+            let Some(conn) = self.strangers.came.pop_front() else { return };
+            if !self.is_stranger(conn) {
                 continue;
             }
             let calls = |http: &mut crate::edge::connection::exchange::Exchange| {
                 http.call.is_some() || http.body.is_some()
             };
-            if self.at(token).http().is_some_and(calls) {
-                self.strangers.came.push_back(token);
+            if self.at(conn).http().is_some_and(calls) {
+                self.strangers.came.push_back(conn);
                 continue;
             }
             let reason = "all slots are taken: the longest without a session made room";
-            self.refused(token, Cause::Displaced, reason, &About::default(), now);
-            return self.kill(token, now);
+            self.refused(conn, Cause::Displaced, reason, &About::default(), now);
+            return self.kill(conn, now);
         }
     }
 }

@@ -11,7 +11,7 @@ pub(super) mod commands;
 use super::connection::Life;
 use super::connection::exchange::PendingBody;
 use super::inbound::http::{JSON, No, RETRY_AFTER, TEXT};
-use super::{Edge, RequestLanes, Token};
+use super::{ConnectionId, Edge, RequestLanes};
 use crate::api;
 use crate::api::answer::Answer;
 use crate::api::{ApiMethod, answer};
@@ -44,8 +44,14 @@ pub(super) enum Begun {
 
 impl Edge {
     /// Begins a call of the server API: its key is checked before a byte of its body is kept.
-    pub(super) fn call(&mut self, token: Token, head: &Head<'_>, method: ApiMethod, now: Now) {
-        if !self.has_key(token, head, now) {
+    pub(super) fn call(
+        &mut self,
+        conn: ConnectionId,
+        head: &Head<'_>,
+        method: ApiMethod,
+        now: Now,
+    ) {
+        if !self.has_key(conn, head, now) {
             return;
         }
         if self.http.api_key.is_none() && !self.is_origin_allowed(head, None) {
@@ -53,7 +59,7 @@ impl Edge {
             // here for a moment (DNS rebinding) would pass for our own.
             let reason = "origin not allowed; list it in allowed_origins";
             let no = No::new(Cause::Origin, Status::FORBIDDEN, reason).to(head);
-            return self.refuse(token, &no, now);
+            return self.refuse(conn, &no, now);
         }
         let mode = head.header(ERROR_MODE.0);
         let statuses = mode.is_some_and(|mode| mode.eq_ignore_ascii_case(ERROR_MODE.1));
@@ -61,22 +67,22 @@ impl Edge {
             Ok(body) => {
                 if head.expects_continue {
                     let range = self.output.bytes(|out| out.extend_from_slice(response::CONTINUE));
-                    self.output.mark(token.index, range);
+                    self.output.mark(conn.index, range);
                 }
                 let wait = u64::from(self.limits.http_body_timeout_ms);
-                self.set_deadline(token, now.monotonic_ms() + wait);
+                self.set_deadline(conn, now.monotonic_ms() + wait);
                 let pending = PendingBody { method, statuses, body };
-                self.exchange(token).body = Some(Box::new(pending));
+                self.exchange(conn).body = Some(Box::new(pending));
             }
             Err(error) => {
                 let no = No::new(Cause::BodySize, error.status(), error.reason()).to(head);
-                self.refuse(token, &no, now);
+                self.refuse(conn, &no, now);
             }
         }
     }
 
     /// Does the request carry the API key? Refuses it where not.
-    pub(super) fn has_key(&mut self, token: Token, head: &Head<'_>, now: Now) -> bool {
+    pub(super) fn has_key(&mut self, conn: ConnectionId, head: &Head<'_>, now: Now) -> bool {
         let key = self.http.api_key.as_deref();
         let given = (head.header("X-API-Key"), head.header("Authorization"));
         if api::authorized(key, self.http.dev, given.0, given.1) {
@@ -88,49 +94,49 @@ impl Edge {
             _ => "a wrong key",
         };
         let no = No::new(Cause::ApiKey, Status::UNAUTHORIZED, "unauthorized").to(head);
-        self.refuse(token, &No { why: Some(why), ..no }, now);
+        self.refuse(conn, &No { why: Some(why), ..no }, now);
         false
     }
 
     /// Reads a call's body on; none when the connection ended over it.
     pub(super) fn read_body<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         bytes: &[u8],
         now: Now,
         lanes: &mut L,
     ) -> Option<usize> {
-        let pending = self.exchange(token).body.as_mut()?;
+        let pending = self.exchange(conn).body.as_mut()?;
         let before = pending.body.bytes().len();
         let taken = match pending.body.read(bytes) {
             Ok(taken) => taken,
             Err(error) => {
-                self.discharge(token);
+                self.discharge(conn);
                 let no = No::new(Cause::BodySize, error.status(), error.reason());
-                self.refuse(token, &no, now);
+                self.refuse(conn, &no, now);
                 return None;
             }
         };
         let whole = pending.body.is_whole();
         let grown = pending.body.bytes().len() - before;
-        if !self.charge(token, grown) {
-            self.exchange(token).body = None;
-            self.discharge(token);
+        if !self.charge(conn, grown) {
+            self.exchange(conn).body = None;
+            self.discharge(conn);
             let reason = "too many calls at once; see limits.api_bytes_per_worker";
             let no = No::new(Cause::ApiBytes, Status::UNAVAILABLE, reason);
-            self.refuse(token, &no.headers(&[TEXT, RETRY_AFTER]), now);
+            self.refuse(conn, &no.headers(&[TEXT, RETRY_AFTER]), now);
             return None;
         }
         if whole {
-            let PendingBody { method, statuses, body } = *self.exchange(token).body.take()?;
-            self.begin_call(token, method, statuses, body.into_bytes(), now, lanes);
+            let PendingBody { method, statuses, body } = *self.exchange(conn).body.take()?;
+            self.begin_call(conn, method, statuses, body.into_bytes(), now, lanes);
         }
         Some(taken)
     }
 
     fn begin_call<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         method: ApiMethod,
         statuses: bool,
         body: Vec<u8>,
@@ -138,68 +144,68 @@ impl Edge {
         lanes: &mut L,
     ) {
         let call = Call::new(method, statuses, body).and_then(|call| {
-            let charged = self.charge(token, call.tasks() * Call::TASK_BYTES);
+            let charged = self.charge(conn, call.tasks() * Call::TASK_BYTES);
             if charged { Ok(call) } else { Err((ErrorCode::LimitExceeded, Vec::new())) }
         });
         match call {
             Ok(mut call) => {
                 call.begun_us = now.monotonic_us;
-                self.exchange(token).call = Some(Box::new(call));
-                self.call_on(token, now, lanes);
+                self.exchange(conn).call = Some(Box::new(call));
+                self.call_on(conn, now, lanes);
             }
             Err((error, body)) => {
                 let malformed = error == ErrorCode::BadRequest;
                 let detail = if malformed { api::explain(method, &body) } else { None };
                 let detail = detail.unwrap_or_default();
-                self.call_refused(token, error, method, "", &detail, now);
+                self.call_refused(conn, error, method, "", &detail, now);
                 self.metrics.call(method as usize, 0, true);
-                self.respond_error(token, error, &detail, statuses, now);
+                self.respond_error(conn, error, &detail, statuses, now);
             }
         }
     }
 
     /// Goes on with a connection's call: begins commands, and asks on for those that have begun, as
     /// far as lanes, answers and the turn let it.
-    pub(super) fn call_on<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
-        if self.life(token) != Life::Connecting {
+    pub(super) fn call_on<L: RequestLanes>(&mut self, conn: ConnectionId, now: Now, lanes: &mut L) {
+        if self.life(conn) != Life::Connecting {
             return;
         }
-        let Some(mut call) = self.exchange(token).call.take() else { return };
+        let Some(mut call) = self.exchange(conn).call.take() else { return };
         let mut steps = 0;
-        while !self.at(token).is_parked() && self.at(token).in_flight < COMMANDS_IN_FLIGHT {
+        while !self.at(conn).is_parked() && self.at(conn).in_flight < COMMANDS_IN_FLIGHT {
             if self.draining {
                 call.refuse_rest(ErrorCode::Internal);
             }
             if steps == CALL_STEPS_PER_TURN || self.work.is_slice_spent() {
-                self.make_ready(token);
+                self.make_ready(conn);
                 break;
             }
             steps += 1;
             self.work.charge(cost::COMMAND);
             match call.next() {
-                Some(Next::Begin(task)) => self.begin_task(token, &mut call, task, now, lanes),
-                Some(Next::AskOn(task)) => self.ask_on(token, &mut call, task, now, lanes),
+                Some(Next::Begin(task)) => self.begin_task(conn, &mut call, task, now, lanes),
+                Some(Next::AskOn(task)) => self.ask_on(conn, &mut call, task, now, lanes),
                 None => break,
             }
         }
-        self.settle_call(token, call, now);
+        self.settle_call(conn, call, now);
     }
 
     fn begin_task<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         call: &mut Call,
         task: usize,
         now: Now,
         lanes: &mut L,
     ) {
-        let to = ReplyTo { connection: self.key(token), command: call.next_question() };
+        let to = ReplyTo { connection: self.key(conn), command: call.next_question() };
         let (method, body) = call.command(task);
         let begun =
             api::read(method, body).and_then(|request| self.begin_command(to, request, now));
         if let Err(error) = &begun {
             let (channel, detail) = self.why_not_called(method, body, *error);
-            self.call_refused(token, *error, method, &channel, &detail, now);
+            self.call_refused(conn, *error, method, &channel, &detail, now);
             let detail = Some(detail.as_str()).filter(|detail| !detail.is_empty());
             call.explain(task, detail);
         }
@@ -207,12 +213,12 @@ impl Edge {
             Ok(Begun::Ask(home, request)) => {
                 *call.state(task) = State::Asked;
                 call.ask(task, 0);
-                self.issue(token, home, request, lanes);
+                self.issue(conn, home, request, lanes);
             }
             Ok(Begun::Broadcast(broadcast)) => {
                 let bytes = broadcast.channels.len() * BROADCAST_CHANNEL_BYTES;
-                if !self.charge(token, bytes) {
-                    return self.finish_task(token, call, task, Err(ErrorCode::LimitExceeded));
+                if !self.charge(conn, bytes) {
+                    return self.finish_task(conn, call, task, Err(ErrorCode::LimitExceeded));
                 }
                 *call.state(task) = State::Broadcasting(broadcast);
                 call.make_ready(task);
@@ -221,21 +227,21 @@ impl Edge {
                 *call.state(task) = State::Listing(listing);
                 call.make_ready(task);
             }
-            Ok(Begun::Answer(result)) => self.finish_task(token, call, task, Ok(result)),
-            Err(error) => self.finish_task(token, call, task, Err(error)),
+            Ok(Begun::Answer(result)) => self.finish_task(conn, call, task, Ok(result)),
+            Err(error) => self.finish_task(conn, call, task, Err(error)),
         }
     }
 
     /// Asks one thing more for a command that has begun.
     fn ask_on<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         call: &mut Call,
         task: usize,
         now: Now,
         lanes: &mut L,
     ) {
-        let to = ReplyTo { connection: self.key(token), command: call.next_question() };
+        let to = ReplyTo { connection: self.key(conn), command: call.next_question() };
         match call.state(task) {
             State::Broadcasting(broadcast) => {
                 let place = broadcast.next;
@@ -245,13 +251,13 @@ impl Edge {
                 match self.publish_request(to, channel, &broadcast.what, now) {
                     Ok((home, request)) => {
                         call.ask(task, place);
-                        self.issue(token, home, request, lanes);
+                        self.issue(conn, home, request, lanes);
                     }
                     Err(error) => {
                         let channel = channel.clone();
                         let why = self.why_not_in(&channel, error).unwrap_or_default();
-                        self.call_refused(token, error, ApiMethod::Broadcast, &channel, &why, now);
-                        self.answer_part(token, call, task, place, Err(error));
+                        self.call_refused(conn, error, ApiMethod::Broadcast, &channel, &why, now);
+                        self.answer_part(conn, call, task, place, Err(error));
                     }
                 }
                 if more {
@@ -261,7 +267,7 @@ impl Edge {
             State::Listing(listing) => {
                 let (home, from) = (listing.home, listing.from);
                 call.ask(task, 0);
-                self.issue(token, home, Request::Channels { to, from }, lanes);
+                self.issue(conn, home, Request::Channels { to, from }, lanes);
             }
             State::Waiting(_) | State::Asked | State::Finished(_) => {}
         }
@@ -270,28 +276,28 @@ impl Edge {
     /// Takes a delivery that answers a call; gives back what is for somebody else.
     pub(super) fn take_for_call(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
         let Some(to) = answers(&delivery) else { return Some(delivery) };
-        let asker = self.of(to.connection).filter(|token| self.life(*token) == Life::Connecting);
+        let asker = self.of(to.connection).filter(|conn| self.life(*conn) == Life::Connecting);
         if asker.is_none() {
             return Some(delivery);
         }
-        let token = self.answered(to)?;
-        let mut call = self.exchange(token).call.take()?;
+        let conn = self.answered(to)?;
+        let mut call = self.exchange(conn).call.take()?;
         if let Some((task, part)) = call.answered(to.command) {
             if let Delivery::Channels(listed) = &delivery {
-                self.listed(token, &mut call, task, listed);
+                self.listed(conn, &mut call, task, listed);
             } else {
                 let answer = self.call_answer(&delivery);
-                self.answer_part(token, &mut call, task, part, answer);
+                self.answer_part(conn, &mut call, task, part, answer);
             }
         }
-        self.settle_call(token, call, now);
+        self.settle_call(conn, call, now);
         None
     }
 
     /// A part of a list came: the next is asked for in the connection's turn.
     fn listed(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         call: &mut Call,
         task: usize,
         part: &crate::contract::envelope::ChannelsPart,
@@ -305,30 +311,30 @@ impl Edge {
         listing.from = part.next.unwrap_or_default();
         listing.home += u16::from(part.next.is_none());
         let whole = listing.home == homes;
-        if large || !self.charge(token, grown) {
-            return self.finish_task(token, call, task, Err(ErrorCode::LimitExceeded));
+        if large || !self.charge(conn, grown) {
+            return self.finish_task(conn, call, task, Err(ErrorCode::LimitExceeded));
         }
         let State::Listing(listing) = call.state(task) else { return };
         if whole {
             let mut text = std::mem::take(&mut listing.text);
             text.extend_from_slice(answer::CHANNELS_TAIL);
-            return self.finish_task(token, call, task, Ok(text));
+            return self.finish_task(conn, call, task, Ok(text));
         }
         call.make_ready(task);
-        self.make_ready(token);
+        self.make_ready(conn);
     }
 
     /// A part of a command is answered: for a broadcast one channel, else all of it.
     fn answer_part(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         call: &mut Call,
         task: usize,
         part: usize,
         answer: Answer,
     ) {
         let State::Broadcasting(broadcast) = call.state(task) else {
-            return self.finish_task(token, call, task, answer);
+            return self.finish_task(conn, call, task, answer);
         };
         let error = answer.as_ref().err().copied();
         let last = broadcast.answered(part, answer).then(|| broadcast.result());
@@ -336,14 +342,14 @@ impl Edge {
             self.count_error(error);
         }
         if let Some(result) = last {
-            self.finish_task(token, call, task, Ok(result));
+            self.finish_task(conn, call, task, Ok(result));
         }
     }
 
-    fn finish_task(&mut self, token: Token, call: &mut Call, task: usize, answer: Answer) {
+    fn finish_task(&mut self, conn: ConnectionId, call: &mut Call, task: usize, answer: Answer) {
         let answer = answer.and_then(|result| {
             let fits = call.takes(result.len(), API_ANSWER_BYTES);
-            let fits = fits && self.charge(token, result.len());
+            let fits = fits && self.charge(conn, result.len());
             if fits { Ok(result) } else { Err(ErrorCode::LimitExceeded) }
         });
         if let Err(error) = &answer {
@@ -353,79 +359,79 @@ impl Edge {
     }
 
     /// Answers a call that is finished; one that is not goes on later.
-    fn settle_call(&mut self, token: Token, mut call: Box<Call>, now: Now) {
+    fn settle_call(&mut self, conn: ConnectionId, mut call: Box<Call>, now: Now) {
         if self.draining && !call.is_finished() {
             call.refuse_rest(ErrorCode::Internal);
         }
         if !call.is_finished() {
-            self.exchange(token).call = Some(call);
+            self.exchange(conn).call = Some(call);
             return;
         }
-        self.discharge(token);
+        self.discharge(conn);
         let lasted_us = now.monotonic_us.saturating_sub(call.begun_us);
         self.metrics.call(call.method() as usize, lasted_us, call.error().is_some());
         match call.error().filter(|_| call.statuses) {
-            Some((error, detail)) => self.respond_status(token, error, detail, now),
+            Some((error, detail)) => self.respond_status(conn, error, detail, now),
             None => {
                 let mut body = Vec::with_capacity(128);
                 call.write(&mut body);
-                self.respond(token, Status::OK, &[JSON], &body, now);
+                self.respond(conn, Status::OK, &[JSON], &body, now);
             }
         }
     }
 
     fn respond_error(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         error: ErrorCode,
         detail: &str,
         statuses: bool,
         now: Now,
     ) {
         self.count_error(error);
-        self.discharge(token);
+        self.discharge(conn);
         if statuses {
-            return self.respond_status(token, error, detail, now);
+            return self.respond_status(conn, error, detail, now);
         }
         let mut body = Vec::with_capacity(64);
         answer::whole(&mut body, &Err(error), detail);
-        self.respond(token, Status::OK, &[JSON], &body, now);
+        self.respond(conn, Status::OK, &[JSON], &body, now);
     }
 
-    fn respond_status(&mut self, token: Token, error: ErrorCode, detail: &str, now: Now) {
+    fn respond_status(&mut self, conn: ConnectionId, error: ErrorCode, detail: &str, now: Now) {
         let mut body = Vec::with_capacity(64);
         answer::write_error(&mut body, error, detail);
-        self.respond(token, answer::status(error), &[JSON], &body, now);
+        self.respond(conn, answer::status(error), &[JSON], &body, now);
     }
 
     /// A question waited for its lane when the shutdown began: it will not be asked.
-    pub(super) fn call_not_asked(&mut self, token: Token, question: u32) {
-        let Some(mut call) = self.exchange(token).call.take() else { return };
+    pub(super) fn call_not_asked(&mut self, conn: ConnectionId, question: u32) {
+        let Some(mut call) = self.exchange(conn).call.take() else { return };
         if let Some((task, part)) = call.answered(question) {
-            self.answer_part(token, &mut call, task, part, Err(ErrorCode::Internal));
+            self.answer_part(conn, &mut call, task, part, Err(ErrorCode::Internal));
         }
-        self.exchange(token).call = Some(call);
+        self.exchange(conn).call = Some(call);
     }
 
     /// The shutdown has begun: what a call has not asked yet is refused in its place.
-    pub(super) fn drain_call(&mut self, token: Token, now: Now) {
-        if let Some(call) = self.exchange(token).call.take() {
-            self.settle_call(token, call, now);
+    pub(super) fn drain_call(&mut self, conn: ConnectionId, now: Now) {
+        if let Some(call) = self.exchange(conn).call.take() {
+            self.settle_call(conn, call, now);
         }
     }
 
     /// Counts bytes that a call holds; false when they are more than the worker may hold.
-    fn charge(&mut self, token: Token, bytes: usize) -> bool {
+    fn charge(&mut self, conn: ConnectionId, bytes: usize) -> bool {
         let charged = self.accounts.charge_call(bytes as u64, self.limits.api_bytes_per_worker);
         if charged {
-            self.exchange(token).call_bytes += bytes as u64;
+            self.exchange(conn).call_bytes += bytes as u64;
         }
         charged
     }
 
     /// A call holds nothing any more.
-    pub(super) fn discharge(&mut self, token: Token) {
-        if let Some(http) = self.at(token).http() {
+    pub(super) fn discharge(&mut self, conn: ConnectionId) {
+        if let Some(http) = self.at(conn).http() {
             let bytes = std::mem::take(&mut http.call_bytes);
             self.accounts.discharge_call(bytes);
         }

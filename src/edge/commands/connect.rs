@@ -18,7 +18,7 @@ use crate::edge::connection::{Fact, Life, Traits};
 use crate::edge::outbound::deliver::{Start, publications};
 use crate::edge::outbound::output::{Class, Range};
 use crate::edge::server_side::subscriptions::{ServerBegin, Wish};
-use crate::edge::{Edge, Late, Token};
+use crate::edge::{ConnectionId, Edge, Late};
 use std::collections::BTreeSet;
 
 /// What a connect reply waits for.
@@ -101,38 +101,42 @@ impl Edge {
     }
 
     /// Connect's subscriptions are begun once the home of its user has answered.
-    pub(in crate::edge) fn await_subscriptions(&mut self, token: Token, begins: Vec<ServerBegin>) {
-        let registered = self.at(token).user.is_none();
-        let server = self.server_side(token);
+    pub(in crate::edge) fn await_subscriptions(
+        &mut self,
+        conn: ConnectionId,
+        begins: Vec<ServerBegin>,
+    ) {
+        let registered = self.at(conn).user.is_none();
+        let server = self.server_side(conn);
         let left = begins.len();
         server.connect = Some(Box::new(Connecting { registered, left, ..Connecting::default() }));
         server.queue = begins.into_iter().map(|begin| Wish::Begin(Box::new(begin))).collect();
         if registered {
-            self.owe(token);
+            self.owe(conn);
         }
     }
 
     /// The home of a connecting user has answered.
-    pub(in crate::edge) fn connect_registered(&mut self, token: Token, now: Now) {
-        let server = self.at(token).server();
+    pub(in crate::edge) fn connect_registered(&mut self, conn: ConnectionId, now: Now) {
+        let server = self.at(conn).server();
         if let Some(connect) = server.and_then(|server| server.connect.as_mut()) {
             connect.registered = true;
-            return self.owe(token);
+            return self.owe(conn);
         }
-        self.connected(token, now);
+        self.connected(conn, now);
     }
 
     /// One of connect's subscriptions is answered.
     pub(in crate::edge) fn connect_subscribed(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         name: &str,
         start: &Start,
         recovery: Recovery,
         data: Box<[u8]>,
     ) {
         let bytes_max = self.limits.recovery_bytes as usize;
-        let server = self.at(token).server();
+        let server = self.at(conn).server();
         let Some(connect) = server.and_then(|server| server.connect.as_mut()) else { return };
         let recovery = within(recovery, &mut connect.recovered_bytes, bytes_max);
         connect.left -= 1;
@@ -147,54 +151,54 @@ impl Edge {
     }
 
     /// Is every subscription of connect answered?
-    pub(in crate::edge) fn is_answered(&mut self, token: Token) -> bool {
-        let server = self.at(token).server();
+    pub(in crate::edge) fn is_answered(&mut self, conn: ConnectionId) -> bool {
+        let server = self.at(conn).server();
         let connect = server.and_then(|server| server.connect.as_deref());
         connect.is_some_and(|connect| connect.left == 0)
     }
 
     /// One of connect's subscriptions cannot be had: connect is refused, and the others are taken
     /// back.
-    pub(in crate::edge) fn connect_refused(&mut self, token: Token, error: ErrorCode) {
-        if !self.at(token).facts.has(Fact::Connecting) {
+    pub(in crate::edge) fn connect_refused(&mut self, conn: ConnectionId, error: ErrorCode) {
+        if !self.at(conn).facts.has(Fact::Connecting) {
             return;
         }
-        self.drop_server_side(token);
-        self.leave_lists(token);
-        let it = self.at(token);
+        self.drop_server_side(conn);
+        self.leave_lists(conn);
+        let it = self.at(conn);
         it.facts.set(Fact::Connecting, false);
         let id = it.connect_id;
-        self.reply(token, &Reply::Error { id, error });
-        self.owe(token);
+        self.reply(conn, &Reply::Error { id, error });
+        self.owe(conn);
     }
 
     /// The connect reply, and behind it what was held for it.
-    pub(in crate::edge) fn connected(&mut self, token: Token, now: Now) {
-        let it = self.at(token);
+    pub(in crate::edge) fn connected(&mut self, conn: ConnectionId, now: Now) {
+        let it = self.at(conn);
         let id = it.connect_id;
         if !it.facts.replace(Fact::Connecting, false) || it.life != Life::Authenticating {
             return;
         }
         it.become_(Life::Active);
-        self.spill_becomes_sessions(token);
+        self.spill_becomes_sessions(conn);
         self.metrics.connections.set(self.metrics.connections.get() + 1);
-        self.hold_pending(token);
-        let server = self.at(token).server();
+        self.hold_pending(conn);
+        let server = self.at(conn).server();
         let connect = server.and_then(|server| server.connect.take());
         let answers = connect.map_or(Vec::new(), |connect| connect.answers);
-        self.connect_reply(token, id, &answers, now);
-        self.drop_offered(token);
-        self.release_held(token);
-        self.start_pings(token, now);
-        if self.at(token).server().is_some() {
-            self.owe(token);
+        self.connect_reply(conn, id, &answers, now);
+        self.drop_offered(conn);
+        self.release_held(conn);
+        self.start_pings(conn, now);
+        if self.at(conn).server().is_some() {
+            self.owe(conn);
         }
-        if self.at(token).input.is_some() {
-            self.make_ready(token);
+        if self.at(conn).input.is_some() {
+            self.make_ready(conn);
         }
     }
 
-    fn connect_reply(&mut self, token: Token, id: u32, answers: &[Answer], now: Now) {
+    fn connect_reply(&mut self, conn: ConnectionId, id: u32, answers: &[Answer], now: Now) {
         let ids: Vec<Vec<Option<ClientId>>> =
             answers.iter().map(|answer| self.ids_of(answer.missed())).collect();
         let publications: Vec<Vec<Publication<'_>>> = answers
@@ -211,34 +215,34 @@ impl Edge {
                 (answer.channel.as_str(), answer.result(missed, epoch))
             })
             .collect();
-        let client = self.ids.of(self.key(token));
+        let client = self.ids.of(self.key(conn));
         let ping_s = self.times.ping_interval_ms.div_ceil(1000);
         let result = ConnectResult {
             client: client.as_str(),
             version: concat!("Corecast ", env!("CARGO_PKG_VERSION")),
-            expiry: self.expiry(token, now),
+            expiry: self.expiry(conn, now),
             ping_s,
             pong: ping_s > 0,
             subs: &subs,
             ..ConnectResult::default()
         };
-        self.reply(token, &Reply::Connect { id, result });
+        self.reply(conn, &Reply::Connect { id, result });
     }
 
     /// From here on, until the connect reply, what is written for the connection is held.
-    pub(in crate::edge) fn hold(&mut self, token: Token) {
-        if !self.at(token).facts.replace(Fact::Held, true) && self.output.has_pending(token.index) {
+    pub(in crate::edge) fn hold(&mut self, conn: ConnectionId) {
+        if !self.at(conn).facts.replace(Fact::Held, true) && self.output.has_pending(conn.index) {
             // The answer to its upgrade, which goes out before.
-            self.pending_to_backlog(token);
-            self.after_append(token);
+            self.pending_to_backlog(conn);
+            self.after_append(conn);
         }
     }
 
     /// Keeps what was written for a connection that waits for its connect reply.
-    pub(in crate::edge) fn keep_held(&mut self, token: Token, ranges: &[Range]) {
-        self.note_backlog(token);
+    pub(in crate::edge) fn keep_held(&mut self, conn: ConnectionId, ranges: &[Range]) {
+        self.note_backlog(conn);
         let bytes_max = self.limits.backlog_bytes as usize;
-        let Some(server) = self.places.at(token).server() else {
+        let Some(server) = self.places.at(conn).server() else {
             return;
         };
         let held = &mut server.held;
@@ -253,26 +257,26 @@ impl Edge {
         }
         self.accounts.unsent_changed(before, held.bytes.len());
         if held.bytes.len() > bytes_max {
-            self.late.push_back(Late::Slow(token));
+            self.late.push_back(Late::Slow(conn));
         }
         self.check_worker_backlog();
     }
 
     /// Holds what this turn has written so far.
-    pub(in crate::edge) fn hold_pending(&mut self, token: Token) {
-        if self.at(token).facts.has(Fact::Held) {
+    pub(in crate::edge) fn hold_pending(&mut self, conn: ConnectionId) {
+        if self.at(conn).facts.has(Fact::Held) {
             let mut ranges = Vec::new();
-            self.output.take(token.index, &mut ranges);
-            self.keep_held(token, &ranges);
+            self.output.take(conn.index, &mut ranges);
+            self.keep_held(conn, &ranges);
         }
     }
 
     /// The connect reply is written: what was held for it goes on its way.
-    fn release_held(&mut self, token: Token) {
-        if !self.at(token).facts.replace(Fact::Held, false) {
+    fn release_held(&mut self, conn: ConnectionId) {
+        if !self.at(conn).facts.replace(Fact::Held, false) {
             return;
         }
-        let held = std::mem::take(&mut self.server_side(token).held);
+        let held = std::mem::take(&mut self.server_side(conn).held);
         self.accounts.unsent_changed(held.bytes.len(), 0);
         let mut rest = held.bytes.as_slice();
         for frame in &held.frames {
@@ -282,19 +286,19 @@ impl Edge {
             self.output.arena.extend_from_slice(bytes);
             let range = Range { start, end: self.output.end() };
             if self.output.room() == 0 {
-                self.output_to_backlog(token.index, range);
+                self.output_to_backlog(conn.index, range);
                 self.output.give_back(range);
             } else {
-                self.output.mark(token.index, range);
+                self.output.mark(conn.index, range);
             }
         }
     }
 
     /// The connect reply will not come: what was held for it is not sent.
-    pub(in crate::edge) fn drop_held(&mut self, token: Token, held: &Held) {
+    pub(in crate::edge) fn drop_held(&mut self, conn: ConnectionId, held: &Held) {
         self.accounts.unsent_changed(held.bytes.len(), 0);
-        if self.at(token).facts.replace(Fact::Held, false) {
-            self.forget_pending(token);
+        if self.at(conn).facts.replace(Fact::Held, false) {
+            self.forget_pending(conn);
         }
     }
 }

@@ -10,7 +10,7 @@ pub(super) mod subscribe;
 
 use super::connection::under_way::{About, channel_of};
 use super::connection::{Fact, Later, Life};
-use super::{Edge, RequestLanes, Token};
+use super::{ConnectionId, Edge, RequestLanes};
 use crate::auth::{Identity, Refusal};
 use crate::clock::Now;
 use crate::codec::command::{
@@ -29,14 +29,14 @@ impl Edge {
     /// 32). `earlier` are the commands that wait before it.
     pub(super) fn must_wait(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         command: &Command<'_>,
         earlier: &[Later],
     ) -> Option<u32> {
-        if self.waits_for_presences(token, &command.method) {
+        if self.waits_for_presences(conn, &command.method) {
             return Some(self.channel_hash(channel_of(&command.method)?.0));
         }
-        let it = self.at(token);
+        let it = self.at(conn);
         let (in_flight, under_way) = (it.in_flight, it.under_way);
         let owes = it.facts.has(Fact::Owing) || it.facts.has(Fact::Waiting);
         if in_flight == 0 && earlier.is_empty() && !owes && it.server().is_none() {
@@ -48,7 +48,7 @@ impl Edge {
         let subscribes =
             matches!(command.method, Method::Subscribe(_) | Method::Unsubscribe { .. });
         let waits = earlier.iter().any(|later| later.channel == channel)
-            || (subscribes || holds(Rule::InOrder)) && self.is_in_question(token, name)
+            || (subscribes || holds(Rule::InOrder)) && self.is_in_question(conn, name)
             || holds(Rule::InOrder) && self.under_way.holds_back(under_way, asked);
         waits.then_some(channel)
     }
@@ -57,14 +57,14 @@ impl Edge {
     /// are not answered; it is to be run again when they are.
     pub(super) fn command<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         command: Command<'_>,
         now: Now,
         lanes: &mut L,
     ) -> Option<u32> {
         let behind = match &command.method {
-            Method::Publish(publish) if self.at(token).in_flight > 0 && holds(Rule::InOrder) => {
-                let under_way = self.at(token).under_way;
+            Method::Publish(publish) if self.at(conn).in_flight > 0 && holds(Rule::InOrder) => {
+                let under_way = self.at(conn).under_way;
                 let channel = self.channel_hash(&publish.channel);
                 self.under_way.is_about(under_way, channel).then_some(channel)
             }
@@ -72,18 +72,18 @@ impl Edge {
         };
         let (id, name, channel) = (command.id, command.method.name(), command.method.channel());
         let noted = self.refusals.noted();
-        let Err(error) = self.try_command(token, command, now, lanes) else { return None };
+        let Err(error) = self.try_command(conn, command, now, lanes) else { return None };
         if behind.is_some() {
             return behind;
         }
         if self.refusals.noted() == noted {
-            self.command_refused(token, error, name, &channel, now);
+            self.command_refused(conn, error, name, &channel, now);
         }
         if id == 0 {
             // A send without an id: an answer with id 0 would be taken for a push.
             self.count_error(error);
         } else {
-            self.reply(token, &Reply::Error { id, error });
+            self.reply(conn, &Reply::Error { id, error });
         }
         None
     }
@@ -91,32 +91,32 @@ impl Edge {
     /// The same; an error is what the command is to be answered.
     fn try_command<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         command: Command<'_>,
         now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         let Command { id, method, attributes } = command;
-        let connected = self.at(token).life == Life::Active;
+        let connected = self.at(conn).life == Life::Active;
         match (&method, connected) {
             (Method::Connect(_), false) if attributes && id > 0 => {
                 return Err(ErrorCode::NotAvailable);
             }
             (Method::Connect(connect), false) => {
-                self.connect(token, id, connect, now, lanes);
+                self.connect(conn, id, connect, now, lanes);
                 return Ok(());
             }
             (Method::ExcessiveConnect, false) if id > 0 => return Err(ErrorCode::BadRequest),
             (Method::Pong, _) => return Ok(()),
             // The first command must be connect, and only the first may be.
             (Method::Connect(_) | Method::ExcessiveConnect, true) | (_, false) => {
-                self.disconnect(token, Disconnect::BadRequest, now);
+                self.disconnect(conn, Disconnect::BadRequest, now);
                 return Ok(());
             }
             _ => {}
         }
         if id == 0 && !matches!(method, Method::Send { .. }) {
-            self.disconnect(token, Disconnect::BadRequest, now);
+            self.disconnect(conn, Disconnect::BadRequest, now);
             return Ok(());
         }
         let malformed = match &method {
@@ -133,47 +133,47 @@ impl Edge {
             _ => false,
         };
         if malformed {
-            self.disconnect(token, Disconnect::BadRequest, now);
+            self.disconnect(conn, Disconnect::BadRequest, now);
             return Ok(());
         }
         if attributes {
             return Err(ErrorCode::NotAvailable);
         }
-        self.run(token, id, method, now, lanes)
+        self.run(conn, id, method, now, lanes)
     }
 
     fn run<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         method: Method<'_>,
         now: Now,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         match method {
-            Method::Subscribe(command) => self.subscribe(token, id, &command, now, lanes),
+            Method::Subscribe(command) => self.subscribe(conn, id, &command, now, lanes),
             Method::Unsubscribe { channel } => {
-                self.unsubscribe(token, id, &channel, lanes);
+                self.unsubscribe(conn, id, &channel, lanes);
                 Ok(())
             }
-            Method::Publish(command) => self.publish(token, id, &command, now, lanes),
-            Method::History(command) => self.history(token, id, &command, lanes),
-            Method::Presence { channel } => self.presence(token, id, &channel, false, lanes),
-            Method::PresenceStats { channel } => self.presence(token, id, &channel, true, lanes),
+            Method::Publish(command) => self.publish(conn, id, &command, now, lanes),
+            Method::History(command) => self.history(conn, id, &command, lanes),
+            Method::Presence { channel } => self.presence(conn, id, &channel, false, lanes),
+            Method::PresenceStats { channel } => self.presence(conn, id, &channel, true, lanes),
             Method::Ping => {
-                self.reply(token, &Reply::Ping { id });
+                self.reply(conn, &Reply::Ping { id });
                 Ok(())
             }
-            Method::Rpc { method, data } => self.rpc(token, id, &method, data),
+            Method::Rpc { method, data } => self.rpc(conn, id, &method, data),
             Method::Excessive => Err(ErrorCode::BadRequest),
             Method::Attributes => Err(ErrorCode::NotAvailable),
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
-            Method::Refresh { token: text } => self.refresh(token, id, &text, now),
+            Method::Refresh { token: text } => self.refresh(conn, id, &text, now),
             // Keys of a shared poll.
             Method::SubRefresh { asks_more: true, .. } => Err(ErrorCode::NotAvailable),
             Method::SubRefresh { channel, token: text, .. } => {
-                self.sub_refresh(token, id, &channel, &text, now)
+                self.sub_refresh(conn, id, &channel, &text, now)
             }
             Method::Connect(_) | Method::ExcessiveConnect | Method::Pong => {
                 unreachable!("they were run before")
@@ -183,64 +183,64 @@ impl Edge {
 
     fn connect<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         command: &Connect<'_>,
         now: Now,
         lanes: &mut L,
     ) {
         if id == 0 {
-            return self.disconnect(token, Disconnect::BadRequest, now);
+            return self.disconnect(conn, Disconnect::BadRequest, now);
         }
-        let identity = match self.authenticate(token, &command.token, now) {
+        let identity = match self.authenticate(conn, &command.token, now) {
             Ok(identity) => identity,
-            Err(Refusal::Error(error)) => return self.reply(token, &Reply::Error { id, error }),
-            Err(Refusal::Disconnect(why)) => return self.disconnect(token, why, now),
+            Err(Refusal::Error(error)) => return self.reply(conn, &Reply::Error { id, error }),
+            Err(Refusal::Disconnect(why)) => return self.disconnect(conn, why, now),
         };
-        if self.at(token).facts.has(Fact::Registered) {
+        if self.at(conn).facts.has(Fact::Registered) {
             // Its connect was refused over a subscription.
-            return self.disconnect(token, Disconnect::BadRequest, now);
+            return self.disconnect(conn, Disconnect::BadRequest, now);
         }
         let Identity { user, expires_ms, info, subs, .. } = identity;
         let personal = self.personal_channel(&user).unwrap_or_else(|_| {
-            self.no_personal_channel(token, user.as_str(), now);
+            self.no_personal_channel(conn, user.as_str(), now);
             None
         });
         let begins = match self.connect_subscriptions(command, personal, subs) {
             Ok(begins) => begins,
             Err(error) => {
-                self.connect_channel_refused(token, error, &command.token, now);
-                return self.reply(token, &Reply::Error { id, error });
+                self.connect_channel_refused(conn, error, &command.token, now);
+                return self.reply(conn, &Reply::Error { id, error });
             }
         };
-        self.identified(token, info, expires_ms, !command.token.is_empty(), now);
+        self.identified(conn, info, expires_ms, !command.token.is_empty(), now);
         let anonymous = user.as_str().is_empty();
-        let it = self.at(token);
+        let it = self.at(conn);
         it.user = (!anonymous).then(|| user.clone());
         it.facts.set(Fact::Connecting, true);
         it.connect_id = id;
         it.facts.set(Fact::TakesNumbers, takes_numbers(it.codec, &command.name));
         let subscribes = !begins.is_empty();
         if subscribes {
-            self.await_subscriptions(token, begins);
+            self.await_subscriptions(conn, begins);
         }
         if anonymous {
             if !subscribes {
-                self.connected(token, now);
+                self.connected(conn, now);
             }
             return;
         }
         let home = self.home_of(user.as_str());
-        let connection = self.key(token);
-        self.issue(token, home, Request::Register { connection, user }, lanes);
+        let connection = self.key(conn);
+        self.issue(conn, home, Request::Register { connection, user }, lanes);
         if !holds(Rule::RegFirst) {
-            self.connect_registered(token, now);
+            self.connect_registered(conn, now);
         }
     }
 
     fn publish<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         command: &Publish<'_>,
         now: Now,
@@ -256,14 +256,14 @@ impl Edge {
         let name: &str = &command.channel;
         let options = self.channel_options(name)?;
         let who = options.allow_publish;
-        if !self.is_allowed(token, name, who) {
+        if !self.is_allowed(conn, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
-        let connection = self.key(token);
-        let user = self.at(token).user.clone();
+        let connection = self.key(conn);
+        let user = self.at(conn).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
         let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
-        let infos = self.publisher_infos(token, name);
+        let infos = self.publisher_infos(conn, name);
         let publisher = Publisher {
             key: connection,
             user,
@@ -271,7 +271,7 @@ impl Edge {
             chan_info: infos.as_ref().map_or(b"", |infos| infos.subscription()),
             exclude_self: command.exclude_self,
         };
-        let codec = self.at(token).codec;
+        let codec = self.at(conn).codec;
         let data = payload::keep(codec, options.payload, command.data)?;
         let parts = Parts {
             channel: name,
@@ -286,51 +286,57 @@ impl Edge {
         let to = ReplyTo { connection, command: id };
         let options = (!idempotency_key.is_empty())
             .then(|| Box::new(PublishOptions { idempotency_key, ..PublishOptions::default() }));
-        self.issue(token, home, Request::Publish { to, block, options }, lanes);
+        self.issue(conn, home, Request::Publish { to, block, options }, lanes);
         Ok(())
     }
 
     fn history<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         command: &History<'_>,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         let name: &str = &command.channel;
         let who = self.history_options(name)?.allow_history;
-        if !self.is_allowed(token, name, who) {
+        if !self.is_allowed(conn, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
-        let to = ReplyTo { connection: self.key(token), command: id };
-        let user = self.at(token).user.clone().unwrap_or_else(|| "".into());
+        let to = ReplyTo { connection: self.key(conn), command: id };
+        let user = self.at(conn).user.clone().unwrap_or_else(|| "".into());
         let request = Self::history_request(to, command, Some(user))?;
-        self.issue(token, self.home_of(name), request, lanes);
+        self.issue(conn, self.home_of(name), request, lanes);
         Ok(())
     }
 
     fn presence<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         name: &str,
         stats: bool,
         lanes: &mut L,
     ) -> Result<(), ErrorCode> {
         let who = self.presence_options(name)?.allow_presence;
-        if !self.is_allowed(token, name, who) {
+        if !self.is_allowed(conn, name, who) {
             return Err(ErrorCode::PermissionDenied);
         }
-        let to = ReplyTo { connection: self.key(token), command: id };
+        let to = ReplyTo { connection: self.key(conn), command: id };
         let request = Self::presence_request(to, name, stats);
-        self.issue(token, self.home_of(name), request, lanes);
+        self.issue(conn, self.home_of(name), request, lanes);
         Ok(())
     }
 
-    fn rpc(&mut self, token: Token, id: u32, method: &str, data: &[u8]) -> Result<(), ErrorCode> {
-        let codec = self.at(token).codec;
+    fn rpc(
+        &mut self,
+        conn: ConnectionId,
+        id: u32,
+        method: &str,
+        data: &[u8],
+    ) -> Result<(), ErrorCode> {
+        let codec = self.at(conn).codec;
         let answer = self.rpc_answer(codec, method, data)?;
-        self.reply(token, &Reply::Rpc { id, data: &answer });
+        self.reply(conn, &Reply::Rpc { id, data: &answer });
         Ok(())
     }
 
@@ -339,15 +345,15 @@ impl Edge {
     }
 
     /// Writes a reply or a push to one connection.
-    pub(super) fn reply(&mut self, token: Token, reply: &Reply<'_>) {
-        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+    pub(super) fn reply(&mut self, conn: ConnectionId, reply: &Reply<'_>) {
+        if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
             return;
         }
         if let Reply::Error { error, .. } = reply {
             self.count_error(*error);
         }
-        let codec = self.at(token).codec;
+        let codec = self.at(conn).codec;
         let range = self.output.reply(codec, reply);
-        self.mark_or_spill(token, range);
+        self.mark_or_spill(conn, range);
     }
 }

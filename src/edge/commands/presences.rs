@@ -7,7 +7,7 @@
 use crate::codec::command::Method;
 use crate::contract::envelope::{Delivery, Request};
 use crate::edge::connection::{Fact, Input};
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use crate::limits::PRESENCES_UNDER_WAY;
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Presences {
     under_way: usize,
-    line: VecDeque<Token>,
+    line: VecDeque<ConnectionId>,
 }
 
 impl Presences {
@@ -56,13 +56,13 @@ impl Edge {
     /// Has a command to wait because too many ask who is present? It is lined up then.
     pub(in crate::edge) fn waits_for_presences(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         method: &Method<'_>,
     ) -> bool {
         let asks = matches!(method, Method::Presence { .. } | Method::PresenceStats { .. });
         let waits = asks && !self.presences.has_room();
-        if waits && !self.at(token).facts.replace(Fact::AwaitsPresence, true) {
-            self.presences.line.push_back(token);
+        if waits && !self.at(conn).facts.replace(Fact::AwaitsPresence, true) {
+            self.presences.line.push_back(conn);
         }
         waits
     }
@@ -72,11 +72,11 @@ impl Edge {
         let room = PRESENCES_UNDER_WAY.saturating_sub(self.presences.under_way);
         let mut woken = 0;
         while woken < room
-            && let Some(token) = self.presences.line.pop_front()
+            && let Some(conn) = self.presences.line.pop_front()
         {
-            if self.is_current(token) {
-                self.at(token).facts.set(Fact::AwaitsPresence, false);
-                self.make_ready(token);
+            if self.is_current(conn) {
+                self.at(conn).facts.set(Fact::AwaitsPresence, false);
+                self.make_ready(conn);
                 woken += 1;
             }
         }

@@ -10,7 +10,7 @@ use crate::codec::command::{
 };
 use crate::edge::connection::details::SubscriptionDetails;
 use crate::edge::connection::{Life, SubscriptionState, Traits};
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use crate::limits::{EXPIRY_S, REFRESH_GRACE_MS};
 use std::collections::BTreeSet;
 
@@ -18,11 +18,11 @@ impl Edge {
     /// May it be decided now on the token that a command brings? Where keys are slow, one after the
     /// other is tried, each as a piece of work of its own, and only of what waits already: what
     /// comes in passes meanwhile.
-    pub(in crate::edge) fn may_judge(&mut self, token: Token, command: &Command<'_>) -> bool {
+    pub(in crate::edge) fn may_judge(&mut self, conn: ConnectionId, command: &Command<'_>) -> bool {
         let offered;
         let text: &str = match &command.method {
             Method::Connect(connect) if connect.token.is_empty() => {
-                let details = self.details.get(&token.index);
+                let details = self.details.get(&conn.index);
                 offered = details.and_then(|it| it.offered.clone());
                 offered.as_deref().unwrap_or("")
             }
@@ -35,7 +35,7 @@ impl Edge {
         if !self.serves_ready {
             return false;
         }
-        let begun = self.at(token).input.as_mut().and_then(|input| input.checking.take());
+        let begun = self.at(conn).input.as_mut().and_then(|input| input.checking.take());
         if let Some(begun) = begun.filter(|begun| begun.is_of(&check)) {
             check = begun;
         }
@@ -46,7 +46,7 @@ impl Edge {
                 return true;
             }
             if self.work.is_slice_spent() {
-                self.at(token).input().checking = Some(check);
+                self.at(conn).input().checking = Some(check);
                 return false;
             }
         }
@@ -55,11 +55,11 @@ impl Edge {
     /// Who connects, by the token of its connect command or, without one, of its upgrade.
     pub(in crate::edge) fn authenticate(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         given: &str,
         now: Now,
     ) -> Result<Identity, Refusal> {
-        let offered = self.details.get(&token.index).and_then(|it| it.offered.as_deref());
+        let offered = self.details.get(&conn.index).and_then(|it| it.offered.as_deref());
         let text = if given.is_empty() { offered.unwrap_or("") } else { given };
         let judged = self.auth.connect(text, now);
         self.work.charge(self.auth.take_spent_ns());
@@ -67,7 +67,7 @@ impl Edge {
             Ok(identity) => Ok(identity),
             Err(error) => {
                 let text = text.to_owned();
-                self.token_refused(token, &text, error, "connect", "", now);
+                self.token_refused(conn, &text, error, "connect", "", now);
                 Err(error.refusal())
             }
         }
@@ -77,41 +77,41 @@ impl Edge {
     /// has a while more to show another; else the client cannot know.
     pub(in crate::edge) fn identified(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         info: Box<[u8]>,
         expires_ms: Option<u64>,
         shown: bool,
         now: Now,
     ) {
-        self.keep_info(token, info);
+        self.keep_info(conn, info);
         let grace_ms = if shown { REFRESH_GRACE_MS } else { 0 };
         if shown {
-            self.drop_offered(token);
+            self.drop_offered(conn);
         }
         let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(grace_ms));
-        self.at(token).expires_s = end_s;
+        self.at(conn).expires_s = end_s;
     }
 
     /// What the client of a connection is told of its end: nothing, when the token is not its own.
-    pub(in crate::edge) fn expiry(&mut self, token: Token, now: Now) -> Expiry {
-        let details = self.details.get(&token.index);
+    pub(in crate::edge) fn expiry(&mut self, conn: ConnectionId, now: Now) -> Expiry {
+        let details = self.details.get(&conn.index);
         let offered = details.is_some_and(|details| details.offered.is_some());
-        told(if offered { 0 } else { self.at(token).expires_s }, now)
+        told(if offered { 0 } else { self.at(conn).expires_s }, now)
     }
 
     /// Runs a refresh command.
     pub(in crate::edge) fn refresh(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         text: &str,
         now: Now,
     ) -> Result<(), ErrorCode> {
         if text.is_empty() {
-            self.disconnect(token, Disconnect::BadRequest, now);
+            self.disconnect(conn, Disconnect::BadRequest, now);
             return Ok(());
         }
-        let own = self.at(token).user.clone();
+        let own = self.at(conn).user.clone();
         let identity = self.auth.connect(text, now).and_then(|identity| {
             let same = own.as_ref().map_or("", |own| own.as_str()) == identity.user.as_str();
             if same { Ok(identity) } else { Err(AuthError::Invalid(Flaw::User)) }
@@ -120,22 +120,22 @@ impl Edge {
         let identity = match identity {
             Ok(identity) => identity,
             Err(error) => {
-                self.token_refused(token, text, error, "refresh", "", now);
+                self.token_refused(conn, text, error, "refresh", "", now);
                 return match error.refresh_refusal() {
                     Refusal::Error(error) => Err(error),
                     Refusal::Disconnect(why) => {
-                        self.disconnect(token, why, now);
+                        self.disconnect(conn, why, now);
                         Ok(())
                     }
                 };
             }
         };
-        self.identified(token, identity.info, identity.expires_ms, true, now);
-        self.rearm(token);
-        self.renew_subscriptions(token, identity.subs);
-        let expiry = self.expiry(token, now);
+        self.identified(conn, identity.info, identity.expires_ms, true, now);
+        self.rearm(conn);
+        self.renew_subscriptions(conn, identity.subs);
+        let expiry = self.expiry(conn, now);
         self.reply(
-            token,
+            conn,
             &Reply::Refresh { id, result: RefreshResult { expiry, ..Default::default() } },
         );
         Ok(())
@@ -145,53 +145,59 @@ impl Edge {
     /// another info, unless that is empty.
     pub(in crate::edge) fn refreshed(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         expire_at_s: Option<u64>,
         info: &[u8],
         now: Now,
     ) {
         let expires_ms = expire_at_s.map(|at| at.saturating_mul(1_000));
         if expires_ms.is_some_and(|at| at <= now.unix_ms) {
-            return self.disconnect(token, Disconnect::Expired, now);
+            return self.disconnect(conn, Disconnect::Expired, now);
         }
         let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
-        self.at(token).expires_s = end_s;
-        self.rearm(token);
+        self.at(conn).expires_s = end_s;
+        self.rearm(conn);
         if !info.is_empty() {
-            self.keep_info(token, info.into());
+            self.keep_info(conn, info.into());
         }
-        let push = Push::Refresh(self.expiry(token, now));
-        self.reply(token, &Reply::Push { channel: "", push });
+        let push = Push::Refresh(self.expiry(conn, now));
+        self.reply(conn, &Reply::Push { channel: "", push });
     }
 
     /// What a subscribe or `sub_refresh` command's token grants.
     pub(in crate::edge) fn grant(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         channel: &str,
         text: &str,
         now: Now,
     ) -> Result<Grant, ErrorCode> {
-        let client = self.ids.of(self.key(token));
-        let user = self.at(token).user.clone();
+        let client = self.ids.of(self.key(conn));
+        let user = self.at(conn).user.clone();
         let user = user.as_ref().map_or("", |user| user.as_str());
         let wanted = Wanted { channel, user, client: client.as_str() };
         let judged = self.auth.subscription(text, &wanted, now);
         self.work.charge(self.auth.take_spent_ns());
         judged.map_err(|error| {
-            self.token_refused(token, text, error, "subscribe", channel, now);
+            self.token_refused(conn, text, error, "subscribe", channel, now);
             error.subscription_error()
         })
     }
 
     /// Notes what a token says of a subscription.
-    pub(in crate::edge) fn granted(&mut self, token: Token, sequence: u32, grant: Grant, now: Now) {
+    pub(in crate::edge) fn granted(
+        &mut self,
+        conn: ConnectionId,
+        sequence: u32,
+        grant: Grant,
+        now: Now,
+    ) {
         let Grant { expires_ms, info, data, .. } = grant;
         let expires_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
         let kept = SubscriptionDetails { info, data, expires_s };
-        self.keep_subscription(token, sequence, kept);
+        self.keep_subscription(conn, sequence, kept);
         if expires_s > 0 {
-            self.rearm(token);
+            self.rearm(conn);
         }
     }
 
@@ -199,7 +205,7 @@ impl Edge {
     /// nothing to renew it with.
     pub(in crate::edge) fn keep_until(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         sequence: u32,
         info: Box<[u8]>,
         expire_at_s: Option<u64>,
@@ -207,20 +213,20 @@ impl Edge {
     ) {
         let expires_s = expire_at_s.map_or(0, |at| end_s(at.saturating_mul(1_000), now));
         let data = Box::default();
-        self.keep_subscription(token, sequence, SubscriptionDetails { info, data, expires_s });
+        self.keep_subscription(conn, sequence, SubscriptionDetails { info, data, expires_s });
         if expires_s > 0 {
-            self.rearm(token);
+            self.rearm(conn);
         }
     }
 
     /// What the reply to a subscribe command tells of its token: the end, and a value.
     pub(in crate::edge) fn told_of(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         sequence: u32,
         now: Now,
     ) -> (Expiry, Box<[u8]>) {
-        let Some(details) = self.subscription_details(token, sequence) else {
+        let Some(details) = self.subscription_details(conn, sequence) else {
             return Default::default();
         };
         (told(details.expires_s, now), std::mem::take(&mut details.data))
@@ -229,54 +235,60 @@ impl Edge {
     /// Runs a `sub_refresh` command.
     pub(in crate::edge) fn sub_refresh(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         name: &str,
         text: &str,
         now: Now,
     ) -> Result<(), ErrorCode> {
-        let Some(sequence) = self.active_sequence(token, name) else {
-            return Err(self.late_sub_refresh(token, name, text, now));
+        let Some(sequence) = self.active_sequence(conn, name) else {
+            return Err(self.late_sub_refresh(conn, name, text, now));
         };
         if text.is_empty() {
             return Err(ErrorCode::BadRequest);
         }
-        let grant = self.grant(token, name, text, now)?;
-        self.granted(token, sequence, Grant { data: Box::default(), ..grant }, now);
-        let (expiry, _) = self.told_of(token, sequence, now);
-        self.reply(token, &Reply::SubRefresh { id, expiry });
+        let grant = self.grant(conn, name, text, now)?;
+        self.granted(conn, sequence, Grant { data: Box::default(), ..grant }, now);
+        let (expiry, _) = self.told_of(conn, sequence, now);
+        self.reply(conn, &Reply::SubRefresh { id, expiry });
         Ok(())
     }
 
     /// What a `sub_refresh` is answered that finds no subscription of the client's own. With a
     /// token that is good it may have crossed the subscription's end: that is temporary, so that
     /// SDKs, which subscribe again by then, do not take it for the end of that.
-    fn late_sub_refresh(&mut self, token: Token, name: &str, text: &str, now: Now) -> ErrorCode {
+    fn late_sub_refresh(
+        &mut self,
+        conn: ConnectionId,
+        name: &str,
+        text: &str,
+        now: Now,
+    ) -> ErrorCode {
         let channel = self.channels.find(name);
-        let it = channel.and_then(|channel| self.at(token).subscription(channel));
+        let it = channel.and_then(|channel| self.at(conn).subscription(channel));
         if text.is_empty() || it.is_some() {
             return ErrorCode::PermissionDenied;
         }
-        self.grant(token, name, text, now).err().unwrap_or(ErrorCode::TokenExpired)
+        self.grant(conn, name, text, now).err().unwrap_or(ErrorCode::TokenExpired)
     }
 
     /// The subscription to a channel that the client began and that is active.
-    fn active_sequence(&mut self, token: Token, name: &str) -> Option<u32> {
+    fn active_sequence(&mut self, conn: ConnectionId, name: &str) -> Option<u32> {
         let channel = self.channels.find(name)?;
-        let it = self.at(token).subscription(channel)?;
+        let it = self.at(conn).subscription(channel)?;
         (it.state == SubscriptionState::Active && !it.traits.has(Traits::SERVER_SIDE))
             .then_some(it.sequence)
     }
 
     /// When something of a connection ends, in milliseconds of the process.
-    pub(in crate::edge) fn expires_ms(&mut self, token: Token) -> u64 {
-        let it = self.at(token);
+    pub(in crate::edge) fn expires_ms(&mut self, conn: ConnectionId) -> u64 {
+        let it = self.at(conn);
         if it.life != Life::Active {
             return u64::MAX;
         }
         let own = it.expires_s;
         let mut nearest = (own > 0).then_some(own);
-        if let Some(details) = self.details.get(&token.index) {
+        if let Some(details) = self.details.get(&conn.index) {
             let first = details.ends.first().map(|(end, _)| *end);
             nearest = first.into_iter().chain(nearest).min();
         }
@@ -284,23 +296,23 @@ impl Edge {
     }
 
     /// Something of a connection has ended: it, or some of its subscriptions.
-    pub(in crate::edge) fn expire(&mut self, token: Token, now: Now) {
-        let own = self.at(token).expires_s;
+    pub(in crate::edge) fn expire(&mut self, conn: ConnectionId, now: Now) {
+        let own = self.at(conn).expires_s;
         let over = |second: u32| second > 0 && u64::from(second) * 1_000 <= now.monotonic_ms();
         if over(own) {
-            return self.disconnect(token, Disconnect::Expired, now);
+            return self.disconnect(conn, Disconnect::Expired, now);
         }
-        let Some(details) = self.details.get(&token.index) else { return };
+        let Some(details) = self.details.get(&conn.index) else { return };
         let ends = details.ends.iter().take_while(|(end, _)| over(*end));
         let ends: BTreeSet<u32> = ends.map(|(_, sequence)| *sequence).collect();
         // One that is not answered yet ends when it is.
-        let it = self.places.get(token.index);
+        let it = self.places.get(conn.index);
         let active = it.subscriptions.iter().filter(|it| it.state == SubscriptionState::Active);
         let ended = active.filter(|it| ends.contains(&it.sequence));
         let ended: Vec<(u32, u32)> = ended.map(|it| (it.channel, it.sequence)).collect();
         for (channel, sequence) in ended {
-            self.drop_subscription_details(token, sequence);
-            self.end_with(token, channel, UNSUBSCRIBE_EXPIRED);
+            self.drop_subscription_details(conn, sequence);
+            self.end_with(conn, channel, UNSUBSCRIBE_EXPIRED);
         }
     }
 }

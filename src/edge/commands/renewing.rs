@@ -7,7 +7,7 @@ use crate::contract::name::Name;
 use crate::contract::user::ServerSubscription;
 use crate::edge::connection::{SubscriptionState, Traits};
 use crate::edge::server_side::subscriptions::{ServerBegin, Wish};
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use std::collections::BTreeSet;
 
 impl Edge {
@@ -15,32 +15,32 @@ impl Edge {
     /// counts, so that what waits has the bound of one token.
     pub(in crate::edge) fn renew_subscriptions(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         named: Vec<ServerSubscription>,
     ) {
-        let it = self.at(token);
+        let it = self.at(conn);
         let none_before = it.aside.is_none()
             && !it.subscriptions.iter().any(|it| it.traits.has(Traits::BY_TOKEN));
         if named.is_empty() && none_before {
             return;
         }
-        self.server_side(token).renewed = Some(named);
-        self.owe(token);
+        self.server_side(conn).renewed = Some(named);
+        self.owe(conn);
     }
 
     /// Compares what a new token names with what the connection has, once nothing earlier is left
     /// to be done, and lines up the difference. True where there is one.
-    pub(in crate::edge) fn compare_renewed(&mut self, token: Token) -> bool {
-        let Some(server) = self.at(token).server() else { return false };
+    pub(in crate::edge) fn compare_renewed(&mut self, conn: ConnectionId) -> bool {
+        let Some(server) = self.at(conn).server() else { return false };
         if !server.queue.is_empty() || server.connect.is_some() {
             return false;
         }
         let Some(named) = server.renewed.take() else { return false };
-        let ended = self.no_more_named(token, &named);
+        let ended = self.no_more_named(conn, &named);
         let mut wishes: Vec<Wish> = ended.into_iter().map(Wish::End).collect();
         for subscription in named {
             let channel = self.channels.find(subscription.channel.as_str());
-            if channel.is_some_and(|channel| self.is_subscribed(token, channel)) {
+            if channel.is_some_and(|channel| self.is_subscribed(conn, channel)) {
                 continue;
             }
             let (recover, since, expire_at_s, by_token) = (false, None, None, true);
@@ -48,14 +48,14 @@ impl Edge {
             wishes.push(Wish::Begin(Box::new(begin)));
         }
         let differs = !wishes.is_empty();
-        self.server_side(token).queue.extend(wishes);
+        self.server_side(conn).queue.extend(wishes);
         differs
     }
 
     /// The channels that an earlier token began and this one does not name.
-    fn no_more_named(&self, token: Token, named: &[ServerSubscription]) -> Vec<Name> {
+    fn no_more_named(&self, conn: ConnectionId, named: &[ServerSubscription]) -> Vec<Name> {
         let named: BTreeSet<&Name> = named.iter().map(|named| &named.channel).collect();
-        let it = self.places.get(token.index);
+        let it = self.places.get(conn.index);
         let begun = it
             .subscriptions
             .iter()
@@ -65,8 +65,8 @@ impl Edge {
         ended.cloned().collect()
     }
 
-    fn is_subscribed(&mut self, token: Token, channel: u32) -> bool {
-        let subscription = self.at(token).subscription(channel);
+    fn is_subscribed(&mut self, conn: ConnectionId, channel: u32) -> bool {
+        let subscription = self.at(conn).subscription(channel);
         subscription.is_some_and(|it| it.state != SubscriptionState::Owed)
     }
 }

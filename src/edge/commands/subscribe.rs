@@ -12,7 +12,7 @@ use crate::contract::position::{Epoch, Since};
 use crate::contract::user::{Overrides, ServerSubscription};
 use crate::edge::channels::{Form, NO_FILTER, Subscriber, Variant};
 use crate::edge::connection::{Fact, Subscription, SubscriptionState, Traits};
-use crate::edge::{Edge, RequestLanes, Token};
+use crate::edge::{ConnectionId, Edge, RequestLanes};
 use crate::filter::{Filter, FilterError};
 use crate::namespace::{ChannelOptions, Delta, Mode, NameError, Payload, RecoveryMode, Who};
 
@@ -35,7 +35,7 @@ impl Edge {
     /// Runs a subscribe command. Its refusals come at once, its answer from the home.
     pub(in crate::edge) fn subscribe<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         command: &Subscribe<'_>,
         now: Now,
@@ -47,29 +47,29 @@ impl Edge {
             return Err(ErrorCode::NotAvailable);
         }
         if let Some(channel) = self.channels.find(name)
-            && self.at(token).subscription(channel).is_some()
+            && self.at(conn).subscription(channel).is_some()
         {
             return Err(ErrorCode::AlreadySubscribed);
         }
         let grant = match &*command.token {
             "" => None,
-            text => Some(self.grant(token, name, text, now)?),
+            text => Some(self.grant(conn, name, text, now)?),
         };
         // A token lets in where nobody may come by himself, but not to another user's channel.
         let allowed = match grant {
-            Some(_) => self.is_listed(token, name) != Some(false),
-            None => self.may_subscribe(token, name, &options),
+            Some(_) => self.is_listed(conn, name) != Some(false),
+            None => self.may_subscribe(conn, name, &options),
         };
         if !allowed {
             return Err(ErrorCode::PermissionDenied);
         }
-        self.check_subscription_limits(token, name)?;
-        let filter = self.compile_filter(token, &options, command)?;
+        self.check_subscription_limits(conn, name)?;
+        let filter = self.compile_filter(conn, &options, command)?;
         // A delta needs the publication before, which a filter may have kept back.
         let delta = options.delta == Delta::Fossil && command.delta == "fossil";
         // Bytes are base64 in JSON, and the SDKs apply deltas to text there.
         let delta =
-            delta && (options.payload == Payload::Json || self.at(token).codec != Codec::Json);
+            delta && (options.payload == Payload::Json || self.at(conn).codec != Codec::Json);
         let keeps_history = options.keeps_history();
         let own = grant.as_ref().map_or_else(Overrides::default, |grant| grant.overrides);
         let on = |own: Option<bool>, mode: Mode, asked| own.unwrap_or(mode.on(asked));
@@ -86,33 +86,33 @@ impl Edge {
                 .with(Traits::POSITIONED, positioned)
                 .with(Traits::JOIN_LEAVE, join_leave)
                 .with(Traits::DELTA, delta && filter == NO_FILTER)
-                .with(Traits::NUMBERED, self.is_numbered(token, command)),
+                .with(Traits::NUMBERED, self.is_numbered(conn, command)),
             filter,
             keeps_history,
             since: recovers.then(|| since(&command.epoch, command.offset)),
             recover: command.recover,
             overrides: own,
         };
-        let to = ReplyTo { connection: self.key(token), command: id };
-        let (home, mut request) = self.new_subscription(token, to, &asked);
+        let to = ReplyTo { connection: self.key(conn), command: id };
+        let (home, mut request) = self.new_subscription(conn, to, &asked);
         request.or_refused = command.recover && command.flag & FLAG_OR_REFUSED != 0;
         if let Some(grant) = grant {
-            self.granted(token, request.sequence, grant, now);
+            self.granted(conn, request.sequence, grant, now);
         }
-        request.infos = self.infos(token, Some(request.sequence));
-        self.issue(token, home, Request::Subscribe(Box::new(request)), lanes);
+        request.infos = self.infos(conn, Some(request.sequence));
+        self.issue(conn, home, Request::Subscribe(Box::new(request)), lanes);
         Ok(())
     }
 
     /// Is a subscription told its channel by a number?
-    fn is_numbered(&mut self, token: Token, command: &Subscribe<'_>) -> bool {
-        command.flag & FLAG_NUMBER != 0 && self.at(token).facts.has(Fact::TakesNumbers)
+    fn is_numbered(&mut self, conn: ConnectionId, command: &Subscribe<'_>) -> bool {
+        command.flag & FLAG_NUMBER != 0 && self.at(conn).facts.has(Fact::TakesNumbers)
     }
 
     /// The number of the filter that a command asks for, which counts for its connection.
     fn compile_filter(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         options: &ChannelOptions,
         command: &Subscribe<'_>,
     ) -> Result<u16, ErrorCode> {
@@ -121,9 +121,9 @@ impl Edge {
             return Err(ErrorCode::BadRequest);
         }
         let filter = Filter::compile(node).map_err(FilterError::code)?;
-        let mut held = self.filters_held.get(&token.index).copied().unwrap_or_default();
+        let mut held = self.filters_held.get(&conn.index).copied().unwrap_or_default();
         let number = self.filters.add(filter, &mut held).ok_or(ErrorCode::LimitExceeded)?;
-        self.filters_held.insert(token.index, held);
+        self.filters_held.insert(conn.index, held);
         Ok(number)
     }
 
@@ -131,7 +131,7 @@ impl Edge {
     /// home, which is to be pushed or parked next.
     pub(in crate::edge) fn new_subscription(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         to: ReplyTo,
         asked: &Asked<'_>,
     ) -> (u16, SubscribeRequest) {
@@ -145,7 +145,7 @@ impl Edge {
         self.subscriptions += 1;
         let (traits, filter) = (asked.traits, asked.filter);
         let state = SubscriptionState::Parked;
-        self.at(token).subscriptions.push(Subscription {
+        self.at(conn).subscriptions.push(Subscription {
             channel,
             sequence,
             place: 0,
@@ -154,7 +154,7 @@ impl Edge {
             filter,
         });
         let channel = self.channels.at(channel).name.clone();
-        let user = self.at(token).user.clone().unwrap_or_else(|| Name::from(""));
+        let user = self.at(conn).user.clone().unwrap_or_else(|| Name::from(""));
         let Asked { since, recover, overrides, .. } = *asked;
         let recovers = traits.has(Traits::RECOVERABLE) || since.is_some();
         let cache = recovers && self.is_cache(channel.as_str());
@@ -185,7 +185,7 @@ impl Edge {
 
     pub(in crate::edge) fn check_subscription_limits(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         name: &str,
     ) -> Result<(), ErrorCode> {
         let limits = &self.limits;
@@ -194,7 +194,7 @@ impl Edge {
         let channels = limits.channels_per_worker as usize;
         let over = |bound: u32, used: usize| bound > 0 && used >= bound as usize;
         let new = self.channels.find(name).is_none();
-        if over(per_connection, self.at(token).subscriptions.len())
+        if over(per_connection, self.at(conn).subscriptions.len())
             || over(per_worker, self.subscriptions as usize)
             || new && channels > 0 && self.channels.len() >= channels
         {
@@ -213,15 +213,15 @@ impl Edge {
     }
 
     /// May this connection subscribe to a channel by itself?
-    fn may_subscribe(&mut self, token: Token, name: &str, options: &ChannelOptions) -> bool {
-        let listed = options.allow_user_limited && self.is_listed(token, name) == Some(true);
+    fn may_subscribe(&mut self, conn: ConnectionId, name: &str, options: &ChannelOptions) -> bool {
+        let listed = options.allow_user_limited && self.is_listed(conn, name) == Some(true);
         !self.namespaces.is_private(name)
-            && (listed || self.is_allowed(token, name, options.allow_subscribe))
+            && (listed || self.is_allowed(conn, name, options.allow_subscribe))
     }
 
     /// Is the channel for this connection's user? None where it is for all.
-    pub(in crate::edge) fn is_listed(&mut self, token: Token, name: &str) -> Option<bool> {
-        let user = self.places.at(token).user.as_ref();
+    pub(in crate::edge) fn is_listed(&mut self, conn: ConnectionId, name: &str) -> Option<bool> {
+        let user = self.places.at(conn).user.as_ref();
         self.namespaces.is_listed(name, user.map(Name::as_str))
     }
 
@@ -249,18 +249,23 @@ impl Edge {
 
     /// May this connection do a thing that `who` may do in a channel? In one that is for some users
     /// nobody else may do anything.
-    pub(in crate::edge) fn is_allowed(&mut self, token: Token, channel: &str, who: Who) -> bool {
-        if self.is_listed(token, channel) == Some(false) {
+    pub(in crate::edge) fn is_allowed(
+        &mut self,
+        conn: ConnectionId,
+        channel: &str,
+        who: Who,
+    ) -> bool {
+        if self.is_listed(conn, channel) == Some(false) {
             return false;
         }
         match who {
             Who::None => false,
             Who::Anyone => true,
-            Who::User => self.at(token).user.is_some(),
+            Who::User => self.at(conn).user.is_some(),
             Who::Subscriber => {
                 let place = self.channels.find(channel);
                 place.is_some_and(|place| {
-                    let subscription = self.at(token).subscription(place);
+                    let subscription = self.at(conn).subscription(place);
                     subscription.is_some_and(|it| it.state == SubscriptionState::Active)
                 })
             }
@@ -271,73 +276,78 @@ impl Edge {
     /// connection asks next.
     pub(in crate::edge) fn unsubscribe<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         name: &str,
         lanes: &mut L,
     ) {
         if let Some(channel) = self.channels.find(name)
-            && let Some(subscription) = self.at(token).subscription(channel)
+            && let Some(subscription) = self.at(conn).subscription(channel)
             && subscription.state == SubscriptionState::Active
         {
-            self.remove_subscriber(token, channel);
-            self.at(token).subscriptions.owe(channel);
-            self.settle(token, lanes);
+            self.remove_subscriber(conn, channel);
+            self.at(conn).subscriptions.owe(channel);
+            self.settle(conn, lanes);
         }
-        self.reply(token, &Reply::Unsubscribe { id });
+        self.reply(conn, &Reply::Unsubscribe { id });
     }
 
     /// Must this command wait for the answer to an earlier one about its channel?
-    pub(in crate::edge) fn is_in_question(&mut self, token: Token, name: &str) -> bool {
+    pub(in crate::edge) fn is_in_question(&mut self, conn: ConnectionId, name: &str) -> bool {
         let Some(channel) = self.channels.find(name) else { return false };
-        let subscription = self.at(token).subscription(channel);
+        let subscription = self.at(conn).subscription(channel);
         subscription.is_some_and(|it| it.state != SubscriptionState::Active)
     }
 
     /// Adds an answered subscription to its channel's list.
-    pub(in crate::edge) fn add_subscriber(&mut self, token: Token, channel: u32) {
-        let subscription = self.at(token).subscription(channel).expect("it is being answered");
+    pub(in crate::edge) fn add_subscriber(&mut self, conn: ConnectionId, channel: u32) {
+        let subscription = self.at(conn).subscription(channel).expect("it is being answered");
         let (traits, filter) = (subscription.traits, subscription.filter);
         let form = if traits.has(Traits::DELTA) { Form::Fresh } else { Form::Plain };
         let numbered = traits.has(Traits::NUMBERED);
-        let variant = Variant::new(self.at(token).codec, form, numbered);
+        let variant = Variant::new(self.at(conn).codec, form, numbered);
         let join_leave = traits.has(Traits::JOIN_LEAVE);
-        let subscriber = Subscriber { connection: token.index, variant, join_leave, filter };
-        self.put_back(token, channel, subscriber);
+        let subscriber = Subscriber { connection: conn.index, variant, join_leave, filter };
+        self.put_back(conn, channel, subscriber);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() + 1);
         let in_namespace = self.metrics.namespace(self.channels.at(channel).namespace);
         in_namespace.subscriptions.set(in_namespace.subscriptions.get() + 1);
     }
 
     /// Takes an active subscription out of its channel's list for good.
-    pub(in crate::edge) fn remove_subscriber(&mut self, token: Token, channel: u32) {
-        self.set_aside(token, channel);
+    pub(in crate::edge) fn remove_subscriber(&mut self, conn: ConnectionId, channel: u32) {
+        self.set_aside(conn, channel);
         self.metrics.subscriptions.set(self.metrics.subscriptions.get() - 1);
         let in_namespace = self.metrics.namespace(self.channels.at(channel).namespace);
         in_namespace.subscriptions.set(in_namespace.subscriptions.get() - 1);
     }
 
     /// Takes an active subscription out of its channel's list.
-    pub(in crate::edge) fn set_aside(&mut self, token: Token, channel: u32) -> Subscriber {
-        let place = self.at(token).subscription(channel).expect("it is active").place;
+    pub(in crate::edge) fn set_aside(&mut self, conn: ConnectionId, channel: u32) -> Subscriber {
+        let place = self.at(conn).subscription(channel).expect("it is active").place;
         let known = self.channels.at(channel);
         let removed = known.remove_subscriber(place);
         known.filters_ns -= self.filters.cost_ns(removed.filter);
-        assert_eq!(removed.connection, token.index, "a subscription knows its place");
+        assert_eq!(removed.connection, conn.index, "a subscription knows its place");
         let moved = known.subscribers.get(place as usize).map(|it| it.connection);
         if let Some(index) = moved {
-            let moved = self.at(self.places.token(index)).subscription(channel);
+            let moved = self.at(self.places.id(index)).subscription(channel);
             moved.expect("a subscriber is subscribed").place = place;
         }
         removed
     }
 
     /// Puts a subscription back that was set aside.
-    pub(in crate::edge) fn put_back(&mut self, token: Token, channel: u32, subscriber: Subscriber) {
+    pub(in crate::edge) fn put_back(
+        &mut self,
+        conn: ConnectionId,
+        channel: u32,
+        subscriber: Subscriber,
+    ) {
         let known = self.channels.at(channel);
         known.filters_ns += self.filters.cost_ns(subscriber.filter);
         let place = known.add_subscriber(subscriber);
-        self.at(token).subscription(channel).expect("it is active").place = place;
+        self.at(conn).subscription(channel).expect("it is active").place = place;
     }
 }
 

@@ -5,7 +5,7 @@
 //! subscriptions than it has.
 
 use crate::contract::infos::Infos;
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use foldhash::quality::FixedState;
 use std::collections::{BTreeSet, HashMap};
 
@@ -49,38 +49,38 @@ impl SubscriptionDetails {
 
 impl Edge {
     /// A connection's details, made when there are none.
-    pub(in crate::edge) fn details(&mut self, token: Token) -> &mut Details {
-        debug_assert!(self.is_current(token), "only a current connection has details");
-        self.details.entry(token.index).or_default()
+    pub(in crate::edge) fn details(&mut self, conn: ConnectionId) -> &mut Details {
+        debug_assert!(self.is_current(conn), "only a current connection has details");
+        self.details.entry(conn.index).or_default()
     }
 
     /// Keeps what a token says of a connection.
-    pub(in crate::edge) fn keep_info(&mut self, token: Token, info: Box<[u8]>) {
-        if !info.is_empty() || self.details.contains_key(&token.index) {
-            self.details(token).info = info;
+    pub(in crate::edge) fn keep_info(&mut self, conn: ConnectionId, info: Box<[u8]>) {
+        if !info.is_empty() || self.details.contains_key(&conn.index) {
+            self.details(conn).info = info;
         }
     }
 
     /// Connect is answered: the token of the upgrade is of no more use.
-    pub(in crate::edge) fn drop_offered(&mut self, token: Token) {
-        let Some(details) = self.details.get_mut(&token.index) else { return };
+    pub(in crate::edge) fn drop_offered(&mut self, conn: ConnectionId) {
+        let Some(details) = self.details.get_mut(&conn.index) else { return };
         details.offered = None;
         if details.info.is_empty() && details.subscriptions.is_empty() {
-            self.details.remove(&token.index);
+            self.details.remove(&conn.index);
         }
     }
 
     /// Keeps what a token says of a subscription, instead of what was kept before.
     pub(in crate::edge) fn keep_subscription(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         sequence: u32,
         kept: SubscriptionDetails,
     ) {
-        if kept.is_empty() && !self.details.contains_key(&token.index) {
+        if kept.is_empty() && !self.details.contains_key(&conn.index) {
             return;
         }
-        let details = self.details.entry(token.index).or_default();
+        let details = self.details.entry(conn.index).or_default();
         details.forget(sequence);
         if kept.expires_s > 0 {
             details.ends.insert((kept.expires_s, sequence));
@@ -91,8 +91,8 @@ impl Edge {
     }
 
     /// A subscription is no more.
-    pub(in crate::edge) fn drop_subscription_details(&mut self, token: Token, sequence: u32) {
-        if let Some(details) = self.details.get_mut(&token.index) {
+    pub(in crate::edge) fn drop_subscription_details(&mut self, conn: ConnectionId, sequence: u32) {
+        if let Some(details) = self.details.get_mut(&conn.index) {
             details.forget(sequence);
         }
     }
@@ -100,32 +100,40 @@ impl Edge {
     /// The details of a subscription that has some.
     pub(in crate::edge) fn subscription_details(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         sequence: u32,
     ) -> Option<&mut SubscriptionDetails> {
-        self.details.get_mut(&token.index)?.subscriptions.get_mut(&sequence)
+        self.details.get_mut(&conn.index)?.subscriptions.get_mut(&sequence)
     }
 
     /// What others in a channel are told of a connection, besides its user.
-    pub(in crate::edge) fn infos(&self, token: Token, sequence: Option<u32>) -> Option<Infos> {
-        let details = self.details.get(&token.index)?;
+    pub(in crate::edge) fn infos(
+        &self,
+        conn: ConnectionId,
+        sequence: Option<u32>,
+    ) -> Option<Infos> {
+        let details = self.details.get(&conn.index)?;
         let of = sequence.and_then(|sequence| details.subscriptions.get(&sequence));
         Infos::new(&details.info, of.map_or(&[], |it| &it.info))
     }
 
     /// What the others are told of whoever publishes in a channel, besides its user.
-    pub(in crate::edge) fn publisher_infos(&mut self, token: Token, name: &str) -> Option<Infos> {
-        if !self.details.contains_key(&token.index) {
+    pub(in crate::edge) fn publisher_infos(
+        &mut self,
+        conn: ConnectionId,
+        name: &str,
+    ) -> Option<Infos> {
+        if !self.details.contains_key(&conn.index) {
             return None;
         }
         let channel = self.channels.find(name);
-        let of = channel.and_then(|channel| self.at(token).subscription(channel));
+        let of = channel.and_then(|channel| self.at(conn).subscription(channel));
         let sequence = of.map(|it| it.sequence);
-        self.infos(token, sequence)
+        self.infos(conn, sequence)
     }
 
     /// The connection is gone.
-    pub(in crate::edge) fn drop_details(&mut self, token: Token) {
-        self.details.remove(&token.index);
+    pub(in crate::edge) fn drop_details(&mut self, conn: ConnectionId) {
+        self.details.remove(&conn.index);
     }
 }

@@ -28,7 +28,7 @@ use under_way::List;
 
 /// A connection's name: its place and the place's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token {
+pub struct ConnectionId {
     pub index: u32,
     pub generation: u32,
 }

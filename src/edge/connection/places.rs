@@ -5,7 +5,7 @@
 //! connection that is not dead holds exactly one slot.
 
 use super::exchange::Exchange;
-use super::{Aside, Connection, Fact, Facts, Life, Token};
+use super::{Aside, Connection, ConnectionId, Fact, Facts, Life};
 use crate::limits::{INTERNAL_SLOTS, Limits, REFUSAL_SLOTS};
 
 /// What a new connection counts as.
@@ -88,7 +88,7 @@ impl Places {
     }
 
     /// Gives a new connection a place. It begins by speaking HTTP.
-    pub fn take(&mut self, slot: Slot, internal: bool, since_ms: u32) -> Token {
+    pub fn take(&mut self, slot: Slot, internal: bool, since_ms: u32) -> ConnectionId {
         debug_assert_eq!(slot, self.slot_for(internal), "the slot is still there");
         let index = self.free.pop().unwrap_or_else(|| {
             self.connections.push(Connection::default());
@@ -102,16 +102,16 @@ impl Places {
         it.facts.set(Fact::Internal, internal);
         it.facts.set(Fact::OwnSlot, slot == Slot::Internal);
         it.aside = Some(Box::new(Aside::Http(Exchange::default())));
-        let token = Token { index, generation: it.generation };
+        let conn = ConnectionId { index, generation: it.generation };
         self.shared += u32::from(slot == Slot::Shared);
         self.internal += u32::from(slot == Slot::Internal);
         self.assert_bounds();
-        token
+        conn
     }
 
     /// A connection is dead: its slot is free, its place is not while it still owes something.
-    pub fn give_slot_back(&mut self, token: Token) {
-        let it = self.at(token);
+    pub fn give_slot_back(&mut self, conn: ConnectionId) {
+        let it = self.at(conn);
         it.become_(Life::Dead);
         let facts = it.facts;
         let shared = !facts.has(Fact::Refused) && !facts.has(Fact::OwnSlot);
@@ -121,29 +121,29 @@ impl Places {
     }
 
     /// Frees the place of a dead connection that owes nothing any more; who has it next.
-    pub fn free(&mut self, token: Token) -> Token {
-        let it = self.at(token);
+    pub fn free(&mut self, conn: ConnectionId) -> ConnectionId {
+        let it = self.at(conn);
         assert!(it.subscriptions.is_empty() && !it.facts.has(Fact::Registered), "nothing is owed");
         it.become_(Life::Free);
-        let next = Token { index: token.index, generation: token.generation.wrapping_add(1) };
+        let next = ConnectionId { index: conn.index, generation: conn.generation.wrapping_add(1) };
         *it = Connection { generation: next.generation, ..Connection::default() };
-        self.free.push(token.index);
+        self.free.push(conn.index);
         debug_assert!(self.free.len() <= self.connections.len(), "a place is freed once");
         next
     }
 
     /// Is the connection still the one that was meant?
     #[must_use]
-    pub fn is_current(&self, token: Token) -> bool {
+    pub fn is_current(&self, conn: ConnectionId) -> bool {
         self.connections
-            .get(token.index as usize)
-            .is_some_and(|it| it.generation == token.generation && it.life != Life::Free)
+            .get(conn.index as usize)
+            .is_some_and(|it| it.generation == conn.generation && it.life != Life::Free)
     }
 
     /// A connection that is there.
-    pub fn at(&mut self, token: Token) -> &mut Connection {
-        debug_assert!(self.is_current(token), "only a current connection is used");
-        &mut self.connections[token.index as usize]
+    pub fn at(&mut self, conn: ConnectionId) -> &mut Connection {
+        debug_assert!(self.is_current(conn), "only a current connection is used");
+        &mut self.connections[conn.index as usize]
     }
 
     /// Whoever has this place now.
@@ -152,23 +152,23 @@ impl Places {
         &self.connections[index as usize]
     }
 
-    /// The token of whoever has this place now.
+    /// The id of whoever has this place now.
     #[must_use]
-    pub fn token(&self, index: u32) -> Token {
-        Token { index, generation: self.get(index).generation }
+    pub fn id(&self, index: u32) -> ConnectionId {
+        ConnectionId { index, generation: self.get(index).generation }
     }
 
     #[must_use]
-    pub fn life(&self, token: Token) -> Life {
-        if self.is_current(token) { self.get(token.index).life } else { Life::Free }
+    pub fn life(&self, conn: ConnectionId) -> Life {
+        if self.is_current(conn) { self.get(conn.index).life } else { Life::Free }
     }
 
     /// Every connection that is there, in the order of places.
-    pub fn tokens(&self) -> impl Iterator<Item = Token> {
+    pub fn conns(&self) -> impl Iterator<Item = ConnectionId> {
         (0_u32..)
             .zip(&self.connections)
             .filter(|(_, it)| it.life != Life::Free)
-            .map(|(index, it)| Token { index, generation: it.generation })
+            .map(|(index, it)| ConnectionId { index, generation: it.generation })
     }
 
     fn assert_bounds(&self) {
@@ -185,7 +185,7 @@ mod tests {
         Places::new(&Limits { connections_per_worker: shared, ..Limits::default() })
     }
 
-    fn come(places: &mut Places, internal: bool) -> (Token, Slot) {
+    fn come(places: &mut Places, internal: bool) -> (ConnectionId, Slot) {
         let slot = places.slot_for(internal);
         (places.take(slot, internal, 0), slot)
     }
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(places.life(first), Life::Free);
         let (second, _) = come(&mut places, false);
         assert_eq!(second, next);
-        assert_eq!(places.tokens().collect::<Vec<_>>(), [second]);
+        assert_eq!(places.conns().collect::<Vec<_>>(), [second]);
     }
 
     #[test]

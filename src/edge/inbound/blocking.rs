@@ -5,30 +5,30 @@
 //! in the queue of those with work left over.
 
 use crate::edge::connection::{Fact, Life};
-use crate::edge::{Edge, Effect, Token};
+use crate::edge::{ConnectionId, Edge, Effect};
 use crate::limits::{COMMANDS_IN_FLIGHT, HTTP_BACKLOG_BYTES};
 use crate::rules::{Rule, holds};
 use crate::work::cost;
 
 impl Edge {
     /// Must what came wait?
-    pub(in crate::edge) fn is_blocked(&mut self, token: Token) -> bool {
-        let it = self.at(token);
+    pub(in crate::edge) fn is_blocked(&mut self, conn: ConnectionId) -> bool {
+        let it = self.at(conn);
         let later = it.input.as_ref().map_or(0, |input| input.later.len());
         let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
         held || usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT)
-            || self.is_stopped(token)
+            || self.is_stopped(conn)
     }
 
     /// Can no command run, not even one that came before and waits for its turn?
-    pub(in crate::edge) fn is_stopped(&mut self, token: Token) -> bool {
+    pub(in crate::edge) fn is_stopped(&mut self, conn: ConnectionId) -> bool {
         let turn_over = self.is_turn_over();
-        let held_back = self.is_held_back(token);
-        let it = self.at(token);
+        let held_back = self.is_held_back(conn);
+        let it = self.at(conn);
         let parked = it.is_parked() && holds(Rule::ConnFifo);
         let called = it.http().is_some_and(|http| http.call.is_some());
-        let unsent = self.is_behind_responses(token);
-        let it = self.at(token);
+        let unsent = self.is_behind_responses(conn);
+        let it = self.at(conn);
         let answers =
             it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
         answers || parked || turn_over || held_back || unsent
@@ -41,68 +41,68 @@ impl Edge {
     }
 
     /// Has a connection that speaks HTTP not read the responses that it was given?
-    pub(in crate::edge) fn is_behind_responses(&mut self, token: Token) -> bool {
-        let Some(http) = self.at(token).http() else { return false };
+    pub(in crate::edge) fn is_behind_responses(&mut self, conn: ConnectionId) -> bool {
+        let Some(http) = self.at(conn).http() else { return false };
         let most = if http.upgrading { 0 } else { HTTP_BACKLOG_BYTES };
-        self.unsent_bytes(token) > most
+        self.unsent_bytes(conn) > most
     }
 
     /// While the server stops, nothing is parsed before the close frame is written: what comes is
     /// kept, because the peer's close frame will be behind it (rule 25).
-    pub(in crate::edge) fn is_held_back(&self, token: Token) -> bool {
-        self.draining && matches!(self.life(token), Life::Authenticating | Life::Active)
+    pub(in crate::edge) fn is_held_back(&self, conn: ConnectionId) -> bool {
+        self.draining && matches!(self.life(conn), Life::Authenticating | Life::Active)
     }
 
     /// Bytes pile up behind something: stop reading, and come back when that is gone.
-    pub(in crate::edge) fn pause_if_blocked(&mut self, token: Token) {
-        if !matches!(self.life(token), Life::Free | Life::Dead) && self.is_blocked(token) {
-            self.pause(token);
-            self.make_ready_for_turn(token);
+    pub(in crate::edge) fn pause_if_blocked(&mut self, conn: ConnectionId) {
+        if !matches!(self.life(conn), Life::Free | Life::Dead) && self.is_blocked(conn) {
+            self.pause(conn);
+            self.make_ready_for_turn(conn);
         }
     }
 
     /// Stops reading, where what would come could not be worked off.
-    pub(in crate::edge) fn pause(&mut self, token: Token) {
-        let it = self.at(token);
+    pub(in crate::edge) fn pause(&mut self, conn: ConnectionId) {
+        let it = self.at(conn);
         let open = matches!(it.life, Life::Connecting | Life::Authenticating | Life::Active);
         if open && !it.facts.replace(Fact::Paused, true) {
-            self.effects.push(Effect::Pause(token));
+            self.effects.push(Effect::Pause(conn));
             self.work.charge(cost::PAUSE);
         }
     }
 
-    pub(in crate::edge) fn resume_reading(&mut self, token: Token) {
-        if self.at(token).facts.replace(Fact::Paused, false) {
-            self.effects.push(Effect::Resume(token));
+    pub(in crate::edge) fn resume_reading(&mut self, conn: ConnectionId) {
+        if self.at(conn).facts.replace(Fact::Paused, false) {
+            self.effects.push(Effect::Resume(conn));
         }
     }
 
     /// Puts a connection in the queue of those with work left over.
-    pub(in crate::edge) fn make_ready(&mut self, token: Token) {
-        if !self.at(token).facts.replace(Fact::Ready, true) {
-            self.ready.push_back(token);
+    pub(in crate::edge) fn make_ready(&mut self, conn: ConnectionId) {
+        if !self.at(conn).facts.replace(Fact::Ready, true) {
+            self.ready.push_back(conn);
         }
     }
 
     /// The same, where no answer and no room will bring it back by itself.
-    pub(in crate::edge) fn make_ready_unless_waiting(&mut self, token: Token) {
-        let held_back = self.is_held_back(token);
-        let it = self.at(token);
+    pub(in crate::edge) fn make_ready_unless_waiting(&mut self, conn: ConnectionId) {
+        let held_back = self.is_held_back(conn);
+        let it = self.at(conn);
         let later = it.input.as_ref().map_or(0, |input| input.later.len());
         let full = usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT);
         let answers = it.facts.has(Fact::Connecting) || full;
         if !answers && !it.is_parked() && !held_back {
-            self.make_ready(token);
+            self.make_ready(conn);
         }
     }
 
     /// The same, where it is the turn that is over, or this turn's flush that is waited for: nobody
     /// else would bring it back.
-    pub(in crate::edge) fn make_ready_for_turn(&mut self, token: Token) {
-        let it = self.at(token);
+    pub(in crate::edge) fn make_ready_for_turn(&mut self, conn: ConnectionId) {
+        let it = self.at(conn);
         let flush = it.backlog.is_none() && it.http().is_some_and(|http| http.call.is_none());
         if !self.has_room() || self.work.is_slice_spent() || flush {
-            self.make_ready_unless_waiting(token);
+            self.make_ready_unless_waiting(conn);
         }
     }
 }

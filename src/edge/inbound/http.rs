@@ -8,7 +8,7 @@ use crate::api;
 use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
 use crate::edge::refusals::About;
-use crate::edge::{Edge, RequestLanes, Token, ms};
+use crate::edge::{ConnectionId, Edge, RequestLanes, ms};
 use crate::http::forwarded::Trusted;
 use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
@@ -100,24 +100,24 @@ impl Edge {
     /// Serves the requests in `wire`; gives how many bytes are done with.
     pub(in crate::edge) fn requests<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         wire: &[u8],
         now: Now,
         lanes: &mut L,
     ) -> usize {
         let mut at = 0;
-        while self.life(token) == Life::Connecting && !self.is_blocked(token) {
-            let exchange = self.exchange(token);
+        while self.life(conn) == Life::Connecting && !self.is_blocked(conn) {
+            let exchange = self.exchange(conn);
             if exchange.call.is_some() || exchange.last {
                 // Behind the last response nothing is read any more.
                 return if exchange.last { wire.len() } else { at };
             }
             if exchange.body.is_some() {
-                match self.read_body(token, &wire[at..], now, lanes) {
+                match self.read_body(conn, &wire[at..], now, lanes) {
                     Some(taken) => at += taken,
                     None => return wire.len(),
                 }
-                if at == wire.len() && self.exchange(token).body.is_some() {
+                if at == wire.len() && self.exchange(conn).body.is_some() {
                     return at;
                 }
                 continue;
@@ -125,37 +125,37 @@ impl Edge {
             let mut searched = exchange.searched;
             let head_bytes = self.limits.http_head_bytes as usize;
             let parsed = request::parse(&wire[at..], &mut searched, head_bytes);
-            let exchange = self.exchange(token);
+            let exchange = self.exchange(conn);
             exchange.searched = searched;
             // Of a head that cannot be read too, as far as it came.
             exchange.head_only = wire[at..].trim_ascii_start().starts_with(b"HEAD ");
             match parsed {
                 Ok(None) => {
-                    self.head_begun(token, request::begins_a_head(&wire[at..]), now);
+                    self.head_begun(conn, request::begins_a_head(&wire[at..]), now);
                     return at;
                 }
                 Err(error) => {
                     let head_size = error.status() == Status::HEAD_TOO_LARGE;
                     let cause = if head_size { Cause::HeadSize } else { Cause::Head };
                     let no = No::new(cause, error.status(), error.reason()).headers(&[]);
-                    self.refuse(token, &no, now);
+                    self.refuse(conn, &no, now);
                     return wire.len();
                 }
                 Ok(Some((head, length))) => {
                     let waits = head.header("Upgrade").is_some();
-                    self.exchange(token).upgrading = waits;
-                    if waits && self.is_blocked(token) {
+                    self.exchange(conn).upgrading = waits;
+                    if waits && self.is_blocked(conn) {
                         return at;
                     }
                     at += length;
                     self.work.charge(cost::REQUEST + length / cost::BYTES_PER_NS);
-                    self.exchange(token).searched = 0;
-                    self.exchange(token).head_begun = false;
+                    self.exchange(conn).searched = 0;
+                    self.exchange(conn).head_begun = false;
                     let keeps = self.limits.http_keep_alive_ms > 0 && !self.draining;
                     // Proxies then have none left that the drain would cut.
                     let keeps = keeps && !self.leaving;
-                    self.exchange(token).keep_alive = head.keep_alive && keeps;
-                    self.request(token, &head, now);
+                    self.exchange(conn).keep_alive = head.keep_alive && keeps;
+                    self.request(conn, &head, now);
                 }
             }
         }
@@ -164,37 +164,37 @@ impl Edge {
 
     /// The first bytes of a head came on a connection that was kept: the rest has as long as the
     /// first request's.
-    fn head_begun(&mut self, token: Token, begun: bool, now: Now) {
-        let exchange = self.exchange(token);
+    fn head_begun(&mut self, conn: ConnectionId, begun: bool, now: Now) {
+        let exchange = self.exchange(conn);
         if begun && exchange.served > 0 && !std::mem::replace(&mut exchange.head_begun, true) {
             let wait = u64::from(self.limits.http_head_timeout_ms);
-            self.set_deadline(token, now.monotonic_ms() + wait);
+            self.set_deadline(conn, now.monotonic_ms() + wait);
         }
     }
 
     /// Notes whom a request is from, where a proxy that is trusted says so: of each request anew,
     /// for a proxy passes on many by one connection.
-    fn note_client(&mut self, token: Token, head: &Head<'_>) {
-        if self.at(token).facts.has(Fact::Proxied) {
+    fn note_client(&mut self, conn: ConnectionId, head: &Head<'_>) {
+        if self.at(conn).facts.has(Fact::Proxied) {
             let client = self.http.trusted.client(head);
-            self.peers.set(token.index, client);
+            self.peers.set(conn.index, client);
         }
     }
 
-    fn request(&mut self, token: Token, head: &Head<'_>, now: Now) {
-        self.note_client(token, head);
-        if self.at(token).facts.has(Fact::Refused) {
-            return self.refuse(token, &No::full().to(head), now);
+    fn request(&mut self, conn: ConnectionId, head: &Head<'_>, now: Now) {
+        self.note_client(conn, head);
+        if self.at(conn).facts.has(Fact::Refused) {
+            return self.refuse(conn, &No::full().to(head), now);
         }
-        let internal = self.at(token).facts.has(Fact::Internal);
+        let internal = self.at(conn).facts.has(Fact::Internal);
         let options = if internal { &self.http.internal_routes } else { &self.http.routes };
         let route = routes::route(head.method, head.path, options);
         if head.has_body() && !matches!(route, Route::Api(_)) {
             // What this request does not need is not read: the connection ends with the answer.
-            self.exchange(token).keep_alive = false;
+            self.exchange(conn).keep_alive = false;
         }
         match route {
-            Route::Health => self.respond_text(token, Status::OK, b"ok\n", now),
+            Route::Health => self.respond_text(conn, Status::OK, b"ok\n", now),
             Route::Ready => {
                 let ready = self.is_ready(now);
                 let (status, body) = if ready {
@@ -202,32 +202,32 @@ impl Edge {
                 } else {
                     (Status::UNAVAILABLE, b"not ready\n".as_slice())
                 };
-                self.respond_text(token, status, body, now);
+                self.respond_text(conn, status, body, now);
             }
             Route::Metrics => {
                 // Where clients connect, strangers do too.
-                if internal || self.http.dev || self.has_key(token, head, now) {
-                    self.metrics_page(token, now);
+                if internal || self.http.dev || self.has_key(conn, head, now) {
+                    self.metrics_page(conn, now);
                 }
             }
             Route::Asset(asset) => {
-                self.respond(token, Status::OK, asset.headers, asset.body, now);
+                self.respond(conn, Status::OK, asset.headers, asset.body, now);
             }
-            Route::Api(method) => self.call(token, head, method, now),
+            Route::Api(method) => self.call(conn, head, method, now),
             Route::OpenApi => {
                 let body = api::OPENAPI.as_bytes();
-                self.respond(token, Status::OK, &[JSON], body, now);
+                self.respond(conn, Status::OK, &[JSON], body, now);
             }
-            Route::WebSocket => self.upgrade(token, head, false, now),
-            Route::Echo => self.upgrade(token, head, true, now),
+            Route::WebSocket => self.upgrade(conn, head, false, now),
+            Route::Echo => self.upgrade(conn, head, true, now),
             Route::NotFound => {
                 let no = No::new(Cause::Http, Status::NOT_FOUND, "not found").to(head);
-                self.refuse(token, &no, now);
+                self.refuse(conn, &no, now);
             }
             Route::MethodNotAllowed { allow } => {
                 let headers = [TEXT, ("Allow", allow)];
                 let no = No::new(Cause::Http, Status::METHOD_NOT_ALLOWED, "method not allowed");
-                self.refuse(token, &no.to(head).headers(&headers), now);
+                self.refuse(conn, &no.to(head).headers(&headers), now);
             }
         }
     }
@@ -241,7 +241,7 @@ impl Edge {
                 .all(|core| core.answered_within(now.monotonic_ms(), READY_WITHIN_MS))
     }
 
-    fn metrics_page(&mut self, token: Token, now: Now) {
+    fn metrics_page(&mut self, conn: ConnectionId, now: Now) {
         // Who scrapes at an interval is given what is so now; who asks more often, the last text.
         let fresh = self.metrics_rate.take(ms(now), METRICS_PER_S, METRICS_BURST);
         let mut page = std::mem::take(&mut self.metrics_page);
@@ -250,7 +250,7 @@ impl Edge {
             self.write_metrics(&mut page, now);
             self.work.charge(self.all_metrics.len() * cost::METRICS_OF_A_CORE);
         }
-        self.respond(token, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
+        self.respond(conn, Status::OK, &[PROMETHEUS], page.as_bytes(), now);
         self.metrics_page = page;
     }
 
@@ -274,10 +274,10 @@ impl Edge {
         metrics::render(page, &self.all_metrics, &process);
     }
 
-    fn upgrade(&mut self, token: Token, head: &Head<'_>, echo: bool, now: Now) {
+    fn upgrade(&mut self, conn: ConnectionId, head: &Head<'_>, echo: bool, now: Now) {
         if self.draining {
             let no = No { reason: "shutting down", ..No::full() };
-            return self.refuse(token, &no.to(head), now);
+            return self.refuse(conn, &no.to(head), now);
         }
         let offer = Offer {
             method: head.method,
@@ -290,21 +290,21 @@ impl Edge {
             Err(refusal) => {
                 let status = Status(refusal.status());
                 let no = No::new(Cause::Handshake, status, refusal.reason()).to(head);
-                return self.refuse(token, &no.headers(refusal.headers()), now);
+                return self.refuse(conn, &no.headers(refusal.headers()), now);
             }
         };
         if !self.is_origin_allowed(head, head.header("Host")) {
             let reason = "origin not allowed; list it in allowed_origins";
             let no = No::new(Cause::Origin, Status::FORBIDDEN, reason).to(head);
-            return self.refuse(token, &no, now);
+            return self.refuse(conn, &no, now);
         }
-        let since_ms = self.at(token).since_ms;
+        let since_ms = self.at(conn).since_ms;
         let waited_ms = crate::edge::ms(now).wrapping_sub(since_ms);
         self.metrics.handshake.record(u64::from(waited_ms) * 1000);
         let date = self.date.at(now.unix_s());
         let range = self.output.upgrade(|out| handshake::write_response(out, &accepted, date));
-        self.output.mark(token.index, range);
-        let it = self.at(token);
+        self.output.mark(conn.index, range);
+        let it = self.at(conn);
         it.aside = None;
         it.facts.set(Fact::Echo, echo);
         let (codec, own) = subprotocol::choose(accepted.protocol, head.query);
@@ -312,15 +312,15 @@ impl Edge {
         it.facts.set(Fact::OwnProtocol, own);
         if echo {
             it.become_(Life::Active);
-            self.start_pings(token, now);
+            self.start_pings(conn, now);
         } else {
             it.become_(Life::Authenticating);
             if let Some(offered) = self.auth.offered(head.headers()) {
                 let offered = offered.into();
-                self.details(token).offered = Some(offered);
+                self.details(conn).offered = Some(offered);
             }
             let wait = u64::from(self.times.connect_timeout_ms);
-            self.set_deadline(token, now.monotonic_ms() + wait);
+            self.set_deadline(conn, now.monotonic_ms() + wait);
         }
     }
 
@@ -332,20 +332,20 @@ impl Edge {
         self.http.origins.allow(&String::from_utf8_lossy(origin), host.as_deref())
     }
 
-    fn respond_text(&mut self, token: Token, status: Status, body: &[u8], now: Now) {
-        self.respond(token, status, &[TEXT], body, now);
+    fn respond_text(&mut self, conn: ConnectionId, status: Status, body: &[u8], now: Now) {
+        self.respond(conn, status, &[TEXT], body, now);
     }
 
     /// Writes a response; the connection then ends, or waits for its next request.
     pub(in crate::edge) fn respond(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         status: Status,
         headers: &[(&str, &str)],
         body: &[u8],
         now: Now,
     ) {
-        let exchange = self.exchange(token);
+        let exchange = self.exchange(conn);
         let head_only = exchange.head_only;
         let keep_alive = exchange.keep_alive && !self.draining;
         let date = self.date.at(now.unix_s());
@@ -356,63 +356,63 @@ impl Edge {
                 response::write(out, status, date, headers, body, keep_alive);
             }
         });
-        self.mark_or_spill(token, range);
-        self.exchange(token).served += 1;
+        self.mark_or_spill(conn, range);
+        self.exchange(conn).served += 1;
         if keep_alive {
             let keep_ms = u64::from(self.limits.http_keep_alive_ms);
-            self.exchange(token).idle_until_ms = now.monotonic_ms() + keep_ms;
-            return self.set_deadline(token, now.monotonic_ms() + keep_ms.min(READ_ON_MS));
+            self.exchange(conn).idle_until_ms = now.monotonic_ms() + keep_ms;
+            return self.set_deadline(conn, now.monotonic_ms() + keep_ms.min(READ_ON_MS));
         }
-        self.exchange(token).last = true;
-        self.shut(token, now);
+        self.exchange(conn).last = true;
+        self.shut(conn, now);
     }
 
     /// Says no, and ends the connection.
-    pub(in crate::edge) fn refuse(&mut self, token: Token, no: &No<'_>, now: Now) {
-        self.refused(token, no.cause, no.why.unwrap_or(no.reason), &no.about, now);
-        self.exchange(token).keep_alive = false;
-        self.respond(token, no.status, no.headers, no.reason.as_bytes(), now);
+    pub(in crate::edge) fn refuse(&mut self, conn: ConnectionId, no: &No<'_>, now: Now) {
+        self.refused(conn, no.cause, no.why.unwrap_or(no.reason), &no.about, now);
+        self.exchange(conn).keep_alive = false;
+        self.respond(conn, no.status, no.headers, no.reason.as_bytes(), now);
     }
 
     /// A response still waits: it is kept for who reads on, however slowly.
-    fn unread(&mut self, token: Token, now: Now) {
-        if self.has_moved(token) {
-            return self.set_deadline(token, now.monotonic_ms() + READ_ON_MS);
+    fn unread(&mut self, conn: ConnectionId, now: Now) {
+        if self.has_moved(conn) {
+            return self.set_deadline(conn, now.monotonic_ms() + READ_ON_MS);
         }
-        let bytes = self.unsent_bytes(token);
+        let bytes = self.unsent_bytes(conn);
         let reason = format_args!("its response of {bytes} bytes more is not read");
-        self.refused(token, Cause::Unread, reason, &About::default(), now);
-        self.kill(token, now);
+        self.refused(conn, Cause::Unread, reason, &About::default(), now);
+        self.kill(conn, now);
     }
 
     /// A head or a body did not come in time, or nothing came at all.
-    pub(in crate::edge) fn http_deadline(&mut self, token: Token, now: Now) {
-        let input = self.at(token).input.as_ref();
+    pub(in crate::edge) fn http_deadline(&mut self, conn: ConnectionId, now: Now) {
+        let input = self.at(conn).input.as_ref();
         let started = input.is_some_and(|input| request::begins_a_head(&input.wire));
-        let refused = self.at(token).facts.has(Fact::Refused);
-        if self.unsent_bytes(token) > 0 {
-            return self.unread(token, now);
+        let refused = self.at(conn).facts.has(Fact::Refused);
+        if self.unsent_bytes(conn) > 0 {
+            return self.unread(conn, now);
         }
-        let exchange = self.exchange(token);
+        let exchange = self.exchange(conn);
         let idle = exchange.is_idle(started);
         if idle && !exchange.last && now.monotonic_ms() < exchange.idle_until_ms {
             let until_ms = exchange.idle_until_ms;
-            return self.set_deadline(token, until_ms);
+            return self.set_deadline(conn, until_ms);
         }
         if exchange.last || idle {
-            return self.kill(token, now);
+            return self.kill(conn, now);
         }
         if exchange.call.is_some() {
-            return self.set_deadline(token, now.monotonic_ms() + HTTP_CALL_MS);
+            return self.set_deadline(conn, now.monotonic_ms() + HTTP_CALL_MS);
         }
         if refused {
-            return self.refuse(token, &No::full(), now);
+            return self.refuse(conn, &No::full(), now);
         }
-        let (cause, reason) = match self.exchange(token).body.take() {
+        let (cause, reason) = match self.exchange(conn).body.take() {
             Some(_) => (Cause::BodyTimeout, "the request's body took too long"),
             None => (Cause::HeadTimeout, "the request took too long"),
         };
-        self.discharge(token);
-        self.refuse(token, &No::new(cause, Status::REQUEST_TIMEOUT, reason), now);
+        self.discharge(conn);
+        self.refuse(conn, &No::new(cause, Status::REQUEST_TIMEOUT, reason), now);
     }
 }

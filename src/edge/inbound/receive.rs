@@ -8,7 +8,7 @@ use crate::codec::Codec;
 use crate::codec::command::{Command, Disconnect, Method};
 use crate::edge::connection::{Fact, Later, Life};
 use crate::edge::outbound::output::{Class, NO_CHANNEL, Range};
-use crate::edge::{Edge, RequestLanes, Token, ms};
+use crate::edge::{ConnectionId, Edge, RequestLanes, ms};
 use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
 use crate::work::cost;
 use crate::ws::deframer::{Item, MessageLimits, Violation};
@@ -18,94 +18,94 @@ impl Edge {
     /// Bytes of a connection, opened by its transport. They may be changed in place.
     pub fn receive<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         bytes: &mut [u8],
         now: Now,
         lanes: &mut L,
     ) {
-        let life = self.life(token);
+        let life = self.life(conn);
         if matches!(life, Life::Free | Life::Dead) || self.draining && life == Life::Connecting {
             return;
         }
         self.metrics.bytes_in.add(bytes.len() as u64);
-        if self.at(token).facts.has(Fact::Failed) {
+        if self.at(conn).facts.has(Fact::Failed) {
             return;
         }
         self.work.begin_slice();
         self.work.charge(bytes.len() / cost::COPIED_BYTES_PER_NS);
-        let spilled = self.at(token).input.as_ref().is_some_and(|input| !input.is_empty());
-        if spilled || self.at(token).life == Life::Connecting || self.is_blocked(token) {
-            self.spill(token, bytes, now);
-            let it = self.at(token);
+        let spilled = self.at(conn).input.as_ref().is_some_and(|input| !input.is_empty());
+        if spilled || self.at(conn).life == Life::Connecting || self.is_blocked(conn) {
+            self.spill(conn, bytes, now);
+            let it = self.at(conn);
             if spilled && it.facts.has(Fact::Ready) {
                 // It had its slice: what comes now waits for its next, behind the others.
-                return self.pause(token);
+                return self.pause(conn);
             }
             if it.is_parked() {
-                return self.pause_if_blocked(token);
+                return self.pause_if_blocked(conn);
             }
-            return self.work_off_input(token, now, lanes);
+            return self.work_off_input(conn, now, lanes);
         }
-        let consumed = self.frames(token, bytes, now, lanes);
+        let consumed = self.frames(conn, bytes, now, lanes);
         if consumed < bytes.len() {
-            self.spill(token, &bytes[consumed..], now);
-            self.pause_if_blocked(token);
+            self.spill(conn, &bytes[consumed..], now);
+            self.pause_if_blocked(conn);
         }
     }
 
-    fn spill(&mut self, token: Token, bytes: &[u8], now: Now) {
-        if matches!(self.life(token), Life::Free | Life::Dead) {
+    fn spill(&mut self, conn: ConnectionId, bytes: &[u8], now: Now) {
+        if matches!(self.life(conn), Life::Free | Life::Dead) {
             return;
         }
-        let wire = &mut self.at(token).input().wire;
+        let wire = &mut self.at(conn).input().wire;
         let before = wire.capacity();
         wire.extend_from_slice(bytes);
         let grown = wire.capacity() - before;
-        self.spill_grew(token, grown, now);
+        self.spill_grew(conn, grown, now);
     }
 
     /// Works off what waits on a connection: the rest of a message, then the spill.
     pub(in crate::edge) fn work_off_input<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         now: Now,
         lanes: &mut L,
     ) {
-        let life = self.life(token);
-        if self.at(token).input.is_none() || life == Life::Dead {
+        let life = self.life(conn);
+        if self.at(conn).input.is_none() || life == Life::Dead {
             return;
         }
-        self.run_later(token, now, lanes);
-        if !self.is_current(token) || self.at(token).input.is_none() {
+        self.run_later(conn, now, lanes);
+        if !self.is_current(conn) || self.at(conn).input.is_none() {
             return;
         }
-        let message = std::mem::take(&mut self.at(token).input().message);
-        self.spill_shrank(token, message.capacity());
+        let message = std::mem::take(&mut self.at(conn).input().message);
+        self.spill_shrank(conn, message.capacity());
         if !message.is_empty() {
-            self.commands(token, &message, now, lanes);
+            self.commands(conn, &message, now, lanes);
         }
-        if !self.is_current(token) || self.at(token).input.is_none() {
+        if !self.is_current(conn) || self.at(conn).input.is_none() {
             return;
         }
-        if !self.is_blocked(token) {
-            let mut wire = std::mem::take(&mut self.at(token).input().wire);
-            self.spill_shrank(token, wire.capacity());
+        if !self.is_blocked(conn) {
+            let mut wire = std::mem::take(&mut self.at(conn).input().wire);
+            self.spill_shrank(conn, wire.capacity());
             let mut consumed = 0;
-            if self.life(token) == Life::Connecting {
-                consumed = self.requests(token, &wire, now, lanes);
+            if self.life(conn) == Life::Connecting {
+                consumed = self.requests(conn, &wire, now, lanes);
             }
             // Frames may have come in the upgrade's own packet.
-            if matches!(self.life(token), Life::Authenticating | Life::Active | Life::Closing) {
-                consumed += self.frames(token, &mut wire[consumed..], now, lanes);
+            if matches!(self.life(conn), Life::Authenticating | Life::Active | Life::Closing) {
+                consumed += self.frames(conn, &mut wire[consumed..], now, lanes);
             }
-            self.keep_rest(token, wire, consumed, now);
+            self.keep_rest(conn, wire, consumed, now);
         }
-        self.after_input(token, now);
+        self.after_input(conn, now);
     }
 
     /// What was not consumed goes back to the spill.
-    fn keep_rest(&mut self, token: Token, mut wire: Vec<u8>, consumed: usize, now: Now) {
-        if consumed >= wire.len() || !self.is_current(token) || self.life(token) == Life::Dead {
+    fn keep_rest(&mut self, conn: ConnectionId, mut wire: Vec<u8>, consumed: usize, now: Now) {
+        if consumed >= wire.len() || !self.is_current(conn) || self.life(conn) == Life::Dead {
             return;
         }
         wire.drain(..consumed);
@@ -113,42 +113,42 @@ impl Edge {
             wire.shrink_to_fit();
         }
         let held = wire.capacity();
-        let input = self.at(token).input();
+        let input = self.at(conn).input();
         debug_assert!(input.wire.is_empty(), "nothing came while it was worked off");
         input.wire = wire;
-        self.spill_grew(token, held, now);
+        self.spill_grew(conn, held, now);
     }
 
-    fn after_input(&mut self, token: Token, now: Now) {
-        if !self.is_current(token) {
+    fn after_input(&mut self, conn: ConnectionId, now: Now) {
+        if !self.is_current(conn) {
             return;
         }
-        let life = self.at(token).life;
-        let blocked = self.is_blocked(token);
+        let life = self.at(conn).life;
+        let blocked = self.is_blocked(conn);
         let upgraded = life != Life::Connecting;
-        let Some(input) = self.at(token).input.as_ref() else { return };
+        let Some(input) = self.at(conn).input.as_ref() else { return };
         if blocked {
-            return self.pause_if_blocked_or_ready(token);
+            return self.pause_if_blocked_or_ready(conn);
         }
         if input.ended {
-            return self.input_ended(token, now);
+            return self.input_ended(conn, now);
         }
         if input.is_empty() && upgraded {
-            self.at(token).input = None;
+            self.at(conn).input = None;
         }
-        self.resume_reading(token);
+        self.resume_reading(conn);
     }
 
-    fn pause_if_blocked_or_ready(&mut self, token: Token) {
-        let has_wire = self.at(token).input.as_ref().is_some_and(|input| !input.wire.is_empty());
+    fn pause_if_blocked_or_ready(&mut self, conn: ConnectionId) {
+        let has_wire = self.at(conn).input.as_ref().is_some_and(|input| !input.wire.is_empty());
         if has_wire {
-            self.pause_if_blocked(token);
+            self.pause_if_blocked(conn);
         }
-        self.make_ready_for_turn(token);
+        self.make_ready_for_turn(conn);
     }
 
-    fn message_limits(&mut self, token: Token) -> MessageLimits {
-        let echo = self.at(token).facts.has(Fact::Echo);
+    fn message_limits(&mut self, conn: ConnectionId) -> MessageLimits {
+        let echo = self.at(conn).facts.has(Fact::Echo);
         MessageLimits {
             message_bytes: if echo { ECHO_MESSAGE_BYTES } else { self.limits.message_bytes },
             fragments_per_message: self.limits.fragments_per_message,
@@ -158,139 +158,151 @@ impl Edge {
     /// Cuts bytes into frames and runs their messages; gives how many bytes are done with.
     fn frames<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         bytes: &mut [u8],
         now: Now,
         lanes: &mut L,
     ) -> usize {
-        let limits = self.message_limits(token);
-        let mut deframer = std::mem::take(&mut self.at(token).deframer);
-        self.spill_shrank(token, deframer.held_bytes());
+        let limits = self.message_limits(conn);
+        let mut deframer = std::mem::take(&mut self.at(conn).deframer);
+        self.spill_shrank(conn, deframer.held_bytes());
         let mut at = 0;
-        while at < bytes.len() && !self.is_blocked(token) {
+        while at < bytes.len() && !self.is_blocked(conn) {
             let next = match deframer.next(&mut bytes[at..], limits) {
                 Ok(next) => next,
                 Err(violation) => {
-                    self.violated(token, violation, now);
+                    self.violated(conn, violation, now);
                     return bytes.len();
                 }
             };
             at += next.consumed;
             let Some(item) = next.item else { break };
             self.work.charge(cost::FRAME);
-            self.heard(token, now);
+            self.heard(conn, now);
             let closed = matches!(item, Item::Close { .. });
-            self.item(token, item, now, lanes);
-            let over = !self.is_current(token) || self.life(token) == Life::Dead;
-            if closed || over || self.at(token).facts.has(Fact::Failed) {
+            self.item(conn, item, now, lanes);
+            let over = !self.is_current(conn) || self.life(conn) == Life::Dead;
+            if closed || over || self.at(conn).facts.has(Fact::Failed) {
                 return bytes.len();
             }
         }
         deframer.release();
         let held = deframer.held_bytes();
-        self.at(token).deframer = deframer;
+        self.at(conn).deframer = deframer;
         if held > 0 {
-            self.spill_grew(token, held, now);
+            self.spill_grew(conn, held, now);
         }
-        if self.at(token).facts.has(Fact::Failed) { bytes.len() } else { at }
+        if self.at(conn).facts.has(Fact::Failed) { bytes.len() } else { at }
     }
 
-    fn violated(&mut self, token: Token, violation: Violation, now: Now) {
-        self.fail(token, violation.close_code(), violation.reason(), now);
+    fn violated(&mut self, conn: ConnectionId, violation: Violation, now: Now) {
+        self.fail(conn, violation.close_code(), violation.reason(), now);
     }
 
-    fn item<L: RequestLanes>(&mut self, token: Token, item: Item<'_>, now: Now, lanes: &mut L) {
-        let closing = self.life(token) == Life::Closing;
+    fn item<L: RequestLanes>(
+        &mut self,
+        conn: ConnectionId,
+        item: Item<'_>,
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let closing = self.life(conn) == Life::Closing;
         match item {
-            Item::Close { code, .. } => self.peer_closed(token, code, now),
+            Item::Close { code, .. } => self.peer_closed(conn, code, now),
             _ if closing => {}
             Item::Ping(payload) => {
-                if self.takes_control(token, now) {
+                if self.takes_control(conn, now) {
                     let mut pong = Vec::with_capacity(payload.len() + 2);
                     frame::write(&mut pong, OpCode::Pong, payload);
-                    self.control(token, &pong);
+                    self.control(conn, &pong);
                 }
             }
             Item::Pong => {
-                self.takes_control(token, now);
+                self.takes_control(conn, now);
             }
-            Item::Text(payload) if self.at(token).facts.has(Fact::Echo) => {
-                self.echo(token, OpCode::Text, payload);
+            Item::Text(payload) if self.at(conn).facts.has(Fact::Echo) => {
+                self.echo(conn, OpCode::Text, payload);
             }
-            Item::Binary(payload) if self.at(token).facts.has(Fact::Echo) => {
-                self.echo(token, OpCode::Binary, payload);
+            Item::Binary(payload) if self.at(conn).facts.has(Fact::Echo) => {
+                self.echo(conn, OpCode::Binary, payload);
             }
             // The incumbent does not mind the opcode, so clients that send JSON as binary exist.
             Item::Binary(payload)
-                if self.at(token).codec == Codec::Json
+                if self.at(conn).codec == Codec::Json
                     && simdutf8::basic::from_utf8(payload).is_err() =>
             {
-                self.disconnect(token, Disconnect::BadRequest, now);
+                self.disconnect(conn, Disconnect::BadRequest, now);
             }
             Item::Text(payload) | Item::Binary(payload) => {
                 self.metrics.messages_in.add(1);
-                self.commands(token, payload, now, lanes);
+                self.commands(conn, payload, now, lanes);
             }
         }
     }
 
-    fn takes_control(&mut self, token: Token, now: Now) -> bool {
+    fn takes_control(&mut self, conn: ConnectionId, now: Now) -> bool {
         let (rate, burst) = (self.limits.control_frames_per_s, self.limits.control_frames_burst);
-        let takes = self.at(token).control_rate.take(ms(now), rate, burst);
+        let takes = self.at(conn).control_rate.take(ms(now), rate, burst);
         if !takes {
-            self.fail(token, close_code::POLICY, "too many control frames", now);
+            self.fail(conn, close_code::POLICY, "too many control frames", now);
         }
         takes
     }
 
-    fn echo(&mut self, token: Token, opcode: OpCode, payload: &[u8]) {
+    fn echo(&mut self, conn: ConnectionId, opcode: OpCode, payload: &[u8]) {
         let start = self.output.begin(Class::Reply, NO_CHANNEL);
         frame::write(&mut self.output.arena, opcode, payload);
         let range = Range { start, end: self.output.end() };
-        self.mark_or_spill(token, range);
+        self.mark_or_spill(conn, range);
     }
 
     /// Gives a connection a range, at once to its backlog when it is large for the arena.
-    pub(in crate::edge) fn mark_or_spill(&mut self, token: Token, range: Range) {
+    pub(in crate::edge) fn mark_or_spill(&mut self, conn: ConnectionId, range: Range) {
         self.metrics.messages_out.add(1);
         self.work.charge((range.end - range.start) as usize / cost::RESPONSE_BYTES_PER_NS);
         if self.output.is_too_large((range.end - range.start) as usize) {
-            self.output_to_backlog(token.index, range);
+            self.output_to_backlog(conn.index, range);
             self.output.give_back(range);
         } else {
-            self.output.mark(token.index, range);
+            self.output.mark(conn.index, range);
         }
     }
 
     /// Runs the commands of a message, as many as may run now; the rest waits as bytes.
-    fn commands<L: RequestLanes>(&mut self, token: Token, message: &[u8], now: Now, lanes: &mut L) {
-        let mut commands = self.at(token).codec.commands(message);
+    fn commands<L: RequestLanes>(
+        &mut self,
+        conn: ConnectionId,
+        message: &[u8],
+        now: Now,
+        lanes: &mut L,
+    ) {
+        let mut commands = self.at(conn).codec.commands(message);
         let mut taken = 0;
         while commands.rest() < message.len() {
             let rest = commands.rest();
             let Some(command) = commands.next() else { break };
             let Ok(command) = command else {
-                return self.disconnect(token, Disconnect::BadRequest, now);
+                return self.disconnect(conn, Disconnect::BadRequest, now);
             };
             // A pong may pass: it asks for nothing, but for its time.
             let pong = command.method == Method::Pong;
-            let full = taken == COMMANDS_PER_TURN || self.is_blocked(token);
+            let full = taken == COMMANDS_PER_TURN || self.is_blocked(conn);
             let waits = full && (!pong || self.is_turn_over());
-            if waits || !self.may_judge(token, &command) {
-                self.at(token).input().message = message[rest..].to_vec();
-                self.spill_grew(token, message.len() - rest, now);
-                if self.life(token) == Life::Dead || self.at(token).facts.has(Fact::Failed) {
+            if waits || !self.may_judge(conn, &command) {
+                self.at(conn).input().message = message[rest..].to_vec();
+                self.spill_grew(conn, message.len() - rest, now);
+                if self.life(conn) == Life::Dead || self.at(conn).facts.has(Fact::Failed) {
                     return;
                 }
-                self.make_ready_unless_waiting(token);
+                self.make_ready_unless_waiting(conn);
                 return;
             }
             taken += u32::from(!pong);
             let bytes = &message[rest..commands.rest()];
             let cost = if pong { cost::PONG } else { cost::COMMAND };
             self.work.charge(cost + bytes.len() / cost::BYTES_PER_NS);
-            self.command_in_turn(token, command, bytes, now, lanes);
-            if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            self.command_in_turn(conn, command, bytes, now, lanes);
+            if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
                 return;
             }
         }
@@ -299,78 +311,78 @@ impl Edge {
     /// Runs a command that has just come, or lets it wait behind others about its channel.
     fn command_in_turn<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         command: Command<'_>,
         bytes: &[u8],
         now: Now,
         lanes: &mut L,
     ) {
-        let earlier = self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.later));
+        let earlier = self.at(conn).input.as_mut().map(|input| std::mem::take(&mut input.later));
         let earlier = earlier.unwrap_or_default();
-        let waits = self.must_wait(token, &command, &earlier);
+        let waits = self.must_wait(conn, &command, &earlier);
         if !earlier.is_empty() {
-            self.at(token).input().later = earlier;
+            self.at(conn).input().later = earlier;
         }
         let channel = match waits {
-            None => self.command(token, command, now, lanes),
+            None => self.command(conn, command, now, lanes),
             waits => waits,
         };
         if let Some(channel) = channel {
-            self.at(token).input().later.push(Later { channel, bytes: bytes.into() });
-            self.spill_grew(token, bytes.len(), now);
+            self.at(conn).input().later.push(Later { channel, bytes: bytes.into() });
+            self.spill_grew(conn, bytes.len(), now);
         }
     }
 
     /// Runs the commands that waited for answers, as far as these have come, in the order in which
     /// they were sent.
-    fn run_later<L: RequestLanes>(&mut self, token: Token, now: Now, lanes: &mut L) {
-        let later = std::mem::take(&mut self.at(token).input().later);
+    fn run_later<L: RequestLanes>(&mut self, conn: ConnectionId, now: Now, lanes: &mut L) {
+        let later = std::mem::take(&mut self.at(conn).input().later);
         if later.is_empty() {
             return;
         }
         let held = |later: &[Later]| later.iter().map(|it| it.bytes.len()).sum::<usize>();
-        self.spill_shrank(token, held(&later));
-        let codec = self.at(token).codec;
+        self.spill_shrank(conn, held(&later));
+        let codec = self.at(conn).codec;
         let mut kept = Vec::new();
         let (mut taken, mut waits_for_turn) = (0, false);
         for next in later {
-            if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+            if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
                 return;
             }
-            let full = taken == COMMANDS_PER_TURN || self.at(token).in_flight >= COMMANDS_IN_FLIGHT;
+            let full = taken == COMMANDS_PER_TURN || self.at(conn).in_flight >= COMMANDS_IN_FLIGHT;
             let behind = kept.iter().any(|it: &Later| it.channel == next.channel);
-            if full || behind || self.is_stopped(token) {
+            if full || behind || self.is_stopped(conn) {
                 kept.push(next);
                 continue;
             }
             let Some(Ok(command)) = codec.commands(&next.bytes).next() else {
                 unreachable!("it was read before")
             };
-            if self.must_wait(token, &command, &kept).is_some() {
+            if self.must_wait(conn, &command, &kept).is_some() {
                 kept.push(next);
                 continue;
             }
-            if !self.may_judge(token, &command) {
+            if !self.may_judge(conn, &command) {
                 kept.push(next);
                 waits_for_turn = true;
                 continue;
             }
             taken += 1;
             self.work.charge(cost::COMMAND);
-            if self.command(token, command, now, lanes).is_some() {
+            if self.command(conn, command, now, lanes).is_some() {
                 kept.push(next);
             }
         }
-        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+        if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
             return;
         }
         if taken == COMMANDS_PER_TURN || self.is_turn_over() || waits_for_turn {
-            self.make_ready_unless_waiting(token);
+            self.make_ready_unless_waiting(conn);
         }
         if !kept.is_empty() {
             let bytes = held(&kept);
-            self.at(token).input().later = kept;
-            self.spill_grew(token, bytes, now);
+            self.at(conn).input().later = kept;
+            self.spill_grew(conn, bytes, now);
         }
     }
 }

@@ -7,157 +7,157 @@ use crate::edge::connection::{Fact, Input, Life, Subscription, SubscriptionState
 use crate::edge::outbound::frames::opcode;
 use crate::edge::outbound::output::{Class, NO_CHANNEL};
 use crate::edge::outbound::replay::Replayed;
-use crate::edge::{Edge, Late, Token};
+use crate::edge::{ConnectionId, Edge, Late};
 use crate::limits::CLOSE_WAIT_MS;
 use crate::rules::{Rule, holds};
 use crate::ws::frame;
 
 impl Edge {
     /// Ends a connection with a code of the protocol.
-    pub(in crate::edge) fn disconnect(&mut self, token: Token, why: Disconnect, now: Now) {
+    pub(in crate::edge) fn disconnect(&mut self, conn: ConnectionId, why: Disconnect, now: Now) {
         let (code, reason) = why.parts();
-        self.disconnect_with(token, code, reason, now);
+        self.disconnect_with(conn, code, reason, now);
     }
 
     /// The same, with a code and reason of somebody's choice.
     pub(in crate::edge) fn disconnect_with(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         code: u16,
         reason: &str,
         now: Now,
     ) {
-        if self.is_told_why(token) {
+        if self.is_told_why(conn) {
             let push = Push::disconnect(code, reason);
-            self.reply(token, &Reply::Push { channel: "", push });
+            self.reply(conn, &Reply::Push { channel: "", push });
         }
-        self.close(token, code, reason, now);
+        self.close(conn, code, reason, now);
     }
 
     /// Ends a WebSocket: close frame, then the peer's close is awaited. What was written before
     /// goes out before it.
-    pub(in crate::edge) fn close(&mut self, token: Token, code: u16, reason: &str, now: Now) {
-        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
+    pub(in crate::edge) fn close(&mut self, conn: ConnectionId, code: u16, reason: &str, now: Now) {
+        if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
             return;
         }
         self.metrics.disconnect(code);
-        self.note_closed(token, code, reason);
-        self.drop_server_side(token);
+        self.note_closed(conn, code, reason);
+        self.drop_server_side(conn);
         if holds(Rule::CloseLast) {
-            self.leave_lists(token);
+            self.leave_lists(conn);
         }
         let mut close = Vec::with_capacity(64);
         frame::write_close(&mut close, code, reason);
-        let written = self.control_frame(token, &close);
-        self.at(token).become_(Life::Closing);
+        let written = self.control_frame(conn, &close);
+        self.at(conn).become_(Life::Closing);
         if !written {
-            return self.late.push_back(Late::Finished(token));
+            return self.late.push_back(Late::Finished(conn));
         }
-        self.drop_commands(token);
-        self.resume_reading(token);
-        self.await_close(token, now);
-        self.owe(token);
+        self.drop_commands(conn);
+        self.resume_reading(conn);
+        self.await_close(conn, now);
+        self.owe(conn);
     }
 
     /// Ends a slow connection: what waits is discarded, the close goes behind the chunk in flight.
-    pub(in crate::edge) fn close_slow(&mut self, token: Token, now: Now) {
-        if !matches!(self.life(token), Life::Authenticating | Life::Active) {
-            return self.kill(token, now);
+    pub(in crate::edge) fn close_slow(&mut self, conn: ConnectionId, now: Now) {
+        if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
+            return self.kill(conn, now);
         }
         let (code, reason) = Disconnect::Slow.parts();
-        self.drop_server_side(token);
-        self.leave_lists(token);
+        self.drop_server_side(conn);
+        self.leave_lists(conn);
         self.metrics.disconnect(code);
-        self.note_closed(token, code, reason);
-        self.forget_pending(token);
+        self.note_closed(conn, code, reason);
+        self.forget_pending(conn);
         let mut close = Vec::with_capacity(16);
-        if self.is_told_why(token) {
-            let codec = self.at(token).codec;
+        if self.is_told_why(conn) {
+            let codec = self.at(conn).codec;
             let mut push = Vec::with_capacity(64);
             let told = Push::disconnect(code, reason);
             codec.write_reply(&mut push, &Reply::Push { channel: "", push: told });
             frame::write(&mut close, opcode(codec), &push);
         }
         frame::write_close(&mut close, code, reason);
-        let fits = self.with_backlog(token, |backlog| backlog.discard_for_close(&close));
-        self.at(token).become_(Life::Closing);
-        self.drop_commands(token);
-        self.resume_reading(token);
-        self.set_deadline(token, now.monotonic_ms() + CLOSE_WAIT_MS);
-        self.owe(token);
+        let fits = self.with_backlog(conn, |backlog| backlog.discard_for_close(&close));
+        self.at(conn).become_(Life::Closing);
+        self.drop_commands(conn);
+        self.resume_reading(conn);
+        self.set_deadline(conn, now.monotonic_ms() + CLOSE_WAIT_MS);
+        self.owe(conn);
         if !fits {
-            self.kill(token, now);
+            self.kill(conn, now);
         }
     }
 
     /// Connections of our own protocol have the close frame's code and reason in a push before it.
-    fn is_told_why(&self, token: Token) -> bool {
-        let open = matches!(self.life(token), Life::Authenticating | Life::Active);
-        open && self.places.get(token.index).facts.has(Fact::OwnProtocol)
+    fn is_told_why(&self, conn: ConnectionId) -> bool {
+        let open = matches!(self.life(conn), Life::Authenticating | Life::Active);
+        open && self.places.get(conn.index).facts.has(Fact::OwnProtocol)
     }
 
     /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends
     /// is passed over until it closes too, or a reset could overtake the close frame.
     pub(in crate::edge) fn fail(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         code: u16,
         reason: &'static str,
         now: Now,
     ) {
-        self.close(token, code, reason, now);
-        if self.life(token) == Life::Closing {
-            self.at(token).facts.set(Fact::Failed, true);
-            self.drop_unread(token);
-            self.finish(token);
+        self.close(conn, code, reason, now);
+        if self.life(conn) == Life::Closing {
+            self.at(conn).facts.set(Fact::Failed, true);
+            self.drop_unread(conn);
+            self.finish(conn);
         }
     }
 
     /// Gives up what a failed connection sent and nobody will look at.
-    fn drop_unread(&mut self, token: Token) {
-        let fragments = std::mem::take(&mut self.at(token).deframer).held_bytes();
-        let input = self.at(token).input.as_mut();
+    fn drop_unread(&mut self, conn: ConnectionId) {
+        let fragments = std::mem::take(&mut self.at(conn).deframer).held_bytes();
+        let input = self.at(conn).input.as_mut();
         let wire = input.map_or(Vec::new(), |input| std::mem::take(&mut input.wire));
-        self.spill_shrank(token, fragments + wire.capacity());
+        self.spill_shrank(conn, fragments + wire.capacity());
     }
 
     /// What was asked and not yet run never will be. Bytes not yet cut into frames are kept: the
     /// deframer stands in them, and the peer's close frame is still to come.
-    fn drop_commands(&mut self, token: Token) {
-        let Some(mut input) = self.at(token).input.take() else { return };
+    fn drop_commands(&mut self, conn: ConnectionId) {
+        let Some(mut input) = self.at(conn).input.take() else { return };
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
-        self.spill_shrank(token, input.message.capacity() + input.later_bytes());
+        self.spill_shrank(conn, input.message.capacity() + input.later_bytes());
         (input.message, input.later) = (Vec::new(), Vec::new());
-        self.drop_parked(token, Some(input));
+        self.drop_parked(conn, Some(input));
         if !wire.is_empty() || ended {
-            let kept = self.at(token).input();
+            let kept = self.at(conn).input();
             (kept.wire, kept.ended) = (wire, ended);
-            self.make_ready(token);
+            self.make_ready(conn);
         }
     }
 
     /// The peer's close frame came: it is answered, and the socket closed once the answer is out.
-    pub(in crate::edge) fn peer_closed(&mut self, token: Token, code: Option<u16>, now: Now) {
-        if self.life(token) != Life::Closing {
-            self.close(token, code.unwrap_or(1000), "", now);
+    pub(in crate::edge) fn peer_closed(&mut self, conn: ConnectionId, code: Option<u16>, now: Now) {
+        if self.life(conn) != Life::Closing {
+            self.close(conn, code.unwrap_or(1000), "", now);
         }
-        if self.life(token) == Life::Closing {
-            self.finish(token);
+        if self.life(conn) == Life::Closing {
+            self.finish(conn);
         }
     }
 
     /// Ends an HTTP connection: no more is written; the socket closes when the peer has closed too.
-    pub(in crate::edge) fn shut(&mut self, token: Token, now: Now) {
-        self.at(token).facts.set(Fact::Finishing, true);
-        self.await_close(token, now);
+    pub(in crate::edge) fn shut(&mut self, conn: ConnectionId, now: Now) {
+        self.at(conn).facts.set(Fact::Finishing, true);
+        self.await_close(conn, now);
     }
 
     /// Closes the socket once everything written is out.
-    pub(in crate::edge) fn finish(&mut self, token: Token) {
-        self.at(token).facts.set(Fact::Finishing, true);
-        let clear = !self.output.has_pending(token.index) && self.at(token).backlog.is_none();
+    pub(in crate::edge) fn finish(&mut self, conn: ConnectionId) {
+        self.at(conn).facts.set(Fact::Finishing, true);
+        let clear = !self.output.has_pending(conn.index) && self.at(conn).backlog.is_none();
         if clear {
-            self.written(token);
+            self.written(conn);
         }
     }
 
@@ -165,12 +165,12 @@ impl Edge {
     pub fn settle_late(&mut self, now: Now) {
         while let Some(late) = self.late.pop_front() {
             match late {
-                Late::Overflow(token) if self.is_current(token) => self.overflow(token, now),
+                Late::Overflow(conn) if self.is_current(conn) => self.overflow(conn, now),
                 Late::Shed => self.shed_backlogs(now),
-                Late::Finished(token) if self.is_current(token) => self.kill(token, now),
-                Late::Slow(token) if self.is_current(token) => self.close_slow(token, now),
-                Late::Insufficient(token) if self.is_current(token) => {
-                    self.disconnect(token, Disconnect::InsufficientState, now);
+                Late::Finished(conn) if self.is_current(conn) => self.kill(conn, now),
+                Late::Slow(conn) if self.is_current(conn) => self.close_slow(conn, now),
+                Late::Insufficient(conn) if self.is_current(conn) => {
+                    self.disconnect(conn, Disconnect::InsufficientState, now);
                 }
                 _ => {}
             }
@@ -179,30 +179,30 @@ impl Edge {
 
     /// A backlog passed its bound: 3008; but while a recovery answer is on its way out, its
     /// channel's publications are dropped and 2500 follows the answer (rule 24).
-    fn overflow(&mut self, token: Token, now: Now) {
-        if self.life(token) == Life::Closing {
+    fn overflow(&mut self, conn: ConnectionId, now: Now) {
+        if self.life(conn) == Life::Closing {
             // Nothing follows its close frame, so nothing grows any more.
             return;
         }
         let replayed: Vec<Replayed> = self
-            .at(token)
+            .at(conn)
             .backlog
             .as_ref()
             .map_or(Vec::new(), |backlog| backlog.replayed().collect());
         for Replayed { channel, sequence } in replayed {
             // The client may have left that channel, and its number be another's now.
             let lasts =
-                self.at(token).subscription(channel).is_some_and(|it| it.sequence == sequence);
-            if holds(Rule::BigAnswer) && lasts && self.lose_position(token, channel) {
+                self.at(conn).subscription(channel).is_some_and(|it| it.sequence == sequence);
+            if holds(Rule::BigAnswer) && lasts && self.lose_position(conn, channel) {
                 // What an earlier turn wrote and no flush has reached yet is dropped with the rest.
-                self.pending_to_backlog(token);
-                self.with_backlog(token, |backlog| backlog.drop_publications(channel));
+                self.pending_to_backlog(conn);
+                self.with_backlog(conn, |backlog| backlog.drop_publications(channel));
                 let name = self.channels.at(channel).name.clone();
-                self.push_unsubscribe(token, name.as_str());
+                self.push_unsubscribe(conn, name.as_str());
             }
         }
-        if self.is_over_backlog(token) {
-            self.close_slow(token, now);
+        if self.is_over_backlog(conn) {
+            self.close_slow(conn, now);
         }
     }
 
@@ -216,20 +216,20 @@ impl Edge {
         let listed: Vec<u32> = known.subscribers.iter().map(|it| it.connection).collect();
         for index in listed {
             let generation = self.output.generation(index);
-            let token = Token { index, generation };
-            let promised = self.at(token).subscription(channel).is_some_and(|it| {
+            let conn = ConnectionId { index, generation };
+            let promised = self.at(conn).subscription(channel).is_some_and(|it| {
                 it.traits.has(Traits::RECOVERABLE) || it.traits.has(Traits::POSITIONED)
             });
             let server_side = self
-                .at(token)
+                .at(conn)
                 .subscription(channel)
                 .is_some_and(|it| it.traits.has(Traits::SERVER_SIDE));
-            if promised && self.lose_position(token, channel) {
+            if promised && self.lose_position(conn, channel) {
                 if server_side {
                     // Its client cannot subscribe again; coming back, it recovers.
-                    self.late.push_back(Late::Insufficient(token));
+                    self.late.push_back(Late::Insufficient(conn));
                 } else {
-                    self.push_unsubscribe(token, name.as_str());
+                    self.push_unsubscribe(conn, name.as_str());
                 }
             }
         }
@@ -237,78 +237,77 @@ impl Edge {
     }
 
     /// Tells one subscriber that it missed something.
-    pub(in crate::edge) fn drop_slow(&mut self, token: Token, channel: u32) {
+    pub(in crate::edge) fn drop_slow(&mut self, conn: ConnectionId, channel: u32) {
         let name = self.channels.at(channel).name.clone();
-        if self.lose_position(token, channel) {
-            self.push_unsubscribe(token, name.as_str());
+        if self.lose_position(conn, channel) {
+            self.push_unsubscribe(conn, name.as_str());
         }
     }
 
     /// Ends one subscription, and tells its client with this code and reason.
-    pub(in crate::edge) fn end_with(&mut self, token: Token, channel: u32, why: (u32, &str)) {
+    pub(in crate::edge) fn end_with(&mut self, conn: ConnectionId, channel: u32, why: (u32, &str)) {
         // What came before reaches it before.
         self.mark_staged();
         let name = self.channels.at(channel).name.clone();
-        if self.lose_position(token, channel) {
+        if self.lose_position(conn, channel) {
             let push = Push::Unsubscribe { code: why.0, reason: why.1 };
-            self.reply(token, &Reply::Push { channel: name.as_str(), push });
+            self.reply(conn, &Reply::Push { channel: name.as_str(), push });
         }
     }
 
     /// Ends one subscription from this side; its Unsubscribe is owed. False: there is none.
-    fn lose_position(&mut self, token: Token, channel: u32) -> bool {
-        let Some(subscription) = self.at(token).subscription(channel) else { return false };
+    fn lose_position(&mut self, conn: ConnectionId, channel: u32) -> bool {
+        let Some(subscription) = self.at(conn).subscription(channel) else { return false };
         if subscription.state != SubscriptionState::Active {
             return false;
         }
-        self.remove_subscriber(token, channel);
-        self.at(token).subscriptions.owe(channel);
-        self.owe(token);
+        self.remove_subscriber(conn, channel);
+        self.at(conn).subscriptions.owe(channel);
+        self.owe(conn);
         true
     }
 
-    fn push_unsubscribe(&mut self, token: Token, channel: &str) {
+    fn push_unsubscribe(&mut self, conn: ConnectionId, channel: &str) {
         let (code, reason) = UNSUBSCRIBE_INSUFFICIENT;
-        self.reply(token, &Reply::Push { channel, push: Push::Unsubscribe { code, reason } });
+        self.reply(conn, &Reply::Push { channel, push: Push::Unsubscribe { code, reason } });
     }
 
     /// Takes a connection off every subscriber list; its subscriptions become owed.
-    pub(in crate::edge) fn leave_lists(&mut self, token: Token) {
-        for place in 0..self.at(token).subscriptions.len() {
-            let Subscription { state, channel, .. } =
-                self.at(token).subscriptions.as_slice()[place];
+    pub(in crate::edge) fn leave_lists(&mut self, conn: ConnectionId) {
+        for place in 0..self.at(conn).subscriptions.len() {
+            let Subscription { state, channel, .. } = self.at(conn).subscriptions.as_slice()[place];
             if state == SubscriptionState::Active {
-                self.remove_subscriber(token, channel);
-                self.at(token).subscriptions.owe(channel);
+                self.remove_subscriber(conn, channel);
+                self.at(conn).subscriptions.owe(channel);
             }
         }
     }
 
     /// Forgets commands that wait for a lane; they were not answered, and now never will be.
-    pub(in crate::edge) fn drop_parked(&mut self, token: Token, input: Option<Box<Input>>) {
+    pub(in crate::edge) fn drop_parked(&mut self, conn: ConnectionId, input: Option<Box<Input>>) {
         let parked = input.filter(|input| !input.parked.is_empty());
         if let Some(input) = parked {
             self.presences.dropped(&input);
             // Subscriptions whose Subscribe was parked never reached a home.
-            self.forget_unpushed(token);
+            self.forget_unpushed(conn);
         }
     }
 
     /// Writes a control frame: it overtakes what waits, at a frame boundary. False: no room for it.
-    fn control_frame(&mut self, token: Token, bytes: &[u8]) -> bool {
-        if self.at(token).backlog.is_none() || !holds(Rule::BacklogFirst) {
+    fn control_frame(&mut self, conn: ConnectionId, bytes: &[u8]) -> bool {
+        if self.at(conn).backlog.is_none() || !holds(Rule::BacklogFirst) {
             let range = self.output.control(bytes);
-            self.output.mark(token.index, range);
+            self.output.mark(conn.index, range);
             return true;
         }
         // Ranges of this turn lie behind the backlog; a close frame must lie behind them too.
-        if self.output.has_pending(token.index) {
+        if self.output.has_pending(conn.index) {
             let range = self.output.control(bytes);
-            self.output.mark(token.index, range);
+            self.output.mark(conn.index, range);
             return true;
         }
         let close = bytes.first() == Some(&0x88);
-        self.with_backlog(token, |backlog| {
+        self.with_backlog(conn, |backlog| {
             if close {
                 backlog.push(bytes, Class::Control, NO_CHANNEL);
                 return true;
@@ -318,8 +317,8 @@ impl Edge {
     }
 
     /// Writes a control frame other than close.
-    pub(in crate::edge) fn control(&mut self, token: Token, bytes: &[u8]) {
+    pub(in crate::edge) fn control(&mut self, conn: ConnectionId, bytes: &[u8]) {
         // Where 4 KiB of pings and pongs wait already, one more says nothing new.
-        let _ = self.control_frame(token, bytes);
+        let _ = self.control_frame(conn, bytes);
     }
 }

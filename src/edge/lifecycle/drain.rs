@@ -5,7 +5,7 @@ use crate::clock::Now;
 use crate::codec::command::{Disconnect, ErrorCode, Reply};
 use crate::contract::envelope::Request;
 use crate::edge::connection::{Fact, Life};
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 
 /// What a shutdown did not get out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,37 +41,37 @@ impl Edge {
         self.draining = true;
         self.tell_left_out(None);
         self.user_calls.close();
-        for token in self.places.tokens().collect::<Vec<_>>() {
+        for conn in self.places.conns().collect::<Vec<_>>() {
             let parked =
-                self.at(token).input.as_mut().map(|input| std::mem::take(&mut input.parked));
+                self.at(conn).input.as_mut().map(|input| std::mem::take(&mut input.parked));
             for parked in parked.into_iter().flatten() {
-                self.refuse_parked(token, &parked.request);
+                self.refuse_parked(conn, &parked.request);
             }
-            let server = self.at(token).server();
+            let server = self.at(conn).server();
             if let Some(server) = server {
                 server.queue.clear();
                 server.parked = None;
             }
-            self.forget_unpushed(token);
-            if self.life(token) == Life::Connecting {
-                self.drain_call(token, now);
-                if self.exchange(token).is_quiet() {
-                    self.end_idle_exchange(token, now);
+            self.forget_unpushed(conn);
+            if self.life(conn) == Life::Connecting {
+                self.drain_call(conn, now);
+                if self.exchange(conn).is_quiet() {
+                    self.end_idle_exchange(conn, now);
                 }
             }
         }
     }
 
     /// Ends a connection between two requests, when its responses are out.
-    fn end_idle_exchange(&mut self, token: Token, now: Now) {
-        if self.unsent_bytes(token) == 0 {
-            return self.kill(token, now);
+    fn end_idle_exchange(&mut self, conn: ConnectionId, now: Now) {
+        if self.unsent_bytes(conn) == 0 {
+            return self.kill(conn, now);
         }
-        self.exchange(token).last = true;
-        self.shut(token, now);
+        self.exchange(conn).last = true;
+        self.shut(conn, now);
     }
 
-    fn refuse_parked(&mut self, token: Token, request: &Request) {
+    fn refuse_parked(&mut self, conn: ConnectionId, request: &Request) {
         let id = match request {
             Request::Subscribe(subscribe) => subscribe.to.command,
             Request::History(history) => history.to.command,
@@ -83,11 +83,11 @@ impl Edge {
             Request::ToUser(to_user) => to_user.to.command,
             _ => 0,
         };
-        if self.life(token) == Life::Connecting {
-            return self.call_not_asked(token, id);
+        if self.life(conn) == Life::Connecting {
+            return self.call_not_asked(conn, id);
         }
         if id > 0 {
-            self.reply(token, &Reply::Error { id, error: ErrorCode::Internal });
+            self.reply(conn, &Reply::Error { id, error: ErrorCode::Internal });
         }
     }
 
@@ -99,14 +99,14 @@ impl Edge {
 
     /// Tells every client that the server goes. Nothing is owed to homes any more: they go too.
     pub fn say_shutdown(&mut self, now: Now) {
-        for token in self.places.tokens().collect::<Vec<_>>() {
-            match self.life(token) {
+        for conn in self.places.conns().collect::<Vec<_>>() {
+            match self.life(conn) {
                 Life::Authenticating | Life::Active => {
-                    self.disconnect(token, Disconnect::Shutdown, now);
+                    self.disconnect(conn, Disconnect::Shutdown, now);
                 }
                 // A last response that is still on its way ends by itself.
-                Life::Connecting if !self.exchange(token).last => {
-                    self.end_idle_exchange(token, now);
+                Life::Connecting if !self.exchange(conn).last => {
+                    self.end_idle_exchange(conn, now);
                 }
                 _ => {}
             }
@@ -123,24 +123,24 @@ impl Edge {
     #[must_use]
     pub fn cut(&self) -> Cut {
         let mut cut = self.cut;
-        for token in self.places.tokens() {
+        for conn in self.places.conns() {
             // Who is still here was not told to come back elsewhere.
-            let untold = matches!(self.life(token), Life::Authenticating | Life::Active);
-            cut = cut.and(self.loss(token, untold));
+            let untold = matches!(self.life(conn), Life::Authenticating | Life::Active);
+            cut = cut.and(self.loss(conn, untold));
         }
         cut
     }
 
     /// Notes what a connection loses that ends while the server stops.
-    pub(in crate::edge) fn note_cut(&mut self, token: Token) {
+    pub(in crate::edge) fn note_cut(&mut self, conn: ConnectionId) {
         if self.draining {
-            self.cut = self.cut.and(self.loss(token, false));
+            self.cut = self.cut.and(self.loss(conn, false));
         }
     }
 
-    fn loss(&self, token: Token, untold: bool) -> Cut {
-        let it = self.places.get(token.index);
-        let bytes = self.unsent_bytes(token) as u64;
+    fn loss(&self, conn: ConnectionId, untold: bool) -> Cut {
+        let it = self.places.get(conn.index);
+        let bytes = self.unsent_bytes(conn) as u64;
         let gone = it.life == Life::Dead || it.facts.has(Fact::PeerGone);
         if gone || bytes == 0 && !untold {
             return Cut::default();

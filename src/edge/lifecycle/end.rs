@@ -6,91 +6,91 @@
 
 use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use crate::ws::frame::close_code;
 
 impl Edge {
     /// The peer sent its FIN: the connection dies once what came before is answered.
-    pub fn ended(&mut self, token: Token, now: Now) {
-        if matches!(self.life(token), Life::Free | Life::Dead) {
+    pub fn ended(&mut self, conn: ConnectionId, now: Now) {
+        if matches!(self.life(conn), Life::Free | Life::Dead) {
             return;
         }
-        let it = self.at(token);
+        let it = self.at(conn);
         let closing = it.life == Life::Closing;
         let left_over = it.input.as_ref().is_some_and(|input| !input.is_empty());
-        if left_over && !closing || self.awaits_answers(token) {
+        if left_over && !closing || self.awaits_answers(conn) {
             // Answers, and room, bring it back; the bytes that came may be whole commands.
-            self.at(token).input().ended = true;
-            return self.make_ready(token);
+            self.at(conn).input().ended = true;
+            return self.make_ready(conn);
         }
-        self.end_when_written(token, now);
+        self.end_when_written(conn, now);
     }
 
     /// The connection is gone, and nothing can be said to its peer any more. What it asked before
     /// is carried out.
-    pub fn reset(&mut self, token: Token, now: Now) {
-        if !matches!(self.life(token), Life::Free | Life::Dead) {
-            self.at(token).facts.set(Fact::PeerGone, true);
-            self.ended(token, now);
+    pub fn reset(&mut self, conn: ConnectionId, now: Now) {
+        if !matches!(self.life(conn), Life::Free | Life::Dead) {
+            self.at(conn).facts.set(Fact::PeerGone, true);
+            self.ended(conn, now);
         }
     }
 
     /// A send failed: the peer is gone, and nothing can be said to it.
-    pub fn failed(&mut self, token: Token, now: Now) {
-        if !matches!(self.life(token), Life::Free | Life::Dead) {
-            self.at(token).facts.set(Fact::PeerGone, true);
-            self.kill(token, now);
+    pub fn failed(&mut self, conn: ConnectionId, now: Now) {
+        if !matches!(self.life(conn), Life::Free | Life::Dead) {
+            self.at(conn).facts.set(Fact::PeerGone, true);
+            self.kill(conn, now);
         }
     }
 
     /// All that could be read of what came before the FIN has been looked at. A partial frame, or
     /// head, will never be whole.
-    pub(in crate::edge) fn input_ended(&mut self, token: Token, now: Now) {
-        let waits = self.at(token).input.as_ref().is_some_and(|input| !input.later.is_empty());
-        if !waits && !self.awaits_answers(token) {
-            self.end_when_written(token, now);
+    pub(in crate::edge) fn input_ended(&mut self, conn: ConnectionId, now: Now) {
+        let waits = self.at(conn).input.as_ref().is_some_and(|input| !input.later.is_empty());
+        if !waits && !self.awaits_answers(conn) {
+            self.end_when_written(conn, now);
         }
     }
 
     /// Will homes still answer what it asked?
-    fn awaits_answers(&mut self, token: Token) -> bool {
-        let it = self.at(token);
+    fn awaits_answers(&mut self, conn: ConnectionId) -> bool {
+        let it = self.at(conn);
         let open = matches!(it.life, Life::Authenticating | Life::Active);
         open && !it.facts.has(Fact::PeerGone)
             && (it.in_flight > 0 || it.facts.has(Fact::Connecting))
     }
 
     /// Who asked and then sent its FIN still reads: what is under way goes out before the end.
-    fn end_when_written(&mut self, token: Token, now: Now) {
-        let facts = self.at(token).facts;
-        let called = self.at(token).http().filter(|http| http.call.is_some());
+    fn end_when_written(&mut self, conn: ConnectionId, now: Now) {
+        let facts = self.at(conn).facts;
+        let called = self.at(conn).http().filter(|http| http.call.is_some());
         if let Some(http) = called {
             http.keep_alive = false;
-            return self.at(token).facts.set(Fact::Ended, true);
+            return self.at(conn).facts.set(Fact::Ended, true);
         }
-        if facts.has(Fact::PeerGone) || self.unsent_bytes(token) == 0 {
-            return self.kill(token, now);
+        if facts.has(Fact::PeerGone) || self.unsent_bytes(conn) == 0 {
+            return self.kill(conn, now);
         }
-        self.at(token).facts.set(Fact::Finishing, true);
-        self.at(token).facts.set(Fact::Ended, true);
-        if matches!(self.life(token), Life::Authenticating | Life::Active) {
-            self.close_unsaid(token, now);
+        self.at(conn).facts.set(Fact::Finishing, true);
+        self.at(conn).facts.set(Fact::Ended, true);
+        if matches!(self.life(conn), Life::Authenticating | Life::Active) {
+            self.close_unsaid(conn, now);
         }
     }
 
     /// Ends a WebSocket whose peer has ended: nothing more is written for it, what was goes out.
-    fn close_unsaid(&mut self, token: Token, now: Now) {
-        self.note_end(token);
-        self.drop_server_side(token);
-        self.leave_lists(token);
-        self.at(token).become_(Life::Closing);
-        self.await_close(token, now);
-        self.owe(token);
+    fn close_unsaid(&mut self, conn: ConnectionId, now: Now) {
+        self.note_end(conn);
+        self.drop_server_side(conn);
+        self.leave_lists(conn);
+        self.at(conn).become_(Life::Closing);
+        self.await_close(conn, now);
+        self.owe(conn);
     }
 
     /// Counts a WebSocket that ends without a close frame, and leaves a line.
-    pub(in crate::edge) fn note_end(&mut self, token: Token) {
+    pub(in crate::edge) fn note_end(&mut self, conn: ConnectionId) {
         self.metrics.disconnect(close_code::NONE);
-        self.note_closed(token, close_code::NONE, "by its peer's end");
+        self.note_closed(conn, close_code::NONE, "by its peer's end");
     }
 }

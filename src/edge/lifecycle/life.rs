@@ -5,7 +5,7 @@ use crate::codec::command::{Disconnect, Reply};
 use crate::edge::connection::exchange::Exchange;
 use crate::edge::connection::places::{Places, Slot};
 use crate::edge::connection::{Aside, Fact, Life};
-use crate::edge::{Edge, Effect, Token, ms};
+use crate::edge::{ConnectionId, Edge, Effect, ms};
 use crate::limits::{CLOSE_WAIT_MS, READ_ON_MS};
 use std::hash::BuildHasher;
 
@@ -17,7 +17,7 @@ const REFUSAL_MS: u64 = 1_000;
 
 impl Edge {
     /// A connection came in. None: there is not even a place to say no from.
-    pub fn accept(&mut self, internal: bool, now: Now) -> Option<Token> {
+    pub fn accept(&mut self, internal: bool, now: Now) -> Option<ConnectionId> {
         if self.draining || !self.places.has_place(internal) {
             return None;
         }
@@ -25,18 +25,18 @@ impl Edge {
             self.displace_stranger(now);
         }
         let slot = self.places.slot_for(internal);
-        let token = self.places.take(slot, internal, ms(now));
-        self.output.open(token);
+        let conn = self.places.take(slot, internal, ms(now));
+        self.output.open(conn);
         if slot == Slot::Shared {
-            self.note_stranger(token);
+            self.note_stranger(conn);
         }
         self.metrics.accepted.add(1);
         let wait = match slot {
             Slot::Refusal => REFUSAL_MS,
             Slot::Shared | Slot::Internal => self.limits.http_head_timeout_ms.into(),
         };
-        self.set_deadline(token, now.monotonic_ms() + wait);
-        Some(token)
+        self.set_deadline(conn, now.monotonic_ms() + wait);
+        Some(conn)
     }
 
     /// Connections that there may be at once, those that are only told 503 included.
@@ -46,8 +46,8 @@ impl Edge {
     }
 
     /// The HTTP side of a connection.
-    pub(in crate::edge) fn exchange(&mut self, token: Token) -> &mut Exchange {
-        let it = self.at(token);
+    pub(in crate::edge) fn exchange(&mut self, conn: ConnectionId) -> &mut Exchange {
+        let it = self.at(conn);
         if it.http().is_none() {
             debug_assert!(it.aside.is_none(), "it is a WebSocket");
             it.aside = Some(Box::new(Aside::Http(Exchange::default())));
@@ -56,15 +56,15 @@ impl Edge {
     }
 
     /// Sets the connection's nearest deadline, the end of its token apart.
-    pub(in crate::edge) fn set_deadline(&mut self, token: Token, deadline_ms: u64) {
-        let expires_ms = self.expires_ms(token);
+    pub(in crate::edge) fn set_deadline(&mut self, conn: ConnectionId, deadline_ms: u64) {
+        let expires_ms = self.expires_ms(conn);
         let tick = self.wheel.tick_of(deadline_ms.min(expires_ms));
-        let it = self.at(token);
+        let it = self.at(conn);
         it.deadline_ms = deadline_ms;
         // An entry that comes earlier is good enough: it moves on when it is looked at.
         if it.timer_tick == 0 || tick < it.timer_tick {
             it.timer_tick = tick;
-            self.wheel.add(tick, token.index);
+            self.wheel.add(tick, conn.index);
         }
     }
 
@@ -76,16 +76,16 @@ impl Edge {
                 if self.places.get(index).timer_tick != tick {
                     continue;
                 }
-                let token = self.places.token(index);
-                self.at(token).timer_tick = 0;
-                if self.expires_ms(token) <= now.monotonic_ms() {
-                    self.expire(token, now);
+                let conn = self.places.id(index);
+                self.at(conn).timer_tick = 0;
+                if self.expires_ms(conn) <= now.monotonic_ms() {
+                    self.expire(conn, now);
                 }
-                let deadline = self.at(token).deadline_ms;
+                let deadline = self.at(conn).deadline_ms;
                 if deadline > now.monotonic_ms() {
-                    self.set_deadline(token, deadline);
+                    self.set_deadline(conn, deadline);
                 } else {
-                    self.deadline(token, now);
+                    self.deadline(conn, now);
                 }
             }
             self.wheel.recycle(tick, entries);
@@ -99,23 +99,23 @@ impl Edge {
         self.wheel.next_ms().into_iter().chain(self.refusals.next_ms()).min()
     }
 
-    fn deadline(&mut self, token: Token, now: Now) {
-        let it = self.at(token);
+    fn deadline(&mut self, conn: ConnectionId, now: Now) {
+        let it = self.at(conn);
         let ours = it.facts.has(Fact::Paused) || it.facts.has(Fact::Connecting);
         match it.life {
-            Life::Connecting => self.http_deadline(token, now),
+            Life::Connecting => self.http_deadline(conn, now),
             Life::Authenticating if ours => {
                 // The delay is ours: its time stands still.
                 let wait = u64::from(self.times.connect_timeout_ms);
-                self.set_deadline(token, now.monotonic_ms() + wait);
+                self.set_deadline(conn, now.monotonic_ms() + wait);
             }
-            Life::Authenticating => self.disconnect(token, Disconnect::Stale, now),
-            Life::Active => self.ping_deadline(token, now),
+            Life::Authenticating => self.disconnect(conn, Disconnect::Stale, now),
+            Life::Active => self.ping_deadline(conn, now),
             Life::Closing => {
-                if self.has_moved(token) {
-                    self.await_close(token, now);
+                if self.has_moved(conn) {
+                    self.await_close(conn, now);
                 } else {
-                    self.kill(token, now);
+                    self.kill(conn, now);
                 }
             }
             Life::Dead | Life::Free => {}
@@ -123,70 +123,70 @@ impl Edge {
     }
 
     /// A ping is due, or the frame that answers one.
-    fn ping_deadline(&mut self, token: Token, now: Now) {
+    fn ping_deadline(&mut self, conn: ConnectionId, now: Now) {
         let pong_by = now.monotonic_ms() + u64::from(self.times.pong_timeout_ms);
-        let facts = self.at(token).facts;
+        let facts = self.at(conn).facts;
         if facts.has(Fact::PongDue) && facts.has(Fact::Paused) {
-            return self.set_deadline(token, pong_by);
+            return self.set_deadline(conn, pong_by);
         }
         if facts.has(Fact::PongDue) {
-            return self.disconnect(token, Disconnect::NoPong, now);
+            return self.disconnect(conn, Disconnect::NoPong, now);
         }
-        self.send_ping(token);
-        self.at(token).facts.set(Fact::PongDue, true);
-        self.set_deadline(token, pong_by);
+        self.send_ping(conn);
+        self.at(conn).facts.set(Fact::PongDue, true);
+        self.set_deadline(conn, pong_by);
     }
 
-    fn send_ping(&mut self, token: Token) {
-        if self.at(token).facts.has(Fact::Echo) {
-            return self.control(token, &[0x89, 0]);
+    fn send_ping(&mut self, conn: ConnectionId) {
+        if self.at(conn).facts.has(Fact::Echo) {
+            return self.control(conn, &[0x89, 0]);
         }
-        let codec = self.at(token).codec;
+        let codec = self.at(conn).codec;
         let (mut message, mut frame) = (Vec::with_capacity(2), Vec::with_capacity(4));
         codec.write_reply(&mut message, &Reply::ServerPing);
         crate::ws::frame::write(&mut frame, crate::edge::outbound::frames::opcode(codec), &message);
-        self.control(token, &frame);
+        self.control(conn, &frame);
     }
 
     /// A frame came in: it answers the ping that is out, if one is.
     #[inline]
-    pub(in crate::edge) fn heard(&mut self, token: Token, now: Now) {
+    pub(in crate::edge) fn heard(&mut self, conn: ConnectionId, now: Now) {
         let times = self.times;
-        let it = self.at(token);
+        let it = self.at(conn);
         if it.facts.has(Fact::PongDue) && it.life == Life::Active {
             it.facts.set(Fact::PongDue, false);
             // The next ping is an interval after the last one, however late its answer.
             let pinged_ms = it.deadline_ms.saturating_sub(u64::from(times.pong_timeout_ms));
             let next = pinged_ms + u64::from(times.ping_interval_ms);
             let next = next.max(now.monotonic_ms() + 1);
-            self.at(token).deadline_ms = self.ping_step(next);
-            self.rearm(token);
+            self.at(conn).deadline_ms = self.ping_step(next);
+            self.rearm(conn);
         }
     }
 
     /// Puts the deadline in place, be it later or earlier than the entry on the wheel.
-    pub(in crate::edge) fn rearm(&mut self, token: Token) {
-        let deadline = self.at(token).deadline_ms;
-        self.set_deadline(token, deadline);
+    pub(in crate::edge) fn rearm(&mut self, conn: ConnectionId) {
+        let deadline = self.at(conn).deadline_ms;
+        self.set_deadline(conn, deadline);
     }
 
     /// The first ping: jittered, so that a reconnect storm does not ping in step.
-    pub(in crate::edge) fn start_pings(&mut self, token: Token, now: Now) {
+    pub(in crate::edge) fn start_pings(&mut self, conn: ConnectionId, now: Now) {
         let interval = u64::from(self.times.ping_interval_ms);
         if interval == 0 {
             // No deadline: what stands on the wheel finds nobody.
-            self.at(token).timer_tick = 0;
-            self.at(token).deadline_ms = u64::MAX;
-            if self.expires_ms(token) < u64::MAX {
-                self.rearm(token);
+            self.at(conn).timer_tick = 0;
+            self.at(conn).deadline_ms = u64::MAX;
+            if self.expires_ms(conn) < u64::MAX {
+                self.rearm(conn);
             }
             return;
         }
-        let jitter = self.ping_hasher.hash_one((token.index, token.generation));
+        let jitter = self.ping_hasher.hash_one((conn.index, conn.generation));
         let early = jitter % (interval / 2 + 1);
-        self.at(token).facts.set(Fact::PongDue, false);
+        self.at(conn).facts.set(Fact::PongDue, false);
         let first = now.monotonic_ms() + interval - early;
-        self.set_deadline(token, self.ping_step(first));
+        self.set_deadline(conn, self.ping_step(first));
     }
 
     /// The moment, not before `ms`, at which pings go out together.
@@ -196,21 +196,21 @@ impl Edge {
     }
 
     /// The socket is gone, or is to go now: what is owed to homes stays owed (rule 10).
-    pub(in crate::edge) fn kill(&mut self, token: Token, now: Now) {
-        if matches!(self.life(token), Life::Dead | Life::Free) {
+    pub(in crate::edge) fn kill(&mut self, conn: ConnectionId, now: Now) {
+        if matches!(self.life(conn), Life::Dead | Life::Free) {
             return;
         }
-        if matches!(self.life(token), Life::Authenticating | Life::Active) {
-            self.note_end(token);
+        if matches!(self.life(conn), Life::Authenticating | Life::Active) {
+            self.note_end(conn);
         }
-        self.note_cut(token);
-        self.drop_server_side(token);
-        self.leave_lists(token);
-        self.discharge(token);
-        self.drop_details(token);
-        self.forget_spill(token);
-        self.places.give_slot_back(token);
-        let it = self.at(token);
+        self.note_cut(conn);
+        self.drop_server_side(conn);
+        self.leave_lists(conn);
+        self.discharge(conn);
+        self.drop_details(conn);
+        self.forget_spill(conn);
+        self.places.give_slot_back(conn);
+        let it = self.at(conn);
         let lived_us = u64::from(ms(now).wrapping_sub(it.since_ms)) * 1000;
         let counted = it.facts.has(Fact::Counted);
         let input = it.input.take();
@@ -222,22 +222,22 @@ impl Edge {
             self.metrics.connections.set(self.metrics.connections.get() - 1);
         }
         self.metrics.connection.record(lived_us);
-        self.drop_parked(token, input);
-        self.effects.push(Effect::Close(token));
-        self.owe(token);
+        self.drop_parked(conn, input);
+        self.effects.push(Effect::Close(conn));
+        self.owe(conn);
     }
 
     /// The last that was owed is in its lane: the place may be used again.
-    pub(in crate::edge) fn free(&mut self, token: Token) {
-        self.under_way.clear(&mut self.places.at(token).under_way);
-        let next = self.places.free(token);
+    pub(in crate::edge) fn free(&mut self, conn: ConnectionId) {
+        self.under_way.clear(&mut self.places.at(conn).under_way);
+        let next = self.places.free(conn);
         self.output.open(next);
-        self.peers.set(token.index, None);
+        self.peers.set(conn.index, None);
     }
 
     /// Waits for the peer's close; where much is on its way before, for as long as it reads on.
-    pub(in crate::edge) fn await_close(&mut self, token: Token, now: Now) {
-        let wait = if self.at(token).backlog.is_some() { READ_ON_MS } else { CLOSE_WAIT_MS };
-        self.set_deadline(token, now.monotonic_ms() + wait);
+    pub(in crate::edge) fn await_close(&mut self, conn: ConnectionId, now: Now) {
+        let wait = if self.at(conn).backlog.is_some() { READ_ON_MS } else { CLOSE_WAIT_MS };
+        self.set_deadline(conn, now.monotonic_ms() + wait);
     }
 }

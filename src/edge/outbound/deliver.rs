@@ -13,7 +13,7 @@ use crate::edge::channels::{NO_FILTER, number_of};
 use crate::edge::commands::subscribe::EpochText;
 use crate::edge::connection::client_id::ClientId;
 use crate::edge::connection::{Fact, Life, SubscriptionState, Traits};
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use crate::rules::{Rule, holds};
 use crate::work::cost;
 
@@ -52,8 +52,8 @@ impl Edge {
             Delivery::Subscribed(answer) => self.subscribed(*answer, now),
             Delivery::Refused { to, error, method, channel, subscribe } => {
                 let channel = channel.as_ref().map_or("", Name::as_str);
-                if let Some(token) = self.of(to.connection).filter(|_| to.command > 0) {
-                    self.command_refused(token, error, method, channel, now);
+                if let Some(conn) = self.of(to.connection).filter(|_| to.command > 0) {
+                    self.command_refused(conn, error, method, channel, now);
                 }
                 if let Some(sequence) = subscribe {
                     self.subscribe_refused(to, sequence, channel);
@@ -83,22 +83,22 @@ impl Edge {
     }
 
     /// The connection that a home means, if it is still there.
-    pub(in crate::edge) fn of(&self, connection: ConnectionKey) -> Option<Token> {
-        let token = Token { index: connection.index, generation: connection.generation };
-        (connection.core == self.core && self.is_current(token)).then_some(token)
+    pub(in crate::edge) fn of(&self, connection: ConnectionKey) -> Option<ConnectionId> {
+        let conn = ConnectionId { index: connection.index, generation: connection.generation };
+        (connection.core == self.core && self.is_current(conn)).then_some(conn)
     }
 
     /// One command less is under way; what waited for that goes on.
-    pub(in crate::edge) fn answered(&mut self, to: ReplyTo) -> Option<Token> {
-        let token = self.of(to.connection)?;
-        let it = self.places.at(token);
+    pub(in crate::edge) fn answered(&mut self, to: ReplyTo) -> Option<ConnectionId> {
+        let conn = self.of(to.connection)?;
+        let it = self.places.at(conn);
         debug_assert!(it.in_flight > 0, "every answer has its command");
         it.in_flight = it.in_flight.saturating_sub(1);
         self.under_way.end(&mut it.under_way, to.command);
         if it.input.is_some() {
-            self.make_ready(token);
+            self.make_ready(conn);
         }
-        Some(token)
+        Some(conn)
     }
 
     /// Who publishes hears the publication before its answer (rule 34): it may be staged still.
@@ -121,19 +121,19 @@ impl Edge {
     }
 
     fn answer(&mut self, to: ReplyTo, reply: &Reply<'_>) {
-        if let Some(token) = self.answered(to)
+        if let Some(conn) = self.answered(to)
             && to.command > 0
         {
-            self.reply(token, reply);
+            self.reply(conn, reply);
         }
     }
 
     fn registered(&mut self, connection: ConnectionKey, now: Now) {
-        let Some(token) = self.of(connection) else { return };
-        if !self.at(token).facts.has(Fact::Connecting) {
+        let Some(conn) = self.of(connection) else { return };
+        if !self.at(conn).facts.has(Fact::Connecting) {
             return;
         }
-        self.connect_registered(token, now);
+        self.connect_registered(conn, now);
     }
 
     /// A Subscribe was accepted: the channel is mapped, and the subscriber added behind all that
@@ -152,31 +152,31 @@ impl Edge {
             self.channels.at(channel).last = Some(position.offset);
         }
         let ours = to.command == 0;
-        let token = if ours { self.of(to.connection) } else { self.answered(to) };
-        let Some(token) = token else { return };
-        let life = self.life(token);
-        let awaited = life == Life::Authenticating && self.at(token).facts.has(Fact::Connecting);
+        let conn = if ours { self.of(to.connection) } else { self.answered(to) };
+        let Some(conn) = conn else { return };
+        let life = self.life(conn);
+        let awaited = life == Life::Authenticating && self.at(conn).facts.has(Fact::Connecting);
         let pending = |it: &crate::edge::connection::Subscription| {
             it.sequence == sequence && it.state == SubscriptionState::Pending
         };
-        let Some(subscription) = self.at(token).subscription(channel).filter(|it| pending(it))
+        let Some(subscription) = self.at(conn).subscription(channel).filter(|it| pending(it))
         else {
             return;
         };
         if life != Life::Active && !awaited {
             if !holds(Rule::UndoPending) {
-                self.take_subscription(token, channel);
-                return self.owe(token);
+                self.take_subscription(conn, channel);
+                return self.owe(conn);
             }
-            self.at(token).subscriptions.owe(channel);
-            return self.owe(token);
+            self.at(conn).subscriptions.owe(channel);
+            return self.owe(conn);
         }
         subscription.state = SubscriptionState::Active;
         let (traits, filter) = (subscription.traits, subscription.filter);
         if awaited {
-            self.hold(token);
+            self.hold(conn);
         }
-        self.add_subscriber(token, channel);
+        self.add_subscriber(conn, channel);
         let subscription = Replayed { channel, sequence };
         let start = Start { traits, filter, position, subscription };
         let recovery = if filter != NO_FILTER && self.is_cache(name.as_str()) {
@@ -185,21 +185,21 @@ impl Edge {
             recovery
         };
         if ours {
-            self.server_subscribed(token, name.as_str(), &start, recovery, now);
+            self.server_subscribed(conn, name.as_str(), &start, recovery, now);
         } else {
-            self.subscribe_reply(token, to.command, start, recovery, now);
+            self.subscribe_reply(conn, to.command, start, recovery, now);
         }
     }
 
     fn subscribe_reply(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         id: u32,
         start: Start,
         recovery: Recovery,
         now: Now,
     ) {
-        let (expiry, data) = self.told_of(token, start.subscription.sequence, now);
+        let (expiry, data) = self.told_of(conn, start.subscription.sequence, now);
         let epoch = EpochText::new(start.position.epoch);
         let recoverable = start.traits.has(Traits::RECOVERABLE);
         let positioned = start.traits.has(Traits::POSITIONED);
@@ -226,7 +226,7 @@ impl Edge {
             ..SubscribeResult::default()
         };
         let Recovery::Complete(missed) = recovery else {
-            return self.reply(token, &Reply::Subscribe { id, result });
+            return self.reply(conn, &Reply::Subscribe { id, result });
         };
         let missed = self.filters.keep(start.filter, missed);
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
@@ -235,15 +235,15 @@ impl Edge {
             let mut publications = publications(&missed, &ids);
             publications.iter_mut().for_each(|missed| missed.verbatim = result.delta);
             let result = SubscribeResult { publications: &publications, ..result };
-            return self.reply(token, &Reply::Subscribe { id, result });
+            return self.reply(conn, &Reply::Subscribe { id, result });
         }
         // What was written for the connection before goes before.
-        self.pending_to_backlog(token);
-        let codec = self.at(token).codec;
+        self.pending_to_backlog(conn);
+        let codec = self.at(conn).codec;
         let replay = Replay::new(codec, id, &result, missed, start.subscription, &self.ids);
         self.metrics.messages_out.add(1);
-        self.with_backlog(token, |backlog| backlog.push_replay(Box::new(replay)));
-        self.check_overflow(token);
+        self.with_backlog(conn, |backlog| backlog.push_replay(Box::new(replay)));
+        self.check_overflow(conn);
     }
 
     /// Of what a cache keeps, the last that a filter lets pass; none is no recovery.
@@ -257,16 +257,16 @@ impl Edge {
     }
 
     fn subscribe_refused(&mut self, to: ReplyTo, sequence: u32, name: &str) {
-        let Some(token) = self.of(to.connection) else { return };
+        let Some(conn) = self.of(to.connection) else { return };
         let Some(channel) = self.channels.find(name) else { return };
-        let refused = self.at(token).subscription(channel);
+        let refused = self.at(conn).subscription(channel);
         if refused.is_none_or(|it| it.sequence != sequence) {
             return;
         }
-        self.take_subscription(token, channel);
+        self.take_subscription(conn, channel);
         self.channels.remove_pair(channel);
-        if self.life(token) == Life::Dead {
-            self.owe(token);
+        if self.life(conn) == Life::Dead {
+            self.owe(conn);
         }
     }
 

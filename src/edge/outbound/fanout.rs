@@ -14,7 +14,7 @@ use crate::contract::envelope::Member;
 use crate::contract::key::ConnectionKey;
 use crate::edge::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant, number_of};
 use crate::edge::connection::SubscriptionState;
-use crate::edge::{Edge, Token};
+use crate::edge::{ConnectionId, Edge};
 use crate::filter::Filters;
 use crate::rules::{Rule, holds};
 use crate::work::{Work, cost};
@@ -247,18 +247,18 @@ impl Edge {
     /// A run that its publisher is not told: while it is marked, the publisher is not on the list.
     fn mark_but_one(&mut self, run: &[Staged], publisher: ConnectionKey) {
         let channel = run[0].channel;
-        let subscriber = self.of(publisher).filter(|token| {
-            let subscription = self.at(*token).subscription(channel);
+        let subscriber = self.of(publisher).filter(|conn| {
+            let subscription = self.at(*conn).subscription(channel);
             subscription.is_some_and(|it| it.state == SubscriptionState::Active)
         });
-        let Some(token) = subscriber else { return self.mark_run(run) };
-        let mut aside = self.set_aside(token, channel);
+        let Some(conn) = subscriber else { return self.mark_run(run) };
+        let mut aside = self.set_aside(conn, channel);
         self.mark_run(run);
         if aside.variant.form() == Form::Delta {
             // It does not have what the next delta will be against.
             aside.variant = aside.variant.in_form(Form::Fresh);
         }
-        self.put_back(token, channel, aside);
+        self.put_back(conn, channel, aside);
     }
 
     fn mark_run(&mut self, run: &[Staged]) {
@@ -351,10 +351,10 @@ impl Edge {
                 self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
             }
             let index = subscriber.connection;
-            let token = Token { index, generation: self.output.generation(index) };
-            let slow = self.at(token).backlog.is_some();
+            let conn = ConnectionId { index, generation: self.output.generation(index) };
+            let slow = self.at(conn).backlog.is_some();
             if slow {
-                self.drop_slow(token, channel);
+                self.drop_slow(conn, channel);
             }
             place += 1;
         }

@@ -3,7 +3,7 @@
 //! Must not know what the bytes mean. Invariant: a connection with ranges is on the dirty list
 //! once, and its ranges lie in the order in which they were written.
 
-use crate::edge::connection::Token;
+use crate::edge::connection::ConnectionId;
 use crate::rules::{Rule, holds};
 
 /// How a frame may be treated when its connection is slow. Class 0 overtakes; nothing else does.
@@ -63,7 +63,7 @@ pub struct Output {
     frames: Vec<FrameMark>,
     pending: Vec<Pending>,
     links: Vec<Link>,
-    dirty: Vec<Token>,
+    dirty: Vec<ConnectionId>,
     /// Dirty entries before this one were flushed.
     flushed: usize,
     arena_bytes_max: usize,
@@ -89,9 +89,9 @@ impl Output {
     }
 
     /// A place begins a new life: ranges of an earlier one are forgotten.
-    pub fn open(&mut self, token: Token) {
-        let index = token.index as usize;
-        let fresh = Pending { start: 0, end: 0, before: NO_LINK, generation: token.generation };
+    pub fn open(&mut self, conn: ConnectionId) {
+        let index = conn.index as usize;
+        let fresh = Pending { start: 0, end: 0, before: NO_LINK, generation: conn.generation };
         if index == self.pending.len() {
             self.pending.push(fresh);
         } else if holds(Rule::DirtyGen) {
@@ -149,7 +149,7 @@ impl Output {
         if pending.start == pending.end {
             pending.start = range.start;
             pending.end = range.end;
-            self.dirty.push(Token { index, generation: pending.generation });
+            self.dirty.push(ConnectionId { index, generation: pending.generation });
         } else {
             self.mark_more(index, range);
         }
@@ -229,10 +229,10 @@ impl Output {
     }
 
     /// Takes up to `count` dirty connections off the list, to be flushed.
-    pub fn take_dirty(&mut self, count: usize, tokens: &mut Vec<Token>) {
+    pub fn take_dirty(&mut self, count: usize, conns: &mut Vec<ConnectionId>) {
         let left = &self.dirty[self.flushed..];
         let taken = &left[..count.min(left.len())];
-        tokens.extend_from_slice(taken);
+        conns.extend_from_slice(taken);
         self.flushed += taken.len();
     }
 
@@ -287,7 +287,7 @@ mod tests {
     fn neighbouring_ranges_become_one() {
         let mut output = Output::new(4, 1 << 16);
         for index in 0..3 {
-            output.open(Token { index, generation: 1 });
+            output.open(ConnectionId { index, generation: 1 });
         }
         let (a, b, c) =
             (write(&mut output, b"aa"), write(&mut output, b"bb"), write(&mut output, b"cc"));
@@ -303,11 +303,11 @@ mod tests {
         assert_eq!(ranges, [a, c]);
         output.take(1, &mut ranges);
         assert!(ranges.is_empty() && !output.has_pending(2));
-        let mut tokens = Vec::new();
-        output.take_dirty(1, &mut tokens);
+        let mut conns = Vec::new();
+        output.take_dirty(1, &mut conns);
         assert!(!output.is_flushed());
-        output.take_dirty(2, &mut tokens);
-        assert_eq!(tokens, [0, 1].map(|index| Token { index, generation: 1 }));
+        output.take_dirty(2, &mut conns);
+        assert_eq!(conns, [0, 1].map(|index| ConnectionId { index, generation: 1 }));
         assert!(output.is_flushed() && output.arena.is_empty());
     }
 

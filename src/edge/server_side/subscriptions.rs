@@ -21,7 +21,7 @@ use crate::edge::connection::{Aside, Life, Parked, SubscriptionState, Traits};
 use crate::edge::outbound::deliver::Start;
 use crate::edge::outbound::frames::{publication, publisher_id};
 use crate::edge::outbound::output::Range;
-use crate::edge::{Edge, Late, RequestLanes, Token};
+use crate::edge::{ConnectionId, Edge, Late, RequestLanes};
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
 use std::collections::VecDeque;
@@ -104,8 +104,8 @@ pub struct Begun {
 
 impl Edge {
     /// What the server has still to do about a connection, made when there is none.
-    pub(in crate::edge) fn server_side(&mut self, token: Token) -> &mut ServerSide {
-        let it = self.at(token);
+    pub(in crate::edge) fn server_side(&mut self, conn: ConnectionId) -> &mut ServerSide {
+        let it = self.at(conn);
         if it.server().is_none() {
             debug_assert!(it.aside.is_none(), "it is no WebSocket");
             it.aside = Some(Box::new(Aside::Server(ServerSide::default())));
@@ -115,53 +115,58 @@ impl Edge {
 
     /// Lines a command up behind what is still to be done. Over the bound the connection could not
     /// have what the server wants it to have: it is told to come back.
-    pub(in crate::edge) fn wish(&mut self, token: Token, command: &SharedCommand, call: CallPlace) {
-        if self.draining || !matches!(self.life(token), Life::Authenticating | Life::Active) {
+    pub(in crate::edge) fn wish(
+        &mut self,
+        conn: ConnectionId,
+        command: &SharedCommand,
+        call: CallPlace,
+    ) {
+        if self.draining || !matches!(self.life(conn), Life::Authenticating | Life::Active) {
             return self.user_calls.part_done(call);
         }
-        let queue = &mut self.server_side(token).queue;
+        let queue = &mut self.server_side(conn).queue;
         if queue.len() >= USER_COMMANDS_WAITING {
             self.user_calls.part_done(call);
-            return self.late.push_back(Late::Insufficient(token));
+            return self.late.push_back(Late::Insufficient(conn));
         }
         queue.push_back(Wish::Command(command.clone(), call));
-        self.owe(token);
+        self.owe(conn);
     }
 
     /// Does what is to be done, in order; false when a lane has no room for it.
     pub(in crate::edge) fn serve_wishes<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         now: Now,
         lanes: &mut L,
     ) -> bool {
         loop {
-            let Some(server) = self.at(token).server() else { return true };
+            let Some(server) = self.at(conn).server() else { return true };
             if let Some(Parked { home, request }) = server.parked.take() {
-                if !self.push_begun(token, home, request, lanes) {
+                if !self.push_begun(conn, home, request, lanes) {
                     return false;
                 }
                 continue;
             }
-            let Some(wish) = self.next_wish(token) else {
-                if self.compare_renewed(token) {
+            let Some(wish) = self.next_wish(conn) else {
+                if self.compare_renewed(conn) {
                     continue;
                 }
                 break;
             };
-            if !self.serve_wish(token, wish, now, lanes) {
+            if !self.serve_wish(conn, wish, now, lanes) {
                 return false;
             }
         }
-        if self.at(token).server().is_some_and(|server| server.is_done()) {
-            self.at(token).aside = None;
+        if self.at(conn).server().is_some_and(|server| server.is_done()) {
+            self.at(conn).aside = None;
         }
         true
     }
 
     /// The next that may be done now.
-    fn next_wish(&mut self, token: Token) -> Option<Wish> {
-        let it = self.places.at(token);
+    fn next_wish(&mut self, conn: ConnectionId) -> Option<Wish> {
+        let it = self.places.at(conn);
         let server = it.server()?;
         let first = server.queue.front()?;
         let waits = match &server.connect {
@@ -183,20 +188,20 @@ impl Edge {
 
     fn serve_wish<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         wish: Wish,
         now: Now,
         lanes: &mut L,
     ) -> bool {
         let (command, call) = match wish {
             Wish::Begin(begin) => {
-                let server = self.at(token).server();
+                let server = self.at(conn).server();
                 let in_connect = server.is_some_and(|server| server.connect.is_some());
-                return self.begin(token, *begin, in_connect, NOBODY, now, lanes);
+                return self.begin(conn, *begin, in_connect, NOBODY, now, lanes);
             }
             Wish::End(channel) => {
-                self.end_subscription(token, channel.as_str(), UNSUBSCRIBE_SERVER, NOBODY);
-                return self.settle(token, lanes);
+                self.end_subscription(conn, channel.as_str(), UNSUBSCRIBE_SERVER, NOBODY);
+                return self.settle(conn, lanes);
             }
             Wish::Command(command, call) => (command, call),
         };
@@ -206,15 +211,15 @@ impl Edge {
                 let (since, expire_at_s) = (*since, *expire_at_s);
                 let by_token = false;
                 let begin = ServerBegin { subscription, recover, since, expire_at_s, by_token };
-                self.begin(token, begin, false, call, now, lanes)
+                self.begin(conn, begin, false, call, now, lanes)
             }
             UserAction::Unsubscribe { channel, code, reason } => {
-                self.end_subscription(token, channel.as_str(), (*code, reason), call);
+                self.end_subscription(conn, channel.as_str(), (*code, reason), call);
                 self.user_calls.part_done(call);
-                self.settle(token, lanes)
+                self.settle(conn, lanes)
             }
             _ => {
-                self.carry_out(token, &command, call, now);
+                self.carry_out(conn, &command, call, now);
                 true
             }
         }
@@ -223,7 +228,7 @@ impl Edge {
     /// Begins a subscription; false when its lane has no room.
     fn begin<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         begin: ServerBegin,
         in_connect: bool,
         call: CallPlace,
@@ -232,7 +237,7 @@ impl Edge {
     ) -> bool {
         let ServerBegin { subscription, recover, since, expire_at_s, by_token } = begin;
         let ServerSubscription { channel: name, info, data, overrides } = subscription;
-        let options = match self.server_options(token, name.as_str()) {
+        let options = match self.server_options(conn, name.as_str()) {
             Ok(Some(options)) => options,
             Ok(None) => {
                 self.user_calls.part_done(call);
@@ -240,7 +245,7 @@ impl Edge {
             }
             Err(error) => {
                 self.user_calls.part_done(call);
-                self.begin_refused(token, name.as_str(), error, in_connect, now);
+                self.begin_refused(conn, name.as_str(), error, in_connect, now);
                 return true;
             }
         };
@@ -261,27 +266,27 @@ impl Edge {
             recover,
             overrides,
         };
-        let to = ReplyTo { connection: self.key(token), command: 0 };
-        let (home, mut request) = self.new_subscription(token, to, &asked);
+        let to = ReplyTo { connection: self.key(conn), command: 0 };
+        let (home, mut request) = self.new_subscription(conn, to, &asked);
         let sequence = request.sequence;
-        self.keep_until(token, sequence, info, expire_at_s, now);
-        request.infos = self.infos(token, Some(sequence));
-        self.server_side(token).begun.push(Begun { sequence, data, in_connect, call });
-        self.push_begun(token, home, Request::Subscribe(Box::new(request)), lanes)
+        self.keep_until(conn, sequence, info, expire_at_s, now);
+        request.infos = self.infos(conn, Some(sequence));
+        self.server_side(conn).begun.push(Begun { sequence, data, in_connect, call });
+        self.push_begun(conn, home, Request::Subscribe(Box::new(request)), lanes)
     }
 
     /// The options of a channel to subscribe a connection to; none where it is subscribed already.
     fn server_options(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         name: &str,
     ) -> Result<Option<ChannelOptions>, ErrorCode> {
         let options = self.channel_options(name)?;
         let channel = self.channels.find(name);
-        if channel.is_some_and(|channel| self.at(token).subscription(channel).is_some()) {
+        if channel.is_some_and(|channel| self.at(conn).subscription(channel).is_some()) {
             return Ok(None);
         }
-        self.check_subscription_limits(token, name)?;
+        self.check_subscription_limits(conn, name)?;
         Ok(Some(options))
     }
 
@@ -289,21 +294,20 @@ impl Edge {
     /// connection that has too many, that ends.
     fn begin_refused(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         channel: &str,
         error: ErrorCode,
         in_connect: bool,
         now: Now,
     ) {
-        let (have, most) =
-            (self.at(token).subscriptions.len(), self.limits.channels_per_connection);
+        let (have, most) = (self.at(conn).subscriptions.len(), self.limits.channels_per_connection);
         let method = if in_connect { "connect" } else { "server_subscribe" };
-        self.command_refused(token, error, method, channel, now);
+        self.command_refused(conn, error, method, channel, now);
         if in_connect {
-            self.connect_refused(token, error);
+            self.connect_refused(conn, error);
         } else if error == ErrorCode::LimitExceeded && have >= most as usize {
             self.count_error(error);
-            self.disconnect(token, Disconnect::ChannelLimit, now);
+            self.disconnect(conn, Disconnect::ChannelLimit, now);
         } else {
             self.count_error(error);
         }
@@ -311,16 +315,16 @@ impl Edge {
 
     fn push_begun<L: RequestLanes>(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         home: u16,
         request: Request,
         lanes: &mut L,
     ) -> bool {
         let pushed =
-            if self.may_push(home) { self.push(token, home, request, lanes) } else { Err(request) };
+            if self.may_push(home) { self.push(conn, home, request, lanes) } else { Err(request) };
         if let Err(request) = pushed {
-            self.server_side(token).parked = Some(Parked { home, request });
-            self.stand_in_line(token, home);
+            self.server_side(conn).parked = Some(Parked { home, request });
+            self.stand_in_line(conn, home);
             return false;
         }
         true
@@ -329,46 +333,50 @@ impl Edge {
     /// Ends a subscription, whoever began it. The client is told; its Unsubscribe is owed.
     fn end_subscription(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         name: &str,
         (code, reason): (u32, &str),
         call: CallPlace,
     ) {
         let Some(channel) = self.channels.find(name) else { return };
-        let Some(subscription) = self.at(token).subscription(channel) else { return };
+        let Some(subscription) = self.at(conn).subscription(channel) else { return };
         debug_assert!(subscription.state == SubscriptionState::Active, "nothing is in question");
         let sequence = subscription.sequence;
-        self.remove_subscriber(token, channel);
-        self.at(token).subscriptions.owe(channel);
+        self.remove_subscriber(conn, channel);
+        self.at(conn).subscriptions.owe(channel);
         self.user_calls.await_withdrawal(call, sequence);
         let push = Push::Unsubscribe { code, reason };
-        self.reply(token, &Reply::Push { channel: name, push });
+        self.reply(conn, &Reply::Push { channel: name, push });
     }
 
     /// What was begun is answered, one way or the other: it is begun no more.
-    pub(in crate::edge) fn take_begun(&mut self, token: Token, sequence: u32) -> Option<Begun> {
-        let server = self.at(token).server()?;
+    pub(in crate::edge) fn take_begun(
+        &mut self,
+        conn: ConnectionId,
+        sequence: u32,
+    ) -> Option<Begun> {
+        let server = self.at(conn).server()?;
         let place = server.begun.iter().position(|begun| begun.sequence == sequence)?;
         let begun = server.begun.swap_remove(place);
-        self.owe(token);
+        self.owe(conn);
         Some(begun)
     }
 
     /// A home answered what the server began: it is told with the connect reply, or pushed.
     pub(in crate::edge) fn server_subscribed(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         name: &str,
         start: &Start,
         recovery: Recovery,
         now: Now,
     ) {
-        let Some(begun) = self.take_begun(token, start.subscription.sequence) else { return };
+        let Some(begun) = self.take_begun(conn, start.subscription.sequence) else { return };
         self.user_calls.part_done(begun.call);
         if begun.in_connect {
-            self.connect_subscribed(token, name, start, recovery, begun.data);
-            if self.is_answered(token) {
-                self.connected(token, now);
+            self.connect_subscribed(conn, name, start, recovery, begun.data);
+            if self.is_answered(conn) {
+                self.connected(conn, now);
             }
             return;
         }
@@ -383,17 +391,17 @@ impl Edge {
             offset: if told { recovery.start(start.position.offset) } else { 0 },
             data: &begun.data,
         });
-        self.reply(token, &Reply::Push { channel: name, push });
+        self.reply(conn, &Reply::Push { channel: name, push });
         // The push has no place for what was missed: it follows as if it were published now.
         if let Recovery::Complete(missed) = recovery {
-            let (channel, codec) = (start.subscription.channel, self.at(token).codec);
+            let (channel, codec) = (start.subscription.channel, self.at(conn).codec);
             for Placed { offset, block } in &missed {
                 let id = publisher_id(block, &self.ids);
                 let missed = publication(block, *offset, id.as_ref());
                 let begin = self.output.end();
                 self.output.publication(codec, (channel, Named::Name(name)), &missed);
                 let range = Range { start: begin, end: self.output.end() };
-                self.mark_or_spill(token, range);
+                self.mark_or_spill(conn, range);
             }
         }
     }
@@ -407,21 +415,21 @@ impl Edge {
         error: ErrorCode,
         now: Now,
     ) {
-        let Some(token) = self.of(to.connection) else { return };
-        if let Some(begun) = self.take_begun(token, sequence) {
+        let Some(conn) = self.of(to.connection) else { return };
+        if let Some(begun) = self.take_begun(conn, sequence) {
             self.user_calls.part_done(begun.call);
-            self.begin_refused(token, channel, error, begun.in_connect, now);
+            self.begin_refused(conn, channel, error, begun.in_connect, now);
         }
     }
 
     /// The connection ends: nothing more is done about it.
-    pub(in crate::edge) fn drop_server_side(&mut self, token: Token) {
-        let it = self.at(token);
+    pub(in crate::edge) fn drop_server_side(&mut self, conn: ConnectionId) {
+        let it = self.at(conn);
         if it.server().is_none() {
             return;
         }
         let Some(Aside::Server(server)) = it.aside.take().map(|aside| *aside) else { return };
-        self.drop_held(token, &server.held);
+        self.drop_held(conn, &server.held);
         let waiting = server.queue.iter().map(|wish| match wish {
             Wish::Begin(_) | Wish::End(_) => NOBODY,
             Wish::Command(_, call) => *call,
@@ -430,7 +438,7 @@ impl Edge {
             self.user_calls.part_done(call);
         }
         if server.parked.is_some() {
-            self.forget_unpushed(token);
+            self.forget_unpushed(conn);
         }
     }
 }

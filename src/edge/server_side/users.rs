@@ -9,7 +9,7 @@ use crate::codec::command::{Push, Reply};
 use crate::contract::key::ConnectionKey;
 use crate::contract::user::{Selection, SharedCommand, UserAction, UserCommand};
 use crate::edge::connection::Life;
-use crate::edge::{Edge, RequestLanes, Token};
+use crate::edge::{ConnectionId, Edge, RequestLanes};
 use crate::rules::{Rule, holds};
 
 impl Edge {
@@ -29,11 +29,11 @@ impl Edge {
         }
         let call = self.user_calls.begin(home, number);
         for connection in connections {
-            if let Some(token) = self.of(*connection)
-                && self.is_selected(token, &command.selection)
+            if let Some(conn) = self.of(*connection)
+                && self.is_selected(conn, &command.selection)
             {
                 self.user_calls.add_part(call);
-                self.user_command(token, command, call, now);
+                self.user_command(conn, command, call, now);
             }
         }
         self.user_calls.part_done(call);
@@ -48,17 +48,23 @@ impl Edge {
     }
 
     /// Takes a command for one connection, which is a part of `call`.
-    fn user_command(&mut self, token: Token, command: &SharedCommand, call: CallPlace, now: Now) {
+    fn user_command(
+        &mut self,
+        conn: ConnectionId,
+        command: &SharedCommand,
+        call: CallPlace,
+        now: Now,
+    ) {
         let now_or_never = matches!(command.action, UserAction::Disconnect { .. });
         let channel =
             matches!(command.action, UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. });
-        let it = self.at(token);
+        let it = self.at(conn);
         // Nothing is told before the connect reply, nor ahead of what came before.
         let free = it.life == Life::Active && it.server().is_none();
         if now_or_never || free && !channel {
-            self.carry_out(token, command, call, now);
+            self.carry_out(conn, command, call, now);
         } else {
-            self.wish(token, command, call);
+            self.wish(conn, command, call);
         }
     }
 
@@ -66,39 +72,39 @@ impl Edge {
     /// of its channels have taken its subscriptions back.
     pub(in crate::edge) fn carry_out(
         &mut self,
-        token: Token,
+        conn: ConnectionId,
         command: &UserCommand,
         call: CallPlace,
         now: Now,
     ) {
-        let open = matches!(self.life(token), Life::Authenticating | Life::Active);
+        let open = matches!(self.life(conn), Life::Authenticating | Life::Active);
         match &command.action {
             UserAction::Disconnect { code, reason } => {
-                self.disconnect_with(token, *code, reason, now);
+                self.disconnect_with(conn, *code, reason, now);
             }
             UserAction::Send { data } => {
                 let push = Push::Message { data };
-                self.reply(token, &Reply::Push { channel: "", push });
+                self.reply(conn, &Reply::Push { channel: "", push });
             }
             UserAction::Refresh { expire_at_s, info } => {
-                self.refreshed(token, *expire_at_s, info, now);
+                self.refreshed(conn, *expire_at_s, info, now);
             }
             UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. } => {}
         }
-        if open && !matches!(self.life(token), Life::Authenticating | Life::Active) {
-            for place in 0..self.at(token).subscriptions.len() {
-                let sequence = self.at(token).subscriptions.as_slice()[place].sequence;
+        if open && !matches!(self.life(conn), Life::Authenticating | Life::Active) {
+            for place in 0..self.at(conn).subscriptions.len() {
+                let sequence = self.at(conn).subscriptions.as_slice()[place].sequence;
                 self.user_calls.await_withdrawal(call, sequence);
             }
         }
         self.user_calls.part_done(call);
     }
 
-    fn is_selected(&self, token: Token, selection: &Selection) -> bool {
+    fn is_selected(&self, conn: ConnectionId, selection: &Selection) -> bool {
         if selection.client.is_empty() && selection.whitelist.is_empty() {
             return true;
         }
-        let id = self.ids.of(self.key(token));
+        let id = self.ids.of(self.key(conn));
         let id = id.as_str();
         (selection.client.is_empty() || *selection.client == *id)
             && selection.whitelist.iter().all(|spared| **spared != *id)

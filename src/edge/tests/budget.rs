@@ -4,7 +4,7 @@ use super::{Bench, UPGRADE, at_ms, text};
 use crate::auth::KeyOptions;
 use crate::contract::block::Block;
 use crate::contract::envelope::{Delivery, PresenceAnswer, Request};
-use crate::edge::Token;
+use crate::edge::ConnectionId;
 use crate::limits::{
     COMMANDS_PER_TURN, Limits, METRICS_BURST, PRESENCES_UNDER_WAY, WORK_PER_STAGE_NS,
 };
@@ -19,7 +19,7 @@ use std::collections::{HashMap, VecDeque};
 /// Turns of a worker, without its homes: what came in, then what waits.
 struct Turns {
     bench: Bench,
-    came: VecDeque<(Token, Vec<u8>)>,
+    came: VecDeque<(ConnectionId, Vec<u8>)>,
     sent: HashMap<u32, Vec<u8>>,
 }
 
@@ -36,9 +36,9 @@ impl Turns {
         let bench = &mut self.bench;
         bench.edge.begin_turn(WORK_PER_STAGE_NS, bench.now);
         while bench.edge.may_work()
-            && let Some((token, mut bytes)) = self.came.pop_front()
+            && let Some((conn, mut bytes)) = self.came.pop_front()
         {
-            bench.edge.receive(token, &mut bytes, bench.now, &mut bench.lane);
+            bench.edge.receive(conn, &mut bytes, bench.now, &mut bench.lane);
         }
         bench.edge.resume_work(bench.now, &mut bench.lane);
         for (index, bytes) in bench.flush_all() {
@@ -47,9 +47,9 @@ impl Turns {
         bench.edge.take_effects(&mut bench.effects);
     }
 
-    /// What `token` was sent since this was asked last.
-    fn sent_to(&mut self, token: Token) -> String {
-        let sent = self.sent.remove(&token.index).unwrap_or_default();
+    /// What `conn` was sent since this was asked last.
+    fn sent_to(&mut self, conn: ConnectionId) -> String {
+        let sent = self.sent.remove(&conn.index).unwrap_or_default();
         String::from_utf8_lossy(&sent).into_owned()
     }
 }
@@ -100,7 +100,7 @@ fn who_asks_for_metrics_often_is_given_the_last_text() {
 fn pongs_beyond_number_take_turns_with_everybody() {
     let mut turns = Turns::new();
     let neighbour = turns.bench.client();
-    let floods: Vec<Token> = (0..40).map(|_| turns.bench.client()).collect();
+    let floods: Vec<ConnectionId> = (0..40).map(|_| turns.bench.client()).collect();
     let pongs = text(&"{}\n".repeat(21_000));
     for flood in &floods {
         turns.came.push_back((*flood, pongs.clone()));
@@ -128,7 +128,7 @@ fn pongs_beyond_number_take_turns_with_everybody() {
 #[test]
 fn everybody_who_waits_has_a_slice_before_anybody_has_the_next() {
     let mut turns = Turns::new();
-    let floods: Vec<Token> = (0..40).map(|_| turns.bench.client()).collect();
+    let floods: Vec<ConnectionId> = (0..40).map(|_| turns.bench.client()).collect();
     let pings: String =
         (0..400).map(|id| format!("{{\"id\":{},\"ping\":{{}}}}\n", id + 1)).collect();
     for flood in &floods {
@@ -138,7 +138,8 @@ fn everybody_who_waits_has_a_slice_before_anybody_has_the_next() {
         turns.turn();
     }
     // From here on all of them wait.
-    let answers = |turns: &mut Turns, flood: &Token| turns.sent_to(*flood).matches("ping").count();
+    let answers =
+        |turns: &mut Turns, flood: &ConnectionId| turns.sent_to(*flood).matches("ping").count();
     let first: Vec<usize> = floods.iter().map(|flood| answers(&mut turns, flood)).collect();
     let mut served = first.clone();
     for _ in 0..200 {
@@ -174,13 +175,13 @@ fn a_fin_behind_requests_that_wait_ends_nothing_that_is_owed() {
 #[test]
 fn an_upgrade_that_waits_for_its_turn_is_answered() {
     let mut turns = Turns::new();
-    let token = turns.bench.accept();
+    let conn = turns.bench.accept();
     let bytes = [HEAD.repeat(300), UPGRADE.to_vec(), text(r#"{"id":1,"connect":{}}"#)].concat();
-    turns.came.push_back((token, bytes));
+    turns.came.push_back((conn, bytes));
     for _ in 0..300 {
         turns.turn();
     }
-    let sent = turns.sent_to(token);
+    let sent = turns.sent_to(conn);
     assert!(sent.contains("101 Switching") && sent.contains(r#""connect""#), "{sent:.300}");
 }
 
@@ -210,7 +211,7 @@ fn wrong_tokens_take_a_turn_for_each_slow_key() {
         format!(r#"{{"id":{id},"subscribe":{{"channel":"c{id}","token":"{token}"}}}}"#)
     };
     let neighbour = turns.bench.client();
-    let floods: Vec<Token> = (0..3).map(|_| turns.bench.client()).collect();
+    let floods: Vec<ConnectionId> = (0..3).map(|_| turns.bench.client()).collect();
     for (number, flood) in (0_u32..).zip(&floods) {
         let both = format!("{}\n{}", forged(10 * number + 2), forged(10 * number + 3));
         turns.came.push_back((*flood, text(&both)));
@@ -243,7 +244,7 @@ fn answer_presences(bench: &mut Bench) {
 fn of_questions_about_presence_only_so_many_are_under_way() {
     let mut turns = Turns::new();
     let neighbour = turns.bench.client();
-    let askers: Vec<Token> = (0..20).map(|_| turns.bench.client()).collect();
+    let askers: Vec<ConnectionId> = (0..20).map(|_| turns.bench.client()).collect();
     let questions: Vec<String> =
         (0..8).map(|n| format!(r#"{{"id":{},"presence":{{"channel":"c{n}"}}}}"#, n + 2)).collect();
     for asker in &askers {
@@ -297,7 +298,7 @@ fn filters_are_asked_over_turns_and_order_holds() {
     let plain = bench.subscriber("plain", 1);
     let tests: Vec<String> =
         (0..200).map(|n| format!(r#"{{"key":"k{n}","cmp":"eq","val":"v"}}"#)).collect();
-    let filtered: Vec<Token> = (0..20)
+    let filtered: Vec<ConnectionId> = (0..20)
         .map(|who| {
             let own = format!(r#"{{"key":"t","cmp":"neq","val":"{who}"}}"#);
             let nodes = format!("{},{own}", tests.join(","));
@@ -345,8 +346,8 @@ fn filters_are_asked_over_turns_and_order_holds() {
         turns.bench.edge.mark_within_turn();
     }
     assert!(rounds > 4, "{rounds} turns");
-    for token in &filtered[1..] {
-        let sent = &order[&token.index];
+    for conn in &filtered[1..] {
+        let sent = &order[&conn.index];
         let places = [sent.find(r#""data":1"#), sent.find(r#""data":2"#)];
         assert!(places[0].is_some() && places[0] < places[1], "{sent}");
         assert_eq!(sent.matches("push").count(), 2, "each once");

@@ -31,9 +31,9 @@ fn tagged(offset: u64, n: u32, tag: &str, before: Option<u32>) -> Delivery {
 
 impl Bench {
     /// What is sent to a connection once all that was delivered is marked.
-    fn told(&mut self, token: Token) -> String {
+    fn told(&mut self, conn: ConnectionId) -> String {
         self.edge.mark_staged();
-        String::from_utf8_lossy(&self.flush(token)).into_owned()
+        String::from_utf8_lossy(&self.flush(conn)).into_owned()
     }
 }
 
@@ -60,7 +60,7 @@ fn a_filter_lets_through_what_it_matches_and_its_neighbours_get_all() {
         let mut ranges = Vec::new();
         while let Some(flush) = next_flush(&mut bench.edge, &mut ranges) {
             let Some(to) = sent_whole(&mut bench.edge, flush, &mut ranges) else { continue };
-            let place = [red, all, blue].iter().position(|token| *token == to).expect("known");
+            let place = [red, all, blue].iter().position(|conn| *conn == to).expect("known");
             for range in &ranges {
                 let bytes = &bench.edge.arena()[range.start as usize..range.end as usize];
                 got[place] += &String::from_utf8_lossy(bytes);
@@ -77,9 +77,9 @@ fn a_filter_lets_through_what_it_matches_and_its_neighbours_get_all() {
 #[test]
 fn a_filter_is_given_back_with_its_subscription() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.subscriber_with(&filter("red"), 0);
+    let conn = bench.subscriber_with(&filter("red"), 0);
     assert!(bench.edge.channels.get(0).is_some_and(|channel| channel.is_filtered()));
-    bench.receive(token, &text(r#"{"id":3,"unsubscribe":{"channel":"c"}}"#));
+    bench.receive(conn, &text(r#"{"id":3,"unsubscribe":{"channel":"c"}}"#));
     bench.resume();
     assert!(bench.edge.filters.is_unused());
 }
@@ -87,10 +87,10 @@ fn a_filter_is_given_back_with_its_subscription() {
 #[test]
 fn what_is_no_filter_is_told_so() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.client();
+    let conn = bench.client();
     let request = r#"{"id":2,"subscribe":{"channel":"c","tf":{"key":"t","cmp":"like","val":"x"}}}"#;
-    bench.receive(token, &text(request));
-    assert!(bench.told(token).contains(r#""code":107"#));
+    bench.receive(conn, &text(request));
+    assert!(bench.told(conn).contains(r#""code":107"#));
     assert!(bench.lane.requests.is_empty(), "the home is not asked");
 }
 
@@ -110,7 +110,7 @@ fn who_wants_deltas_gets_the_first_in_full_and_then_patches() {
     let mut ranges = Vec::new();
     while let Some(flush) = next_flush(&mut bench.edge, &mut ranges) {
         let Some(to) = sent_whole(&mut bench.edge, flush, &mut ranges) else { continue };
-        let place = [early, late, plain].iter().position(|token| *token == to).expect("known");
+        let place = [early, late, plain].iter().position(|conn| *conn == to).expect("known");
         for range in &ranges {
             let bytes = &bench.edge.arena()[range.start as usize..range.end as usize];
             sent[place] += &String::from_utf8_lossy(bytes);
@@ -127,10 +127,10 @@ fn who_wants_deltas_gets_the_first_in_full_and_then_patches() {
 #[test]
 fn who_was_not_told_its_own_publication_gets_the_next_in_full() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.subscriber_with(r#"{"channel":"c","delta":"fossil"}"#, 0);
+    let conn = bench.subscriber_with(r#"{"channel":"c","delta":"fossil"}"#, 0);
     bench.deliver(tagged(1, 1, "", None));
-    bench.told(token);
-    let key = ConnectionKey { core: 0, index: token.index, generation: token.generation };
+    bench.told(conn);
+    let key = ConnectionKey { core: 0, index: conn.index, generation: conn.generation };
     let own = Publisher { key, user: "", conn_info: b"", chan_info: b"", exclude_self: true };
     let parts = Parts {
         channel: "c",
@@ -140,9 +140,9 @@ fn who_was_not_told_its_own_publication_gets_the_next_in_full() {
         now: at_ms(0),
     };
     bench.deliver(Delivery::Publication { local: 0, offset: 2, block: Block::new(&parts) });
-    assert_eq!(bench.told(token), "");
+    assert_eq!(bench.told(conn), "");
     bench.deliver(tagged(3, 3, "", Some(9)));
-    let told = bench.told(token);
+    let told = bench.told(conn);
     assert!(told.contains(r#""data":"{\"the same"#) && !told.contains("delta"), "{told}");
 }
 
@@ -150,8 +150,8 @@ fn who_was_not_told_its_own_publication_gets_the_next_in_full() {
 fn a_filter_and_deltas_do_not_go_together() {
     let mut bench = Bench::new(8, Limits::default());
     let both = r#"{"channel":"c","delta":"fossil","tf":{"key":"t","cmp":"ex"}}"#;
-    let token = bench.subscriber_with(both, 0);
+    let conn = bench.subscriber_with(both, 0);
     bench.deliver(tagged(1, 1, "x", Some(9)));
-    let told = bench.told(token);
+    let told = bench.told(conn);
     assert!(told.contains(r#""data":{"the same"#) && !told.contains("delta"), "{told}");
 }

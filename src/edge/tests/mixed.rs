@@ -35,18 +35,18 @@ fn framed(codec: usize, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Bench {
-    fn speaks(&mut self, codec: usize) -> Token {
-        let token = self.accept();
+    fn speaks(&mut self, codec: usize) -> ConnectionId {
+        let conn = self.accept();
         let head = String::from_utf8(UPGRADE.to_vec()).unwrap();
         let head = head.trim_end().to_owned();
         let name = OWN[codec];
-        self.receive(token, format!("{head}\r\nSec-WebSocket-Protocol: {name}\r\n\r\n").as_bytes());
-        let answer = String::from_utf8(self.flush(token)).unwrap();
+        self.receive(conn, format!("{head}\r\nSec-WebSocket-Protocol: {name}\r\n\r\n").as_bytes());
+        let answer = String::from_utf8(self.flush(conn)).unwrap();
         assert!(answer.contains(name), "{answer}");
-        self.receive(token, &masked(opcode(codec), CONNECT[codec]));
-        let connected = self.flush(token);
+        self.receive(conn, &masked(opcode(codec), CONNECT[codec]));
+        let connected = self.flush(conn);
         assert_eq!(connected[0], framed(codec, b"")[0], "text for JSON, binary for the others");
-        token
+        conn
     }
 
     /// Flushes everything; what each connection was sent.
@@ -65,9 +65,9 @@ impl Bench {
     }
 
     /// A subscriber to "c"; gives what it was sent too.
-    fn subscribes(&mut self, codec: usize, recovery: Recovery) -> (Token, Vec<u8>) {
-        let token = self.speaks(codec);
-        self.receive(token, &masked(opcode(codec), SUBSCRIBE[codec]));
+    fn subscribes(&mut self, codec: usize, recovery: Recovery) -> (ConnectionId, Vec<u8>) {
+        let conn = self.speaks(codec);
+        self.receive(conn, &masked(opcode(codec), SUBSCRIBE[codec]));
         let Some(Request::Subscribe(asked)) = self.lane.requests.pop_front() else {
             panic!("a Subscribe was pushed")
         };
@@ -79,14 +79,14 @@ impl Bench {
             position: Position { epoch: Epoch(0), offset: 0 },
             recovery,
         })));
-        (token, self.flush(token))
+        (conn, self.flush(conn))
     }
 }
 
 #[test]
 fn each_codec_gets_its_own_frames() {
     let mut bench = Bench::new(8, Limits::default());
-    let tokens: Vec<Token> = [0, 1, 2, 2, 1, 0]
+    let conns: Vec<ConnectionId> = [0, 1, 2, 2, 1, 0]
         .map(|codec| bench.subscribes(codec, Recovery::NotAsked).0)
         .into_iter()
         .collect();
@@ -108,22 +108,22 @@ fn each_codec_gets_its_own_frames() {
         ],
     ];
     let sent = bench.flush_all();
-    for (token, codec) in tokens.into_iter().zip([0, 1, 2, 2, 1, 0]) {
+    for (conn, codec) in conns.into_iter().zip([0, 1, 2, 2, 1, 0]) {
         let frames = expected[codec].iter().flat_map(|payload| framed(codec, payload));
-        assert_eq!(sent[&token.index], frames.collect::<Vec<u8>>(), "{}", OWN[codec]);
+        assert_eq!(sent[&conn.index], frames.collect::<Vec<u8>>(), "{}", OWN[codec]);
     }
 }
 
 #[test]
 fn a_publication_that_is_large_goes_to_every_backlog() {
     let mut bench = Bench::new(8, Limits { arena_bytes: 4 << 10, ..Limits::default() });
-    let tokens = [0, 1, 2].map(|codec| bench.subscribes(codec, Recovery::NotAsked).0);
+    let conns = [0, 1, 2].map(|codec| bench.subscribes(codec, Recovery::NotAsked).0);
     let data = format!("\"{}\"", "x".repeat(4_000));
     bench.deliver(publication(0, 1, &data));
     bench.edge.mark_staged();
     assert_eq!(bench.edge.arena_bytes(), 0, "the arena is given back");
-    for token in tokens {
-        let chunk = bench.edge.next_chunk(token).expect("it waits in the backlog");
+    for conn in conns {
+        let chunk = bench.edge.next_chunk(conn).expect("it waits in the backlog");
         assert!((4_000..4_100).contains(&chunk.len()), "one frame, not three: {}", chunk.len());
     }
 }
@@ -138,10 +138,10 @@ fn a_recovery_answer_is_one_message_whatever_its_size() {
             |byte: &str| Block::plain("c", format!("\"{}\"", byte.repeat(size)).as_bytes(), now);
         let missed = [(1, block("a")), (2, block("b"))];
         let missed = missed.map(|(offset, block)| Placed { offset, block });
-        let (token, mut sent) = bench.subscribes(codec, Recovery::Complete(missed.into()));
-        while let Some(chunk) = bench.edge.next_chunk(token) {
+        let (conn, mut sent) = bench.subscribes(codec, Recovery::Complete(missed.into()));
+        while let Some(chunk) = bench.edge.next_chunk(conn) {
             sent.extend_from_slice(&chunk);
-            bench.edge.chunk_sent(token);
+            bench.edge.chunk_sent(conn);
         }
         assert_eq!(frame::frame_len(&sent), Some(sent.len()), "{} {size}", OWN[codec]);
         for byte in [b'a', b'b'] {
@@ -156,9 +156,9 @@ fn what_cannot_be_read_ends_the_connection() {
     let bad: [&[u8]; 3] = [b"{", b"\x81\x01", b"\x05\x08"];
     for codec in 0..3 {
         let mut bench = Bench::new(8, Limits::default());
-        let token = bench.speaks(codec);
-        bench.receive(token, &masked(opcode(codec), bad[codec]));
-        let sent = bench.flush(token);
+        let conn = bench.speaks(codec);
+        bench.receive(conn, &masked(opcode(codec), bad[codec]));
+        let sent = bench.flush(conn);
         let push = [
             br#"{"push":{"disconnect":{"code":3501,"reason":"bad request"}}}"#.as_slice(),
             b"\x81\x04\x81\x0b\x82\x01\xcd\x0d\xad\x02\xabbad request",
@@ -179,23 +179,23 @@ fn a_publish_without_data_is_an_error_and_no_end() {
     ];
     for codec in 0..3 {
         let mut bench = Bench::new(8, Limits::default());
-        let token = bench.speaks(codec);
-        bench.receive(token, &masked(opcode(codec), publish[codec]));
-        let sent = bench.flush(token);
+        let conn = bench.speaks(codec);
+        bench.receive(conn, &masked(opcode(codec), publish[codec]));
+        let sent = bench.flush(conn);
         assert_eq!(sent.first(), framed(codec, b"").first(), "{}: {sent:x?}", OWN[codec]);
         let told = sent.windows(11).any(|part| part == b"bad request");
         assert!(told, "{}: {sent:x?}", OWN[codec]);
         assert!(bench.lane.requests.is_empty());
-        assert_eq!(bench.edge.life(token), Life::Active, "{}", OWN[codec]);
+        assert_eq!(bench.edge.life(conn), Life::Active, "{}", OWN[codec]);
     }
 }
 
 #[test]
 fn sdks_are_not_sent_the_push_of_a_disconnect() {
     let mut bench = Bench::new(8, Limits::default());
-    let token = bench.client();
-    bench.receive(token, &text("{"));
-    assert_eq!(bench.flush(token)[..4], [0x88, 13, 0x0d, 0xad]);
+    let conn = bench.client();
+    bench.receive(conn, &text("{"));
+    assert_eq!(bench.flush(conn)[..4], [0x88, 13, 0x0d, 0xad]);
 }
 
 #[test]
@@ -206,12 +206,12 @@ fn the_words_of_a_batch_are_those_of_the_codec() {
         [b"{\"id\":9,\"ping\":{}}", b"\x82\x01\x09\x0c\x80", b"\x04\x08\x09\x62\x00"];
     for codec in 0..3 {
         let mut bench = Bench::new(8, Limits::default());
-        let token = bench.speaks(codec);
-        bench.receive(token, &masked(opcode(codec), pong[codec]));
-        assert_eq!(bench.flush(token), framed(codec, answer[codec]), "{}", OWN[codec]);
+        let conn = bench.speaks(codec);
+        bench.receive(conn, &masked(opcode(codec), pong[codec]));
+        assert_eq!(bench.flush(conn), framed(codec, answer[codec]), "{}", OWN[codec]);
         bench.now = at_ms(bench.now.monotonic_ms() + 26_000);
         bench.edge.timers(bench.now);
         let ping: [&[u8]; 3] = [b"{}", b"\x80", b"\x00"];
-        assert_eq!(bench.flush(token), framed(codec, ping[codec]), "a ping in {}", OWN[codec]);
+        assert_eq!(bench.flush(conn), framed(codec, ping[codec]), "a ping in {}", OWN[codec]);
     }
 }

@@ -7,7 +7,7 @@ use crate::auth::mint::Signer;
 use crate::contract::envelope::{Delivery, Recovery, Request, SubscribeRequest, Subscribed};
 use crate::contract::position::{Epoch, Position};
 use crate::contract::user::{Selection, ServerSubscription, UserAction, UserCommand};
-use crate::edge::{Effect, Token};
+use crate::edge::{ConnectionId, Effect};
 use crate::limits::Limits;
 use jsonwebtoken::Algorithm;
 
@@ -30,7 +30,7 @@ impl Bench {
     }
 
     /// A connection past its upgrade, whose connect command brings this token.
-    fn opened(&mut self, upgrade: &[u8], token: &str) -> Token {
+    fn opened(&mut self, upgrade: &[u8], token: &str) -> ConnectionId {
         let it = self.accept();
         self.receive(it, upgrade);
         self.receive(it, &text(&format!(r#"{{"id":1,"connect":{{"token":"{token}"}}}}"#)));
@@ -42,22 +42,22 @@ impl Bench {
         it
     }
 
-    fn with_token(&mut self, token: &str) -> Token {
+    fn with_token(&mut self, token: &str) -> ConnectionId {
         self.opened(UPGRADE, token)
     }
 
-    fn says(&mut self, to: Token, command: &str) -> String {
+    fn says(&mut self, to: ConnectionId, command: &str) -> String {
         self.receive(to, &text(command));
         self.heard(to)
     }
 
-    fn heard(&mut self, of: Token) -> String {
+    fn heard(&mut self, of: ConnectionId) -> String {
         // Close codes are no text: a letter for each byte.
         self.flush(of).into_iter().map(char::from).collect()
     }
 
     /// So much time passes, pings answered; gives what a connection was told.
-    fn pass(&mut self, of: Token, seconds: u64) -> String {
+    fn pass(&mut self, of: ConnectionId, seconds: u64) -> String {
         let mut told = String::new();
         for _ in 0..seconds * 10 {
             self.now.monotonic_us += 100_000;
@@ -84,7 +84,7 @@ impl Bench {
     }
 
     /// A subscription that the home has answered; gives the reply.
-    fn subscribed(&mut self, to: Token, channel: &str, token: &str) -> String {
+    fn subscribed(&mut self, to: ConnectionId, channel: &str, token: &str) -> String {
         let command =
             format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}","token":"{token}"}}}}"#);
         let told = self.says(to, &command);
@@ -107,7 +107,7 @@ impl Bench {
     }
 
     /// A command of the server API reaches a connection.
-    fn user_command(&mut self, to: Token, action: UserAction) {
+    fn user_command(&mut self, to: ConnectionId, action: UserAction) {
         let what = UserCommand { selection: Selection::default(), action }.into();
         let connections = Box::new([self.edge.key(to)]);
         self.deliver(Delivery::UserCommand { call: 1, connections, what });

@@ -6,7 +6,7 @@
 
 use super::{Asked, Replica, Stage};
 use crate::contract::block::{Block, Placed};
-use crate::contract::engine::{Call, Engine, StreamRead};
+use crate::contract::engine::{Call, CallId, Engine, StreamRead};
 use crate::contract::envelope::{HistoryRequest, Request};
 use crate::contract::key::ReplyTo;
 use crate::contract::position::Position;
@@ -75,13 +75,13 @@ impl<E: Engine> Home<E> {
 
     /// History of a channel that is not live here comes from the stream itself.
     pub(in crate::home) fn read_history(&mut self, request: HistoryRequest) -> Result<(), Untaken> {
-        let token = self.next_token;
-        let call = Call::Read { token, channel: request.channel.clone(), since: 0 };
+        let id = CallId(self.next_call);
+        let call = Call::Read { id, channel: request.channel.clone(), since: 0 };
         if self.engine.call(call).is_err() {
             return Err(Request::History(Box::new(request)));
         }
-        self.next_token += 1;
-        self.asked.insert(token, Asked::History(request));
+        self.next_call += 1;
+        self.asked.insert(id, Asked::History(request));
         Ok(())
     }
 

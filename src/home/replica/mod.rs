@@ -8,7 +8,7 @@
 use super::Home;
 use crate::clock::Now;
 use crate::contract::block::{Block, Placed};
-use crate::contract::engine::{Answer, Call, Engine, StreamRead};
+use crate::contract::engine::{Answer, Call, CallId, Engine, StreamRead};
 use crate::contract::envelope::{Delivery, HistoryRequest, Recovery, SubscribeRequest};
 use crate::contract::key::ReplyTo;
 use crate::contract::position::{Epoch, Position};
@@ -116,8 +116,8 @@ impl<E: Engine> Home<E> {
                     self.pump(place);
                 }
             }
-            Answer::Published { token, channel, position } => {
-                let asked = self.asked.remove(&token);
+            Answer::Published { id, channel, position } => {
+                let asked = self.asked.remove(&id);
                 let Some(Asked::Publish(to, key, block)) = asked else {
                     debug_assert!(false, "an answer to what was not asked");
                     return true;
@@ -159,12 +159,12 @@ impl<E: Engine> Home<E> {
     }
 
     /// Asks the engine; false when there is no credit, and then the channel stands in line for one.
-    fn ask(&mut self, place: u32, asked: Option<Asked>, call: impl FnOnce(u64) -> Call) -> bool {
-        let token = self.next_token;
-        if self.engine.call(call(token)).is_ok() {
-            self.next_token += 1;
+    fn ask(&mut self, place: u32, asked: Option<Asked>, call: impl FnOnce(CallId) -> Call) -> bool {
+        let id = CallId(self.next_call);
+        if self.engine.call(call(id)).is_ok() {
+            self.next_call += 1;
             if let Some(asked) = asked {
-                self.asked.insert(token, asked);
+                self.asked.insert(id, asked);
             }
             return true;
         }
@@ -196,7 +196,7 @@ impl<E: Engine> Home<E> {
         }
         if stage == Stage::Watched {
             let channel = name.clone();
-            let read = |token| Call::Read { token, channel, since: 0 };
+            let read = |id| Call::Read { id, channel, since: 0 };
             if self.ask(place, Some(Asked::First), read) {
                 self.replica(place).expect("it is one").stage = Stage::Reading;
             }
@@ -213,7 +213,7 @@ impl<E: Engine> Home<E> {
         let (name, since) = (channel.name.clone(), channel.last);
         let Some(replica) = self.replica(place) else { return };
         if replica.needs_fill && replica.stage == Stage::Live && !replica.filling {
-            let read = |token| Call::Read { token, channel: name, since };
+            let read = |id| Call::Read { id, channel: name, since };
             if self.ask(place, Some(Asked::Fill), read) {
                 let replica = self.replica(place).expect("it is one");
                 replica.filling = true;
@@ -240,7 +240,7 @@ impl<E: Engine> Home<E> {
                 let since = request.since.map_or(0, |since| since.offset);
                 let replica = self.replica(place).expect("it is one");
                 if !replica.recovering {
-                    let read = |token| Call::Read { token, channel: request.channel, since };
+                    let read = |id| Call::Read { id, channel: request.channel, since };
                     if self.ask(place, Some(Asked::Recover), read) {
                         self.replica(place).expect("it is one").recovering = true;
                     }
@@ -273,7 +273,7 @@ impl<E: Engine> Home<E> {
     }
 
     fn take_read(&mut self, read: StreamRead, now: Now) {
-        let asked = self.asked.remove(&read.token);
+        let asked = self.asked.remove(&read.id);
         if let Some(Asked::History(request)) = asked {
             return self.answer_history(request, &read);
         }

@@ -22,7 +22,7 @@ fn adopted(seed: u64, faults: Faults) -> (SimDriver, SharedNet, SharedLedger, So
     net.borrow_mut().connect(0, 50);
     driver.wait(None);
     let Some(Event::Accepted { socket, .. }) = driver.next_event() else { panic!("no accept") };
-    driver.adopt(socket, Token(5));
+    driver.adopt(socket, Tag(5));
     (driver, net, ledger, socket)
 }
 
@@ -47,12 +47,12 @@ fn no_byte_is_lost_or_doubled_whatever_the_faults() {
         let mut random = Random::new(!seed);
         for _ in 0..20_000 {
             match driver.next_event() {
-                Some(Event::Received { token: Token(5), buffer }) => {
+                Some(Event::Received { tag: Tag(5), buffer }) => {
                     received.extend_from_slice(driver.bytes(&buffer));
                     queue.extend_from_slice(driver.bytes(&buffer));
                     driver.release(buffer);
                 }
-                Some(Event::Sent { token: Token(5) }) => armed = false,
+                Some(Event::Sent { tag: Tag(5) }) => armed = false,
                 Some(other) => panic!("{other:?}"),
                 None => driver.wait(None),
             }
@@ -122,7 +122,7 @@ fn each_breach_of_the_contract_is_named() {
             driver.arm_send(socket, Bytes::from_static(b"a"));
             driver.arm_send(socket, Bytes::from_static(b"b"));
         }),
-        ("adopted_twice", |driver, socket| driver.adopt(socket, Token(6))),
+        ("adopted_twice", |driver, socket| driver.adopt(socket, Tag(6))),
         ("flush_after_shutdown", |driver, socket| {
             driver.shutdown(socket);
             flush(driver, b"abc", &[Send { socket, pieces: ALL }]);
