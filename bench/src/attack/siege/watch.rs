@@ -1,8 +1,8 @@
 //! A neighbour under siege: a pair that publishes and receives all the while, and how long each
 //! publication took.
 //!
-//! Must not know the attacks. Invariant: a neighbour that missed one publication, or was closed, has
-//! failed, whatever its times were.
+//! Must not know the attacks. Invariant: a neighbour that missed one publication, or was closed,
+//! has failed, whatever its times were.
 
 use crate::client::{CONNECT_ID, Cause, Client, Handler, Identity, Key};
 use crate::net::Target;
