@@ -13,8 +13,8 @@ use corecast::clock::Now;
 use corecast::contract::engine::Memory;
 use corecast::contract::envelope::{Delivery, Request};
 use corecast::edge::{
-    ClientTimes, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range, RequestLanes,
-    ConnectionId,
+    ClientTimes, ConnectionId, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range,
+    RequestLanes,
 };
 use corecast::hashing::Key;
 use corecast::home::{Home, HomeOptions, HomeSecrets};
@@ -246,7 +246,7 @@ impl Host {
         }
         let count = bytes.max(1).min(it.sent.len());
         let mut buffer: Vec<u8> = it.sent.drain(..count).collect();
-        let (core, conn) = (it.core, it.token);
+        let (core, conn) = (it.core, it.conn);
         let mut out = Out { lanes: &mut self.requests[core], slots: self.slots };
         self.edges[core].settle_late(now);
         self.edges[core].receive(conn, &mut buffer, now, &mut out);
@@ -261,7 +261,7 @@ impl Host {
         if !it.open || it.ended {
             return;
         }
-        let (core, conn) = (it.core, it.token);
+        let (core, conn) = (it.core, it.conn);
         it.client.wild = true;
         self.edges[core].settle_late(now);
         if reset {
@@ -277,7 +277,7 @@ impl Host {
     pub fn arrives(&mut self, peer: usize) -> bool {
         let it = &mut self.peers[peer];
         let Some(chunk) = it.armed.take().filter(|_| it.open) else { return false };
-        let (core, conn) = (it.core, it.token);
+        let (core, conn) = (it.core, it.conn);
         it.client.receive(&chunk, &mut self.ledger);
         self.edges[core].chunk_sent(conn);
         self.apply_effects(core);
@@ -387,7 +387,7 @@ impl Host {
     }
 
     fn find(&self, core: usize, conn: ConnectionId) -> Option<usize> {
-        self.peers.iter().position(|peer| peer.open && peer.core == core && peer.token == conn)
+        self.peers.iter().position(|peer| peer.open && peer.core == core && peer.conn == conn)
     }
 
     fn apply_effects(&mut self, core: usize) {
