@@ -10,19 +10,25 @@ use crate::edge::{ConnectionId, Edge};
 use crate::metrics::Cause;
 use std::collections::VecDeque;
 
-/// Connections in the order in which they came, sessions among them until they are looked at.
+/// Connections in the order in which they came. Those that have a session by now are among them
+/// until the list has doubled.
 #[derive(Debug, Default)]
 pub struct Strangers {
     came: VecDeque<ConnectionId>,
+    compact_at: usize,
 }
+
+/// Connections below which nobody looks for those that have a session.
+const FEW_STRANGERS: usize = 256;
 
 impl Edge {
     /// Notes a connection that has no session yet.
     pub(in crate::edge) fn note_stranger(&mut self, conn: ConnectionId) {
-        if self.strangers.came.len() > 2 * self.places.shared() as usize + 64 {
+        if self.strangers.came.len() >= self.strangers.compact_at.max(FEW_STRANGERS) {
             let mut came = std::mem::take(&mut self.strangers.came);
             came.retain(|conn| self.is_stranger(*conn));
-            self.strangers.came = came;
+            came.shrink_to(2 * came.len());
+            self.strangers = Strangers { compact_at: 2 * came.len(), came };
         }
         self.strangers.came.push_back(conn);
     }

@@ -54,12 +54,6 @@ impl Places {
         self.connections.len() - self.free.len()
     }
 
-    /// Connections in shared slots.
-    #[must_use]
-    pub fn shared(&self) -> u32 {
-        self.shared
-    }
-
     /// Connections that are neither dead nor refusals.
     #[must_use]
     pub fn open(&self) -> u32 {
