@@ -79,7 +79,8 @@ impl Edge {
         subscriptions: Vec<ServerSubscription>,
     ) -> Result<Vec<ServerBegin>, ErrorCode> {
         let most = self.limits.channels_per_connection as usize;
-        let mut begins: Vec<ServerBegin> = Vec::with_capacity(subscriptions.len() + 1);
+        let asked = subscriptions.len() + usize::from(personal.is_some());
+        let mut begins: Vec<ServerBegin> = Vec::with_capacity(asked);
         let mut begun = BTreeSet::new();
         let of_token = subscriptions.into_iter().map(|subscription| (subscription, true));
         for (subscription, by_token) in of_token.chain(personal.map(|own| (own, false))) {
