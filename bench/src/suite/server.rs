@@ -242,13 +242,17 @@ fn answers(port: u16, path: &str) -> bool {
 
 #[test]
 fn ports_in_use_are_passed_over_and_the_last_is_an_error() {
-    let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    let port = held.local_addr().expect("its address").port();
-    let mut alone = Ports::new(port, 1);
-    let error = alone.take().expect_err("it is taken").to_string();
-    assert!(error.contains(&format!("from {port} to {port} is in use")), "{error}");
-    drop(held);
-    assert_eq!(alone.take().expect("it is free again"), port);
+    let is_free_again = || {
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let port = held.local_addr().expect("its address").port();
+        let mut alone = Ports::new(port, 1);
+        let error = alone.take().expect_err("it is taken").to_string();
+        assert!(error.contains(&format!("from {port} to {port} is in use")), "{error}");
+        drop(held);
+        alone.take().is_ok_and(|taken| taken == port)
+    };
+    // Tests that run beside this one may be given the port that it has just left.
+    assert!((0..20).any(|_| is_free_again()), "a port that is free again is taken");
 }
 
 #[test]
