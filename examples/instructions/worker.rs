@@ -79,7 +79,7 @@ impl Driver for Sink {
 
     fn stop_listening(&mut self) {}
 
-    fn has_news(&mut self) -> bool {
+    fn look_for_news(&mut self) -> bool {
         !self.events.is_empty()
     }
 
@@ -137,7 +137,7 @@ impl Rig {
 
     fn connect(&mut self, socket: u32) -> Tag {
         let accepted = Event::Accepted { socket: Socket(socket), peer: None, listener: 0 };
-        self.worker.driver().events.push_back(accepted);
+        self.worker.driver_mut().events.push_back(accepted);
         self.turn_until_idle();
         self.publisher = self.worker.driver().adopted.expect("it is taken over");
         self.receive(UPGRADE);
@@ -156,7 +156,7 @@ impl Rig {
 
     fn receive(&mut self, bytes: &[u8]) {
         let tag = self.publisher;
-        let driver = self.worker.driver();
+        let driver = self.worker.driver_mut();
         driver.received.clear();
         driver.received.extend_from_slice(bytes);
         let buffer = Buffer { id: 0, len: bytes.len() as u32 };

@@ -383,7 +383,7 @@ impl Host {
                 self.edges[core].unsent(conn, &ranges, taken as u32);
             }
         }
-        self.edges[core].is_flushed();
+        self.edges[core].restart_if_flushed();
     }
 
     fn find(&self, core: usize, conn: ConnectionId) -> Option<usize> {

@@ -455,7 +455,7 @@ impl Driver for Epoll {
         self.listeners.clear();
     }
 
-    fn has_news(&mut self) -> bool {
+    fn look_for_news(&mut self) -> bool {
         self.cursor < self.ready.len() || !self.queue.is_empty()
     }
 
@@ -469,7 +469,7 @@ impl Driver for Epoll {
         self.resume_accepting();
         self.accepts_left.clear();
         self.accepts_left.resize(self.listeners.len(), ACCEPTS);
-        if self.has_news() {
+        if self.look_for_news() {
             return;
         }
         self.cursor = 0;

@@ -234,8 +234,8 @@ pub trait Driver {
         DriverStats::default()
     }
 
-    /// Is something known to have happened, without asking the kernel?
-    fn has_news(&mut self) -> bool;
+    /// Looks whether something is known to have happened, without asking the kernel.
+    fn look_for_news(&mut self) -> bool;
 
     /// Rings another core's doorbell (its index in the mesh), with the next `wait` at the latest.
     fn notify(&mut self, core: usize);

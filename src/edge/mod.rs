@@ -356,6 +356,10 @@ impl Edge {
         self.places.at(conn)
     }
 
+    fn see(&self, conn: ConnectionId) -> &Connection {
+        self.places.see(conn)
+    }
+
     fn life(&self, conn: ConnectionId) -> Life {
         self.places.life(conn)
     }

@@ -55,7 +55,7 @@ struct Window {
 
 impl Refusals {
     /// Counts a refusal. False: it is one of those that are left out.
-    fn may_write(&mut self, cause: Cause, now: Now) -> bool {
+    fn take_line(&mut self, cause: Cause, now: Now) -> bool {
         self.noted += 1;
         let window = &mut self.windows[cause as usize];
         if window.ends_ms <= now.monotonic_ms() && window.left_out == 0 {
@@ -113,7 +113,7 @@ impl Edge {
     /// A connection was closed unheard: there was not even a place to say no from.
     pub fn turned_away(&mut self, peer: Option<IpAddr>, now: Now) {
         self.metrics.refuse(Cause::Slots);
-        if self.refusals.may_write(Cause::Slots, now) {
+        if self.refusals.take_line(Cause::Slots, now) {
             let reason = if self.draining { "shutting down" } else { "full" };
             let (core, remote, cause) = (self.core, peer.map(display), Cause::Slots.name());
             tracing::info!(core, cause, reason, remote, "refused");
@@ -137,7 +137,7 @@ impl Edge {
     /// Counts a refusal. True: its line is to be written.
     fn count_refusal(&mut self, cause: Cause, now: Now) -> bool {
         self.metrics.refuse(cause);
-        self.refusals.may_write(cause, now) && tracing::enabled!(tracing::Level::INFO)
+        self.refusals.take_line(cause, now) && tracing::enabled!(tracing::Level::INFO)
     }
 
     fn write_refusal(
@@ -273,7 +273,7 @@ impl Edge {
     /// Warns of a user who is connected without the channel that users have.
     pub(super) fn no_personal_channel(&mut self, conn: ConnectionId, user: &str, now: Now) {
         self.metrics.refuse(Cause::PersonalChannel);
-        if self.refusals.may_write(Cause::PersonalChannel, now) {
+        if self.refusals.take_line(Cause::PersonalChannel, now) {
             let (core, cause, remote) =
                 (self.core, Cause::PersonalChannel.name(), self.remote(conn));
             let reason = "its id cannot stand in a channel's name: it lists users, has control \
@@ -410,7 +410,7 @@ mod tests {
         let mut refusals = Refusals::default();
         let at = |ms: u64| Now { monotonic_us: ms * 1_000, unix_ms: 0 };
         let written = |refusals: &mut Refusals, cause, ms, count: u32| -> u32 {
-            (0..count).map(|_| u32::from(refusals.may_write(cause, at(ms)))).sum()
+            (0..count).map(|_| u32::from(refusals.take_line(cause, at(ms)))).sum()
         };
         assert_eq!(written(&mut refusals, Cause::Origin, 5, REFUSAL_LINES), REFUSAL_LINES);
         assert_eq!(refusals.next_ms(), None, "nothing was left out");

@@ -137,7 +137,7 @@ impl Bench {
                 }
             }
         }
-        self.edge.is_flushed();
+        self.edge.restart_if_flushed();
         self.edge.take_effects(&mut self.effects);
         sent
     }

@@ -161,7 +161,7 @@ impl<E: Engine> Home<E> {
                 }
             }
         };
-        if self.is_late(place, version) {
+        if !self.note_version(place, version) {
             self.renew(place, now);
             return Ok(self.channels.at(place).position());
         }
@@ -174,17 +174,17 @@ impl<E: Engine> Home<E> {
         Ok(self.channels.at(place).position())
     }
 
-    /// Has the channel a publication as new already? Else this is the version of its last one,
-    /// which may be none: then nothing is compared with it.
-    fn is_late(&mut self, place: u32, version: Option<Version>) -> bool {
+    /// Notes the version of a channel's last publication, which may be none: then nothing is
+    /// compared with it. False: the channel has one as new already, and nothing is noted.
+    fn note_version(&mut self, place: u32, version: Option<Version>) -> bool {
         let channel = self.channels.at(place);
         if let (Some(version), Some(last)) = (&version, &channel.version)
             && version.is_late(last)
         {
-            return true;
+            return false;
         }
         channel.version = version.map(Box::new);
-        false
+        true
     }
 
     /// What is forwarded next, kept or not: subscribers apply the next delta to what came last.

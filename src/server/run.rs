@@ -235,7 +235,7 @@ impl<D: Driver> Looping<'_, D> {
                 worked_us = ended_us;
             }
             if let Some(until_us) = drain_until_us {
-                if self.is_over(ended_us >= until_us || self.control.is_cut_short()) {
+                if self.conclude(ended_us >= until_us || self.control.is_cut_short()) {
                     return self.worker.cut();
                 }
                 let quiet = !worked && rest != Rest::Busy;
@@ -244,7 +244,7 @@ impl<D: Driver> Looping<'_, D> {
             }
             match rest {
                 Rest::Until(until_us)
-                    if ended_us >= worked_us + self.spin_us && !self.worker.has_news() =>
+                    if ended_us >= worked_us + self.spin_us && !self.worker.look_for_news() =>
                 {
                     self.doze(ended_us, until_us);
                 }
@@ -256,7 +256,7 @@ impl<D: Driver> Looping<'_, D> {
     /// Sleeps by the doorbell's protocol.
     fn doze(&mut self, now_us: u64, until_us: Option<u64>) {
         self.worker.announce_sleep();
-        if self.worker.must_stay_awake() {
+        if self.worker.look_again() {
             self.worker.awake();
             return self.worker.sleep(Some(Duration::ZERO));
         }
@@ -265,8 +265,9 @@ impl<D: Driver> Looping<'_, D> {
         self.worker.awake();
     }
 
-    /// Is the shutdown over for this worker: has everybody told its clients, and are its own gone?
-    fn is_over(&mut self, timed_out: bool) -> bool {
+    /// Concludes the shutdown for this worker. True: everybody has told its clients, and its own
+    /// are gone, or time is up.
+    fn conclude(&mut self, timed_out: bool) -> bool {
         let stage = self.worker.drain_stage();
         if matches!(stage, DrainStage::Said | DrainStage::Quiet) && self.worker.report_once() {
             self.control.said();

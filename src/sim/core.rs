@@ -85,7 +85,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
 
     /// It is ended by its owner.
     pub fn end(&mut self) {
-        self.worker.driver().begin_wait();
+        self.worker.driver_mut().begin_wait();
         self.state = State::Ended;
     }
 
@@ -105,13 +105,13 @@ impl<T: Transport, E: Engine> Core<T, E> {
 
     /// Could it run now?
     #[must_use]
-    pub fn is_runnable(&mut self, now_us: u64) -> bool {
+    pub fn is_runnable(&self, now_us: u64) -> bool {
         !self.is_stalled(now_us) && self.may_run(now_us)
     }
 
     /// Could it run now, were it not stalled?
     #[must_use]
-    pub fn may_run(&mut self, now_us: u64) -> bool {
+    pub fn may_run(&self, now_us: u64) -> bool {
         match self.state {
             State::Ended => false,
             State::Awake | State::Idle(_) | State::Announced(_) => true,
@@ -129,7 +129,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
                 self.turns += 1;
                 self.state = match self.worker.turn(now).rest {
                     Rest::Busy => {
-                        self.worker.driver().wait(Some(std::time::Duration::ZERO));
+                        self.worker.driver_mut().wait(Some(std::time::Duration::ZERO));
                         State::Awake
                     }
                     Rest::Until(deadline) => State::Idle(deadline),
@@ -140,12 +140,12 @@ impl<T: Transport, E: Engine> Core<T, E> {
                 self.state = State::Announced(deadline);
             }
             State::Announced(deadline) => {
-                self.state = if self.worker.must_stay_awake() {
+                self.state = if self.worker.look_again() {
                     self.worker.awake();
-                    self.worker.driver().wait(Some(std::time::Duration::ZERO));
+                    self.worker.driver_mut().wait(Some(std::time::Duration::ZERO));
                     State::Awake
                 } else {
-                    self.worker.driver().begin_wait();
+                    self.worker.driver_mut().begin_wait();
                     State::Asleep(deadline)
                 };
             }
@@ -153,7 +153,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
                 let woken =
                     if self.worker.driver().has_work() { Woken::ByWork } else { Woken::ByTimer };
                 self.worker.awake();
-                self.worker.driver().wait(None);
+                self.worker.driver_mut().wait(None);
                 self.state = State::Awake;
                 return woken;
             }

@@ -471,7 +471,7 @@ impl Driver for SimDriver {
         self.to_ring.push(core);
     }
 
-    fn has_news(&mut self) -> bool {
+    fn look_for_news(&mut self) -> bool {
         !self.events.is_empty()
     }
 

@@ -210,9 +210,9 @@ impl<T: Transport, E: Engine> Host<T, E> {
 
     /// Can anything happen without the clock or a client?
     #[must_use]
-    pub fn is_at_rest(&mut self) -> bool {
+    pub fn is_at_rest(&self) -> bool {
         !self.bridge.is_runnable(self.now_us)
-            && !self.cores.iter_mut().any(|core| core.may_run(self.now_us))
+            && !self.cores.iter().any(|core| core.may_run(self.now_us))
     }
 
     /// Has every client that reads read all there is?

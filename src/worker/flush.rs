@@ -45,7 +45,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             self.driver.flush(self.edge.arena(), pool, segments, sends, unsent);
             self.settle_sends(&mut batch);
         }
-        self.edge.is_flushed();
+        self.edge.restart_if_flushed();
         self.batch = batch;
     }
 

@@ -249,7 +249,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     }
 
     /// Announces that this core will sleep: lanes it waits for shall ring, and so shall whoever has
-    /// something for it (rule 5). Then `must_stay_awake` has to be asked.
+    /// something for it (rule 5). Then `look_again` has to follow.
     pub fn announce_sleep(&mut self) {
         if holds(Rule::RearmWant) {
             if !self.home.is_free() {
@@ -270,9 +270,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.mesh.bells[self.mesh.core].announce();
     }
 
-    /// The look again behind the announcement: is there anything this core could do now?
+    /// Looks again after the announcement: is there anything that this core could do now?
     #[must_use]
-    pub fn must_stay_awake(&mut self) -> bool {
+    pub fn look_again(&mut self) -> bool {
         let room = self.edge.has_room();
         let delivery = room && self.mesh.deliveries_in.iter().any(|lane| !lane.is_empty());
         // Who has not asked for room has no right to look for it.

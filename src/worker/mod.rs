@@ -168,7 +168,13 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     }
 
     /// The driver, for simulation and tests.
-    pub fn driver(&mut self) -> &mut D {
+    #[must_use]
+    pub fn driver(&self) -> &D {
+        &self.driver
+    }
+
+    /// The same, to be used.
+    pub fn driver_mut(&mut self) -> &mut D {
         &mut self.driver
     }
 
@@ -178,11 +184,11 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.driver.wait(timeout);
     }
 
-    /// Does the driver know of something that happened, without asking the kernel? Then announcing
-    /// a sleep would only have others ring.
+    /// Looks whether the driver knows of something that happened, without asking the kernel. Then
+    /// announcing a sleep would only have others ring.
     #[must_use]
-    pub fn has_news(&mut self) -> bool {
-        self.driver.has_news()
+    pub fn look_for_news(&mut self) -> bool {
+        self.driver.look_for_news()
     }
 
     fn link(&mut self, conn: ConnectionId) -> Option<&mut Link<T::State>> {

@@ -81,7 +81,7 @@ fn a_ring_wakes_another_without_its_bell() {
         (0..messages).for_each(|_| ringer.driver.notify(0));
         ringer.driver.wait(Some(Duration::ZERO));
         is_woken(&mut woken);
-        while woken.driver.has_news() {
+        while woken.driver.look_for_news() {
             woken.driver.wait(Some(Duration::ZERO));
             assert_eq!(woken.poll(), None);
         }
@@ -138,7 +138,7 @@ fn an_idle_core_rests_whatever_is_flagged() {
             heard == SOCKETS
         });
         let mut looks = 0;
-        while rig.driver.has_news() {
+        while rig.driver.look_for_news() {
             rig.driver.wait(Some(Duration::ZERO));
             assert_eq!(rig.poll(), None);
             looks += 1;

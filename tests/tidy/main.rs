@@ -40,6 +40,11 @@ fn banned_names_stay_in_their_places() {
 }
 
 #[test]
+fn a_query_changes_nothing() {
+    judge(&["src"], shape::queries);
+}
+
+#[test]
 fn files_and_functions_keep_their_size() {
     judge(&["src", "tests", "bench/src"], shape::check);
 }

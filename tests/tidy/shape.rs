@@ -58,6 +58,43 @@ fn long_functions(source: &Source) -> Vec<String> {
     wrong
 }
 
+/// A name that asks something promises that nothing is changed.
+const ASKS: [&str; 5] = ["is_", "has_", "may_", "must_", "can_"];
+
+/// What asks, and could change what it is asked of.
+pub fn queries(source: &Source) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (index, pair) in source.code.windows(2).enumerate() {
+        let name = &pair[1].text;
+        if pair[0].text != "fn" || !ASKS.iter().any(|asks| name.starts_with(asks)) {
+            continue;
+        }
+        let after = source.code[index + 2..].iter().map(|token| token.text.as_str());
+        let header: Vec<&str> = after.take_while(|text| !["{", ";"].contains(text)).collect();
+        if header.windows(3).any(|words| words == ["&", "mut", "self"]) {
+            let rule =
+                "asks by its name, and takes `&mut self`: take `&self`, or name what it does";
+            wrong.push(format!("{}:{}: {name} {rule}", source.path, pair[0].line));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn planted_queries_are_found() {
+    let cases = [
+        ("fn is_one(&self) -> bool { true }", 0),
+        ("fn is_one(&mut self) -> bool { true }", 1),
+        ("fn may_go<T: Fn()>(\n    &mut self,\n    it: T,\n) -> bool { true }", 1),
+        ("fn has_one(of: &mut Vec<u8>) -> bool { of.len() == 1 }", 0),
+        ("fn issue(&mut self) {}", 0),
+    ];
+    for (text, expected) in cases {
+        let wrong = queries(&Source::new("src/a.rs", text));
+        assert_eq!(wrong.len(), expected, "{text}: {wrong:#?}");
+    }
+}
+
 #[test]
 fn planted_shapes_are_found() {
     let function = |lines: usize| format!("//! A.\nfn f() {{\n{}}}\n", "    g();\n".repeat(lines));

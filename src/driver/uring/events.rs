@@ -403,7 +403,7 @@ impl Driver for Uring {
         self.stats
     }
 
-    fn has_news(&mut self) -> bool {
+    fn look_for_news(&mut self) -> bool {
         if !self.told.is_empty() || !self.held.is_empty() {
             return true;
         }

@@ -52,7 +52,7 @@ impl Edge {
             let calls = |http: &mut crate::edge::connection::exchange::Exchange| {
                 http.call.is_some() || http.body.is_some()
             };
-            if self.at(conn).http().is_some_and(calls) {
+            if self.at(conn).http_mut().is_some_and(calls) {
                 self.strangers.came.push_back(conn);
                 continue;
             }

@@ -51,7 +51,7 @@ impl Edge {
         method: ApiMethod,
         now: Now,
     ) {
-        if !self.has_key(conn, head, now) {
+        if !self.require_key(conn, head, now) {
             return;
         }
         if self.http.api_key.is_none() && !self.is_origin_allowed(head, None) {
@@ -81,8 +81,8 @@ impl Edge {
         }
     }
 
-    /// Does the request carry the API key? Refuses it where not.
-    pub(super) fn has_key(&mut self, conn: ConnectionId, head: &Head<'_>, now: Now) -> bool {
+    /// Refuses a request without the API key. True: it has it.
+    pub(super) fn require_key(&mut self, conn: ConnectionId, head: &Head<'_>, now: Now) -> bool {
         let key = self.http.api_key.as_deref();
         let given = (head.header("X-API-Key"), head.header("Authorization"));
         if api::authorized(key, self.http.dev, given.0, given.1) {
@@ -431,7 +431,7 @@ impl Edge {
 
     /// A call holds nothing any more.
     pub(super) fn discharge(&mut self, conn: ConnectionId) {
-        if let Some(http) = self.at(conn).http() {
+        if let Some(http) = self.at(conn).http_mut() {
             let bytes = std::mem::take(&mut http.call_bytes);
             self.accounts.discharge_call(bytes);
         }

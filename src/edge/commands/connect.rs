@@ -119,7 +119,7 @@ impl Edge {
 
     /// The home of a connecting user has answered.
     pub(in crate::edge) fn connect_registered(&mut self, conn: ConnectionId, now: Now) {
-        let server = self.at(conn).server();
+        let server = self.at(conn).server_mut();
         if let Some(connect) = server.and_then(|server| server.connect.as_mut()) {
             connect.registered = true;
             return self.owe(conn);
@@ -137,7 +137,7 @@ impl Edge {
         data: Box<[u8]>,
     ) {
         let bytes_max = self.limits.recovery_bytes as usize;
-        let server = self.at(conn).server();
+        let server = self.at(conn).server_mut();
         let Some(connect) = server.and_then(|server| server.connect.as_mut()) else { return };
         let recovery = within(recovery, &mut connect.recovered_bytes, bytes_max);
         connect.left -= 1;
@@ -152,8 +152,8 @@ impl Edge {
     }
 
     /// Is every subscription of connect answered?
-    pub(in crate::edge) fn is_answered(&mut self, conn: ConnectionId) -> bool {
-        let server = self.at(conn).server();
+    pub(in crate::edge) fn is_answered(&self, conn: ConnectionId) -> bool {
+        let server = self.see(conn).server();
         let connect = server.and_then(|server| server.connect.as_deref());
         connect.is_some_and(|connect| connect.left == 0)
     }
@@ -184,7 +184,7 @@ impl Edge {
         self.spill_becomes_sessions(conn);
         self.metrics.connections.set(self.metrics.connections.get() + 1);
         self.hold_pending(conn);
-        let server = self.at(conn).server();
+        let server = self.at(conn).server_mut();
         let connect = server.and_then(|server| server.connect.take());
         let answers = connect.map_or(Vec::new(), |connect| connect.answers);
         self.connect_reply(conn, id, &answers, now);
@@ -243,7 +243,7 @@ impl Edge {
     pub(in crate::edge) fn keep_held(&mut self, conn: ConnectionId, ranges: &[Range]) {
         self.note_backlog(conn);
         let bytes_max = self.limits.backlog_bytes as usize;
-        let Some(server) = self.places.at(conn).server() else {
+        let Some(server) = self.places.at(conn).server_mut() else {
             return;
         };
         let held = &mut server.held;

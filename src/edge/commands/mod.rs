@@ -25,15 +25,15 @@ use crate::rules::{Rule, holds};
 use subscribe::takes_numbers;
 
 impl Edge {
-    /// The channel that a command has to wait for, where it has to: as a hash of its name (rule
-    /// 32). `earlier` are the commands that wait before it.
-    pub(super) fn must_wait(
+    /// Holds a command back where it has to wait for others: gives the channel that it waits for,
+    /// as a hash of the name (rule 32). `earlier` are the commands that wait before it.
+    pub(super) fn hold_back(
         &mut self,
         conn: ConnectionId,
         command: &Command<'_>,
         earlier: &[Later],
     ) -> Option<u32> {
-        if self.waits_for_presences(conn, &command.method) {
+        if self.line_up_for_presence(conn, &command.method) {
             return Some(self.channel_hash(channel_of(&command.method)?.0));
         }
         let it = self.at(conn);

@@ -53,8 +53,9 @@ fn is_about_presence(request: &Request) -> bool {
 }
 
 impl Edge {
-    /// Has a command to wait because too many ask who is present? It is lined up then.
-    pub(in crate::edge) fn waits_for_presences(
+    /// Puts a connection in line whose command has to wait because too many ask who is present;
+    /// whether it does.
+    pub(in crate::edge) fn line_up_for_presence(
         &mut self,
         conn: ConnectionId,
         method: &Method<'_>,

@@ -15,10 +15,14 @@ use crate::limits::{EXPIRY_S, REFRESH_GRACE_MS};
 use std::collections::BTreeSet;
 
 impl Edge {
-    /// May it be decided now on the token that a command brings? Where keys are slow, one after the
-    /// other is tried, each as a piece of work of its own, and only of what waits already: what
-    /// comes in passes meanwhile.
-    pub(in crate::edge) fn may_judge(&mut self, conn: ConnectionId, command: &Command<'_>) -> bool {
+    /// Goes on with the check of the token that a command brings. True: the command can be decided
+    /// on now. Slow keys are tried one by one, each as a piece of work of its own, and only for
+    /// commands that wait already, so that what comes in passes meanwhile.
+    pub(in crate::edge) fn advance_check(
+        &mut self,
+        conn: ConnectionId,
+        command: &Command<'_>,
+    ) -> bool {
         let offered;
         let text: &str = match &command.method {
             Method::Connect(connect) if connect.token.is_empty() => {

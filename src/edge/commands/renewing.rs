@@ -31,7 +31,7 @@ impl Edge {
     /// Compares what a new token names with what the connection has, once nothing earlier is left
     /// to be done, and lines up the difference. True where there is one.
     pub(in crate::edge) fn compare_renewed(&mut self, conn: ConnectionId) -> bool {
-        let Some(server) = self.at(conn).server() else { return false };
+        let Some(server) = self.at(conn).server_mut() else { return false };
         if !server.queue.is_empty() || server.connect.is_some() {
             return false;
         }
@@ -65,8 +65,8 @@ impl Edge {
         ended.cloned().collect()
     }
 
-    fn is_subscribed(&mut self, conn: ConnectionId, channel: u32) -> bool {
-        let subscription = self.at(conn).subscription(channel);
+    fn is_subscribed(&self, conn: ConnectionId, channel: u32) -> bool {
+        let subscription = self.see(conn).subscription(channel);
         subscription.is_some_and(|it| it.state != SubscriptionState::Owed)
     }
 }

@@ -105,8 +105,8 @@ impl Edge {
     }
 
     /// Is a subscription told its channel by a number?
-    fn is_numbered(&mut self, conn: ConnectionId, command: &Subscribe<'_>) -> bool {
-        command.flag & FLAG_NUMBER != 0 && self.at(conn).facts.has(Fact::TakesNumbers)
+    fn is_numbered(&self, conn: ConnectionId, command: &Subscribe<'_>) -> bool {
+        command.flag & FLAG_NUMBER != 0 && self.see(conn).facts.has(Fact::TakesNumbers)
     }
 
     /// The number of the filter that a command asks for, which counts for its connection.
@@ -213,15 +213,15 @@ impl Edge {
     }
 
     /// May this connection subscribe to a channel by itself?
-    fn may_subscribe(&mut self, conn: ConnectionId, name: &str, options: &ChannelOptions) -> bool {
+    fn may_subscribe(&self, conn: ConnectionId, name: &str, options: &ChannelOptions) -> bool {
         let listed = options.allow_user_limited && self.is_listed(conn, name) == Some(true);
         !self.namespaces.is_private(name)
             && (listed || self.is_allowed(conn, name, options.allow_subscribe))
     }
 
     /// Is the channel for this connection's user? None where it is for all.
-    pub(in crate::edge) fn is_listed(&mut self, conn: ConnectionId, name: &str) -> Option<bool> {
-        let user = self.places.at(conn).user.as_ref();
+    pub(in crate::edge) fn is_listed(&self, conn: ConnectionId, name: &str) -> Option<bool> {
+        let user = self.see(conn).user.as_ref();
         self.namespaces.is_listed(name, user.map(Name::as_str))
     }
 
@@ -249,23 +249,18 @@ impl Edge {
 
     /// May this connection do a thing that `who` may do in a channel? In one that is for some users
     /// nobody else may do anything.
-    pub(in crate::edge) fn is_allowed(
-        &mut self,
-        conn: ConnectionId,
-        channel: &str,
-        who: Who,
-    ) -> bool {
+    pub(in crate::edge) fn is_allowed(&self, conn: ConnectionId, channel: &str, who: Who) -> bool {
         if self.is_listed(conn, channel) == Some(false) {
             return false;
         }
         match who {
             Who::None => false,
             Who::Anyone => true,
-            Who::User => self.at(conn).user.is_some(),
+            Who::User => self.see(conn).user.is_some(),
             Who::Subscriber => {
                 let place = self.channels.find(channel);
                 place.is_some_and(|place| {
-                    let subscription = self.at(conn).subscription(place);
+                    let subscription = self.see(conn).subscription(place);
                     subscription.is_some_and(|it| it.state == SubscriptionState::Active)
                 })
             }
@@ -293,9 +288,9 @@ impl Edge {
     }
 
     /// Must this command wait for the answer to an earlier one about its channel?
-    pub(in crate::edge) fn is_in_question(&mut self, conn: ConnectionId, name: &str) -> bool {
+    pub(in crate::edge) fn is_in_question(&self, conn: ConnectionId, name: &str) -> bool {
         let Some(channel) = self.channels.find(name) else { return false };
-        let subscription = self.at(conn).subscription(channel);
+        let subscription = self.see(conn).subscription(channel);
         subscription.is_some_and(|it| it.state != SubscriptionState::Active)
     }
 
@@ -331,7 +326,7 @@ impl Edge {
         assert_eq!(removed.connection, conn.index, "a subscription knows its place");
         let moved = known.subscribers.get(place as usize).map(|it| it.connection);
         if let Some(index) = moved {
-            let moved = self.at(self.places.id(index)).subscription(channel);
+            let moved = self.at(self.places.id(index)).subscription_mut(channel);
             moved.expect("a subscriber is subscribed").place = place;
         }
         removed
@@ -347,7 +342,7 @@ impl Edge {
         let known = self.channels.at(channel);
         known.filters_ns += self.filters.cost_ns(subscriber.filter);
         let place = known.add_subscriber(subscriber);
-        self.at(conn).subscription(channel).expect("it is active").place = place;
+        self.at(conn).subscription_mut(channel).expect("it is active").place = place;
     }
 }
 

@@ -304,7 +304,16 @@ impl Connection {
     }
 
     /// The HTTP side, where it has one.
-    pub fn http(&mut self) -> Option<&mut Exchange> {
+    #[must_use]
+    pub fn http(&self) -> Option<&Exchange> {
+        match self.aside.as_deref() {
+            Some(Aside::Http(http)) => Some(http),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn http_mut(&mut self) -> Option<&mut Exchange> {
         match self.aside.as_deref_mut() {
             Some(Aside::Http(http)) => Some(http),
             _ => None,
@@ -312,7 +321,16 @@ impl Connection {
     }
 
     /// What the server has still to do about it, where there is something.
-    pub fn server(&mut self) -> Option<&mut ServerSide> {
+    #[must_use]
+    pub fn server(&self) -> Option<&ServerSide> {
+        match self.aside.as_deref() {
+            Some(Aside::Server(server)) => Some(server),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn server_mut(&mut self) -> Option<&mut ServerSide> {
         match self.aside.as_deref_mut() {
             Some(Aside::Server(server)) => Some(server),
             _ => None,
@@ -325,7 +343,13 @@ impl Connection {
     }
 
     /// The subscription to a channel.
-    pub fn subscription(&mut self, channel: u32) -> Option<&mut Subscription> {
+    #[must_use]
+    pub fn subscription(&self, channel: u32) -> Option<&Subscription> {
+        self.subscriptions.get(channel)
+    }
+
+    /// The same, to change it.
+    pub fn subscription_mut(&mut self, channel: u32) -> Option<&mut Subscription> {
         self.subscriptions.get_mut(channel)
     }
 

@@ -140,6 +140,13 @@ impl Places {
         &mut self.connections[conn.index as usize]
     }
 
+    /// The same, to be looked at.
+    #[must_use]
+    pub fn see(&self, conn: ConnectionId) -> &Connection {
+        debug_assert!(self.is_current(conn), "only a current connection is looked at");
+        &self.connections[conn.index as usize]
+    }
+
     /// Whoever has this place now.
     #[must_use]
     pub fn get(&self, index: u32) -> &Connection {

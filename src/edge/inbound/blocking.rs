@@ -12,8 +12,8 @@ use crate::work::cost;
 
 impl Edge {
     /// Must what came wait?
-    pub(in crate::edge) fn is_blocked(&mut self, conn: ConnectionId) -> bool {
-        let it = self.at(conn);
+    pub(in crate::edge) fn is_blocked(&self, conn: ConnectionId) -> bool {
+        let it = self.see(conn);
         let later = it.input.as_ref().map_or(0, |input| input.later.len());
         let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
         held || usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT)
@@ -21,14 +21,14 @@ impl Edge {
     }
 
     /// Can no command run, not even one that came before and waits for its turn?
-    pub(in crate::edge) fn is_stopped(&mut self, conn: ConnectionId) -> bool {
+    pub(in crate::edge) fn is_stopped(&self, conn: ConnectionId) -> bool {
         let turn_over = self.is_turn_over();
         let held_back = self.is_held_back(conn);
-        let it = self.at(conn);
+        let it = self.see(conn);
         let parked = it.is_parked() && holds(Rule::ConnFifo);
         let called = it.http().is_some_and(|http| http.call.is_some());
         let unsent = self.is_behind_responses(conn);
-        let it = self.at(conn);
+        let it = self.see(conn);
         let answers =
             it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
         answers || parked || turn_over || held_back || unsent
@@ -41,8 +41,8 @@ impl Edge {
     }
 
     /// Has a connection that speaks HTTP not read the responses that it was given?
-    pub(in crate::edge) fn is_behind_responses(&mut self, conn: ConnectionId) -> bool {
-        let Some(http) = self.at(conn).http() else { return false };
+    pub(in crate::edge) fn is_behind_responses(&self, conn: ConnectionId) -> bool {
+        let Some(http) = self.see(conn).http() else { return false };
         let most = if http.upgrading { 0 } else { HTTP_BACKLOG_BYTES };
         self.unsent_bytes(conn) > most
     }

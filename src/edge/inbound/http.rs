@@ -206,7 +206,7 @@ impl Edge {
             }
             Route::Metrics => {
                 // Where clients connect, strangers do too.
-                if internal || self.http.dev || self.has_key(conn, head, now) {
+                if internal || self.http.dev || self.require_key(conn, head, now) {
                     self.metrics_page(conn, now);
                 }
             }
@@ -376,7 +376,7 @@ impl Edge {
 
     /// A response still waits: it is kept for who reads on, however slowly.
     fn unread(&mut self, conn: ConnectionId, now: Now) {
-        if self.has_moved(conn) {
+        if self.take_moved(conn) {
             return self.set_deadline(conn, now.monotonic_ms() + READ_ON_MS);
         }
         let bytes = self.unsent_bytes(conn);

@@ -23,15 +23,18 @@ impl Edge {
         lanes: &mut L,
     ) {
         self.presences.asked(&request);
-        let pushed =
-            if self.may_push(home) { self.push(conn, home, request, lanes) } else { Err(request) };
+        let pushed = if self.claim_turn(home) {
+            self.push(conn, home, request, lanes)
+        } else {
+            Err(request)
+        };
         if let Err(request) = pushed {
             self.park(conn, home, request);
         }
     }
 
-    /// Is nobody before this connection in the lane's line?
-    pub(in crate::edge) fn may_push(&mut self, home: u16) -> bool {
+    /// Takes this connection's turn at a lane. False: others wait in its line before it.
+    pub(in crate::edge) fn claim_turn(&mut self, home: u16) -> bool {
         self.first_in_line = self.serving == Some(home);
         if self.first_in_line {
             // Once: what it asks next stands behind the others.
@@ -64,7 +67,7 @@ impl Edge {
             let known = self.channels.at(channel);
             known.pairs += 1;
             known.parked -= 1;
-            let subscription = self.at(conn).subscription(channel).expect("it was just made");
+            let subscription = self.at(conn).subscription_mut(channel).expect("it was just made");
             subscription.state = SubscriptionState::Pending;
         }
         let it = self.places.at(conn);
@@ -178,7 +181,7 @@ impl Edge {
         loop {
             let Some(input) = self.at(conn).input.as_mut() else { return true };
             let Some(Parked { home, request }) = input.parked.pop_front() else { return true };
-            if !self.may_push(home) {
+            if !self.claim_turn(home) {
                 self.at(conn).input().parked.push_front(Parked { home, request });
                 self.stand_in_line(conn, home);
                 return false;
@@ -258,7 +261,7 @@ impl Edge {
         let (home, channel) = (known.home, known.name.clone());
         let connection = self.key(conn);
         let awaited = self.user_calls.withdrawal(subscription.sequence);
-        let pushed = self.may_push(home)
+        let pushed = self.claim_turn(home)
             && lanes.push(home, Request::Unsubscribe { connection, channel, awaited }).is_ok();
         if pushed {
             self.user_calls.withdraw(subscription.sequence);
@@ -277,7 +280,7 @@ impl Edge {
             let user = self.at(conn).user.clone().expect("only a user is registered");
             let home = self.home_of(user.as_str());
             let connection = self.key(conn);
-            let pushed = self.may_push(home)
+            let pushed = self.claim_turn(home)
                 && lanes.push(home, Request::Deregister { connection, user }).is_ok();
             if !pushed && holds(Rule::CleanupQueue) {
                 return self.stand_in_line(conn, home);

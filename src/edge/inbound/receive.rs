@@ -211,14 +211,14 @@ impl Edge {
             Item::Close { code, .. } => self.peer_closed(conn, code, now),
             _ if closing => {}
             Item::Ping(payload) => {
-                if self.takes_control(conn, now) {
+                if self.admit_control(conn, now) {
                     let mut pong = Vec::with_capacity(payload.len() + 2);
                     frame::write(&mut pong, OpCode::Pong, payload);
                     self.control(conn, &pong);
                 }
             }
             Item::Pong => {
-                self.takes_control(conn, now);
+                self.admit_control(conn, now);
             }
             Item::Text(payload) if self.at(conn).facts.has(Fact::Echo) => {
                 self.echo(conn, OpCode::Text, payload);
@@ -240,7 +240,8 @@ impl Edge {
         }
     }
 
-    fn takes_control(&mut self, conn: ConnectionId, now: Now) -> bool {
+    /// Counts a control frame. False: there were too many, and the connection ends.
+    fn admit_control(&mut self, conn: ConnectionId, now: Now) -> bool {
         let (rate, burst) = (self.limits.control_frames_per_s, self.limits.control_frames_burst);
         let takes = self.at(conn).control_rate.take(ms(now), rate, burst);
         if !takes {
@@ -288,7 +289,7 @@ impl Edge {
             let pong = command.method == Method::Pong;
             let full = taken == COMMANDS_PER_TURN || self.is_blocked(conn);
             let waits = full && (!pong || self.is_turn_over());
-            if waits || !self.may_judge(conn, &command) {
+            if waits || !self.advance_check(conn, &command) {
                 self.at(conn).input().message = message[rest..].to_vec();
                 self.spill_grew(conn, message.len() - rest, now);
                 if self.life(conn) == Life::Dead || self.at(conn).facts.has(Fact::Failed) {
@@ -319,7 +320,7 @@ impl Edge {
     ) {
         let earlier = self.at(conn).input.as_mut().map(|input| std::mem::take(&mut input.later));
         let earlier = earlier.unwrap_or_default();
-        let waits = self.must_wait(conn, &command, &earlier);
+        let waits = self.hold_back(conn, &command, &earlier);
         if !earlier.is_empty() {
             self.at(conn).input().later = earlier;
         }
@@ -358,11 +359,11 @@ impl Edge {
             let Some(Ok(command)) = codec.commands(&next.bytes).next() else {
                 unreachable!("it was read before")
             };
-            if self.must_wait(conn, &command, &kept).is_some() {
+            if self.hold_back(conn, &command, &kept).is_some() {
                 kept.push(next);
                 continue;
             }
-            if !self.may_judge(conn, &command) {
+            if !self.advance_check(conn, &command) {
                 kept.push(next);
                 waits_for_turn = true;
                 continue;

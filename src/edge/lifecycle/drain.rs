@@ -47,7 +47,7 @@ impl Edge {
             for parked in parked.into_iter().flatten() {
                 self.refuse_parked(conn, &parked.request);
             }
-            let server = self.at(conn).server();
+            let server = self.at(conn).server_mut();
             if let Some(server) = server {
                 server.queue.clear();
                 server.parked = None;

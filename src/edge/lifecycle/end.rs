@@ -63,7 +63,7 @@ impl Edge {
     /// Who asked and then sent its FIN still reads: what is under way goes out before the end.
     fn end_when_written(&mut self, conn: ConnectionId, now: Now) {
         let facts = self.at(conn).facts;
-        let called = self.at(conn).http().filter(|http| http.call.is_some());
+        let called = self.at(conn).http_mut().filter(|http| http.call.is_some());
         if let Some(http) = called {
             http.keep_alive = false;
             return self.at(conn).facts.set(Fact::Ended, true);

@@ -52,7 +52,7 @@ impl Edge {
             debug_assert!(it.aside.is_none(), "it is a WebSocket");
             it.aside = Some(Box::new(Aside::Http(Exchange::default())));
         }
-        it.http().expect("it was just made")
+        it.http_mut().expect("it was just made")
     }
 
     /// Sets the connection's nearest deadline, the end of its token apart.
@@ -112,7 +112,7 @@ impl Edge {
             Life::Authenticating => self.disconnect(conn, Disconnect::Stale, now),
             Life::Active => self.ping_deadline(conn, now),
             Life::Closing => {
-                if self.has_moved(conn) {
+                if self.take_moved(conn) {
                     self.await_close(conn, now);
                 } else {
                     self.kill(conn, now);

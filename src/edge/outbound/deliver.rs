@@ -159,7 +159,7 @@ impl Edge {
         let pending = |it: &crate::edge::connection::Subscription| {
             it.sequence == sequence && it.state == SubscriptionState::Pending
         };
-        let Some(subscription) = self.at(conn).subscription(channel).filter(|it| pending(it))
+        let Some(subscription) = self.at(conn).subscription_mut(channel).filter(|it| pending(it))
         else {
             return;
         };

@@ -207,8 +207,8 @@ impl Edge {
     }
 
     /// Does more wait for the connection than may?
-    pub(in crate::edge) fn is_over_backlog(&mut self, conn: ConnectionId) -> bool {
-        let echo = self.at(conn).facts.has(Fact::Echo);
+    pub(in crate::edge) fn is_over_backlog(&self, conn: ConnectionId) -> bool {
+        let echo = self.see(conn).facts.has(Fact::Echo);
         let bound = if echo {
             ECHO_BACKLOG_BYTES
         } else if self.life(conn) == Life::Connecting {
@@ -218,7 +218,7 @@ impl Edge {
         } else {
             self.limits.backlog_bytes
         };
-        let Some(backlog) = self.at(conn).backlog.as_ref() else { return false };
+        let Some(backlog) = self.see(conn).backlog.as_ref() else { return false };
         bound > 0 && backlog.bytes() > bound as usize
     }
 
@@ -270,8 +270,8 @@ impl Edge {
         backlog + self.output.pending_bytes(conn.index)
     }
 
-    /// Has a connection been sent something, of what waits for it, since this was asked last?
-    pub(in crate::edge) fn has_moved(&mut self, conn: ConnectionId) -> bool {
+    /// Whether a connection was sent something of what waits for it, since the last call.
+    pub(in crate::edge) fn take_moved(&mut self, conn: ConnectionId) -> bool {
         self.at(conn).backlog.as_mut().is_some_and(|backlog| backlog.take_moved())
     }
 
@@ -280,8 +280,8 @@ impl Edge {
         self.output.take(conn.index, &mut Vec::new());
     }
 
-    /// Is everything flushed? Then the arena begins anew.
-    pub fn is_flushed(&mut self) -> bool {
-        self.output.is_flushed()
+    /// Begins the arena anew if everything is flushed; whether that was so.
+    pub fn restart_if_flushed(&mut self) -> bool {
+        self.output.restart_if_flushed()
     }
 }

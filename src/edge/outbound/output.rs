@@ -236,8 +236,8 @@ impl Output {
         self.flushed += taken.len();
     }
 
-    /// Is everything flushed? Then the arena begins anew.
-    pub fn is_flushed(&mut self) -> bool {
+    /// Begins the arena anew if everything is flushed; whether that was so.
+    pub fn restart_if_flushed(&mut self) -> bool {
         if self.flushed < self.dirty.len() {
             return false;
         }
@@ -305,10 +305,10 @@ mod tests {
         assert!(ranges.is_empty() && !output.has_pending(2));
         let mut conns = Vec::new();
         output.take_dirty(1, &mut conns);
-        assert!(!output.is_flushed());
+        assert!(!output.restart_if_flushed());
         output.take_dirty(2, &mut conns);
         assert_eq!(conns, [0, 1].map(|index| ConnectionId { index, generation: 1 }));
-        assert!(output.is_flushed() && output.arena.is_empty());
+        assert!(output.restart_if_flushed() && output.arena.is_empty());
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Edge {
             debug_assert!(it.aside.is_none(), "it is no WebSocket");
             it.aside = Some(Box::new(Aside::Server(ServerSide::default())));
         }
-        it.server().expect("it was just made")
+        it.server_mut().expect("it was just made")
     }
 
     /// Lines a command up behind what is still to be done. Over the bound the connection could not
@@ -141,7 +141,7 @@ impl Edge {
         lanes: &mut L,
     ) -> bool {
         loop {
-            let Some(server) = self.at(conn).server() else { return true };
+            let Some(server) = self.at(conn).server_mut() else { return true };
             if let Some(Parked { home, request }) = server.parked.take() {
                 if !self.push_begun(conn, home, request, lanes) {
                     return false;
@@ -183,7 +183,7 @@ impl Edge {
                 return None;
             }
         }
-        it.server()?.queue.pop_front()
+        it.server_mut()?.queue.pop_front()
     }
 
     fn serve_wish<L: RequestLanes>(
@@ -320,8 +320,11 @@ impl Edge {
         request: Request,
         lanes: &mut L,
     ) -> bool {
-        let pushed =
-            if self.may_push(home) { self.push(conn, home, request, lanes) } else { Err(request) };
+        let pushed = if self.claim_turn(home) {
+            self.push(conn, home, request, lanes)
+        } else {
+            Err(request)
+        };
         if let Err(request) = pushed {
             self.server_side(conn).parked = Some(Parked { home, request });
             self.stand_in_line(conn, home);
@@ -355,7 +358,7 @@ impl Edge {
         conn: ConnectionId,
         sequence: u32,
     ) -> Option<Begun> {
-        let server = self.at(conn).server()?;
+        let server = self.at(conn).server_mut()?;
         let place = server.begun.iter().position(|begun| begun.sequence == sequence)?;
         let begun = server.begun.swap_remove(place);
         self.owe(conn);

@@ -60,7 +60,7 @@ impl Bench {
                 sent.entry(to.index).or_default().extend_from_slice(bytes);
             }
         }
-        self.edge.is_flushed();
+        self.edge.restart_if_flushed();
         sent
     }
 

@@ -113,7 +113,7 @@ impl Bench {
                 sent[place] += &String::from_utf8_lossy(bytes);
             }
         }
-        self.edge.is_flushed();
+        self.edge.restart_if_flushed();
         sent
     }
 
@@ -301,7 +301,7 @@ fn who_misses_something_of_a_server_side_subscription_comes_back() {
     assert!(!bench.sent(conn).contains("insufficient"));
     let channel = bench.edge.channels.find("c").expect("it is there");
     let it = bench.edge.at(conn);
-    it.subscription(channel).expect("it is").traits =
+    it.subscription_mut(channel).expect("it is").traits =
         Traits::SERVER_SIDE.with(Traits::POSITIONED, true);
     bench.deliver(Delivery::PositionLost { local: 3 });
     bench.deliver(publication(3, 9, "\"behind the gap\""));

@@ -51,8 +51,10 @@ impl<E: Engine> Home<E> {
     }
 
     /// Does a publish wait that was put in order before?
-    fn has_unheard(&mut self, place: u32) -> bool {
-        self.replica(place).is_some_and(|replica| !replica.unheard.is_empty())
+    fn has_unheard(&self, place: u32) -> bool {
+        let channel = self.channels.get(place);
+        let replica = channel.and_then(|channel| channel.replica.as_deref());
+        replica.is_some_and(|replica| !replica.unheard.is_empty())
     }
 
     /// Answers the publishes that were forwarded meanwhile.
