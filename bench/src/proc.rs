@@ -23,38 +23,35 @@ pub fn run_delay(pid: u32) -> Result<Duration> {
 
 /// The same of each thread, by its id.
 pub fn run_delays(pid: u32) -> Result<BTreeMap<u32, Duration>> {
-    let mut delays = BTreeMap::new();
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
-        .with_context(|| format!("process {pid} is not running"))?;
-    for task in tasks.flatten() {
-        let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
-        let waited = text.split_whitespace().nth(1).and_then(|field| field.parse().ok());
-        let thread = task.file_name().to_str().and_then(|name| name.parse().ok());
-        if let (Some(thread), Some(waited_ns)) = (thread, waited) {
-            delays.insert(thread, Duration::from_nanos(waited_ns));
-        }
-    }
-    Ok(delays)
+    Ok(schedules(pid)?.into_iter().map(|(thread, (_, waited))| (thread, waited)).collect())
 }
 
 /// The sums of the threads' `schedstat`: time on a core, and time waiting for one.
 fn schedule(pid: u32) -> Result<(Duration, Duration)> {
+    let sum = |(ran, waited), (_, it): (u32, (Duration, Duration))| (ran + it.0, waited + it.1);
+    Ok(schedules(pid)?.into_iter().fold((Duration::ZERO, Duration::ZERO), sum))
+}
+
+/// The threads' `schedstat`: time on a core, and time waiting for one.
+fn schedules(pid: u32) -> Result<Vec<(u32, (Duration, Duration))>> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"))
         .with_context(|| format!("process {pid} is not running"))?;
-    let (mut ran_ns, mut waited_ns) = (0u64, 0u64);
+    let mut threads = Vec::new();
     for task in tasks {
-        let text = match fs::read_to_string(task?.path().join("schedstat")) {
+        let task = task?;
+        let text = match fs::read_to_string(task.path().join("schedstat")) {
             Ok(text) => text,
             // The thread ended since it was listed.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error.into()),
         };
+        let thread = task.file_name().to_string_lossy().parse()?;
         let mut fields = text.split_whitespace().map(str::parse::<u64>);
         let mut next = || fields.next().context("a short schedstat");
-        ran_ns += next()??;
-        waited_ns += next()??;
+        let (ran_ns, waited_ns) = (next()??, next()??);
+        threads.push((thread, (Duration::from_nanos(ran_ns), Duration::from_nanos(waited_ns))));
     }
-    Ok((Duration::from_nanos(ran_ns), Duration::from_nanos(waited_ns)))
+    Ok(threads)
 }
 
 /// The kernel's softirq thread of the core that a server is bound to, where that is one core and

@@ -1,100 +1,179 @@
-//! A healthy pair beside the attacks: it publishes and receives all the while.
+//! A healthy pair beside the attacks: it publishes and receives all the while, and notes how long
+//! each publication took.
 //!
-//! Must not know the attacks. Invariant: a neighbour that missed one publication has failed.
+//! Must not know the attacks. Invariant: a neighbour that missed one publication, or was closed,
+//! has failed, whatever its times were.
 
 use crate::client::{CONNECT_ID, Cause, Client, Handler, Identity, Key};
 use crate::net::Target;
 use crate::proc;
 use crate::protocol::{self, Message};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const INTERVAL: Duration = Duration::from_millis(10);
-/// A delivery later than this says that the attack was felt. What the machine kept server or
-/// neighbour from a core does not count: others may be building on it.
-const LATEST: Duration = Duration::from_millis(500);
+const INTERVAL: Duration = Duration::from_millis(5);
+/// A delivery that took longer has the time deducted for which the machine kept a thread from a
+/// core: others may be building on it.
+const BRIEF: Duration = Duration::from_millis(5);
 /// A delivery that has not come by then is lost: the kernel accounts for a wait only at its end.
-const LOST: Duration = Duration::from_secs(10);
+const LOST: Duration = Duration::from_secs(25);
 /// Publications that it takes to call it untouched.
 const FEWEST: usize = 20;
-/// Time in which the first of them arrives.
-const SETTLED: Duration = Duration::from_secs(5);
+/// Samples without which nothing can be said of a 99th percentile.
+const FEWEST_OF_P99: usize = 100;
 const SUBSCRIBE_ID: u32 = 2;
 const SUBSCRIBER: usize = 0;
 const PUBLISHER: usize = 1;
 
+/// When a publication was sent, and what it took.
+type Sample = (Instant, Duration);
+
 pub struct Neighbour {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<String, String>>,
+    samples: Arc<Mutex<Vec<Sample>>>,
+    thread: JoinHandle<Result<(), String>>,
+}
+
+fn panicked<E>(_: E) -> String {
+    "the neighbour panicked".to_owned()
 }
 
 impl Neighbour {
-    /// Moves in: connects, subscribes, and starts to publish.
-    pub fn start(target: &Target, server_pid: u32, channel: &str) -> Neighbour {
+    /// Moves in: connects, subscribes, and starts to publish. It has failed when a publication
+    /// takes longer than `latest`.
+    pub fn start(target: &Target, server_pid: u32, channel: &str, latest: Duration) -> Neighbour {
         let stop = Arc::new(AtomicBool::new(false));
-        let (target, channel, stopped) = (target.clone(), channel.to_owned(), stop.clone());
-        let thread = std::thread::spawn(move || live(target, server_pid, channel, &stopped));
-        Neighbour { stop, thread }
+        let samples = Arc::new(Mutex::new(Vec::new()));
+        let (target, channel) = (target.clone(), channel.to_owned());
+        let (stopped, kept) = (Arc::clone(&stop), Arc::clone(&samples));
+        let live = move || live(target, server_pid, channel, latest, &stopped, &kept);
+        Neighbour { stop, samples, thread: std::thread::spawn(live) }
     }
 
     /// Ends it: what it received, or what it missed.
     pub fn end(self) -> Result<String, String> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| "the neighbour panicked".to_owned())?
+        self.thread.join().map_err(panicked)??;
+        let samples = self.samples.lock().map_err(panicked)?;
+        let slowest = samples.iter().map(|(_, took)| *took).max().unwrap_or_default();
+        let (received, slowest_ms) = (samples.len(), slowest.as_millis());
+        Ok(format!("{received} publications, none missed, the slowest after {slowest_ms} ms"))
     }
 
     pub fn lives(&self) -> bool {
         !self.thread.is_finished()
     }
+
+    /// The 99th percentile of what was sent between two moments; waits until all of it has come.
+    pub fn p99(&self, from: Instant, until: Instant) -> Result<Duration, String> {
+        let gives_up = Instant::now() + 2 * LOST;
+        while self.lives() && Instant::now() < gives_up {
+            let samples = self.samples.lock().map_err(panicked)?;
+            // They arrive in the order in which they were sent.
+            if samples.last().is_some_and(|(at, _)| *at > until) {
+                return p99_within(samples, from, until);
+            }
+            drop(samples);
+            std::thread::sleep(INTERVAL);
+        }
+        Err("the neighbour is gone".to_owned())
+    }
 }
 
-struct Life {
+fn p99_within(
+    samples: MutexGuard<'_, Vec<Sample>>,
+    from: Instant,
+    until: Instant,
+) -> Result<Duration, String> {
+    let within = samples.iter().filter(|(at, _)| (from..until).contains(at));
+    let mut took: Vec<Duration> = within.map(|(_, took)| *took).collect();
+    if took.len() < FEWEST_OF_P99 {
+        return Err(format!("the neighbour sent {} publications", took.len()));
+    }
+    took.sort_unstable();
+    Ok(took[(took.len() * 99).div_ceil(100) - 1])
+}
+
+/// What each thread had work for and no core, so far.
+type Delays = BTreeMap<u32, Duration>;
+
+struct Sent {
+    at: Instant,
+    server: Delays,
+    own: Duration,
+}
+
+struct Life<'a> {
     channel: String,
     keys: Vec<Key>,
     live: usize,
-    /// When a publication was sent, and how long cores had been missing until then.
-    sent_at: Vec<(Instant, Duration)>,
+    sent: Vec<Sent>,
     server_pid: u32,
+    /// The thread of this neighbour.
+    own: u32,
+    latest: Duration,
+    samples: &'a Mutex<Vec<Sample>>,
     received: usize,
-    slowest: Duration,
     failure: Option<String>,
 }
 
-impl Life {
-    /// Time that threads of the server and of the neighbour waited for a core so far.
-    fn starved(&self) -> Duration {
-        [self.server_pid, std::process::id()]
-            .into_iter()
-            .map(|pid| proc::run_delay(pid).unwrap_or_default())
-            .sum()
+impl Life<'_> {
+    fn note(&self) -> Sent {
+        let own = proc::run_delays(std::process::id()).unwrap_or_default();
+        Sent {
+            at: Instant::now(),
+            server: proc::run_delays(self.server_pid).unwrap_or_default(),
+            own: own.get(&self.own).copied().unwrap_or_default(),
+        }
     }
 
-    /// How long a publication has taken until now, but for the time without a core.
-    fn took(&self, number: usize) -> Duration {
-        let (at, starved) = self.sent_at[number];
-        match at.elapsed() {
-            brief if brief < LATEST => brief,
-            long => long.saturating_sub(self.starved().saturating_sub(starved)),
+    /// What a publication took, but for the time in which this thread, and the one of the server
+    /// that waited longest, had no core.
+    fn took(&self, sent: &Sent) -> Duration {
+        let took = sent.at.elapsed();
+        if took < BRIEF {
+            return took;
         }
+        let now = self.note();
+        let waited = |(thread, delay): (&u32, &Duration)| {
+            delay.saturating_sub(sent.server.get(thread).copied().unwrap_or_default())
+        };
+        let server = now.server.iter().map(waited).max().unwrap_or_default();
+        let own = now.own.saturating_sub(sent.own);
+        // No less than what needs no deduction, so that these do not come out as the faster ones.
+        took.saturating_sub(server + own).max(BRIEF)
+    }
+
+    /// A publication has come, with this as its data.
+    fn receive(&mut self, data: &str) -> Result<(), String> {
+        let number = self.received;
+        if data != number.to_string() {
+            return Err(format!("{data} instead of {number}"));
+        }
+        let sent = &self.sent[number];
+        let took = self.took(sent);
+        self.samples.lock().map_err(panicked)?.push((sent.at, took));
+        self.received += 1;
+        if took > self.latest {
+            return Err(format!("delivery {number} took {took:?}"));
+        }
+        Ok(())
     }
 }
 
-impl Handler for Life {
+impl Handler for Life<'_> {
     fn message(&mut self, client: &mut Client, tag: usize, message: &Message<'_>) {
         if let Some(error) = &message.error {
             self.failure = Some(format!("error {} {}", error.code, error.message));
         }
         if let Some(publication) = message.push.as_ref().and_then(|push| push.publication.as_ref())
         {
-            if publication.data.get() != self.received.to_string() {
-                let got = publication.data.get();
-                self.failure = Some(format!("{got} instead of {}", self.received));
-                return;
+            if let Err(wrong) = self.receive(publication.data.get()) {
+                self.failure = Some(wrong);
             }
-            self.slowest = self.slowest.max(self.took(self.received));
-            self.received += 1;
         } else if message.id == CONNECT_ID && tag == SUBSCRIBER {
             client.command(self.keys[tag], |out| {
                 protocol::subscribe(out, SUBSCRIBE_ID, &self.channel, None);
@@ -105,7 +184,7 @@ impl Handler for Life {
     }
 
     fn closed(&mut self, _client: &mut Client, tag: usize, cause: Cause) {
-        self.failure = Some(format!("connection {tag} closed: {cause:?}"));
+        self.failure = Some(format!("connection {tag} of the neighbour closed: {cause:?}"));
     }
 }
 
@@ -113,53 +192,51 @@ fn live(
     target: Target,
     server_pid: u32,
     channel: String,
+    latest: Duration,
     stop: &AtomicBool,
-) -> Result<String, String> {
+    samples: &Mutex<Vec<Sample>>,
+) -> Result<(), String> {
     let wrong = |error: std::io::Error| error.to_string();
     let mut client = Client::new(target, Identity::Anonymous).map_err(wrong)?;
+    let own = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
     let mut life = Life {
         channel,
         keys: Vec::new(),
         live: 0,
-        sent_at: Vec::new(),
+        sent: Vec::new(),
         server_pid,
+        own,
+        latest,
+        samples,
         received: 0,
-        slowest: Duration::ZERO,
         failure: None,
     };
     for tag in [SUBSCRIBER, PUBLISHER] {
         life.keys.push(client.open(tag).map_err(wrong)?);
     }
     let started = Instant::now();
-    while !stop.load(Ordering::Relaxed)
-        || life.received < life.sent_at.len()
-        || life.received < FEWEST
-    {
-        if started.elapsed() > SETTLED && life.received == 0 {
-            return Err("nothing was received".to_owned());
+    let mut due = started;
+    loop {
+        let (received, sent) = (life.received, life.sent.len());
+        let ends = stop.load(Ordering::Relaxed) && sent >= FEWEST;
+        if ends && received == sent {
+            return Ok(());
         }
-        let due = started + INTERVAL * life.sent_at.len() as u32;
-        let stops = stop.load(Ordering::Relaxed) && life.sent_at.len() >= FEWEST;
-        if life.live == 2 && due <= Instant::now() && !stops {
-            let data = life.sent_at.len().to_string();
-            let id = life.sent_at.len() as u32 + 16;
+        if life.live == 2 && due <= Instant::now() && !ends {
+            let (id, data) = (sent as u32 + 16, sent.to_string());
             let channel = &life.channel;
             client.command(life.keys[PUBLISHER], |out| protocol::publish(out, id, channel, &data));
-            let starved = life.starved();
-            life.sent_at.push((Instant::now(), starved));
+            life.sent.push(life.note());
+            due = (due + INTERVAL).max(Instant::now());
         }
-        client.poll(&mut life, Duration::from_millis(2)).map_err(wrong)?;
+        client.poll(&mut life, Duration::from_millis(1)).map_err(wrong)?;
         if let Some(failure) = life.failure {
             return Err(failure);
         }
-        let (received, sent) = (life.received, life.sent_at.len());
-        if life.slowest > LATEST {
-            return Err(format!("delivery {received} of {sent} took {:?}", life.slowest));
-        }
-        if life.sent_at.get(received).is_some_and(|(at, _)| at.elapsed() > LOST) {
-            return Err(format!("{received} of {sent} received, then nothing for {LOST:?}"));
+        let waits_for = life.sent.get(life.received);
+        let is_lost = |since: Instant| since.elapsed() > LOST;
+        if waits_for.is_some_and(|sent| is_lost(sent.at)) || life.live < 2 && is_lost(started) {
+            return Err(format!("{} received, then nothing for {LOST:?}", life.received));
         }
     }
-    let (received, slowest) = (life.received, life.slowest.as_millis());
-    Ok(format!("{received} publications, none missed, the slowest after {slowest} ms"))
 }

@@ -2,6 +2,8 @@
 //!
 //! Must not know sockets. Invariant: an upgrade without a key is refused.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 /// RFC 6455, section 1.3.
@@ -52,26 +54,13 @@ pub fn read(bytes: &[u8]) -> Asked {
     let (Some(key), Some(path)) = (header("sec-websocket-key"), request.path) else {
         return Asked::Wrong;
     };
-    let accept = base64(&Sha1::new().chain_update(key).chain_update(MAGIC).finalize());
+    let digest = Sha1::new().chain_update(key).chain_update(MAGIC).finalize();
+    let accept = STANDARD.encode(digest);
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Accept: {accept}\r\n\r\n"
     );
     Asked::Upgrade { path: path.to_owned(), answer, length }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for piece in bytes.chunks(3) {
-        let bits = piece.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-        let bits = bits << (8 * (3 - piece.len()));
-        for index in 0..4 {
-            let letter = letters[(bits >> (18 - 6 * index)) as usize & 63];
-            text.push(if index <= piece.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -94,7 +83,5 @@ mod tests {
         assert_eq!(read(publish), Asked::Publish { length: publish.len() });
         assert_eq!(read(&publish[..publish.len() - 1]), Asked::Incomplete);
         assert_eq!(read(b"POST / HTTP/1.1\r\nContent-Length: 99999\r\n\r\n"), Asked::Wrong);
-        assert_eq!(base64(b"a"), "YQ==");
-        assert_eq!(base64(b"ab"), "YWI=");
     }
 }

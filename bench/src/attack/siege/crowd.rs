@@ -37,6 +37,10 @@ impl Member {
     /// A connection to which nothing was sent yet.
     pub fn open(target: &Target, block: Vec<u8>) -> Result<Member, String> {
         let stream = connect(target).map_err(|error| format!("cannot connect: {error}"))?;
+        Member::of(stream, block)
+    }
+
+    fn of(stream: TcpStream, block: Vec<u8>) -> Result<Member, String> {
         stream.set_nonblocking(true).map_err(|error| error.to_string())?;
         Ok(Member { stream, block, at: 0, sent: 0, received: 0, is_closed: false })
     }
@@ -96,19 +100,17 @@ impl Member {
         }
     }
 
-    /// Sends until the block is through once; false: the connection is closed.
+    /// Sends the block once more, waiting until it is through; false: the connection is closed, or
+    /// the server takes nothing.
     pub fn push_once(&mut self) -> bool {
         let until = Instant::now() + PATIENCE;
-        let mut sent = 0;
-        while sent < self.block.len() && Instant::now() < until {
-            match self.stream.write(&self.block[sent..]) {
-                Ok(length) => sent += length,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(REST),
-                Err(_) => return false,
-            }
+        self.sent = 0;
+        self.push_to_end();
+        while self.sent < self.block.len() && !self.is_closed && Instant::now() < until {
+            std::thread::sleep(REST);
+            self.push_to_end();
         }
-        self.sent += sent;
-        sent == self.block.len()
+        self.sent == self.block.len()
     }
 
     /// Reads what there is into `bytes`, up to its length, and forgets it; how much that was.
@@ -161,15 +163,7 @@ pub fn members(
     for (mut stream, answers) in streams {
         stream.set_read_timeout(Some(PATIENCE)).map_err(wrong)?;
         await_answers(&mut stream, answers)?;
-        stream.set_nonblocking(true).map_err(wrong)?;
-        members.push(Member {
-            stream,
-            block: Vec::new(),
-            at: 0,
-            sent: 0,
-            received: 0,
-            is_closed: false,
-        });
+        members.push(Member::of(stream, Vec::new())?);
     }
     Ok(members)
 }

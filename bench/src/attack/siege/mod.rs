@@ -4,23 +4,23 @@
 //!
 //! Must not know the server's code. The server runs with the limits that `scripts/attack` sets, and
 //! says them in its metrics. Invariant: a row fails when the neighbour waits longer than twice what
-//! it waits beside ordinary work, or when the server's memory passes what its limits add up to.
+//! it waits beside ordinary work, and longer than `FLOOR`, or when the server's memory passes what
+//! its limits add up to.
 
 mod crowd;
 mod responses;
 mod strangers;
 mod tables;
-mod watch;
 mod work;
 
+use super::neighbour::Neighbour;
 use super::{Checked, Site, expect};
 use crate::proc;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-use watch::Watch;
 
 /// How long an attack lasts before what it does is measured. Memory that is touched for the first
 /// time costs a virtual machine up to 40 us a page, which is the host's time, not the server's.
@@ -30,8 +30,8 @@ const LASTS: Duration = Duration::from_secs(2);
 /// Time without anything, and of ordinary work, to which the attacks are compared.
 const COMPARED: Duration = Duration::from_millis(1_500);
 /// A 99th percentile up to here says nothing: on two cores that server, neighbour and attackers
-/// share, whoever is woken waits for a slice of somebody else's, 3 ms, at each of up to three
-/// threads on a publication's way. What attacks did was 15 times this, and more.
+/// share, a thread that is woken waits for a slice of somebody else's, 3 ms, at each of up to three
+/// threads on a publication's way.
 const FLOOR: Duration = Duration::from_millis(15);
 /// Connections that do what is ordinary.
 const ORDINARY: usize = 50;
@@ -74,8 +74,9 @@ const SIEGES: &[(&str, bool, Prepare)] = &[
 
 /// Runs the sieges whose name contains `only`.
 pub fn run(site: &Site, only: &str) -> Result<()> {
-    let watch = Watch::start(&site.target, site.server_pid, &site.neighbour);
-    let field = Field::new(site, &watch)?;
+    // What is too long is said by the rows: each compares.
+    let neighbour = site.neighbour(Duration::MAX);
+    let field = Field::new(site, &neighbour)?;
     println!(
         "  neighbour's p99: {:.1} ms alone, {:.1} ms beside ordinary work; may be {:.1} ms; memory \
          may be {} MiB",
@@ -84,33 +85,12 @@ pub fn run(site: &Site, only: &str) -> Result<()> {
         ms(field.patience()),
         field.bound >> 20,
     );
-    let mut failed = 0;
-    let fits =
-        |name: &str, internal: bool| name.contains(only) && internal == site.internal.is_some();
-    for (name, _, prepare) in SIEGES.iter().filter(|(name, internal, _)| fits(name, *internal)) {
-        let started = Instant::now();
-        let (verdict, said) = match field.besiege(*prepare) {
-            Ok(seen) => ("pass", seen),
-            Err(wrong) => ("FAIL", wrong),
-        };
-        failed += usize::from(verdict == "FAIL");
-        println!("  {verdict}  {name:40} {:5.1} s  {said}", started.elapsed().as_secs_f64());
-        if proc::ended(site.server_pid) {
-            bail!("the server died in: {name}");
-        }
-        if !watch.lives() {
-            println!("  the neighbour was hurt in: {name}");
-            break;
-        }
-    }
-    if let Err(wrong) = watch.end() {
-        failed += 1;
-        println!("  FAIL  the neighbour: {wrong}");
-    }
-    if failed > 0 {
-        bail!("{failed} sieges were felt");
-    }
-    Ok(())
+    let here = SIEGES
+        .iter()
+        .filter(|(name, internal, _)| name.contains(only) && *internal == site.internal.is_some());
+    let rows = here.map(|(name, _, prepare)| (*name, || field.besiege(*prepare)));
+    let failed = super::report(site, &neighbour, rows)?;
+    super::conclude(neighbour, failed)
 }
 
 fn ms(time: Duration) -> f64 {
@@ -120,7 +100,7 @@ fn ms(time: Duration) -> f64 {
 /// The server and its neighbour before the attacks.
 struct Field<'a> {
     site: &'a Site,
-    watch: &'a Watch,
+    neighbour: &'a Neighbour,
     /// The neighbour's 99th percentile while nothing happens, and beside ordinary work.
     alone: Duration,
     busy: Duration,
@@ -129,11 +109,11 @@ struct Field<'a> {
 }
 
 impl Field<'_> {
-    fn new<'a>(site: &'a Site, watch: &'a Watch) -> Result<Field<'a>> {
+    fn new<'a>(site: &'a Site, neighbour: &'a Neighbour) -> Result<Field<'a>> {
         let wrong = anyhow::Error::msg;
         let before = proc::rss(site.server_pid)?;
         let bound = bound(before, &metrics(site).map_err(wrong)?);
-        let mut field = Field { site, watch, alone: Duration::MAX, busy: Duration::MAX, bound };
+        let mut field = Field { site, neighbour, alone: Duration::MAX, busy: Duration::MAX, bound };
         let idle: Attack = Box::new(|until| {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
             Ok(String::new())
@@ -172,7 +152,7 @@ impl Field<'_> {
             std::thread::sleep(Duration::from_millis(10));
         }
         let said = attacking.join().map_err(|_| "the attacker panicked".to_owned())??;
-        let p99 = self.watch.p99(from + BEGINS, from + BEGINS + lasts)?;
+        let p99 = self.neighbour.p99(from + BEGINS, from + BEGINS + lasts)?;
         Ok(Seen { said, p99, rss })
     }
 }

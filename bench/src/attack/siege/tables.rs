@@ -7,7 +7,6 @@ use super::super::wire::Wire;
 use super::super::{Site, expect};
 use super::Attack;
 use super::crowd::{self, Member};
-use crate::net::Target;
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -120,16 +119,12 @@ pub fn leaving(site: &Site) -> Result<Attack, String> {
             }
             rounds += 1;
             // Who is closed leaves all at once.
-            members[0] = gone(&target)?;
+            members[0] = crowd::member(&target, &[])?;
             join(&mut members[0], count)?;
             left += count;
         }
         Ok(format!("{left} left"))
     }))
-}
-
-fn gone(target: &Target) -> Result<Member, String> {
-    crowd::member(target, &[])
 }
 
 fn join(member: &mut Member, count: usize) -> Result<(), String> {

@@ -8,6 +8,8 @@ use super::super::Site;
 use super::Attack;
 use super::crowd::{self, Member};
 use crate::rng::Rng;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 const LOADERS: usize = 16;
@@ -68,21 +70,7 @@ fn forged(channel: &str, rng: &mut Rng) -> String {
     let signature: Vec<u8> = (0..12).flat_map(|_| rng.next().to_be_bytes()).collect();
     let claims = json!({"sub": "", "channel": channel, "exp": 4_000_000_000_u64}).to_string();
     let parts = [br#"{"alg":"ES384","typ":"JWT"}"#.as_slice(), claims.as_bytes(), &signature];
-    parts.map(base64url).join(".")
-}
-
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let group = (0..3).fold(0, |group, at| {
-            group << 8 | u32::from(chunk.get(at).copied().unwrap_or_default())
-        });
-        for digit in 0..=chunk.len() {
-            text.push(char::from(DIGITS[(group >> (18 - 6 * digit) & 63) as usize]));
-        }
-    }
-    text
+    parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
 /// Who is there, asked again and again by many where many are.
@@ -141,11 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_are_in_base64url() {
-        assert_eq!(
-            ["", "f", "fo", "foo"].map(|it| base64url(it.as_bytes())),
-            ["", "Zg", "Zm8", "Zm9v"]
-        );
+    fn a_forged_token_has_the_form_of_one() {
         let token = forged("c", &mut Rng::new(1));
         let lengths: Vec<usize> = token.split('.').map(str::len).collect();
         assert_eq!((lengths[0], lengths[2]), (36, 128), "{token}");
