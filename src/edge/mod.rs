@@ -30,7 +30,7 @@ use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
 use crate::work::Work;
 use accounts::Accounts;
-use accounts::strangers::Strangers;
+use accounts::roster::Roster;
 use channels::EdgeChannels;
 use commands::presences::Presences;
 use connection::client_id::ClientIds;
@@ -163,7 +163,7 @@ pub struct Edge {
     peers: Peers,
     refusals: Refusals,
     places: Places,
-    strangers: Strangers,
+    strangers: Roster,
     /// By place: what few connections have.
     details: HashMap<u32, Box<Details>, FixedState>,
     channels: EdgeChannels,
@@ -234,7 +234,7 @@ impl Edge {
             peers: Peers::new(places),
             refusals: Refusals::default(),
             places: Places::new(&options.limits),
-            strangers: Strangers::default(),
+            strangers: Roster::default(),
             details: HashMap::with_hasher(FixedState::default()),
             channels: EdgeChannels::new(homes, options.secrets.channels),
             filters: Filters::new(&options.limits, options.secrets.filters),
@@ -356,8 +356,8 @@ impl Edge {
         self.places.at(conn)
     }
 
-    fn see(&self, conn: ConnectionId) -> &Connection {
-        self.places.see(conn)
+    fn connection(&self, conn: ConnectionId) -> &Connection {
+        self.places.connection(conn)
     }
 
     fn life(&self, conn: ConnectionId) -> Life {

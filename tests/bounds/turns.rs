@@ -36,7 +36,7 @@ const LASTS: Duration = Duration::from_secs(4);
 /// The CPU time that the server spent before it answered nine of ten small questions. The tenth
 /// may have been answered early: while this thread waits for a CPU, the server goes on with others'
 /// work.
-fn nine_of_ten(server: &Server, client: &mut Client, lasts: Duration) -> Duration {
+fn cpu_before_answer_p90(server: &Server, client: &mut Client, lasts: Duration) -> Duration {
     let started = Instant::now();
     let mut spent = Vec::new();
     while started.elapsed() < lasts {
@@ -63,7 +63,7 @@ fn beside(server: &Server, attack: impl for<'s> FnOnce(&'s Scope<'s, '_>, &'s At
         attack(scope, over);
         // Also when an answer does not come at all: the scope waits for the attack's threads.
         let _end = End(over);
-        let spent = nine_of_ten(server, &mut client, LASTS);
+        let spent = cpu_before_answer_p90(server, &mut client, LASTS);
         assert!(spent < FELT, "{spent:?} of work before the neighbour's answer");
     });
 }

@@ -2,13 +2,14 @@
 //! much.
 //!
 //! Invariants: an account is the sum of what its connections hold, so it never goes below zero and
-//! is zero when nobody is left; whoever may hold something is in the list of holders.
+//! is zero when nobody is left; whoever may hold something is in the roster of those.
 
+pub(super) mod roster;
 pub(super) mod shedding;
 pub(super) mod spill;
 pub(super) mod strangers;
 
-use shedding::Holders;
+use roster::Roster;
 use spill::Spilled;
 
 /// Bytes that a worker holds for its connections.
@@ -17,11 +18,11 @@ pub struct Accounts {
     /// What came in and waits, by whose it is.
     spilled: Spilled,
     /// Connections from which something came that waits.
-    spilling: Holders,
+    spilling: Roster,
     /// What waits unsent, recovery answers and chunks in flight included.
     unsent_bytes: u64,
     /// Connections with something unsent.
-    backlogged: Holders,
+    backlogged: Roster,
     /// Somebody is going to be ended because too much waits unsent.
     sheds: bool,
     /// Bodies and answers of the server API's calls.

@@ -12,23 +12,6 @@ use crate::edge::{ConnectionId, Edge, Late};
 use crate::metrics::Cause;
 use std::collections::BinaryHeap;
 
-/// Connections that may hold something, each once. Those that do not any more are dropped when the
-/// list has doubled.
-#[derive(Debug, Default)]
-pub struct Holders {
-    conns: Vec<ConnectionId>,
-    compact_at: usize,
-}
-
-/// Holders below which nobody looks for those that hold nothing any more.
-const FEW_HOLDERS: usize = 1_024;
-
-impl Holders {
-    fn is_crowded(&self) -> bool {
-        self.conns.len() >= self.compact_at.max(FEW_HOLDERS)
-    }
-}
-
 /// A connection and what it holds; the heaviest is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
@@ -57,11 +40,11 @@ impl Edge {
             return;
         }
         if self.accounts.backlogged.is_crowded() {
-            let listed = std::mem::take(&mut self.accounts.backlogged);
-            self.accounts.backlogged =
-                self.without_idle(listed, Fact::Backlogged, Edge::unsent_held);
+            let mut roster = std::mem::take(&mut self.accounts.backlogged);
+            roster.compact(|conn| self.still_holds(*conn, Fact::Backlogged, Edge::unsent_held));
+            self.accounts.backlogged = roster;
         }
-        self.accounts.backlogged.conns.push(conn);
+        self.accounts.backlogged.push(conn);
     }
 
     /// Notes that a connection keeps something of what came in.
@@ -70,61 +53,56 @@ impl Edge {
             return;
         }
         if self.accounts.spilling.is_crowded() {
-            let listed = std::mem::take(&mut self.accounts.spilling);
-            self.accounts.spilling = self.without_idle(listed, Fact::Spilled, Edge::unread_held);
+            let mut roster = std::mem::take(&mut self.accounts.spilling);
+            roster.compact(|conn| self.still_holds(*conn, Fact::Spilled, Edge::unread_held));
+            self.accounts.spilling = roster;
         }
-        self.accounts.spilling.conns.push(conn);
+        self.accounts.spilling.push(conn);
     }
 
-    /// Takes those out of a list that hold nothing any more.
-    fn without_idle(
+    /// Whether a connection holds something; the fact that it does is taken back where not.
+    fn still_holds(
         &mut self,
-        mut listed: Holders,
+        conn: ConnectionId,
         fact: Fact,
-        held: fn(&mut Edge, ConnectionId) -> usize,
-    ) -> Holders {
-        listed.conns.retain(|conn| {
-            let holds = held(self, *conn) > 0;
-            if !holds && self.is_current(*conn) {
-                self.at(*conn).facts.set(fact, false);
-            }
-            holds
-        });
-        listed.compact_at = 2 * listed.conns.len();
-        listed
+        held: fn(&Edge, ConnectionId) -> usize,
+    ) -> bool {
+        let holds = held(self, conn) > 0;
+        if !holds && self.is_current(conn) {
+            self.at(conn).facts.set(fact, false);
+        }
+        holds
     }
 
     /// Memory of what a connection has not been sent.
-    fn unsent_held(&mut self, conn: ConnectionId) -> usize {
+    fn unsent_held(&self, conn: ConnectionId) -> usize {
         if !self.is_current(conn) {
             return 0;
         }
-        let it = self.at(conn);
+        let it = self.connection(conn);
         let held = it.server().map_or(0, |server| server.held.bytes());
         held + it.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes())
     }
 
     /// Memory of what a connection keeps of what came in.
-    fn unread_held(&mut self, conn: ConnectionId) -> usize {
-        if self.is_current(conn) { spill_held(self.at(conn)) } else { 0 }
+    fn unread_held(&self, conn: ConnectionId) -> usize {
+        if self.is_current(conn) { spill_held(self.connection(conn)) } else { 0 }
     }
 
-    fn holder(&mut self, conn: ConnectionId, bytes: usize) -> Holder {
-        let foreign = bytes > 0 && !self.at(conn).facts.has(Fact::Internal);
+    fn holder(&self, conn: ConnectionId, bytes: usize) -> Holder {
+        let foreign = bytes > 0 && !self.connection(conn).facts.has(Fact::Internal);
         Holder { foreign, bytes, index: conn.index, generation: conn.generation }
     }
 
     /// Those of one kind of peer that keep something of what came in.
-    pub(in crate::edge) fn spill_holders(&mut self, peer: Peer) -> BinaryHeap<Holder> {
-        let conns = std::mem::take(&mut self.accounts.spilling.conns);
+    pub(in crate::edge) fn spill_holders(&self, peer: Peer) -> BinaryHeap<Holder> {
         let mut heap = BinaryHeap::new();
-        for conn in &conns {
+        for conn in self.accounts.spilling.iter() {
             let bytes = self.unread_held(*conn);
-            if bytes > 0 && Peer::of(self.at(*conn)) == peer {
+            if bytes > 0 && Peer::of(self.connection(*conn)) == peer {
                 heap.push(self.holder(*conn, bytes));
             }
         }
-        self.accounts.spilling.conns = conns;
         heap
     }
 
@@ -147,15 +125,13 @@ impl Edge {
             return;
         }
         let before = self.accounts.unsent_bytes;
-        let conns = std::mem::take(&mut self.accounts.backlogged.conns);
-        let mut heap = BinaryHeap::with_capacity(conns.len());
-        for conn in &conns {
+        let mut heap = BinaryHeap::with_capacity(self.accounts.backlogged.len());
+        for conn in self.accounts.backlogged.iter() {
             let bytes = self.unsent_held(*conn);
             if bytes > 0 {
                 heap.push(self.holder(*conn, bytes));
             }
         }
-        self.accounts.backlogged.conns = conns;
         let mut ended = 0_u32;
         while self.accounts.unsent_bytes > relieved(bound) {
             let Some(holder) = heap.pop() else { break };

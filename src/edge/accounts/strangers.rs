@@ -8,29 +8,16 @@ use crate::edge::connection::{Fact, Life};
 use crate::edge::refusals::About;
 use crate::edge::{ConnectionId, Edge};
 use crate::metrics::Cause;
-use std::collections::VecDeque;
-
-/// Connections in the order in which they came. Those that have a session by now are among them
-/// until the list has doubled.
-#[derive(Debug, Default)]
-pub struct Strangers {
-    came: VecDeque<ConnectionId>,
-    compact_at: usize,
-}
-
-/// Connections below which nobody looks for those that have a session.
-const FEW_STRANGERS: usize = 256;
 
 impl Edge {
     /// Notes a connection that has no session yet.
     pub(in crate::edge) fn note_stranger(&mut self, conn: ConnectionId) {
-        if self.strangers.came.len() >= self.strangers.compact_at.max(FEW_STRANGERS) {
-            let mut came = std::mem::take(&mut self.strangers.came);
-            came.retain(|conn| self.is_stranger(*conn));
-            came.shrink_to(2 * came.len());
-            self.strangers = Strangers { compact_at: 2 * came.len(), came };
+        if self.strangers.is_crowded() {
+            let mut roster = std::mem::take(&mut self.strangers);
+            roster.compact(|conn| self.is_stranger(*conn));
+            self.strangers = roster;
         }
-        self.strangers.came.push_back(conn);
+        self.strangers.push(conn);
     }
 
     fn is_stranger(&self, conn: ConnectionId) -> bool {
@@ -44,8 +31,8 @@ impl Edge {
     /// Ends the connection that has been here longest without a session; not while a call of the
     /// server API is under way on it.
     pub(in crate::edge) fn displace_stranger(&mut self, now: Now) {
-        for _ in 0..self.strangers.came.len() {
-            let Some(conn) = self.strangers.came.pop_front() else { return };
+        for _ in 0..self.strangers.len() {
+            let Some(conn) = self.strangers.pop() else { return };
             if !self.is_stranger(conn) {
                 continue;
             }
@@ -53,7 +40,7 @@ impl Edge {
                 http.call.is_some() || http.body.is_some()
             };
             if self.at(conn).http_mut().is_some_and(calls) {
-                self.strangers.came.push_back(conn);
+                self.strangers.push(conn);
                 continue;
             }
             let reason = "all slots are taken: the longest without a session made room";

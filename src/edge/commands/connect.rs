@@ -153,7 +153,7 @@ impl Edge {
 
     /// Is every subscription of connect answered?
     pub(in crate::edge) fn is_answered(&self, conn: ConnectionId) -> bool {
-        let server = self.see(conn).server();
+        let server = self.connection(conn).server();
         let connect = server.and_then(|server| server.connect.as_deref());
         connect.is_some_and(|connect| connect.left == 0)
     }

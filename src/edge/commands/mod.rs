@@ -25,18 +25,18 @@ use crate::rules::{Rule, holds};
 use subscribe::takes_numbers;
 
 impl Edge {
-    /// Holds a command back where it has to wait for others: gives the channel that it waits for,
-    /// as a hash of the name (rule 32). `earlier` are the commands that wait before it.
-    pub(super) fn hold_back(
-        &mut self,
+    /// The channel that a command has to wait for, where it has to: as a hash of its name (rule
+    /// 32). `earlier` are the commands that wait before it.
+    pub(super) fn must_wait(
+        &self,
         conn: ConnectionId,
         command: &Command<'_>,
         earlier: &[Later],
     ) -> Option<u32> {
-        if self.line_up_for_presence(conn, &command.method) {
+        if self.must_line_up(&command.method) {
             return Some(self.channel_hash(channel_of(&command.method)?.0));
         }
-        let it = self.at(conn);
+        let it = self.connection(conn);
         let (in_flight, under_way) = (it.in_flight, it.under_way);
         let owes = it.facts.has(Fact::Owing) || it.facts.has(Fact::Waiting);
         if in_flight == 0 && earlier.is_empty() && !owes && it.server().is_none() {

@@ -53,19 +53,17 @@ fn is_about_presence(request: &Request) -> bool {
 }
 
 impl Edge {
-    /// Puts a connection in line whose command has to wait because too many ask who is present;
-    /// whether it does.
-    pub(in crate::edge) fn line_up_for_presence(
-        &mut self,
-        conn: ConnectionId,
-        method: &Method<'_>,
-    ) -> bool {
+    /// Must a command wait because too many ask who is present?
+    pub(in crate::edge) fn must_line_up(&self, method: &Method<'_>) -> bool {
         let asks = matches!(method, Method::Presence { .. } | Method::PresenceStats { .. });
-        let waits = asks && !self.presences.has_room();
-        if waits && !self.at(conn).facts.replace(Fact::AwaitsPresence, true) {
+        asks && !self.presences.has_room()
+    }
+
+    /// Puts a connection in the line, once, if its command has to wait there.
+    pub(in crate::edge) fn line_up(&mut self, conn: ConnectionId, method: &Method<'_>) {
+        if self.must_line_up(method) && !self.at(conn).facts.replace(Fact::AwaitsPresence, true) {
             self.presences.line.push_back(conn);
         }
-        waits
     }
 
     /// Lets as many of those in line go on as there is room for.

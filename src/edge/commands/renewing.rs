@@ -66,7 +66,7 @@ impl Edge {
     }
 
     fn is_subscribed(&self, conn: ConnectionId, channel: u32) -> bool {
-        let subscription = self.see(conn).subscription(channel);
+        let subscription = self.connection(conn).subscription(channel);
         subscription.is_some_and(|it| it.state != SubscriptionState::Owed)
     }
 }

@@ -106,7 +106,7 @@ impl Edge {
 
     /// Is a subscription told its channel by a number?
     fn is_numbered(&self, conn: ConnectionId, command: &Subscribe<'_>) -> bool {
-        command.flag & FLAG_NUMBER != 0 && self.see(conn).facts.has(Fact::TakesNumbers)
+        command.flag & FLAG_NUMBER != 0 && self.connection(conn).facts.has(Fact::TakesNumbers)
     }
 
     /// The number of the filter that a command asks for, which counts for its connection.
@@ -221,7 +221,7 @@ impl Edge {
 
     /// Is the channel for this connection's user? None where it is for all.
     pub(in crate::edge) fn is_listed(&self, conn: ConnectionId, name: &str) -> Option<bool> {
-        let user = self.see(conn).user.as_ref();
+        let user = self.connection(conn).user.as_ref();
         self.namespaces.is_listed(name, user.map(Name::as_str))
     }
 
@@ -256,11 +256,11 @@ impl Edge {
         match who {
             Who::None => false,
             Who::Anyone => true,
-            Who::User => self.see(conn).user.is_some(),
+            Who::User => self.connection(conn).user.is_some(),
             Who::Subscriber => {
                 let place = self.channels.find(channel);
                 place.is_some_and(|place| {
-                    let subscription = self.see(conn).subscription(place);
+                    let subscription = self.connection(conn).subscription(place);
                     subscription.is_some_and(|it| it.state == SubscriptionState::Active)
                 })
             }
@@ -290,7 +290,7 @@ impl Edge {
     /// Must this command wait for the answer to an earlier one about its channel?
     pub(in crate::edge) fn is_in_question(&self, conn: ConnectionId, name: &str) -> bool {
         let Some(channel) = self.channels.find(name) else { return false };
-        let subscription = self.see(conn).subscription(channel);
+        let subscription = self.connection(conn).subscription(channel);
         subscription.is_some_and(|it| it.state != SubscriptionState::Active)
     }
 

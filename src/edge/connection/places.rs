@@ -142,7 +142,7 @@ impl Places {
 
     /// The same, to be looked at.
     #[must_use]
-    pub fn see(&self, conn: ConnectionId) -> &Connection {
+    pub fn connection(&self, conn: ConnectionId) -> &Connection {
         debug_assert!(self.is_current(conn), "only a current connection is looked at");
         &self.connections[conn.index as usize]
     }

@@ -13,25 +13,26 @@ use crate::work::cost;
 impl Edge {
     /// Must what came wait?
     pub(in crate::edge) fn is_blocked(&self, conn: ConnectionId) -> bool {
-        let it = self.see(conn);
-        let later = it.input.as_ref().map_or(0, |input| input.later.len());
-        let held = it.input.as_ref().is_some_and(|input| !input.message.is_empty());
-        held || usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT)
+        let it = self.connection(conn);
+        let input = it.input.as_ref();
+        let later = input.map_or(0, |input| input.later.len());
+        let begun = input.is_some_and(|input| !input.message.is_empty());
+        begun
+            || usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT)
             || self.is_stopped(conn)
     }
 
     /// Can no command run, not even one that came before and waits for its turn?
     pub(in crate::edge) fn is_stopped(&self, conn: ConnectionId) -> bool {
-        let turn_over = self.is_turn_over();
-        let held_back = self.is_held_back(conn);
-        let it = self.see(conn);
-        let parked = it.is_parked() && holds(Rule::ConnFifo);
+        let it = self.connection(conn);
         let called = it.http().is_some_and(|http| http.call.is_some());
-        let unsent = self.is_behind_responses(conn);
-        let it = self.see(conn);
-        let answers =
+        let awaits_answers =
             it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
-        answers || parked || turn_over || held_back || unsent
+        awaits_answers
+            || it.is_parked() && holds(Rule::ConnFifo)
+            || self.is_turn_over()
+            || self.is_held_back(conn)
+            || self.is_behind_responses(conn)
     }
 
     /// Has nothing more its turn before the next stage: is the arena full, or this connection's
@@ -42,7 +43,7 @@ impl Edge {
 
     /// Has a connection that speaks HTTP not read the responses that it was given?
     pub(in crate::edge) fn is_behind_responses(&self, conn: ConnectionId) -> bool {
-        let Some(http) = self.see(conn).http() else { return false };
+        let Some(http) = self.connection(conn).http() else { return false };
         let most = if http.upgrading { 0 } else { HTTP_BACKLOG_BYTES };
         self.unsent_bytes(conn) > most
     }

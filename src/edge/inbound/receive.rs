@@ -320,13 +320,15 @@ impl Edge {
     ) {
         let earlier = self.at(conn).input.as_mut().map(|input| std::mem::take(&mut input.later));
         let earlier = earlier.unwrap_or_default();
-        let waits = self.hold_back(conn, &command, &earlier);
+        let waits = self.must_wait(conn, &command, &earlier);
         if !earlier.is_empty() {
             self.at(conn).input().later = earlier;
         }
-        let channel = match waits {
-            None => self.command(conn, command, now, lanes),
-            waits => waits,
+        let channel = if waits.is_some() {
+            self.line_up(conn, &command.method);
+            waits
+        } else {
+            self.command(conn, command, now, lanes)
         };
         if let Some(channel) = channel {
             self.at(conn).input().later.push(Later { channel, bytes: bytes.into() });
@@ -359,7 +361,8 @@ impl Edge {
             let Some(Ok(command)) = codec.commands(&next.bytes).next() else {
                 unreachable!("it was read before")
             };
-            if self.hold_back(conn, &command, &kept).is_some() {
+            if self.must_wait(conn, &command, &kept).is_some() {
+                self.line_up(conn, &command.method);
                 kept.push(next);
                 continue;
             }

@@ -208,7 +208,7 @@ impl Edge {
 
     /// Does more wait for the connection than may?
     pub(in crate::edge) fn is_over_backlog(&self, conn: ConnectionId) -> bool {
-        let echo = self.see(conn).facts.has(Fact::Echo);
+        let echo = self.connection(conn).facts.has(Fact::Echo);
         let bound = if echo {
             ECHO_BACKLOG_BYTES
         } else if self.life(conn) == Life::Connecting {
@@ -218,7 +218,7 @@ impl Edge {
         } else {
             self.limits.backlog_bytes
         };
-        let Some(backlog) = self.see(conn).backlog.as_ref() else { return false };
+        let Some(backlog) = self.connection(conn).backlog.as_ref() else { return false };
         bound > 0 && backlog.bytes() > bound as usize
     }
 
