@@ -16,6 +16,8 @@ use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 const SUBSCRIBERS: usize = 20;
+const RATE: f64 = 200.0;
+const WINDOW_S: f64 = 0.3;
 
 #[derive(Parser)]
 struct Only {
@@ -31,7 +33,7 @@ fn options(port: u16, more: &[&str]) -> Options {
 }
 
 fn fanout(port: u16) -> Figures {
-    let options = options(port, &["--window-s", "0.3"]);
+    let options = options(port, &["--window-s", &WINDOW_S.to_string()]);
     let room = Room { name: "a".into(), subscribers: SUBSCRIBERS, senders: 2 };
     let plan = Plan { rooms: vec![room], publishers: None, processes: 1, part: 0 };
     let (mut streams, mut fleet) = match ready(&options, plan) {
@@ -39,7 +41,7 @@ fn fanout(port: u16) -> Figures {
         Err(error) => return Figures::failed(error.to_string()),
     };
     let start = clock::now();
-    let schedule = Schedule::new(start, 0, 200.0, options.seconds(), 2);
+    let schedule = Schedule::new(start, 0, RATE, options.seconds(), 2);
     streams.begin(schedule, Meter::new(session::times(&options, start), &[]));
     drive(&mut streams, &mut fleet, None, 0.0)
 }
@@ -49,9 +51,11 @@ fn floor_programs_deliver_everything() {
     for driver in [Driver::Ring, Driver::Epoll] {
         let figures = fanout(serve_for_test(driver));
         assert_eq!(figures.failure, None, "{driver:?}");
-        // Every subscriber and the other publisher.
-        assert_eq!(figures.deliveries, figures.messages * (SUBSCRIBERS as u64 + 1), "{driver:?}");
-        assert!((50..=70).contains(&figures.messages), "{driver:?}: {}", figures.messages);
+        // What was to be sent within the window, to every subscriber and the other publisher. When
+        // it was sent and arrived is the machine's business, so no other count is known beforehand.
+        let arrived = figures.latency.iter().map(|(_, count)| count).sum::<u64>();
+        let messages = (RATE * WINDOW_S) as u64;
+        assert_eq!(arrived, messages * (SUBSCRIBERS as u64 + 1), "{driver:?}");
     }
 }
 
