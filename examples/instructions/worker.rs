@@ -18,7 +18,7 @@ use corecast::mesh::{Slots, mesh};
 use corecast::metrics::CoreMetrics;
 use corecast::namespace::{ChannelOptions, Namespaces, Who};
 use corecast::transport::Plain;
-use corecast::worker::{Parts, Rest, Turn, Worker, WorkerEndpoint};
+use corecast::worker::{Parts, Rest, TurnOutcome, Worker, WorkerEndpoint};
 use corecast::ws::frame::{self, OpCode};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -167,7 +167,7 @@ impl Rig {
     pub fn turn_until_idle(&mut self) -> usize {
         let before = self.worker.driver().sends;
         loop {
-            let Turn { worked, rest } = self.worker.turn(NOW);
+            let TurnOutcome { worked, rest } = self.worker.turn(NOW);
             if !worked && rest != Rest::Busy && !self.worker.has_mail() {
                 break;
             }

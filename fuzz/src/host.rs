@@ -14,7 +14,7 @@ use corecast::contract::engine::Memory;
 use corecast::contract::envelope::{Delivery, Request};
 use corecast::edge::{
     ClientTimes, ConnectionId, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range,
-    RequestLanes,
+    RequestLanes, Turn,
 };
 use corecast::hashing::Key;
 use corecast::home::{Home, HomeOptions, HomeSecrets};
@@ -249,7 +249,7 @@ impl Host {
         let (core, conn) = (it.core, it.conn);
         let mut out = Out { lanes: &mut self.requests[core], slots: self.slots };
         self.edges[core].settle_late(now);
-        self.edges[core].receive(conn, &mut buffer, now, &mut out);
+        self.edges[core].receive(conn, &mut buffer, &mut Turn::new(now, &mut out));
         self.apply_effects(core);
         true
     }
@@ -290,7 +290,7 @@ impl Host {
         let now = self.now();
         let mut out = Out { lanes: &mut self.requests[core], slots: self.slots };
         self.edges[core].settle_late(now);
-        self.edges[core].resume_work(now, &mut out);
+        self.edges[core].resume_work(&mut Turn::new(now, &mut out));
         self.apply_effects(core);
         let mut busy = self.take_deliveries(core);
         busy |= self.serve_requests(core);

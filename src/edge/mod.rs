@@ -66,6 +66,19 @@ pub trait RequestLanes {
     fn push(&mut self, home: u16, request: Request) -> Result<(), Request>;
 }
 
+/// What a stage that may push requests is given: the turn's time, and the lanes. A function that is
+/// given `now` alone cannot push (rule 3).
+pub struct Turn<'a> {
+    now: Now,
+    lanes: &'a mut dyn RequestLanes,
+}
+
+impl<'a> Turn<'a> {
+    pub fn new(now: Now, lanes: &'a mut dyn RequestLanes) -> Turn<'a> {
+        Turn { now, lanes }
+    }
+}
+
 /// What an edge wants done to a connection's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {

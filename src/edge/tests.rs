@@ -4,7 +4,7 @@
 
 use super::{
     ClientTimes, ConnectionId, Edge, EdgeOptions, EdgeSecrets, Effect, Flush, HttpOptions, Range,
-    RequestLanes,
+    RequestLanes, Turn,
 };
 use crate::auth::{self, Auth};
 use crate::clock::Now;
@@ -112,12 +112,12 @@ impl Bench {
     }
 
     pub fn receive(&mut self, conn: ConnectionId, bytes: &[u8]) {
-        self.edge.receive(conn, &mut bytes.to_vec(), self.now, &mut self.lane);
+        self.edge.receive(conn, &mut bytes.to_vec(), &mut Turn::new(self.now, &mut self.lane));
     }
 
     pub fn resume(&mut self) {
         self.edge.settle_late(self.now);
-        self.edge.resume_work(self.now, &mut self.lane);
+        self.edge.resume_work(&mut Turn::new(self.now, &mut self.lane));
     }
 
     pub fn deliver(&mut self, delivery: Delivery) {

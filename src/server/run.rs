@@ -21,7 +21,7 @@ use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};
 use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Plain;
-use crate::worker::{DrainStage, Parts, Rest, Turn, Worker, WorkerEndpoint};
+use crate::worker::{DrainStage, Parts, Rest, TurnOutcome, Worker, WorkerEndpoint};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -227,7 +227,7 @@ impl<D: Driver> Looping<'_, D> {
                 drain_until_us = Some(now.monotonic_us + u64::from(timeout_ms) * 1000);
                 self.worker.begin_drain(now);
             }
-            let Turn { worked, rest } = self.worker.turn(now);
+            let TurnOutcome { worked, rest } = self.worker.turn(now);
             let ended_us = self.clock.monotonic_us();
             self.metrics.turned_ms.set(now.monotonic_ms());
             if worked {

@@ -6,7 +6,7 @@ use crate::clock::Now;
 use crate::contract::engine::{Engine, FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
 use crate::driver::Driver;
-use crate::edge::RequestLanes;
+use crate::edge::{RequestLanes, Turn};
 use crate::mesh::Sender;
 use crate::rules::{Rule, holds};
 use crate::transport::Transport;
@@ -100,9 +100,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     }
 
     /// Tells homes which of their commands about users have taken effect.
-    pub(super) fn report(&mut self) {
+    pub(super) fn report(&mut self, now: Now) {
         let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
-        self.edge.push_reports(&mut lanes);
+        self.edge.push_reports(&mut Turn::new(now, &mut lanes));
     }
 
     /// Serves the requests of all lanes, each for a while, in rotation. A home that meets a full

@@ -45,7 +45,7 @@ pub struct Parts<D, T, E> {
 
 /// What came of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct TurnOutcome {
     /// Was there anything to do?
     pub worked: bool,
     pub rest: Rest,

@@ -5,7 +5,7 @@ use super::{Link, Worker};
 use crate::clock::Now;
 use crate::contract::engine::Engine;
 use crate::driver::{self, Buffer, Driver, End, Event, Socket};
-use crate::edge::{ConnectionId, Effect};
+use crate::edge::{ConnectionId, Effect, Turn};
 use crate::transport::Transport;
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -50,7 +50,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Goes on with what waited: lines of lanes, debts, left-over commands.
     pub(super) fn resume_work(&mut self, now: Now) {
         let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
-        self.edge.resume_work(now, &mut lanes);
+        self.edge.resume_work(&mut Turn::new(now, &mut lanes));
         self.apply_effects();
     }
 
@@ -71,13 +71,14 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     fn received(&mut self, conn: ConnectionId, buffer: Buffer, now: Now) {
         let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
+        let mut turn = Turn::new(now, &mut lanes);
         let bytes = self.driver.bytes(&buffer);
         if T::IDENTITY {
-            self.edge.receive(conn, bytes, now, &mut lanes);
+            self.edge.receive(conn, bytes, &mut turn);
         } else if let Some(link) = self.links[conn.index as usize].of(conn) {
             self.plain.clear();
             match self.transport.open(&mut link.state, bytes, &mut self.plain) {
-                Ok(()) => self.edge.receive(conn, &mut self.plain, now, &mut lanes),
+                Ok(()) => self.edge.receive(conn, &mut self.plain, &mut turn),
                 Err(crate::transport::Unreadable) => self.edge.failed(conn, now),
             }
         }

@@ -1,6 +1,6 @@
 //! One turn of a worker, stage by stage.
 
-use super::{Turn, Worker};
+use super::{TurnOutcome, Worker};
 use crate::clock::Now;
 use crate::contract::engine::Engine;
 use crate::driver::Driver;
@@ -11,14 +11,14 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Does what there is to do, each stage within its budget:
     /// completions, frames, commands, lanes, timers, doorbells, flush. What is left in the lanes
     /// and with the driver is found by the look again before a sleep.
-    pub fn turn(&mut self, now: Now) -> Turn {
+    pub fn turn(&mut self, now: Now) -> TurnOutcome {
         self.edge.begin_turn(self.budgets.work_ns, now);
         let mut worked = self.receive(now);
         self.resume_work(now);
         // What this core's home says to its own edge goes out in the same turn.
         worked |= self.serve_requests(now);
         worked |= self.take_deliveries(now);
-        self.report();
+        self.report(now);
         self.edge.timers(now);
         self.drain_step(now);
         self.apply_effects();
@@ -30,7 +30,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         }
         self.apply_effects();
         self.count();
-        Turn { worked, rest: self.rest() }
+        TurnOutcome { worked, rest: self.rest() }
     }
 
     /// The gauges that a scrape sees.

@@ -11,7 +11,7 @@ pub(super) mod commands;
 use super::connection::Life;
 use super::connection::exchange::PendingBody;
 use super::inbound::http::{JSON, No, RETRY_AFTER, TEXT};
-use super::{ConnectionId, Edge, RequestLanes};
+use super::{ConnectionId, Edge, Turn};
 use crate::api;
 use crate::api::answer::Answer;
 use crate::api::{ApiMethod, answer};
@@ -99,12 +99,11 @@ impl Edge {
     }
 
     /// Reads a call's body on; none when the connection ended over it.
-    pub(super) fn read_body<L: RequestLanes>(
+    pub(super) fn read_body(
         &mut self,
         conn: ConnectionId,
         bytes: &[u8],
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Option<usize> {
         let pending = self.exchange(conn).body.as_mut()?;
         let before = pending.body.bytes().len();
@@ -113,7 +112,7 @@ impl Edge {
             Err(error) => {
                 self.discharge(conn);
                 let no = No::new(Cause::BodySize, error.status(), error.reason());
-                self.refuse(conn, &no, now);
+                self.refuse(conn, &no, turn.now);
                 return None;
             }
         };
@@ -124,24 +123,23 @@ impl Edge {
             self.discharge(conn);
             let reason = "too many calls at once; see limits.api_bytes_per_worker";
             let no = No::new(Cause::ApiBytes, Status::UNAVAILABLE, reason);
-            self.refuse(conn, &no.headers(&[TEXT, RETRY_AFTER]), now);
+            self.refuse(conn, &no.headers(&[TEXT, RETRY_AFTER]), turn.now);
             return None;
         }
         if whole {
             let PendingBody { method, statuses, body } = *self.exchange(conn).body.take()?;
-            self.begin_call(conn, method, statuses, body.into_bytes(), now, lanes);
+            self.begin_call(conn, method, statuses, body.into_bytes(), turn);
         }
         Some(taken)
     }
 
-    fn begin_call<L: RequestLanes>(
+    fn begin_call(
         &mut self,
         conn: ConnectionId,
         method: ApiMethod,
         statuses: bool,
         body: Vec<u8>,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) {
         let call = Call::new(method, statuses, body).and_then(|call| {
             let charged = self.charge(conn, call.tasks() * Call::TASK_BYTES);
@@ -149,24 +147,24 @@ impl Edge {
         });
         match call {
             Ok(mut call) => {
-                call.begun_us = now.monotonic_us;
+                call.begun_us = turn.now.monotonic_us;
                 self.exchange(conn).call = Some(Box::new(call));
-                self.call_on(conn, now, lanes);
+                self.call_on(conn, turn);
             }
             Err((error, body)) => {
                 let malformed = error == ErrorCode::BadRequest;
                 let detail = if malformed { api::explain(method, &body) } else { None };
                 let detail = detail.unwrap_or_default();
-                self.call_refused(conn, error, method, "", &detail, now);
+                self.call_refused(conn, error, method, "", &detail, turn.now);
                 self.metrics.call(method as usize, 0, true);
-                self.respond_error(conn, error, &detail, statuses, now);
+                self.respond_error(conn, error, &detail, statuses, turn.now);
             }
         }
     }
 
     /// Goes on with a connection's call: begins commands, and asks on for those that have begun, as
     /// far as lanes, answers and the turn let it.
-    pub(super) fn call_on<L: RequestLanes>(&mut self, conn: ConnectionId, now: Now, lanes: &mut L) {
+    pub(super) fn call_on(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
         if self.life(conn) != Life::Connecting {
             return;
         }
@@ -183,29 +181,28 @@ impl Edge {
             steps += 1;
             self.work.charge(cost::COMMAND);
             match call.next() {
-                Some(Next::Begin(task)) => self.begin_task(conn, &mut call, task, now, lanes),
-                Some(Next::AskOn(task)) => self.ask_on(conn, &mut call, task, now, lanes),
+                Some(Next::Begin(task)) => self.begin_task(conn, &mut call, task, turn),
+                Some(Next::AskOn(task)) => self.ask_on(conn, &mut call, task, turn),
                 None => break,
             }
         }
-        self.settle_call(conn, call, now);
+        self.settle_call(conn, call, turn.now);
     }
 
-    fn begin_task<L: RequestLanes>(
+    fn begin_task(
         &mut self,
         conn: ConnectionId,
         call: &mut Call,
         task: usize,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) {
         let to = ReplyTo { connection: self.key(conn), command: call.next_question() };
         let (method, body) = call.command(task);
         let begun =
-            api::read(method, body).and_then(|request| self.begin_command(to, request, now));
+            api::read(method, body).and_then(|request| self.begin_command(to, request, turn.now));
         if let Err(error) = &begun {
             let (channel, detail) = self.why_not_called(method, body, *error);
-            self.call_refused(conn, *error, method, &channel, &detail, now);
+            self.call_refused(conn, *error, method, &channel, &detail, turn.now);
             let detail = Some(detail.as_str()).filter(|detail| !detail.is_empty());
             call.explain(task, detail);
         }
@@ -213,7 +210,7 @@ impl Edge {
             Ok(Begun::Ask(home, request)) => {
                 *call.state(task) = State::Asked;
                 call.ask(task, 0);
-                self.issue(conn, home, request, lanes);
+                self.issue(conn, home, request, turn);
             }
             Ok(Begun::Broadcast(broadcast)) => {
                 let bytes = broadcast.channels.len() * BROADCAST_CHANNEL_BYTES;
@@ -233,14 +230,7 @@ impl Edge {
     }
 
     /// Asks one thing more for a command that has begun.
-    fn ask_on<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        call: &mut Call,
-        task: usize,
-        now: Now,
-        lanes: &mut L,
-    ) {
+    fn ask_on(&mut self, conn: ConnectionId, call: &mut Call, task: usize, turn: &mut Turn<'_>) {
         let to = ReplyTo { connection: self.key(conn), command: call.next_question() };
         match call.state(task) {
             State::Broadcasting(broadcast) => {
@@ -248,15 +238,22 @@ impl Edge {
                 broadcast.next += 1;
                 let more = broadcast.next < broadcast.channels.len();
                 let channel = &broadcast.channels[place];
-                match self.publish_request(to, channel, &broadcast.what, now) {
+                match self.publish_request(to, channel, &broadcast.what, turn.now) {
                     Ok((home, request)) => {
                         call.ask(task, place);
-                        self.issue(conn, home, request, lanes);
+                        self.issue(conn, home, request, turn);
                     }
                     Err(error) => {
                         let channel = channel.clone();
                         let why = self.why_not_in(&channel, error).unwrap_or_default();
-                        self.call_refused(conn, error, ApiMethod::Broadcast, &channel, &why, now);
+                        self.call_refused(
+                            conn,
+                            error,
+                            ApiMethod::Broadcast,
+                            &channel,
+                            &why,
+                            turn.now,
+                        );
                         self.answer_part(conn, call, task, place, Err(error));
                     }
                 }
@@ -267,7 +264,7 @@ impl Edge {
             State::Listing(listing) => {
                 let (home, from) = (listing.home, listing.from);
                 call.ask(task, 0);
-                self.issue(conn, home, Request::Channels { to, from }, lanes);
+                self.issue(conn, home, Request::Channels { to, from }, turn);
             }
             State::Waiting(_) | State::Asked | State::Finished(_) => {}
         }

@@ -10,9 +10,8 @@ pub(super) mod subscribe;
 
 use super::connection::under_way::{About, channel_of};
 use super::connection::{Fact, Later, Life};
-use super::{ConnectionId, Edge, RequestLanes};
+use super::{ConnectionId, Edge, Turn};
 use crate::auth::{Identity, Refusal};
-use crate::clock::Now;
 use crate::codec::command::{
     Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
 };
@@ -55,12 +54,11 @@ impl Edge {
 
     /// Runs one command. Some: it would be refused here and now, while others about this channel
     /// are not answered; it is to be run again when they are.
-    pub(super) fn command<L: RequestLanes>(
+    pub(super) fn command(
         &mut self,
         conn: ConnectionId,
         command: Command<'_>,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Option<u32> {
         let behind = match &command.method {
             Method::Publish(publish) if self.at(conn).in_flight > 0 && holds(Rule::InOrder) => {
@@ -72,12 +70,12 @@ impl Edge {
         };
         let (id, name, channel) = (command.id, command.method.name(), command.method.channel());
         let noted = self.refusals.noted();
-        let Err(error) = self.try_command(conn, command, now, lanes) else { return None };
+        let Err(error) = self.try_command(conn, command, turn) else { return None };
         if behind.is_some() {
             return behind;
         }
         if self.refusals.noted() == noted {
-            self.command_refused(conn, error, name, &channel, now);
+            self.command_refused(conn, error, name, &channel, turn.now);
         }
         if id == 0 {
             // A send without an id: an answer with id 0 would be taken for a push.
@@ -89,12 +87,11 @@ impl Edge {
     }
 
     /// The same; an error is what the command is to be answered.
-    fn try_command<L: RequestLanes>(
+    fn try_command(
         &mut self,
         conn: ConnectionId,
         command: Command<'_>,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         let Command { id, method, attributes } = command;
         let connected = self.at(conn).life == Life::Active;
@@ -103,20 +100,20 @@ impl Edge {
                 return Err(ErrorCode::NotAvailable);
             }
             (Method::Connect(connect), false) => {
-                self.connect(conn, id, connect, now, lanes);
+                self.connect(conn, id, connect, turn);
                 return Ok(());
             }
             (Method::ExcessiveConnect, false) if id > 0 => return Err(ErrorCode::BadRequest),
             (Method::Pong, _) => return Ok(()),
             // The first command must be connect, and only the first may be.
             (Method::Connect(_) | Method::ExcessiveConnect, true) | (_, false) => {
-                self.disconnect(conn, Disconnect::BadRequest, now);
+                self.disconnect(conn, Disconnect::BadRequest, turn.now);
                 return Ok(());
             }
             _ => {}
         }
         if id == 0 && !matches!(method, Method::Send { .. }) {
-            self.disconnect(conn, Disconnect::BadRequest, now);
+            self.disconnect(conn, Disconnect::BadRequest, turn.now);
             return Ok(());
         }
         let malformed = match &method {
@@ -133,33 +130,32 @@ impl Edge {
             _ => false,
         };
         if malformed {
-            self.disconnect(conn, Disconnect::BadRequest, now);
+            self.disconnect(conn, Disconnect::BadRequest, turn.now);
             return Ok(());
         }
         if attributes {
             return Err(ErrorCode::NotAvailable);
         }
-        self.run(conn, id, method, now, lanes)
+        self.run(conn, id, method, turn)
     }
 
-    fn run<L: RequestLanes>(
+    fn run(
         &mut self,
         conn: ConnectionId,
         id: u32,
         method: Method<'_>,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         match method {
-            Method::Subscribe(command) => self.subscribe(conn, id, &command, now, lanes),
+            Method::Subscribe(command) => self.subscribe(conn, id, &command, turn),
             Method::Unsubscribe { channel } => {
-                self.unsubscribe(conn, id, &channel, lanes);
+                self.unsubscribe(conn, id, &channel, turn);
                 Ok(())
             }
-            Method::Publish(command) => self.publish(conn, id, &command, now, lanes),
-            Method::History(command) => self.history(conn, id, &command, lanes),
-            Method::Presence { channel } => self.presence(conn, id, &channel, false, lanes),
-            Method::PresenceStats { channel } => self.presence(conn, id, &channel, true, lanes),
+            Method::Publish(command) => self.publish(conn, id, &command, turn),
+            Method::History(command) => self.history(conn, id, &command, turn),
+            Method::Presence { channel } => self.presence(conn, id, &channel, false, turn),
+            Method::PresenceStats { channel } => self.presence(conn, id, &channel, true, turn),
             Method::Ping => {
                 self.reply(conn, &Reply::Ping { id });
                 Ok(())
@@ -169,11 +165,11 @@ impl Edge {
             Method::Attributes => Err(ErrorCode::NotAvailable),
             // Nobody takes messages yet; SDKs are not told, as sending has no answer.
             Method::Send { .. } => Ok(()),
-            Method::Refresh { token: text } => self.refresh(conn, id, &text, now),
+            Method::Refresh { token: text } => self.refresh(conn, id, &text, turn.now),
             // Keys of a shared poll.
             Method::SubRefresh { asks_more: true, .. } => Err(ErrorCode::NotAvailable),
             Method::SubRefresh { channel, token: text, .. } => {
-                self.sub_refresh(conn, id, &channel, &text, now)
+                self.sub_refresh(conn, id, &channel, &text, turn.now)
             }
             Method::Connect(_) | Method::ExcessiveConnect | Method::Pong => {
                 unreachable!("they were run before")
@@ -181,39 +177,32 @@ impl Edge {
         }
     }
 
-    fn connect<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        id: u32,
-        command: &Connect<'_>,
-        now: Now,
-        lanes: &mut L,
-    ) {
+    fn connect(&mut self, conn: ConnectionId, id: u32, command: &Connect<'_>, turn: &mut Turn<'_>) {
         if id == 0 {
-            return self.disconnect(conn, Disconnect::BadRequest, now);
+            return self.disconnect(conn, Disconnect::BadRequest, turn.now);
         }
-        let identity = match self.authenticate(conn, &command.token, now) {
+        let identity = match self.authenticate(conn, &command.token, turn.now) {
             Ok(identity) => identity,
             Err(Refusal::Error(error)) => return self.reply(conn, &Reply::Error { id, error }),
-            Err(Refusal::Disconnect(why)) => return self.disconnect(conn, why, now),
+            Err(Refusal::Disconnect(why)) => return self.disconnect(conn, why, turn.now),
         };
         if self.at(conn).facts.has(Fact::Registered) {
             // Its connect was refused over a subscription.
-            return self.disconnect(conn, Disconnect::BadRequest, now);
+            return self.disconnect(conn, Disconnect::BadRequest, turn.now);
         }
         let Identity { user, expires_ms, info, subs, .. } = identity;
         let personal = self.personal_channel(&user).unwrap_or_else(|_| {
-            self.no_personal_channel(conn, user.as_str(), now);
+            self.no_personal_channel(conn, user.as_str(), turn.now);
             None
         });
         let begins = match self.connect_subscriptions(command, personal, subs) {
             Ok(begins) => begins,
             Err(error) => {
-                self.connect_channel_refused(conn, error, &command.token, now);
+                self.connect_channel_refused(conn, error, &command.token, turn.now);
                 return self.reply(conn, &Reply::Error { id, error });
             }
         };
-        self.identified(conn, info, expires_ms, !command.token.is_empty(), now);
+        self.identified(conn, info, expires_ms, !command.token.is_empty(), turn.now);
         let anonymous = user.as_str().is_empty();
         let it = self.at(conn);
         it.user = (!anonymous).then(|| user.clone());
@@ -226,25 +215,24 @@ impl Edge {
         }
         if anonymous {
             if !subscribes {
-                self.connected(conn, now);
+                self.connected(conn, turn.now);
             }
             return;
         }
         let home = self.home_of(user.as_str());
         let connection = self.key(conn);
-        self.issue(conn, home, Request::Register { connection, user }, lanes);
+        self.issue(conn, home, Request::Register { connection, user }, turn);
         if !holds(Rule::RegFirst) {
-            self.connect_registered(conn, now);
+            self.connect_registered(conn, turn.now);
         }
     }
 
-    fn publish<L: RequestLanes>(
+    fn publish(
         &mut self,
         conn: ConnectionId,
         id: u32,
         command: &Publish<'_>,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         if command.asks_more {
             return Err(ErrorCode::NotAvailable);
@@ -278,7 +266,7 @@ impl Edge {
             publisher: Some(publisher),
             tags: Tags::packed(&tags),
             data: &data,
-            now,
+            now: turn.now,
         };
         let block = Block::of(options.payload, &parts);
         self.metrics.namespace(self.namespaces.counted_at(name)).publications.add(1);
@@ -286,16 +274,16 @@ impl Edge {
         let to = ReplyTo { connection, command: id };
         let options = (!idempotency_key.is_empty())
             .then(|| Box::new(PublishOptions { idempotency_key, ..PublishOptions::default() }));
-        self.issue(conn, home, Request::Publish { to, block, options }, lanes);
+        self.issue(conn, home, Request::Publish { to, block, options }, turn);
         Ok(())
     }
 
-    fn history<L: RequestLanes>(
+    fn history(
         &mut self,
         conn: ConnectionId,
         id: u32,
         command: &History<'_>,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         let name: &str = &command.channel;
         let who = self.history_options(name)?.allow_history;
@@ -305,17 +293,17 @@ impl Edge {
         let to = ReplyTo { connection: self.key(conn), command: id };
         let user = self.at(conn).user.clone().unwrap_or_else(|| "".into());
         let request = Self::history_request(to, command, Some(user))?;
-        self.issue(conn, self.home_of(name), request, lanes);
+        self.issue(conn, self.home_of(name), request, turn);
         Ok(())
     }
 
-    fn presence<L: RequestLanes>(
+    fn presence(
         &mut self,
         conn: ConnectionId,
         id: u32,
         name: &str,
         stats: bool,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         let who = self.presence_options(name)?.allow_presence;
         if !self.is_allowed(conn, name, who) {
@@ -323,7 +311,7 @@ impl Edge {
         }
         let to = ReplyTo { connection: self.key(conn), command: id };
         let request = Self::presence_request(to, name, stats);
-        self.issue(conn, self.home_of(name), request, lanes);
+        self.issue(conn, self.home_of(name), request, turn);
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 //!
 //! Invariant: a subscription is in its channel's list exactly while it is active.
 
-use crate::clock::Now;
 use crate::codec::Codec;
 use crate::codec::command::{ErrorCode, FLAG_NUMBER, FLAG_OR_REFUSED, Reply, Subscribe};
 use crate::contract::envelope::{Request, SubscribeRequest};
@@ -12,7 +11,7 @@ use crate::contract::position::{Epoch, Since};
 use crate::contract::user::{Overrides, ServerSubscription};
 use crate::edge::channels::{Form, NO_FILTER, Subscriber, Variant};
 use crate::edge::connection::{Fact, Subscription, SubscriptionState, Traits};
-use crate::edge::{ConnectionId, Edge, RequestLanes};
+use crate::edge::{ConnectionId, Edge, Turn};
 use crate::filter::{Filter, FilterError};
 use crate::namespace::{ChannelOptions, Delta, Mode, NameError, Payload, RecoveryMode, Who};
 
@@ -33,13 +32,12 @@ pub struct Asked<'a> {
 
 impl Edge {
     /// Runs a subscribe command. Its refusals come at once, its answer from the home.
-    pub(in crate::edge) fn subscribe<L: RequestLanes>(
+    pub(in crate::edge) fn subscribe(
         &mut self,
         conn: ConnectionId,
         id: u32,
         command: &Subscribe<'_>,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Result<(), ErrorCode> {
         let name: &str = &command.channel;
         let options = self.channel_options(name)?;
@@ -53,7 +51,7 @@ impl Edge {
         }
         let grant = match &*command.token {
             "" => None,
-            text => Some(self.grant(conn, name, text, now)?),
+            text => Some(self.grant(conn, name, text, turn.now)?),
         };
         // A token lets in where nobody may come by himself, but not to another user's channel.
         let allowed = match grant {
@@ -97,10 +95,10 @@ impl Edge {
         let (home, mut request) = self.new_subscription(conn, to, &asked);
         request.or_refused = command.recover && command.flag & FLAG_OR_REFUSED != 0;
         if let Some(grant) = grant {
-            self.granted(conn, request.sequence, grant, now);
+            self.granted(conn, request.sequence, grant, turn.now);
         }
         request.infos = self.infos(conn, Some(request.sequence));
-        self.issue(conn, home, Request::Subscribe(Box::new(request)), lanes);
+        self.issue(conn, home, Request::Subscribe(Box::new(request)), turn);
         Ok(())
     }
 
@@ -269,12 +267,12 @@ impl Edge {
 
     /// Runs an unsubscribe command. It is answered at once; the Unsubscribe goes ahead of what the
     /// connection asks next.
-    pub(in crate::edge) fn unsubscribe<L: RequestLanes>(
+    pub(in crate::edge) fn unsubscribe(
         &mut self,
         conn: ConnectionId,
         id: u32,
         name: &str,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) {
         if let Some(channel) = self.channels.find(name)
             && let Some(subscription) = self.at(conn).subscription(channel)
@@ -282,7 +280,7 @@ impl Edge {
         {
             self.remove_subscriber(conn, channel);
             self.at(conn).subscriptions.owe(channel);
-            self.settle(conn, lanes);
+            self.settle(conn, turn);
         }
         self.reply(conn, &Reply::Unsubscribe { id });
     }

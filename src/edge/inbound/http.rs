@@ -8,7 +8,7 @@ use crate::api;
 use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
 use crate::edge::refusals::About;
-use crate::edge::{ConnectionId, Edge, RequestLanes, ms};
+use crate::edge::{ConnectionId, Edge, Turn, ms};
 use crate::http::forwarded::Trusted;
 use crate::http::origin::Origins;
 use crate::http::request::{self, Head};
@@ -98,12 +98,11 @@ impl<'a> No<'a> {
 
 impl Edge {
     /// Serves the requests in `wire`; gives how many bytes are done with.
-    pub(in crate::edge) fn requests<L: RequestLanes>(
+    pub(in crate::edge) fn requests(
         &mut self,
         conn: ConnectionId,
         wire: &[u8],
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> usize {
         let mut at = 0;
         while self.life(conn) == Life::Connecting && !self.is_blocked(conn) {
@@ -113,7 +112,7 @@ impl Edge {
                 return if exchange.last { wire.len() } else { at };
             }
             if exchange.body.is_some() {
-                match self.read_body(conn, &wire[at..], now, lanes) {
+                match self.read_body(conn, &wire[at..], turn) {
                     Some(taken) => at += taken,
                     None => return wire.len(),
                 }
@@ -131,14 +130,14 @@ impl Edge {
             exchange.head_only = wire[at..].trim_ascii_start().starts_with(b"HEAD ");
             match parsed {
                 Ok(None) => {
-                    self.head_begun(conn, request::begins_a_head(&wire[at..]), now);
+                    self.head_begun(conn, request::begins_a_head(&wire[at..]), turn.now);
                     return at;
                 }
                 Err(error) => {
                     let head_size = error.status() == Status::HEAD_TOO_LARGE;
                     let cause = if head_size { Cause::HeadSize } else { Cause::Head };
                     let no = No::new(cause, error.status(), error.reason()).headers(&[]);
-                    self.refuse(conn, &no, now);
+                    self.refuse(conn, &no, turn.now);
                     return wire.len();
                 }
                 Ok(Some((head, length))) => {
@@ -155,7 +154,7 @@ impl Edge {
                     // Proxies then have none left that the drain would cut.
                     let keeps = keeps && !self.leaving;
                     self.exchange(conn).keep_alive = head.keep_alive && keeps;
-                    self.request(conn, &head, now);
+                    self.request(conn, &head, turn.now);
                 }
             }
         }

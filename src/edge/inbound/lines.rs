@@ -5,29 +5,25 @@
 //! a dead connection's subscription list is the queue of what it owes. Invariant: a connection
 //! stands in at most one line.
 
-use crate::clock::Now;
 use crate::contract::envelope::Request;
 use crate::edge::channels::NO_FILTER;
 use crate::edge::connection::under_way::{About, channel_of_request};
 use crate::edge::connection::{Fact, Life, Parked, Subscription, SubscriptionState};
-use crate::edge::{ConnectionId, Edge, RequestLanes};
+use crate::edge::{ConnectionId, Edge, Turn};
 use crate::rules::{Rule, holds};
 
 impl Edge {
     /// Pushes a connection's request, or parks it in the lane's line.
-    pub(in crate::edge) fn issue<L: RequestLanes>(
+    pub(in crate::edge) fn issue(
         &mut self,
         conn: ConnectionId,
         home: u16,
         request: Request,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) {
         self.presences.asked(&request);
-        let pushed = if self.claim_turn(home) {
-            self.push(conn, home, request, lanes)
-        } else {
-            Err(request)
-        };
+        let pushed =
+            if self.claim_turn(home) { self.push(conn, home, request, turn) } else { Err(request) };
         if let Err(request) = pushed {
             self.park(conn, home, request);
         }
@@ -43,12 +39,12 @@ impl Edge {
         self.first_in_line || self.waiting[usize::from(home)].is_empty() || !holds(Rule::LaneFifo)
     }
 
-    pub(in crate::edge) fn push<L: RequestLanes>(
+    pub(in crate::edge) fn push(
         &mut self,
         conn: ConnectionId,
         home: u16,
         request: Request,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> Result<(), Request> {
         let subscribe = match &request {
             Request::Subscribe(subscribe) => Some(subscribe.channel.clone()),
@@ -58,7 +54,7 @@ impl Edge {
         // What the server begins is no command of the client's, and has its own bound.
         let ours = matches!(&request, Request::Subscribe(asked) if asked.to.command == 0);
         let about = self.about(conn, &request);
-        if let Err(request) = lanes.push(home, request) {
+        if let Err(request) = turn.lanes.push(home, request) {
             self.metrics.lane_full.add(1);
             return Err(request);
         }
@@ -108,15 +104,15 @@ impl Edge {
     }
 
     /// Serves the lines of lanes that have room again, then the connections with work left over.
-    pub fn resume_work<L: RequestLanes>(&mut self, now: Now, lanes: &mut L) {
+    pub fn resume_work(&mut self, turn: &mut Turn<'_>) {
         for home in 0..self.homes {
-            self.serve_line(home, now, lanes);
+            self.serve_line(home, turn);
         }
         for _ in 0..self.owing.len() {
             let Some(conn) = self.owing.pop_front() else { break };
             if self.is_current(conn) {
                 self.at(conn).facts.set(Fact::Owing, false);
-                self.advance(conn, now, lanes);
+                self.advance(conn, turn);
             }
         }
         self.serve_presences();
@@ -131,19 +127,19 @@ impl Edge {
             let Some(conn) = self.ready.pop_front() else { break };
             if self.is_current(conn) {
                 self.at(conn).facts.set(Fact::Ready, false);
-                self.advance(conn, now, lanes);
+                self.advance(conn, turn);
             }
         }
         self.serves_ready = false;
     }
 
-    fn serve_line<L: RequestLanes>(&mut self, home: u16, now: Now, lanes: &mut L) {
+    fn serve_line(&mut self, home: u16, turn: &mut Turn<'_>) {
         let line = usize::from(home);
         for _ in 0..self.waiting[line].len() {
             let Some(conn) = self.waiting[line].pop_front() else { return };
             self.at(conn).facts.set(Fact::Waiting, false);
             self.serving = Some(home);
-            self.advance(conn, now, lanes);
+            self.advance(conn, turn);
             self.serving = None;
             // Still without room: it keeps its place, and so does everybody behind it.
             if self.waiting[line].front() == Some(&conn) {
@@ -153,31 +149,26 @@ impl Edge {
     }
 
     /// Does what a connection can do now, in order: what it owes, what is parked, what it sent.
-    pub(in crate::edge) fn advance<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        now: Now,
-        lanes: &mut L,
-    ) {
+    pub(in crate::edge) fn advance(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
         self.work.begin_slice();
-        if self.at(conn).facts.has(Fact::Waiting) || !self.settle(conn, lanes) {
+        if self.at(conn).facts.has(Fact::Waiting) || !self.settle(conn, turn) {
             return;
         }
-        if !self.serve_wishes(conn, now, lanes) {
+        if !self.serve_wishes(conn, turn) {
             return;
         }
-        if !self.push_parked(conn, lanes) {
+        if !self.push_parked(conn, turn) {
             return;
         }
         if self.life(conn) == Life::Dead {
-            return self.settle_registration(conn, lanes);
+            return self.settle_registration(conn, turn);
         }
-        self.call_on(conn, now, lanes);
-        self.work_off_input(conn, now, lanes);
+        self.call_on(conn, turn);
+        self.work_off_input(conn, turn);
     }
 
     /// Pushes the parked commands; false when one found no room.
-    fn push_parked<L: RequestLanes>(&mut self, conn: ConnectionId, lanes: &mut L) -> bool {
+    fn push_parked(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) -> bool {
         loop {
             let Some(input) = self.at(conn).input.as_mut() else { return true };
             let Some(Parked { home, request }) = input.parked.pop_front() else { return true };
@@ -186,7 +177,7 @@ impl Edge {
                 self.stand_in_line(conn, home);
                 return false;
             }
-            if let Err(request) = self.push(conn, home, request, lanes) {
+            if let Err(request) = self.push(conn, home, request, turn) {
                 self.at(conn).input().parked.push_front(Parked { home, request });
                 self.stand_in_line(conn, home);
                 return false;
@@ -202,14 +193,10 @@ impl Edge {
     }
 
     /// Pushes the Unsubscribes that a connection owes; false when one found no room.
-    pub(in crate::edge) fn settle<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        lanes: &mut L,
-    ) -> bool {
+    pub(in crate::edge) fn settle(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) -> bool {
         while let Some(subscription) = self.at(conn).subscriptions.next_owed() {
             let channel = subscription.channel;
-            if !self.push_unsubscribe_request(conn, subscription, lanes) {
+            if !self.push_unsubscribe_request(conn, subscription, turn) {
                 let home = self.channels.at(channel).home;
                 if !holds(Rule::CleanupQueue) && self.life(conn) == Life::Dead {
                     self.take_subscription(conn, channel);
@@ -251,18 +238,18 @@ impl Edge {
     }
 
     /// Takes a Subscribe back at the home; false when the lane has no room.
-    fn push_unsubscribe_request<L: RequestLanes>(
+    fn push_unsubscribe_request(
         &mut self,
         conn: ConnectionId,
         subscription: Subscription,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> bool {
         let known = self.channels.at(subscription.channel);
         let (home, channel) = (known.home, known.name.clone());
         let connection = self.key(conn);
         let awaited = self.user_calls.withdrawal(subscription.sequence);
         let pushed = self.claim_turn(home)
-            && lanes.push(home, Request::Unsubscribe { connection, channel, awaited }).is_ok();
+            && turn.lanes.push(home, Request::Unsubscribe { connection, channel, awaited }).is_ok();
         if pushed {
             self.user_calls.withdraw(subscription.sequence);
             self.channels.remove_pair(subscription.channel);
@@ -272,7 +259,7 @@ impl Edge {
 
     /// The last thing a dead connection owes is its registration; then its place is free. What is
     /// pending is waited for: its answer says whether there is something to take back.
-    fn settle_registration<L: RequestLanes>(&mut self, conn: ConnectionId, lanes: &mut L) {
+    fn settle_registration(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
         if !self.at(conn).subscriptions.is_empty() {
             return;
         }
@@ -281,7 +268,7 @@ impl Edge {
             let home = self.home_of(user.as_str());
             let connection = self.key(conn);
             let pushed = self.claim_turn(home)
-                && lanes.push(home, Request::Deregister { connection, user }).is_ok();
+                && turn.lanes.push(home, Request::Deregister { connection, user }).is_ok();
             if !pushed && holds(Rule::CleanupQueue) {
                 return self.stand_in_line(conn, home);
             }

@@ -8,7 +8,7 @@ use crate::codec::Codec;
 use crate::codec::command::{Command, Disconnect, Method};
 use crate::edge::connection::{Fact, Later, Life};
 use crate::edge::outbound::output::{Class, NO_CHANNEL, Range};
-use crate::edge::{ConnectionId, Edge, RequestLanes, ms};
+use crate::edge::{ConnectionId, Edge, Turn, ms};
 use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
 use crate::work::cost;
 use crate::ws::deframer::{Item, MessageLimits, Violation};
@@ -16,13 +16,7 @@ use crate::ws::frame::{self, OpCode, close_code};
 
 impl Edge {
     /// Bytes of a connection, opened by its transport. They may be changed in place.
-    pub fn receive<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        bytes: &mut [u8],
-        now: Now,
-        lanes: &mut L,
-    ) {
+    pub fn receive(&mut self, conn: ConnectionId, bytes: &mut [u8], turn: &mut Turn<'_>) {
         let life = self.life(conn);
         if matches!(life, Life::Free | Life::Dead) || self.draining && life == Life::Connecting {
             return;
@@ -35,7 +29,7 @@ impl Edge {
         self.work.charge(bytes.len() / cost::COPIED_BYTES_PER_NS);
         let spilled = self.at(conn).input.as_ref().is_some_and(|input| !input.is_empty());
         if spilled || self.at(conn).life == Life::Connecting || self.is_blocked(conn) {
-            self.spill(conn, bytes, now);
+            self.spill(conn, bytes, turn.now);
             let it = self.at(conn);
             if spilled && it.facts.has(Fact::Ready) {
                 // It had its slice: what comes now waits for its next, behind the others.
@@ -44,11 +38,11 @@ impl Edge {
             if it.is_parked() {
                 return self.pause_if_blocked(conn);
             }
-            return self.work_off_input(conn, now, lanes);
+            return self.work_off_input(conn, turn);
         }
-        let consumed = self.frames(conn, bytes, now, lanes);
+        let consumed = self.frames(conn, bytes, turn);
         if consumed < bytes.len() {
-            self.spill(conn, &bytes[consumed..], now);
+            self.spill(conn, &bytes[consumed..], turn.now);
             self.pause_if_blocked(conn);
         }
     }
@@ -65,24 +59,19 @@ impl Edge {
     }
 
     /// Works off what waits on a connection: the rest of a message, then the spill.
-    pub(in crate::edge) fn work_off_input<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        now: Now,
-        lanes: &mut L,
-    ) {
+    pub(in crate::edge) fn work_off_input(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
         let life = self.life(conn);
         if self.at(conn).input.is_none() || life == Life::Dead {
             return;
         }
-        self.run_later(conn, now, lanes);
+        self.run_later(conn, turn);
         if !self.is_current(conn) || self.at(conn).input.is_none() {
             return;
         }
         let message = std::mem::take(&mut self.at(conn).input().message);
         self.spill_shrank(conn, message.capacity());
         if !message.is_empty() {
-            self.commands(conn, &message, now, lanes);
+            self.commands(conn, &message, turn);
         }
         if !self.is_current(conn) || self.at(conn).input.is_none() {
             return;
@@ -92,15 +81,15 @@ impl Edge {
             self.spill_shrank(conn, wire.capacity());
             let mut consumed = 0;
             if self.life(conn) == Life::Connecting {
-                consumed = self.requests(conn, &wire, now, lanes);
+                consumed = self.requests(conn, &wire, turn);
             }
             // Frames may have come in the upgrade's own packet.
             if matches!(self.life(conn), Life::Authenticating | Life::Active | Life::Closing) {
-                consumed += self.frames(conn, &mut wire[consumed..], now, lanes);
+                consumed += self.frames(conn, &mut wire[consumed..], turn);
             }
-            self.keep_rest(conn, wire, consumed, now);
+            self.keep_rest(conn, wire, consumed, turn.now);
         }
-        self.after_input(conn, now);
+        self.after_input(conn, turn.now);
     }
 
     /// What was not consumed goes back to the spill.
@@ -156,13 +145,7 @@ impl Edge {
     }
 
     /// Cuts bytes into frames and runs their messages; gives how many bytes are done with.
-    fn frames<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        bytes: &mut [u8],
-        now: Now,
-        lanes: &mut L,
-    ) -> usize {
+    fn frames(&mut self, conn: ConnectionId, bytes: &mut [u8], turn: &mut Turn<'_>) -> usize {
         let limits = self.message_limits(conn);
         let mut deframer = std::mem::take(&mut self.at(conn).deframer);
         self.spill_shrank(conn, deframer.held_bytes());
@@ -171,16 +154,16 @@ impl Edge {
             let next = match deframer.next(&mut bytes[at..], limits) {
                 Ok(next) => next,
                 Err(violation) => {
-                    self.violated(conn, violation, now);
+                    self.violated(conn, violation, turn.now);
                     return bytes.len();
                 }
             };
             at += next.consumed;
             let Some(item) = next.item else { break };
             self.work.charge(cost::FRAME);
-            self.heard(conn, now);
+            self.heard(conn, turn.now);
             let closed = matches!(item, Item::Close { .. });
-            self.item(conn, item, now, lanes);
+            self.item(conn, item, turn);
             let over = !self.is_current(conn) || self.life(conn) == Life::Dead;
             if closed || over || self.at(conn).facts.has(Fact::Failed) {
                 return bytes.len();
@@ -190,7 +173,7 @@ impl Edge {
         let held = deframer.held_bytes();
         self.at(conn).deframer = deframer;
         if held > 0 {
-            self.spill_grew(conn, held, now);
+            self.spill_grew(conn, held, turn.now);
         }
         if self.at(conn).facts.has(Fact::Failed) { bytes.len() } else { at }
     }
@@ -199,26 +182,20 @@ impl Edge {
         self.fail(conn, violation.close_code(), violation.reason(), now);
     }
 
-    fn item<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        item: Item<'_>,
-        now: Now,
-        lanes: &mut L,
-    ) {
+    fn item(&mut self, conn: ConnectionId, item: Item<'_>, turn: &mut Turn<'_>) {
         let closing = self.life(conn) == Life::Closing;
         match item {
-            Item::Close { code, .. } => self.peer_closed(conn, code, now),
+            Item::Close { code, .. } => self.peer_closed(conn, code, turn.now),
             _ if closing => {}
             Item::Ping(payload) => {
-                if self.admit_control(conn, now) {
+                if self.admit_control(conn, turn.now) {
                     let mut pong = Vec::with_capacity(payload.len() + 2);
                     frame::write(&mut pong, OpCode::Pong, payload);
                     self.control(conn, &pong);
                 }
             }
             Item::Pong => {
-                self.admit_control(conn, now);
+                self.admit_control(conn, turn.now);
             }
             Item::Text(payload) if self.at(conn).facts.has(Fact::Echo) => {
                 self.echo(conn, OpCode::Text, payload);
@@ -231,11 +208,11 @@ impl Edge {
                 if self.at(conn).codec == Codec::Json
                     && simdutf8::basic::from_utf8(payload).is_err() =>
             {
-                self.disconnect(conn, Disconnect::BadRequest, now);
+                self.disconnect(conn, Disconnect::BadRequest, turn.now);
             }
             Item::Text(payload) | Item::Binary(payload) => {
                 self.metrics.messages_in.add(1);
-                self.commands(conn, payload, now, lanes);
+                self.commands(conn, payload, turn);
             }
         }
     }
@@ -270,20 +247,14 @@ impl Edge {
     }
 
     /// Runs the commands of a message, as many as may run now; the rest waits as bytes.
-    fn commands<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        message: &[u8],
-        now: Now,
-        lanes: &mut L,
-    ) {
+    fn commands(&mut self, conn: ConnectionId, message: &[u8], turn: &mut Turn<'_>) {
         let mut commands = self.at(conn).codec.commands(message);
         let mut taken = 0;
         while commands.rest() < message.len() {
             let rest = commands.rest();
             let Some(command) = commands.next() else { break };
             let Ok(command) = command else {
-                return self.disconnect(conn, Disconnect::BadRequest, now);
+                return self.disconnect(conn, Disconnect::BadRequest, turn.now);
             };
             // A pong may pass: it asks for nothing, but for its time.
             let pong = command.method == Method::Pong;
@@ -291,7 +262,7 @@ impl Edge {
             let waits = full && (!pong || self.is_turn_over());
             if waits || !self.advance_check(conn, &command) {
                 self.at(conn).input().message = message[rest..].to_vec();
-                self.spill_grew(conn, message.len() - rest, now);
+                self.spill_grew(conn, message.len() - rest, turn.now);
                 if self.life(conn) == Life::Dead || self.at(conn).facts.has(Fact::Failed) {
                     return;
                 }
@@ -302,7 +273,7 @@ impl Edge {
             let bytes = &message[rest..commands.rest()];
             let cost = if pong { cost::PONG } else { cost::COMMAND };
             self.work.charge(cost + bytes.len() / cost::BYTES_PER_NS);
-            self.command_in_turn(conn, command, bytes, now, lanes);
+            self.command_in_turn(conn, command, bytes, turn);
             if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
                 return;
             }
@@ -310,13 +281,12 @@ impl Edge {
     }
 
     /// Runs a command that has just come, or lets it wait behind others about its channel.
-    fn command_in_turn<L: RequestLanes>(
+    fn command_in_turn(
         &mut self,
         conn: ConnectionId,
         command: Command<'_>,
         bytes: &[u8],
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) {
         let earlier = self.at(conn).input.as_mut().map(|input| std::mem::take(&mut input.later));
         let earlier = earlier.unwrap_or_default();
@@ -328,17 +298,17 @@ impl Edge {
             self.line_up(conn, &command.method);
             waits
         } else {
-            self.command(conn, command, now, lanes)
+            self.command(conn, command, turn)
         };
         if let Some(channel) = channel {
             self.at(conn).input().later.push(Later { channel, bytes: bytes.into() });
-            self.spill_grew(conn, bytes.len(), now);
+            self.spill_grew(conn, bytes.len(), turn.now);
         }
     }
 
     /// Runs the commands that waited for answers, as far as these have come, in the order in which
     /// they were sent.
-    fn run_later<L: RequestLanes>(&mut self, conn: ConnectionId, now: Now, lanes: &mut L) {
+    fn run_later(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
         let later = std::mem::take(&mut self.at(conn).input().later);
         if later.is_empty() {
             return;
@@ -373,7 +343,7 @@ impl Edge {
             }
             taken += 1;
             self.work.charge(cost::COMMAND);
-            if self.command(conn, command, now, lanes).is_some() {
+            if self.command(conn, command, turn).is_some() {
                 kept.push(next);
             }
         }
@@ -386,7 +356,7 @@ impl Edge {
         if !kept.is_empty() {
             let bytes = held(&kept);
             self.at(conn).input().later = kept;
-            self.spill_grew(conn, bytes, now);
+            self.spill_grew(conn, bytes, turn.now);
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::edge::connection::{Aside, Life, Parked, SubscriptionState, Traits};
 use crate::edge::outbound::deliver::Start;
 use crate::edge::outbound::frames::{publication, publisher_id};
 use crate::edge::outbound::output::Range;
-use crate::edge::{ConnectionId, Edge, Late, RequestLanes};
+use crate::edge::{ConnectionId, Edge, Late, Turn};
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
 use std::collections::VecDeque;
@@ -134,16 +134,15 @@ impl Edge {
     }
 
     /// Does what is to be done, in order; false when a lane has no room for it.
-    pub(in crate::edge) fn serve_wishes<L: RequestLanes>(
+    pub(in crate::edge) fn serve_wishes(
         &mut self,
         conn: ConnectionId,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> bool {
         loop {
             let Some(server) = self.at(conn).server_mut() else { return true };
             if let Some(Parked { home, request }) = server.parked.take() {
-                if !self.push_begun(conn, home, request, lanes) {
+                if !self.push_begun(conn, home, request, turn) {
                     return false;
                 }
                 continue;
@@ -154,7 +153,7 @@ impl Edge {
                 }
                 break;
             };
-            if !self.serve_wish(conn, wish, now, lanes) {
+            if !self.serve_wish(conn, wish, turn) {
                 return false;
             }
         }
@@ -186,22 +185,16 @@ impl Edge {
         it.server_mut()?.queue.pop_front()
     }
 
-    fn serve_wish<L: RequestLanes>(
-        &mut self,
-        conn: ConnectionId,
-        wish: Wish,
-        now: Now,
-        lanes: &mut L,
-    ) -> bool {
+    fn serve_wish(&mut self, conn: ConnectionId, wish: Wish, turn: &mut Turn<'_>) -> bool {
         let (command, call) = match wish {
             Wish::Begin(begin) => {
                 let server = self.at(conn).server();
                 let in_connect = server.is_some_and(|server| server.connect.is_some());
-                return self.begin(conn, *begin, in_connect, NOBODY, now, lanes);
+                return self.begin(conn, *begin, in_connect, NOBODY, turn);
             }
             Wish::End(channel) => {
                 self.end_subscription(conn, channel.as_str(), UNSUBSCRIBE_SERVER, NOBODY);
-                return self.settle(conn, lanes);
+                return self.settle(conn, turn);
             }
             Wish::Command(command, call) => (command, call),
         };
@@ -211,29 +204,28 @@ impl Edge {
                 let (since, expire_at_s) = (*since, *expire_at_s);
                 let by_token = false;
                 let begin = ServerBegin { subscription, recover, since, expire_at_s, by_token };
-                self.begin(conn, begin, false, call, now, lanes)
+                self.begin(conn, begin, false, call, turn)
             }
             UserAction::Unsubscribe { channel, code, reason } => {
                 self.end_subscription(conn, channel.as_str(), (*code, reason), call);
                 self.user_calls.part_done(call);
-                self.settle(conn, lanes)
+                self.settle(conn, turn)
             }
             _ => {
-                self.carry_out(conn, &command, call, now);
+                self.carry_out(conn, &command, call, turn.now);
                 true
             }
         }
     }
 
     /// Begins a subscription; false when its lane has no room.
-    fn begin<L: RequestLanes>(
+    fn begin(
         &mut self,
         conn: ConnectionId,
         begin: ServerBegin,
         in_connect: bool,
         call: CallPlace,
-        now: Now,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> bool {
         let ServerBegin { subscription, recover, since, expire_at_s, by_token } = begin;
         let ServerSubscription { channel: name, info, data, overrides } = subscription;
@@ -245,7 +237,7 @@ impl Edge {
             }
             Err(error) => {
                 self.user_calls.part_done(call);
-                self.begin_refused(conn, name.as_str(), error, in_connect, now);
+                self.begin_refused(conn, name.as_str(), error, in_connect, turn.now);
                 return true;
             }
         };
@@ -269,10 +261,10 @@ impl Edge {
         let to = ReplyTo { connection: self.key(conn), command: 0 };
         let (home, mut request) = self.new_subscription(conn, to, &asked);
         let sequence = request.sequence;
-        self.keep_until(conn, sequence, info, expire_at_s, now);
+        self.keep_until(conn, sequence, info, expire_at_s, turn.now);
         request.infos = self.infos(conn, Some(sequence));
         self.server_side(conn).begun.push(Begun { sequence, data, in_connect, call });
-        self.push_begun(conn, home, Request::Subscribe(Box::new(request)), lanes)
+        self.push_begun(conn, home, Request::Subscribe(Box::new(request)), turn)
     }
 
     /// The options of a channel to subscribe a connection to; none where it is subscribed already.
@@ -313,18 +305,15 @@ impl Edge {
         }
     }
 
-    fn push_begun<L: RequestLanes>(
+    fn push_begun(
         &mut self,
         conn: ConnectionId,
         home: u16,
         request: Request,
-        lanes: &mut L,
+        turn: &mut Turn<'_>,
     ) -> bool {
-        let pushed = if self.claim_turn(home) {
-            self.push(conn, home, request, lanes)
-        } else {
-            Err(request)
-        };
+        let pushed =
+            if self.claim_turn(home) { self.push(conn, home, request, turn) } else { Err(request) };
         if let Err(request) = pushed {
             self.server_side(conn).parked = Some(Parked { home, request });
             self.stand_in_line(conn, home);

@@ -9,7 +9,7 @@ use crate::codec::command::{Push, Reply};
 use crate::contract::key::ConnectionKey;
 use crate::contract::user::{Selection, SharedCommand, UserAction, UserCommand};
 use crate::edge::connection::Life;
-use crate::edge::{ConnectionId, Edge, RequestLanes};
+use crate::edge::{ConnectionId, Edge, Turn};
 use crate::rules::{Rule, holds};
 
 impl Edge {
@@ -40,10 +40,10 @@ impl Edge {
     }
 
     /// Tells homes which of their commands have taken effect, as far as their lanes have room.
-    pub fn push_reports<L: RequestLanes>(&mut self, lanes: &mut L) {
+    pub fn push_reports(&mut self, turn: &mut Turn<'_>) {
         let lane_full = &self.metrics.lane_full;
         self.user_calls.push_reports(|home, report| {
-            lanes.push(home, report).inspect_err(|_| lane_full.add(1))
+            turn.lanes.push(home, report).inspect_err(|_| lane_full.add(1))
         });
     }
 

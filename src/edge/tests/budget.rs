@@ -4,7 +4,7 @@ use super::{Bench, UPGRADE, at_ms, text};
 use crate::auth::KeyOptions;
 use crate::contract::block::Block;
 use crate::contract::envelope::{Delivery, PresenceAnswer, Request};
-use crate::edge::ConnectionId;
+use crate::edge::{ConnectionId, Turn};
 use crate::limits::{
     COMMANDS_PER_TURN, Limits, METRICS_BURST, PRESENCES_UNDER_WAY, WORK_PER_STAGE_NS,
 };
@@ -38,9 +38,9 @@ impl Turns {
         while bench.edge.may_work()
             && let Some((conn, mut bytes)) = self.came.pop_front()
         {
-            bench.edge.receive(conn, &mut bytes, bench.now, &mut bench.lane);
+            bench.edge.receive(conn, &mut bytes, &mut Turn::new(bench.now, &mut bench.lane));
         }
-        bench.edge.resume_work(bench.now, &mut bench.lane);
+        bench.edge.resume_work(&mut Turn::new(bench.now, &mut bench.lane));
         for (index, bytes) in bench.flush_all() {
             self.sent.entry(index).or_default().extend(bytes);
         }
