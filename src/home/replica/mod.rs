@@ -7,15 +7,17 @@
 
 use super::Home;
 use crate::clock::Now;
-use crate::contract::block::{Block, Placed};
+use crate::contract::block::Block;
 use crate::contract::engine::{Answer, Call, CallId, Engine, StreamRead};
-use crate::contract::envelope::{Delivery, HistoryRequest, Recovery, SubscribeRequest};
+use crate::contract::envelope::{HistoryRequest, SubscribeRequest};
 use crate::contract::key::ReplyTo;
-use crate::contract::position::{Epoch, Position};
+use crate::contract::position::Position;
 use crate::rules::{Rule, holds};
 use std::collections::VecDeque;
 
 mod answers;
+mod fill;
+mod recover;
 
 /// Publications held while a hole is filled; more are left to the fill.
 const HELD: usize = 64;
@@ -208,70 +210,6 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    fn pump_fill(&mut self, place: u32) {
-        let channel = self.channels.at(place);
-        let (name, since) = (channel.name.clone(), channel.last);
-        let Some(replica) = self.replica(place) else { return };
-        if replica.needs_fill && replica.stage == Stage::Live && !replica.filling {
-            let read = |id| Call::Read { id, channel: name, since };
-            if self.ask(place, Some(Asked::Fill), read) {
-                let replica = self.replica(place).expect("it is one");
-                replica.filling = true;
-                replica.needs_fill = false;
-            }
-        }
-    }
-
-    /// Answers the subscribers that the ring can answer, and asks for what the first other one
-    /// needs.
-    fn answer_pending(&mut self, place: u32) {
-        let mut index = 0;
-        loop {
-            let channel = self.channels.at(place);
-            let epoch = channel.epoch;
-            let Some(replica) = channel.replica.as_deref_mut() else { return };
-            if replica.stage != Stage::Live || replica.filling && holds(Rule::FillHold) {
-                return;
-            }
-            let Some(request) = replica.pending.get(index).cloned() else { return };
-            let recovery = self.recover(place, &request);
-            let foreign = request.since.is_none_or(|since| !since.is_of(epoch));
-            if matches!(recovery, Recovery::Impossible) && !foreign {
-                let since = request.since.map_or(0, |since| since.offset);
-                let replica = self.replica(place).expect("it is one");
-                if !replica.recovering {
-                    let read = |id| Call::Read { id, channel: request.channel, since };
-                    if self.ask(place, Some(Asked::Recover), read) {
-                        self.replica(place).expect("it is one").recovering = true;
-                    }
-                }
-                index += 1;
-                continue;
-            }
-            self.replica(place).expect("it is one").pending.remove(index);
-            self.admit(place, request, recovery);
-        }
-    }
-
-    /// A publication came from the stream: the next one is forwarded, a gap is filled first.
-    fn take_publication(&mut self, place: u32, position: Position, block: Block) {
-        let channel = self.channels.at(place);
-        let (epoch, last) = (channel.epoch, channel.last);
-        let Some(replica) = channel.replica.as_deref_mut() else { return };
-        if replica.stage != Stage::Live || replica.filling {
-            return replica.hold(position, block);
-        }
-        if position.epoch != epoch && holds(Rule::Epoch) {
-            replica.hold(position, block);
-            replica.needs_fill = true;
-        } else if position.offset == last + 1 {
-            self.forward(place, block);
-        } else if position.offset > last {
-            replica.hold(position, block);
-            replica.needs_fill = true;
-        }
-    }
-
     fn take_read(&mut self, read: StreamRead, now: Now) {
         let asked = self.asked.remove(&read.id);
         if let Some(Asked::History(request)) = asked {
@@ -301,160 +239,6 @@ impl<E: Engine> Home<E> {
         self.pump(place);
         // Its last subscriber may have left while it was read.
         self.drop_if_unused(place, now);
-    }
-
-    fn adopt_first(&mut self, place: u32, read: &StreamRead) {
-        let replica = self.replica(place).expect("it is one");
-        let keep_ring = replica.has_epoch && !holds(Rule::Session);
-        replica.has_epoch = true;
-        let kept = self.channels.at(place).history.bytes();
-        assert!(kept == 0, "nothing is kept of the session before: {kept} bytes");
-        if keep_ring {
-            let channel = self.channels.at(place);
-            channel.epoch = read.epoch;
-            channel.last = read.top;
-        } else {
-            self.restart(place, read);
-        }
-        self.take_held(place, read.epoch);
-    }
-
-    /// A read of the stream decides: what follows on is forwarded, all else is said to be lost.
-    fn adopt(&mut self, place: u32, read: &StreamRead) {
-        let channel = self.channels.at(place);
-        let last = channel.last;
-        let foreign = read.epoch != channel.epoch && holds(Rule::Epoch);
-        let shrunk = read.top < last && holds(Rule::Epoch);
-        let hole = read.after > last && read.top > last;
-        if foreign || shrunk || hole {
-            self.say_to_interested(place, |local| Delivery::PositionLost { local });
-            self.restart(place, read);
-        } else {
-            for placed in &read.entries {
-                if placed.offset == self.channels.at(place).last + 1 {
-                    self.forward(place, placed.block.clone());
-                }
-            }
-        }
-        self.take_held(place, read.epoch);
-    }
-
-    /// The ring starts again from what was read.
-    fn restart(&mut self, place: u32, read: &StreamRead) {
-        let channel = self.channels.at(place);
-        let before = channel.history.bytes();
-        channel.epoch = read.epoch;
-        channel.last = read.top;
-        channel.history.clear();
-        if channel.history_size > 0 {
-            for Placed { offset, block } in &read.entries {
-                channel.history.push(*offset, block.clone(), channel.history_size as usize);
-            }
-        }
-        let after = channel.history.bytes();
-        self.history_bytes = self.history_bytes - before + after;
-    }
-
-    fn take_held(&mut self, place: u32, epoch: Epoch) {
-        let held = std::mem::take(&mut self.replica(place).expect("it is one").held);
-        for (position, block) in held {
-            if position.epoch == epoch || !holds(Rule::DropOther) {
-                self.take_publication(place, position, block);
-            }
-        }
-    }
-
-    /// The read for a subscriber further back than the ring (rule 16).
-    fn take_recovery(&mut self, place: u32, read: &StreamRead) {
-        let channel = self.channels.at(place);
-        let replica = channel.replica.as_deref_mut().expect("it is one");
-        if holds(Rule::Cut) && (read.epoch != channel.epoch || read.top > channel.last) {
-            if replica.filling {
-                return self.answer_as_read(place, read); // else asked again after the fill
-            }
-            self.adopt(place, read);
-        }
-        let channel = self.channels.at(place);
-        let (epoch, last) = (channel.epoch, channel.last);
-        let replica = channel.replica.as_deref_mut().expect("it is one");
-        let waits = |request: &SubscribeRequest| {
-            request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset >= read.after)
-        };
-        let Some(index) = replica.pending.iter().position(waits) else {
-            return self.give_up_on_trimmed(place, read);
-        };
-        let since = replica.pending[index].since.expect("it was just matched").offset;
-        let Some(missed) = self.missed(place, read, since, last) else { return };
-        let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
-        let fits = bytes <= self.limits.recovery_bytes as usize;
-        let whole = fits && since <= last && (read.epoch == epoch || !holds(Rule::Cut));
-        let replica = self.replica(place).expect("it is one");
-        let request = replica.pending.remove(index).expect("it was just found");
-        let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
-        self.admit(place, request, recovery);
-    }
-
-    /// What the read and the ring together hold after `since`, up to `last`; none when a part is
-    /// missing and must be read again.
-    fn missed(
-        &mut self,
-        place: u32,
-        read: &StreamRead,
-        since: u64,
-        last: u64,
-    ) -> Option<Box<[Placed]>> {
-        let behind = |placed: &&Placed| placed.offset > since;
-        if !holds(Rule::Cut) {
-            return Some(read.entries.iter().filter(behind).cloned().collect());
-        }
-        let of_read = read.entries.iter().filter(|placed| placed.offset <= last);
-        let mut missed: Vec<Placed> = of_read.filter(behind).cloned().collect();
-        let end = missed.last().map_or(since, |placed| placed.offset);
-        let history = &self.channels.at(place).history;
-        for offset in end + 1..=last {
-            missed.push(history.get(offset)?.clone());
-        }
-        Some(missed.into_boxed_slice())
-    }
-
-    /// The stream no longer reaches back to a subscriber's position: it is told so.
-    fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead) {
-        let replica = self.replica(place).expect("it is one");
-        let trimmed = |request: &SubscribeRequest| {
-            request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset < read.after)
-        };
-        if let Some(index) = replica.pending.iter().position(trimmed) {
-            let request = replica.pending.remove(index).expect("it was just found");
-            self.admit(place, request, Recovery::Impossible);
-        }
-    }
-
-    fn compare_tail(&mut self, place: u32, top: Position) {
-        let channel = self.channels.at(place);
-        let behind = top.epoch != channel.epoch || top.offset > channel.last;
-        let Some(replica) = channel.replica.as_deref_mut() else { return };
-        if holds(Rule::TailCheck) && replica.stage == Stage::Live && behind {
-            replica.needs_fill = true;
-            self.pump(place);
-        }
-    }
-
-    /// Compares every live replica's last with its stream's top (rule 17).
-    pub(super) fn check_tails(&mut self) {
-        if !holds(Rule::TailCheck) {
-            return;
-        }
-        let places: Vec<u32> = self
-            .channels
-            .iter()
-            .filter_map(|channel| self.channels.find(channel.name.as_str()))
-            .collect();
-        for place in places {
-            if let Some(replica) = self.replica(place) {
-                replica.needs_fill = true;
-                self.pump(place);
-            }
-        }
     }
 
     /// Nobody listens any more: hear the stream no longer, and keep nothing of this session.

@@ -1,0 +1,136 @@
+//! How a replica comes level with its stream: what comes next is forwarded, a gap is read, and what
+//! a read does not close is declared lost (rules 15 and 17).
+//!
+//! Must not know who waits for an answer.
+
+use super::{Asked, Stage};
+use crate::contract::block::{Block, Placed};
+use crate::contract::engine::{Call, Engine, StreamRead};
+use crate::contract::envelope::Delivery;
+use crate::contract::position::{Epoch, Position};
+use crate::home::Home;
+use crate::rules::{Rule, holds};
+
+impl<E: Engine> Home<E> {
+    pub(super) fn pump_fill(&mut self, place: u32) {
+        let channel = self.channels.at(place);
+        let (name, since) = (channel.name.clone(), channel.last);
+        let Some(replica) = self.replica(place) else { return };
+        if replica.needs_fill && replica.stage == Stage::Live && !replica.filling {
+            let read = |id| Call::Read { id, channel: name, since };
+            if self.ask(place, Some(Asked::Fill), read) {
+                let replica = self.replica(place).expect("it is one");
+                replica.filling = true;
+                replica.needs_fill = false;
+            }
+        }
+    }
+
+    /// A publication came from the stream: the next one is forwarded, a gap is filled first.
+    pub(super) fn take_publication(&mut self, place: u32, position: Position, block: Block) {
+        let channel = self.channels.at(place);
+        let (epoch, last) = (channel.epoch, channel.last);
+        let Some(replica) = channel.replica.as_deref_mut() else { return };
+        if replica.stage != Stage::Live || replica.filling {
+            return replica.hold(position, block);
+        }
+        if position.epoch != epoch && holds(Rule::Epoch) {
+            replica.hold(position, block);
+            replica.needs_fill = true;
+        } else if position.offset == last + 1 {
+            self.forward(place, block);
+        } else if position.offset > last {
+            replica.hold(position, block);
+            replica.needs_fill = true;
+        }
+    }
+
+    pub(super) fn adopt_first(&mut self, place: u32, read: &StreamRead) {
+        let replica = self.replica(place).expect("it is one");
+        let keep_ring = replica.has_epoch && !holds(Rule::Session);
+        replica.has_epoch = true;
+        let kept = self.channels.at(place).history.bytes();
+        assert!(kept == 0, "nothing is kept of the session before: {kept} bytes");
+        if keep_ring {
+            let channel = self.channels.at(place);
+            channel.epoch = read.epoch;
+            channel.last = read.top;
+        } else {
+            self.restart(place, read);
+        }
+        self.take_held(place, read.epoch);
+    }
+
+    /// A read of the stream decides: what follows on is forwarded, all else is said to be lost.
+    pub(super) fn adopt(&mut self, place: u32, read: &StreamRead) {
+        let channel = self.channels.at(place);
+        let last = channel.last;
+        let foreign = read.epoch != channel.epoch && holds(Rule::Epoch);
+        let shrunk = read.top < last && holds(Rule::Epoch);
+        let hole = read.after > last && read.top > last;
+        if foreign || shrunk || hole {
+            self.say_to_interested(place, |local| Delivery::PositionLost { local });
+            self.restart(place, read);
+        } else {
+            for placed in &read.entries {
+                if placed.offset == self.channels.at(place).last + 1 {
+                    self.forward(place, placed.block.clone());
+                }
+            }
+        }
+        self.take_held(place, read.epoch);
+    }
+
+    /// The ring starts again from what was read.
+    pub(super) fn restart(&mut self, place: u32, read: &StreamRead) {
+        let channel = self.channels.at(place);
+        let before = channel.history.bytes();
+        channel.epoch = read.epoch;
+        channel.last = read.top;
+        channel.history.clear();
+        if channel.history_size > 0 {
+            for Placed { offset, block } in &read.entries {
+                channel.history.push(*offset, block.clone(), channel.history_size as usize);
+            }
+        }
+        let after = channel.history.bytes();
+        self.history_bytes = self.history_bytes - before + after;
+    }
+
+    pub(super) fn take_held(&mut self, place: u32, epoch: Epoch) {
+        let held = std::mem::take(&mut self.replica(place).expect("it is one").held);
+        for (position, block) in held {
+            if position.epoch == epoch || !holds(Rule::DropOther) {
+                self.take_publication(place, position, block);
+            }
+        }
+    }
+
+    pub(super) fn compare_tail(&mut self, place: u32, top: Position) {
+        let channel = self.channels.at(place);
+        let behind = top.epoch != channel.epoch || top.offset > channel.last;
+        let Some(replica) = channel.replica.as_deref_mut() else { return };
+        if holds(Rule::TailCheck) && replica.stage == Stage::Live && behind {
+            replica.needs_fill = true;
+            self.pump(place);
+        }
+    }
+
+    /// Compares every live replica's last with its stream's top (rule 17).
+    pub(in crate::home) fn check_tails(&mut self) {
+        if !holds(Rule::TailCheck) {
+            return;
+        }
+        let places: Vec<u32> = self
+            .channels
+            .iter()
+            .filter_map(|channel| self.channels.find(channel.name.as_str()))
+            .collect();
+        for place in places {
+            if let Some(replica) = self.replica(place) {
+                replica.needs_fill = true;
+                self.pump(place);
+            }
+        }
+    }
+}

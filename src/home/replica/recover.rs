@@ -1,0 +1,109 @@
+//! The answers to subscribers of a replica: from its ring, or from a read of their own, and always
+//! ending exactly at the last publication forwarded (rule 16).
+//!
+//! Must not know how a gap is closed.
+
+use super::{Asked, Stage};
+use crate::contract::block::Placed;
+use crate::contract::engine::{Call, Engine, StreamRead};
+use crate::contract::envelope::{Recovery, SubscribeRequest};
+use crate::home::Home;
+use crate::rules::{Rule, holds};
+
+impl<E: Engine> Home<E> {
+    /// Answers the subscribers that the ring can answer, and asks for what the first other one
+    /// needs.
+    pub(super) fn answer_pending(&mut self, place: u32) {
+        let mut index = 0;
+        loop {
+            let channel = self.channels.at(place);
+            let epoch = channel.epoch;
+            let Some(replica) = channel.replica.as_deref_mut() else { return };
+            if replica.stage != Stage::Live || replica.filling && holds(Rule::FillHold) {
+                return;
+            }
+            let Some(request) = replica.pending.get(index).cloned() else { return };
+            let recovery = self.recover(place, &request);
+            let foreign = request.since.is_none_or(|since| !since.is_of(epoch));
+            if matches!(recovery, Recovery::Impossible) && !foreign {
+                let since = request.since.map_or(0, |since| since.offset);
+                let replica = self.replica(place).expect("it is one");
+                if !replica.recovering {
+                    let read = |id| Call::Read { id, channel: request.channel, since };
+                    if self.ask(place, Some(Asked::Recover), read) {
+                        self.replica(place).expect("it is one").recovering = true;
+                    }
+                }
+                index += 1;
+                continue;
+            }
+            self.replica(place).expect("it is one").pending.remove(index);
+            self.admit(place, request, recovery);
+        }
+    }
+
+    /// The read for a subscriber further back than the ring (rule 16).
+    pub(super) fn take_recovery(&mut self, place: u32, read: &StreamRead) {
+        let channel = self.channels.at(place);
+        let replica = channel.replica.as_deref_mut().expect("it is one");
+        if holds(Rule::Cut) && (read.epoch != channel.epoch || read.top > channel.last) {
+            if replica.filling {
+                return self.answer_as_read(place, read); // else asked again after the fill
+            }
+            self.adopt(place, read);
+        }
+        let channel = self.channels.at(place);
+        let (epoch, last) = (channel.epoch, channel.last);
+        let replica = channel.replica.as_deref_mut().expect("it is one");
+        let waits = |request: &SubscribeRequest| {
+            request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset >= read.after)
+        };
+        let Some(index) = replica.pending.iter().position(waits) else {
+            return self.give_up_on_trimmed(place, read);
+        };
+        let since = replica.pending[index].since.expect("it was just matched").offset;
+        let Some(missed) = self.missed(place, read, since, last) else { return };
+        let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
+        let fits = bytes <= self.limits.recovery_bytes as usize;
+        let whole = fits && since <= last && (read.epoch == epoch || !holds(Rule::Cut));
+        let replica = self.replica(place).expect("it is one");
+        let request = replica.pending.remove(index).expect("it was just found");
+        let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
+        self.admit(place, request, recovery);
+    }
+
+    /// What the read and the ring together hold after `since`, up to `last`; none when a part is
+    /// missing and must be read again.
+    fn missed(
+        &mut self,
+        place: u32,
+        read: &StreamRead,
+        since: u64,
+        last: u64,
+    ) -> Option<Box<[Placed]>> {
+        let behind = |placed: &&Placed| placed.offset > since;
+        if !holds(Rule::Cut) {
+            return Some(read.entries.iter().filter(behind).cloned().collect());
+        }
+        let of_read = read.entries.iter().filter(|placed| placed.offset <= last);
+        let mut missed: Vec<Placed> = of_read.filter(behind).cloned().collect();
+        let end = missed.last().map_or(since, |placed| placed.offset);
+        let history = &self.channels.at(place).history;
+        for offset in end + 1..=last {
+            missed.push(history.get(offset)?.clone());
+        }
+        Some(missed.into_boxed_slice())
+    }
+
+    /// The stream no longer reaches back to a subscriber's position: it is told so.
+    fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead) {
+        let replica = self.replica(place).expect("it is one");
+        let trimmed = |request: &SubscribeRequest| {
+            request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset < read.after)
+        };
+        if let Some(index) = replica.pending.iter().position(trimmed) {
+            let request = replica.pending.remove(index).expect("it was just found");
+            self.admit(place, request, Recovery::Impossible);
+        }
+    }
+}
