@@ -72,34 +72,16 @@ impl Answer {
     }
 }
 
-/// Who puts publications in order.
+/// Puts publications in order: the home itself, or a store that is asked through the bridge.
 pub trait Engine {
-    /// The home does it itself, and nothing ever waits.
+    /// The home orders its channels itself, and nothing ever waits.
     const LOCAL: bool;
 
-    /// Hands a call over.
-    ///
-    /// # Errors
-    /// Gives the call back when there is no credit or no room: try again after the next answer.
-    fn call(&mut self, call: Call) -> Result<(), Call>;
+    /// The calls to a store; none where there is no store to call.
+    fn bridged(&self) -> Option<&Bridged>;
 
-    /// Would `call` take one now?
-    fn has_credit(&self) -> bool;
-
-    /// The next answer that came in.
-    fn answer(&mut self) -> Option<Answer>;
-
-    /// Is there a next answer?
-    fn has_answer(&self) -> bool;
-
-    /// The next call for the bridge.
-    fn outgoing(&mut self) -> Option<Call>;
-
-    /// Puts a call back that found the lane to the bridge full.
-    fn put_back(&mut self, call: Call);
-
-    /// Takes what the bridge said.
-    fn incoming(&mut self, answer: Answer);
+    /// The same, to be used.
+    fn bridged_mut(&mut self) -> Option<&mut Bridged>;
 }
 
 /// The order is the home's own.
@@ -109,32 +91,12 @@ pub struct Memory;
 impl Engine for Memory {
     const LOCAL: bool = true;
 
-    fn call(&mut self, call: Call) -> Result<(), Call> {
-        unreachable!("a local engine is never called: {call:?}")
-    }
-
-    fn has_credit(&self) -> bool {
-        false
-    }
-
-    fn answer(&mut self) -> Option<Answer> {
+    fn bridged(&self) -> Option<&Bridged> {
         None
     }
 
-    fn has_answer(&self) -> bool {
-        false
-    }
-
-    fn outgoing(&mut self) -> Option<Call> {
+    fn bridged_mut(&mut self) -> Option<&mut Bridged> {
         None
-    }
-
-    fn put_back(&mut self, call: Call) {
-        unreachable!("a local engine says nothing: {call:?}")
-    }
-
-    fn incoming(&mut self, answer: Answer) {
-        debug_assert!(false, "a local engine is told nothing: {answer:?}");
     }
 }
 
@@ -181,12 +143,12 @@ impl Bridged {
     fn is_spent(&self) -> bool {
         self.in_use >= self.credits && holds(Rule::Credit)
     }
-}
 
-impl Engine for Bridged {
-    const LOCAL: bool = false;
-
-    fn call(&mut self, call: Call) -> Result<(), Call> {
+    /// Hands a call over.
+    ///
+    /// # Errors
+    /// Gives the call back when there is no credit or no room: try again after the next answer.
+    pub fn call(&mut self, call: Call) -> Result<(), Call> {
         let answered = !matches!(call, Call::Unwatch { .. });
         if answered && self.is_spent() || self.outbox.len() > self.credits {
             return Err(call);
@@ -196,31 +158,57 @@ impl Engine for Bridged {
         Ok(())
     }
 
-    fn has_credit(&self) -> bool {
+    /// Would `call` take one now?
+    #[must_use]
+    pub fn has_credit(&self) -> bool {
         !self.is_spent() && self.outbox.len() <= self.credits
     }
 
-    fn answer(&mut self) -> Option<Answer> {
+    /// The next answer that came in.
+    pub fn answer(&mut self) -> Option<Answer> {
         self.inbox.pop_front()
     }
 
-    fn has_answer(&self) -> bool {
+    /// Is there a next answer?
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
         !self.inbox.is_empty()
     }
 
-    fn outgoing(&mut self) -> Option<Call> {
+    /// Is there a call for the bridge?
+    #[must_use]
+    pub fn has_outgoing(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// The next call for the bridge.
+    pub fn outgoing(&mut self) -> Option<Call> {
         self.outbox.pop_front()
     }
 
-    fn put_back(&mut self, call: Call) {
+    /// Puts a call back that found the lane to the bridge full.
+    pub fn put_back(&mut self, call: Call) {
         self.outbox.push_front(call);
     }
 
-    fn incoming(&mut self, answer: Answer) {
+    /// Takes what the bridge said.
+    pub fn incoming(&mut self, answer: Answer) {
         if answer.returns_credit() {
             debug_assert!(self.in_use > 0 || !holds(Rule::Credit), "an answer has its call");
             self.in_use = self.in_use.saturating_sub(1);
         }
         self.inbox.push_back(answer);
+    }
+}
+
+impl Engine for Bridged {
+    const LOCAL: bool = false;
+
+    fn bridged(&self) -> Option<&Bridged> {
+        Some(self)
+    }
+
+    fn bridged_mut(&mut self) -> Option<&mut Bridged> {
+        Some(self)
     }
 }

@@ -6,6 +6,7 @@
 //! else is taken.
 
 mod aging;
+mod asking;
 mod channel;
 mod delta;
 mod history;
@@ -169,11 +170,6 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    /// Who puts publications in order.
-    pub fn engine(&mut self) -> &mut E {
-        &mut self.engine
-    }
-
     /// Has the request taken last been said in full? Only then may the next be taken.
     #[must_use]
     pub fn is_free(&self) -> bool {
@@ -183,7 +179,9 @@ impl<E: Engine> Home<E> {
     /// Is there an answer to take, or a credit for a channel that wants one?
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        self.engine.has_answer() || !self.wanting.is_empty() && self.engine.has_credit()
+        self.engine.bridged().is_some_and(|engine| {
+            engine.has_answer() || !self.wanting.is_empty() && engine.has_credit()
+        })
     }
 
     /// The next delivery, with the core it is for. What finds its lane full is put back.

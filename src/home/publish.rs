@@ -80,7 +80,7 @@ impl<E: Engine> Home<E> {
     ) -> Result<(), Untaken> {
         let id = CallId(self.next_call);
         let own = block.clone();
-        if let Err(call) = self.engine.call(Call::Publish { id, block }) {
+        if let Err(call) = self.call(Call::Publish { id, block }) {
             let Call::Publish { block, .. } = call else { unreachable!("it gives back its call") };
             return Err(Request::Publish { to, block, options });
         }

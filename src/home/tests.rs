@@ -156,10 +156,10 @@ fn a_replica_left_while_it_reads_is_dropped() {
     let mut home = home(Bridged::new(8), Limits::default());
     let now = at_ms(0);
     let calls = |home: &mut Home<Bridged>| -> Vec<Call> {
-        std::iter::from_fn(|| home.engine().outgoing()).collect()
+        std::iter::from_fn(|| home.next_call()).collect()
     };
     let tell = |home: &mut Home<Bridged>, answer: Answer| {
-        home.engine().incoming(answer);
+        home.hear(answer);
         let mut deliveries = Vec::new();
         while home.take_answer(now) {
             deliveries.extend(said(home));
@@ -416,20 +416,20 @@ fn a_replica_knows_the_epoch_that_a_position_does_not_name() {
     let now = at_ms(0);
     let channel = || Name::from("long:a");
     let read = |home: &mut Home<Bridged>, kept: std::ops::Range<u64>| {
-        let calls: Vec<Call> = std::iter::from_fn(|| home.engine().outgoing()).collect();
+        let calls: Vec<Call> = std::iter::from_fn(|| home.next_call()).collect();
         let [Call::Read { id, .. }] = calls[..] else { panic!("{calls:?}") };
         let after = kept.start - 1;
         let block = || Block::plain("long:a", b"1", now);
         let entries = kept.map(|offset| Placed { offset, block: block() }).collect();
         let (epoch, top) = (Epoch(3), 6);
         let read = StreamRead { id, channel: channel(), epoch, after, entries, top };
-        home.engine().incoming(Answer::Read(Box::new(read)));
+        home.hear(Answer::Read(Box::new(read)));
         assert!(home.take_answer(now));
         brought(&said(home))
     };
     ask(&mut home, recover("long:a", 4), now);
-    assert!(matches!(home.engine().outgoing(), Some(Call::Watch { .. })));
-    home.engine().incoming(Answer::Watching { channel: channel() });
+    assert!(matches!(home.next_call(), Some(Call::Watch { .. })));
+    home.hear(Answer::Watching { channel: channel() });
     assert!(home.take_answer(now));
     assert_eq!(read(&mut home, 4..7), Some(vec![5, 6]), "from the ring");
     assert!(ask(&mut home, recover("long:a", 1), now).is_empty());

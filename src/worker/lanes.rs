@@ -210,7 +210,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                         self.rung |= 1 << self.bridge();
                     }
                 }
-                FromBridge::Answer(answer) => self.home.engine().incoming(answer),
+                FromBridge::Answer(answer) => self.home.hear(answer),
             }
         }
         if self.mesh.from_bridge.freed() && holds(Rule::SpaceBell) {
@@ -222,10 +222,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     /// Sends the bridge what the engine is asked.
     fn send_calls(&mut self) {
-        while let Some(call) = self.home.engine().outgoing() {
+        while let Some(call) = self.home.next_call() {
             if let Err(full) = self.mesh.to_bridge.push(ToBridge::Call(call)) {
                 let ToBridge::Call(call) = full else { unreachable!("it gives back its item") };
-                self.home.engine().put_back(call);
+                self.home.put_back_call(call);
                 return;
             }
             self.rung |= 1 << self.bridge();
@@ -262,8 +262,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                     lane.want_room();
                 }
             }
-            if let Some(call) = self.home.engine().outgoing() {
-                self.home.engine().put_back(call);
+            if self.home.has_call() {
                 self.mesh.to_bridge.want_room();
             }
         }
@@ -292,14 +291,11 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         if !self.mesh.from_bridge.is_empty() || self.home.has_answer() {
             return true;
         }
-        if let Some(call) = self.home.engine().outgoing() {
-            self.home.engine().put_back(call);
-            if self.mesh.to_bridge.has_room() {
-                return true;
-            }
+        if self.home.has_call() && self.mesh.to_bridge.has_room() {
+            return true;
         }
         match self.held {
-            Some(_) => self.home.engine().has_credit(),
+            Some(_) => self.home.has_credit(),
             None => self.mesh.requests_in.iter().any(|lane| !lane.is_empty()),
         }
     }

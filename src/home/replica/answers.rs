@@ -79,7 +79,7 @@ impl<E: Engine> Home<E> {
     pub(in crate::home) fn read_history(&mut self, request: HistoryRequest) -> Result<(), Untaken> {
         let id = CallId(self.next_call);
         let call = Call::Read { id, channel: request.channel.clone(), since: 0 };
-        if self.engine.call(call).is_err() {
+        if self.call(call).is_err() {
             return Err(Request::History(Box::new(request)));
         }
         self.next_call += 1;

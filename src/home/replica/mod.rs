@@ -8,7 +8,7 @@
 use super::Home;
 use crate::clock::Now;
 use crate::contract::block::Block;
-use crate::contract::engine::{Answer, Call, CallId, Engine, StreamRead};
+use crate::contract::engine::{Answer, Bridged, Call, CallId, Engine, StreamRead};
 use crate::contract::envelope::{HistoryRequest, SubscribeRequest};
 use crate::contract::key::ReplyTo;
 use crate::contract::position::Position;
@@ -107,7 +107,9 @@ impl<E: Engine> Home<E> {
                 return true;
             }
         }
-        let Some(answer) = self.engine.answer() else { return false };
+        let Some(answer) = self.engine.bridged_mut().and_then(Bridged::answer) else {
+            return false;
+        };
         match answer {
             Answer::Watching { channel } => {
                 if let Some(place) = self.channels.find(channel.as_str())
@@ -163,7 +165,7 @@ impl<E: Engine> Home<E> {
     /// Asks the engine; false when there is no credit, and then the channel stands in line for one.
     fn ask(&mut self, place: u32, asked: Option<Asked>, call: impl FnOnce(CallId) -> Call) -> bool {
         let id = CallId(self.next_call);
-        if self.engine.call(call(id)).is_ok() {
+        if self.call(call(id)).is_ok() {
             self.next_call += 1;
             if let Some(asked) = asked {
                 self.asked.insert(id, asked);
