@@ -1,4 +1,4 @@
-//! The command line: flags in, exit code out. Knows nothing of how the server works.
+//! The command line: flags in, exit code out. Must not know how the server works.
 //!
 //! Exit codes: 0 done, 1 a shortfall (doctor), 2 a wrong flag, 78 a wrong configuration
 //! (EX_CONFIG); others are `server`'s.
@@ -37,7 +37,7 @@ Changes nothing. Start it as the server is started (the same user, unit and cont
 those of the process. Exit codes: 0 nothing falls short, 1 something does, 78 the configuration is
 wrong. `scripts/tune apply` raises what falls short.";
 
-/// WebSocket gateway for realtime fan-out, one thread per core, for Centrifuge clients.
+/// Realtime messaging server for Centrifugo's SDKs, with one thread per core
 #[derive(Parser)]
 #[command(name = "corecast", version, after_help = EXAMPLES)]
 struct Cli {
@@ -50,12 +50,12 @@ enum Command {
     /// Run the server
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
-    /// Check the configuration and say what is wrong with it (exit code 78)
+    /// Check the configuration and print every mistake in it (exit code 78)
     Check(Check),
     /// Make and inspect tokens
     #[command(subcommand)]
     Token(token::Token),
-    /// Look whether this host is fit for a configuration, and what each shortfall costs
+    /// Check whether this host suits a configuration, and what each shortfall costs
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Doctor),
     /// Print the version
@@ -76,7 +76,7 @@ struct Source {
 struct Check {
     #[command(flatten)]
     source: Source,
-    /// Fail over warnings too: a server that cannot work, or lies open
+    /// Also fail on warnings: a server that cannot work, or is open to everybody
     #[arg(long)]
     strict: bool,
 }
@@ -91,7 +91,7 @@ struct Serve {
     /// Worker threads; 0 is one per core
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// How to speak to the kernel
+    /// How to do network I/O
     #[arg(long, value_name = "DRIVER", value_parser = ["auto", "io_uring", "epoll"])]
     driver: Option<String>,
 }
@@ -101,10 +101,10 @@ struct Doctor {
     /// Configuration file (TOML); without it, the defaults of --dev
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Connections that this host shall hold; default: as many as configured, or 100,000
+    /// Connections that this host should hold; default: as many as configured, or 100,000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     connections: Option<u64>,
-    /// One JSON object instead of text
+    /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
 }
@@ -125,7 +125,7 @@ impl Doctor {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(serve) => {
-            // From here on no signal kills that should not.
+            // From here on signals that must not end the process are blocked or ignored.
             let signals = match server::hold_signals() {
                 Ok(signals) => signals,
                 Err(error) => {
@@ -165,9 +165,10 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The configuration, and its keys: a key that cannot be used is one more thing that is wrong.
+/// The configuration and its keys for tokens. A key that cannot be used is reported like any
+/// other mistake.
 fn load(source: Source, flags: Flags) -> Result<(Config, Auth), ExitCode> {
-    // A variable that is not text cannot be one of ours.
+    // A variable that is not UTF-8 cannot be one of Corecast.
     let variables = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -177,7 +178,7 @@ fn load(source: Source, flags: Flags) -> Result<(Config, Auth), ExitCode> {
     Ok((config, auth))
 }
 
-/// What `check` says of a configuration that can be used.
+/// Prints the warnings about a usable configuration; with `strict` they make it fail.
 fn judge(config: &Config, strict: bool) -> ExitCode {
     let warnings = [config.warnings.clone(), config.shortcomings()].concat();
     for warning in &warnings {

@@ -1,18 +1,16 @@
-//! Hashes of what strangers name: channels, users, keys of publications, filters.
-//!
-//! Must not know where keys come from. Invariant: nothing that is shown follows from a key, and no
-//! two tables share one.
-//!
-//! It is SipHash-1-3, as in the standard library's maps. Foldhash with a secret seed is not enough
-//! here: it multiplies by constants that are in its source, and pairs of names made for one of them
-//! collide in all 64 bits under a quarter of all seeds (the test below). No name is hashed for a
-//! delivery, so what it costs more, about 10 ns a name, is paid once for each command.
+//! Keyed hashes of names that clients choose: channels, users, keys of publications, filters.
+//! || Must not know where keys come from. Invariant: no published value depends on a key, and no
+//! two tables share a key.
+//! || The hash is SipHash-1-3, as in the standard library's maps. Foldhash with a secret seed is
+//! not enough: it multiplies by public constants, and pairs of names chosen for one of them collide
+//! in all 64 bits under a quarter of all seeds (the test below). No name is hashed for a delivery,
+//! so the extra 10 ns per name is paid once per command.
 
 use siphasher::sip::SipHasher13;
 use std::fmt;
 use std::hash::BuildHasher;
 
-/// A secret of 128 bits: one draw of the system's randomness, or of the simulation's seed.
+/// A secret of 128 bits, drawn from the system's randomness or from the simulation's seed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key(pub [u8; 16]);
 
@@ -54,10 +52,10 @@ mod tests {
     use super::*;
     use foldhash::quality::FixedState;
 
-    /// Two names of 200 letters that differ in one bit of the first word and three of the word at
-    /// 64. The word at 32 is foldhash's first constant but for three bits, so that it multiplies by
-    /// a number of three bits: what a flipped bit becomes is known in a quarter of all cases, and
-    /// the word at 64 takes it back.
+    /// Two names of 200 letters that differ in one bit of the first word and in three bits of the
+    /// word at 64. The word at 32 differs from foldhash's first constant in three bits only, so it
+    /// multiplies by a number with three bits set. What a flipped bit becomes is then predictable
+    /// in a quarter of all cases, and the word at 64 cancels it.
     fn pair(bit: u32) -> (String, String) {
         const FOLDHASH_FIRST: u64 = 0xc0ac_29b7_c97c_50dd;
         let three_bits = 1_u64 << 7 | 1 << 55 | 1 << 63;

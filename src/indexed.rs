@@ -1,16 +1,15 @@
-//! A list whose items are found by what they are of, once there are more than a few.
-//!
-//! A leaf. Invariants: no two items are of the same; the table of places is there exactly while the
-//! list is, or lately was, longer than `FEW`.
+//! A list that finds its items by key, with a hash table once there are more than a few.
+//! || A leaf. Invariants: no two items have the same key; the table exists only while the list is
+//! longer than `FEW`, or was so until it shrank well below that.
 
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hash};
 
-/// Items up to which looking at each is as good as a table.
+/// List length up to which a linear search is as fast as a table.
 pub const FEW: usize = 128;
 
-/// What an item is found by: a number of our own, which no stranger chooses.
+/// The key of an item: a number that the server assigns, so clients cannot choose colliding ones.
 pub trait Of {
     type Of: Hash + Eq + Copy;
 
@@ -38,7 +37,7 @@ impl<T: Of> Indexed<T> {
         &self.list
     }
 
-    /// The place of an item in the list.
+    /// The index of an item in the list.
     #[must_use]
     pub fn place(&self, of: T::Of) -> Option<usize> {
         if self.places.is_empty() {
@@ -48,12 +47,12 @@ impl<T: Of> Indexed<T> {
         self.places.find(hash(of), is).map(|at| *at as usize)
     }
 
-    /// The item at a place.
+    /// The item at an index.
     pub fn at(&mut self, place: usize) -> Option<&mut T> {
         self.list.get_mut(place)
     }
 
-    /// Adds an item that is of what no other is of.
+    /// Adds an item with a key that is not in the list yet.
     pub fn push(&mut self, it: T) {
         let of = it.of();
         self.list.push(it);
@@ -64,7 +63,7 @@ impl<T: Of> Indexed<T> {
         self.places.insert_unique(hash(of), place, |at| hash(list[*at as usize].of()));
     }
 
-    /// Takes an item out, whose place the last one takes over.
+    /// Removes an item; the last one moves to its index.
     pub fn remove(&mut self, of: T::Of) -> Option<T> {
         let place = self.place(of)?;
         if self.places.is_empty() {
@@ -73,7 +72,8 @@ impl<T: Of> Indexed<T> {
         self.forget(of, place);
         let gone = self.list.swap_remove(place);
         if self.list.len() <= FEW / 4 {
-            // Well below, so that to go to and fro does not cost a table each time.
+            // Only well below `FEW`, so that a length that goes up and down around it does not
+            // rebuild the table each time.
             self.places = HashTable::new();
             self.list.shrink_to_fit();
         } else if let Some(moved) = self.list.get(place) {
@@ -84,7 +84,7 @@ impl<T: Of> Indexed<T> {
         Some(gone)
     }
 
-    /// The whole list.
+    /// Empties the list and returns its items.
     pub fn take(&mut self) -> Vec<T> {
         self.places = HashTable::new();
         std::mem::take(&mut self.list)
@@ -129,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Growing and shrinking over the sizes at which the table comes and goes.
+    /// The list grows and shrinks across the lengths at which the table is built and dropped.
     #[test]
     fn it_says_what_a_list_would() {
         let mut all = Indexed::from(Vec::<u64>::new());

@@ -1,9 +1,8 @@
-//! Corecast: a thread-per-core WebSocket gateway for realtime fan-out.
-//!
-//! The modules stand in the order of a message's journey: the kernel hands bytes to a `driver`, a
-//! `transport` opens them, `ws` and `http` cut them into messages, a `codec` reads commands, an
-//! `edge` runs them for its connections, a `mesh` lane carries them to the `home` of their channel,
-//! and deliveries come back the same way. ARCHITECTURE.md is the map.
+//! Corecast: a thread-per-core WebSocket gateway for realtime messages.
+//! || The modules are listed in the order of a message's journey: the kernel hands bytes to a
+//! `driver`, a `transport` opens them, `ws` and `http` cut them into messages, a `codec` reads
+//! commands, an `edge` runs them for its connections, a `mesh` lane carries them to the `home` of
+//! their channel, and deliveries come back the same way. ARCHITECTURE.md is the map.
 
 #[macro_use]
 mod listed;

@@ -1,11 +1,10 @@
-//! Enums that know all of their variants.
-//!
-//! A table beside an enum is forgotten when the enum grows. `listed!` writes `ALL`, and where they
-//! are given the names, from the same lines as the enum itself, so that no variant can be missing.
-//! Must not know what is listed.
+//! Enums that list all of their variants.
+//! || A separate table of an enum's variants is easily forgotten when the enum grows. `listed!`
+//! writes `ALL`, and the names if given, from the same lines as the enum itself, so no variant can
+//! be missing. Must not know the enums that use it.
 
-/// Declares an enum without fields and its `ALL`: every variant, each at the place of its number.
-/// With a text behind each variant there is also `name`.
+/// Declares an enum without fields, and `ALL` with every variant at the index of its number. If
+/// each variant is followed by a text, there is also `name`.
 macro_rules! listed {
     ($(#[$meta:meta])* pub enum $name:ident {
         $($(#[$of:meta])* $variant:ident = $text:literal,)*
@@ -13,7 +12,7 @@ macro_rules! listed {
         listed! { $(#[$meta])* pub enum $name { $($(#[$of])* $variant,)* } }
 
         impl $name {
-            /// What it is called where people read it.
+            /// Its name in logs, metrics and documents.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)* }
@@ -25,7 +24,7 @@ macro_rules! listed {
         pub enum $name { $($(#[$of])* $variant,)* }
 
         impl $name {
-            /// Every one of them, each at the place of its number.
+            /// Every variant, at the index of its number.
             pub const ALL: [$name; [$($name::$variant),*].len()] = [$($name::$variant),*];
         }
     };

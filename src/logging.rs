@@ -1,8 +1,7 @@
-//! Where log lines go: standard error, through a thread of its own, so that no core waits for a
+//! Writes log lines to standard error through a thread of its own, so that no core waits for a
 //! terminal or a pipe. When the reader is slower than the writers, lines are dropped and counted.
-//!
-//! Invariant: nobody but that thread ever waits for the reader, not even the end of the process,
-//! which gives it `DRAIN` to write what still waits.
+//! || Invariant: only that thread ever waits for the reader. The end of the process gives it at
+//! most `DRAIN` to write the lines that are left.
 
 use crate::config::{Log, LogFormat, LogLevel};
 use std::fs::File;
@@ -16,32 +15,31 @@ use tracing::level_filters::LevelFilter;
 
 /// Lines that may wait for the writing thread.
 const LINES: usize = 16_384;
-/// Time that the end of the process gives to what still waits. A reader that reads needs
-/// milliseconds for all of it; one that does not would take for ever.
+/// Time that the end of the process gives to the lines that are left. A working reader needs
+/// milliseconds for all of them; one that has stopped reading would take forever.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Counts what was dropped; the process has one log.
+/// Number of dropped lines; the process has one log.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-/// The process ends: the writing thread is to stop once nothing waits any more.
+/// Set when the process ends: the writing thread stops once it has no more lines.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// Lines that were dropped so far.
+/// Lines dropped so far.
 #[must_use]
 pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Keeps logging alive; dropping it writes what still waits, as far as `DRAIN` allows.
+/// Keeps logging alive. When dropped, it waits up to `DRAIN` for the lines that are left.
 pub struct Logging {
     lines: SyncSender<Vec<u8>>,
-    /// The writing thread says that it has written everything.
+    /// The writing thread signals here that it has written everything.
     written: Receiver<()>,
 }
 
-/// Starts logging for the whole process. Once only.
-///
-/// # Panics
-/// When logging was started before, or the system starts no thread.
+/// Starts logging for the whole process. Call it once only.
+/// || # Panics
+/// If logging was started before, or the system cannot start a thread.
 #[must_use]
 pub fn start(log: Log) -> Logging {
     let (lines, waiting) = sync_channel(LINES);
@@ -49,7 +47,7 @@ pub fn start(log: Log) -> Logging {
     let sink = standard_error();
     let write = move || {
         write_lines(sink, &waiting);
-        // Nobody may wait for it any more.
+        // If `Logging` is gone, the message has no receiver.
         let _ = done.try_send(());
     };
     thread::Builder::new().name("log".to_owned()).spawn(write).expect("the system starts a thread");
@@ -73,13 +71,13 @@ pub fn start(log: Log) -> Logging {
     Logging { lines, written }
 }
 
-/// Standard error without the standard library's lock: whoever waits for the reader would hold it,
-/// and the next who has a word to say there would wait as well.
+/// Standard error without the standard library's lock: a thread that waits for the reader would
+/// hold the lock, and the next thread that prints would wait too.
 fn standard_error() -> Option<File> {
     io::stderr().as_fd().try_clone_to_owned().ok().map(File::from)
 }
 
-/// Writes lines until the process ends and none waits.
+/// Writes lines until the process ends and none are left.
 fn write_lines(mut sink: Option<File>, waiting: &Receiver<Vec<u8>>) {
     loop {
         let line = match waiting.try_recv() {
@@ -100,9 +98,9 @@ fn write_lines(mut sink: Option<File>, waiting: &Receiver<Vec<u8>>) {
 impl Drop for Logging {
     fn drop(&mut self) {
         ENDING.store(true, Ordering::Release);
-        // Wakes the thread where it waits for a line; where there is no room for this, it does not.
+        // Wakes the thread if it waits for a line. If there is no room, it has lines and is awake.
         let _ = self.lines.try_send(Vec::new());
-        // What is not written by then is lost, as it would be if the reader never came back.
+        // Lines not written by then are lost.
         let _ = self.written.recv_timeout(DRAIN);
     }
 }

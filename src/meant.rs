@@ -1,11 +1,10 @@
-//! What somebody meant who wrote a name wrong, and the names that there are to choose from: the
-//! fields of a type that is read by name.
-//!
-//! A leaf: knows nothing of configuration, bodies or tokens.
+//! Suggestions for misspelt names: which of the known names was probably meant, and the fields of a
+//! type that is read by name.
+//! || A leaf: must not know configuration, bodies or tokens.
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 
-/// The nearest of `known` within a third of the name's length (at least one slip), or nothing.
+/// The nearest of `known` within a third of the name's length (at least one edit), if any.
 #[must_use]
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (name.len() / 3).max(1);
@@ -17,7 +16,7 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Letters to insert, drop or change to get from one name to the other (Levenshtein).
+/// Insertions, deletions and substitutions between two names (Levenshtein distance).
 fn slips(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
@@ -32,7 +31,7 @@ fn slips(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
-/// The fields of a struct with a derived `Deserialize`, as they are written.
+/// The field names of a struct with a derived `Deserialize`, as written in the input.
 #[must_use]
 pub fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     match T::deserialize(Fields) {
@@ -41,7 +40,7 @@ pub fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     }
 }
 
-/// Is asked for a struct, and answers with the error that lists its fields.
+/// A deserializer that answers with the error that lists the struct's fields.
 struct Fields;
 
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What a channel's name allows: the options of its namespace.
-//!
-//! A leaf that config fills and edge and home read; it is immutable once the server has started.
+//! || A leaf: config fills it, edge and home read it, and it never changes once the server has
+//! started.
 
 use regex::{Regex, RegexBuilder};
 
@@ -15,7 +15,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Is it on for a subscription that did, or did not, ask for it?
+    /// Is it on for a subscription that asked for it, or did not?
     #[must_use]
     pub fn on(self, asked: bool) -> bool {
         match self {
@@ -30,7 +30,7 @@ impl Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Who {
-    /// Nobody but the server API.
+    /// Only the server API.
     #[default]
     None,
     /// Connections subscribed to the channel.
@@ -41,7 +41,7 @@ pub enum Who {
     Anyone,
 }
 
-/// How publications may be shortened against the one before.
+/// How a publication may be shortened to the difference from the previous one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delta {
@@ -55,26 +55,26 @@ pub enum Delta {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Payload {
-    /// A JSON value, or what says the same in MessagePack.
+    /// A JSON value, or its equivalent in MessagePack.
     #[default]
     Json,
-    /// Bytes that mean nothing to the server.
+    /// Bytes that the server does not interpret.
     Binary,
 }
 
-/// What a recovery gives.
+/// What a recovery returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecoveryMode {
-    /// All that was missed, or nothing.
+    /// Everything that was missed, or nothing.
     #[default]
     Stream,
-    /// The last publication, to everybody who subscribes and does not have it.
+    /// The last publication, to every subscriber that does not have it.
     Cache,
 }
 
-/// How long the numbering of a channel is kept that has nothing else, in seconds; 0 keeps none. By
-/// default 30 days.
+/// Seconds for which a channel's numbering is kept when it has neither history nor subscribers; 0
+/// keeps none. 30 days by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(transparent)]
 pub struct MetaTtl(pub u32);
@@ -89,14 +89,14 @@ impl Default for MetaTtl {
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelOptions {
-    /// Publications kept; 0 keeps none, and turns recovery and history off.
+    /// Publications kept; 0 keeps none, and disables recovery and history.
     pub history_size: u32,
     /// Seconds a channel's history is kept after its last publication; 0 keeps none.
     pub history_ttl_s: u32,
     /// Seconds a channel's numbering is kept when it has neither history nor subscribers.
     pub history_meta_ttl_s: MetaTtl,
     pub presence: bool,
-    /// What is published there; what is not of this kind is answered 107.
+    /// Form of the payloads; a payload of another form is answered 107.
     pub payload: Payload,
     pub recovery: Mode,
     /// What is recovered where `recovery` is on.
@@ -107,16 +107,16 @@ pub struct ChannelOptions {
     pub allow_publish: Who,
     pub allow_history: Who,
     pub allow_presence: Who,
-    /// Subscribers may ask for publications by their tags alone.
+    /// Subscribers may ask for publications with certain tags only.
     pub allow_tags_filter: bool,
-    /// SDKs send at most one publication of a subscriber in so many milliseconds, the latest; 0 for
-    /// all. It is said to them, and not enforced.
+    /// SDKs send at most one publication of a subscription in this many milliseconds, the latest;
+    /// 0: all. The value is sent to SDKs and not enforced.
     pub publish_debounce_ms: u32,
-    /// Subscribers may ask for what is new in a publication alone.
+    /// Subscribers may ask for only the difference from the previous publication.
     pub delta: Delta,
-    /// Users listed in a channel's name, behind `#`, may subscribe whatever `allow_subscribe` says.
+    /// Users listed in a channel's name, after `#`, may subscribe whatever `allow_subscribe` says.
     pub allow_user_limited: bool,
-    /// What the names of its channels, without the namespace, have to match; "" for anything.
+    /// Pattern that channel names must match, without the namespace; "" matches everything.
     pub channel_regex: String,
 }
 
@@ -128,20 +128,20 @@ impl ChannelOptions {
     }
 }
 
-/// What stands between two users of a channel's name.
+/// The separator between the users in a channel's name.
 pub const BETWEEN_USERS: char = ',';
-/// Namespaces that the metrics tell apart; the last stands for all that follow.
+/// Namespaces with metrics of their own; the last of them counts for all that follow.
 pub const NAMESPACES_COUNTED: usize = 64;
-/// Bytes that a compiled `channel_regex` may take.
+/// Most memory of a compiled `channel_regex`, in bytes.
 const REGEX_BYTES: usize = 1 << 20;
 
-/// What a namespace's channel names have to match.
+/// A pattern that a namespace's channel names must match.
 #[derive(Clone, Debug)]
 pub struct Pattern(Regex);
 
 impl Pattern {
     /// # Errors
-    /// Why it is no regular expression, or that it would take too much memory.
+    /// If it is not a regular expression, or would take too much memory.
     pub fn new(text: &str) -> Result<Pattern, regex::Error> {
         RegexBuilder::new(text).size_limit(REGEX_BYTES).build().map(Pattern)
     }
@@ -155,14 +155,14 @@ impl PartialEq for Pattern {
     }
 }
 
-/// The signs in a channel's name that mean something; none: it is a letter like any other.
+/// The special characters in channel names. Without one, that character has no meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signs {
-    /// Between a namespace and the rest of the name.
+    /// Separates a namespace from the rest of the name.
     pub namespace: Option<char>,
-    /// Before a channel whose subscribers need a token.
+    /// The first character of channels whose subscribers need a token.
     pub private: Option<char>,
-    /// Between a channel's name and the users that it is for.
+    /// Separates a channel's name from the users that it is reserved for.
     pub users: Option<char>,
 }
 
@@ -173,8 +173,8 @@ impl Default for Signs {
 }
 
 impl Signs {
-    /// A channel's namespace, and the rest of its name. Behind the sign of users stand their ids,
-    /// which may have that of namespaces.
+    /// A channel's namespace, and the rest of its name. The user ids after the users' separator may
+    /// contain the namespace separator.
     fn split(self, channel: &str) -> (Option<&str>, &str) {
         let unprefixed = self.private.and_then(|sign| channel.strip_prefix(sign));
         let name = unprefixed.unwrap_or(channel);
@@ -199,31 +199,32 @@ pub enum Personal {
     Named(String),
 }
 
-/// Why there is no such channel.
+/// Why a channel's name is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
     /// Its namespace is not configured: error 102.
     UnknownNamespace,
-    /// A control character, or not what its namespace's `channel_regex` wants: error 107.
+    /// It contains a control character, or does not match its namespace's `channel_regex`: error
+    /// 107.
     NotAName,
 }
 
-/// The namespaces of a server. A channel `chat:lobby` is in `chat`, and so is `$chat:lobby`; a name
-/// without `:` has the options of `[channel]`. These signs may be others.
+/// The namespaces of a server. The channels `chat:lobby` and `$chat:lobby` are in `chat`; a name
+/// without `:` has the options of `[channel]`. All three characters can be configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Namespaces {
     /// Names without a namespace.
     pub unnamed: ChannelOptions,
-    /// Namespaces by name; few, so a list serves.
+    /// Namespaces by name. There are few, so a list is enough.
     pub named: Vec<(String, ChannelOptions)>,
-    /// By the name of a namespace, "" for `[channel]`: what its channels' names have to match.
+    /// Patterns of channel names by namespace, "" for `[channel]`.
     pub patterns: Vec<(String, Pattern)>,
     pub personal: Personal,
     pub signs: Signs,
 }
 
 impl Namespaces {
-    /// The options of a channel's namespace; none when the namespace is not configured (error 102).
+    /// The options of a channel's namespace; `None` if the namespace is not configured (error 102).
     #[must_use]
     pub fn options(&self, channel: &str) -> Option<&ChannelOptions> {
         match self.signs.split(channel) {
@@ -234,10 +235,9 @@ impl Namespaces {
         }
     }
 
-    /// The same, of a name that is one.
-    ///
-    /// # Errors
-    /// Why there is no such channel.
+    /// The same, after checking the name.
+    /// || # Errors
+    /// If the name is not valid, or its namespace is not configured.
     pub fn channel(&self, channel: &str) -> Result<&ChannelOptions, NameError> {
         let options = self.options(channel).ok_or(NameError::UnknownNamespace)?;
         if channel.chars().any(char::is_control) {
@@ -252,7 +252,7 @@ impl Namespaces {
         }
     }
 
-    /// The place of a channel's namespace among the names that `counted` gives.
+    /// The index of a channel's namespace in the names that `counted` returns.
     #[must_use]
     pub fn counted_at(&self, channel: &str) -> u8 {
         let named = self.signs.split(channel).0;
@@ -261,8 +261,8 @@ impl Namespaces {
         u8::try_from(place).expect("few are counted")
     }
 
-    /// What the metrics call the namespaces: "" for `[channel]`, then those that are named, and
-    /// "other" for those that are too many.
+    /// The namespaces' names in the metrics: "" for `[channel]`, then the named ones, and "other"
+    /// for those over the limit.
     #[must_use]
     pub fn counted(&self) -> Vec<&str> {
         let named = self.named.iter().map(|(name, _)| name.as_str());
@@ -274,14 +274,14 @@ impl Namespaces {
         names
     }
 
-    /// The namespace that a channel's name says it is in, configured or not.
+    /// The namespace in a channel's name, configured or not.
     #[must_use]
     pub fn namespace_of<'a>(&self, channel: &'a str) -> Option<&'a str> {
         self.signs.split(channel).0
     }
 
-    /// The channel of one user alone, where users have one. `Err`: the user's id cannot stand in a
-    /// channel's name, because it would be read as other users'.
+    /// The user's personal channel, if they are enabled. `Err`: the user's id cannot be part of a
+    /// channel's name, because it would be read as the ids of other users.
     pub fn personal_channel(&self, user: &str) -> Result<Option<String>, NameError> {
         let Some(sign) = self.signs.users else { return Ok(None) };
         let namespace = match &self.personal {
@@ -299,13 +299,13 @@ impl Namespaces {
         Ok(Some(channel))
     }
 
-    /// Does subscribing to a channel take a token?
+    /// Do subscribers to the channel need a token?
     #[must_use]
     pub fn is_private(&self, channel: &str) -> bool {
         self.signs.private.is_some_and(|sign| channel.starts_with(sign))
     }
 
-    /// Is the channel for this user (none: nobody in particular)? None where it is for all.
+    /// May this user (`None`: anonymous) use the reserved channel? `None` if it is not reserved.
     #[must_use]
     pub fn is_listed(&self, channel: &str, user: Option<&str>) -> Option<bool> {
         let (_, users) = channel.rsplit_once(self.signs.users?)?;

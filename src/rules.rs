@@ -1,6 +1,5 @@
-//! The rules that the simulation may switch off, one at a time, to prove that it would notice.
-//!
-//! Without the feature `sabotage` every rule holds and `holds` costs nothing.
+//! The rules that the simulation can switch off, one at a time, to prove that it notices.
+//! || Without the feature `sabotage` every rule holds and `holds` costs nothing.
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -33,7 +32,7 @@ rules! {
     Reserve = "reserve",
     /// Rule 2: a request writes a bounded number of items to a lane.
     OneItem = "one_item",
-    /// Rule 4: commands behind a parked one of the same connection wait.
+    /// Rule 4: commands of a connection wait while an earlier one of it is parked.
     ConnFifo = "conn_fifo",
     /// Rule 4: commands parked for a lane go first in, first out.
     LaneFifo = "lane_fifo",
@@ -61,23 +60,23 @@ rules! {
     EvictTrim = "evict_trim",
     /// Rule 12: connect is answered after the user's home has answered.
     RegFirst = "reg_first",
-    /// Rule 25: 3001 goes out behind the barrier.
+    /// Rule 25: 3001 is sent only after the barrier.
     DrainBarrier = "drain_barrier",
     /// Rule 17: a home compares its last offset with the stream's top.
     TailCheck = "tail_check",
-    /// Rule 14: answers travel in credits that the home has.
+    /// Rule 14: every answer uses a credit that its home has.
     Credit = "credit",
-    /// Rule 14: "position lost" stays set at the bridge until the lane took it.
+    /// Rule 14: "position lost" stays set at the bridge until the lane has taken it.
     StickyMark = "sticky_mark",
     /// Rule 16: a recovery answer ends exactly at the home's last.
     Cut = "cut",
     /// Rule 15: offsets compare only within an epoch.
     Epoch = "epoch",
-    /// Rule 15: while a fill is out, nobody is answered.
+    /// Rule 15: while a fill is under way, no subscribe is answered.
     FillHold = "fill_hold",
-    /// Rule 18: the ring is thrown away with Unwatch.
+    /// Rule 18: Unwatch discards the ring.
     Session = "session",
-    /// Rule 15: what was held of another epoch is dropped.
+    /// Rule 15: what was kept back from another epoch is dropped.
     DropOther = "drop_other",
     /// Rule 1: requests and deliveries have a ring each.
     TwoRings = "two_rings",
@@ -89,9 +88,9 @@ rules! {
     WholePass = "whole_pass",
     /// Rule 19: one send per socket and flush.
     OneSend = "one_send",
-    /// A publication's key is carried out once.
+    /// Rule 28: a publication with a key is published once.
     OncePerKey = "once_per_key",
-    /// A publisher that asks for it is not told its own.
+    /// Rule 28: a publisher that asks for it does not receive its own publication.
     NotTold = "not_told",
     /// Rule 32: commands about one channel of one connection take effect, and are answered, in the
     /// order sent.
@@ -100,7 +99,7 @@ rules! {
     TakesEffect = "takes_effect",
     /// Rule 33: what a call does to connections follows what was published before it.
     Fenced = "fenced",
-    /// Rule 34: a publisher hears its publication before the answer to it.
+    /// Rule 34: a publisher receives its publication before the answer to its publish.
     OwnFirst = "own_first",
 }
 
@@ -120,7 +119,7 @@ mod broken {
     const NONE: u8 = u8::MAX;
     static BROKEN: AtomicU8 = AtomicU8::new(NONE);
 
-    /// Switches one rule off in this process; none switches all on again.
+    /// Switches one rule off in this process; `None` switches all on again.
     pub fn sabotage(rule: Option<Rule>) {
         BROKEN.store(rule.map_or(NONE, |rule| rule as u8), Ordering::Relaxed);
     }

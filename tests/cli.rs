@@ -89,12 +89,12 @@ fn warnings_do_not_stop_a_check() {
     assert!(out.starts_with("configuration ok: "));
     assert_eq!(
         err,
-        "config: warning: CORECAST_WORKRES is no key: did you mean CORECAST_WORKERS?\n"
+        "config: warning: CORECAST_WORKRES is not a key: did you mean CORECAST_WORKERS?\n"
     );
 }
 
 #[test]
-fn check_warns_of_a_server_that_cannot_work_or_lies_open() {
+fn check_warns_of_a_server_that_cannot_work_or_is_open_to_everybody() {
     let bare = "[client]\nallow_anonymous = true\n[api]\nkey = \"short\"\n[channel]\n\
                 allow_publish = \"anyone\"\n";
     let good = "internal_listen = \"127.0.0.1:9000\"\nallowed_origins = [\"https://a.example\"]\n\
@@ -110,7 +110,7 @@ fn check_warns_of_a_server_that_cannot_work_or_lies_open() {
         "internal_listen is not set",
         "there is no [[namespace]]",
         "allow_subscribe is \"none\" everywhere",
-        "everybody who reaches the server may publish",
+        "everybody who can reach the server may publish",
     ] {
         assert!(err.contains(told), "{told}: {err}");
     }
@@ -151,8 +151,8 @@ fn a_token_is_minted_and_inspected() {
         assert_eq!(code, Some(0), "{out}");
         assert!(out.contains(algorithm) && out.contains(r#""info":{"a":1},"sub":"al""#), "{out}");
         let valid = match channel {
-            None => "valid: user \"al\"; what it begins ends in 3",
-            Some(_) => "valid: user \"al\" may subscribe to \"$news\"; what it begins ends in 3",
+            None => "valid: user \"al\"; expires ",
+            Some(_) => "valid: user \"al\" may subscribe to \"$news\"; expires ",
         };
         assert!(out.contains(valid), "{out}");
 
@@ -169,7 +169,10 @@ fn a_token_is_minted_and_inspected() {
     assert_eq!(code, Some(1));
     assert_eq!(err, "token: set client.token_hmac_secret, or give a private key with --key\n");
     let (code, _, err) = told(&["token", "inspect", "no-token"], &[]);
-    assert_eq!((code, err.as_str()), (Some(1), "token: is no token: it has not three parts\n"));
+    assert_eq!(
+        (code, err.as_str()),
+        (Some(1), "token: is not a token: it does not have three parts\n")
+    );
 }
 
 #[test]
@@ -190,12 +193,16 @@ fn inspect_says_which_check_failed_and_warns_of_milliseconds() {
         let (code, out, _) = told(&["token", "inspect", token.trim()], &variables);
         assert_eq!(code, Some(i32::from(verdict.starts_with("not"))), "{out}");
         assert!(out.contains(verdict), "{claims}: {out}");
-        assert_eq!(out.contains("warning: exp is in milliseconds"), warned, "{claims}: {out}");
+        assert_eq!(
+            out.contains("warning: exp seems to be in milliseconds"),
+            warned,
+            "{claims}: {out}"
+        );
     }
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_told_by_check_and_serve() {
+fn check_and_serve_report_a_key_that_cannot_be_used() {
     let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
     let key = File::new("key.pem", pem);
     let text = format!("[client]\ntoken_rsa_public_key = {:?}\n", key.path());

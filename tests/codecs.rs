@@ -1,4 +1,4 @@
-//! What the codecs read and write, against tables, the incumbent's own output and serde_json.
+//! What the codecs read and write, against tables, Centrifugo's own output and serde_json.
 
 #[path = "codecs/binary_decode.rs"]
 mod binary_decode;

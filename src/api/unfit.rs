@@ -97,7 +97,7 @@ fn misspelt(text: &str, known: &'static [&'static str], wanted: Option<&str>) ->
 /// What keeps a text from being read as `T`.
 fn ill_formed<'a, T: Deserialize<'a>>(text: &'a str) -> Option<String> {
     if !text.trim_start().starts_with('{') {
-        return Some("the body is no JSON object".into());
+        return Some("the body is not a JSON object".into());
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let error = match serde_path_to_error::deserialize::<_, T>(&mut reader) {

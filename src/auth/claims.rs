@@ -1,4 +1,4 @@
-//! What tokens say: the claims of RFC 7519, and those that the incumbent documents beside them.
+//! What tokens say: the claims of RFC 7519, and those that Centrifugo documents beside them.
 //!
 //! Must not know keys or time. Invariant: whatever leaves here for others to read (`info`, `data`)
 //! is one JSON value, no deeper than `JSON_DEPTH`, without raw newlines.
@@ -170,7 +170,7 @@ struct ChannelToken<'a> {
     overrides: Option<Override>,
 }
 
-/// `{"value": true}`, as the incumbent writes a choice.
+/// `{"value": true}`, as Centrifugo writes a choice.
 #[derive(Clone, Copy, Deserialize)]
 struct Choice {
     #[serde(default)]

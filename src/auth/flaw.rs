@@ -21,7 +21,7 @@ pub enum Flaw {
     Signature { key: &'static str, others: usize },
     /// This claim has not the form that it must have.
     Claim(&'static str),
-    /// What it says is no JSON object.
+    /// What it says is not a JSON object.
     NoClaims,
     /// `aud` has not the configured audience.
     Audience,

@@ -252,13 +252,13 @@ fn a_bad_key_is_named_and_not_shown() {
     let in_set = |text: &str| KeyOptions { jwks: text.into(), ..KeyOptions::default() };
     let table = [
         (in_rsa("Zm9vYmFy"), "client.token_rsa_public_key: holds no \"BEGIN PUBLIC KEY\""),
-        (in_rsa("-----BEGIN PUBLIC KEY-----\nZm9v"), "client.token_rsa_public_key: is no PEM"),
+        (in_rsa("-----BEGIN PUBLIC KEY-----\nZm9v"), "client.token_rsa_public_key: is not PEM"),
         (in_rsa(&garbage), "client.token_rsa_public_key: is no RSA key of 2048 to 8192 bits"),
         (in_rsa(short), "client.token_rsa_public_key: is no RSA key of 2048 to 8192 bits"),
         (in_rsa(&p256.public), "client.token_rsa_public_key: is no RSA key"),
         (in_rsa(&rsa.private), "client.token_rsa_public_key: is a private key"),
-        (in_ecdsa(&rsa.public), "client.token_ecdsa_public_key: is no key on curve"),
-        (in_ecdsa(&ed.public), "client.token_ecdsa_public_key: is no key on curve"),
+        (in_ecdsa(&rsa.public), "client.token_ecdsa_public_key: is not a key on curve"),
+        (in_ecdsa(&ed.public), "client.token_ecdsa_public_key: is not a key on curve"),
         (in_ed(&p256.public), "client.token_ed25519_public_key: is no Ed25519 key"),
         (in_set("{\n\"keys\": 5}"), "client.token_jwks_file: is no JWK set: line 2"),
         (in_set("{\"keys\":[]}"), "client.token_jwks_file: holds no key"),

@@ -172,7 +172,7 @@ fn pem(text: &str, read: fn(&[u8]) -> Result<Key, String>) -> Result<Vec<Key>, S
             Ok((kind, _)) if is_private(kind) => {
                 return Err("is a private key: give the public one".into());
             }
-            Ok(_) | Err(_) => return Err("is no PEM of public keys".into()),
+            Ok(_) | Err(_) => return Err("is not PEM with public keys".into()),
         }
     }
     if keys.is_empty() {
@@ -206,7 +206,7 @@ fn ecdsa(der: &[u8]) -> Result<Key, String> {
     if is_key(&ECDSA_P384_SHA384_FIXED, der) {
         return Ok(unnamed(&[Algorithm::ES384], key));
     }
-    Err("is no key on curve P-256 or P-384".into())
+    Err("is not a key on curve P-256 or P-384".into())
 }
 
 fn ed25519(der: &[u8]) -> Result<Key, String> {

@@ -99,7 +99,7 @@ pub struct Wanted<'a> {
 /// Why a token does not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthError {
-    /// No token, and anonymous connections are not allowed. The incumbent finds no credentials
+    /// No token, and anonymous connections are not allowed. Centrifugo finds no credentials
     /// then, and calls it a bad request.
     NoToken,
     /// Signed rightly, but its time is over or has not come (`exp`, `nbf`). SDKs fetch another.

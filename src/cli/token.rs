@@ -1,4 +1,4 @@
-//! `corecast token`: makes tokens to try things out with, and tells what one is worth.
+//! `corecast token`: makes tokens for tests, and shows what a token says and whether it is valid.
 //!
 //! Invariant: neither a secret nor a private key is ever printed.
 
@@ -7,6 +7,7 @@ use crate::auth::mint::Signer;
 use crate::auth::{Auth, Refusal, Wanted};
 use crate::clock::Now;
 use crate::config::{Config, Flags};
+use crate::http::date::Date;
 use crate::{server, tell};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -54,19 +55,19 @@ pub struct Mint {
     /// Signature: HS256, HS384, HS512, RS256, RS384, RS512, ES256, ES384, EdDSA
     #[arg(long, value_name = "ALG")]
     alg: Option<Algorithm>,
-    /// Name of the key, for servers that have several
+    /// Key id (kid), for servers that have several keys
     #[arg(long, value_name = "KID")]
     kid: Option<String>,
     /// User id (claim sub)
     #[arg(long, value_name = "ID")]
     user: Option<String>,
-    /// How long it is valid: 90s, 10m, 1h, 7d; without it, for ever
+    /// How long it is valid: 90s, 10m, 1h, 7d; without this flag it never expires
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     ttl: Option<u64>,
     /// Make a subscription token for this channel
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
-    /// What others are told of the user (JSON)
+    /// Information about the user that other clients receive (JSON)
     #[arg(long, value_name = "JSON", value_parser = json)]
     info: Option<Value>,
     /// More claims (a JSON object)
@@ -83,8 +84,8 @@ pub struct Inspect {
     token: String,
 }
 
-/// What is printed, and the exit code.
-pub type Told = Result<(String, ExitCode), ExitCode>;
+/// The text to print, and the exit code.
+pub type Printed = Result<(String, ExitCode), ExitCode>;
 
 fn seconds(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
@@ -96,7 +97,7 @@ fn seconds(text: &str) -> Result<u64, String> {
         _ => return Err("write a number and s, m, h or d".into()),
     };
     let number: u64 = digits.parse().map_err(|_| "write a number and s, m, h or d".to_owned())?;
-    number.checked_mul(unit).ok_or_else(|| "is too long".into())
+    number.checked_mul(unit).ok_or_else(|| "is too large".into())
 }
 
 fn json(text: &str) -> Result<Value, String> {
@@ -106,7 +107,7 @@ fn json(text: &str) -> Result<Value, String> {
 fn object(text: &str) -> Result<Value, String> {
     match json(text)? {
         object @ Value::Object(_) => Ok(object),
-        _ => Err("is no JSON object".into()),
+        _ => Err("is not a JSON object".into()),
     }
 }
 
@@ -116,7 +117,7 @@ fn failed(error: &str) -> ExitCode {
 }
 
 /// Makes a token.
-pub fn mint(asked: Mint) -> Told {
+pub fn mint(asked: Mint) -> Printed {
     let signer = signer(&asked)?;
     let mut claims = match asked.claims {
         Some(Value::Object(claims)) => claims,
@@ -154,8 +155,8 @@ fn signer(asked: &Mint) -> Result<Signer, ExitCode> {
     signer.map_err(|error| failed(&error))
 }
 
-/// Tells what a token says, and what it is worth.
-pub fn inspect(asked: Inspect) -> Told {
+/// Shows what a token says, and whether the server would accept it.
+pub fn inspect(asked: Inspect) -> Printed {
     let mut token = asked.token;
     if token == "-" {
         token.clear();
@@ -164,33 +165,33 @@ pub fn inspect(asked: Inspect) -> Told {
     let token = token.trim();
     let parts: Vec<&str> = token.split('.').collect();
     let [header, claims, _] = parts[..] else {
-        return Err(failed("is no token: it has not three parts"));
+        return Err(failed("is not a token: it does not have three parts"));
     };
     let (Some(header), Some(claims)) = (part(header), part(claims)) else {
-        return Err(failed("is no token: its parts are not JSON in base64url"));
+        return Err(failed("is not a token: its parts are not JSON in base64url"));
     };
-    let mut said = format!("header  {header}\nclaims  {claims}\n");
+    let mut text = format!("header  {header}\nclaims  {claims}\n");
     for claim in in_milliseconds(&claims) {
-        said += &format!(
-            "warning: {claim} is in milliseconds, it seems: it is read as seconds since 1970\n"
+        text += &format!(
+            "warning: {claim} seems to be in milliseconds, but is read as seconds since 1970\n"
         );
     }
     if asked.source.config.is_none() && !asked.source.dev && !has_variables() {
-        return Ok((said + "not checked: give --config", ExitCode::SUCCESS));
+        return Ok((text + "not checked: give --config", ExitCode::SUCCESS));
     }
     let (_, mut auth): (Config, Auth) = load(asked.source, Flags::default())?;
-    let (verdict, code) = match worth(&mut auth, token, &claims, server::now()) {
+    let (verdict, code) = match judge(&mut auth, token, &claims, server::now()) {
         Ok(verdict) => (verdict, ExitCode::SUCCESS),
         Err(verdict) => (verdict, ExitCode::FAILURE),
     };
-    Ok((said + &verdict, code))
+    Ok((text + &verdict, code))
 }
 
 fn part(text: &str) -> Option<Value> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-/// The claims of times that lie thousands of years ahead.
+/// The time claims that are thousands of years ahead.
 fn in_milliseconds(claims: &Value) -> impl Iterator<Item = &'static str> {
     /// In seconds the year 5138, in milliseconds 1973.
     const FAR: f64 = 1e11;
@@ -203,12 +204,16 @@ fn has_variables() -> bool {
     std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("CORECAST_"))
 }
 
-/// What the server would say to it.
-fn worth(auth: &mut Auth, token: &str, claims: &Value, now: Now) -> Result<String, String> {
+/// What the server would answer to the token.
+fn judge(auth: &mut Auth, token: &str, claims: &Value, now: Now) -> Result<String, String> {
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or("");
     let ends = |expires_ms: Option<u64>| match expires_ms {
-        None => "it begins something that does not end".to_owned(),
-        Some(ms) => format!("what it begins ends in {} s", ms.saturating_sub(now.unix_ms) / 1_000),
+        None => "never expires".to_owned(),
+        Some(ms) => format!(
+            "expires {} (in {} min); SDKs renew it before then",
+            Date::default().at(ms / 1_000),
+            ms.saturating_sub(now.unix_ms) / 60_000
+        ),
     };
     if claims.get("channel").is_some() {
         let (channel, user, client) = (text("channel"), text("sub"), text("client"));

@@ -1,7 +1,7 @@
 //! The schema: what a client may ask and what it may be told, whatever the codec.
 //!
 //! Names and numbers are the Centrifuge protocol's (`client.proto`, errors and disconnect codes of
-//! the incumbent), so unmodified SDKs understand them. Nothing here knows a codec, a socket or a
+//! Centrifugo), so unmodified SDKs understand them. Nothing here knows a codec, a socket or a
 //! channel's state.
 
 use std::borrow::Cow;
@@ -396,7 +396,7 @@ pub struct Publication<'a> {
 }
 
 listed! {
-    /// Error codes of replies (the incumbent's `errors.go`).
+    /// Error codes of replies (Centrifugo's `errors.go`).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum ErrorCode {
         Internal,
@@ -440,7 +440,7 @@ impl ErrorCode {
 }
 
 listed! {
-    /// Why the server ends a connection (the incumbent's `disconnect.go`). Below 3500 the SDKs come
+    /// Why the server ends a connection (Centrifugo's `disconnect.go`). Below 3500 the SDKs come
     /// back.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Disconnect {

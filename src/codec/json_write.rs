@@ -1,4 +1,4 @@
-//! Writes replies as JSON, the way the incumbent does: empty fields are left out where it does so.
+//! Writes replies as JSON, the way Centrifugo does: empty fields are left out where it does so.
 //!
 //! Must not know connections. Its invariants: what is appended is one object without a raw newline,
 //! nothing is allocated but the output's growth, and each `*_len` is exact, because the same code

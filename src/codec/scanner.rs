@@ -200,7 +200,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a string: borrowed, unless it has escapes. A surrogate without its partner becomes
-    /// U+FFFD, as the incumbent has it.
+    /// U+FFFD, as Centrifugo has it.
     ///
     /// # Errors
     /// `Malformed`, or `WrongType` when it is another kind of value.

@@ -1,4 +1,5 @@
-//! The rules of every value and between values: raw becomes `Config`, or the list of what is wrong.
+//! Checks every value, and values against each other: the merged text becomes `Config`, or a list
+//! of mistakes.
 
 use super::error::{ConfigError, Origin};
 use super::listen::Listen;
@@ -11,15 +12,14 @@ use crate::http::routes;
 use crate::limits::{Limits, PUBLISH_DEBOUNCE_MS, WORKERS};
 use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal, RecoveryMode, Signs};
 
-/// Connections of one worker, at most: slots are numbered in 24 bits.
+/// Most connections of one worker: slots are numbered in 24 bits.
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
 
-/// Checks everything, so that one run tells the operator all that is wrong.
-///
-/// # Errors
-/// Every rule broken.
+/// Checks everything, so that one run reports every mistake.
+/// || # Errors
+/// Every rule that is broken.
 pub fn check(mut merged: Merged, dev: bool) -> Result<Config, Vec<ConfigError>> {
-    // Of a file that could not be read the rest would be guesswork.
+    // If a file could not be read, checking the rest would report mistakes that are not there.
     let unread = |error: &ConfigError| {
         matches!(error, ConfigError::Unreadable { .. } | ConfigError::Syntax { .. })
     };
@@ -58,8 +58,8 @@ impl Rules {
             && one.collides(two)
         {
             let rule = match one.port() {
-                Some(port) => format!("both want port {port}"),
-                None => "both want the same socket file".into(),
+                Some(port) => format!("both use port {port}"),
+                None => "both name the same socket file".into(),
             };
             self.relation("listen, internal_listen", rule);
         }
@@ -100,7 +100,7 @@ impl Rules {
         })
     }
 
-    /// Notes that a key's value breaks a rule.
+    /// Records that a key's value breaks a rule.
     pub(super) fn wrong(&mut self, key: &str, rule: impl Into<String>) {
         self.merged.errors.push(ConfigError::Value {
             key: key.into(),
@@ -128,7 +128,7 @@ impl Rules {
 
     fn paths(&mut self, paths: &[String]) {
         if paths.is_empty() {
-            self.wrong("websocket_paths", "must name a path: clients have nowhere to go");
+            self.wrong("websocket_paths", "must name a path for clients to connect to");
         }
         for (index, path) in paths.iter().enumerate() {
             let rule = if !path.starts_with('/') {
@@ -137,9 +137,9 @@ impl Rules {
             {
                 "must be a plain path, without a query"
             } else if routes::is_own(path) {
-                "is a path of the server's own"
+                "is reserved for the server"
             } else if paths[..index].contains(path) {
-                "is there twice"
+                "appears twice"
             } else {
                 continue;
             };
@@ -157,7 +157,7 @@ impl Rules {
         trusted
     }
 
-    /// The list; with `--dev` the page's own origin too, and loopback where there is no list.
+    /// The list; with `--dev` also the page's own origin, and loopback if there is no list.
     fn origins(&mut self, raw: &Raw, dev: bool) -> Origins {
         let loopback = dev && self.merged.origin("allowed_origins").is_none();
         let mut origins = Origins { listed: Vec::new(), loopback, own: dev };
@@ -177,7 +177,8 @@ impl Rules {
         origins
     }
 
-    /// Cores of workers and bridge: the keys themselves, else the lines of `cpu_file`.
+    /// Cores of the workers and the bridge, from the keys themselves or else from the lines of
+    /// `cpu_file`.
     fn cores(&mut self, raw: &Raw) -> (Vec<usize>, Option<usize>) {
         let mut texts = [raw.worker_cpus.clone(), raw.bridge_cpu.clone()];
         let mut origins = ["worker_cpus", "bridge_cpu"].map(|key| self.merged.origin(key).cloned());
@@ -214,7 +215,7 @@ impl Rules {
             Ok(lines) => {
                 for cpus::Line { number, key, value } in lines {
                     let index = usize::from(key == "bridge_cpu");
-                    // An explicit key wins over the file.
+                    // An explicit key overrides the file.
                     if texts[index].is_empty() {
                         texts[index] = value.into();
                         origins[index] = Some(Origin::CpuFile(number));
@@ -255,7 +256,7 @@ impl Rules {
             ("fragments_per_message", limits.fragments_per_message.into(), 1, 1 << 24),
             ("control_frames_per_s", limits.control_frames_per_s.into(), 0, 1 << 24),
             ("control_frames_burst", limits.control_frames_burst.into(), 1, 1 << 24),
-            // A block says the length of a name in 16 bits.
+            // A block stores the length of a name in 16 bits.
             ("channel_name_bytes", limits.channel_name_bytes.into(), 1, 4 * KIB),
             ("channels_per_connection", limits.channels_per_connection.into(), 1, 1 << 24),
             ("backlog_bytes", limits.backlog_bytes.into(), KIB, GIB),
@@ -309,7 +310,7 @@ impl Rules {
         let client = &raw.client;
         self.range("client.ping_interval_ms", client.ping_interval_ms.into(), 1_000, 3_600_000);
         if !client.ping_interval_ms.is_multiple_of(1_000) {
-            // The connect reply tells clients whole seconds.
+            // The connect reply gives clients whole seconds.
             self.wrong("client.ping_interval_ms", "must be whole seconds: a multiple of 1000");
         }
         self.range("client.pong_timeout_ms", client.pong_timeout_ms.into(), 100, 3_600_000);
@@ -321,7 +322,8 @@ impl Rules {
         let errors = self.merged.errors.len();
         let tokens = self.tokens(client);
         if !tokens.any_key() && !client.allow_anonymous && self.merged.errors.len() == errors {
-            let rule = "nobody could connect: set a secret for tokens, or allow_anonymous = true";
+            let rule =
+                "no client could connect: set a secret for tokens, or allow_anonymous = true";
             self.relation("client.token_hmac_secret, client.allow_anonymous", rule);
         }
         Client {
@@ -335,7 +337,7 @@ impl Rules {
 
     fn api_key(&mut self, key: String) -> Option<Secret> {
         if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.wrong("api.key", "must be visible ASCII: it travels in a header");
+            self.wrong("api.key", "must be visible ASCII, because it is sent in a header");
         }
         (!key.is_empty()).then_some(Secret(key))
     }
@@ -385,7 +387,7 @@ impl Rules {
         Personal::Named(namespace.into())
     }
 
-    /// What channels' names have to match, by namespace.
+    /// Patterns that channel names must match, by namespace.
     fn patterns(
         &mut self,
         unnamed: &ChannelOptions,
@@ -399,7 +401,7 @@ impl Rules {
                 Ok(pattern) => patterns.push((name.to_owned(), pattern)),
                 Err(error) => {
                     let place = if name.is_empty() { "channel" } else { name };
-                    let rule = format!("is no regular expression, or too large a one: {error}");
+                    let rule = format!("is not a regular expression, or is too large: {error}");
                     self.relation(format!("{place}: channel_regex"), rule);
                 }
             }

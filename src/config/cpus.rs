@@ -1,12 +1,11 @@
 //! Lists of cores ("0,2-3") and the file that the tuner writes. Pure text.
 
-/// Cores that a list may name, at most.
+/// Highest core number that a list may name.
 const CPU_MAX: usize = 4_095;
 
 /// Reads "0,2-3" in the order written; the empty text names none.
-///
-/// # Errors
-/// The rule that it breaks.
+/// || # Errors
+/// The rule that the text breaks.
 pub fn list(text: &str) -> Result<Vec<usize>, String> {
     let mut cpus = Vec::new();
     for part in text.split(',').map(str::trim) {
@@ -22,7 +21,7 @@ pub fn list(text: &str) -> Result<Vec<usize>, String> {
         }
         for cpu in first..=last {
             if cpus.contains(&cpu) {
-                return Err(format!("core {cpu} is there twice"));
+                return Err(format!("core {cpu} appears twice"));
             }
             cpus.push(cpu);
         }
@@ -42,15 +41,14 @@ fn number(text: &str) -> Result<usize, String> {
 pub struct Line<'a> {
     /// Its number, from 1.
     pub number: usize,
-    /// The key of the configuration that it stands for.
+    /// The configuration key that it sets.
     pub key: &'static str,
     pub value: &'a str,
 }
 
 /// Reads the tuner's file: lines `workers=0,2-3` and `bridge=1`, `#` for comments.
-///
-/// # Errors
-/// The number of the line that is neither, and why.
+/// || # Errors
+/// The number of the first invalid line, and why it is invalid.
 pub fn file(text: &str) -> Result<Vec<Line<'_>>, (usize, String)> {
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate() {

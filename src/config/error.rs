@@ -35,7 +35,7 @@ pub enum ConfigError {
     Syntax { line: usize, cause: String },
     /// There is no such key.
     UnknownKey { key: String, origin: Origin, meant: Option<String> },
-    /// A key of another program's, or one of ours in a place that is not its own, and what to do.
+    /// A key of another program, or one of Corecast in the wrong place, and what to do about it.
     Elsewhere { key: String, origin: Origin, advice: String },
     /// A value breaks a rule of its key. No origin: it is the default.
     Value { key: String, value: String, origin: Option<Origin>, rule: String },

@@ -1,9 +1,8 @@
-//! Keys of Centrifugo's configuration that somebody may paste, and what they are called here.
-//!
-//! Must not know values: a pasted file is refused, and each message says where its key belongs.
+//! Keys of Centrifugo's configuration that a user may paste, and what they are called in Corecast.
+//! || Must not know values: a pasted file is refused, and each message says where its key belongs.
 
-/// A key of Centrifugo's, of version 6 or before, and what to write instead. A longer one goes
-/// before what it begins with.
+/// Keys of Centrifugo, of version 6 or before, and what to write instead. A longer key comes before
+/// its own prefix.
 const KEYS: &[(&str, &str)] = &[
     ("admin", "nothing: there is no admin page"),
     ("address", "listen"),
@@ -47,7 +46,7 @@ const KEYS: &[(&str, &str)] = &[
     ("token_rsa_public_key", "client.token_rsa_public_key"),
 ];
 
-/// Options of its namespaces.
+/// Options of Centrifugo's namespaces.
 const OPTIONS: &[(&str, &str)] = &[
     ("allow_history_for_anonymous", "allow_history = \"anyone\""),
     ("allow_history_for_client", "allow_history = \"user\""),
@@ -72,19 +71,19 @@ const OPTIONS: &[(&str, &str)] = &[
     ("history_ttl", "history_ttl_s, in seconds"),
 ];
 
-/// What a key of Centrifugo's is called here.
+/// The Corecast name of a key of Centrifugo.
 #[must_use]
 pub fn key(theirs: &str) -> Option<&'static str> {
     KEYS.iter().find(|(known, _)| *known == theirs).map(|(_, ours)| *ours)
 }
 
-/// What an option of its namespaces is called here.
+/// The Corecast name of a namespace option of Centrifugo.
 #[must_use]
 pub fn option(theirs: &str) -> Option<&'static str> {
     OPTIONS.iter().find(|(known, _)| *known == theirs).map(|(_, ours)| *ours)
 }
 
-/// Do keys of Centrifugo's begin with this section?
+/// Is this a section of Centrifugo's configuration?
 #[must_use]
 pub fn has_section(section: &str) -> bool {
     KEYS.iter()

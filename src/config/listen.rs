@@ -1,23 +1,23 @@
-//! Where a listener stands, as an operator writes it: `0.0.0.0:8000`, `[::1]:8000`,
+//! The address of a listener as an operator writes it: `0.0.0.0:8000`, `[::1]:8000`,
 //! `localhost:8000`, `:8000`, `unix:/run/corecast.sock`. Pure text: nothing is resolved.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-/// Bytes of a socket file's path, at most: what the kernel takes, less the closing zero.
+/// Longest path of a socket file, in bytes: the kernel's limit less the closing zero.
 const UNIX_PATH_BYTES: usize = 107;
 
-/// What a wrong address is told.
+/// The message for an invalid address.
 pub const RULE: &str = "must be an address and a port, such as \"0.0.0.0:8000\", \"[::]:8000\", \
                         \"localhost:8000\" or \":8000\" (every address), or \
                         \"unix:/run/corecast.sock\"";
 
-/// An address to listen on. Port 0 is a port that the kernel chooses.
+/// An address to listen on. With port 0 the kernel chooses a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     Tcp(SocketAddr),
-    /// Every address of the host at this port, of IPv6 and IPv4 alike as far as the host has both.
+    /// Every address of the host at this port, both IPv6 and IPv4 if the host has both.
     EveryAddress(u16),
     /// The path of a socket file.
     Unix(PathBuf),
@@ -57,7 +57,7 @@ impl Listen {
         read.ok_or(RULE)
     }
 
-    /// The port; none of a socket file.
+    /// The port; `None` for a socket file.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         match self {
@@ -67,10 +67,10 @@ impl Listen {
         }
     }
 
-    /// Can the two not be listened on at once?
+    /// Would listening on one prevent listening on the other?
     #[must_use]
     pub fn collides(&self, other: &Listen) -> bool {
-        // An unspecified address is all of its host's.
+        // An unspecified address covers every address of the host.
         let ip = |listen: &Listen| match listen {
             Listen::Tcp(addr) if !addr.ip().is_unspecified() => Some(addr.ip()),
             _ => None,
@@ -86,7 +86,8 @@ impl Listen {
         }
     }
 
-    /// Where a browser or client on this host would go: "127.0.0.1:8000"; none of a socket file.
+    /// The address for a browser or client on this host: "127.0.0.1:8000"; `None` for a socket
+    /// file.
     #[must_use]
     pub fn reached_at(&self) -> Option<SocketAddr> {
         match self {

@@ -1,7 +1,6 @@
-//! What an operator wrote, merged: flag over variable over file over default, each key with its
-//! origin. Must not know what a value means (`check`).
-//!
-//! Invariant: every key in the table is one of the schema.
+//! Merges what an operator wrote: flags over variables over the file over the defaults, each key
+//! with its origin. Must not know what a value means (`check`).
+//! || Invariant: every key in the table is a key of the schema.
 
 use super::error::{ConfigError, Origin};
 use super::foreign;
@@ -14,9 +13,9 @@ use std::io::Read;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::{Spanned, Table, Value};
 
-/// What the variables of this program begin with.
+/// Prefix of Corecast's environment variables.
 const PREFIX: &str = "CORECAST_";
-/// Bytes of a file that holds a secret, at most.
+/// Largest file that holds a secret, in bytes.
 const SECRET_FILE_BYTES: u64 = 1 << 20;
 
 /// Values by key, and where each came from.
@@ -41,7 +40,7 @@ impl Merged {
         }
     }
 
-    /// Where a key's value came from; none when it is the default.
+    /// Where a key's value came from; `None` for the default.
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         self.origins.get(key)
@@ -61,7 +60,7 @@ impl Merged {
         value.map_or_else(String::new, |value| shown(key, value))
     }
 
-    /// Lays a file over what is there.
+    /// Overrides values with those of a file.
     pub fn file(&mut self, text: &str) {
         let document = match DeTable::parse(text) {
             Ok(document) => document,
@@ -105,7 +104,8 @@ impl Merged {
         }
     }
 
-    /// A value without its place in the text; none, noted, when it is out of TOML's range.
+    /// A value without its position in the text; if it is out of TOML's range, records an error and
+    /// returns `None`.
     fn plain(&mut self, key: &str, value: Spanned<DeValue<'_>>, origin: &Origin) -> Option<Value> {
         let plain = Value::deserialize(ValueDeserializer::from(value));
         plain
@@ -130,7 +130,7 @@ impl Merged {
         self.errors.push(ConfigError::UnknownKey { key, origin, meant });
     }
 
-    /// What to do about a key that is known, but is Centrifugo's, or stands elsewhere with us.
+    /// Advice about a key that exists, but is Centrifugo's or belongs in another section.
     fn advice(&self, key: &str, prefix: &str, name: &str) -> Option<String> {
         let theirs = match prefix.strip_prefix("namespace.") {
             Some(_) => foreign::option(name),
@@ -141,7 +141,9 @@ impl Merged {
         }
         let top = !prefix.is_empty() && self.table.get(name).is_some_and(|it| !it.is_table());
         if top {
-            return Some(format!("\"{name}\" stands at the top, above the first [section]"));
+            return Some(format!(
+                "\"{name}\" belongs at the top of the file, above the first [section]"
+            ));
         }
         let elsewhere = keys(&self.table, "")
             .find(|known| known.rsplit_once('.').is_some_and(|(_, last)| last == name));
@@ -183,7 +185,7 @@ impl Merged {
         entries: DeTable<'_>,
     ) {
         if self.namespaces.iter().any(|(other, _)| other == name) {
-            self.bad_namespace(line, &format!("{name:?} is there twice"));
+            self.bad_namespace(line, &format!("{name:?} appears twice"));
             return;
         }
         let prefix = format!("namespace.{name}.");
@@ -213,9 +215,10 @@ impl Merged {
         });
     }
 
-    /// Lays variables over what is there: `CORECAST_`, then the key in capitals. An empty one is as
-    /// none. A secret may stand in a file, which the variable with `_FILE` behind it names. Others
-    /// that begin so are worth a warning, but for those that Kubernetes makes up for a service.
+    /// Overrides values with those of variables: `CORECAST_`, then the key in capitals. An empty
+    /// variable counts as not set. A secret may be in a file that the variable with the suffix
+    /// `_FILE` names. Other variables with the prefix cause a warning, except those that Kubernetes
+    /// sets for a service.
     pub fn variables(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         let schema = self.table.clone();
         let names: BTreeMap<String, String> =
@@ -241,19 +244,20 @@ impl Merged {
                 }
                 self.secret_in_file(key, &text, name);
             } else if let Some(near) = did_you_mean(own, names.keys().map(String::as_str)) {
-                self.warnings.push(format!("{name} is no key: did you mean {PREFIX}{near}?"));
+                self.warnings.push(format!("{name} is not a key: did you mean {PREFIX}{near}?"));
             } else if !is_of_kubernetes(own) {
-                self.warnings.push(format!("{name} is no key, and changes nothing"));
+                self.warnings.push(format!("{name} is not a key and is ignored"));
             }
         }
     }
 
     fn twice(&mut self, one: &str, other: &str) {
-        let (keys, rule) = (format!("{one}, {other}"), "say the same: set one of them".to_owned());
+        let (keys, rule) =
+            (format!("{one}, {other}"), "are both set: set only one of them".to_owned());
         self.errors.push(ConfigError::Relation { keys, rule });
     }
 
-    /// Takes a secret from a file, without the newline at its end.
+    /// Reads a secret from a file, without the newline at its end.
     fn secret_in_file(&mut self, key: &str, path: &str, variable: String) {
         let origin = Origin::Variable(variable);
         let read = std::fs::File::open(path).and_then(|file| {
@@ -275,7 +279,7 @@ impl Merged {
         self.errors.push(ConfigError::Value { key, value, origin, rule });
     }
 
-    /// Lays flags over what is there.
+    /// Overrides values with those of flags.
     pub fn flags(&mut self, flags: super::Flags) {
         let super::Flags { listen, workers, driver } = flags;
         let flags = [
@@ -290,16 +294,15 @@ impl Merged {
         }
     }
 
-    /// Keys that nobody has set.
+    /// Keys that were not set.
     #[cfg(test)]
     pub fn unset(&self) -> Vec<String> {
         keys(&self.table, "").filter(|key| !self.origins.contains_key(key)).collect()
     }
 
-    /// Lays one value over what is there, read by the type of the key's default.
-    ///
-    /// # Panics
-    /// When there is no such key: flags and variables are named after keys.
+    /// Overrides one value, parsed by the type of the key's default.
+    /// || # Panics
+    /// If there is no such key: flags and variables are named after keys.
     pub fn text(&mut self, key: &str, text: &str, origin: Origin) {
         let known = key.split('.').fold(None, |at: Option<&Value>, part| match at {
             None => self.table.get(part),
@@ -333,7 +336,8 @@ impl Merged {
         });
     }
 
-    /// A text as its key takes it: `INFO` as `info`, where only words in small letters will do.
+    /// Lowers the case of a value, such as `INFO`, where the key accepts only words in small
+    /// letters.
     fn in_its_case(&self, key: &str, text: &str) -> String {
         let small = text.trim().to_ascii_lowercase();
         let is_taken = |text: &str| {
@@ -344,7 +348,7 @@ impl Merged {
         if small != text && !is_taken(text) && is_taken(&small) { small } else { text.to_owned() }
     }
 
-    /// The typed values; none, with the error noted, when one has the wrong type.
+    /// The typed values; if one has the wrong type, records an error and returns `None`.
     pub fn typed(&mut self) -> Option<(Raw, Vec<(String, ChannelOptions)>)> {
         let mut namespaces = Vec::with_capacity(self.namespaces.len());
         for (name, table) in std::mem::take(&mut self.namespaces) {
@@ -360,7 +364,7 @@ impl Merged {
         match serde_path_to_error::deserialize(self.table.clone()) {
             Ok(raw) => Some((raw, namespaces)),
             Err(error) => {
-                // An item of a list stands under the list's key.
+                // An item of a list is recorded under the list's key.
                 let mut key = error.path().to_string();
                 key.truncate(key.find('[').unwrap_or(key.len()));
                 let value = self.value(&key);

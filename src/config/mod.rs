@@ -1,7 +1,7 @@
-//! The configuration: what an operator may say, checked once and immutable from then on.
-//!
-//! Raw (`merge`: text with origins, typed by `raw`) becomes `Config` (`check`: validated, derived).
-//! Opens no socket and asks nothing of the machine: what depends on it is a method's argument.
+//! The configuration: what an operator may set, checked once and immutable afterwards.
+//! || `merge` collects text with its origins, `raw` gives it types, and `check` validates it and
+//! derives `Config`. Opens no socket and does not inspect the machine: what depends on it is a
+//! method's argument.
 
 mod check;
 mod cpus;
@@ -27,33 +27,34 @@ use crate::namespace::Namespaces;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// Descriptors that the process keeps for itself: listeners, rings, bells, logs.
+/// Descriptors that the process needs for itself: listeners, rings, bells, logs.
 const OWN_DESCRIPTORS: u64 = 64;
 
-/// Direct descriptors of a ring, at most: the kernel makes no larger table, whatever the limit of
+/// Most direct descriptors of a ring: the kernel makes no larger table, whatever the limit of
 /// descriptors is (IORING_MAX_FIXED_FILES).
 const DIRECT_DESCRIPTORS: u64 = 1 << 20;
 
-/// Everything the server is told.
+/// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Defaults for trying things out: anonymous, loopback, `/echo`, the demo page, rpc `where`.
+    /// Defaults for trying things out: anonymous clients, loopback, `/echo`, the demo page, rpc
+    /// `where`.
     pub dev: bool,
     pub listen: Listen,
-    /// `/api` and `/metrics` are served here alone, when set.
+    /// If set, `/api` and `/metrics` are served only here.
     pub internal_listen: Option<Listen>,
     pub websocket_paths: Vec<String>,
     /// Workers as configured; 0: one per core (`workers_on`).
     pub workers: usize,
-    /// Cores to pin workers to, in order; empty: as they come.
+    /// Cores to pin workers to, in order; empty: in the order of the cores.
     pub worker_cpus: Vec<usize>,
     pub bridge_cpu: Option<usize>,
     pub driver: DriverChoice,
-    /// Microseconds that a worker owning its core spins before it sleeps.
+    /// Microseconds for which a worker with a core of its own polls before it sleeps.
     pub spin_us: u32,
-    /// Origins that browsers may come from.
+    /// Origins of pages that may connect.
     pub allowed_origins: Origins,
-    /// Proxies that are believed whom they pass on.
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: Trusted,
     pub shutdown_timeout_ms: u32,
     /// Time for which `/ready` is 503 and everything else is served, before the shutdown begins.
@@ -61,10 +62,10 @@ pub struct Config {
     pub log: Log,
     pub client: Client,
     pub api: Api,
-    /// `connections_per_worker` is as configured, 0 when it is to be derived.
+    /// `connections_per_worker` is as configured; 0: derived from the descriptors.
     pub limits: Limits,
     pub namespaces: Namespaces,
-    /// What is legal and yet probably not meant; one line each.
+    /// Settings that are valid but probably a mistake; one line each.
     pub warnings: Vec<String>,
 }
 
@@ -107,7 +108,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
     pub allow_anonymous: bool,
-    /// Keys of tokens; with none, no token is accepted.
+    /// Keys of tokens; without any, no token is accepted.
     pub tokens: Tokens,
     pub ping_interval_ms: u32,
     pub pong_timeout_ms: u32,
@@ -118,7 +119,8 @@ pub struct Client {
 /// `[api]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Api {
-    /// The key that calls must carry; none: refused, or, in `--dev`, served without one.
+    /// The key that calls must carry. `None`: calls are refused, except that `--dev` serves them
+    /// without a key.
     pub key: Option<Secret>,
 }
 
@@ -144,7 +146,8 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Where a configuration comes from, the strongest last: file, variables, flags.
+/// Sources of a configuration: a file, variables, and flags, which override each other in this
+/// order.
 #[derive(Debug, Default)]
 pub struct Sources {
     pub dev: bool,
@@ -163,9 +166,8 @@ pub struct Flags {
 
 impl Config {
     /// Reads, merges and checks a configuration.
-    ///
-    /// # Errors
-    /// Everything that is wrong with it, as far as it could be read.
+    /// || # Errors
+    /// Every mistake in it, as far as it could be read.
     pub fn load(sources: Sources) -> Result<Config, Vec<ConfigError>> {
         let mut merged = merge::Merged::new(sources.dev);
         if let Some(path) = &sources.file {
@@ -194,7 +196,8 @@ impl Config {
     }
 
     /// The bounds, with the connections that each of `workers` may hold under a hard limit of
-    /// `descriptors`: each ring has a table of direct descriptors, epoll shares the process's out.
+    /// `descriptors`: with io_uring each ring has a table of direct descriptors, with epoll the
+    /// workers share those of the process.
     #[must_use]
     pub fn limits_on(&self, descriptors: u64, workers: usize, shared: bool) -> Limits {
         let slots = if shared {
@@ -212,7 +215,7 @@ impl Config {
         Limits { connections_per_worker, ..self.limits.clone() }
     }
 
-    /// What sets the connections that `limits_on` gives.
+    /// What limits the connections in `limits_on`, as text.
     #[must_use]
     pub fn connections_set_by(&self, descriptors: u64, workers: usize, shared: bool) -> String {
         let wanted = self.limits.connections_per_worker;
@@ -226,7 +229,7 @@ impl Config {
         format!("the limit of open files, {descriptors} (nofile)")
     }
 
-    /// Connection slots of every worker that the internal listener has for itself.
+    /// Connection slots of every worker that only the internal listener may use.
     #[must_use]
     pub fn kept_slots(&self) -> u32 {
         if self.internal_listen.is_some() { INTERNAL_SLOTS } else { 0 }

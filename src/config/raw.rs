@@ -1,12 +1,13 @@
-//! The file's types and the defaults. Written out as a table, the defaults are the schema too:
-//! which keys there are and of which type, so that no list of names can go stale.
+//! The file's types and the defaults. Written out as a table, the defaults are also the schema,
+//! that is, which keys there are and of which type, so there is no separate list of names to
+//! maintain.
 
 use super::{DriverChoice, Log, LogFormat, LogLevel};
 use crate::limits::Limits;
 use crate::namespace::{ChannelOptions, Delta, Mode, Who};
 use serde::{Deserialize, Serialize};
 
-/// Everything but namespaces, with the types of the file.
+/// Everything except namespaces, with the types of the file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
@@ -59,7 +60,7 @@ pub struct RawApi {
 }
 
 impl Raw {
-    /// The defaults; `--dev` changes nothing but these.
+    /// The defaults. This is all that `--dev` changes.
     #[must_use]
     pub fn defaults(dev: bool) -> Raw {
         let mut limits = Limits { connections_per_worker: 0, ..Limits::default() };
@@ -109,7 +110,8 @@ impl Raw {
     }
 }
 
-/// No feature, but everybody may do what is on: what is off then answers 108, not 103.
+/// No feature is on, but everybody may use those that are. A feature that is off is then answered
+/// 108, not 103.
 fn open_channel() -> ChannelOptions {
     ChannelOptions {
         allow_subscribe: Who::Anyone,
@@ -120,7 +122,7 @@ fn open_channel() -> ChannelOptions {
     }
 }
 
-/// The namespaces that `--dev` adds where the file has none of that name.
+/// The namespaces that `--dev` adds unless the file has one of that name.
 #[must_use]
 pub fn dev_namespaces() -> Vec<(String, ChannelOptions)> {
     let chat = ChannelOptions {

@@ -1,17 +1,16 @@
-//! What is legal, and yet leaves a server that cannot work or lies open: told by `check`, which
-//! fails over it when asked to be strict.
-//!
-//! Invariant: what stands here is no error, for each of it somebody may want.
+//! Settings that are valid, but leave a server that cannot work or is open to everybody. `check`
+//! prints them as warnings, and fails because of them with `--strict`.
+//! || Invariant: none of them is an error, because each can be intended.
 
 use super::Config;
 use crate::namespace::{ChannelOptions, Who};
 
-/// Bytes of a key that cannot be guessed.
+/// A shorter key can be guessed.
 const KEY_BYTES: usize = 16;
 
 impl Config {
-    /// What somebody who goes live should look at, a line each; nothing with `--dev`, which is for
-    /// trying things out.
+    /// What to look at before going live, one line each; nothing with `--dev`, which is for trying
+    /// things out.
     #[must_use]
     pub fn shortcomings(&self) -> Vec<String> {
         let mut said: Vec<&str> = Vec::new();
@@ -27,13 +26,14 @@ impl Config {
         }
         if self.allowed_origins.listed.is_empty() {
             said.push(
-                "allowed_origins is empty: browsers cannot connect, only what sends no Origin",
+                "allowed_origins is empty: browsers cannot connect, only clients that send no \
+                 Origin",
             );
         }
         if self.internal_listen.is_none() {
             said.push(
                 "internal_listen is not set: /api and /metrics are served where clients connect, \
-                 with no more before them than api.key",
+                 protected only by api.key",
             );
         }
         if self.namespaces.named.is_empty() {
@@ -48,14 +48,14 @@ impl Config {
         };
         if all.clone().all(closed) {
             said.push(
-                "allow_subscribe is \"none\" everywhere: clients cannot subscribe without a token \
-                 for it",
+                "allow_subscribe is \"none\" everywhere: clients can subscribe only with a \
+                 subscription token",
             );
         }
         if self.client.allow_anonymous && all.any(|it| it.allow_publish == Who::Anyone) {
             said.push(
-                "client.allow_anonymous with allow_publish = \"anyone\": everybody who reaches the \
-                 server may publish",
+                "client.allow_anonymous with allow_publish = \"anyone\": everybody who can reach \
+                 the server may publish",
             );
         }
         said.into_iter().map(str::to_owned).collect()

@@ -1,4 +1,4 @@
-//! Tables of what a configuration may say and what it is told when it may not.
+//! Tables of configurations, and the error messages for invalid ones.
 
 mod names;
 mod sources;
@@ -23,7 +23,7 @@ fn load_all(
     check::check(merged, dev).map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
-/// A file's text beside what a production configuration needs at least.
+/// Loads a file's text together with the least that a production configuration needs.
 fn load(text: &str) -> Result<Config, Vec<String>> {
     load_all(false, text, &[("CORECAST_CLIENT_ALLOW_ANONYMOUS", "true")], Flags::default())
 }
@@ -181,7 +181,8 @@ fn flag_over_variable_over_file_over_default() {
     assert_eq!(config.websocket_paths, ["/a", "/b"]);
 }
 
-/// Texts of files, and what each is told. Anonymous is on where the case is about something else.
+/// Texts of files, and their error messages. Anonymous is on where the case is about something
+/// else.
 const WRONG: &[(&str, &str)] = &[
     ("\nlisen = \"x\"", "unknown key \"lisen\" (line 2): did you mean \"listen\"?"),
     ("quantum = 1", "unknown key \"quantum\" (line 1)"),
@@ -245,12 +246,12 @@ const WRONG: &[(&str, &str)] = &[
         "internal_listen = \"9000\" (line 1): must be an address and a port",
     ),
     ("listen = \"unix:c.sock\"", "must name the socket file by its whole path"),
-    ("internal_listen = \"127.0.0.1:8000\"", "listen, internal_listen: both want port 8000"),
+    ("internal_listen = \"127.0.0.1:8000\"", "listen, internal_listen: both use port 8000"),
     ("websocket_paths = []", "websocket_paths = [] (line 1): must name a path"),
     ("websocket_paths = [\"ws\"]", "\"ws\" must start with \"/\""),
     ("websocket_paths = [\"/ws?x\"]", "\"/ws?x\" must be a plain path"),
-    ("websocket_paths = [\"/health\"]", "\"/health\" is a path of the server's own"),
-    ("websocket_paths = [\"/a\", \"/a\"]", "\"/a\" is there twice"),
+    ("websocket_paths = [\"/health\"]", "\"/health\" is reserved for the server"),
+    ("websocket_paths = [\"/a\", \"/a\"]", "\"/a\" appears twice"),
     ("workers = 64", "workers = 64 (line 1): must be at most 63"),
     ("workers = 3\nworker_cpus = \"0-1\"", "workers, worker_cpus: 3 workers cannot share 2 cores"),
     ("worker_cpus = \"1-\"", "worker_cpus = \"1-\" (line 1): \"\" is not a core"),
@@ -262,12 +263,15 @@ const WRONG: &[(&str, &str)] = &[
     ("shutdown_timeout_ms = 0", "shutdown_timeout_ms = 0 (line 1): must be at least 1"),
     ("trusted_proxies = [\"proxy\"]", "\"proxy\" must be an address, a network such as"),
     ("trusted_proxies = [\"::/0\"]", "\"::/0\" trusts everybody"),
-    ("allowed_origins = [\"a.example\"]", "\"a.example\" is no origin: it begins with a scheme"),
+    (
+        "allowed_origins = [\"a.example\"]",
+        "\"a.example\" is not an origin: it begins with a scheme",
+    ),
     (
         "allowed_origins = [\"https://a.example/\"]",
         "\"https://a.example/\" is more than an origin: leave out what follows host and port",
     ),
-    ("allowed_origins = [\"https://a.*.com\"]", "has a * where none may stand: write it once"),
+    ("allowed_origins = [\"https://a.*.com\"]", "has a * where none is allowed: write it once"),
     (
         "[client]\nping_interval_ms = 0",
         "client.ping_interval_ms = 0 (line 2): must be at least 1000",
@@ -296,7 +300,7 @@ const WRONG: &[(&str, &str)] = &[
     ("[[namespace]]\nname = \"a b\"", "namespace.name = \"a b\" (line 1): must be 1 to 64 letters"),
     (
         "[[namespace]]\nname = \"a\"\n[[namespace]]\nname = \"a\"",
-        "namespace (line 3): \"a\" is there twice",
+        "namespace (line 3): \"a\" appears twice",
     ),
     (
         "[[namespace]]\nname = \"a\"\npresence = 1",
@@ -332,7 +336,8 @@ fn a_file_that_cannot_be_read_is_the_only_error() {
 }
 
 proptest::proptest! {
-    /// Lines that may stand in a file, in any order and number: read or refused, never a panic.
+    /// Lines that a file may contain, in any order and number: they are read or refused, without a
+    /// panic.
     #[test]
     fn no_file_panics(picks in proptest::collection::vec((0..WRONG.len(), 0..12_usize), 0..6)) {
         let pieces = ["\"a.b\" = 1", "limits.x.y = 2", "namespace = [1]", "log = []", "[a.b]",
@@ -356,7 +361,7 @@ fn all_that_is_wrong_is_told_at_once() {
 
 #[test]
 fn somebody_must_be_able_to_connect() {
-    let told = "client.token_hmac_secret, client.allow_anonymous: nobody could connect: \
+    let told = "client.token_hmac_secret, client.allow_anonymous: no client could connect: \
                 set a secret for tokens, or allow_anonymous = true";
     let none = load_all(false, "", &[], Flags::default());
     assert_eq!(none.expect_err("nobody"), [told]);
@@ -425,7 +430,7 @@ fn what_the_machine_decides() {
     let connections =
         |shared, workers| config.limits_on(20_000, workers, shared).connections_per_worker;
     assert_eq!(connections(false, 4), 19_936);
-    // However many descriptors a process may have, a ring's table ends there.
+    // However many descriptors a process may have, a ring's table has this limit.
     for descriptors in [1 << 20, (1 << 20) + 1, 1_073_741_816, u64::MAX] {
         let limits = config.limits_on(descriptors, 1, false);
         assert_eq!(limits.connections_per_worker + REFUSAL_SLOTS, 1 << 20, "{descriptors}");

@@ -1,20 +1,20 @@
-//! Keys and rules of tokens, as configured: texts are read here, the keys in them by `auth`.
-//!
-//! Invariant: a key is never shown, not even a wrong one.
+//! Keys and rules of tokens, as configured: the texts are read here, and `auth` reads the keys in
+//! them.
+//! || Invariant: a key is never shown, even if it is invalid.
 
 use super::Secret;
 use super::check::Rules;
 use super::raw::RawClient;
 
-/// Bytes of a file of keys, at most.
+/// Largest file of keys, in bytes.
 const FILE_BYTES: u64 = 1 << 20;
-/// What a PEM text begins with; any other value is a path.
+/// Beginning of a PEM text; any other value is a path.
 const PEM: &str = "-----BEGIN ";
 
-/// What tokens are checked with.
+/// The keys and rules that tokens are checked with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// Secrets of HS256, HS384 and HS512: the one in use first, then those before it.
+    /// Secrets of HS256, HS384 and HS512: the current one first, then the earlier ones.
     pub hmac_secrets: Vec<Secret>,
     /// PEM texts of public keys; empty for none.
     pub rsa_public_key: Secret,
@@ -22,9 +22,9 @@ pub struct Tokens {
     pub ed25519_public_key: Secret,
     /// A JSON Web Key Set; empty for none.
     pub jwks: Secret,
-    /// What a token's `aud` must hold.
+    /// Audience that a token's `aud` must contain.
     pub audience: Option<String>,
-    /// What a token's `iss` must be.
+    /// Issuer that a token's `iss` must equal.
     pub issuer: Option<String>,
     /// The cookie that may carry a connection token.
     pub cookie: Option<String>,
@@ -74,7 +74,7 @@ impl Rules {
         }
     }
 
-    /// PEM text as it is, or read from a file.
+    /// A PEM text, given directly or read from a file.
     fn pem(&mut self, key: &str, value: &str) -> Secret {
         if value.trim_start().starts_with(PEM) {
             return Secret(value.to_owned());
@@ -96,7 +96,7 @@ impl Rules {
             Ok(text) if text.trim().is_empty() => self.wrong(key, "is an empty file"),
             Ok(text) => return Secret(text),
             Err(cause) => {
-                let pem = if key.ends_with("_file") { "" } else { ", and it is no PEM text" };
+                let pem = if key.ends_with("_file") { "" } else { ", and it is not PEM text" };
                 self.wrong(key, format!("cannot be read as a file: {cause}{pem}"));
             }
         }

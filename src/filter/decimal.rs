@@ -1,14 +1,13 @@
-//! Decimal numbers in tags, compared exactly and as they are written.
-//!
-//! Invariant: nothing is rounded or allocated. The grammar is the incumbent's: a sign or none,
-//! digits, and after a point 1 to 19 more; 200 letters at most; no exponent.
+//! Decimal numbers in tags, compared exactly as they are written.
+//! || Invariant: nothing is rounded or allocated. The grammar is Centrifugo's: an optional sign,
+//! digits, and after a point 1 to 19 more digits; at most 200 letters; no exponent.
 
 use std::cmp::Ordering;
 
 const LETTERS_MAX: usize = 200;
 const FRACTION_MAX: usize = 19;
 
-/// A number: its sign, and digits without zeros that say nothing.
+/// A number: its sign, and its digits without redundant zeros.
 #[derive(Clone, Copy)]
 struct Decimal<'a> {
     negative: bool,
@@ -16,7 +15,7 @@ struct Decimal<'a> {
     fraction: &'a [u8],
 }
 
-/// How two numbers compare; none when one of them is no number.
+/// How two numbers compare; `None` if one of them is not a number.
 #[must_use]
 pub fn compare(left: &str, right: &str) -> Option<Ordering> {
     let (left, right) = (Decimal::parse(left)?, Decimal::parse(right)?);

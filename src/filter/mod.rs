@@ -1,10 +1,9 @@
-//! Filters over a publication's tags: compiled when somebody subscribes, shared where they are
-//! equal, and evaluated once per distinct filter and publication.
-//!
-//! Must not know channels or connections. Invariants: evaluation allocates nothing and is no deeper
-//! than `FILTER_DEPTH`; two subscriptions with equal filters have the same number.
-//!
-//! What matches is what matches at the incumbent, its treatment of missing tags included.
+//! Filters over a publication's tags: compiled when a client subscribes, shared by subscriptions
+//! with equal filters, and evaluated once per distinct filter and publication.
+//! || Must not know channels or connections. Invariants: evaluation allocates nothing and is no
+//! deeper than `FILTER_DEPTH`; two subscriptions with equal filters have the same number.
+//! || A filter matches exactly what it matches in Centrifugo, including publications without the
+//! tag.
 
 mod decimal;
 mod table;
@@ -22,27 +21,27 @@ use table::{TagName, TagTable};
 /// Why a filter cannot be compiled. Each is answered 107.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterError {
-    /// `op` is none of "", `and`, `or`, `not`.
+    /// `op` is not one of "", `and`, `or`, `not`.
     UnknownOperation,
-    /// `cmp` is none of the thirteen.
+    /// `cmp` is not one of the thirteen comparisons.
     UnknownComparison,
     /// A comparison without a key; only `ex` and `nex` may have the key "".
     NoKey,
-    /// A comparison without the value, or values, that it is with; or with others.
+    /// Operands are missing or of the wrong kind.
     WrongValues,
-    /// `and` and `or` of nothing, or `not` of other than one node.
+    /// `and` or `or` without nodes, or `not` with other than one node.
     WrongNodes,
 }
 
 impl FilterError {
-    /// What a subscribe command with such a filter is answered.
+    /// The error code for a subscribe command with such a filter.
     #[must_use]
     pub fn code(self) -> ErrorCode {
         ErrorCode::BadRequest
     }
 }
 
-/// A filter, ready to be asked.
+/// A compiled filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Filter {
     All(Box<[Filter]>),
@@ -51,7 +50,7 @@ pub enum Filter {
     Test { key: TagName, test: Test },
 }
 
-/// What is asked of one tag.
+/// The test of one tag.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Test {
     Equal(Box<str>),
@@ -61,7 +60,7 @@ pub enum Test {
     StartsWith(Box<str>),
     EndsWith(Box<str>),
     Contains(Box<str>),
-    /// As decimal numbers: by how the tag compares with the value, less, equal or greater.
+    /// Compares decimal numbers; the fields say which results pass: less, equal or greater.
     Number {
         value: Box<str>,
         less: bool,
@@ -71,10 +70,9 @@ pub enum Test {
 }
 
 impl Filter {
-    /// Compiles what a subscribe command asks for, which the codec has held to its bounds.
-    ///
-    /// # Errors
-    /// Why it is no filter.
+    /// Compiles the filter of a subscribe command, whose size the codec has already bounded.
+    /// || # Errors
+    /// If it is not a valid filter.
     pub fn compile(node: &FilterNode<'_>) -> Result<Filter, FilterError> {
         let nodes = || node.nodes.iter().map(Filter::compile).collect::<Result<Box<[_]>, _>>();
         match &*node.op {
@@ -90,13 +88,13 @@ impl Filter {
         }
     }
 
-    /// Does a publication with these tags pass? Found out without a table.
+    /// Does a publication with these tags pass? Looks them up without a table.
     #[cfg(test)]
     pub fn matches(&self, tags: Tags<'_>) -> bool {
         self.passes(&|key| tags.get(key.as_str()))
     }
 
-    /// The same, by how a tag's value is found.
+    /// The same, with the tags' values given by a function.
     fn passes<'a>(&self, value: &impl Fn(&TagName) -> Option<&'a str>) -> bool {
         match self {
             Filter::All(filters) => filters.iter().all(|filter| filter.passes(value)),
@@ -106,7 +104,7 @@ impl Filter {
         }
     }
 
-    /// Learns where tables of this key have its tags; how many comparisons it is.
+    /// Stores the tags' hashes for tables with this key, and returns the number of comparisons.
     fn keyed(&mut self, by: &Keyed) -> u32 {
         match self {
             Filter::All(filters) | Filter::Any(filters) => {
@@ -122,7 +120,7 @@ impl Filter {
 }
 
 impl Filter {
-    /// Memory that it takes, in bytes: about what the allocator gives for it.
+    /// Memory that it takes, in bytes: about what the allocator provides for it.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let inside = match self {
@@ -136,7 +134,7 @@ impl Filter {
     }
 }
 
-/// What a text takes where it lies.
+/// Bytes that the allocator provides for a text.
 fn text_bytes(text: &str) -> usize {
     text.len().next_multiple_of(16)
 }
@@ -159,7 +157,7 @@ impl Test {
     fn passes(&self, tag: Option<&str>) -> bool {
         match self {
             Test::Exists => tag.is_some(),
-            // A missing tag counts as "" here, and here alone.
+            // A missing tag counts as "" only here.
             Test::In(values) => {
                 let tag = tag.unwrap_or("");
                 values.binary_search_by(|value| (**value).cmp(tag)).is_ok()
@@ -221,18 +219,18 @@ fn sorted(node: &FilterNode<'_>) -> Box<[Box<str>]> {
     values.into_boxed_slice()
 }
 
-/// What one connection's subscriptions have of filters. Those of others with the same filter count
-/// it too: it stays as long as any of them.
+/// How much of the bounds on filters one connection uses. A filter counts in full for each
+/// subscription, even if other connections share it, because it exists as long as any of them does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     pub bytes: usize,
     pub filters: usize,
 }
 
-/// Of what is left of a worker's bounds one connection may have so much: one part of so many. The
-/// less is left, the less anybody gets, and there is some for who comes with little.
+/// One connection may use at most this part of what is left of a worker's bounds. The less is left,
+/// the less each connection gets, so there is always some for one that needs little.
 const SHARES: usize = 64;
-/// Bytes that the table takes for a filter besides the filter's own.
+/// Bytes that the table takes for a filter, in addition to the filter's own.
 const ENTRY_BYTES: usize = 160;
 
 /// The filters of one edge, each once.
@@ -243,12 +241,12 @@ pub struct Filters {
     entries: Vec<Option<Entry>>,
     free: Vec<u16>,
     bytes: usize,
-    /// Bytes of all of them, and of one connection's, at most.
+    /// Most bytes of all filters together, and of one connection's.
     bytes_max: usize,
     bytes_each_max: usize,
-    /// Counts publications, so that a verdict is known to be of this one.
+    /// Counts publications, to recognise a verdict about the current one.
     publication: u64,
-    /// The tags of the publication that verdicts are about, once one was asked for.
+    /// The tags of the current publication, filled when the first filter needs them.
     table: TagTable,
     filled: bool,
 }
@@ -260,7 +258,7 @@ struct Entry {
     hash: u64,
     bytes: usize,
     subscriptions: u32,
-    /// The publication that the verdict is about.
+    /// The publication that `matches` is about.
     publication: u64,
     matches: bool,
 }
@@ -282,9 +280,9 @@ impl Filters {
         }
     }
 
-    /// Notes one more subscription with this filter, of a connection that has `held` already, and
-    /// gives the filter's number; none when that connection would have too much, or too much of
-    /// what is left (106).
+    /// Adds a subscription with this filter to a connection that uses `held` already, and returns
+    /// the filter's number; `None` if that connection would use too much, or too much of what is
+    /// left (106).
     pub fn add(&mut self, filter: Filter, held: &mut Held) -> Option<u16> {
         let bytes = ENTRY_BYTES + filter.bytes();
         let with = Held { bytes: held.bytes + bytes, filters: held.filters + 1 };
@@ -296,8 +294,8 @@ impl Filters {
         Some(number)
     }
 
-    /// The filter's number; none where one that nobody has would be more than a share of what is
-    /// left.
+    /// The filter's number; `None` if the filter is new and larger than the connection's share of
+    /// what is left.
     fn number(&mut self, mut filter: Filter, bytes: usize, with: Held) -> Option<u16> {
         let comparisons = filter.keyed(self.by_hash.hasher());
         let hash = self.by_hash.hasher().hash_one(&filter);
@@ -334,17 +332,16 @@ impl Filters {
         Some(number)
     }
 
-    /// Bytes of all of them.
+    /// Bytes of all filters.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// One subscription less, of a connection that has `held`; with the last the filter is
+    /// Removes a subscription of a connection that uses `held`; with the last one the filter is
     /// forgotten.
-    ///
-    /// # Panics
-    /// When nobody uses the number.
+    /// || # Panics
+    /// If the number is not in use.
     pub fn remove(&mut self, number: u16, held: &mut Held) {
         let place = &mut self.entries[usize::from(number)];
         let entry = place.as_mut().expect("a number is in use until its last subscription ends");
@@ -364,22 +361,21 @@ impl Filters {
         }
     }
 
-    /// What follows is asked about another publication.
+    /// Begins with another publication.
     pub fn begin(&mut self) {
         self.publication += 1;
         self.filled = false;
     }
 
-    /// What it costs at most to find out whether publications pass a filter, for each, in
-    /// nanoseconds. Long values, which few have, come on top.
+    /// The most that it can cost to check a publication against a filter, in nanoseconds. Long
+    /// values, which few tags have, cost more.
     #[must_use]
     pub fn cost_ns(&self, number: u16) -> usize {
         let entry = self.entries.get(usize::from(number)).and_then(Option::as_ref);
         entry.map_or(0, |entry| entry.comparisons as usize * cost::COMPARISON)
     }
 
-    /// Finds out whether the publication begun last passes a filter; what that cost, in
-    /// nanoseconds.
+    /// Checks the current publication against a filter, and returns what that cost, in nanoseconds.
     pub fn judge(&mut self, number: u16, tags: Tags<'_>) -> usize {
         let known = self.entries.get(usize::from(number)).and_then(Option::as_ref);
         if known.is_none_or(|entry| entry.publication == self.publication) {
@@ -390,7 +386,7 @@ impl Filters {
         comparisons * (cost::COMPARISON + self.table.longest_bytes() / cost::SEARCHED_BYTES_PER_NS)
     }
 
-    /// Does the publication begun last, with these tags, pass a filter?
+    /// Does the current publication, with these tags, pass a filter?
     pub fn matches(&mut self, number: u16, tags: Tags<'_>) -> bool {
         let Some(entry) = self.entries[usize::from(number)].as_mut() else {
             debug_assert!(false, "a number is in use until its last subscription ends");
@@ -407,13 +403,13 @@ impl Filters {
         entry.matches
     }
 
-    /// Has nobody a filter?
+    /// Is there no filter?
     #[cfg(test)]
     pub fn is_unused(&self) -> bool {
         self.by_hash.is_empty() && self.entries.iter().all(Option::is_none)
     }
 
-    /// What of a recovery passes a filter, or all of it.
+    /// The publications of a recovery that pass a filter, or all of them if there is none.
     #[must_use]
     pub fn keep(&self, number: u16, missed: Box<[Placed]>) -> Box<[Placed]> {
         let entry = self.entries.get(usize::from(number)).and_then(Option::as_ref);

@@ -1,13 +1,12 @@
-//! The tags of one publication, found by name without a walk through all of them.
-//!
-//! Must not know filters. Invariant: names are told apart by their letters; the hash, keyed, only
-//! says where to look first.
+//! The tags of one publication, found by name without scanning all of them.
+//! || Must not know filters. Invariant: names are compared by their bytes; the keyed hash only says
+//! where to look first.
 
 use crate::codec::command::Tags;
 use crate::hashing::Keyed;
 use std::hash::BuildHasher;
 
-/// A tag's name as a comparison asks for it.
+/// The name of a tag in a comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TagName {
     name: Box<str>,
@@ -16,7 +15,7 @@ pub struct TagName {
 }
 
 impl TagName {
-    /// A name, to be found once it is `keyed`.
+    /// A name that cannot be found before `keyed` is called.
     #[must_use]
     pub fn new(name: &str) -> TagName {
         TagName { name: name.into(), hash: 0 }
@@ -27,7 +26,7 @@ impl TagName {
         &self.name
     }
 
-    /// Learns where the tables of this key have it.
+    /// Stores its hash for tables with this key.
     pub fn keyed(&mut self, key: &Keyed) {
         self.hash = short(key.hash_one(&*self.name));
     }
@@ -37,7 +36,7 @@ fn short(hash: u64) -> u32 {
     u32::try_from(hash >> 32).expect("half a hash")
 }
 
-/// Where a tag's name and value lie among the packed ones.
+/// Where a tag's name and value are in the packed tags.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     hash: u32,
@@ -46,17 +45,17 @@ struct Place {
     end: u32,
 }
 
-/// See the module's page.
+/// See the module's documentation.
 #[derive(Debug, Default)]
 pub struct TagTable {
     places: Vec<Place>,
-    /// The number of a place and one, or 0; twice as many as there are tags, at least.
+    /// Index of a tag plus one, or 0 for an empty slot; at least twice as many slots as tags.
     slots: Vec<u16>,
     longest_bytes: usize,
 }
 
 impl TagTable {
-    /// Takes in the tags of a publication, and forgets those of the one before.
+    /// Replaces the tags with those of another publication.
     pub fn fill(&mut self, tags: Tags<'_>, key: &Keyed) {
         self.places.clear();
         self.longest_bytes = 0;
@@ -82,7 +81,7 @@ impl TagTable {
         }
     }
 
-    /// The value of a tag among the tags that were taken in last.
+    /// The value of a tag.
     #[must_use]
     pub fn value<'a>(&self, tags: Tags<'a>, name: &TagName) -> Option<&'a str> {
         let bytes = tags.bytes();

@@ -1,5 +1,5 @@
-//! Filters against a slow reference that reads the tree as the incumbent's documentation has it,
-//! and numbers as integers of a common scale.
+//! Filters against a slow reference that evaluates the tree as Centrifugo's documentation describes
+//! it, and numbers as integers of a common scale.
 
 use super::*;
 use crate::codec::tags;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 type TagMap = BTreeMap<String, String>;
 
-/// The reference: the tree as it came, a map, and numbers scaled to 10^19.
+/// The reference: the tree as it was read, a map of tags, and numbers scaled to 10^19.
 fn reference(node: &FilterNode<'_>, tags: &TagMap) -> bool {
     let tag = tags.get(&*node.key);
     let number = |cmp: fn(i128, i128) -> bool| {
@@ -51,7 +51,7 @@ fn scaled(text: &str) -> Option<i128> {
     Some(sign * (whole.parse::<i128>().ok()? * 10_i128.pow(19) + fraction))
 }
 
-/// Numbers from a seed (splitmix64): proptest takes a minute for so many trees.
+/// Random numbers from a seed (splitmix64). proptest takes a minute for this many trees.
 struct Dice(u64);
 
 impl Dice {
@@ -116,7 +116,7 @@ impl Dice {
         }
     }
 
-    /// A tree of at most so many levels above its leaves.
+    /// A tree of at most this many levels above its leaves.
     fn tree(&mut self, levels: usize) -> FilterNode<'static> {
         if levels == 0 || self.below(4) == 0 {
             return self.leaf();
@@ -138,7 +138,7 @@ fn packed(map: &TagMap) -> Vec<u8> {
     tags::pack(&tags).expect("short enough")
 }
 
-/// Three sets of tags for each of 100,000 trees. The seed is fixed: a failure comes again.
+/// Three sets of tags for each of 100,000 trees. The seed is fixed, so a failure can be repeated.
 #[test]
 fn a_filter_says_what_the_reference_says() {
     let mut dice = Dice(0x0c0e_ca57);
@@ -219,7 +219,7 @@ fn equal_filters_are_one_and_are_asked_once() {
     assert_eq!((held.filters, held.bytes), (3, filters.bytes() / 2 * 3), "each is charged");
     filters.remove(0, &mut held);
     filters.remove(1, &mut held);
-    assert!(filters.entries[0].is_some(), "somebody still has the first");
+    assert!(filters.entries[0].is_some(), "a connection still uses the first");
     assert_eq!(filters.add(filter("3"), &mut held), Some(1), "a number is used again");
     filters.begin();
     assert!(!filters.matches(1, Tags::packed(&no)), "and means the new filter");
@@ -229,7 +229,7 @@ fn equal_filters_are_one_and_are_asked_once() {
     assert_eq!((held, filters.bytes()), (Held::default(), 0));
 }
 
-/// A filter that compares one tag with so many values.
+/// A filter that compares one tag with this many values.
 fn with_values(name: usize, values: usize) -> Filter {
     let vals = (0..values).map(|value| format!("{name}-{value}").into()).collect();
     let node = FilterNode { key: "k".into(), cmp: "in".into(), vals, ..Default::default() };
@@ -244,7 +244,7 @@ fn there_are_no_more_filters_than_their_bound() {
     }
     assert_eq!(filters.add(with_values(0, 2), &mut Held::default()), None);
     let shared = filters.add(with_values(5, 1), &mut Held::default());
-    assert!(shared.is_some(), "one that is there may be shared");
+    assert!(shared.is_some(), "an existing filter may be shared");
 }
 
 #[test]
@@ -256,7 +256,7 @@ fn a_connection_has_its_bound_and_a_share_of_what_is_left() {
     };
     let mut filters = Filters::new(&limits, Key::of(1));
     let mut names = 0..;
-    // As many as one connection may have, of so many values each.
+    // As many filters as one connection may have, with this many values each.
     let mut fill = |filters: &mut Filters, values: usize| {
         let mut held = Held::default();
         while filters.add(with_values(names.next().expect("no end"), values), &mut held).is_some() {
@@ -269,8 +269,8 @@ fn a_connection_has_its_bound_and_a_share_of_what_is_left() {
     for _ in 0..300 {
         heaviest = fill(&mut filters, 8).bytes;
     }
-    assert!(heaviest < first.bytes / 8, "the less is left, the less anybody gets: {heaviest}");
-    assert!(fill(&mut filters, 1).filters > 0, "and there is some for who comes with little");
+    assert!(heaviest < first.bytes / 8, "less is left, so each gets less: {heaviest}");
+    assert!(fill(&mut filters, 1).filters > 0, "there is some left for a small filter");
     assert!(filters.bytes() < 640_000);
     let limits = Limits { filter_bytes_per_connection: 5_000, ..Limits::default() };
     let held = fill(&mut Filters::new(&limits, Key::of(1)), 1);

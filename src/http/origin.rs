@@ -58,15 +58,15 @@ impl ListedError {
     #[must_use]
     pub fn rule(self) -> &'static str {
         match self {
-            ListedError::Scheme => "is no origin: it begins with a scheme, such as https://",
+            ListedError::Scheme => "is not an origin: it begins with a scheme, such as https://",
             ListedError::Path => "is more than an origin: leave out what follows host and port",
-            ListedError::User => "is no origin: it names a user before the host",
+            ListedError::User => "is not an origin: it names a user before the host",
             ListedError::Unicode => {
                 "is not as browsers send it: names beyond ASCII are written as xn--..."
             }
-            ListedError::Host => "is no origin: it has no host that a browser could send",
+            ListedError::Host => "is not an origin: it has no host that a browser could send",
             ListedError::Star => {
-                "has a * where none may stand: write it once in the first label of the host, such \
+                "has a * where none is allowed: write it once in the first label of the host, such \
                  as https://*.example.com, as the port, or alone for every origin"
             }
             ListedError::Port => "has no port from 0 to 65535 (* stands for every port)",

@@ -1,9 +1,8 @@
-//! What a core counts: counters, gauges and histograms that one core writes and anybody reads.
-//!
-//! Must not know what it counts for: codes and causes are numbers here, their tables made from the
-//! enums that have them. Its invariants: every cell
-//! has one writer, so counting is a load and a store without a lock, an allocation or a
-//! read-modify-write; readers may see the cells of one core at slightly different moments.
+//! What a core counts: counters, gauges and histograms that one core writes and any thread reads.
+//! || Must not know what it counts: codes and causes are numbers here, and their tables are made
+//! from the enums that define them. Invariants: every cell has one writer, so counting is a load
+//! and a store, without a lock, an allocation or a read-modify-write. Readers may see the cells of
+//! one core at slightly different moments.
 
 mod text;
 
@@ -20,13 +19,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds to it; for its one writer.
+    /// Adds to it. Only its one writer may call this.
     #[inline]
     pub fn add(&self, n: u64) {
         self.set(self.get().wrapping_add(n));
     }
 
-    /// Replaces it; for its one writer.
+    /// Replaces it. Only its one writer may call this.
     #[inline]
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
@@ -39,11 +38,11 @@ impl Counter {
     }
 }
 
-/// Bounded buckets of a histogram; one more takes what lies above them.
+/// Buckets with an upper bound; one more holds everything above them.
 const BUCKETS: usize = 24;
 
-/// Durations in microseconds, in buckets that double: bucket `i` holds those of at most
-/// `2^(first + i)`, and more than the bucket before.
+/// Durations in microseconds, in buckets that double: bucket `i` holds those of at most `2^(first +
+/// i)` that do not fit into the bucket below.
 #[derive(Debug, Default)]
 pub struct Histogram {
     first: u32,
@@ -57,7 +56,7 @@ impl Histogram {
         Histogram { first, ..Histogram::default() }
     }
 
-    /// Counts one duration; for its one writer.
+    /// Counts one duration. Only its one writer may call this.
     #[inline]
     pub fn record(&self, us: u64) {
         let doublings = u64::BITS - us.saturating_sub(1).leading_zeros();
@@ -72,8 +71,8 @@ impl Histogram {
     }
 }
 
-/// Close codes that are told apart: those of the WebSocket protocol (RFC 6455 section 7.4), one for
-/// an end without a close frame, and all of our protocol's.
+/// Close codes that have a counter of their own: those of the WebSocket protocol (RFC 6455 section
+/// 7.4), 1006 for an end without a close frame, and all codes of Centrifugo's protocol.
 pub const DISCONNECT_CODES: [u16; CLOSE_CODES + Disconnect::ALL.len()] = {
     let mut codes = [close_code::NONE; CLOSE_CODES + Disconnect::ALL.len()];
     let mut index = 0;
@@ -90,7 +89,7 @@ pub const DISCONNECT_CODES: [u16; CLOSE_CODES + Disconnect::ALL.len()] = {
 };
 const CLOSE_CODES: usize = 1 + close_code::REGISTERED.len();
 
-/// Error codes of replies that are told apart: all that there are.
+/// Error codes of replies that have a counter of their own: all of them.
 pub const ERROR_CODES: [u16; ErrorCode::ALL.len()] = {
     let mut codes = [0; ErrorCode::ALL.len()];
     let mut index = 0;
@@ -109,11 +108,11 @@ listed! {
     pub enum Cause {
         /// No connection slot (503).
         Slots = "slots",
-        /// An upgrade request that is none (400, 405, 426).
+        /// An invalid upgrade request (400, 405, 426).
         Handshake = "handshake",
-        /// A head that cannot be read, or is of no use (400, 417, 501).
+        /// A head that cannot be read or is not supported (400, 417, 501).
         Head = "head",
-        /// A foreign Origin (403).
+        /// An Origin that is not allowed (403).
         Origin = "origin",
         /// The head took too long (408).
         HeadTimeout = "head_timeout",
@@ -127,34 +126,35 @@ listed! {
         ApiBytes = "api_bytes",
         /// A wrong or missing API key (401).
         ApiKey = "api_key",
-        /// A token that is invalid, over, or missing.
+        /// A token that is invalid, expired, or missing.
         Token = "token",
         /// Anything else that HTTP refuses (404, 405, 501).
         Http = "http",
         /// A response that its client does not read (closed).
         Unread = "unread",
-        /// A command that its client may not give (103).
+        /// A command that its client is not allowed to send (103).
         Permission = "permission",
         /// A channel of a namespace that is not configured (102).
         Namespace = "namespace",
         /// A command over a bound (106).
         Limit = "limit",
-        /// A command that is malformed, or asks for what is not on here (104, 107, 108).
+        /// A command that is malformed, or asks for something that is not available (104, 107,
+        /// 108).
         Command = "command",
-        /// A call of the server API with a body that does not do (104, 107, 108, 110).
+        /// A call of the server API with an invalid body (104, 107, 108, 110).
         ApiBody = "api_body",
-        /// More came in and waits than may, and this one held most (closed, or 1013).
+        /// Too many received bytes wait, and this connection held most of them (closed, or 1013).
         Spill = "spill",
-        /// It was no session yet when somebody else needed its slot (closed).
+        /// Closed before it was a session, because another connection needed its slot.
         Displaced = "displaced",
-        /// A user whose id cannot stand in a channel's name (connected, without a personal
+        /// A user whose id does not fit into a channel's name (connected, without a personal
         /// channel).
         PersonalChannel = "personal_channel",
     }
 }
 
-/// When the bridge last heard from a core. It has the bridge as its writer, so it stands on a cache
-/// line of its own.
+/// When the bridge last heard from a core. The bridge is its writer, so it has a cache line of its
+/// own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Probe {
@@ -162,7 +162,7 @@ pub struct Probe {
     pub answered_ms: Counter,
 }
 
-/// Methods of the server API that are told apart.
+/// Methods of the server API that have counters of their own.
 pub const API_METHODS: usize = 16;
 
 /// What happens in the channels of one namespace.
@@ -170,9 +170,9 @@ pub const API_METHODS: usize = 16;
 pub struct NamespaceMetrics {
     /// Gauge: subscriptions of this core's connections.
     pub subscriptions: Counter,
-    /// Publications that this core took in, from its connections and from calls.
+    /// Publications that this core received, from its connections and from calls.
     pub publications: Counter,
-    /// Publications marked for a subscriber.
+    /// Publications delivered to a subscriber.
     pub deliveries: Counter,
 }
 
@@ -195,25 +195,25 @@ pub struct CoreMetrics {
     pub channels: Counter,
     /// Gauge: bytes of the filters of subscriptions.
     pub filter_bytes: Counter,
-    /// Gauge: channels that are at home here.
+    /// Gauge: channels whose home is this core.
     pub home_channels: Counter,
-    /// Gauge: channels without history or subscribers whose numbering is kept here.
+    /// Gauge: channels without history or subscribers whose numbering this core keeps.
     pub numberings: Counter,
-    /// Gauge: channels at home here that have subscribers, on any core.
+    /// Gauge: channels at home on this core that have subscribers, on any core.
     pub subscribed_channels: Counter,
-    /// Gauge: users with connections whose home is here.
+    /// Gauge: users with connections whose home is this core.
     pub users: Counter,
     /// Gauge: bytes of bodies and answers of the server API's calls.
     pub api_bytes: Counter,
     /// Gauge: connections that wait for room in a lane.
     pub parked: Counter,
-    /// Gauge: bytes that wait unsent, backlogs and recovery answers together.
+    /// Gauge: bytes waiting to be sent, backlogs and recovery answers together.
     pub backlog_bytes: Counter,
-    /// Gauge: bytes that the last turn framed.
+    /// Gauge: bytes of frames written in the last turn.
     pub arena_bytes: Counter,
     /// Gauge: bytes of partly received messages.
     pub spill_bytes: Counter,
-    /// Gauge: bytes of history at home here.
+    /// Gauge: bytes of history at home on this core.
     pub history_bytes: Counter,
     /// Connections accepted.
     pub accepted: Counter,
@@ -225,40 +225,40 @@ pub struct CoreMetrics {
     pub bytes_in: Counter,
     /// Bytes sent.
     pub bytes_out: Counter,
-    /// Histories that went before their time, for `limits.history_bytes_per_worker` or
+    /// Histories evicted early because of `limits.history_bytes_per_worker` or
     /// `limits.channels_per_worker`.
     pub history_evictions: Counter,
-    /// Numberings that went before their time, for `limits.numbering_bytes_per_worker`.
+    /// Numberings evicted early because of `limits.numbering_bytes_per_worker`.
     pub numbering_evictions: Counter,
-    /// New channels refused to who caused too many, by `limits.new_channels_per_s` and its like.
+    /// New channels refused because of `limits.new_channels_per_s` and its siblings.
     pub channels_refused: Counter,
-    /// Publications that homes here put in order.
+    /// Publications that homes on this core put in order.
     pub publications: Counter,
-    /// Publications marked for a subscriber.
+    /// Publications delivered to a subscriber.
     pub deliveries: Counter,
     /// Sends handed to the driver.
     pub sends: Counter,
     /// Pushes that found their lane full.
     pub lane_full: Counter,
-    /// Times that a channel's offsets jumped, and its subscribers were told 2500.
+    /// Times that a channel skipped an offset, and its subscribers were sent 2500.
     pub position_lost: Counter,
     /// Publications dropped because their offset had been seen.
     pub duplicates: Counter,
-    /// Times that the driver's provided buffers had run out.
+    /// Times that the driver ran out of provided buffers.
     pub out_of_buffers: Counter,
-    /// Completions that found their queue full.
+    /// Completions that found the completion queue full.
     pub overflows: Counter,
-    /// From the accept to the upgrade's answer.
+    /// Time from accept to the response to the upgrade.
     pub handshake: Histogram,
-    /// Of one turn, without its sleep.
+    /// Duration of a turn, without its sleep.
     pub turn: Histogram,
-    /// Of connections, when they end.
+    /// Duration of ended connections.
     pub connection: Histogram,
-    /// From a publication's receipt to its framing for delivery on this core.
+    /// Time from receiving a publication to framing it for delivery on this core.
     pub latency: Histogram,
     /// When the last turn began, in milliseconds since the process started.
     pub turned_ms: Counter,
-    /// What `/ready` looks at.
+    /// Read by `/ready`.
     pub probe: Probe,
     namespaces: [NamespaceMetrics; NAMESPACES_COUNTED],
     calls: [CallMetrics; API_METHODS],
@@ -325,20 +325,20 @@ impl CoreMetrics {
         }
     }
 
-    /// Counts a connection's end by its close code; 1006 when there was none.
+    /// Counts the end of a connection by its close code; 1006 if there was none.
     pub fn disconnect(&self, code: u16) {
         self.disconnects[place(&DISCONNECT_CODES, code)].add(1);
     }
 
-    /// What happens in the channels of a namespace, by its place in the configuration.
+    /// The counters of a namespace, by its index in the configuration.
     #[inline]
     #[must_use]
     pub fn namespace(&self, place: u8) -> &NamespaceMetrics {
         &self.namespaces[usize::from(place)]
     }
 
-    /// Counts an answered call of the server API: its method by its place among the names, and the
-    /// time from its whole body to the answer.
+    /// Counts an answered call of the server API: its method by its index among the names, and the
+    /// time from the end of its body to the answer.
     pub fn call(&self, method: usize, us: u64, failed: bool) {
         let calls = &self.calls[method];
         calls.duration.record(us);
@@ -355,7 +355,7 @@ impl CoreMetrics {
         self.refusals[cause as usize].add(1);
     }
 
-    /// Whether the core answered a probe of the bridge in the last `within_ms`.
+    /// Whether the core answered a probe of the bridge within the last `within_ms`.
     #[must_use]
     pub fn answered_within(&self, now_ms: u64, within_ms: u64) -> bool {
         let answered_ms = self.probe.answered_ms.get();
@@ -363,7 +363,7 @@ impl CoreMetrics {
     }
 }
 
-/// A code's place in its table; behind the table for one that is not in it.
+/// A code's index in its table; one past the end for a code that is not in it.
 fn place(codes: &[u16], code: u16) -> usize {
     codes.iter().position(|known| *known == code).unwrap_or(codes.len())
 }

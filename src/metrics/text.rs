@@ -1,7 +1,6 @@
 //! Writes the counters of all cores in the Prometheus text format 0.0.4.
-//!
-//! Must not know how they came about. Its invariants: each family has one HELP and one TYPE line
-//! ahead of all its samples; buckets are cumulative, and the count is the last of them.
+//! || Must not know how the values came about. Invariants: each family has one HELP and one TYPE
+//! line before all its samples; buckets are cumulative, and the count equals the last of them.
 
 use super::{
     BUCKETS, Cause, CoreMetrics, Counter, DISCONNECT_CODES, ERROR_CODES, Histogram,
@@ -57,10 +56,10 @@ const GAUGES: &[Family] = &[
         &core.subscribed_channels
     }),
     ("users", "Users with connections whose home is this worker.", |core| &core.users),
-    ("api_bytes", "Bytes of bodies and answers of the server API's calls.", |core| &core.api_bytes),
-    ("parked", "Connections that wait for room in a lane.", |core| &core.parked),
-    ("backlog_bytes", "Bytes that wait unsent.", |core| &core.backlog_bytes),
-    ("arena_bytes", "Bytes framed in the last turn.", |core| &core.arena_bytes),
+    ("api_bytes", "Bytes of bodies and answers of server API calls.", |core| &core.api_bytes),
+    ("parked", "Connections waiting for room in a lane.", |core| &core.parked),
+    ("backlog_bytes", "Bytes waiting to be sent.", |core| &core.backlog_bytes),
+    ("arena_bytes", "Bytes of frames written in the last turn.", |core| &core.arena_bytes),
     ("spill_bytes", "Bytes of partly received messages.", |core| &core.spill_bytes),
     ("history_bytes", "Bytes of history at home on this worker.", |core| &core.history_bytes),
 ];
@@ -68,18 +67,18 @@ const GAUGES: &[Family] = &[
 const COUNTERS: &[Family] = &[
     (
         "history_evictions_total",
-        "Histories that went before their time, for limits.history_bytes_per_worker or \
+        "Histories evicted early because of limits.history_bytes_per_worker or \
          limits.channels_per_worker.",
         |core| &core.history_evictions,
     ),
     (
         "numbering_evictions_total",
-        "Numberings that went before their time, for limits.numbering_bytes_per_worker.",
+        "Numberings evicted early because of limits.numbering_bytes_per_worker.",
         |core| &core.numbering_evictions,
     ),
     (
         "channels_refused_total",
-        "New channels refused to connections and users that cause too many.",
+        "New channels refused because a connection or user caused too many.",
         |core| &core.channels_refused,
     ),
     ("accepted_total", "Connections accepted.", |core| &core.accepted),
@@ -91,19 +90,31 @@ const COUNTERS: &[Family] = &[
     ("deliveries_total", "Publications delivered to a subscriber.", |core| &core.deliveries),
     ("sends_total", "Sends handed to the kernel.", |core| &core.sends),
     ("lane_full_total", "Pushes that found their lane full.", |core| &core.lane_full),
-    ("position_lost_total", "Jumps in a channel's offsets.", |core| &core.position_lost),
-    ("duplicates_total", "Publications dropped as already seen.", |core| &core.duplicates),
-    ("out_of_buffers_total", "Times that receive buffers ran out.", |core| &core.out_of_buffers),
-    ("overflows_total", "Completions that found their queue full.", |core| &core.overflows),
+    (
+        "position_lost_total",
+        "Times that a channel skipped an offset; its subscribers were sent 2500.",
+        |core| &core.position_lost,
+    ),
+    ("duplicates_total", "Publications dropped because their offset had been seen.", |core| {
+        &core.duplicates
+    }),
+    ("out_of_buffers_total", "Times that the receive buffers ran out.", |core| {
+        &core.out_of_buffers
+    }),
+    ("overflows_total", "Completions that found the completion queue full.", |core| {
+        &core.overflows
+    }),
 ];
 
 type Durations = fn(&CoreMetrics) -> &Histogram;
 
 const HISTOGRAMS: &[(&str, &str, Durations)] = &[
-    ("handshake_seconds", "From accept to the upgrade's answer.", |core| &core.handshake),
-    ("turn_seconds", "Turns of a worker, sleep not counted.", |core| &core.turn),
+    ("handshake_seconds", "Time from accept to the response to the upgrade.", |core| {
+        &core.handshake
+    }),
+    ("turn_seconds", "Duration of a worker's turns, without sleep.", |core| &core.turn),
     ("connection_seconds", "Duration of ended connections.", |core| &core.connection),
-    ("latency_seconds", "From a publication's receipt to its framing for delivery.", |core| {
+    ("latency_seconds", "Time from receiving a publication to framing it for delivery.", |core| {
         &core.latency
     }),
 ];
@@ -165,7 +176,7 @@ fn put_namespaces(out: &mut String, cores: &[Arc<CoreMetrics>], names: &[&str]) 
         ("namespace_subscriptions", "gauge", "Subscriptions in a namespace.", |it| {
             &it.subscriptions
         }),
-        ("namespace_publications_total", "counter", "Publications taken in, by namespace.", |it| {
+        ("namespace_publications_total", "counter", "Publications received, by namespace.", |it| {
             &it.publications
         }),
         ("namespace_deliveries_total", "counter", "Publications delivered, by namespace.", |it| {
@@ -186,12 +197,7 @@ fn put_namespaces(out: &mut String, cores: &[Arc<CoreMetrics>], names: &[&str]) 
 
 /// Methods that nobody has called are left out: each is as many lines as a histogram has buckets.
 fn put_calls(out: &mut String, cores: &[Arc<CoreMetrics>], methods: &[&str]) {
-    put_head(
-        out,
-        "api_call_errors_total",
-        "Calls of the server API answered with an error.",
-        "counter",
-    );
+    put_head(out, "api_call_errors_total", "Server API calls answered with an error.", "counter");
     let called = |core: &CoreMetrics, place: usize| {
         core.calls[place].duration.counts.iter().any(|count| count.get() > 0)
     };
@@ -203,7 +209,7 @@ fn put_calls(out: &mut String, cores: &[Arc<CoreMetrics>], methods: &[&str]) {
             put(out, format_args!("corecast_api_call_errors_total{{{labels}}} {errors}"));
         }
     }
-    let help = "From the whole body of a call of the server API to its answer.";
+    let help = "Time from the end of the body of a server API call to its answer.";
     put_head(out, "api_call_seconds", help, "histogram");
     for (worker, core) in cores.iter().enumerate() {
         for (place, method) in methods.iter().enumerate().filter(|(place, _)| called(core, *place))
@@ -215,7 +221,7 @@ fn put_calls(out: &mut String, cores: &[Arc<CoreMetrics>], methods: &[&str]) {
 }
 
 fn put_process(out: &mut String, process: &ProcessStats<'_>) {
-    put_head(out, "build_info", "This program.", "gauge");
+    put_head(out, "build_info", "Version of this program.", "gauge");
     let version = Escaped(process.version);
     put(out, format_args!("corecast_build_info{{version=\"{version}\"}} 1"));
     put_head(out, "driver", "The driver in use.", "gauge");
@@ -230,7 +236,7 @@ fn put_process(out: &mut String, process: &ProcessStats<'_>) {
     put_head(
         out,
         "metrics_timestamp_seconds",
-        "When this text was made, since 1970. It is sent again to requests that come soon after.",
+        "Unix time at which this text was made; requests soon after are sent the same text.",
         "gauge",
     );
     let made = Seconds(process.made_unix_ms * 1_000);
@@ -239,20 +245,20 @@ fn put_process(out: &mut String, process: &ProcessStats<'_>) {
         (
             "process_open_fds",
             "gauge",
-            "Descriptors that are open, sockets of rings not counted.",
+            "Open file descriptors, not counting sockets that only io_uring holds.",
             process.open_fds,
         ),
-        ("process_max_fds", "gauge", "Descriptors that may be open.", process.max_fds),
+        ("process_max_fds", "gauge", "Most file descriptors that may be open.", process.max_fds),
         (
             "process_start_time_seconds",
             "gauge",
-            "When the process started, since 1970.",
+            "Unix time at which the process started.",
             process.started_s,
         ),
         (
             "log_lines_dropped_total",
             "counter",
-            "Log lines that the reader was too slow for.",
+            "Log lines dropped because their reader was too slow.",
             process.dropped_lines,
         ),
     ];
@@ -260,7 +266,7 @@ fn put_process(out: &mut String, process: &ProcessStats<'_>) {
         put_head(out, name, help, kind);
         put(out, format_args!("corecast_{name} {value}"));
     }
-    put_head(out, "limit", "The limits in force, by the key in [limits].", "gauge");
+    put_head(out, "limit", "The limits in force, by their key in [limits].", "gauge");
     for (name, value) in process.limits {
         put(out, format_args!("corecast_limit{{name=\"{}\"}} {value}", Escaped(name)));
     }

@@ -1,25 +1,24 @@
 //! The seam between driver and ws: what turns wire bytes into plain bytes and back.
-//!
-//! `plain` is identity and costs nothing. TLS will stand here; until then the simulation's `record`
-//! keeps the seam honest. A transport must not know frames: it is told where one ends.
+//! || `plain` copies nothing and costs nothing. TLS will be a second transport; until then the
+//! simulation's `record` tests the seam. A transport must not know frames: its caller says where
+//! one ends.
 
-/// Bytes that cannot be opened: the connection is closed.
+/// The received bytes cannot be opened, and the connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unreadable;
 
-/// How bytes travel. State of a connection is the transport's own, `()` for plain.
+/// How bytes travel. The transport defines the state of each connection, `()` for plain.
 pub trait Transport {
-    /// What one connection needs.
+    /// The state of one connection.
     type State: Default;
 
-    /// Wire bytes are the plain bytes: nothing is copied on either way.
+    /// Wire bytes are the plain bytes: nothing is copied in either direction.
     const IDENTITY: bool;
 
-    /// Opens received wire bytes, appending the plain ones; what is not yet whole is kept in
+    /// Opens received wire bytes and appends the plain ones. What is not complete yet is kept in
     /// `state`.
-    ///
-    /// # Errors
-    /// When the bytes are not of this transport.
+    /// || # Errors
+    /// If the bytes are not valid in this transport.
     fn open(
         &self,
         state: &mut Self::State,
@@ -27,11 +26,11 @@ pub trait Transport {
         plain: &mut Vec<u8>,
     ) -> Result<(), Unreadable>;
 
-    /// Seals plain bytes, appending what goes over the wire.
+    /// Seals plain bytes and appends what goes over the wire.
     fn seal(&self, state: &mut Self::State, plain: &[u8], wire: &mut Vec<u8>);
 }
 
-/// No transport layer: the bytes are the bytes.
+/// No transport layer: wire bytes are plain bytes.
 pub struct Plain;
 
 impl Transport for Plain {

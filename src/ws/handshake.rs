@@ -31,7 +31,7 @@ pub struct Offer<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted<'s> {
     /// The subprotocol: the first that the client offers among those supported. None when it offers
-    /// none, or only unknown ones: the incumbent accepts those too, and a client that insists on
+    /// none, or only unknown ones: Centrifugo accepts those too, and a client that insists on
     /// its own fails the connection itself (section 4.1).
     pub protocol: Option<&'s str>,
     accept: [u8; 28],

@@ -1,4 +1,4 @@
-//! Replies as JSON: the texts are what the incumbent's protocol package 0.23.1 writes for the same
+//! Replies as JSON: the texts are what Centrifugo's protocol package 0.23.1 writes for the same
 //! values, but for the place of `publications` in a subscribe reply.
 
 use corecast::codec::command::{
@@ -37,7 +37,7 @@ fn text(reply: &Reply<'_>) -> String {
 }
 
 #[test]
-fn what_begins_and_renews_is_what_the_incumbent_writes() {
+fn what_begins_and_renews_is_what_centrifugo_writes() {
     let connect = ConnectResult {
         client: "c1",
         version: "0.1.0",
@@ -95,7 +95,7 @@ fn what_begins_and_renews_is_what_the_incumbent_writes() {
 }
 
 #[test]
-fn results_are_what_the_incumbent_writes() {
+fn results_are_what_centrifugo_writes() {
     let clients = [info("al", "c1"), info("", "c2")];
     let publications = [full()];
     let history = HistoryResult { publications: &publications, epoch: "abcd", offset: 9 };
@@ -144,7 +144,7 @@ fn results_are_what_the_incumbent_writes() {
 }
 
 #[test]
-fn pushes_are_what_the_incumbent_writes() {
+fn pushes_are_what_centrifugo_writes() {
     let packed = corecast::codec::tags::pack(&[("k".into(), "v".into()), ("é".into(), "".into())]);
     let packed = packed.expect("short enough");
     let infos =
@@ -210,7 +210,7 @@ fn pushes_are_what_the_incumbent_writes() {
 }
 
 #[test]
-fn subscribe_replies_are_what_the_incumbent_writes() {
+fn subscribe_replies_are_what_centrifugo_writes() {
     let publications = [full(), bare()];
     let recovered = SubscribeResult {
         recoverable: true,
@@ -223,10 +223,10 @@ fn subscribe_replies_are_what_the_incumbent_writes() {
         ..Default::default()
     };
     let reply = text(&Reply::Subscribe { id: 1, result: recovered.clone() });
-    let incumbent = r#"{"id":1,"subscribe":{"recoverable":true,"epoch":"abcd","publications":[{"data":{"a":1},"info":{"user":"al","client":"c1"},"offset":7},{"data":1}],"recovered":true,"offset":9,"positioned":true,"was_recovering":true}}"#;
+    let expected = r#"{"id":1,"subscribe":{"recoverable":true,"epoch":"abcd","publications":[{"data":{"a":1},"info":{"user":"al","client":"c1"},"offset":7},{"data":1}],"recovered":true,"offset":9,"positioned":true,"was_recovering":true}}"#;
     let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-    assert_eq!(value(&reply), value(incumbent));
-    assert_eq!(reply.len(), incumbent.len());
+    assert_eq!(value(&reply), value(expected));
+    assert_eq!(reply.len(), expected.len());
     let at = SubscribeResult { offset: 3, positioned: true, ..Default::default() };
     let numbered = SubscribeResult { number: 7, debounce_ms: 100, ..Default::default() };
     let table = [

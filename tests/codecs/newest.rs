@@ -28,7 +28,7 @@ const NOT_ENTERED: &[(&str, &str)] = &[("SubRefreshRequest", "track"), ("Connect
 /// What nobody is told, and why.
 const NOT_SAID: &[(&str, &str, &str)] = &[
     ("Push", "connect", "of transports that only push"),
-    ("ConnectResult", "time", "the incumbent says it only where it is told to"),
+    ("ConnectResult", "time", "Centrifugo says it only where it is told to"),
     ("ConnectResult", "flag", "no feature is taken"),
     ("ConnectResult", "dict", "nothing is compressed so"),
     ("SubscribeResult", "type", "0, a stream"),
@@ -41,7 +41,7 @@ const NOT_SAID: &[(&str, &str, &str)] = &[
     ("Publication", "removed", "of maps"),
     ("Publication", "score", "of maps"),
     ("Publication", "epoch", "a new epoch is told by 2500"),
-    ("Publication", "prev_data", "between the incumbent's nodes"),
+    ("Publication", "prev_data", "between Centrifugo's nodes"),
     ("Publication", "version", "of shared polls"),
 ];
 

@@ -76,7 +76,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "ws",
         ],
     ),
-    ("cli", &["server", "config", "logging", "tell", "auth"]),
+    ("cli", &["server", "config", "http::date", "logging", "tell", "auth"]),
 ];
 
 /// What a module may not name although the table's shorter names would let it.

@@ -50,9 +50,9 @@ class Json(unittest.TestCase):
             ([], None, 2, "required: command"),
             (["check", "--network-cpus", "999"], "check", 2, "are not all among"),
             (["apply", "--tuning", "/nowhere"], "apply", 78, "/nowhere/sysctl.tune:1: No such"),
-            (["status"], "status", 1, "cannot be read: it is no JSON object"),
-            (["apply"], "apply", 1, "cannot be read: it is no JSON object"),
-            (["rollback"], "rollback", 1, "cannot be read: it is no JSON object"),
+            (["status"], "status", 1, "cannot be read: it is not a JSON object"),
+            (["apply"], "apply", 1, "cannot be read: it is not a JSON object"),
+            (["rollback"], "rollback", 1, "cannot be read: it is not a JSON object"),
         ]
         for words, command, code, why in cases:
             ran, found = self.run_tune(*words)

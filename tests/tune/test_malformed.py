@@ -34,7 +34,7 @@ class Malformed(unittest.TestCase):
             ("net.core.somaxconn | mask | irq | storms | cited", "unknown placement 'irq'"),
             ("../etc/passwd | is | x | storms | cited", "is no name"),
             ("net core | is | x | storms | cited", "is no name"),
-            (GOOD, "net.core.somaxconn is there twice, first in line 2"),
+            (GOOD, "net.core.somaxconn appears twice, first in line 2"),
         ]
         for line, why in cases:
             with tempfile.TemporaryDirectory() as folder:

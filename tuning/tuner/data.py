@@ -74,7 +74,7 @@ def read(path):
     for line in lines:
         if line.name in names:
             raise Malformed(
-                path, line.number, f"{line.name} is there twice, first in line {names[line.name]}"
+                path, line.number, f"{line.name} appears twice, first in line {names[line.name]}"
             )
         names[line.name] = line.number
     for name in LIMITS if os.path.basename(path) == "limits.tune" else ():

@@ -11,7 +11,7 @@ KINDS = ("value", "file", "link", "folder")
 def check(state):
     """Everything that the way back relies on."""
     if not isinstance(state, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     if state.get("version") != 1:
         raise ValueError("it is not of version 1")
     inputs = state.get("inputs")
@@ -32,7 +32,7 @@ def check(state):
 
 def check_record(record):
     if not isinstance(record, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     path, kind = record.get("path"), record.get("kind")
     if not is_path(path) or not path.startswith("/") or os.path.normpath(path) != path:
         raise ValueError("its path is none")

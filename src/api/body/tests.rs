@@ -104,7 +104,7 @@ fn references_lead_somewhere() {
 fn what_is_wrong_with_a_body_is_said() {
     let table = [
         (ApiMethod::Publish, "{\"channel\":\"\u{c3}(\"}", "the body is not UTF-8"),
-        (ApiMethod::Publish, "[]", "the body is no JSON object"),
+        (ApiMethod::Publish, "[]", "the body is not a JSON object"),
         (ApiMethod::Publish, r#"{"channel":"a","data":nul}"#, "no JSON: line 1, column"),
         (ApiMethod::Publish, r#"{"channel":"a","data":1} x"#, "something follows the JSON object"),
         (

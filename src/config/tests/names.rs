@@ -1,4 +1,4 @@
-//! Channels' names: signs, personal channels, patterns.
+//! Channel names: special characters, personal channels, patterns.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Variables, files with secrets, and keys that were meant for elsewhere.
+//! Variables, files with secrets, and keys that belong elsewhere.
 
 use super::*;
 
@@ -15,9 +15,9 @@ fn an_unknown_variable_is_a_warning() {
     ];
     let config = load_all(true, "", &variables, Flags::default()).expect("only warnings");
     let told = [
-        "CORECAST_LISTN is no key: did you mean CORECAST_LISTEN?",
-        "CORECAST_REDIS is no key, and changes nothing",
-        "CORECAST_LISTEN_FILE is no key, and changes nothing",
+        "CORECAST_LISTN is not a key: did you mean CORECAST_LISTEN?",
+        "CORECAST_REDIS is not a key and is ignored",
+        "CORECAST_LISTEN_FILE is not a key and is ignored",
     ];
     assert_eq!(config.warnings, told);
 }
@@ -96,11 +96,11 @@ fn what_stands_elsewhere_is_told_where_it_belongs() {
         ),
         (
             "[log]\nlevel = \"info\"\nworkers = 2",
-            "unknown key \"log.workers\" (line 3): \"workers\" stands at the top, above the first [section]",
+            "unknown key \"log.workers\" (line 3): \"workers\" belongs at the top of the file, above the first [section]",
         ),
         (
             "[[namespace]]\nname = \"a\"\nlisten = \"x\"",
-            "unknown key \"namespace.a.listen\" (line 3): \"listen\" stands at the top",
+            "unknown key \"namespace.a.listen\" (line 3): \"listen\" belongs at the top of the file",
         ),
         (
             "allow_anonymous = true",

@@ -359,7 +359,7 @@ fn name_error(error: NameError) -> ErrorCode {
     }
 }
 
-/// A position as clients write it. With an empty epoch it is of the channel's, as in the incumbent;
+/// A position as clients write it. With an empty epoch it is of the channel's, as in Centrifugo;
 /// with one that is not ours, of no channel's.
 pub fn since(epoch: &str, offset: u64) -> Since {
     let epoch = (!epoch.is_empty()).then(|| parse_epoch(epoch).unwrap_or(Epoch::NONE));

@@ -216,7 +216,7 @@ pub enum Fact {
     Counted,
     /// It came in by the internal listener.
     Internal,
-    /// It speaks a subprotocol of ours, and so understands what SDKs of the incumbent do not.
+    /// It speaks a subprotocol of ours, and so understands what SDKs of Centrifugo do not.
     OwnProtocol,
     /// What is written for it is held until its connect reply.
     Held,

@@ -203,7 +203,7 @@ impl Edge {
             Item::Binary(payload) if self.at(conn).facts.has(Fact::Echo) => {
                 self.echo(conn, OpCode::Binary, payload);
             }
-            // The incumbent does not mind the opcode, so clients that send JSON as binary exist.
+            // Centrifugo does not mind the opcode, so clients that send JSON as binary exist.
             Item::Binary(payload)
                 if self.at(conn).codec == Codec::Json
                     && simdutf8::basic::from_utf8(payload).is_err() =>

@@ -25,7 +25,7 @@ pub const NAMES: [&str; SPOKEN.len()] = {
 };
 
 /// The codec of a connection, and whether it speaks a protocol of ours. Ours say all themselves;
-/// beside the incumbent's names the query counts too, as it does there.
+/// beside Centrifugo's names the query counts too, as it does there.
 #[must_use]
 pub fn choose(subprotocol: Option<&str>, query: &str) -> (Codec, bool) {
     let spoken = SPOKEN.iter().find(|(name, ..)| Some(*name) == subprotocol);
