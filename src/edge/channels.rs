@@ -123,7 +123,29 @@ pub struct EdgeChannel {
     pub filters_ns: usize,
 }
 
+/// How a publication follows the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is the next, or nothing says that it is not.
+    Next,
+    /// It was delivered before.
+    Repeated,
+    /// Others are missing before it.
+    Gap,
+}
+
 impl EdgeChannel {
+    /// How the publication with this offset follows the last; offset 0: its channel keeps none.
+    #[must_use]
+    pub fn arrival(&self, offset: u64) -> Arrival {
+        match self.last.filter(|_| offset > 0) {
+            None => Arrival::Next,
+            Some(last) if offset <= last => Arrival::Repeated,
+            Some(last) if offset == last + 1 => Arrival::Next,
+            Some(_) => Arrival::Gap,
+        }
+    }
+
     /// Adds a subscriber; gives its place.
     pub fn add_subscriber(&mut self, subscriber: Subscriber) -> u32 {
         let place = u32::try_from(self.subscribers.len()).expect("connections are bounded");

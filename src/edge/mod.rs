@@ -10,18 +10,45 @@ mod calls;
 mod channels;
 mod commands;
 mod connection;
+mod deliveries;
+mod ids;
 mod inbound;
 mod lifecycle;
+mod lines;
+mod lookup;
 mod outbound;
+mod output;
+mod permissions;
 mod refusals;
+mod responses;
 mod server_side;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod turn;
+mod user_calls;
+mod views;
 
 use crate::auth::Auth;
 use crate::clock::Now;
 use crate::contract::envelope::Request;
-use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::key::ReplyTo;
+use crate::edge::accounts::Accounts;
+use crate::edge::accounts::roster::Roster;
+use crate::edge::channels::EdgeChannels;
+use crate::edge::connection::details::Details;
+use crate::edge::connection::peers::Peers;
+use crate::edge::connection::places::Places;
+use crate::edge::connection::rate::ControlRate;
+use crate::edge::connection::under_way::UnderWay;
+use crate::edge::connection::wheel::Wheel;
+use crate::edge::ids::client_id::ClientIds;
+use crate::edge::lines::presences::Presences;
+use crate::edge::outbound::fanout::{Judging, Staged};
+use crate::edge::output::arena::Output;
+use crate::edge::refusals::Refusals;
+use crate::edge::user_calls::UserCalls;
 use crate::filter::Filters;
 use crate::hashing::{Key, Keyed};
 use crate::http::date::Date;
@@ -29,33 +56,17 @@ use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
 use crate::work::Work;
-use accounts::Accounts;
-use accounts::roster::Roster;
-use channels::EdgeChannels;
-use commands::presences::Presences;
-use connection::client_id::ClientIds;
-use connection::details::Details;
-use connection::peers::Peers;
-use connection::places::Places;
-use connection::rate::ControlRate;
-use connection::under_way::UnderWay;
-use connection::wheel::Wheel;
-use connection::{Connection, Life};
 use foldhash::quality::FixedState;
-use outbound::fanout::{Judging, Staged};
-use outbound::output::Output;
-use refusals::Refusals;
-use server_side::user_calls::UserCalls;
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub use commands::subscribe::EpochText;
-pub use connection::ConnectionId;
-pub use lifecycle::drain::Cut;
+pub use ids::ConnectionId;
+pub use ids::epoch::EpochText;
+pub use inbound::http::{HttpOptions, ProcessUse};
+pub use lifecycle::cut::Cut;
 pub use outbound::flush::Flush;
-pub use outbound::output::Range;
+pub use output::arena::Range;
 
 /// The lanes to the homes, as an edge sees them.
 pub trait RequestLanes {
@@ -139,8 +150,6 @@ impl EdgeSecrets {
         EdgeSecrets { homes, client_ids, channels: draw(), filters: draw(), pings: draw() }
     }
 }
-
-pub use inbound::http::{HttpOptions, ProcessUse};
 
 /// What flush found, to be done in the next turn (rule 6).
 #[derive(Clone, Copy, Debug)]
@@ -282,19 +291,6 @@ impl Edge {
         }
     }
 
-    /// The home of a channel or user.
-    #[must_use]
-    pub fn home_of(&self, name: &str) -> u16 {
-        let hash = self.home_hasher.hash_one(name);
-        u16::try_from(hash % u64::from(self.homes)).expect("a remainder is below its divisor")
-    }
-
-    /// A hash of a channel's name, by which commands about one channel are told.
-    fn channel_hash(&self, name: &str) -> u32 {
-        let hash = self.home_hasher.hash_one(name);
-        u32::try_from(hash >> 32).expect("half a hash")
-    }
-
     /// Takes the next thing to do to a socket.
     pub fn take_effects(&mut self, into: &mut Vec<Effect>) {
         into.append(&mut self.effects);
@@ -310,12 +306,6 @@ impl Edge {
     #[must_use]
     pub fn has_room_for(&self, bytes: usize) -> bool {
         self.output.room() > self.staged_bytes + bytes
-    }
-
-    /// Begins a turn, each stage of which is to do this much work, in nanoseconds.
-    pub fn begin_turn(&mut self, work_ns: u32, now: Now) {
-        self.work = Work::new(work_ns);
-        self.settle_late(now);
     }
 
     /// Begins the next stage, as long as the one before.
@@ -355,100 +345,9 @@ impl Edge {
     pub fn waits_for(&self, home: u16) -> bool {
         !self.waiting[usize::from(home)].is_empty() || self.user_calls.has_report(home)
     }
-
-    fn key(&self, conn: ConnectionId) -> ConnectionKey {
-        ConnectionKey { core: self.core, index: conn.index, generation: conn.generation }
-    }
-
-    /// Is the connection still the one that was meant?
-    fn is_current(&self, conn: ConnectionId) -> bool {
-        self.places.is_current(conn)
-    }
-
-    fn at(&mut self, conn: ConnectionId) -> &mut Connection {
-        self.places.at(conn)
-    }
-
-    fn connection(&self, conn: ConnectionId) -> &Connection {
-        self.places.connection(conn)
-    }
-
-    fn life(&self, conn: ConnectionId) -> Life {
-        self.places.life(conn)
-    }
 }
 
 fn ms(now: Now) -> u32 {
     // It wraps after 49 days: only differences of moments close to each other are used.
     u32::try_from(now.monotonic_ms() & u64::from(u32::MAX)).expect("it was just cut")
-}
-
-/// What simulation, tests and metrics may see of an edge.
-impl Edge {
-    /// Channels here: name, pairs, number of subscribers.
-    pub fn channels(&self) -> impl Iterator<Item = (&str, u32, usize)> {
-        self.channels.iter().map(|(_, it)| (it.name.as_str(), it.pairs, it.subscribers.len()))
-    }
-
-    /// Connections with an active subscription to a channel.
-    pub fn subscribers(&self, channel: &str) -> impl Iterator<Item = ConnectionKey> {
-        let known = self.channels.find(channel).and_then(|place| self.channels.get(place));
-        known.into_iter().flat_map(|it| it.subscribers.iter()).map(|subscriber| {
-            let generation = self.places.get(subscriber.connection).generation;
-            ConnectionKey { core: self.core, index: subscriber.connection, generation }
-        })
-    }
-
-    /// Connections that wait in line for a full lane.
-    #[must_use]
-    pub fn parked(&self) -> usize {
-        self.waiting.iter().map(VecDeque::len).sum()
-    }
-
-    /// Commands about users that are not reported to their homes.
-    #[must_use]
-    pub fn user_calls(&self) -> usize {
-        self.user_calls.len()
-    }
-
-    /// Places in use, dead connections that still owe included.
-    #[must_use]
-    pub fn places_used(&self) -> usize {
-        self.places.used()
-    }
-
-    /// Bytes that wait unsent, recovery answers included.
-    #[must_use]
-    pub fn backlog_bytes(&self) -> u64 {
-        self.accounts.unsent_bytes()
-    }
-
-    /// Bytes of messages that are not whole, or wait.
-    #[must_use]
-    pub fn spill_bytes(&self) -> u64 {
-        self.accounts.spilled_bytes()
-    }
-
-    /// Bytes of bodies and answers of the server API's calls.
-    #[must_use]
-    pub fn api_bytes(&self) -> u64 {
-        self.accounts.call_bytes()
-    }
-
-    #[must_use]
-    pub fn channel_count(&self) -> usize {
-        self.channels.len()
-    }
-
-    /// Bytes of the filters of subscriptions.
-    #[must_use]
-    pub fn filter_bytes(&self) -> usize {
-        self.filters.bytes()
-    }
-
-    /// Bytes in the arena.
-    #[must_use]
-    pub fn arena_bytes(&self) -> usize {
-        self.output.arena.len()
-    }
 }

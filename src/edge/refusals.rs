@@ -4,12 +4,12 @@
 //! token, key or payload is in a line; whatever strangers do, at most `REFUSAL_LINES` lines of one
 //! cause are written in `REFUSAL_WINDOW_MS`, and the number of those left out follows.
 
-use super::connection::{Fact, Life};
-use super::{ConnectionId, Edge};
 use crate::api::ApiMethod;
 use crate::auth::{AuthError, Said};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
+use crate::edge::connection::{Fact, Life};
+use crate::edge::{ConnectionId, Edge};
 use crate::limits::{REFUSAL_LINES, REFUSAL_TEXT_BYTES, REFUSAL_WINDOW_MS};
 use crate::meant::did_you_mean;
 use crate::metrics::Cause;
@@ -121,7 +121,7 @@ impl Edge {
     }
 
     /// Counts a refusal, and writes its line.
-    pub(super) fn refused(
+    pub(in crate::edge) fn refused(
         &mut self,
         conn: ConnectionId,
         cause: Cause,
@@ -161,7 +161,7 @@ impl Edge {
     }
 
     /// A token does not do, of a connection or, where `channel` is not "", of a subscription.
-    pub(super) fn token_refused(
+    pub(in crate::edge) fn token_refused(
         &mut self,
         conn: ConnectionId,
         text: &str,
@@ -179,7 +179,7 @@ impl Edge {
     }
 
     /// A client's command was answered with an error.
-    pub(super) fn command_refused(
+    pub(in crate::edge) fn command_refused(
         &mut self,
         conn: ConnectionId,
         error: ErrorCode,
@@ -198,7 +198,7 @@ impl Edge {
     }
 
     /// A command of the server API is answered with an error.
-    pub(super) fn call_refused(
+    pub(in crate::edge) fn call_refused(
         &mut self,
         conn: ConnectionId,
         error: ErrorCode,
@@ -228,7 +228,7 @@ impl Edge {
 
     /// The channel of a command of the server API that was refused, and what its caller is told
     /// besides the code; "" for nothing.
-    pub(super) fn why_not_called(
+    pub(in crate::edge) fn why_not_called(
         &self,
         method: ApiMethod,
         body: &[u8],
@@ -243,7 +243,7 @@ impl Edge {
     }
 
     /// What of a channel stands in the way of what whoever has the key may do.
-    pub(super) fn why_not_in(&self, channel: &str, error: ErrorCode) -> Option<String> {
+    pub(in crate::edge) fn why_not_in(&self, channel: &str, error: ErrorCode) -> Option<String> {
         match error {
             ErrorCode::UnknownChannel => self.unknown_namespace(channel),
             ErrorCode::BadRequest if self.channel_options(channel).is_err() => Some(
@@ -255,23 +255,13 @@ impl Edge {
         }
     }
 
-    /// A connect was answered with an error over a channel that its token has.
-    pub(super) fn connect_channel_refused(
+    /// Warns of a user who is connected without the channel that users have.
+    pub(in crate::edge) fn no_personal_channel(
         &mut self,
         conn: ConnectionId,
-        error: ErrorCode,
-        text: &str,
+        user: &str,
         now: Now,
     ) {
-        // It was read a moment ago, and is remembered.
-        let subs = self.authenticate(conn, text, now).map_or(Vec::new(), |known| known.subs);
-        let names = subs.iter().map(|it| it.channel.as_str());
-        let channel = names.clone().find(|name| self.channel_options(name).is_err());
-        self.command_refused(conn, error, "connect", channel.unwrap_or(""), now);
-    }
-
-    /// Warns of a user who is connected without the channel that users have.
-    pub(super) fn no_personal_channel(&mut self, conn: ConnectionId, user: &str, now: Now) {
         self.metrics.refuse(Cause::PersonalChannel);
         if self.refusals.take_line(Cause::PersonalChannel, now) {
             let (core, cause, remote) =
@@ -328,7 +318,7 @@ impl Edge {
     }
 
     /// A line about the end of a connection, for who looks at each.
-    pub(super) fn note_closed(&mut self, conn: ConnectionId, code: u16, reason: &str) {
+    pub(in crate::edge) fn note_closed(&mut self, conn: ConnectionId, code: u16, reason: &str) {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }
@@ -340,7 +330,7 @@ impl Edge {
 
     /// Tells how many lines were left out, of causes whose window is over; with no moment, which is
     /// at the end, of all.
-    pub(super) fn tell_left_out(&mut self, now: Option<Now>) {
+    pub(in crate::edge) fn tell_left_out(&mut self, now: Option<Now>) {
         let core = self.core;
         for (cause, left_out) in self.refusals.take_left_out(now) {
             tracing::info!(core, cause, left_out, "refused, without a line for each");

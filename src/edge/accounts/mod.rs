@@ -1,16 +1,15 @@
-//! What a worker holds for its connections in bytes, by whose it is, and who goes when it is too
-//! much.
+//! What a worker holds for its connections in bytes, by whose it is.
 //!
-//! Invariants: an account is the sum of what its connections hold, so it never goes below zero and
-//! is zero when nobody is left; whoever may hold something is in the roster of those.
+//! Must not know what happens when it is too much: `lifecycle` ends connections then. Invariants:
+//! an account is the sum of what its connections hold, so it never goes below zero and is zero when
+//! nobody is left; whoever may hold something is in the roster of those.
 
-pub(super) mod roster;
-pub(super) mod shedding;
-pub(super) mod spill;
-pub(super) mod strangers;
+mod books;
+pub mod roster;
+pub mod spill;
 
-use roster::Roster;
-use spill::Spilled;
+use crate::edge::accounts::roster::Roster;
+use crate::edge::accounts::spill::{Peer, Spilled};
 
 /// Bytes that a worker holds for its connections.
 #[derive(Debug, Default)]
@@ -30,6 +29,38 @@ pub struct Accounts {
 }
 
 impl Accounts {
+    /// Connections that may have something unsent.
+    pub fn backlogged(&self) -> &Roster {
+        &self.backlogged
+    }
+
+    /// Connections from which something came that may wait.
+    pub fn spilling(&self) -> &Roster {
+        &self.spilling
+    }
+
+    /// Bytes that came in and wait, of one kind of peer.
+    #[must_use]
+    pub fn spilled_of(&self, peer: Peer) -> u64 {
+        self.spilled.of(peer)
+    }
+
+    /// More came in from one kind of peer, and waits.
+    pub fn spill_more(&mut self, peer: Peer, bytes: usize) {
+        self.spilled.add(peer, bytes as u64);
+    }
+
+    /// Less of what came in from one kind of peer waits.
+    pub fn spill_less(&mut self, peer: Peer, bytes: usize) {
+        self.spilled.take(peer, bytes as u64);
+    }
+
+    /// Notes whether connections are going to be ended because too much waits unsent; what was
+    /// noted before.
+    pub fn set_sheds(&mut self, sheds: bool) -> bool {
+        std::mem::replace(&mut self.sheds, sheds)
+    }
+
     /// A connection that held `before` unsent bytes now holds `after`.
     #[inline]
     pub fn unsent_changed(&mut self, before: usize, after: usize) {

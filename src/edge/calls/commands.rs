@@ -3,8 +3,6 @@
 //! They pass the checks that a client's commands pass, but for permission: who has the key may do
 //! everything. Must not know HTTP.
 
-use super::Begun;
-use super::call::{Broadcasting, Listing};
 use crate::api::answer::{Answer, Node};
 use crate::api::{
     ApiDisconnect, ApiRefresh, ApiRequest, ApiSelection, ApiSubscribe, Published, answer,
@@ -22,9 +20,10 @@ use crate::contract::position::Version;
 use crate::contract::user::{
     Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand,
 };
-use crate::edge::commands::subscribe::{EpochText, since};
-use crate::edge::outbound::deliver::publications;
-use crate::edge::outbound::frames::info;
+use crate::edge::calls::Begun;
+use crate::edge::connection::call::{Broadcasting, Listing};
+use crate::edge::ids::epoch::{EpochText, since};
+use crate::edge::output::frames::{info, publications};
 use crate::edge::{Edge, ProcessUse};
 use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES, VERSION_EPOCH_BYTES};
 use crate::metrics::totals;

@@ -5,13 +5,8 @@
 //! when the connection has its turn. Invariant: bytes of bodies and answers are counted while they
 //! are held (`Exchange::call_bytes`).
 
-pub(super) mod call;
-pub(super) mod commands;
+mod commands;
 
-use super::connection::Life;
-use super::connection::exchange::PendingBody;
-use super::inbound::http::{JSON, No, RETRY_AFTER, TEXT};
-use super::{ConnectionId, Edge, Turn};
 use crate::api;
 use crate::api::answer::Answer;
 use crate::api::{ApiMethod, answer};
@@ -19,16 +14,22 @@ use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::contract::envelope::{Delivery, Request};
 use crate::contract::key::ReplyTo;
+use crate::edge::connection::Life;
+use crate::edge::connection::call::{Broadcasting, Call, Listing, Next, State};
+use crate::edge::connection::exchange::PendingBody;
+use crate::edge::responses::{JSON, No, RETRY_AFTER, TEXT};
+use crate::edge::{ConnectionId, Edge, Turn};
 use crate::http::body::Body;
 use crate::http::request::Head;
-use crate::http::response::{self, Status};
+use crate::http::response;
+use crate::http::response::Status;
 use crate::limits::{API_ANSWER_BYTES, CALL_STEPS_PER_TURN, COMMANDS_IN_FLIGHT};
 use crate::metrics::Cause;
 use crate::work::cost;
-use call::{Broadcasting, Call, Listing, Next, State};
 
 /// The header with which a caller wants errors told as statuses, and its value.
 const ERROR_MODE: (&str, &[u8]) = ("X-Centrifugo-Error-Mode", b"transport");
+
 /// Bytes that a channel of a broadcast takes until all are answered, roughly.
 const BROADCAST_CHANNEL_BYTES: usize = 160;
 
@@ -44,7 +45,7 @@ pub(super) enum Begun {
 
 impl Edge {
     /// Begins a call of the server API: its key is checked before a byte of its body is kept.
-    pub(super) fn call(
+    pub(in crate::edge) fn call(
         &mut self,
         conn: ConnectionId,
         head: &Head<'_>,
@@ -81,25 +82,8 @@ impl Edge {
         }
     }
 
-    /// Refuses a request without the API key. True: it has it.
-    pub(super) fn require_key(&mut self, conn: ConnectionId, head: &Head<'_>, now: Now) -> bool {
-        let key = self.http.api_key.as_deref();
-        let given = (head.header("X-API-Key"), head.header("Authorization"));
-        if api::authorized(key, self.http.dev, given.0, given.1) {
-            return true;
-        }
-        let why = match given {
-            _ if key.is_none() => "api.key is not set, so that nobody has it",
-            (None, None) => "no key in X-API-Key or Authorization: apikey",
-            _ => "a wrong key",
-        };
-        let no = No::new(Cause::ApiKey, Status::UNAUTHORIZED, "unauthorized").to(head);
-        self.refuse(conn, &No { why: Some(why), ..no }, now);
-        false
-    }
-
     /// Reads a call's body on; none when the connection ended over it.
-    pub(super) fn read_body(
+    pub(in crate::edge) fn read_body(
         &mut self,
         conn: ConnectionId,
         bytes: &[u8],
@@ -164,7 +148,7 @@ impl Edge {
 
     /// Goes on with a connection's call: begins commands, and asks on for those that have begun, as
     /// far as lanes, answers and the turn let it.
-    pub(super) fn call_on(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
+    pub(in crate::edge) fn call_on(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
         if self.life(conn) != Life::Connecting {
             return;
         }
@@ -271,7 +255,11 @@ impl Edge {
     }
 
     /// Takes a delivery that answers a call; gives back what is for somebody else.
-    pub(super) fn take_for_call(&mut self, delivery: Delivery, now: Now) -> Option<Delivery> {
+    pub(in crate::edge) fn take_for_call(
+        &mut self,
+        delivery: Delivery,
+        now: Now,
+    ) -> Option<Delivery> {
         let Some(to) = answers(&delivery) else { return Some(delivery) };
         let asker = self.of(to.connection).filter(|conn| self.life(*conn) == Life::Connecting);
         if asker.is_none() {
@@ -402,7 +390,7 @@ impl Edge {
     }
 
     /// A question waited for its lane when the shutdown began: it will not be asked.
-    pub(super) fn call_not_asked(&mut self, conn: ConnectionId, question: u32) {
+    pub(in crate::edge) fn call_not_asked(&mut self, conn: ConnectionId, question: u32) {
         let Some(mut call) = self.exchange(conn).call.take() else { return };
         if let Some((task, part)) = call.answered(question) {
             self.answer_part(conn, &mut call, task, part, Err(ErrorCode::Internal));
@@ -411,26 +399,9 @@ impl Edge {
     }
 
     /// The shutdown has begun: what a call has not asked yet is refused in its place.
-    pub(super) fn drain_call(&mut self, conn: ConnectionId, now: Now) {
+    pub(in crate::edge) fn drain_call(&mut self, conn: ConnectionId, now: Now) {
         if let Some(call) = self.exchange(conn).call.take() {
             self.settle_call(conn, call, now);
-        }
-    }
-
-    /// Counts bytes that a call holds; false when they are more than the worker may hold.
-    fn charge(&mut self, conn: ConnectionId, bytes: usize) -> bool {
-        let charged = self.accounts.charge_call(bytes as u64, self.limits.api_bytes_per_worker);
-        if charged {
-            self.exchange(conn).call_bytes += bytes as u64;
-        }
-        charged
-    }
-
-    /// A call holds nothing any more.
-    pub(super) fn discharge(&mut self, conn: ConnectionId) {
-        if let Some(http) = self.at(conn).http_mut() {
-            let bytes = std::mem::take(&mut http.call_bytes);
-            self.accounts.discharge_call(bytes);
         }
     }
 }

@@ -1,32 +1,16 @@
-//! Requests that a client's command and a call of the server API make alike, with the checks that
-//! both need. Who may ask is the caller's to know.
+//! Requests that a client's command and a call of the server API make alike. Who may ask is for the
+//! caller to know.
 
-use super::subscribe::since;
 use crate::codec::command::{ErrorCode, History};
 use crate::codec::{Codec, payload};
 use crate::contract::envelope::{HistoryRequest, Request};
 use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
 use crate::edge::Edge;
-use crate::namespace::ChannelOptions;
+use crate::edge::ids::epoch::since;
 use std::borrow::Cow;
 
 impl Edge {
-    /// The options of a channel that keeps history.
-    pub(in crate::edge) fn history_options(&self, name: &str) -> Result<ChannelOptions, ErrorCode> {
-        let options = self.channel_options(name)?;
-        if options.keeps_history() { Ok(options) } else { Err(ErrorCode::NotAvailable) }
-    }
-
-    /// The options of a channel that keeps who is there.
-    pub(in crate::edge) fn presence_options(
-        &self,
-        name: &str,
-    ) -> Result<ChannelOptions, ErrorCode> {
-        let options = self.channel_options(name)?;
-        if options.presence { Ok(options) } else { Err(ErrorCode::NotAvailable) }
-    }
-
     /// Asks for history, for the user of a client or for the server API. Backwards there is nothing
     /// before the start: 107.
     pub(in crate::edge) fn history_request(

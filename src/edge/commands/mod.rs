@@ -1,16 +1,10 @@
 //! Commands of a client, one after the other: what is wrong is answered at once, the rest is asked
 //! of a home.
 
-pub(super) mod asking;
-pub(super) mod connect;
-pub(super) mod presences;
-pub(super) mod refresh;
-pub(super) mod renewing;
-pub(super) mod subscribe;
+mod asking;
+mod refresh;
+mod subscribe;
 
-use super::connection::under_way::{About, channel_of};
-use super::connection::{Fact, Later, Life};
-use super::{ConnectionId, Edge, Turn};
 use crate::auth::{Identity, Refusal};
 use crate::codec::command::{
     Command, Connect, Disconnect, ErrorCode, History, Method, Publish, Reply, Tags,
@@ -19,14 +13,17 @@ use crate::codec::{payload, tags};
 use crate::contract::block::{Block, Parts, Publisher};
 use crate::contract::envelope::{PublishOptions, Request};
 use crate::contract::key::ReplyTo;
+use crate::edge::commands::subscribe::takes_numbers;
+use crate::edge::connection::under_way::{About, channel_of};
+use crate::edge::connection::{Fact, Later, Life};
+use crate::edge::{ConnectionId, Edge, Turn};
 use crate::limits::IDEMPOTENCY_KEY_BYTES;
 use crate::rules::{Rule, holds};
-use subscribe::takes_numbers;
 
 impl Edge {
     /// The channel that a command has to wait for, where it has to: as a hash of its name (rule
     /// 32). `earlier` are the commands that wait before it.
-    pub(super) fn must_wait(
+    pub(in crate::edge) fn must_wait(
         &self,
         conn: ConnectionId,
         command: &Command<'_>,
@@ -54,7 +51,7 @@ impl Edge {
 
     /// Runs one command. Some: it would be refused here and now, while others about this channel
     /// are not answered; it is to be run again when they are.
-    pub(super) fn command(
+    pub(in crate::edge) fn command(
         &mut self,
         conn: ConnectionId,
         command: Command<'_>,
@@ -177,7 +174,13 @@ impl Edge {
         }
     }
 
-    fn connect(&mut self, conn: ConnectionId, id: u32, command: &Connect<'_>, turn: &mut Turn<'_>) {
+    pub(in crate::edge) fn connect(
+        &mut self,
+        conn: ConnectionId,
+        id: u32,
+        command: &Connect<'_>,
+        turn: &mut Turn<'_>,
+    ) {
         if id == 0 {
             return self.disconnect(conn, Disconnect::BadRequest, turn.now);
         }
@@ -326,22 +329,5 @@ impl Edge {
         let answer = self.rpc_answer(codec, method, data)?;
         self.reply(conn, &Reply::Rpc { id, data: &answer });
         Ok(())
-    }
-
-    pub(super) fn count_error(&self, error: ErrorCode) {
-        self.metrics.error(u16::try_from(error.parts().0).expect("a small number"));
-    }
-
-    /// Writes a reply or a push to one connection.
-    pub(super) fn reply(&mut self, conn: ConnectionId, reply: &Reply<'_>) {
-        if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
-            return;
-        }
-        if let Reply::Error { error, .. } = reply {
-            self.count_error(*error);
-        }
-        let codec = self.at(conn).codec;
-        let range = self.output.reply(codec, reply);
-        self.mark_or_spill(conn, range);
     }
 }

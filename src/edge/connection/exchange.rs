@@ -1,7 +1,7 @@
 //! An HTTP exchange in progress: what a connection needs before it is a WebSocket, or instead.
 
 use crate::api::ApiMethod;
-use crate::edge::calls::call::Call;
+use crate::edge::connection::call::Call;
 use crate::http::body::Body;
 
 /// The state of a connection that speaks HTTP.

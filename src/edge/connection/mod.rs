@@ -3,35 +3,29 @@
 //! Must not know sockets: the worker keeps those beside. Invariant: an idle connection owns no
 //! buffer; everything large stands behind a box that exists only while it is needed.
 
-pub(super) mod client_id;
-pub(super) mod details;
-pub(super) mod exchange;
-pub(super) mod peers;
-pub(super) mod places;
-pub(super) mod rate;
-pub(super) mod subscriptions;
-pub(super) mod under_way;
-pub(super) mod wheel;
+pub mod call;
+pub mod details;
+pub mod exchange;
+pub mod peers;
+pub mod places;
+pub mod rate;
+pub mod server_side;
+pub mod subscriptions;
+pub mod under_way;
+pub mod wheel;
 
-use super::outbound::backlog::Backlog;
-use super::server_side::subscriptions::ServerSide;
 use crate::auth::Check;
 use crate::codec::Codec;
 use crate::contract::envelope::Request;
 use crate::contract::name::Name;
+use crate::edge::connection::exchange::Exchange;
+use crate::edge::connection::rate::ControlRate;
+use crate::edge::connection::server_side::ServerSide;
+use crate::edge::connection::subscriptions::Subscriptions;
+use crate::edge::connection::under_way::List;
+use crate::edge::output::backlog::Backlog;
 use crate::ws::deframer::Deframer;
-use exchange::Exchange;
-use rate::ControlRate;
 use std::collections::VecDeque;
-use subscriptions::Subscriptions;
-use under_way::List;
-
-/// A connection's name: its place and the place's generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    pub index: u32,
-    pub generation: u32,
-}
 
 /// Where a connection is in its life. IDLE is ACTIVE without traffic, derived from the last
 /// activity.

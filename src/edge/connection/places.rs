@@ -4,8 +4,9 @@
 //! time, and its generation grows when it is freed, so that a late answer finds nobody; every
 //! connection that is not dead holds exactly one slot.
 
-use super::exchange::Exchange;
-use super::{Aside, Connection, ConnectionId, Fact, Facts, Life};
+use crate::edge::ConnectionId;
+use crate::edge::connection::exchange::Exchange;
+use crate::edge::connection::{Aside, Connection, Fact, Facts, Life};
 use crate::limits::{INTERNAL_SLOTS, Limits, REFUSAL_SLOTS};
 
 /// What a new connection counts as.

@@ -7,7 +7,7 @@
 //! In bytes for each subscription beside the connection: 0 for the only one; 16 to 32 where there
 //! are up to `FEW`, and 22 to 44 above that, by how far list and table have grown.
 
-use super::{Subscription, SubscriptionState};
+use crate::edge::connection::{Subscription, SubscriptionState};
 use crate::indexed::{FEW, Indexed, Of};
 
 /// The subscriptions of one connection.

@@ -5,8 +5,10 @@
 
 /// Milliseconds of a tick.
 const TICK_MS: u64 = 32;
+
 /// Ticks of the wheel: 65 s; a later deadline goes round again.
 const TICKS: u32 = 2_048;
+
 const WORDS: usize = TICKS as usize / 64;
 
 /// A hashed timer wheel.

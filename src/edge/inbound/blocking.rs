@@ -5,10 +5,9 @@
 //! in the queue of those with work left over.
 
 use crate::edge::connection::{Fact, Life};
-use crate::edge::{ConnectionId, Edge, Effect};
+use crate::edge::{ConnectionId, Edge};
 use crate::limits::{COMMANDS_IN_FLIGHT, HTTP_BACKLOG_BYTES};
 use crate::rules::{Rule, holds};
-use crate::work::cost;
 
 impl Edge {
     /// Must what came wait?
@@ -59,29 +58,6 @@ impl Edge {
         if !matches!(self.life(conn), Life::Free | Life::Dead) && self.is_blocked(conn) {
             self.pause(conn);
             self.make_ready_for_turn(conn);
-        }
-    }
-
-    /// Stops reading, where what would come could not be worked off.
-    pub(in crate::edge) fn pause(&mut self, conn: ConnectionId) {
-        let it = self.at(conn);
-        let open = matches!(it.life, Life::Connecting | Life::Authenticating | Life::Active);
-        if open && !it.facts.replace(Fact::Paused, true) {
-            self.effects.push(Effect::Pause(conn));
-            self.work.charge(cost::PAUSE);
-        }
-    }
-
-    pub(in crate::edge) fn resume_reading(&mut self, conn: ConnectionId) {
-        if self.at(conn).facts.replace(Fact::Paused, false) {
-            self.effects.push(Effect::Resume(conn));
-        }
-    }
-
-    /// Puts a connection in the queue of those with work left over.
-    pub(in crate::edge) fn make_ready(&mut self, conn: ConnectionId) {
-        if !self.at(conn).facts.replace(Fact::Ready, true) {
-            self.ready.push_back(conn);
         }
     }
 

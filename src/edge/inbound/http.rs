@@ -3,28 +3,29 @@
 //! Invariant: one request at a time; the next is read when this one's response is written, and sent
 //! but for a few KiB.
 
-use super::subprotocol;
-use crate::api;
 use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
+use crate::edge::inbound::subprotocol;
 use crate::edge::refusals::About;
+use crate::edge::responses::{JSON, No, TEXT};
 use crate::edge::{ConnectionId, Edge, Turn, ms};
 use crate::http::forwarded::Trusted;
 use crate::http::origin::Origins;
-use crate::http::request::{self, Head};
-use crate::http::response::{self, Status};
-use crate::http::routes::{self, Route, RouteOptions};
+use crate::http::request::Head;
+use crate::http::response::Status;
+use crate::http::routes::{Route, RouteOptions};
+use crate::http::{request, routes};
 use crate::limits::{HTTP_CALL_MS, METRICS_BURST, METRICS_PER_S, READ_ON_MS};
-use crate::metrics::{self, Cause, ProcessStats};
+use crate::metrics::{Cause, ProcessStats};
 use crate::work::cost;
-use crate::ws::handshake::{self, Offer};
+use crate::ws::handshake;
+use crate::ws::handshake::Offer;
+use crate::{api, metrics};
 
 /// Time within which every worker must have answered a probe for `/ready`.
 const READY_WITHIN_MS: u64 = 1_000;
-pub(in crate::edge) const TEXT: (&str, &str) = ("Content-Type", "text/plain; charset=utf-8");
-pub(in crate::edge) const JSON: (&str, &str) = ("Content-Type", "application/json");
+
 const PROMETHEUS: (&str, &str) = ("Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-pub(in crate::edge) const RETRY_AFTER: (&str, &str) = ("Retry-After", "5");
 
 /// What the process uses, as the system tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,41 +60,6 @@ pub struct HttpOptions {
     pub process: fn() -> ProcessUse,
     /// The driver in use.
     pub driver: &'static str,
-}
-
-/// A request that is answered no.
-#[derive(Clone, Copy)]
-pub(in crate::edge) struct No<'a> {
-    pub cause: Cause,
-    pub status: Status,
-    pub headers: &'a [(&'a str, &'a str)],
-    /// What the peer is told.
-    pub reason: &'a str,
-    /// What the operator is told, where that is more.
-    pub why: Option<&'a str>,
-    pub about: About<'a>,
-}
-
-impl<'a> No<'a> {
-    pub fn new(cause: Cause, status: Status, reason: &'a str) -> No<'a> {
-        No { cause, status, headers: &[TEXT], reason, why: None, about: About::default() }
-    }
-
-    /// There is no slot.
-    pub fn full() -> No<'a> {
-        No::new(Cause::Slots, Status::UNAVAILABLE, "full").headers(&[TEXT, RETRY_AFTER])
-    }
-
-    pub fn headers(self, headers: &'a [(&'a str, &'a str)]) -> No<'a> {
-        No { headers, ..self }
-    }
-
-    /// It answers this request. A query may hold a token, so it is left out.
-    pub fn to(self, head: &Head<'a>) -> No<'a> {
-        let path = head.path.split('?').next().unwrap_or_default();
-        let origin = head.header("Origin").and_then(|origin| std::str::from_utf8(origin).ok());
-        No { about: About { path, origin: origin.unwrap_or(""), ..self.about }, ..self }
-    }
 }
 
 impl Edge {
@@ -321,56 +287,6 @@ impl Edge {
             let wait = u64::from(self.times.connect_timeout_ms);
             self.set_deadline(conn, now.monotonic_ms() + wait);
         }
-    }
-
-    /// An absent Origin is not a browser's; a present one must be listed, or, with `--dev`, be of
-    /// the page that this `host` handed out.
-    pub(in crate::edge) fn is_origin_allowed(&self, head: &Head<'_>, host: Option<&[u8]>) -> bool {
-        let Some(origin) = head.header("Origin") else { return true };
-        let host = host.map(String::from_utf8_lossy);
-        self.http.origins.allow(&String::from_utf8_lossy(origin), host.as_deref())
-    }
-
-    fn respond_text(&mut self, conn: ConnectionId, status: Status, body: &[u8], now: Now) {
-        self.respond(conn, status, &[TEXT], body, now);
-    }
-
-    /// Writes a response; the connection then ends, or waits for its next request.
-    pub(in crate::edge) fn respond(
-        &mut self,
-        conn: ConnectionId,
-        status: Status,
-        headers: &[(&str, &str)],
-        body: &[u8],
-        now: Now,
-    ) {
-        let exchange = self.exchange(conn);
-        let head_only = exchange.head_only;
-        let keep_alive = exchange.keep_alive && !self.draining;
-        let date = self.date.at(now.unix_s());
-        let range = self.output.bytes(|out| {
-            if head_only {
-                response::write_head(out, status, date, headers, body.len(), keep_alive);
-            } else {
-                response::write(out, status, date, headers, body, keep_alive);
-            }
-        });
-        self.mark_or_spill(conn, range);
-        self.exchange(conn).served += 1;
-        if keep_alive {
-            let keep_ms = u64::from(self.limits.http_keep_alive_ms);
-            self.exchange(conn).idle_until_ms = now.monotonic_ms() + keep_ms;
-            return self.set_deadline(conn, now.monotonic_ms() + keep_ms.min(READ_ON_MS));
-        }
-        self.exchange(conn).last = true;
-        self.shut(conn, now);
-    }
-
-    /// Says no, and ends the connection.
-    pub(in crate::edge) fn refuse(&mut self, conn: ConnectionId, no: &No<'_>, now: Now) {
-        self.refused(conn, no.cause, no.why.unwrap_or(no.reason), &no.about, now);
-        self.exchange(conn).keep_alive = false;
-        self.respond(conn, no.status, no.headers, no.reason.as_bytes(), now);
     }
 
     /// A response still waits: it is kept for who reads on, however slowly.

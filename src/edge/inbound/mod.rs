@@ -1,7 +1,6 @@
-//! From bytes received to commands: HTTP heads, frames, messages, and the lines before full lanes.
+//! From bytes received to commands: HTTP heads, frames, messages, and what has to wait.
 
-pub(super) mod blocking;
-pub(super) mod http;
-pub(super) mod lines;
-pub(super) mod receive;
-pub(super) mod subprotocol;
+mod blocking;
+pub mod http;
+mod receive;
+mod subprotocol;

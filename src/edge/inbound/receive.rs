@@ -7,12 +7,13 @@ use crate::clock::Now;
 use crate::codec::Codec;
 use crate::codec::command::{Command, Disconnect, Method};
 use crate::edge::connection::{Fact, Later, Life};
-use crate::edge::outbound::output::{Class, NO_CHANNEL, Range};
+use crate::edge::output::arena::{Class, NO_CHANNEL, Range};
 use crate::edge::{ConnectionId, Edge, Turn, ms};
 use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
 use crate::work::cost;
 use crate::ws::deframer::{Item, MessageLimits, Violation};
-use crate::ws::frame::{self, OpCode, close_code};
+use crate::ws::frame;
+use crate::ws::frame::{OpCode, close_code};
 
 impl Edge {
     /// Bytes of a connection, opened by its transport. They may be changed in place.
@@ -145,7 +146,12 @@ impl Edge {
     }
 
     /// Cuts bytes into frames and runs their messages; gives how many bytes are done with.
-    fn frames(&mut self, conn: ConnectionId, bytes: &mut [u8], turn: &mut Turn<'_>) -> usize {
+    pub(in crate::edge) fn frames(
+        &mut self,
+        conn: ConnectionId,
+        bytes: &mut [u8],
+        turn: &mut Turn<'_>,
+    ) -> usize {
         let limits = self.message_limits(conn);
         let mut deframer = std::mem::take(&mut self.at(conn).deframer);
         self.spill_shrank(conn, deframer.held_bytes());
@@ -232,18 +238,6 @@ impl Edge {
         frame::write(&mut self.output.arena, opcode, payload);
         let range = Range { start, end: self.output.end() };
         self.mark_or_spill(conn, range);
-    }
-
-    /// Gives a connection a range, at once to its backlog when it is large for the arena.
-    pub(in crate::edge) fn mark_or_spill(&mut self, conn: ConnectionId, range: Range) {
-        self.metrics.messages_out.add(1);
-        self.work.charge((range.end - range.start) as usize / cost::RESPONSE_BYTES_PER_NS);
-        if self.output.is_too_large((range.end - range.start) as usize) {
-            self.output_to_backlog(conn.index, range);
-            self.output.give_back(range);
-        } else {
-            self.output.mark(conn.index, range);
-        }
     }
 
     /// Runs the commands of a message, as many as may run now; the rest waits as bytes.

@@ -2,11 +2,10 @@
 //! 21).
 
 use crate::clock::Now;
-use crate::codec::command::{Disconnect, Push, Reply, UNSUBSCRIBE_INSUFFICIENT};
-use crate::edge::connection::{Fact, Input, Life, Subscription, SubscriptionState, Traits};
-use crate::edge::outbound::frames::opcode;
-use crate::edge::outbound::output::{Class, NO_CHANNEL};
-use crate::edge::outbound::replay::Replayed;
+use crate::codec::command::{Disconnect, Push, Reply};
+use crate::edge::connection::{Fact, Input, Life};
+use crate::edge::output::frames::opcode;
+use crate::edge::output::replay::Replayed;
 use crate::edge::{ConnectionId, Edge, Late};
 use crate::limits::CLOSE_WAIT_MS;
 use crate::rules::{Rule, holds};
@@ -206,83 +205,6 @@ impl Edge {
         }
     }
 
-    /// Tells every subscriber that was promised to miss nothing that it did miss something: SDKs
-    /// subscribe again and recover.
-    pub(in crate::edge) fn position_lost(&mut self, channel: u32) {
-        self.mark_staged();
-        self.metrics.position_lost.add(1);
-        let known = self.channels.at(channel);
-        let name = known.name.clone();
-        let listed: Vec<u32> = known.subscribers.iter().map(|it| it.connection).collect();
-        for index in listed {
-            let generation = self.output.generation(index);
-            let conn = ConnectionId { index, generation };
-            let promised = self.at(conn).subscription(channel).is_some_and(|it| {
-                it.traits.has(Traits::RECOVERABLE) || it.traits.has(Traits::POSITIONED)
-            });
-            let server_side = self
-                .at(conn)
-                .subscription(channel)
-                .is_some_and(|it| it.traits.has(Traits::SERVER_SIDE));
-            if promised && self.lose_position(conn, channel) {
-                if server_side {
-                    // Its client cannot subscribe again; coming back, it recovers.
-                    self.late.push_back(Late::Insufficient(conn));
-                } else {
-                    self.push_unsubscribe(conn, name.as_str());
-                }
-            }
-        }
-        self.channels.at(channel).last = None;
-    }
-
-    /// Tells one subscriber that it missed something.
-    pub(in crate::edge) fn drop_slow(&mut self, conn: ConnectionId, channel: u32) {
-        let name = self.channels.at(channel).name.clone();
-        if self.lose_position(conn, channel) {
-            self.push_unsubscribe(conn, name.as_str());
-        }
-    }
-
-    /// Ends one subscription, and tells its client with this code and reason.
-    pub(in crate::edge) fn end_with(&mut self, conn: ConnectionId, channel: u32, why: (u32, &str)) {
-        // What came before reaches it before.
-        self.mark_staged();
-        let name = self.channels.at(channel).name.clone();
-        if self.lose_position(conn, channel) {
-            let push = Push::Unsubscribe { code: why.0, reason: why.1 };
-            self.reply(conn, &Reply::Push { channel: name.as_str(), push });
-        }
-    }
-
-    /// Ends one subscription from this side; its Unsubscribe is owed. False: there is none.
-    fn lose_position(&mut self, conn: ConnectionId, channel: u32) -> bool {
-        let Some(subscription) = self.at(conn).subscription(channel) else { return false };
-        if subscription.state != SubscriptionState::Active {
-            return false;
-        }
-        self.remove_subscriber(conn, channel);
-        self.at(conn).subscriptions.owe(channel);
-        self.owe(conn);
-        true
-    }
-
-    fn push_unsubscribe(&mut self, conn: ConnectionId, channel: &str) {
-        let (code, reason) = UNSUBSCRIBE_INSUFFICIENT;
-        self.reply(conn, &Reply::Push { channel, push: Push::Unsubscribe { code, reason } });
-    }
-
-    /// Takes a connection off every subscriber list; its subscriptions become owed.
-    pub(in crate::edge) fn leave_lists(&mut self, conn: ConnectionId) {
-        for place in 0..self.at(conn).subscriptions.len() {
-            let Subscription { state, channel, .. } = self.at(conn).subscriptions.as_slice()[place];
-            if state == SubscriptionState::Active {
-                self.remove_subscriber(conn, channel);
-                self.at(conn).subscriptions.owe(channel);
-            }
-        }
-    }
-
     /// Forgets commands that wait for a lane; they were not answered, and now never will be.
     pub(in crate::edge) fn drop_parked(&mut self, conn: ConnectionId, input: Option<Box<Input>>) {
         let parked = input.filter(|input| !input.parked.is_empty());
@@ -291,34 +213,5 @@ impl Edge {
             // Subscriptions whose Subscribe was parked never reached a home.
             self.forget_unpushed(conn);
         }
-    }
-
-    /// Writes a control frame: it overtakes what waits, at a frame boundary. False: no room for it.
-    fn control_frame(&mut self, conn: ConnectionId, bytes: &[u8]) -> bool {
-        if self.at(conn).backlog.is_none() || !holds(Rule::BacklogFirst) {
-            let range = self.output.control(bytes);
-            self.output.mark(conn.index, range);
-            return true;
-        }
-        // Ranges of this turn lie behind the backlog; a close frame must lie behind them too.
-        if self.output.has_pending(conn.index) {
-            let range = self.output.control(bytes);
-            self.output.mark(conn.index, range);
-            return true;
-        }
-        let close = bytes.first() == Some(&0x88);
-        self.with_backlog(conn, |backlog| {
-            if close {
-                backlog.push(bytes, Class::Control, NO_CHANNEL);
-                return true;
-            }
-            backlog.push_control(bytes)
-        })
-    }
-
-    /// Writes a control frame other than close.
-    pub(in crate::edge) fn control(&mut self, conn: ConnectionId, bytes: &[u8]) {
-        // Where 4 KiB of pings and pongs wait already, one more says nothing new.
-        let _ = self.control_frame(conn, bytes);
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::clock::Now;
 use crate::codec::command::{Disconnect, Reply};
-use crate::edge::connection::exchange::Exchange;
 use crate::edge::connection::places::{Places, Slot};
+use crate::edge::connection::server_side::Wish;
 use crate::edge::connection::{Aside, Fact, Life};
+use crate::edge::user_calls::NOBODY;
 use crate::edge::{ConnectionId, Edge, Effect, ms};
 use crate::limits::{CLOSE_WAIT_MS, READ_ON_MS};
 use std::hash::BuildHasher;
@@ -12,6 +13,7 @@ use std::hash::BuildHasher;
 /// Pings go out at multiples of this, or of a sixteenth of a short interval: many share a wake-up,
 /// and their answers too where the peers are near.
 const PING_STEP_MS: u64 = 256;
+
 /// Time a connection that is only told 503 may take.
 const REFUSAL_MS: u64 = 1_000;
 
@@ -45,16 +47,6 @@ impl Edge {
         Places::max(&self.limits)
     }
 
-    /// The HTTP side of a connection.
-    pub(in crate::edge) fn exchange(&mut self, conn: ConnectionId) -> &mut Exchange {
-        let it = self.at(conn);
-        if it.http().is_none() {
-            debug_assert!(it.aside.is_none(), "it is a WebSocket");
-            it.aside = Some(Box::new(Aside::Http(Exchange::default())));
-        }
-        it.http_mut().expect("it was just made")
-    }
-
     /// Sets the connection's nearest deadline, the end of its token apart.
     pub(in crate::edge) fn set_deadline(&mut self, conn: ConnectionId, deadline_ms: u64) {
         let expires_ms = self.expires_ms(conn);
@@ -68,62 +60,8 @@ impl Edge {
         }
     }
 
-    /// Looks at the deadlines that are over.
-    pub fn timers(&mut self, now: Now) {
-        while let Some((tick, entries)) = self.wheel.expire(now.monotonic_ms()) {
-            for &index in &entries {
-                // A free place has tick 0, which no entry has.
-                if self.places.get(index).timer_tick != tick {
-                    continue;
-                }
-                let conn = self.places.id(index);
-                self.at(conn).timer_tick = 0;
-                if self.expires_ms(conn) <= now.monotonic_ms() {
-                    self.expire(conn, now);
-                }
-                let deadline = self.at(conn).deadline_ms;
-                if deadline > now.monotonic_ms() {
-                    self.set_deadline(conn, deadline);
-                } else {
-                    self.deadline(conn, now);
-                }
-            }
-            self.wheel.recycle(tick, entries);
-        }
-        self.tell_left_out(Some(now));
-    }
-
-    /// When `timers` has something to do next, in milliseconds of the process.
-    #[must_use]
-    pub fn next_timer_ms(&self) -> Option<u64> {
-        self.wheel.next_ms().into_iter().chain(self.refusals.next_ms()).min()
-    }
-
-    fn deadline(&mut self, conn: ConnectionId, now: Now) {
-        let it = self.at(conn);
-        let ours = it.facts.has(Fact::Paused) || it.facts.has(Fact::Connecting);
-        match it.life {
-            Life::Connecting => self.http_deadline(conn, now),
-            Life::Authenticating if ours => {
-                // The delay is ours: its time stands still.
-                let wait = u64::from(self.times.connect_timeout_ms);
-                self.set_deadline(conn, now.monotonic_ms() + wait);
-            }
-            Life::Authenticating => self.disconnect(conn, Disconnect::Stale, now),
-            Life::Active => self.ping_deadline(conn, now),
-            Life::Closing => {
-                if self.take_moved(conn) {
-                    self.await_close(conn, now);
-                } else {
-                    self.kill(conn, now);
-                }
-            }
-            Life::Dead | Life::Free => {}
-        }
-    }
-
     /// A ping is due, or the frame that answers one.
-    fn ping_deadline(&mut self, conn: ConnectionId, now: Now) {
+    pub(in crate::edge) fn ping_deadline(&mut self, conn: ConnectionId, now: Now) {
         let pong_by = now.monotonic_ms() + u64::from(self.times.pong_timeout_ms);
         let facts = self.at(conn).facts;
         if facts.has(Fact::PongDue) && facts.has(Fact::Paused) {
@@ -144,7 +82,7 @@ impl Edge {
         let codec = self.at(conn).codec;
         let (mut message, mut frame) = (Vec::with_capacity(2), Vec::with_capacity(4));
         codec.write_reply(&mut message, &Reply::ServerPing);
-        crate::ws::frame::write(&mut frame, crate::edge::outbound::frames::opcode(codec), &message);
+        crate::ws::frame::write(&mut frame, crate::edge::output::frames::opcode(codec), &message);
         self.control(conn, &frame);
     }
 
@@ -239,5 +177,40 @@ impl Edge {
     pub(in crate::edge) fn await_close(&mut self, conn: ConnectionId, now: Now) {
         let wait = if self.at(conn).backlog.is_some() { READ_ON_MS } else { CLOSE_WAIT_MS };
         self.set_deadline(conn, now.monotonic_ms() + wait);
+    }
+
+    /// The connection ends: nothing more is done about it.
+    pub(in crate::edge) fn drop_server_side(&mut self, conn: ConnectionId) {
+        let it = self.at(conn);
+        if it.server().is_none() {
+            return;
+        }
+        let Some(Aside::Server(server)) = it.aside.take().map(|aside| *aside) else { return };
+        self.drop_held(conn, &server.held);
+        let waiting = server.queue.iter().map(|wish| match wish {
+            Wish::Begin(_) | Wish::End(_) => NOBODY,
+            Wish::Command(_, call) => *call,
+        });
+        for call in waiting.chain(server.begun.iter().map(|begun| begun.call)) {
+            self.user_calls.part_done(call);
+        }
+        if server.parked.is_some() {
+            self.forget_unpushed(conn);
+        }
+    }
+
+    /// When something of a connection ends, in milliseconds of the process.
+    pub(in crate::edge) fn expires_ms(&mut self, conn: ConnectionId) -> u64 {
+        let it = self.at(conn);
+        if it.life != Life::Active {
+            return u64::MAX;
+        }
+        let own = it.expires_s;
+        let mut nearest = (own > 0).then_some(own);
+        if let Some(details) = self.details.get(&conn.index) {
+            let first = details.ends.first().map(|(end, _)| *end);
+            nearest = first.into_iter().chain(nearest).min();
+        }
+        nearest.map_or(u64::MAX, |second| u64::from(second) * 1_000)
     }
 }

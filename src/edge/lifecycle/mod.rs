@@ -1,6 +1,13 @@
-//! How connections begin, are timed, end, and make room; and an edge's part in a shutdown.
+//! How connections and their subscriptions end, and how connections begin, are timed, and make
+//! room.
+//!
+//! Nothing here is given the lanes: what an end owes to homes is noted, and pushed later.
 
-pub(super) mod close;
-pub(super) mod drain;
-pub(super) mod end;
-pub(super) mod life;
+mod close;
+pub mod cut;
+mod end;
+mod life;
+mod reading;
+mod shedding;
+mod strangers;
+mod subscription_end;

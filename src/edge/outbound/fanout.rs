@@ -4,20 +4,21 @@
 //! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
 //! channel is marked before a subscriber is added to it (rule 11).
 
-use super::deliver::ACKNOWLEDGEMENT_BYTES;
-use super::frames::{formed, info, publisher_id};
-use super::output::Range;
-use crate::clock::Now;
-use crate::codec::command::{Named, Payload};
+use crate::codec::command::{Named, Payload, Reply};
 use crate::contract::block::Block;
 use crate::contract::envelope::Member;
 use crate::contract::key::ConnectionKey;
 use crate::edge::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant, number_of};
 use crate::edge::connection::SubscriptionState;
+use crate::edge::output::arena::Range;
+use crate::edge::output::frames::{formed, info, publisher_id};
 use crate::edge::{ConnectionId, Edge};
 use crate::filter::Filters;
 use crate::rules::{Rule, holds};
 use crate::work::{Work, cost};
+
+/// Bytes that the answer to a publish takes in the arena, at most.
+pub const ACKNOWLEDGEMENT_BYTES: usize = 48;
 
 /// What a home delivered for a channel, not yet framed.
 #[derive(Debug)]
@@ -106,28 +107,8 @@ impl Staged {
 }
 
 impl Edge {
-    /// A publication, in lane order.
-    pub(in crate::edge) fn stage_publication(
-        &mut self,
-        channel: u32,
-        offset: u64,
-        block: Block,
-        now: Now,
-    ) {
-        let latency_us = now.monotonic_us.saturating_sub(block.received_us());
-        self.metrics.latency.record(latency_us);
-        let known = self.channels.at(channel);
-        if offset > 0
-            && let Some(last) = known.last
-        {
-            if offset <= last {
-                self.metrics.duplicates.add(1);
-                return;
-            }
-            if offset != last + 1 {
-                self.position_lost(channel);
-            }
-        }
+    /// Stages a publication, in lane order.
+    pub(in crate::edge) fn stage_publication(&mut self, channel: u32, offset: u64, block: Block) {
         if offset > 0 {
             self.channels.at(channel).last = Some(offset);
         }
@@ -378,6 +359,24 @@ impl Edge {
         }
         for range in ranges.by_variant.iter().rev() {
             self.output.give_back(*range);
+        }
+    }
+
+    /// Answers the publications that were acknowledged while others were staged.
+    pub(in crate::edge) fn answer_acknowledged(&mut self) {
+        debug_assert!(self.staged.is_empty(), "publications go before their answers");
+        let mut acknowledged = std::mem::take(&mut self.acknowledged);
+        for to in acknowledged.drain(..) {
+            self.answer(to, &Reply::Publish { id: to.command });
+        }
+        self.acknowledged = acknowledged;
+    }
+
+    /// Tells one subscriber that it missed something.
+    pub(in crate::edge) fn drop_slow(&mut self, conn: ConnectionId, channel: u32) {
+        let name = self.channels.at(channel).name.clone();
+        if self.lose_position(conn, channel) {
+            self.push_unsubscribe(conn, name.as_str());
         }
     }
 }

@@ -3,9 +3,9 @@
 //! Must not know sockets. Invariant (rule 19): a connection with a backlog is never sent inline;
 //! its ranges are appended.
 
-use super::backlog::Backlog;
-use super::output::{Class, Range};
 use crate::edge::connection::{Fact, Life};
+use crate::edge::output::arena::{Class, Range};
+use crate::edge::output::backlog::Backlog;
 use crate::edge::{ConnectionId, Edge, Late};
 use crate::limits::{ECHO_BACKLOG_BYTES, SEGMENTS_PER_SEND};
 use crate::rules::{Rule, holds};

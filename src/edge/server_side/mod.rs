@@ -1,6 +1,7 @@
 //! What the server does to a connection: subscriptions that it begins and ends, and commands about
 //! users.
 
-pub(super) mod subscriptions;
-pub(super) mod user_calls;
-pub(super) mod users;
+mod connect;
+mod renewing;
+mod subscriptions;
+mod users;

@@ -4,7 +4,6 @@
 //! what reaches a home is pushed from that queue, never from a delivery (rule 3); and nothing more
 //! is done about a channel before the answer to what was asked about it last.
 
-use super::user_calls::{CallPlace, NOBODY};
 use crate::clock::Now;
 use crate::codec::command::{
     Disconnect, ErrorCode, Named, Push, PushSubscribe, Reply, UNSUBSCRIBE_SERVER,
@@ -12,107 +11,20 @@ use crate::codec::command::{
 use crate::contract::block::Placed;
 use crate::contract::envelope::{Recovery, Request};
 use crate::contract::key::ReplyTo;
-use crate::contract::name::Name;
-use crate::contract::position::Since;
 use crate::contract::user::{ServerSubscription, SharedCommand, UserAction};
 use crate::edge::channels::NO_FILTER;
-use crate::edge::commands::subscribe::{Asked, EpochText};
-use crate::edge::connection::{Aside, Life, Parked, SubscriptionState, Traits};
-use crate::edge::outbound::deliver::Start;
-use crate::edge::outbound::frames::{publication, publisher_id};
-use crate::edge::outbound::output::Range;
+use crate::edge::connection::server_side::{Begun, ServerBegin, Wish};
+use crate::edge::connection::{Life, Parked, SubscriptionState, Traits};
+use crate::edge::ids::epoch::EpochText;
+use crate::edge::output::arena::Range;
+use crate::edge::output::frames::{publication, publisher_id};
+use crate::edge::subscriptions::{Asked, Start};
+use crate::edge::user_calls::{CallPlace, NOBODY};
 use crate::edge::{ConnectionId, Edge, Late, Turn};
 use crate::limits::USER_COMMANDS_WAITING;
 use crate::namespace::{ChannelOptions, Mode};
-use std::collections::VecDeque;
-
-/// What the server has still to do about one connection.
-#[derive(Debug, Default)]
-pub struct ServerSide {
-    pub queue: VecDeque<Wish>,
-    /// What a new token names, until it is compared with what the connection has.
-    pub renewed: Option<Vec<ServerSubscription>>,
-    /// A Subscribe that found its lane full.
-    pub parked: Option<Parked>,
-    /// Subscriptions that were begun and are not answered.
-    pub begun: Vec<Begun>,
-    /// What the connect reply waits for, until that is written.
-    pub connect: Option<Box<crate::edge::commands::connect::Connecting>>,
-    /// What the connection was given before its connect reply.
-    pub held: crate::edge::commands::connect::Held,
-}
-
-impl ServerSide {
-    fn is_done(&self) -> bool {
-        self.queue.is_empty()
-            && self.renewed.is_none()
-            && self.parked.is_none()
-            && self.begun.is_empty()
-            && self.connect.is_none()
-    }
-}
-
-/// One thing to do.
-#[derive(Debug)]
-pub enum Wish {
-    /// A subscription of the connection's token.
-    Begin(Box<ServerBegin>),
-    /// A new token does not name it any more.
-    End(Name),
-    /// A command about the connection's user, a part of this call.
-    Command(SharedCommand, CallPlace),
-}
-
-impl Wish {
-    /// The channel it is about.
-    fn channel(&self) -> Option<&str> {
-        match self {
-            Wish::Begin(begin) => Some(begin.subscription.channel.as_str()),
-            Wish::End(channel) => Some(channel.as_str()),
-            Wish::Command(command, _) => match &command.action {
-                UserAction::Subscribe { subscription, .. } => Some(subscription.channel.as_str()),
-                UserAction::Unsubscribe { channel, .. } => Some(channel.as_str()),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// A subscription to begin, and where it is to go on from.
-#[derive(Clone, Debug)]
-pub struct ServerBegin {
-    pub subscription: ServerSubscription,
-    /// A recovery is wanted, whether or not it may be had.
-    pub recover: bool,
-    pub since: Option<Since>,
-    /// When it ends, in seconds since 1970; none: with its connection.
-    pub expire_at_s: Option<u64>,
-    /// It comes and goes with the connection's token.
-    pub by_token: bool,
-}
-
-/// A server-side subscription that was begun.
-#[derive(Debug)]
-pub struct Begun {
-    pub sequence: u32,
-    pub data: Box<[u8]>,
-    /// The connect reply waits for it.
-    pub in_connect: bool,
-    /// The call that it is a part of.
-    call: CallPlace,
-}
 
 impl Edge {
-    /// What the server has still to do about a connection, made when there is none.
-    pub(in crate::edge) fn server_side(&mut self, conn: ConnectionId) -> &mut ServerSide {
-        let it = self.at(conn);
-        if it.server().is_none() {
-            debug_assert!(it.aside.is_none(), "it is no WebSocket");
-            it.aside = Some(Box::new(Aside::Server(ServerSide::default())));
-        }
-        it.server_mut().expect("it was just made")
-    }
-
     /// Lines a command up behind what is still to be done. Over the bound the connection could not
     /// have what the server wants it to have: it is told to come back.
     pub(in crate::edge) fn wish(
@@ -219,7 +131,7 @@ impl Edge {
     }
 
     /// Begins a subscription; false when its lane has no room.
-    fn begin(
+    pub(in crate::edge) fn begin(
         &mut self,
         conn: ConnectionId,
         begin: ServerBegin,
@@ -322,25 +234,6 @@ impl Edge {
         true
     }
 
-    /// Ends a subscription, whoever began it. The client is told; its Unsubscribe is owed.
-    fn end_subscription(
-        &mut self,
-        conn: ConnectionId,
-        name: &str,
-        (code, reason): (u32, &str),
-        call: CallPlace,
-    ) {
-        let Some(channel) = self.channels.find(name) else { return };
-        let Some(subscription) = self.at(conn).subscription(channel) else { return };
-        debug_assert!(subscription.state == SubscriptionState::Active, "nothing is in question");
-        let sequence = subscription.sequence;
-        self.remove_subscriber(conn, channel);
-        self.at(conn).subscriptions.owe(channel);
-        self.user_calls.await_withdrawal(call, sequence);
-        let push = Push::Unsubscribe { code, reason };
-        self.reply(conn, &Reply::Push { channel: name, push });
-    }
-
     /// What was begun is answered, one way or the other: it is begun no more.
     pub(in crate::edge) fn take_begun(
         &mut self,
@@ -411,26 +304,6 @@ impl Edge {
         if let Some(begun) = self.take_begun(conn, sequence) {
             self.user_calls.part_done(begun.call);
             self.begin_refused(conn, channel, error, begun.in_connect, now);
-        }
-    }
-
-    /// The connection ends: nothing more is done about it.
-    pub(in crate::edge) fn drop_server_side(&mut self, conn: ConnectionId) {
-        let it = self.at(conn);
-        if it.server().is_none() {
-            return;
-        }
-        let Some(Aside::Server(server)) = it.aside.take().map(|aside| *aside) else { return };
-        self.drop_held(conn, &server.held);
-        let waiting = server.queue.iter().map(|wish| match wish {
-            Wish::Begin(_) | Wish::End(_) => NOBODY,
-            Wish::Command(_, call) => *call,
-        });
-        for call in waiting.chain(server.begun.iter().map(|begun| begun.call)) {
-            self.user_calls.part_done(call);
-        }
-        if server.parked.is_some() {
-            self.forget_unpushed(conn);
         }
     }
 }

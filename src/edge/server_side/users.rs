@@ -3,13 +3,13 @@
 //! A home hands a command on; here it takes effect on the connections that it selects. Invariant
 //! (rule 3): nothing here pushes; what has to reach a home is lined up.
 
-use super::user_calls::CallPlace;
 use crate::clock::Now;
 use crate::codec::command::{Push, Reply};
 use crate::contract::key::ConnectionKey;
 use crate::contract::user::{Selection, SharedCommand, UserAction, UserCommand};
 use crate::edge::connection::Life;
-use crate::edge::{ConnectionId, Edge, Turn};
+use crate::edge::user_calls::CallPlace;
+use crate::edge::{ConnectionId, Edge};
 use crate::rules::{Rule, holds};
 
 impl Edge {
@@ -37,14 +37,6 @@ impl Edge {
             }
         }
         self.user_calls.part_done(call);
-    }
-
-    /// Tells homes which of their commands have taken effect, as far as their lanes have room.
-    pub fn push_reports(&mut self, turn: &mut Turn<'_>) {
-        let lane_full = &self.metrics.lane_full;
-        self.user_calls.push_reports(|home, report| {
-            turn.lanes.push(home, report).inspect_err(|_| lane_full.add(1))
-        });
     }
 
     /// Takes a command for one connection, which is a part of `call`.

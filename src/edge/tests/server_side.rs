@@ -12,8 +12,8 @@ use crate::contract::user::{
     Selection, ServerSubscription, SharedCommand, UserAction, UserCommand,
 };
 use crate::edge::ConnectionId;
+use crate::edge::connection::server_side::ServerBegin;
 use crate::edge::connection::{Fact, Traits};
-use crate::edge::server_side::subscriptions::ServerBegin;
 use crate::limits::Limits;
 use crate::namespace::Personal;
 use jsonwebtoken::{EncodingKey, Header, encode};

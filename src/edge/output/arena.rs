@@ -3,7 +3,7 @@
 //! Must not know what the bytes mean. Invariant: a connection with ranges is on the dirty list
 //! once, and its ranges lie in the order in which they were written.
 
-use crate::edge::connection::ConnectionId;
+use crate::edge::ConnectionId;
 use crate::rules::{Rule, holds};
 
 /// How a frame may be treated when its connection is slow. Class 0 overtakes; nothing else does.

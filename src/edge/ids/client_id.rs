@@ -4,6 +4,9 @@
 //! nothing to whom lacks the key: neither the key, nor where the connection is, nor the next id. It
 //! is a block cipher of core, place and generation, and so one to one.
 
+#[cfg(test)]
+mod tests;
+
 use crate::contract::key::ConnectionKey;
 use crate::hashing::Key;
 use aws_lc_rs::cipher::{AES_128, EncryptingKey, EncryptionContext, UnboundCipherKey};
@@ -71,6 +74,3 @@ impl From<[u8; 16]> for ClientId {
         ClientId(text)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -51,7 +51,7 @@ fn a_ping_behind_a_recovery_answer_comes_before_the_close() {
     let missed = missed.map(|(offset, block)| Placed { offset, block }).into();
     let result = SubscribeResult::default();
     let of = Replayed { channel: 1, sequence: 1 };
-    let ids = crate::edge::connection::client_id::ClientIds::new(crate::hashing::Key::of(0)).into();
+    let ids = crate::edge::ids::client_id::ClientIds::new(crate::hashing::Key::of(0)).into();
     let mut backlog = Backlog::default();
     backlog.push_replay(Box::new(Replay::new(
         crate::codec::Codec::Json,

@@ -3,68 +3,21 @@
 //! Invariant: the connect reply is the first that a client is told. What its subscriptions bring
 //! before is held, as frames, and follows the reply.
 
-use super::subscribe::EpochText;
 use crate::clock::Now;
 use crate::codec::command::{
     Connect, ConnectResult, ErrorCode, Publication, Reply, Subscribe, SubscribeResult,
 };
-use crate::contract::block::Placed;
 use crate::contract::envelope::Recovery;
-use crate::contract::name::Name;
-use crate::contract::position::{Position, Since};
+use crate::contract::position::Since;
 use crate::contract::user::ServerSubscription;
-use crate::edge::connection::client_id::ClientId;
+use crate::edge::connection::server_side::{Answer, Connecting, ServerBegin, Wish};
 use crate::edge::connection::{Fact, Life, Traits};
-use crate::edge::outbound::deliver::{Start, publications};
-use crate::edge::outbound::output::{Class, Range};
-use crate::edge::server_side::subscriptions::{ServerBegin, Wish};
-use crate::edge::{ConnectionId, Edge, Late};
+use crate::edge::ids::client_id::ClientId;
+use crate::edge::ids::epoch::EpochText;
+use crate::edge::output::frames::publications;
+use crate::edge::subscriptions::Start;
+use crate::edge::{ConnectionId, Edge};
 use std::collections::BTreeSet;
-
-/// What a connect reply waits for.
-#[derive(Debug, Default)]
-pub struct Connecting {
-    /// The home of its user knows the connection, or it has no user.
-    pub registered: bool,
-    /// Subscriptions not yet answered.
-    left: usize,
-    answers: Vec<Answer>,
-    /// Bytes of the publications in them.
-    recovered_bytes: usize,
-}
-
-/// A subscription that the reply will name.
-#[derive(Debug)]
-struct Answer {
-    channel: Name,
-    recoverable: bool,
-    positioned: bool,
-    position: Position,
-    recovery: Recovery,
-    data: Box<[u8]>,
-}
-
-/// Frames that wait for the connect reply.
-#[derive(Debug, Default)]
-pub struct Held {
-    bytes: Vec<u8>,
-    frames: Vec<HeldFrame>,
-}
-
-impl Held {
-    /// Bytes that are held.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct HeldFrame {
-    bytes: u32,
-    class: Class,
-    channel: u32,
-}
 
 impl Edge {
     /// The subscriptions that a connection is to have from its start, each with where the client
@@ -229,84 +182,11 @@ impl Edge {
         };
         self.reply(conn, &Reply::Connect { id, result });
     }
-
-    /// From here on, until the connect reply, what is written for the connection is held.
-    pub(in crate::edge) fn hold(&mut self, conn: ConnectionId) {
-        if !self.at(conn).facts.replace(Fact::Held, true) && self.output.has_pending(conn.index) {
-            // The answer to its upgrade, which goes out before.
-            self.pending_to_backlog(conn);
-            self.after_append(conn);
-        }
-    }
-
-    /// Keeps what was written for a connection that waits for its connect reply.
-    pub(in crate::edge) fn keep_held(&mut self, conn: ConnectionId, ranges: &[Range]) {
-        self.note_backlog(conn);
-        let bytes_max = self.limits.backlog_bytes as usize;
-        let Some(server) = self.places.at(conn).server_mut() else {
-            return;
-        };
-        let held = &mut server.held;
-        let before = held.bytes.len();
-        for range in ranges {
-            for (frame, part, _) in self.output.frames_in(*range) {
-                let bytes = &self.output.arena[part.start as usize..part.end as usize];
-                held.bytes.extend_from_slice(bytes);
-                let (class, channel) = (frame.class, frame.channel);
-                held.frames.push(HeldFrame { bytes: part.end - part.start, class, channel });
-            }
-        }
-        self.accounts.unsent_changed(before, held.bytes.len());
-        if held.bytes.len() > bytes_max {
-            self.late.push_back(Late::Slow(conn));
-        }
-        self.check_worker_backlog();
-    }
-
-    /// Holds what this turn has written so far.
-    pub(in crate::edge) fn hold_pending(&mut self, conn: ConnectionId) {
-        if self.at(conn).facts.has(Fact::Held) {
-            let mut ranges = Vec::new();
-            self.output.take(conn.index, &mut ranges);
-            self.keep_held(conn, &ranges);
-        }
-    }
-
-    /// The connect reply is written: what was held for it goes on its way.
-    fn release_held(&mut self, conn: ConnectionId) {
-        if !self.at(conn).facts.replace(Fact::Held, false) {
-            return;
-        }
-        let held = std::mem::take(&mut self.server_side(conn).held);
-        self.accounts.unsent_changed(held.bytes.len(), 0);
-        let mut rest = held.bytes.as_slice();
-        for frame in &held.frames {
-            let (bytes, after) = rest.split_at(frame.bytes as usize);
-            rest = after;
-            let start = self.output.begin(frame.class, frame.channel);
-            self.output.arena.extend_from_slice(bytes);
-            let range = Range { start, end: self.output.end() };
-            if self.output.room() == 0 {
-                self.output_to_backlog(conn.index, range);
-                self.output.give_back(range);
-            } else {
-                self.output.mark(conn.index, range);
-            }
-        }
-    }
-
-    /// The connect reply will not come: what was held for it is not sent.
-    pub(in crate::edge) fn drop_held(&mut self, conn: ConnectionId, held: &Held) {
-        self.accounts.unsent_changed(held.bytes.len(), 0);
-        if self.at(conn).facts.replace(Fact::Held, false) {
-            self.forget_pending(conn);
-        }
-    }
 }
 
 /// Where a client wants to go on.
 fn since(wanted: &Subscribe<'_>) -> Since {
-    super::subscribe::since(&wanted.epoch, wanted.offset)
+    crate::edge::ids::epoch::since(&wanted.epoch, wanted.offset)
 }
 
 /// A recovery, if there is room for it in the reply besides the others.
@@ -318,32 +198,4 @@ fn within(recovery: Recovery, used: &mut usize, bytes_max: usize) -> Recovery {
     }
     *used += bytes;
     recovery
-}
-
-impl Answer {
-    fn missed(&self) -> &[Placed] {
-        match &self.recovery {
-            Recovery::Complete(missed) => missed,
-            Recovery::NotAsked | Recovery::Impossible => &[],
-        }
-    }
-
-    fn result<'a>(
-        &'a self,
-        missed: &'a [Publication<'a>],
-        epoch: &'a EpochText,
-    ) -> SubscribeResult<'a> {
-        let told = self.recoverable || self.positioned;
-        SubscribeResult {
-            recoverable: self.recoverable,
-            positioned: self.positioned,
-            epoch: if told { epoch.as_str() } else { "" },
-            offset: if told { self.recovery.start(self.position.offset) } else { 0 },
-            recovered: matches!(self.recovery, Recovery::Complete(_)),
-            was_recovering: !matches!(self.recovery, Recovery::NotAsked),
-            data: &self.data,
-            publications: missed,
-            ..SubscribeResult::default()
-        }
-    }
 }

@@ -1,26 +1,26 @@
-//! What homes say, taken in lane order (rule 11). Nothing here pushes a request (rule 3).
+//! What homes say, taken in lane order (rule 11), handed to the room that it concerns.
+//!
+//! Nothing here is given the lanes: a delivery never causes a push (rule 3).
 
-use super::frames::{info, publication};
-use super::replay::{Replay, Replayed};
 use crate::clock::Now;
-use crate::codec::command::{ClientInfo, HistoryResult, Publication, Reply, SubscribeResult};
-use crate::contract::block::Placed;
+use crate::codec::command::{ClientInfo, HistoryResult, Reply, SubscribeResult};
+use crate::contract::block::Block;
 use crate::contract::envelope::{Delivery, HistoryAnswer, PresenceAnswer, Recovery, Subscribed};
 use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::name::Name;
-use crate::contract::position::Position;
-use crate::edge::channels::{NO_FILTER, number_of};
-use crate::edge::commands::subscribe::EpochText;
-use crate::edge::connection::client_id::ClientId;
+use crate::edge::channels::{Arrival, NO_FILTER, number_of};
 use crate::edge::connection::{Fact, Life, SubscriptionState, Traits};
+use crate::edge::ids::epoch::EpochText;
+use crate::edge::outbound::fanout::ACKNOWLEDGEMENT_BYTES;
+use crate::edge::output::frames::{info, publications};
+use crate::edge::output::replay::{Replay, Replayed};
+use crate::edge::subscriptions::Start;
 use crate::edge::{ConnectionId, Edge};
 use crate::rules::{Rule, holds};
 use crate::work::cost;
 
 /// Bytes of blocks up to which a recovery answer is framed with the turn's other frames.
 const INLINE_RECOVERY_BYTES: usize = 2 << 10;
-/// Bytes that the answer to a publish takes in the arena, at most.
-pub const ACKNOWLEDGEMENT_BYTES: usize = 48;
 
 impl Edge {
     /// Takes one delivery of a home.
@@ -31,7 +31,7 @@ impl Edge {
         match delivery {
             Delivery::Publication { local, offset, block } => {
                 if let Some(channel) = self.channels.mapped(home, local) {
-                    self.stage_publication(channel, offset, block, now);
+                    self.publication(channel, offset, block, now);
                 }
             }
             Delivery::Joined { local, who } => {
@@ -82,23 +82,17 @@ impl Edge {
         }
     }
 
-    /// The connection that a home means, if it is still there.
-    pub(in crate::edge) fn of(&self, connection: ConnectionKey) -> Option<ConnectionId> {
-        let conn = ConnectionId { index: connection.index, generation: connection.generation };
-        (connection.core == self.core && self.is_current(conn)).then_some(conn)
-    }
-
-    /// One command less is under way; what waited for that goes on.
-    pub(in crate::edge) fn answered(&mut self, to: ReplyTo) -> Option<ConnectionId> {
-        let conn = self.of(to.connection)?;
-        let it = self.places.at(conn);
-        debug_assert!(it.in_flight > 0, "every answer has its command");
-        it.in_flight = it.in_flight.saturating_sub(1);
-        self.under_way.end(&mut it.under_way, to.command);
-        if it.input.is_some() {
-            self.make_ready(conn);
+    /// A publication, in lane order. A repeated one is dropped; where some are missing before it,
+    /// its subscribers are sent that first.
+    fn publication(&mut self, channel: u32, offset: u64, block: Block, now: Now) {
+        let latency_us = now.monotonic_us.saturating_sub(block.received_us());
+        self.metrics.latency.record(latency_us);
+        match self.channels.at(channel).arrival(offset) {
+            Arrival::Next => {}
+            Arrival::Repeated => return self.metrics.duplicates.add(1),
+            Arrival::Gap => self.position_lost(channel),
         }
-        Some(conn)
+        self.stage_publication(channel, offset, block);
     }
 
     /// Who publishes hears the publication before its answer (rule 34): it may be staged still.
@@ -108,24 +102,6 @@ impl Edge {
         }
         self.staged_bytes += ACKNOWLEDGEMENT_BYTES;
         self.acknowledged.push(to);
-    }
-
-    /// Answers the publications that were acknowledged while others were staged.
-    pub(in crate::edge) fn answer_acknowledged(&mut self) {
-        debug_assert!(self.staged.is_empty(), "publications go before their answers");
-        let mut acknowledged = std::mem::take(&mut self.acknowledged);
-        for to in acknowledged.drain(..) {
-            self.answer(to, &Reply::Publish { id: to.command });
-        }
-        self.acknowledged = acknowledged;
-    }
-
-    fn answer(&mut self, to: ReplyTo, reply: &Reply<'_>) {
-        if let Some(conn) = self.answered(to)
-            && to.command > 0
-        {
-            self.reply(conn, reply);
-        }
     }
 
     fn registered(&mut self, connection: ConnectionKey, now: Now) {
@@ -287,26 +263,4 @@ impl Edge {
             answer.members.iter().map(|member| info(member, &self.ids)).collect();
         self.answer(answer.to, &Reply::Presence { id: answer.to.command, clients: &clients });
     }
-
-    /// The client ids that publications name, in their order.
-    pub(in crate::edge) fn ids_of(&self, placed: &[Placed]) -> Vec<Option<ClientId>> {
-        placed.iter().map(|placed| super::frames::publisher_id(&placed.block, &self.ids)).collect()
-    }
-}
-
-/// Where a subscription starts.
-#[derive(Clone, Copy, Debug)]
-pub struct Start {
-    pub traits: Traits,
-    pub filter: u16,
-    pub position: Position,
-    pub subscription: Replayed,
-}
-
-pub fn publications<'a>(placed: &'a [Placed], ids: &'a [Option<ClientId>]) -> Vec<Publication<'a>> {
-    placed
-        .iter()
-        .zip(ids)
-        .map(|(placed, id)| publication(&placed.block, placed.offset, id.as_ref()))
-        .collect()
 }

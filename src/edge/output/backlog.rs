@@ -6,8 +6,11 @@
 //! Invariant: a chunk that was handed out ends on a frame boundary, or inside a frame that is
 //! longer than a chunk, or inside a recovery answer, and then nothing but its rest follows.
 
-use super::output::{Class, NO_CHANNEL};
-use super::replay::{Replay, Replayed};
+#[cfg(test)]
+mod tests;
+
+use crate::edge::output::arena::{Class, NO_CHANNEL};
+use crate::edge::output::replay::{Replay, Replayed};
 use crate::limits::{CHUNK_BYTES, CONTROL_BACKLOG_BYTES};
 use crate::rules::{Rule, holds};
 use bytes::Bytes;
@@ -356,6 +359,3 @@ impl Backlog {
         true
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,11 +3,11 @@
 //!
 //! Invariant: what `write` appends in all is exactly one frame of the announced length.
 
-use super::frames::{opcode, publication, publisher_id};
 use crate::codec::command::SubscribeResult;
 use crate::codec::{Codec, Pieces};
 use crate::contract::block::Placed;
-use crate::edge::connection::client_id::ClientIds;
+use crate::edge::ids::client_id::ClientIds;
+use crate::edge::output::frames::{opcode, publication, publisher_id};
 use crate::ws::frame;
 use std::rc::Rc;
 

@@ -5,8 +5,8 @@
 
 use crate::contract::name::Name;
 use crate::contract::user::ServerSubscription;
+use crate::edge::connection::server_side::{ServerBegin, Wish};
 use crate::edge::connection::{SubscriptionState, Traits};
-use crate::edge::server_side::subscriptions::{ServerBegin, Wish};
 use crate::edge::{ConnectionId, Edge};
 use std::collections::BTreeSet;
 

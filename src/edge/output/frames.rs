@@ -3,14 +3,15 @@
 //! Must not know connections' states. Invariant: one call writes one whole frame. JSON's length is
 //! counted before; what the binary codecs write is put in its place once it is known.
 
-use super::output::{Class, NO_CHANNEL, Output, Range};
 use crate::codec::command::{ClientInfo, Named, Publication, Push, Reply};
 use crate::codec::{Codec, json};
-use crate::contract::block::Block;
+use crate::contract::block::{Block, Placed};
 use crate::contract::envelope::Member;
 use crate::edge::channels::Form;
-use crate::edge::connection::client_id::{ClientId, ClientIds};
-use crate::ws::frame::{self, OpCode};
+use crate::edge::ids::client_id::{ClientId, ClientIds};
+use crate::edge::output::arena::{Class, NO_CHANNEL, Output, Range};
+use crate::ws::frame;
+use crate::ws::frame::OpCode;
 use std::borrow::Cow;
 
 /// The client id of a block's publisher; none when it came from the server API.
@@ -166,4 +167,12 @@ impl Output {
         frame::finish(&mut self.arena, begun);
         Range { start, end: self.end() }
     }
+}
+
+pub fn publications<'a>(placed: &'a [Placed], ids: &'a [Option<ClientId>]) -> Vec<Publication<'a>> {
+    placed
+        .iter()
+        .zip(ids)
+        .map(|(placed, id)| publication(&placed.block, placed.offset, id.as_ref()))
+        .collect()
 }

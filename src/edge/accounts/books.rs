@@ -1,0 +1,117 @@
+//! The entries of the accounts: what a connection holds more, or less, than before.
+//!
+//! Nobody is ended here: `lifecycle` does that when an account passes its bound.
+
+use crate::edge::accounts::spill::{Peer, spill_held};
+use crate::edge::connection::Fact;
+use crate::edge::{ConnectionId, Edge, Late};
+
+impl Edge {
+    /// Counts bytes that a call holds; false when they are more than the worker may hold.
+    pub(in crate::edge) fn charge(&mut self, conn: ConnectionId, bytes: usize) -> bool {
+        let charged = self.accounts.charge_call(bytes as u64, self.limits.api_bytes_per_worker);
+        if charged {
+            self.exchange(conn).call_bytes += bytes as u64;
+        }
+        charged
+    }
+
+    /// A call holds nothing any more.
+    pub(in crate::edge) fn discharge(&mut self, conn: ConnectionId) {
+        if let Some(http) = self.at(conn).http_mut() {
+            let bytes = std::mem::take(&mut http.call_bytes);
+            self.accounts.discharge_call(bytes);
+        }
+    }
+
+    /// A connection keeps less.
+    pub(in crate::edge) fn spill_shrank(&mut self, conn: ConnectionId, bytes: usize) {
+        let peer = Peer::of(self.at(conn));
+        self.accounts.spill_less(peer, bytes);
+    }
+
+    /// A connection that ends keeps nothing.
+    pub(in crate::edge) fn forget_spill(&mut self, conn: ConnectionId) {
+        let held = spill_held(self.at(conn));
+        self.spill_shrank(conn, held);
+        let it = self.at(conn);
+        drop(std::mem::take(&mut it.deframer));
+        if let Some(input) = it.input.as_mut() {
+            (input.wire, input.message) = (Vec::new(), Vec::new());
+            input.later = Vec::new();
+        }
+    }
+
+    /// A WebSocket has become a session, with what it keeps.
+    pub(in crate::edge) fn spill_becomes_sessions(&mut self, conn: ConnectionId) {
+        let held = spill_held(self.at(conn));
+        let before = Peer::of(self.at(conn));
+        self.at(conn).facts.set(Fact::Counted, true);
+        let after = Peer::of(self.at(conn));
+        self.accounts.spill_less(before, held);
+        self.accounts.spill_more(after, held);
+    }
+
+    /// Notes that a connection has something unsent, so that it can be found.
+    pub(in crate::edge) fn note_backlog(&mut self, conn: ConnectionId) {
+        if self.at(conn).facts.replace(Fact::Backlogged, true) {
+            return;
+        }
+        if self.accounts.backlogged.is_crowded() {
+            let mut roster = std::mem::take(&mut self.accounts.backlogged);
+            roster.compact(|conn| self.still_holds(*conn, Fact::Backlogged, Edge::unsent_held));
+            self.accounts.backlogged = roster;
+        }
+        self.accounts.backlogged.push(conn);
+    }
+
+    /// Notes that a connection keeps something of what came in.
+    pub(in crate::edge) fn note_spill(&mut self, conn: ConnectionId) {
+        if self.at(conn).facts.replace(Fact::Spilled, true) {
+            return;
+        }
+        if self.accounts.spilling.is_crowded() {
+            let mut roster = std::mem::take(&mut self.accounts.spilling);
+            roster.compact(|conn| self.still_holds(*conn, Fact::Spilled, Edge::unread_held));
+            self.accounts.spilling = roster;
+        }
+        self.accounts.spilling.push(conn);
+    }
+
+    /// Whether a connection holds something; the fact that it does is taken back where not.
+    fn still_holds(
+        &mut self,
+        conn: ConnectionId,
+        fact: Fact,
+        held: fn(&Edge, ConnectionId) -> usize,
+    ) -> bool {
+        let holds = held(self, conn) > 0;
+        if !holds && self.is_current(conn) {
+            self.at(conn).facts.set(fact, false);
+        }
+        holds
+    }
+
+    /// Memory of what a connection has not been sent.
+    pub(in crate::edge) fn unsent_held(&self, conn: ConnectionId) -> usize {
+        if !self.is_current(conn) {
+            return 0;
+        }
+        let it = self.connection(conn);
+        let held = it.server().map_or(0, |server| server.held.bytes());
+        held + it.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes())
+    }
+
+    /// Memory of what a connection keeps of what came in.
+    pub(in crate::edge) fn unread_held(&self, conn: ConnectionId) -> usize {
+        if self.is_current(conn) { spill_held(self.connection(conn)) } else { 0 }
+    }
+
+    /// More waits unsent on this worker than may: somebody has to go, in a later stage.
+    pub(in crate::edge) fn check_worker_backlog(&mut self) {
+        let bound = self.limits.backlog_bytes_per_worker;
+        if bound > 0 && self.accounts.unsent_bytes > bound && !self.accounts.set_sheds(true) {
+            self.late.push_back(Late::Shed);
+        }
+    }
+}

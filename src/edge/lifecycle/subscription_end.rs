@@ -1,0 +1,68 @@
+//! How a subscription ends from this side: off its channel's list, then a push to its client.
+
+use crate::codec::command::{Push, Reply};
+use crate::edge::connection::{SubscriptionState, Traits};
+use crate::edge::user_calls::CallPlace;
+use crate::edge::{ConnectionId, Edge, Late};
+
+impl Edge {
+    /// Ends a subscription, whoever began it. The client is told; its Unsubscribe is owed.
+    pub(in crate::edge) fn end_subscription(
+        &mut self,
+        conn: ConnectionId,
+        name: &str,
+        (code, reason): (u32, &str),
+        call: CallPlace,
+    ) {
+        let Some(channel) = self.channels.find(name) else { return };
+        let Some(subscription) = self.at(conn).subscription(channel) else { return };
+        debug_assert!(subscription.state == SubscriptionState::Active, "nothing is in question");
+        let sequence = subscription.sequence;
+        self.remove_subscriber(conn, channel);
+        self.at(conn).subscriptions.owe(channel);
+        self.user_calls.await_withdrawal(call, sequence);
+        let push = Push::Unsubscribe { code, reason };
+        self.reply(conn, &Reply::Push { channel: name, push });
+    }
+
+    /// Tells every subscriber that was promised to miss nothing that it did miss something: SDKs
+    /// subscribe again and recover.
+    pub(in crate::edge) fn position_lost(&mut self, channel: u32) {
+        self.mark_staged();
+        self.metrics.position_lost.add(1);
+        let known = self.channels.at(channel);
+        let name = known.name.clone();
+        let listed: Vec<u32> = known.subscribers.iter().map(|it| it.connection).collect();
+        for index in listed {
+            let generation = self.output.generation(index);
+            let conn = ConnectionId { index, generation };
+            let promised = self.at(conn).subscription(channel).is_some_and(|it| {
+                it.traits.has(Traits::RECOVERABLE) || it.traits.has(Traits::POSITIONED)
+            });
+            let server_side = self
+                .at(conn)
+                .subscription(channel)
+                .is_some_and(|it| it.traits.has(Traits::SERVER_SIDE));
+            if promised && self.lose_position(conn, channel) {
+                if server_side {
+                    // Its client cannot subscribe again; coming back, it recovers.
+                    self.late.push_back(Late::Insufficient(conn));
+                } else {
+                    self.push_unsubscribe(conn, name.as_str());
+                }
+            }
+        }
+        self.channels.at(channel).last = None;
+    }
+
+    /// Ends one subscription, and tells its client with this code and reason.
+    pub(in crate::edge) fn end_with(&mut self, conn: ConnectionId, channel: u32, why: (u32, &str)) {
+        // What came before reaches it before.
+        self.mark_staged();
+        let name = self.channels.at(channel).name.clone();
+        if self.lose_position(conn, channel) {
+            let push = Push::Unsubscribe { code: why.0, reason: why.1 };
+            self.reply(conn, &Reply::Push { channel: name.as_str(), push });
+        }
+    }
+}

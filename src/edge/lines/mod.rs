@@ -1,0 +1,137 @@
+//! The lines before full lanes, and the queues of connections that have work left over or owe
+//! something to homes. Who is served next is decided in `turn`.
+//!
+//! Rule 4: each lane has one line, dead connections included, and newcomers go to its end.
+//! Invariant: a connection is in at most one line.
+
+pub mod presences;
+
+use crate::contract::envelope::Request;
+use crate::contract::key::ReplyTo;
+use crate::edge::connection::under_way::{About, channel_of_request};
+use crate::edge::connection::{Fact, Life, Parked, SubscriptionState};
+use crate::edge::{ConnectionId, Edge, Turn};
+use crate::rules::{Rule, holds};
+
+impl Edge {
+    /// Pushes a connection's request, or parks it in the lane's line.
+    pub(in crate::edge) fn issue(
+        &mut self,
+        conn: ConnectionId,
+        home: u16,
+        request: Request,
+        turn: &mut Turn<'_>,
+    ) {
+        self.presences.asked(&request);
+        let pushed =
+            if self.claim_turn(home) { self.push(conn, home, request, turn) } else { Err(request) };
+        if let Err(request) = pushed {
+            self.park(conn, home, request);
+        }
+    }
+
+    /// Takes this connection's turn at a lane. False: others wait in its line before it.
+    pub(in crate::edge) fn claim_turn(&mut self, home: u16) -> bool {
+        self.first_in_line = self.serving == Some(home);
+        if self.first_in_line {
+            // Once: what it asks next stands behind the others.
+            self.serving = None;
+        }
+        self.first_in_line || self.waiting[usize::from(home)].is_empty() || !holds(Rule::LaneFifo)
+    }
+
+    pub(in crate::edge) fn push(
+        &mut self,
+        conn: ConnectionId,
+        home: u16,
+        request: Request,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Request> {
+        let subscribe = match &request {
+            Request::Subscribe(subscribe) => Some(subscribe.channel.clone()),
+            _ => None,
+        };
+        let register = matches!(request, Request::Register { .. });
+        // What the server begins is no command of the client's, and has its own bound.
+        let ours = matches!(&request, Request::Subscribe(asked) if asked.to.command == 0);
+        let about = self.about(conn, &request);
+        if let Err(request) = turn.lanes.push(home, request) {
+            self.metrics.lane_full.add(1);
+            return Err(request);
+        }
+        if let Some(name) = subscribe {
+            let channel = self.channels.find(name.as_str()).expect("its subscription holds it");
+            let known = self.channels.at(channel);
+            known.pairs += 1;
+            known.parked -= 1;
+            let subscription = self.at(conn).subscription_mut(channel).expect("it was just made");
+            subscription.state = SubscriptionState::Pending;
+        }
+        let it = self.places.at(conn);
+        if register {
+            it.facts.set(Fact::Registered, true);
+        } else if !ours {
+            it.in_flight += 1;
+        }
+        if let Some(about) = about {
+            self.under_way.begin(&mut it.under_way, about);
+        }
+        Ok(())
+    }
+
+    /// What a client's command is about; none of what the server API or the server asks.
+    pub(in crate::edge) fn about(
+        &mut self,
+        conn: ConnectionId,
+        request: &Request,
+    ) -> Option<About> {
+        if self.life(conn) == Life::Connecting {
+            return None;
+        }
+        let (id, name, kind) = channel_of_request(request)?;
+        (id > 0).then(|| About { id, channel: self.channel_hash(name), kind })
+    }
+
+    fn park(&mut self, conn: ConnectionId, home: u16, request: Request) {
+        let parked = &mut self.at(conn).input().parked;
+        debug_assert!(parked.is_empty(), "nothing is parsed behind a command that waits");
+        parked.push_back(Parked { home, request });
+        self.stand_in_line(conn, home);
+    }
+
+    pub(in crate::edge) fn stand_in_line(&mut self, conn: ConnectionId, home: u16) {
+        let first = std::mem::take(&mut self.first_in_line);
+        if !self.at(conn).facts.replace(Fact::Waiting, true) {
+            let line = &mut self.waiting[usize::from(home)];
+            let front = first || !holds(Rule::LaneFifo);
+            if front { line.push_front(conn) } else { line.push_back(conn) }
+        }
+    }
+
+    /// Puts a connection in the queue of those that owe.
+    pub(in crate::edge) fn owe(&mut self, conn: ConnectionId) {
+        if !self.at(conn).facts.replace(Fact::Owing, true) {
+            self.owing.push_back(conn);
+        }
+    }
+
+    /// One command less is under way; what waited for that goes on.
+    pub(in crate::edge) fn answered(&mut self, to: ReplyTo) -> Option<ConnectionId> {
+        let conn = self.of(to.connection)?;
+        let it = self.places.at(conn);
+        debug_assert!(it.in_flight > 0, "every answer has its command");
+        it.in_flight = it.in_flight.saturating_sub(1);
+        self.under_way.end(&mut it.under_way, to.command);
+        if it.input.is_some() {
+            self.make_ready(conn);
+        }
+        Some(conn)
+    }
+
+    /// Puts a connection in the queue of those with work left over.
+    pub(in crate::edge) fn make_ready(&mut self, conn: ConnectionId) {
+        if !self.at(conn).facts.replace(Fact::Ready, true) {
+            self.ready.push_back(conn);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Frames that are kept until the connect reply is written: it is the first that a client gets.
+
+use crate::edge::connection::Fact;
+use crate::edge::connection::server_side::{Held, HeldFrame};
+use crate::edge::output::arena::Range;
+use crate::edge::{ConnectionId, Edge, Late};
+
+impl Edge {
+    /// From here on, until the connect reply, what is written for the connection is held.
+    pub(in crate::edge) fn hold(&mut self, conn: ConnectionId) {
+        if !self.at(conn).facts.replace(Fact::Held, true) && self.output.has_pending(conn.index) {
+            // The answer to its upgrade, which goes out before.
+            self.pending_to_backlog(conn);
+            self.after_append(conn);
+        }
+    }
+
+    /// Keeps what was written for a connection that waits for its connect reply.
+    pub(in crate::edge) fn keep_held(&mut self, conn: ConnectionId, ranges: &[Range]) {
+        self.note_backlog(conn);
+        let bytes_max = self.limits.backlog_bytes as usize;
+        let Some(server) = self.places.at(conn).server_mut() else {
+            return;
+        };
+        let held = &mut server.held;
+        let before = held.bytes.len();
+        for range in ranges {
+            for (frame, part, _) in self.output.frames_in(*range) {
+                let bytes = &self.output.arena[part.start as usize..part.end as usize];
+                held.bytes.extend_from_slice(bytes);
+                let (class, channel) = (frame.class, frame.channel);
+                held.frames.push(HeldFrame { bytes: part.end - part.start, class, channel });
+            }
+        }
+        self.accounts.unsent_changed(before, held.bytes.len());
+        if held.bytes.len() > bytes_max {
+            self.late.push_back(Late::Slow(conn));
+        }
+        self.check_worker_backlog();
+    }
+
+    /// Holds what this turn has written so far.
+    pub(in crate::edge) fn hold_pending(&mut self, conn: ConnectionId) {
+        if self.at(conn).facts.has(Fact::Held) {
+            let mut ranges = Vec::new();
+            self.output.take(conn.index, &mut ranges);
+            self.keep_held(conn, &ranges);
+        }
+    }
+
+    /// The connect reply is written: what was held for it goes on its way.
+    pub(in crate::edge) fn release_held(&mut self, conn: ConnectionId) {
+        if !self.at(conn).facts.replace(Fact::Held, false) {
+            return;
+        }
+        let held = std::mem::take(&mut self.server_side(conn).held);
+        self.accounts.unsent_changed(held.bytes.len(), 0);
+        let mut rest = held.bytes.as_slice();
+        for frame in &held.frames {
+            let (bytes, after) = rest.split_at(frame.bytes as usize);
+            rest = after;
+            let start = self.output.begin(frame.class, frame.channel);
+            self.output.arena.extend_from_slice(bytes);
+            let range = Range { start, end: self.output.end() };
+            if self.output.room() == 0 {
+                self.output_to_backlog(conn.index, range);
+                self.output.give_back(range);
+            } else {
+                self.output.mark(conn.index, range);
+            }
+        }
+    }
+
+    /// The connect reply will not come: what was held for it is not sent.
+    pub(in crate::edge) fn drop_held(&mut self, conn: ConnectionId, held: &Held) {
+        self.accounts.unsent_changed(held.bytes.len(), 0);
+        if self.at(conn).facts.replace(Fact::Held, false) {
+            self.forget_pending(conn);
+        }
+    }
+}
