@@ -17,6 +17,7 @@ mod ring_bells;
 mod ring_slots;
 mod shares;
 pub mod socket;
+mod starved;
 pub mod survey;
 #[expect(unsafe_code, reason = "system calls, and memory named to the kernel")]
 pub mod uring;

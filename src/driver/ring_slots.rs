@@ -78,6 +78,8 @@ pub struct Slot {
     pub starved: bool,
     /// It was armed because there were buffers, and has received nothing since.
     pub fed: bool,
+    /// Its last receive left a buffer part empty: there was no more.
+    pub drained: bool,
     /// A send failed and the owner was told.
     pub failed: bool,
     /// A FIN is to follow the armed send.
@@ -121,6 +123,7 @@ impl Slots {
             cancelling: false,
             starved: false,
             fed: false,
+            drained: true,
             failed: false,
             fin: false,
         });
@@ -136,6 +139,7 @@ impl Slots {
         slot.cancelling = false;
         slot.starved = false;
         slot.fed = false;
+        slot.drained = true;
         slot.failed = false;
         slot.fin = false;
         self.free.push(index);

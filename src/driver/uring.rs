@@ -13,6 +13,7 @@ use super::chunks::Chunks;
 use super::ring_accept::Accepts;
 use super::ring_bells::RingBells;
 use super::ring_slots::{Kind, Slots, tag, untag};
+use super::starved::Starved;
 use super::{DriverStats, Error, Event, Options, Segment, Send};
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
@@ -86,10 +87,8 @@ pub struct Uring {
     held: VecDeque<cqueue::Entry>,
     /// Events that came about without one, with the generation of their socket.
     told: VecDeque<(u32, u32, Event)>,
-    /// Receives that wait for a buffer, with their generation.
-    starved: VecDeque<(u32, u32)>,
-    /// Those of them that found none although they were fed: they go first.
-    refused: VecDeque<(u32, u32)>,
+    /// Receives that wait for a buffer.
+    starved: Starved,
     /// Sends of a flush that did not go out whole: which, and what the kernel said.
     results: Vec<(u32, i32)>,
     /// Scatter lists of a flush.
@@ -152,8 +151,7 @@ impl Uring {
             bells: RingBells::new(options.bells),
             held: VecDeque::new(),
             told: VecDeque::new(),
-            starved: VecDeque::new(),
-            refused: VecDeque::new(),
+            starved: Starved::default(),
             results: Vec::new(),
             parts: Vec::new(),
             messages: Vec::new(),

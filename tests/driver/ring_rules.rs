@@ -12,7 +12,7 @@ use corecast::driver::uring::{Tuning, Uring};
 use corecast::driver::{Driver, Event, Pieces, Send, Socket, Tag};
 use rustix::io::Errno;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc;
 use std::thread;
@@ -366,4 +366,39 @@ fn a_dropped_driver_leaves_nothing_behind() {
         assert_eq!(reading.read_to_end(&mut Vec::new()).expect("a FIN"), 0);
         drop(full);
     }
+}
+
+/// What the kernel has received for the owner goes before whatever comes later. So it receives a
+/// batch of what floods send, not as much as there are buffers for, and a sender that sends little
+/// does not wait until each flood had its share.
+#[test]
+fn a_light_sender_waits_for_a_batch_of_floods() {
+    const FLOODS: u64 = 150;
+    const ROUNDS: u8 = 101;
+    let mut rig = rig(FLOODS as u32 + 1, Tuning::default());
+    let (mut light, _) = rig.connect(FLOODS);
+    let floods: Vec<_> = (0..FLOODS).map(|flood| rig.connect(flood).0).collect();
+    let ends: Vec<_> = floods.iter().map(|it| it.try_clone().expect("a descriptor")).collect();
+    let flood = |mut flood: TcpStream| {
+        thread::spawn(move || while flood.write_all(&[7; 65_536]).is_ok() {})
+    };
+    let flooders: Vec<_> = floods.into_iter().map(flood).collect();
+    let mut flooded = [0; ROUNDS as usize];
+    for round in 0..ROUNDS {
+        light.write_all(&[round]).expect("a write");
+        loop {
+            match rig.next() {
+                Got::Received(Tag(FLOODS), bytes) => break assert_eq!(bytes, [round]),
+                Got::Received(_, bytes) => flooded[round as usize] += bytes.len(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    flooded.sort_unstable();
+    // A batch is 512 KiB, and their shares are 2,400.
+    let median = flooded[flooded.len() / 2];
+    assert!(median <= 1 << 20, "{median} bytes of floods go before one of others");
+    ends.iter().for_each(|it| it.shutdown(Shutdown::Both).expect("a shutdown"));
+    drop(rig);
+    flooders.into_iter().for_each(|flooder| flooder.join().expect("a flood"));
 }

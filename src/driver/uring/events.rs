@@ -9,6 +9,7 @@
 use super::{Op, SHARE, Uring};
 use crate::driver::chunks::NONE;
 use crate::driver::ring_slots::{ARMED, CLOSE, Kind, RECV, SHUTDOWN, State, untag};
+use crate::driver::starved::Line;
 use crate::driver::{
     Buffer, Driver, DriverStats, End, Event, Segment, Send, Socket, Tag, Unsent, one_each,
 };
@@ -16,7 +17,9 @@ use bytes::{Buf, Bytes};
 use io_uring::cqueue;
 use std::time::Duration;
 
-/// Completions that a turn begins with, where there are so many.
+/// Completions that a turn begins with, where there are so many. While there are, the kernel is
+/// asked for no more: what it had in hand for the owner would go before what comes next, whoever
+/// sent it.
 const BATCH: usize = 256;
 /// Calls to get them.
 const BATCH_ROUNDS: usize = 16;
@@ -55,33 +58,59 @@ impl Uring {
         }
     }
 
-    /// Goes on with receives that wait for buffers, as many as can have a share of what there is:
-    /// more of them would only find none once more.
+    /// Completions that the owner has not been told of.
+    fn in_hand(&mut self) -> usize {
+        self.held.len() + self.ring.completion().len()
+    }
+
+    /// Goes on with receives that wait, as many as can have a share of the buffers that there are
+    /// and of the batch: more of them would only find none once more, or wait in the owner's way.
     fn feed_starved(&mut self) {
-        let mut left = u32::from(self.buffers.left());
+        let room = BATCH.saturating_sub(self.in_hand());
+        let mut left = room.min(self.buffers.left().into());
         while left > 0
-            && let Some((index, generation)) =
-                self.refused.pop_front().or_else(|| self.starved.pop_front())
+            && let Some((index, generation)) = self.starved.pop()
         {
             let slot = &mut self.slots[index];
-            if slot.generation == generation && slot.starved {
-                slot.starved = false;
+            if slot.generation != generation || !std::mem::take(&mut slot.starved) {
+                continue;
+            }
+            if slot.state == State::Receiving && slot.under_way & RECV == 0 {
                 slot.fed = true;
-                self.go_on_receiving(index);
-                left = left.saturating_sub(SHARE);
+                self.arm_recv(index);
+                left = left.saturating_sub(SHARE as usize);
             }
         }
     }
 
-    /// Lines a receive up for buffers: who was fed and found none all the same before those who
-    /// have not been, or it would start again from the end of a line of floods.
+    /// Arms the next receive of a socket, or lines it up where others wait, or the owner has enough
+    /// to do. One that takes little is in nobody's way.
+    fn receive_in_turn(&mut self, index: u32) {
+        let slot = &self.slots[index];
+        let is_due = slot.state == State::Receiving && slot.under_way & RECV == 0;
+        if !is_due || slot.starved {
+            return;
+        }
+        if !slot.drained && (!self.starved.is_empty() || self.in_hand() >= BATCH) {
+            self.starve(index);
+        } else {
+            self.arm_recv(index);
+        }
+    }
+
+    /// Lines a receive up for buffers. One that was fed and found none all the same goes first, or
+    /// it would start again from the end of a line of floods.
     fn starve(&mut self, index: u32) {
         let slot = &mut self.slots[index];
         if std::mem::replace(&mut slot.starved, true) {
             return;
         }
-        let line = if slot.fed { &mut self.refused } else { &mut self.starved };
-        line.push_back((index, slot.generation));
+        let line = match (slot.fed, slot.drained) {
+            (true, _) => Line::Again,
+            (false, true) => Line::Light,
+            (false, false) => Line::Heavy,
+        };
+        self.starved.push(line, (index, slot.generation));
     }
 
     /// What a completion says to the owner.
@@ -137,12 +166,8 @@ impl Uring {
         match (buffer, result) {
             (Some(id), 1..) if open => {
                 slot.fed = false;
-                if slot.under_way & RECV == 0 && !self.starved.is_empty() {
-                    // It had its share, and others wait for theirs.
-                    self.starve(index);
-                } else {
-                    self.go_on_receiving(index);
-                }
+                slot.drained = (result as u32) < self.tuning.buffer_bytes;
+                self.receive_in_turn(index);
                 let buffer = Buffer { id: id.into(), len: result as u32 };
                 return Some(Event::Received { tag, buffer });
             }
@@ -188,14 +213,20 @@ impl Uring {
             let due = queue.taskrun() || queue.cq_overflow();
             let queued = submit && round == 0 && !queue.is_empty();
             drop(queue);
-            let there = self.ring.completion().len();
-            if !queued && (!due || there >= BATCH) {
+            let there = self.in_hand();
+            if there >= BATCH {
+                if queued {
+                    self.submit();
+                }
+                return;
+            }
+            if !queued && !due {
                 return;
             }
             self.enter(0, None);
             // Work is listed first and flagged then: run between the two, it leaves a flag that no
             // work is behind, until the next.
-            self.false_alarm = due && self.ring.completion().len() == there;
+            self.false_alarm = due && self.in_hand() == there;
             if self.false_alarm {
                 return;
             }
@@ -322,9 +353,7 @@ impl Driver for Uring {
         if slot.state == State::Paused {
             slot.state = State::Receiving;
             // One that is being cancelled is armed again after its last completion.
-            if slot.under_way & RECV == 0 {
-                self.arm_recv(socket.0);
-            }
+            self.receive_in_turn(socket.0);
         }
     }
 
