@@ -3,7 +3,7 @@
 //! `scripts/sim` is the way in. Exit 1 when a clean seed fails, or a broken rule is not found.
 
 use clap::Parser;
-use corecast::rules::{RULES, Rule, sabotage};
+use corecast::rules::{RULES, Rule, switch_off};
 use corecast::sim::plan::Size;
 use corecast::sim::run::{Outcome, quiet_panics, run};
 use std::io::{IsTerminal, Write};
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     quiet_panics();
     if let Some(seed) = arguments.seed {
         let rules = named(arguments.sabotage.as_deref().unwrap_or(""));
-        sabotage(rules.first().map(|(_, rule)| *rule));
+        switch_off(rules.first().map(|(_, rule)| *rule));
         let outcome = run(seed, Size::Standard);
         println!("{}", outcome.plan);
         println!("{}", outcome.figures());
@@ -103,7 +103,7 @@ fn broken(name: &str, arguments: &Arguments) -> bool {
     for (text, rule) in rules {
         let started = Instant::now();
         let first: Mutex<Option<Outcome>> = Mutex::new(None);
-        sabotage(Some(rule));
+        switch_off(Some(rule));
         each_seed(arguments, |outcome| {
             let mut first = first.lock().expect("no thread panics");
             if !outcome.is_clean() && first.as_ref().is_none_or(|it| outcome.seed < it.seed) {
@@ -111,7 +111,7 @@ fn broken(name: &str, arguments: &Arguments) -> bool {
             }
             first.is_none()
         });
-        sabotage(None);
+        switch_off(None);
         let seconds = started.elapsed().as_secs_f64();
         match first.into_inner().expect("no thread panics") {
             Some(outcome) => {

@@ -1,5 +1,6 @@
-//! The rules that the simulation can switch off, one at a time, to prove that it notices.
-//! || Without the feature `sabotage` every rule holds and `holds` costs nothing.
+//! The rules that the simulation may switch off, one at a time, to prove that it would notice.
+//!
+//! Without the feature `sabotage` every rule holds, and nothing of this is in the program.
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -103,16 +104,44 @@ rules! {
     OwnFirst = "own_first",
 }
 
+/// Breaks a rule on purpose, where the simulation has switched it off; without the feature
+/// `sabotage` it expands to nothing.
+///
+/// `sabotage!(RULE => STATEMENT)` does what must not be done. `sabotage!(RULE: NAME = VALUE)` gives
+/// a local variable the wrong value. `sabotage!(RULE skips STATEMENT)` leaves out what must be
+/// done; without the feature it is that statement. What takes more than a line is a function in a
+/// file `sabotage.rs`, which is compiled with the feature only.
 #[cfg(not(feature = "sabotage"))]
-/// Does the rule hold? Always, in a release.
-#[inline(always)]
-#[must_use]
-pub const fn holds(_rule: Rule) -> bool {
-    true
+macro_rules! sabotage {
+    ($rule:ident => $($broken:tt)+) => {};
+    ($rule:ident: $name:ident = $wrong:expr) => {};
+    ($rule:ident skips $honest:expr) => {
+        $honest
+    };
 }
 
 #[cfg(feature = "sabotage")]
-mod broken {
+macro_rules! sabotage {
+    ($rule:ident => $($broken:tt)+) => {
+        if !crate::rules::holds(crate::rules::Rule::$rule) {
+            $($broken)+;
+        }
+    };
+    ($rule:ident: $name:ident = $wrong:expr) => {
+        let $name =
+            if crate::rules::holds(crate::rules::Rule::$rule) { $name } else { $wrong };
+    };
+    ($rule:ident skips $honest:expr) => {
+        if crate::rules::holds(crate::rules::Rule::$rule) {
+            $honest
+        }
+    };
+}
+
+pub(crate) use sabotage;
+
+#[cfg(feature = "sabotage")]
+mod switch {
     use super::Rule;
     use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -120,7 +149,7 @@ mod broken {
     static BROKEN: AtomicU8 = AtomicU8::new(NONE);
 
     /// Switches one rule off in this process; `None` switches all on again.
-    pub fn sabotage(rule: Option<Rule>) {
+    pub fn switch_off(rule: Option<Rule>) {
         BROKEN.store(rule.map_or(NONE, |rule| rule as u8), Ordering::Relaxed);
     }
 
@@ -133,4 +162,4 @@ mod broken {
 }
 
 #[cfg(feature = "sabotage")]
-pub use broken::{holds, sabotage};
+pub use switch::{holds, switch_off};

@@ -360,7 +360,7 @@ impl Host {
             match self.edges[core].flush_of(conn, &mut ranges) {
                 Flush::Nothing => {}
                 Flush::One(range) => batch.push((conn, vec![range])),
-                Flush::Send(conn) => batch.push((conn, ranges.clone())),
+                Flush::Send => batch.push((conn, ranges.clone())),
             }
         }
         for (conn, ranges) in batch {

@@ -7,7 +7,7 @@
 use super::block::{Block, Placed};
 use super::name::Name;
 use super::position::{Epoch, Position};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use std::collections::VecDeque;
 
 /// Names a call of a home's in its answer.
@@ -141,7 +141,8 @@ impl Bridged {
     }
 
     fn is_spent(&self) -> bool {
-        self.in_use >= self.credits && holds(Rule::Credit)
+        sabotage!(Credit => return false);
+        self.in_use >= self.credits
     }
 
     /// Hands a call over.
@@ -194,7 +195,7 @@ impl Bridged {
     /// Takes what the bridge said.
     pub fn incoming(&mut self, answer: Answer) {
         if answer.returns_credit() {
-            debug_assert!(self.in_use > 0 || !holds(Rule::Credit), "an answer has its call");
+            debug_assert!(self.in_use > 0, "an answer has its call");
             self.in_use = self.in_use.saturating_sub(1);
         }
         self.inbox.push_back(answer);

@@ -8,7 +8,7 @@
 use crate::codec::Codec;
 use crate::contract::name::Name;
 use crate::hashing::{Key, Keyed};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use std::collections::HashMap;
 
 /// What a subscriber has of a channel's publications, which decides what it is sent.
@@ -341,11 +341,7 @@ impl EdgeChannels {
         let channel = self.at(place);
         assert!(channel.pairs > 0, "a pair is taken back once");
         channel.pairs -= 1;
-        let last_member = channel.subscribers.is_empty() && !holds(Rule::CountSubs);
-        if last_member {
-            // With the last member, whoever else has asked.
-            (channel.pairs, channel.parked) = (0, 0);
-        }
+        sabotage!(CountSubs => channel.forget_pairs_without_members());
         if channel.pairs == 0 {
             self.unmap(place);
             self.forget_if_unused(place);

@@ -16,7 +16,7 @@ use crate::edge::output::frames::{info, publications};
 use crate::edge::output::replay::{Replay, Replayed};
 use crate::edge::subscriptions::Start;
 use crate::edge::{ConnectionId, Edge};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::work::cost;
 
 /// Bytes of blocks up to which a recovery answer is framed with the turn's other frames.
@@ -97,7 +97,7 @@ impl Edge {
 
     /// Who publishes hears the publication before its answer (rule 34): it may be staged still.
     fn published(&mut self, to: ReplyTo) {
-        if self.staged.is_empty() || !holds(Rule::OwnFirst) {
+        if self.staged.is_empty() {
             return self.answer(to, &Reply::Publish { id: to.command });
         }
         self.staged_bytes += ACKNOWLEDGEMENT_BYTES;
@@ -117,12 +117,10 @@ impl Edge {
     fn subscribed(&mut self, answer: Subscribed, now: Now) {
         let Subscribed { to, sequence, channel: name, local, position, recovery } = answer;
         let Some(channel) = self.channels.find(name.as_str()) else {
-            debug_assert!(!holds(Rule::CountSubs), "a channel is known while one is pending");
+            debug_assert!(false, "a channel is known while one is pending");
             return;
         };
-        if holds(Rule::MarkInorder) {
-            self.mark_staged();
-        }
+        sabotage!(MarkInorder skips self.mark_staged());
         if self.channels.at(channel).pairs > 0 {
             self.channels.map(channel, local);
             self.channels.at(channel).last = Some(position.offset);
@@ -140,10 +138,7 @@ impl Edge {
             return;
         };
         if life != Life::Active && !awaited {
-            if !holds(Rule::UndoPending) {
-                self.take_subscription(conn, channel);
-                return self.owe(conn);
-            }
+            sabotage!(UndoPending => return self.forget_subscription(conn, channel));
             self.at(conn).subscriptions.owe(channel);
             return self.owe(conn);
         }

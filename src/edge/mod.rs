@@ -21,6 +21,8 @@ mod output;
 mod permissions;
 mod refusals;
 mod responses;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 mod server_side;
 mod subscriptions;
 #[cfg(test)]
@@ -233,6 +235,8 @@ pub struct Edge {
     leaving: bool,
     /// What connections lost that ended in the shutdown.
     cut: Cut,
+    #[cfg(feature = "sabotage")]
+    broken: sabotage::Broken,
 }
 
 impl Edge {
@@ -287,6 +291,8 @@ impl Edge {
             draining: false,
             leaving: false,
             cut: Cut::default(),
+            #[cfg(feature = "sabotage")]
+            broken: sabotage::Broken::default(),
             limits: options.limits,
         }
     }

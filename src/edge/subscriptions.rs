@@ -10,10 +10,9 @@ use crate::contract::name::Name;
 use crate::contract::position::{Position, Since};
 use crate::contract::user::Overrides;
 use crate::edge::channels::{Form, NO_FILTER, Subscriber, Variant};
-use crate::edge::connection::{Fact, Life, Subscription, SubscriptionState, Traits};
+use crate::edge::connection::{Fact, Subscription, SubscriptionState, Traits};
 use crate::edge::output::replay::Replayed;
 use crate::edge::{ConnectionId, Edge, Turn};
-use crate::rules::{Rule, holds};
 
 /// A subscription as it is allowed to be.
 #[derive(Clone, Copy, Debug)]
@@ -46,10 +45,6 @@ impl Edge {
             let channel = subscription.channel;
             if !self.push_unsubscribe_request(conn, subscription, turn) {
                 let home = self.channels.at(channel).home;
-                if !holds(Rule::CleanupQueue) && self.life(conn) == Life::Dead {
-                    self.take_subscription(conn, channel);
-                    continue;
-                }
                 self.stand_in_line(conn, home);
                 return false;
             }
@@ -86,7 +81,7 @@ impl Edge {
     }
 
     /// Takes a Subscribe back at the home; false when the lane has no room.
-    fn push_unsubscribe_request(
+    pub(in crate::edge) fn push_unsubscribe_request(
         &mut self,
         conn: ConnectionId,
         subscription: Subscription,

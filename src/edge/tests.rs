@@ -208,7 +208,7 @@ pub(super) fn sent_whole(
             *ranges = vec![range];
             Some(to)
         }
-        Flush::Send(to) => {
+        Flush::Send => {
             edge.sent_inline(to);
             Some(to)
         }
@@ -253,7 +253,7 @@ fn stuffed(bench: &mut Bench, bytes: &[u8]) -> Vec<u8> {
     let mut ranges = Vec::new();
     let range = match next_flush(&mut bench.edge, &mut ranges) {
         Some((_, Flush::One(range))) => vec![range],
-        Some((_, Flush::Send(_))) => ranges.clone(),
+        Some((_, Flush::Send)) => ranges.clone(),
         other => panic!("{other:?}"),
     };
     bench.edge.unsent(conn, &range, 0);

@@ -11,8 +11,8 @@ use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::contract::engine::Engine;
 use crate::contract::name::Name;
-use crate::contract::position::{Epoch, Position};
-use crate::rules::{Rule, holds};
+use crate::contract::position::Position;
+use crate::rules::sabotage;
 
 /// Channels looked at in one turn, or for the room of one.
 const CHANNELS_PER_TURN: usize = 64;
@@ -26,7 +26,7 @@ impl<E: Engine> Home<E> {
     /// When the request taken last has not been said in full.
     pub fn timers(&mut self, now: Now) {
         assert!(self.outgoing.is_empty(), "timers wait for the cursor");
-        self.go_live_late(now);
+        sabotage!(LiveAtRead => self.go_live_late(now));
         if !self.is_free() || self.answer_late_call(now) {
             return;
         }
@@ -60,9 +60,6 @@ impl<E: Engine> Home<E> {
     /// When `timers` has something to do next, in milliseconds of the process.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
-        if !self.read_early.is_empty() {
-            return Some(0);
-        }
         let expiry =
             self.soonest().map(|(age, _)| age.at_ms).filter(|at_ms| *at_ms < u64::MAX).min();
         let tails = (!E::LOCAL && !self.channels.is_empty())
@@ -88,14 +85,10 @@ impl<E: Engine> Home<E> {
 
     /// Forgets a channel's history; its numbering stays (rule 13).
     pub fn evict(&mut self, place: u32) {
-        let epochs = self.channels.len() as u64;
         let channel = self.channels.at(place);
         self.history_bytes -= channel.history.bytes();
         channel.history.clear();
-        if !holds(Rule::EvictTrim) {
-            channel.epoch = Epoch(channel.epoch.0 + 1 + epochs);
-            channel.last = 0;
-        }
+        sabotage!(EvictTrim => self.forget_numbering(place));
         self.line_up(place);
     }
 

@@ -17,6 +17,7 @@ mod numberings;
 mod patch;
 mod publish;
 mod replica;
+#[cfg(feature = "sabotage")]
 mod sabotage;
 mod subscribe;
 mod table;
@@ -28,9 +29,7 @@ mod users;
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::contract::engine::{CallId, Engine};
-use crate::contract::envelope::{
-    Delivery, HistoryAnswer, HistoryRequest, PresenceAnswer, Recovery, Request, SubscribeRequest,
-};
+use crate::contract::envelope::{Delivery, HistoryAnswer, HistoryRequest, PresenceAnswer, Request};
 use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::name::Name;
 use crate::contract::position::Position;
@@ -130,8 +129,8 @@ pub struct Home<E> {
     marked: Vec<bool>,
     /// What the stage under way may still do.
     work: Work,
-    /// Where subscriptions do not go live in the turn of their read, on purpose.
-    read_early: Vec<(SubscribeRequest, Recovery, Position)>,
+    #[cfg(feature = "sabotage")]
+    broken: sabotage::Broken,
 }
 
 impl<E: Engine> Home<E> {
@@ -166,7 +165,8 @@ impl<E: Engine> Home<E> {
             tails_checked_ms: 0,
             marked: vec![false; cores],
             work: Work::new(u32::MAX),
-            read_early: Vec::new(),
+            #[cfg(feature = "sabotage")]
+            broken: sabotage::Broken::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::contract::envelope::{Delivery, PublishOptions, Request};
 use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position, Version};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::work::cost;
 
 /// The position of a publication that has none.
@@ -26,11 +26,9 @@ impl<E: Engine> Home<E> {
         options: Option<Box<PublishOptions>>,
         now: Now,
     ) -> Result<(), Untaken> {
-        let key = options.as_ref().and_then(|options| {
-            let given = &*options.idempotency_key;
-            (!given.is_empty() && holds(Rule::OncePerKey))
-                .then(|| idempotency::key(block.channel(), given))
-        });
+        let given = options.as_ref().map_or("", |options| &*options.idempotency_key);
+        sabotage!(OncePerKey: given = "");
+        let key = (!given.is_empty()).then(|| idempotency::key(block.channel(), given));
         if let Some(key) = &key {
             self.keys.forget_old(now.monotonic_ms());
             match self.keys.look_up(key, to) {
@@ -110,8 +108,9 @@ impl<E: Engine> Home<E> {
             None => Vec::new(),
         };
         let waiting = std::iter::once(to).chain(waiting);
+        sabotage!(OwnFirst: unheard = false);
         match place.and_then(|place| self.replica(place)) {
-            Some(replica) if unheard && holds(Rule::OwnFirst) => {
+            Some(replica) if unheard => {
                 let before = replica.unheard.len();
                 replica.unheard.extend(waiting.map(|to| (to, position)));
                 self.unheard += replica.unheard.len() - before;

@@ -16,7 +16,7 @@ use crate::contract::key::ConnectionKey;
 use crate::contract::name::Name;
 use crate::contract::position::{Position, Since};
 use crate::contract::user::Overrides;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::work::cost;
 
 impl<E: Engine> Home<E> {
@@ -43,12 +43,7 @@ impl<E: Engine> Home<E> {
             self.refuse_subscribe(request, ErrorCode::UnrecoverablePosition);
             return self.drop_if_unused(place, now);
         }
-        if E::LOCAL && !holds(Rule::LiveAtRead) {
-            let recovery = self.recover(place, &request);
-            let position = self.channels.at(place).position();
-            self.read_early.push((request, recovery, position));
-            return;
-        }
+        sabotage!(LiveAtRead => if E::LOCAL { return self.read_early(place, request); });
         self.channels.add_pair(place, request.to.connection.core);
         self.age(place);
         if E::LOCAL {

@@ -2,6 +2,7 @@
 //! rung when there is room again. A full lane is an answer, never a wait.
 
 use super::room::Room;
+use crate::rules::sabotage;
 
 /// Makes a lane of `slots` items.
 #[must_use]
@@ -84,6 +85,7 @@ impl<T> Receiver<T> {
     /// Called after a run of pops: does the producer want to be rung?
     #[must_use]
     pub fn freed(&mut self) -> bool {
+        sabotage!(SpaceBell => return false);
         std::mem::take(&mut self.popped) && self.room.made()
     }
 }

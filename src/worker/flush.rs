@@ -4,7 +4,7 @@ use super::{Range, Segment, Send, Unsent, Worker};
 use crate::contract::engine::Engine;
 use crate::driver::{Driver, Pieces, Place};
 use crate::edge::{ConnectionId, Flush};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::transport::Transport;
 use bytes::Bytes;
 
@@ -13,8 +13,8 @@ use bytes::Bytes;
 pub(super) struct Batch {
     ranges: Vec<Range>,
     segments: Vec<Segment>,
-    sends: Vec<Send>,
-    conns: Vec<ConnectionId>,
+    pub(super) sends: Vec<Send>,
+    pub(super) conns: Vec<ConnectionId>,
     unsent: Vec<Unsent>,
     /// Bytes of all sends, where none is awaited.
     bytes: u64,
@@ -63,7 +63,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                     batch.ranges.push(range);
                     self.add(batch, conn)
                 }
-                Flush::Send(conn) => self.add(batch, conn),
+                Flush::Send => self.add(batch, conn),
                 Flush::Nothing => false,
             };
             if !added {
@@ -89,9 +89,6 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         if !link.is_open() {
             return false;
         }
-        // It is the current one, where rule 21 is broken on purpose.
-        let place = batch.sends.len();
-        batch.conns[place] = conn;
         let first = u32::try_from(batch.segments.len()).expect("a flush is bounded");
         if T::IDENTITY {
             batch.segments.extend(batch.ranges.iter().copied().map(segment));
@@ -108,15 +105,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 len: bounded(batch.pool.len() - start),
             });
         }
-        let mut count = u32::try_from(batch.segments.len()).expect("a flush is bounded") - first;
-        let mut first = first;
-        if count > 1 && !holds(Rule::OneSend) {
-            let pieces = Pieces::Many { first, count: 1 };
-            batch.sends.push(Send { socket: link.socket, pieces });
-            batch.conns.insert(place, conn);
-            (first, count) = (first + 1, count - 1);
-        }
-        batch.sends.push(Send { socket: link.socket, pieces: Pieces::Many { first, count } });
+        let count = u32::try_from(batch.segments.len()).expect("a flush is bounded") - first;
+        let pieces = Pieces::Many { first, count };
+        sabotage!(OneSend: pieces = batch.send_first_apart(first, count, link.socket, conn));
+        batch.sends.push(Send { socket: link.socket, pieces });
         true
     }
 

@@ -8,7 +8,7 @@ use crate::contract::envelope::{Delivery, Request};
 use crate::driver::Driver;
 use crate::edge::{RequestLanes, Turn};
 use crate::mesh::Sender;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::transport::Transport;
 
 /// The request lanes of a worker, as its edge sees them.
@@ -52,7 +52,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             let home = (self.taking + step) % homes;
             for _ in 0..self.budgets.deliveries_per_lane {
                 let room = self.edge.has_room() && self.edge.may_work();
-                if !room || !self.fits(home) || self.is_behind_a_request(home) {
+                sabotage!(AdmitOver: room = room && self.fits(home));
+                sabotage!(TwoRings: room = room && !self.is_behind_a_request(home));
+                if !room {
                     break;
                 }
                 let Some(delivery) = self.mesh.deliveries_in[home].pop() else { break };
@@ -62,13 +64,15 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                     self.marker_back();
                     continue;
                 }
-                if matches!(delivery, Delivery::UserCommand { .. }) && holds(Rule::Fenced) {
+                let fenced = matches!(delivery, Delivery::UserCommand { .. });
+                sabotage!(Fenced: fenced = false);
+                if fenced {
                     self.fence(home, delivery);
                     continue;
                 }
                 self.edge.deliver(u16::try_from(home).expect("few cores"), delivery, now);
             }
-            if self.mesh.deliveries_in[home].freed() && holds(Rule::SpaceBell) {
+            if self.mesh.deliveries_in[home].freed() {
                 self.rung |= 1 << home;
             }
         }
@@ -111,7 +115,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let cores = self.mesh.requests_in.len();
         let mut served = false;
         self.home.begin_turn(self.budgets.work_ns);
-        if !self.settle_broken() || !self.say(&mut served) {
+        sabotage!(ProbeStar => if self.waits_for_probe() { return served; });
+        if !self.say(&mut served) {
             return served;
         }
         self.home.timers(now);
@@ -121,7 +126,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         for step in 0..cores {
             let core = (self.serving + step) % cores;
             let finished = self.serve_lane(core, now, &mut served);
-            if self.mesh.requests_in[core].freed() && holds(Rule::SpaceBell) {
+            if self.mesh.requests_in[core].freed() {
                 self.rung |= 1 << core;
             }
             if !finished {
@@ -140,6 +145,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     /// False: the home waits, for a lane's room or for a credit.
     fn serve_lane(&mut self, core: usize, now: Now, served: &mut bool) -> bool {
+        sabotage!(Cursor => return self.serve_lane_from_the_start(core, now, served));
         for _ in 0..self.budgets.requests_per_lane {
             if !self.home.may_work() {
                 return true;
@@ -148,7 +154,6 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             let Some(request) = held.or_else(|| self.mesh.requests_in[core].pop()) else {
                 return true;
             };
-            self.note_request(&request);
             if let Err(untaken) = self.home.take(request, now) {
                 self.held = Some(untaken);
                 self.send_calls();
@@ -165,9 +170,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
 
     /// Pushes what the home has to say, one by one; false when a lane is full.
     pub(super) fn say(&mut self, said: &mut bool) -> bool {
-        if !self.has_room_for_all() {
-            return false;
-        }
+        sabotage!(Reserve => if !self.has_room_for_all() { return false; });
+        sabotage!(HomeRr => return self.say_what_finds_room(said));
         while let Some((core, delivery)) = self.home.next_delivery() {
             match self.mesh.deliveries_out[usize::from(core)].push(delivery) {
                 Ok(()) => {
@@ -177,7 +181,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 Err(delivery) => {
                     self.home.put_back(core, delivery);
                     self.metrics.lane_full.add(1);
-                    return !self.waits_with_request();
+                    return false;
                 }
             }
         }
@@ -204,16 +208,14 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             match said {
                 FromBridge::Probe { sequence } => {
                     // A full lane means "not ready": nobody waits for a probe (rule 7).
-                    if self.answers_probe()
-                        && self.mesh.to_bridge.push(ToBridge::Probed { sequence }).is_ok()
-                    {
+                    if self.mesh.to_bridge.push(ToBridge::Probed { sequence }).is_ok() {
                         self.rung |= 1 << self.bridge();
                     }
                 }
                 FromBridge::Answer(answer) => self.home.hear(answer),
             }
         }
-        if self.mesh.from_bridge.freed() && holds(Rule::SpaceBell) {
+        if self.mesh.from_bridge.freed() {
             self.rung |= 1 << self.bridge();
         }
         self.send_calls();
@@ -221,7 +223,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     }
 
     /// Sends the bridge what the engine is asked.
-    fn send_calls(&mut self) {
+    pub(super) fn send_calls(&mut self) {
         while let Some(call) = self.home.next_call() {
             if let Err(full) = self.mesh.to_bridge.push(ToBridge::Call(call)) {
                 let ToBridge::Call(call) = full else { unreachable!("it gives back its item") };
@@ -242,7 +244,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         while rung != 0 {
             let core = rung.trailing_zeros() as usize;
             rung &= rung - 1;
-            if core != self.mesh.core && self.mesh.bells[core].ring() && holds(Rule::RingsBell) {
+            if core != self.mesh.core && self.mesh.bells[core].ring() {
+                sabotage!(RingsBell => continue);
                 self.driver.notify(core);
             }
         }
@@ -251,20 +254,19 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Announces that this core will sleep: lanes it waits for shall ring, and so shall whoever has
     /// something for it (rule 5). Then `look_again` has to follow.
     pub fn announce_sleep(&mut self) {
-        if holds(Rule::RearmWant) {
-            if !self.home.is_free() {
-                for lane in &self.mesh.deliveries_out {
-                    lane.want_room();
-                }
+        sabotage!(RearmWant => return self.mesh.bells[self.mesh.core].announce());
+        if !self.home.is_free() {
+            for lane in &self.mesh.deliveries_out {
+                lane.want_room();
             }
-            for (home, lane) in (0_u16..).zip(&self.mesh.requests_out) {
-                if self.edge.waits_for(home) {
-                    lane.want_room();
-                }
+        }
+        for (home, lane) in (0_u16..).zip(&self.mesh.requests_out) {
+            if self.edge.waits_for(home) {
+                lane.want_room();
             }
-            if self.home.has_call() {
-                self.mesh.to_bridge.want_room();
-            }
+        }
+        if self.home.has_call() {
+            self.mesh.to_bridge.want_room();
         }
         self.mesh.bells[self.mesh.core].announce();
     }
@@ -272,21 +274,19 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Looks again after the announcement: is there anything that this core could do now?
     #[must_use]
     pub fn look_again(&mut self) -> bool {
+        sabotage!(RearmWant => return self.finds_items());
         let room = self.edge.has_room();
         let delivery = room && self.mesh.deliveries_in.iter().any(|lane| !lane.is_empty());
-        // Who has not asked for room has no right to look for it.
-        let line = holds(Rule::RearmWant)
-            && (0_u16..)
-                .zip(&self.mesh.requests_out)
-                .any(|(home, lane)| self.edge.waits_for(home) && lane.has_room());
-        delivery || line || self.home_can_go_on() || self.edge.has_work() || self.broken_work()
+        let line = (0_u16..)
+            .zip(&self.mesh.requests_out)
+            .any(|(home, lane)| self.edge.waits_for(home) && lane.has_room());
+        delivery || line || self.home_can_go_on() || self.edge.has_work()
     }
 
-    fn home_can_go_on(&mut self) -> bool {
+    pub(super) fn home_can_go_on(&mut self) -> bool {
         if let Some((core, delivery)) = self.home.next_delivery() {
             self.home.put_back(core, delivery);
-            return holds(Rule::RearmWant)
-                && self.mesh.deliveries_out[usize::from(core)].has_room();
+            return self.mesh.deliveries_out[usize::from(core)].has_room();
         }
         if !self.mesh.from_bridge.is_empty() || self.home.has_answer() {
             return true;

@@ -10,6 +10,7 @@ mod drain;
 mod flush;
 mod lanes;
 mod recv;
+#[cfg(feature = "sabotage")]
 mod sabotage;
 mod turn;
 
@@ -115,6 +116,7 @@ pub struct Worker<D, T: Transport, E> {
     effects: Vec<Effect>,
     plain: Vec<u8>,
     batch: flush::Batch,
+    #[cfg(feature = "sabotage")]
     broken: sabotage::Broken,
 }
 
@@ -143,6 +145,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             effects: Vec::new(),
             plain: Vec::new(),
             batch: flush::Batch::default(),
+            #[cfg(feature = "sabotage")]
             broken: sabotage::Broken::default(),
         }
     }

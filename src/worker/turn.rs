@@ -4,7 +4,7 @@ use super::{TurnOutcome, Worker};
 use crate::clock::Now;
 use crate::contract::engine::Engine;
 use crate::driver::Driver;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::transport::Transport;
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
@@ -24,10 +24,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.apply_effects();
         self.ring();
         self.flush();
-        if !holds(Rule::NoBellAfter) {
-            self.edge.settle_late(now);
-            self.resume_work(now);
-        }
+        sabotage!(NoBellAfter => self.push_after_the_bells(now));
         self.apply_effects();
         self.count();
         TurnOutcome { worked, rest: self.rest() }

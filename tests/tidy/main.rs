@@ -5,6 +5,7 @@
 
 mod bans;
 mod layers;
+mod sabotage;
 mod shape;
 mod source;
 
@@ -47,4 +48,12 @@ fn a_query_changes_nothing() {
 #[test]
 fn files_and_functions_keep_their_size() {
     judge(&["src", "tests", "bench/src"], shape::check);
+}
+
+#[test]
+fn a_release_has_no_trace_of_sabotage() {
+    judge(&["src"], sabotage::check);
+    let rules: Vec<String> =
+        corecast::rules::RULES.iter().map(|(_, rule)| format!("{rule:?}")).collect();
+    none_wrong(&sabotage::count(&Source::all(root(), "src"), &rules));
 }

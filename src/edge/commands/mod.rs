@@ -18,7 +18,7 @@ use crate::edge::connection::under_way::{About, channel_of};
 use crate::edge::connection::{Fact, Later, Life};
 use crate::edge::{ConnectionId, Edge, Turn};
 use crate::limits::IDEMPOTENCY_KEY_BYTES;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 
 impl Edge {
     /// The channel that a command has to wait for, where it has to: as a hash of its name (rule
@@ -41,11 +41,10 @@ impl Edge {
         let (name, kind) = channel_of(&command.method)?;
         let channel = self.channel_hash(name);
         let asked = About { id: command.id, channel, kind };
-        let subscribes =
-            matches!(command.method, Method::Subscribe(_) | Method::Unsubscribe { .. });
         let waits = earlier.iter().any(|later| later.channel == channel)
-            || (subscribes || holds(Rule::InOrder)) && self.is_in_question(conn, name)
-            || holds(Rule::InOrder) && self.under_way.holds_back(under_way, asked);
+            || self.is_in_question(conn, name)
+            || self.under_way.holds_back(under_way, asked);
+        sabotage!(InOrder: waits = self.waits_as_subscribe(conn, command, name, earlier));
         waits.then_some(channel)
     }
 
@@ -58,7 +57,7 @@ impl Edge {
         turn: &mut Turn<'_>,
     ) -> Option<u32> {
         let behind = match &command.method {
-            Method::Publish(publish) if self.at(conn).in_flight > 0 && holds(Rule::InOrder) => {
+            Method::Publish(publish) if self.at(conn).in_flight > 0 => {
                 let under_way = self.at(conn).under_way;
                 let channel = self.channel_hash(&publish.channel);
                 self.under_way.is_about(under_way, channel).then_some(channel)
@@ -225,9 +224,7 @@ impl Edge {
         let home = self.home_of(user.as_str());
         let connection = self.key(conn);
         self.issue(conn, home, Request::Register { connection, user }, turn);
-        if !holds(Rule::RegFirst) {
-            self.connect_registered(conn, turn.now);
-        }
+        sabotage!(RegFirst => self.connect_registered(conn, turn.now));
     }
 
     fn publish(

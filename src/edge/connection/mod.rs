@@ -25,7 +25,6 @@ use crate::edge::connection::subscriptions::Subscriptions;
 use crate::edge::connection::under_way::List;
 use crate::edge::output::backlog::Backlog;
 use crate::ws::deframer::Deframer;
-use std::collections::VecDeque;
 
 /// Where a connection is in its life. IDLE is ACTIVE without traffic, derived from the last
 /// activity.
@@ -145,8 +144,8 @@ pub struct Input {
     pub message: Vec<u8>,
     /// Bytes as they came, not yet cut into frames: the spill.
     pub wire: Vec<u8>,
-    /// Commands that wait for a lane. One, or more only where rule 4 is broken on purpose.
-    pub parked: VecDeque<Parked>,
+    /// The command that waits for a lane.
+    pub parked: Option<Parked>,
     /// How far the first of the tokens that wait was checked, where that takes more than a slice.
     pub checking: Option<Check>,
     /// The peer has ended; the connection dies when the rest is worked off.
@@ -170,7 +169,7 @@ impl Input {
     pub fn is_empty(&self) -> bool {
         self.message.is_empty()
             && self.wire.is_empty()
-            && self.parked.is_empty()
+            && self.parked.is_none()
             && self.later.is_empty()
             && !self.ended
     }
@@ -351,7 +350,7 @@ impl Connection {
     #[must_use]
     pub fn is_parked(&self) -> bool {
         self.facts.has(Fact::Waiting)
-            || self.input.as_ref().is_some_and(|input| !input.parked.is_empty())
+            || self.input.as_ref().is_some_and(|input| input.parked.is_some())
     }
 }
 

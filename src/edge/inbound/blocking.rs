@@ -7,7 +7,7 @@
 use crate::edge::connection::{Fact, Life};
 use crate::edge::{ConnectionId, Edge};
 use crate::limits::{COMMANDS_IN_FLIGHT, HTTP_BACKLOG_BYTES};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 
 impl Edge {
     /// Must what came wait?
@@ -28,7 +28,7 @@ impl Edge {
         let awaits_answers =
             it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
         awaits_answers
-            || it.is_parked() && holds(Rule::ConnFifo)
+            || it.is_parked()
             || self.is_turn_over()
             || self.is_held_back(conn)
             || self.is_behind_responses(conn)
@@ -37,7 +37,9 @@ impl Edge {
     /// Has nothing more its turn before the next stage: is the arena full, or this connection's
     /// slice of the work done?
     pub(in crate::edge) fn is_turn_over(&self) -> bool {
-        !self.has_room() && holds(Rule::GateFrames) || self.work.is_slice_spent()
+        let full = !self.has_room();
+        sabotage!(GateFrames: full = false);
+        full || self.work.is_slice_spent()
     }
 
     /// Has a connection that speaks HTTP not read the responses that it was given?

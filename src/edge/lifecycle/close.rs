@@ -8,7 +8,7 @@ use crate::edge::output::frames::opcode;
 use crate::edge::output::replay::Replayed;
 use crate::edge::{ConnectionId, Edge, Late};
 use crate::limits::CLOSE_WAIT_MS;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::ws::frame;
 
 impl Edge {
@@ -42,9 +42,7 @@ impl Edge {
         self.metrics.disconnect(code);
         self.note_closed(conn, code, reason);
         self.drop_server_side(conn);
-        if holds(Rule::CloseLast) {
-            self.leave_lists(conn);
-        }
+        sabotage!(CloseLast skips self.leave_lists(conn));
         let mut close = Vec::with_capacity(64);
         frame::write_close(&mut close, code, reason);
         let written = self.control_frame(conn, &close);
@@ -192,7 +190,7 @@ impl Edge {
             // The client may have left that channel, and its number be another's now.
             let lasts =
                 self.at(conn).subscription(channel).is_some_and(|it| it.sequence == sequence);
-            if holds(Rule::BigAnswer) && lasts && self.lose_position(conn, channel) {
+            if lasts && self.lose_position(conn, channel) {
                 // What an earlier turn wrote and no flush has reached yet is dropped with the rest.
                 self.pending_to_backlog(conn);
                 self.with_backlog(conn, |backlog| backlog.drop_publications(channel));
@@ -207,7 +205,7 @@ impl Edge {
 
     /// Forgets commands that wait for a lane; they were not answered, and now never will be.
     pub(in crate::edge) fn drop_parked(&mut self, conn: ConnectionId, input: Option<Box<Input>>) {
-        let parked = input.filter(|input| !input.parked.is_empty());
+        let parked = input.filter(|input| input.parked.is_some());
         if let Some(input) = parked {
             self.presences.dropped(&input);
             // Subscriptions whose Subscribe was parked never reached a home.

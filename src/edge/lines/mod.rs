@@ -11,7 +11,7 @@ use crate::contract::key::ReplyTo;
 use crate::edge::connection::under_way::{About, channel_of_request};
 use crate::edge::connection::{Fact, Life, Parked, SubscriptionState};
 use crate::edge::{ConnectionId, Edge, Turn};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 
 impl Edge {
     /// Pushes a connection's request, or parks it in the lane's line.
@@ -37,7 +37,8 @@ impl Edge {
             // Once: what it asks next stands behind the others.
             self.serving = None;
         }
-        self.first_in_line || self.waiting[usize::from(home)].is_empty() || !holds(Rule::LaneFifo)
+        sabotage!(LaneFifo => return true);
+        self.first_in_line || self.waiting[usize::from(home)].is_empty()
     }
 
     pub(in crate::edge) fn push(
@@ -92,19 +93,19 @@ impl Edge {
         (id > 0).then(|| About { id, channel: self.channel_hash(name), kind })
     }
 
-    fn park(&mut self, conn: ConnectionId, home: u16, request: Request) {
-        let parked = &mut self.at(conn).input().parked;
-        debug_assert!(parked.is_empty(), "nothing is parsed behind a command that waits");
-        parked.push_back(Parked { home, request });
+    pub(in crate::edge) fn park(&mut self, conn: ConnectionId, home: u16, request: Request) {
+        sabotage!(ConnFifo => return self.put_aside(conn, home, request));
+        let before = self.at(conn).input().parked.replace(Parked { home, request });
+        debug_assert!(before.is_none(), "nothing is parsed after a command that waits");
         self.stand_in_line(conn, home);
     }
 
     pub(in crate::edge) fn stand_in_line(&mut self, conn: ConnectionId, home: u16) {
         let first = std::mem::take(&mut self.first_in_line);
+        sabotage!(LaneFifo: first = true);
         if !self.at(conn).facts.replace(Fact::Waiting, true) {
             let line = &mut self.waiting[usize::from(home)];
-            let front = first || !holds(Rule::LaneFifo);
-            if front { line.push_front(conn) } else { line.push_back(conn) }
+            if first { line.push_front(conn) } else { line.push_back(conn) }
         }
     }
 

@@ -35,8 +35,8 @@ impl Presences {
 
     /// Requests that waited for a lane never will be asked.
     pub fn dropped(&mut self, input: &Input) {
-        let dropped = input.parked.iter().filter(|it| is_about_presence(&it.request));
-        self.under_way -= dropped.count();
+        let dropped = input.parked.as_ref().is_some_and(|it| is_about_presence(&it.request));
+        self.under_way -= usize::from(dropped);
     }
 
     /// A delivery came, which may be an answer.

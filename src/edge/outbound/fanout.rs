@@ -4,17 +4,20 @@
 //! Invariant: nothing is added to or removed from a list inside its pass; what was staged for a
 //! channel is marked before a subscriber is added to it (rule 11).
 
+#[cfg(feature = "sabotage")]
+mod sabotage;
+
 use crate::codec::command::{Named, Payload, Reply};
 use crate::contract::block::Block;
 use crate::contract::envelope::Member;
 use crate::contract::key::ConnectionKey;
+use crate::edge::Edge;
 use crate::edge::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant, number_of};
 use crate::edge::connection::SubscriptionState;
 use crate::edge::output::arena::Range;
 use crate::edge::output::frames::{formed, info, publisher_id};
-use crate::edge::{ConnectionId, Edge};
 use crate::filter::Filters;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::work::{Work, cost};
 
 /// Bytes that the answer to a publish takes in the arena, at most.
@@ -77,7 +80,8 @@ impl Staged {
     /// The publisher, where it is not told.
     fn excluded(&self) -> Option<ConnectionKey> {
         let What::Publication { block, .. } = &self.what else { return None };
-        if !block.excludes_self() || !holds(Rule::NotTold) {
+        sabotage!(NotTold => return None);
+        if !block.excludes_self() {
             return None;
         }
         block.publisher().map(|publisher| publisher.key)
@@ -262,9 +266,7 @@ impl Edge {
 
     fn mark_ranges(&mut self, channel: u32, ranges: &Ranges, run: &[Staged]) {
         let all = matches!(run[0].what, What::Publication { .. });
-        if !holds(Rule::WholePass) {
-            return self.mark_and_remove(channel, ranges, all);
-        }
+        sabotage!(WholePass => return self.mark_and_remove(channel, ranges, all));
         let Some(known) = self.channels.get(channel) else { return };
         let mut marked = 0;
         if all && let Some(variant) = known.only_variant() {
@@ -321,26 +323,6 @@ impl Edge {
         Some(ranges)
     }
 
-    /// The pass as it must not be: it takes slow subscribers out of the list that it walks, and the
-    /// one that takes a removed one's place is passed over.
-    fn mark_and_remove(&mut self, channel: u32, ranges: &Ranges, all: bool) {
-        let mut place = 0;
-        while let Some(known) = self.channels.get(channel)
-            && let Some(subscriber) = known.subscribers.get(place).copied()
-        {
-            if all || subscriber.join_leave {
-                self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
-            }
-            let index = subscriber.connection;
-            let conn = ConnectionId { index, generation: self.output.generation(index) };
-            let slow = self.at(conn).backlog.is_some();
-            if slow {
-                self.drop_slow(conn, channel);
-            }
-            place += 1;
-        }
-    }
-
     /// A run that is large for the arena goes straight to backlogs, and the arena is given back.
     fn spill_run(&mut self, channel: u32, ranges: &Ranges, staged: &Staged) {
         let Some(known) = self.channels.get(channel) else { return };
@@ -370,13 +352,5 @@ impl Edge {
             self.answer(to, &Reply::Publish { id: to.command });
         }
         self.acknowledged = acknowledged;
-    }
-
-    /// Tells one subscriber that it missed something.
-    pub(in crate::edge) fn drop_slow(&mut self, conn: ConnectionId, channel: u32) {
-        let name = self.channels.at(channel).name.clone();
-        if self.lose_position(conn, channel) {
-            self.push_unsubscribe(conn, name.as_str());
-        }
     }
 }

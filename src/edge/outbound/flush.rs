@@ -8,7 +8,7 @@ use crate::edge::output::arena::{Class, Range};
 use crate::edge::output::backlog::Backlog;
 use crate::edge::{ConnectionId, Edge, Late};
 use crate::limits::{ECHO_BACKLOG_BYTES, SEGMENTS_PER_SEND};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use bytes::Bytes;
 
 /// What is to be done with one dirty connection.
@@ -17,7 +17,7 @@ pub enum Flush {
     /// Send this range inline. Nobody needs to hear that it went out; `unsent` if it did not.
     One(Range),
     /// Send the ranges inline, then say so with `sent_inline` or `unsent`.
-    Send(ConnectionId),
+    Send,
     /// Nothing: they were appended to its backlog, or it is gone.
     Nothing,
 }
@@ -54,7 +54,7 @@ impl Edge {
     }
 
     fn flush_rare(&mut self, conn: ConnectionId, ranges: &mut Vec<Range>) -> Flush {
-        let current = self.is_current(conn) || !holds(Rule::DirtyGen);
+        let current = self.is_current(conn);
         let dead = self.life(conn) == Life::Dead;
         if !current || dead || self.places.get(conn.index).facts.has(Fact::PeerGone) {
             if self.output.generation(conn.index) == conn.generation {
@@ -62,8 +62,6 @@ impl Edge {
             }
             return Flush::Nothing;
         }
-        let generation = self.places.get(conn.index).generation;
-        let conn = ConnectionId { index: conn.index, generation };
         self.output.take(conn.index, ranges);
         if ranges.is_empty() {
             return Flush::Nothing;
@@ -72,7 +70,8 @@ impl Edge {
             self.keep_held(conn, ranges);
             return Flush::Nothing;
         }
-        let behind = self.at(conn).backlog.is_some() && holds(Rule::BacklogFirst);
+        let behind = self.at(conn).backlog.is_some();
+        sabotage!(BacklogFirst: behind = false);
         if behind || ranges.len() > SEGMENTS_PER_SEND as usize {
             for range in ranges.iter() {
                 self.append(conn, *range);
@@ -80,7 +79,7 @@ impl Edge {
             self.after_append(conn);
             return Flush::Nothing;
         }
-        Flush::Send(conn)
+        Flush::Send
     }
 
     /// All of an inline send went out.
@@ -140,7 +139,7 @@ impl Edge {
             let begun = !whole || frame.class == Class::Upgrade && backlog.is_empty();
             if begun {
                 backlog.push_rest(bytes, frame.class, frame.channel);
-            } else if control && !backlog.is_empty() && holds(Rule::CtlCut) {
+            } else if control && !backlog.is_empty() {
                 // Over its bound a ping or pong says nothing new.
                 let _ = backlog.push_control(bytes);
             } else {

@@ -7,7 +7,6 @@ use crate::edge::connection::Life;
 use crate::edge::ids::client_id::ClientId;
 use crate::edge::output::arena::{Class, NO_CHANNEL, Range};
 use crate::edge::{ConnectionId, Edge};
-use crate::rules::{Rule, holds};
 use crate::work::cost;
 
 impl Edge {
@@ -46,7 +45,7 @@ impl Edge {
 
     /// Writes a control frame: it overtakes what waits, at a frame boundary. False: no room for it.
     pub(in crate::edge) fn control_frame(&mut self, conn: ConnectionId, bytes: &[u8]) -> bool {
-        if self.at(conn).backlog.is_none() || !holds(Rule::BacklogFirst) {
+        if self.at(conn).backlog.is_none() {
             let range = self.output.control(bytes);
             self.output.mark(conn.index, range);
             return true;

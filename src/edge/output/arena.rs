@@ -3,8 +3,11 @@
 //! Must not know what the bytes mean. Invariant: a connection with ranges is on the dirty list
 //! once, and its ranges lie in the order in which they were written.
 
+#[cfg(feature = "sabotage")]
+mod sabotage;
+
 use crate::edge::ConnectionId;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 
 /// How a frame may be treated when its connection is slow. Class 0 overtakes; nothing else does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,10 +96,10 @@ impl Output {
         let index = conn.index as usize;
         let fresh = Pending { start: 0, end: 0, before: NO_LINK, generation: conn.generation };
         if index == self.pending.len() {
-            self.pending.push(fresh);
-        } else if holds(Rule::DirtyGen) {
-            self.pending[index] = fresh;
+            return self.pending.push(fresh);
         }
+        sabotage!(DirtyGen => return self.inherit(conn));
+        self.pending[index] = fresh;
     }
 
     /// Bytes that fit below the bound. At none, nothing more is taken in before a flush (rule 23).

@@ -12,7 +12,7 @@ mod tests;
 use crate::edge::output::arena::{Class, NO_CHANNEL};
 use crate::edge::output::replay::{Replay, Replayed};
 use crate::limits::{CHUNK_BYTES, CONTROL_BACKLOG_BYTES};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -203,9 +203,7 @@ impl Backlog {
     /// Bytes that count against the connection's bound.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        if !holds(Rule::BigAnswer) {
-            return self.waiting + self.in_flight + self.replaying;
-        }
+        sabotage!(BigAnswer => return self.waiting + self.in_flight + self.replaying);
         self.waiting + self.in_flight - self.replay_in_flight - self.answer
     }
 
@@ -252,7 +250,8 @@ impl Backlog {
     /// block, or the next part of a recovery answer.
     pub fn next_chunk(&mut self) -> Option<Bytes> {
         assert!(self.in_flight == 0, "one chunk at a time");
-        let may_overtake = !self.mid_frame || !holds(Rule::CtlCut);
+        let may_overtake = !self.mid_frame;
+        sabotage!(CtlCut: may_overtake = true);
         let chunk = if may_overtake && !self.control.is_empty() {
             std::mem::take(&mut self.control)
         } else {

@@ -10,7 +10,6 @@ use crate::contract::user::{Selection, SharedCommand, UserAction, UserCommand};
 use crate::edge::connection::Life;
 use crate::edge::user_calls::CallPlace;
 use crate::edge::{ConnectionId, Edge};
-use crate::rules::{Rule, holds};
 
 impl Edge {
     /// Takes a command of a home for some of its user's connections. The home is told when all has
@@ -24,9 +23,7 @@ impl Edge {
         now: Now,
     ) {
         // What was published before reaches them before.
-        if holds(Rule::Fenced) {
-            self.mark_staged();
-        }
+        self.mark_staged();
         let call = self.user_calls.begin(home, number);
         for connection in connections {
             if let Some(conn) = self.of(*connection)

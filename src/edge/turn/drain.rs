@@ -20,9 +20,8 @@ impl Edge {
         self.tell_left_out(None);
         self.user_calls.close();
         for conn in self.places.conns().collect::<Vec<_>>() {
-            let parked =
-                self.at(conn).input.as_mut().map(|input| std::mem::take(&mut input.parked));
-            for parked in parked.into_iter().flatten() {
+            let parked = self.at(conn).input.as_mut().and_then(|input| input.parked.take());
+            if let Some(parked) = parked {
                 self.refuse_parked(conn, &parked.request);
             }
             let server = self.at(conn).server_mut();

@@ -6,13 +6,15 @@
 //! anything that it sent later.
 
 mod drain;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 mod timers;
 
 use crate::clock::Now;
 use crate::contract::envelope::Request;
 use crate::edge::connection::{Fact, Life, Parked};
 use crate::edge::{ConnectionId, Edge, Turn};
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use crate::work::Work;
 
 impl Edge {
@@ -24,6 +26,7 @@ impl Edge {
 
     /// Serves the lines of lanes that have room again, then the connections with work left over.
     pub fn resume_work(&mut self, turn: &mut Turn<'_>) {
+        sabotage!(ConnFifo => self.push_what_was_put_aside(turn));
         for home in 0..self.homes {
             self.serve_line(home, turn);
         }
@@ -69,6 +72,7 @@ impl Edge {
 
     /// Does what a connection can do now, in order: what it owes, what is parked, what it sent.
     pub(in crate::edge) fn advance(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
+        sabotage!(CleanupQueue => if self.settles_once(conn, turn) { return; });
         self.work.begin_slice();
         if self.at(conn).facts.has(Fact::Waiting) || !self.settle(conn, turn) {
             return;
@@ -86,22 +90,17 @@ impl Edge {
         self.work_off_input(conn, turn);
     }
 
-    /// Pushes the parked commands; false when one found no room.
+    /// Pushes the parked command; false when it found no room.
     fn push_parked(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) -> bool {
-        loop {
-            let Some(input) = self.at(conn).input.as_mut() else { return true };
-            let Some(Parked { home, request }) = input.parked.pop_front() else { return true };
-            if !self.claim_turn(home) {
-                self.at(conn).input().parked.push_front(Parked { home, request });
-                self.stand_in_line(conn, home);
-                return false;
-            }
-            if let Err(request) = self.push(conn, home, request, turn) {
-                self.at(conn).input().parked.push_front(Parked { home, request });
-                self.stand_in_line(conn, home);
-                return false;
-            }
+        let Some(input) = self.at(conn).input.as_mut() else { return true };
+        let Some(Parked { home, request }) = input.parked.take() else { return true };
+        let pushed =
+            if self.claim_turn(home) { self.push(conn, home, request, turn) } else { Err(request) };
+        if let Err(request) = pushed {
+            self.park(conn, home, request);
+            return false;
         }
+        true
     }
 
     /// The last thing a dead connection owes is its registration; then its place is free. What is
@@ -116,7 +115,7 @@ impl Edge {
             let connection = self.key(conn);
             let pushed = self.claim_turn(home)
                 && turn.lanes.push(home, Request::Deregister { connection, user }).is_ok();
-            if !pushed && holds(Rule::CleanupQueue) {
+            if !pushed {
                 return self.stand_in_line(conn, home);
             }
             self.at(conn).facts.set(Fact::Registered, false);

@@ -9,7 +9,7 @@ use crate::contract::engine::{Call, Engine, StreamRead};
 use crate::contract::envelope::Delivery;
 use crate::contract::position::{Epoch, Position};
 use crate::home::Home;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 
 impl<E: Engine> Home<E> {
     pub(super) fn pump_fill(&mut self, place: u32) {
@@ -34,7 +34,9 @@ impl<E: Engine> Home<E> {
         if replica.stage != Stage::Live || replica.filling {
             return replica.hold(position, block);
         }
-        if position.epoch != epoch && holds(Rule::Epoch) {
+        let foreign = position.epoch != epoch;
+        sabotage!(Epoch: foreign = false);
+        if foreign {
             replica.hold(position, block);
             replica.needs_fill = true;
         } else if position.offset == last + 1 {
@@ -46,18 +48,9 @@ impl<E: Engine> Home<E> {
     }
 
     pub(super) fn adopt_first(&mut self, place: u32, read: &StreamRead) {
-        let replica = self.replica(place).expect("it is one");
-        let keep_ring = replica.has_epoch && !holds(Rule::Session);
-        replica.has_epoch = true;
         let kept = self.channels.at(place).history.bytes();
         assert!(kept == 0, "nothing is kept of the session before: {kept} bytes");
-        if keep_ring {
-            let channel = self.channels.at(place);
-            channel.epoch = read.epoch;
-            channel.last = read.top;
-        } else {
-            self.restart(place, read);
-        }
+        self.restart(place, read);
         self.take_held(place, read.epoch);
     }
 
@@ -65,10 +58,10 @@ impl<E: Engine> Home<E> {
     pub(super) fn adopt(&mut self, place: u32, read: &StreamRead) {
         let channel = self.channels.at(place);
         let last = channel.last;
-        let foreign = read.epoch != channel.epoch && holds(Rule::Epoch);
-        let shrunk = read.top < last && holds(Rule::Epoch);
+        let foreign = read.epoch != channel.epoch || read.top < last;
+        sabotage!(Epoch: foreign = false);
         let hole = read.after > last && read.top > last;
-        if foreign || shrunk || hole {
+        if foreign || hole {
             self.say_to_interested(place, |local| Delivery::PositionLost { local });
             self.restart(place, read);
         } else {
@@ -100,7 +93,9 @@ impl<E: Engine> Home<E> {
     pub(super) fn take_held(&mut self, place: u32, epoch: Epoch) {
         let held = std::mem::take(&mut self.replica(place).expect("it is one").held);
         for (position, block) in held {
-            if position.epoch == epoch || !holds(Rule::DropOther) {
+            let same = position.epoch == epoch;
+            sabotage!(DropOther: same = true);
+            if same {
                 self.take_publication(place, position, block);
             }
         }
@@ -110,27 +105,29 @@ impl<E: Engine> Home<E> {
         let channel = self.channels.at(place);
         let behind = top.epoch != channel.epoch || top.offset > channel.last;
         let Some(replica) = channel.replica.as_deref_mut() else { return };
-        if holds(Rule::TailCheck) && replica.stage == Stage::Live && behind {
-            replica.needs_fill = true;
-            self.pump(place);
+        if replica.stage == Stage::Live && behind {
+            self.read_again(place);
         }
     }
 
     /// Compares every live replica's last with its stream's top (rule 17).
     pub(in crate::home) fn check_tails(&mut self) {
-        if !holds(Rule::TailCheck) {
-            return;
-        }
         let places: Vec<u32> = self
             .channels
             .iter()
             .filter_map(|channel| self.channels.find(channel.name.as_str()))
             .collect();
         for place in places {
-            if let Some(replica) = self.replica(place) {
-                replica.needs_fill = true;
-                self.pump(place);
-            }
+            self.read_again(place);
+        }
+    }
+
+    /// Reads what a replica may have missed.
+    fn read_again(&mut self, place: u32) {
+        sabotage!(TailCheck => return);
+        if let Some(replica) = self.replica(place) {
+            replica.needs_fill = true;
+            self.pump(place);
         }
     }
 }

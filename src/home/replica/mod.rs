@@ -12,7 +12,7 @@ use crate::contract::engine::{Answer, Bridged, Call, CallId, Engine, StreamRead}
 use crate::contract::envelope::{HistoryRequest, SubscribeRequest};
 use crate::contract::key::ReplyTo;
 use crate::contract::position::Position;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 use std::collections::VecDeque;
 
 mod answers;
@@ -64,8 +64,6 @@ pub struct Replica {
     recovering: bool,
     unwatch: bool,
     wanting: bool,
-    /// A ring of this epoch was read before.
-    has_epoch: bool,
     /// Publishes that are in order and not forwarded here yet, with their positions.
     pub unheard: VecDeque<(ReplyTo, Position)>,
 }
@@ -78,7 +76,6 @@ impl Replica {
             || !self.pending.is_empty()
             || self.unwatch
             || !self.unheard.is_empty()
-            || !holds(Rule::Session)
     }
 
     fn hold(&mut self, position: Position, block: Block) {
@@ -256,11 +253,10 @@ impl<E: Engine> Home<E> {
         replica.held.clear();
         replica.needs_fill = false;
         replica.unwatch = true;
-        if holds(Rule::Session) {
-            let before = channel.history.bytes();
-            channel.history.clear();
-            self.history_bytes -= before;
-        }
+        sabotage!(Session => return self.pump(place));
+        let before = channel.history.bytes();
+        channel.history.clear();
+        self.history_bytes -= before;
         self.pump(place);
     }
 }

@@ -8,7 +8,7 @@ use crate::contract::block::Placed;
 use crate::contract::engine::{Call, Engine, StreamRead};
 use crate::contract::envelope::{Recovery, SubscribeRequest};
 use crate::home::Home;
-use crate::rules::{Rule, holds};
+use crate::rules::sabotage;
 
 impl<E: Engine> Home<E> {
     /// Answers the subscribers that the ring can answer, and asks for what the first other one
@@ -19,7 +19,9 @@ impl<E: Engine> Home<E> {
             let channel = self.channels.at(place);
             let epoch = channel.epoch;
             let Some(replica) = channel.replica.as_deref_mut() else { return };
-            if replica.stage != Stage::Live || replica.filling && holds(Rule::FillHold) {
+            let filling = replica.filling;
+            sabotage!(FillHold: filling = false);
+            if replica.stage != Stage::Live || filling {
                 return;
             }
             let Some(request) = replica.pending.get(index).cloned() else { return };
@@ -46,9 +48,11 @@ impl<E: Engine> Home<E> {
     pub(super) fn take_recovery(&mut self, place: u32, read: &StreamRead) {
         let channel = self.channels.at(place);
         let replica = channel.replica.as_deref_mut().expect("it is one");
-        if holds(Rule::Cut) && (read.epoch != channel.epoch || read.top > channel.last) {
+        sabotage!(Cut => return self.answer_uncut(place, read));
+        if read.epoch != channel.epoch || read.top > channel.last {
             if replica.filling {
-                return self.answer_as_read(place, read); // else asked again after the fill
+                sabotage!(FillHold => self.answer_as_read(place, read));
+                return; // It is asked again after the fill.
             }
             self.adopt(place, read);
         }
@@ -65,7 +69,7 @@ impl<E: Engine> Home<E> {
         let Some(missed) = self.missed(place, read, since, last) else { return };
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
         let fits = bytes <= self.limits.recovery_bytes as usize;
-        let whole = fits && since <= last && (read.epoch == epoch || !holds(Rule::Cut));
+        let whole = fits && since <= last && read.epoch == epoch;
         let replica = self.replica(place).expect("it is one");
         let request = replica.pending.remove(index).expect("it was just found");
         let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
@@ -82,9 +86,6 @@ impl<E: Engine> Home<E> {
         last: u64,
     ) -> Option<Box<[Placed]>> {
         let behind = |placed: &&Placed| placed.offset > since;
-        if !holds(Rule::Cut) {
-            return Some(read.entries.iter().filter(behind).cloned().collect());
-        }
         let of_read = read.entries.iter().filter(|placed| placed.offset <= last);
         let mut missed: Vec<Placed> = of_read.filter(behind).cloned().collect();
         let end = missed.last().map_or(since, |placed| placed.offset);
@@ -96,7 +97,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// The stream no longer reaches back to a subscriber's position: it is told so.
-    fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead) {
+    pub(in crate::home) fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead) {
         let replica = self.replica(place).expect("it is one");
         let trimmed = |request: &SubscribeRequest| {
             request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset < read.after)

@@ -1,0 +1,27 @@
+//! What a fan-out does where a rule is broken on purpose. Compiled with the feature
+//! `sabotage` only.
+
+use super::Ranges;
+use crate::edge::{ConnectionId, Edge};
+
+impl Edge {
+    /// `whole_pass`: takes slow subscribers out of the list that it walks, and the one that takes a
+    /// removed one's place is passed over.
+    pub(super) fn mark_and_remove(&mut self, channel: u32, ranges: &Ranges, all: bool) {
+        let mut place = 0;
+        while let Some(known) = self.channels.get(channel)
+            && let Some(subscriber) = known.subscribers.get(place).copied()
+        {
+            if all || subscriber.join_leave {
+                self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
+            }
+            let index = subscriber.connection;
+            let conn = ConnectionId { index, generation: self.output.generation(index) };
+            let slow = self.at(conn).backlog.is_some();
+            if slow {
+                self.end_with(conn, channel, (2500, "insufficient state"));
+            }
+            place += 1;
+        }
+    }
+}

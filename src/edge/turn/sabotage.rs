@@ -1,0 +1,44 @@
+//! What lines and debts do where a rule is broken on purpose. Compiled with the feature `sabotage`
+//! only.
+
+use crate::contract::envelope::Request;
+use crate::edge::connection::{Fact, Life};
+use crate::edge::{ConnectionId, Edge, Turn};
+
+impl Edge {
+    /// Rule 4, `conn_fifo`: a request without room is put aside, and its connection's next ones are
+    /// carried out before it.
+    pub(in crate::edge) fn put_aside(&mut self, conn: ConnectionId, home: u16, request: Request) {
+        self.broken.aside.push_back((conn, home, request));
+    }
+
+    /// Pushes the requests that were put aside and find room now.
+    pub(super) fn push_what_was_put_aside(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..self.broken.aside.len() {
+            let Some((conn, home, request)) = self.broken.aside.pop_front() else { return };
+            if !self.is_current(conn) || self.life(conn) == Life::Dead {
+                continue;
+            }
+            if let Err(request) = self.push(conn, home, request, turn) {
+                self.put_aside(conn, home, request);
+            }
+        }
+    }
+
+    /// Rule 10, `cleanup_queue`: what a dead connection owes and finds no room is forgotten. False:
+    /// it is not dead, or in a line.
+    pub(super) fn settles_once(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) -> bool {
+        if self.life(conn) != Life::Dead || self.at(conn).facts.has(Fact::Waiting) {
+            return false;
+        }
+        while let Some(subscription) = self.at(conn).subscriptions.next_owed() {
+            let channel = subscription.channel;
+            self.push_unsubscribe_request(conn, subscription, turn);
+            self.take_subscription(conn, channel);
+        }
+        if self.at(conn).subscriptions.is_empty() {
+            self.settle_registration(conn, turn);
+        }
+        true
+    }
+}
