@@ -14,16 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const INTERVAL: Duration = Duration::from_millis(5);
+pub const INTERVAL: Duration = Duration::from_millis(5);
 /// A delivery that took longer has the time deducted for which the machine kept a thread from a
 /// core: others may be building on it.
-const BRIEF: Duration = Duration::from_millis(5);
+pub const BRIEF: Duration = Duration::from_millis(5);
 /// A delivery that has not come by then is lost: the kernel accounts for a wait only at its end.
 const LOST: Duration = Duration::from_secs(25);
 /// Publications that it takes to call it untouched.
 const FEWEST: usize = 20;
 /// Samples without which nothing can be said of a 99th percentile.
-const FEWEST_OF_P99: usize = 100;
+pub const FEWEST_OF_P99: usize = 100;
 const SUBSCRIBE_ID: u32 = 2;
 const SUBSCRIBER: usize = 0;
 const PUBLISHER: usize = 1;
@@ -89,16 +89,36 @@ fn p99_within(
     until: Instant,
 ) -> Result<Duration, String> {
     let within = samples.iter().filter(|(at, _)| (from..until).contains(at));
-    let mut took: Vec<Duration> = within.map(|(_, took)| *took).collect();
+    p99(within.map(|(_, took)| *took).collect())
+}
+
+/// The 99th percentile of enough times.
+pub fn p99(mut took: Vec<Duration>) -> Result<Duration, String> {
     if took.len() < FEWEST_OF_P99 {
-        return Err(format!("the neighbour sent {} publications", took.len()));
+        return Err(format!("only {} messages were sent", took.len()));
     }
     took.sort_unstable();
     Ok(took[(took.len() * 99).div_ceil(100) - 1])
 }
 
+/// The thread that asks, as `Delays` names it.
+pub fn thread_id() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
+}
+
 /// What each thread had work for and no core, so far.
-type Delays = BTreeMap<u32, Duration>;
+pub type Delays = BTreeMap<u32, Duration>;
+
+/// What a message took, but for the time in which the thread that waits for it, and the one of
+/// those on its way that waited longest, had no core.
+pub fn took(elapsed: Duration, own: Duration, before: &Delays, now: &Delays) -> Duration {
+    let waited = |(thread, delay): (&u32, &Duration)| {
+        delay.saturating_sub(before.get(thread).copied().unwrap_or_default())
+    };
+    let longest = now.iter().map(waited).max().unwrap_or_default();
+    // No less than what needs no deduction, so that these do not come out as the faster ones.
+    elapsed.saturating_sub(longest + own).max(BRIEF)
+}
 
 struct Sent {
     at: Instant,
@@ -130,21 +150,13 @@ impl Life<'_> {
         }
     }
 
-    /// What a publication took, but for the time in which this thread, and the one of the server
-    /// that waited longest, had no core.
     fn took(&self, sent: &Sent) -> Duration {
-        let took = sent.at.elapsed();
-        if took < BRIEF {
-            return took;
+        let elapsed = sent.at.elapsed();
+        if elapsed < BRIEF {
+            return elapsed;
         }
         let now = self.note();
-        let waited = |(thread, delay): (&u32, &Duration)| {
-            delay.saturating_sub(sent.server.get(thread).copied().unwrap_or_default())
-        };
-        let server = now.server.iter().map(waited).max().unwrap_or_default();
-        let own = now.own.saturating_sub(sent.own);
-        // No less than what needs no deduction, so that these do not come out as the faster ones.
-        took.saturating_sub(server + own).max(BRIEF)
+        took(elapsed, now.own.saturating_sub(sent.own), &sent.server, &now.server)
     }
 
     /// A publication has come, with this as its data.
@@ -198,7 +210,7 @@ fn live(
 ) -> Result<(), String> {
     let wrong = |error: std::io::Error| error.to_string();
     let mut client = Client::new(target, Identity::Anonymous).map_err(wrong)?;
-    let own = rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs();
+    let own = thread_id();
     let mut life = Life {
         channel,
         keys: Vec::new(),

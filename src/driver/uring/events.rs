@@ -185,7 +185,7 @@ impl Uring {
                 return None;
             }
             libc::ECANCELED | libc::EINTR | libc::EAGAIN => {
-                self.go_on_receiving(index);
+                self.receive_in_turn(index);
                 return None;
             }
             0 => End::Closed,
@@ -193,14 +193,6 @@ impl Uring {
         };
         self.slots[index].state = State::Ended;
         Some(Event::Ended { tag, end })
-    }
-
-    /// After a completion: arms the next receive if that was the last of this one.
-    fn go_on_receiving(&mut self, index: u32) {
-        let slot = &self.slots[index];
-        if slot.state == State::Receiving && slot.under_way & RECV == 0 {
-            self.arm_recv(index);
-        }
     }
 
     /// Runs deferred work until a turn has enough to do: one `enter` runs some 20 pieces of it.

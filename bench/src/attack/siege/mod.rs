@@ -4,10 +4,11 @@
 //!
 //! Must not know the server's code. The server runs with the limits that `scripts/attack` sets, and
 //! says them in its metrics. Invariant: a row fails when the neighbour waits longer than twice what
-//! it waits beside ordinary work, and longer than `FLOOR`, or when the server's memory passes what
-//! its limits add up to.
+//! it waits beside ordinary work, or than twice what messages wait for that as many threads pass on
+//! that only spin (`floor`), or when the server's memory passes what its limits add up to.
 
 mod crowd;
+mod floor;
 mod responses;
 mod strangers;
 mod tables;
@@ -29,10 +30,6 @@ const BEGINS: Duration = Duration::from_secs(1);
 const LASTS: Duration = Duration::from_secs(2);
 /// Time without anything, and of ordinary work, to which the attacks are compared.
 const COMPARED: Duration = Duration::from_millis(1_500);
-/// A 99th percentile up to here says nothing: on two cores that server, neighbour and attackers
-/// share, a thread that is woken waits for a slice of somebody else's, 3 ms, at each of up to three
-/// threads on a publication's way.
-const FLOOR: Duration = Duration::from_millis(15);
 /// Connections that do what is ordinary.
 const ORDINARY: usize = 50;
 /// Time in which the server answers for its limits.
@@ -78,10 +75,11 @@ pub fn run(site: &Site, only: &str) -> Result<()> {
     let neighbour = site.neighbour(Duration::MAX);
     let field = Field::new(site, &neighbour)?;
     println!(
-        "  neighbour's p99: {:.1} ms alone, {:.1} ms beside ordinary work; may be {:.1} ms; memory \
-         may be {} MiB",
+        "  neighbour's p99: {:.1} ms alone, {:.1} ms beside ordinary work, {:.1} ms by threads that \
+         spin; may be {:.1} ms; memory may be {} MiB",
         ms(field.alone),
         ms(field.busy),
+        ms(field.floor),
         ms(field.patience()),
         field.bound >> 20,
     );
@@ -104,6 +102,9 @@ struct Field<'a> {
     /// The neighbour's 99th percentile while nothing happens, and beside ordinary work.
     alone: Duration,
     busy: Duration,
+    /// The same of messages that as many threads as the server has workers pass on, all of them
+    /// busy.
+    floor: Duration,
     /// Resident bytes that the server may have.
     bound: u64,
 }
@@ -112,8 +113,11 @@ impl Field<'_> {
     fn new<'a>(site: &'a Site, neighbour: &'a Neighbour) -> Result<Field<'a>> {
         let wrong = anyhow::Error::msg;
         let before = proc::rss(site.server_pid)?;
-        let bound = bound(before, &metrics(site).map_err(wrong)?);
-        let mut field = Field { site, neighbour, alone: Duration::MAX, busy: Duration::MAX, bound };
+        let metrics = metrics(site).map_err(wrong)?;
+        let bound = bound(before, &metrics);
+        let floor = floor::p99(workers(&metrics), COMPARED).map_err(wrong)?;
+        let never = Duration::MAX;
+        let mut field = Field { site, neighbour, alone: never, busy: never, floor, bound };
         let idle: Attack = Box::new(|until| {
             std::thread::sleep(until.saturating_duration_since(Instant::now()));
             Ok(String::new())
@@ -126,7 +130,7 @@ impl Field<'_> {
 
     /// What the neighbour's 99th percentile may be.
     fn patience(&self) -> Duration {
-        (self.busy.max(self.alone) * 2).max(FLOOR)
+        self.alone.max(self.busy).max(self.floor) * 2
     }
 
     fn besiege(&self, prepare: Prepare) -> Checked {
@@ -219,13 +223,17 @@ fn get(at: SocketAddr, path: &str) -> Result<String, String> {
     }
 }
 
+/// The workers of a server.
+fn workers(metrics: &BTreeMap<String, f64>) -> usize {
+    metrics.keys().filter(|name| name.starts_with("corecast_backlog_bytes{")).count()
+}
+
 /// What the limits in force add up to, above what the process took before anybody came.
 fn bound(before: u64, metrics: &BTreeMap<String, f64>) -> u64 {
     let limit = |name: &str| {
         let sample = format!("corecast_limit{{name=\"{name}\"}}");
         metrics.get(&sample).map_or(0, |value| *value as u64)
     };
-    let workers = metrics.keys().filter(|name| name.starts_with("corecast_backlog_bytes{")).count();
     // Strangers before and after their upgrade, and the internal listener, have a quarter each.
     let spill = limit("spill_bytes_per_worker") / 4 * 7;
     let bytes = limit("backlog_bytes_per_worker")
@@ -238,7 +246,7 @@ fn bound(before: u64, metrics: &BTreeMap<String, f64>) -> u64 {
         + limit("subscriptions_per_worker") * SUBSCRIPTION_BYTES
         + limit("connections_per_worker") * CONNECTION_BYTES
         + WORKER_BYTES;
-    before + workers as u64 * (bytes as f64 * ALLOCATOR) as u64
+    before + workers(metrics) as u64 * (bytes as f64 * ALLOCATOR) as u64
 }
 
 #[cfg(test)]
