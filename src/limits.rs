@@ -277,6 +277,14 @@ impl Default for Budgets {
     }
 }
 
+/// Microseconds between the bridge's probes.
+pub const PROBE_INTERVAL_US: u64 = 250_000;
+/// Items that a turn of the bridge takes from each lane, and sends into each.
+pub const BRIDGE_ITEMS_PER_LANE: usize = 256;
+/// Publications that wait at the bridge for the lane to one worker. More are dropped, and the home is
+/// told that the channel lost some.
+pub const BRIDGE_NOTICES: usize = 1_024;
+
 /// Most workers: a core number has to fit one bit of the doorbell set.
 pub const WORKERS: usize = 63;
 

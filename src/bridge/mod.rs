@@ -1,29 +1,35 @@
-//! The bridge core, on monoio: all that talks outward, which without Redis is nothing. Then it
-//! probes: every 250 ms it asks each worker whether it turns, and notes when the answer came.
+//! The bridge's thread: its runtime, its bell, and the loop around its turn. It talks to all that is
+//! outside of the host, which without Redis is nothing.
 //!
-//! Must not know connections or channels. Invariant: a probe waits for nobody (rule 7); a full lane
-//! means that a worker is not ready.
+//! It owns no protocol: `turn` decides what is done, `lanes` and `probe` do it. Must not know
+//! connections or channels. Invariant: a bridge that cannot hear its bell ends with an error, which
+//! its thread's owner makes the end of the process.
+
+mod lanes;
+mod probe;
+mod turn;
+
+pub use lanes::Lanes;
+pub use turn::{Bridge, Outside, Parts};
 
 use crate::clock::Now;
-use crate::contract::engine::{FromBridge, ToBridge};
-use crate::mesh::BridgeEndpoint;
-use crate::metrics::CoreMetrics;
+use crate::contract::engine::Call;
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
-use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
-
-/// Between probes.
-const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Places of the bridge's submission queue: the fewest that monoio makes. Its queues are locked
 /// memory, of which a user may have little.
 const RING_ENTRIES: u32 = 256;
+
+/// Rings of the bell that are taken at once.
+const BELL_BYTES: usize = 256;
 
 /// How a bridge may wait for sockets and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,107 +67,88 @@ impl Runtime {
     }
 }
 
-/// What a bridge is made of.
-pub struct BridgeOptions {
-    pub end: BridgeEndpoint<ToBridge, FromBridge>,
-    pub metrics: Vec<Arc<CoreMetrics>>,
+/// What the bridge's thread is given beside its runtime.
+pub struct Surroundings {
+    /// What workers ring.
+    pub bell: std::os::unix::net::UnixStream,
     /// Rings a worker.
     pub ring: Box<dyn Fn(usize)>,
     pub now: Box<dyn Fn() -> Now>,
-    pub stopping: Box<dyn Fn() -> bool>,
+    pub is_stopping: Box<dyn Fn() -> bool>,
 }
 
-/// The bridge.
-pub struct Bridge {
-    options: BridgeOptions,
-    probes: u64,
-}
-
-impl Bridge {
-    #[must_use]
-    pub fn new(options: BridgeOptions) -> Bridge {
-        Bridge { options, probes: 0 }
-    }
-
-    /// Runs until it is told to stop. `bell` is what workers ring.
-    ///
-    /// # Errors
-    /// The bell cannot be waited for.
-    pub fn run(self, runtime: Runtime, bell: std::os::unix::net::UnixStream) -> io::Result<()> {
-        match runtime.0 {
-            Built::Ring(mut runtime) => runtime.block_on(self.probe_on(bell)),
-            Built::Polling(mut runtime) => runtime.block_on(self.probe_on(bell)),
-        }
-    }
-
-    async fn probe_on(self, bell: std::os::unix::net::UnixStream) -> io::Result<()> {
-        let bridge = Rc::new(RefCell::new(self));
-        monoio::spawn(listen(Rc::clone(&bridge), UnixStream::from_std(bell)?));
-        loop {
-            if (bridge.borrow().options.stopping)() {
-                return Ok(());
-            }
-            bridge.borrow_mut().probe();
-            bridge.borrow_mut().take_answers();
-            monoio::time::sleep(PROBE_INTERVAL).await;
-        }
-    }
-
-    /// Asks every worker whether it turns.
-    fn probe(&mut self) {
-        self.probes += 1;
-        let sequence = self.probes;
-        for core in 0..self.options.end.to_workers.len() {
-            let pushed = self.options.end.to_workers[core].push(FromBridge::Probe { sequence });
-            if pushed.is_ok() && self.options.end.bells[core].ring() {
-                (self.options.ring)(core);
-            }
-        }
-    }
-
-    /// Takes what workers say. Before it waits for its bell again it announces that and looks once
-    /// more.
-    fn take_answers(&mut self) {
-        let own = self.options.end.bells.len() - 1;
-        loop {
-            self.drain_lanes();
-            self.options.end.bells[own].announce();
-            if self.options.end.from_workers.iter().all(|lane| lane.is_empty()) {
-                return;
-            }
-            self.options.end.bells[own].awake();
-        }
-    }
-
-    fn drain_lanes(&mut self) {
-        let now = (self.options.now)();
-        for core in 0..self.options.end.from_workers.len() {
-            while let Some(said) = self.options.end.from_workers[core].pop() {
-                match said {
-                    ToBridge::Probed { .. } => {
-                        self.options.metrics[core].probe.answered_ms.set(now.monotonic_ms());
-                    }
-                    ToBridge::Call(call) => {
-                        debug_assert!(false, "there is no engine behind the bridge: {call:?}");
-                    }
-                }
-            }
-            if self.options.end.from_workers[core].freed() && self.options.end.bells[core].ring() {
-                (self.options.ring)(core);
-            }
-        }
+/// Runs a bridge until it is to stop.
+///
+/// # Errors
+/// The bell cannot be waited for.
+pub fn run(bridge: Bridge, runtime: Runtime, around: Surroundings) -> io::Result<()> {
+    match runtime.0 {
+        Built::Ring(mut runtime) => runtime.block_on(turn_on(bridge, around)),
+        Built::Polling(mut runtime) => runtime.block_on(turn_on(bridge, around)),
     }
 }
 
-/// Takes answers whenever the bell rings.
-async fn listen(bridge: Rc<RefCell<Bridge>>, mut bell: UnixStream) {
-    let mut buffer = vec![0_u8; 256];
-    loop {
-        let (read, lent) = bell.read(buffer).await;
-        buffer = lent;
-        if !matches!(read, Ok(1..)) {
-            return;
+/// Turns the bridge whenever it is rung or its time has come.
+async fn turn_on(mut bridge: Bridge, around: Surroundings) -> io::Result<()> {
+    let Surroundings { bell, ring, now, is_stopping } = around;
+    let mut nothing = Nothing { ring };
+    let mut rung = pin!(hear(UnixStream::from_std(bell)?, vec![0; BELL_BYTES]));
+    while !is_stopping() {
+        let moment = now();
+        bridge.turn(moment, &mut nothing);
+        bridge.announce_sleep();
+        if bridge.look_again() {
+            bridge.awake();
+            give_way().await;
+            continue;
         }
-        bridge.borrow_mut().take_answers();
+        let rest_us = bridge.deadline_us().saturating_sub(moment.monotonic_us);
+        monoio::select! {
+            heard = &mut rung => {
+                let (bell, buffer) = heard?;
+                rung.set(hear(bell, buffer));
+            }
+            () = monoio::time::sleep(Duration::from_micros(rest_us)) => {}
+        }
+        bridge.awake();
+    }
+    Ok(())
+}
+
+/// Waits until the bell was rung, and takes what was rung so far.
+async fn hear(mut bell: UnixStream, buffer: Vec<u8>) -> io::Result<(UnixStream, Vec<u8>)> {
+    let (read, buffer) = bell.read(buffer).await;
+    match read? {
+        0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "its bell was closed")),
+        _ => Ok((bell, buffer)),
+    }
+}
+
+/// Lets what else the runtime has to do be done.
+async fn give_way() {
+    let mut has_waited = false;
+    poll_fn(|context| {
+        if has_waited {
+            return Poll::Ready(());
+        }
+        has_waited = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Without Redis there is nothing beyond the bridge.
+struct Nothing {
+    ring: Box<dyn Fn(usize)>,
+}
+
+impl Outside for Nothing {
+    fn call(&mut self, worker: usize, call: Call) {
+        debug_assert!(false, "worker {worker} has no engine beyond the bridge: {call:?}");
+    }
+
+    fn wake(&mut self, worker: usize) {
+        (self.ring)(worker);
     }
 }

@@ -44,6 +44,12 @@ impl<T> Sender<T> {
         self.ring.slots()
     }
 
+    /// Slots, free or not.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.ring.buffer().capacity()
+    }
+
     /// Asks to be rung when there is room.
     pub fn want_room(&self) {
         self.room.want();

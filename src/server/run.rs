@@ -4,7 +4,7 @@ use super::Error;
 use super::clock::Clock;
 use super::control::Control;
 use super::host::{self, Bells, Host};
-use crate::bridge::{Bridge, BridgeOptions, Runtime, Via};
+use crate::bridge::{self, Bridge, Runtime, Surroundings, Via};
 use crate::config::Config;
 use crate::driver::epoll::Epoll;
 use crate::driver::probe::Kind;
@@ -17,7 +17,9 @@ use crate::driver::{Driver, Options};
 use crate::edge::{ClientTimes, Cut, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
 use crate::home::{Home, HomeOptions, HomeSecrets};
 use crate::http::routes::RouteOptions;
-use crate::limits::{Budgets, Limits, REFUSAL_SLOTS};
+use crate::limits::{
+    BRIDGE_ITEMS_PER_LANE, BRIDGE_NOTICES, Budgets, Limits, PROBE_INTERVAL_US, REFUSAL_SLOTS,
+};
 use crate::mesh::BridgeEndpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Plain;
@@ -305,18 +307,24 @@ pub fn spawn_bridge(
                 return Ok(());
             }
             let bells = seat.workers;
-            let bridge = Bridge::new(BridgeOptions {
-                end: seat.end,
+            let bridge = Bridge::new(bridge::Parts {
+                ends: seat.end,
                 metrics: seat.metrics,
+                probe_interval_us: PROBE_INTERVAL_US,
+                items_per_lane: BRIDGE_ITEMS_PER_LANE,
+                most_notices: BRIDGE_NOTICES,
+            });
+            let around = Surroundings {
+                bell: seat.bell,
                 ring: Box::new(move |core: usize| {
                     if let Some(Some(bell)) = bells.get(core) {
                         bell.ring();
                     }
                 }),
                 now: Box::new(move || clock.now()),
-                stopping: Box::new(move || control.bridge_stops()),
-            });
-            bridge.run(runtime, seat.bell).inspect_err(|error| {
+                is_stopping: Box::new(move || control.bridge_stops()),
+            };
+            bridge::run(bridge, runtime, around).inspect_err(|error| {
                 // Served without it, nobody would ever be ready.
                 tracing::error!(%error, "the bridge cannot hear its bell");
                 std::process::exit(i32::from(super::EXIT_UNAVAILABLE));

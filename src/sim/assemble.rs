@@ -16,6 +16,7 @@ use super::random::Random;
 use super::record::Record;
 use super::run::Outcome;
 use crate::auth::{Auth, KeyOptions, Options};
+use crate::bridge;
 use crate::contract::engine::{Bridged, Engine, Memory};
 use crate::contract::name::Name;
 use crate::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
@@ -86,15 +87,20 @@ fn run_with<T: Transport, E: Engine>(
     let faults = StoreFaults {
         loss: plan.loss_per_mille,
         double: plan.double_per_mille,
-        probe_us: plan.probe_us,
         trim: plan.trim,
         epoch_text: plan.epoch_text,
     };
     let names: Vec<Name> =
         plan.channels.iter().map(|channel| Name::from(channel.name.as_str())).collect();
     let shared = (Rc::clone(&net), Rc::clone(&ledger));
-    let slots = plan.slots.bridge;
-    let bridge = Bridge::new(bridge_ends, slots, faults, names.clone(), shared, random.fork());
+    let bridge = bridge::Bridge::new(bridge::Parts {
+        ends: bridge_ends,
+        metrics: metrics.clone(),
+        probe_interval_us: plan.probe_us,
+        items_per_lane: random.pick(&[1, 1, 4, 64]),
+        most_notices: random.pick(&[1, 4, 16]),
+    });
+    let bridge = Bridge::new(bridge, faults, names.clone(), shared, random.fork());
     let clients = (0..plan.clients).map(|n| Client::new(n as u16, &plan, random.fork())).collect();
     let mut host = Host {
         caller: Caller::new(random.fork()),

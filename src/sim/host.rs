@@ -121,7 +121,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
     fn bridge_step(&mut self) {
         for _ in 0..self.random.pick(&[1, 4, 8]) {
             if self.bridge.is_runnable(self.now_us) {
-                self.bridge.step(self.now_us);
+                self.bridge.step(self.now());
             }
         }
     }

@@ -1,0 +1,220 @@
+//! The bridge's ends of its lanes: what workers ask, what waits to be sent to them, and which of
+//! them have to be woken.
+//!
+//! Must not know what carries a call out. Invariants (rule 14): an answer to a call is never
+//! dropped, because homes keep to their credits; publications may be, and a channel that lost one
+//! stays marked until the lane took the mark. Nothing is pushed after `ring` (rule 6).
+
+use crate::contract::block::Block;
+use crate::contract::engine::{Answer, Call, FromBridge, ToBridge};
+use crate::contract::name::Name;
+use crate::contract::position::Position;
+use crate::mesh::{BridgeEndpoint, Doorbell, Receiver, Sender};
+use crate::rules::sabotage;
+use std::collections::{BTreeSet, VecDeque};
+
+/// What waits for room in the lane to one worker.
+#[derive(Default)]
+struct Outbox {
+    /// Answers to publishes and reads, at most as many as the lane has slots.
+    answers: VecDeque<Answer>,
+    /// What the subscription side says, in its order: publications and `Watching`.
+    notices: VecDeque<Answer>,
+    /// Channels of which publications were dropped: the sticky marks of rule 14.
+    lost: BTreeSet<Name>,
+    /// Calls that were taken from the worker, and whose answers are not in its lane yet.
+    unanswered: usize,
+    /// Whose turn it is: answers and notices alternate, so that neither keeps the other waiting.
+    is_notices_turn: bool,
+}
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        self.answers.is_empty() && self.notices.is_empty() && self.lost.is_empty()
+    }
+
+    /// The next item for the lane. Marks go before notices: they tell of something older.
+    fn next(&mut self) -> Option<Answer> {
+        let notices_first = self.is_notices_turn || self.answers.is_empty();
+        self.is_notices_turn = !notices_first;
+        if !notices_first {
+            return self.answers.pop_front();
+        }
+        let mark = self.lost.pop_first().map(|channel| Answer::Lost { channel });
+        mark.or_else(|| self.notices.pop_front()).or_else(|| self.answers.pop_front())
+    }
+}
+
+/// See the module's page. Lists are indexed by worker.
+pub struct Lanes {
+    from_workers: Vec<Receiver<ToBridge>>,
+    to_workers: Vec<Sender<FromBridge>>,
+    /// Every core's doorbell, the bridge's own last.
+    bells: Vec<Doorbell>,
+    outboxes: Vec<Outbox>,
+    /// Publications that wait for one lane, at most.
+    most_notices: usize,
+    /// Workers to ring at the end of the turn, a bit each.
+    rung: u64,
+}
+
+impl Lanes {
+    /// The lanes of a host, of which each keeps so many publications back at most.
+    #[must_use]
+    pub fn new(ends: BridgeEndpoint<ToBridge, FromBridge>, most_notices: usize) -> Lanes {
+        let BridgeEndpoint { from_workers, to_workers, bells } = ends;
+        assert_eq!(from_workers.len(), to_workers.len(), "a lane each way for every worker");
+        assert_eq!(bells.len(), to_workers.len() + 1, "the bridge's own doorbell is the last");
+        assert!(to_workers.len() <= crate::limits::WORKERS, "a worker fits a bit of the set");
+        let outboxes = to_workers.iter().map(|_| Outbox::default()).collect();
+        Lanes { from_workers, to_workers, bells, outboxes, most_notices, rung: 0 }
+    }
+
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.to_workers.len()
+    }
+
+    /// Takes the oldest item that a worker sent.
+    pub(super) fn take(&mut self, worker: usize) -> Option<ToBridge> {
+        let item = self.from_workers[worker].pop()?;
+        if let ToBridge::Call(call) = &item {
+            let outbox = &mut self.outboxes[worker];
+            outbox.unanswered += usize::from(is_answered(call));
+            let fits = outbox.unanswered <= self.to_workers[worker].capacity();
+            sabotage!(Credit: fits = true);
+            debug_assert!(fits, "a home has more unanswered calls than its lane has slots");
+        }
+        Some(item)
+    }
+
+    /// After a run of `take`: a worker that waits for room in its lane is to be rung.
+    pub(super) fn make_room(&mut self, worker: usize) {
+        if self.from_workers[worker].freed() {
+            self.rung |= 1 << worker;
+        }
+    }
+
+    /// Sends a probe, if there is room for it: it waits for nobody (rule 7).
+    pub(super) fn probe(&mut self, worker: usize, sequence: u64) -> bool {
+        self.push(worker, FromBridge::Probe { sequence })
+    }
+
+    /// Hands over the answer to a publish or a read.
+    pub fn answer(&mut self, worker: usize, answer: Answer) {
+        debug_assert!(answer.returns_credit(), "not an answer: {answer:?}");
+        let slots = self.to_workers[worker].capacity();
+        let outbox = &mut self.outboxes[worker];
+        debug_assert!(outbox.unanswered > 0, "an answer without its call: {answer:?}");
+        // There is no place for more answers than credits.
+        sabotage!(Credit => if outbox.answers.len() >= slots { outbox.unanswered -= 1; return; });
+        debug_assert!(outbox.answers.len() < slots, "more answers than credits");
+        outbox.answers.push_back(answer);
+    }
+
+    /// Hands over the answer to a watch, which keeps its place among the publications: those before
+    /// it are of an earlier watch.
+    pub fn answer_watch(&mut self, worker: usize, answer: Answer) {
+        debug_assert!(answer.returns_credit(), "not an answer: {answer:?}");
+        let outbox = &mut self.outboxes[worker];
+        debug_assert!(outbox.unanswered > 0, "an answer without its call: {answer:?}");
+        outbox.notices.push_back(answer);
+    }
+
+    /// Hands over a publication that the store sent to its subscribers. Where there is no place for
+    /// it, it is dropped, and its channel marked.
+    pub fn forward(&mut self, worker: usize, channel: Name, position: Position, block: Block) {
+        if self.outboxes[worker].notices.len() >= self.most_notices {
+            return self.mark_lost(worker, channel);
+        }
+        let publication = Answer::Publication { channel, position, block };
+        self.outboxes[worker].notices.push_back(publication);
+    }
+
+    /// Publications of the channel may have been lost on their way to this worker: it will be told,
+    /// however long its lane stays full. There is at most one mark for each channel.
+    pub fn mark_lost(&mut self, worker: usize, channel: Name) {
+        sabotage!(StickyMark => return);
+        self.outboxes[worker].lost.insert(channel);
+    }
+
+    /// Moves what waits for a worker into its lane: as much as there is room for, and no more than
+    /// `most`.
+    pub(super) fn send(&mut self, worker: usize, most: usize) {
+        for _ in 0..most {
+            if self.outboxes[worker].is_empty() || !self.to_workers[worker].has_room() {
+                return;
+            }
+            let outbox = &mut self.outboxes[worker];
+            let Some(answer) = outbox.next() else { return };
+            if answer.returns_credit() {
+                debug_assert!(outbox.unanswered > 0, "an answer without its call: {answer:?}");
+                outbox.unanswered -= 1;
+            }
+            let pushed = self.push(worker, FromBridge::Answer(answer));
+            assert!(pushed, "the bridge alone pushes to this lane, and saw room");
+        }
+    }
+
+    fn push(&mut self, worker: usize, item: FromBridge) -> bool {
+        let pushed = self.to_workers[worker].push(item).is_ok();
+        self.rung |= u64::from(pushed) << worker;
+        pushed
+    }
+
+    /// The end of a turn: wakes every worker that sleeps and was given items or room.
+    pub(super) fn ring(&mut self, mut wake: impl FnMut(usize)) {
+        let mut rung = std::mem::take(&mut self.rung);
+        while rung != 0 {
+            let worker = rung.trailing_zeros() as usize;
+            rung &= rung - 1;
+            if self.bells[worker].ring() {
+                wake(worker);
+            }
+        }
+    }
+
+    /// Announces that the bridge will sleep: workers shall ring for items, and for room in lanes
+    /// that something waits for (rule 5). Then `has_work` has to be asked once more.
+    pub(super) fn announce_sleep(&self) {
+        debug_assert_eq!(self.rung, 0, "a worker was not rung before the bridge sleeps");
+        for (outbox, lane) in self.outboxes.iter().zip(&self.to_workers) {
+            if !outbox.is_empty() {
+                lane.want_room();
+            }
+        }
+        self.own_bell().announce();
+    }
+
+    /// The bridge is awake again.
+    pub(super) fn awake(&self) {
+        self.own_bell().awake();
+    }
+
+    fn own_bell(&self) -> &Doorbell {
+        &self.bells[self.to_workers.len()]
+    }
+
+    /// Could anything be taken or sent now?
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        let outboxes = self.outboxes.iter().zip(&self.to_workers);
+        self.from_workers.iter().any(|lane| !lane.is_empty())
+            || outboxes.into_iter().any(|(outbox, lane)| !outbox.is_empty() && lane.has_room())
+    }
+
+    /// Is every call answered, and nothing kept back?
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.outboxes.iter().all(|outbox| outbox.unanswered == 0 && outbox.is_empty())
+    }
+}
+
+/// Is the call one that is answered?
+fn is_answered(call: &Call) -> bool {
+    match call {
+        Call::Watch { .. } | Call::Publish { .. } | Call::Read { .. } => true,
+        Call::Unwatch { .. } => false,
+    }
+}
