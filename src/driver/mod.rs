@@ -5,19 +5,11 @@
 //! writes belongs to the driver until that operation has ended, and a socket's number is not used
 //! again before its last one has.
 
-#[expect(unsafe_code, reason = "the kernel writes this memory")]
-mod buf_ring;
 mod chunks;
 pub mod epoll;
-mod epoll_send;
-mod epoll_slot;
 pub mod probe;
-mod ring_accept;
-mod ring_bells;
-mod ring_slots;
 mod shares;
 pub mod socket;
-mod starved;
 pub mod survey;
 #[expect(unsafe_code, reason = "system calls, and memory named to the kernel")]
 pub mod uring;

@@ -2,8 +2,8 @@
 //!
 //! Must not know the server. Its invariant: what it made is gone when it returns.
 
-use super::buf_ring::BufRing;
 use super::probe::{self, Kind};
+use super::uring::buffers::BufRing;
 use super::uring::{Tuning, Uring};
 use super::{Options, socket};
 use io_uring::{IoUring, Probe, opcode};

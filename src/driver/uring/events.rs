@@ -6,10 +6,10 @@
 
 #![deny(unsafe_code)]
 
+use super::slots::{ARMED, CLOSE, Kind, RECV, SHUTDOWN, State, untag};
+use super::starved::Line;
 use super::{Op, SHARE, Uring};
 use crate::driver::chunks::NONE;
-use crate::driver::ring_slots::{ARMED, CLOSE, Kind, RECV, SHUTDOWN, State, untag};
-use crate::driver::starved::Line;
 use crate::driver::{
     Buffer, Driver, DriverStats, End, Event, Segment, Send, Socket, Tag, Unsent, one_each,
 };

@@ -2,7 +2,7 @@
 //!
 //! Must not know slots. Its invariant: what it says went out is a run of bytes from the first.
 
-use super::Segment;
+use crate::driver::Segment;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{self, SendAncillaryBuffer, SendFlags};

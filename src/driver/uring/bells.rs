@@ -4,7 +4,7 @@
 //!
 //! Must not know the ring. Invariant: a message that did not arrive is made good by the bell.
 
-use super::socket::Bell;
+use crate::driver::socket::Bell;
 use std::os::fd::RawFd;
 
 /// What the kernel says where a message will not arrive the next time either: nothing has the

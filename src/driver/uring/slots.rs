@@ -3,9 +3,9 @@
 //! Must not know the ring. Its invariant: a slot is used again only when none of its operations is
 //! under way, so that no late completion, and no late operation, meets another connection.
 
-use super::chunks::NONE;
-use super::shares::Shares;
 use crate::driver::Tag;
+use crate::driver::chunks::NONE;
+use crate::driver::shares::Shares;
 use std::ops::{Index, IndexMut};
 
 listed! {

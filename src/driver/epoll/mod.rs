@@ -5,9 +5,10 @@
 //! no condition that persists (a full table, no descriptors left, a paused socket whose peer is
 //! gone) makes `wait` return over and over.
 
+mod send;
+mod slot;
+
 use super::chunks::{Chunks, NONE};
-use super::epoll_send::{SEND_FLAGS, send_segments};
-use super::epoll_slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey};
 use super::shares::Shares;
 use super::socket::Bell;
 use super::{
@@ -20,6 +21,8 @@ use rustix::event::epoll::{self, CreateFlags, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, Shutdown, SocketFlags};
+use send::{SEND_FLAGS, send_segments};
+use slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

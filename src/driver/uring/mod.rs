@@ -6,19 +6,29 @@
 //! operations end within the call), nothing handed to the submission queue is dropped, and deferred
 //! work is run whenever the kernel says that there is some.
 
+#[deny(unsafe_code)]
+mod accept;
+#[deny(unsafe_code)]
+mod bells;
+pub(super) mod buffers;
+#[deny(unsafe_code)]
 mod events;
+#[deny(unsafe_code)]
+mod slots;
+#[deny(unsafe_code)]
+mod starved;
 
-use super::buf_ring::{self, BufRing};
 use super::chunks::Chunks;
-use super::ring_accept::Accepts;
-use super::ring_bells::RingBells;
-use super::ring_slots::{Kind, Slots, tag, untag};
-use super::starved::Starved;
 use super::{DriverStats, Error, Event, Options, Segment, Send};
+use accept::Accepts;
+use bells::RingBells;
+use buffers::BufRing;
 use io_uring::squeue::{Entry, Flags};
 use io_uring::types::{CancelBuilder, DestinationSlot, Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode};
 use rustix::io::DupFlags;
+use slots::{Kind, Slots, tag, untag};
+use starved::Starved;
 use std::collections::VecDeque;
 use std::io;
 use std::mem;
@@ -260,7 +270,7 @@ impl Uring {
                     .user_data(tag(Kind::Accept, 0, index))
             }
             Op::Recv(index) => {
-                let mut entry = opcode::RecvMulti::new(Fixed(index), buf_ring::GROUP).build();
+                let mut entry = opcode::RecvMulti::new(Fixed(index), buffers::GROUP).build();
                 if self.tuning.total_cap {
                     cap(&mut entry, SHARE * self.tuning.buffer_bytes);
                 }
@@ -292,7 +302,7 @@ impl Uring {
     /// Whether the kernel knows the total cap of a receive: an older one refuses the field before
     /// it looks for the socket, which is not there yet.
     fn knows_total_cap(&mut self) -> bool {
-        let mut entry = opcode::RecvMulti::new(Fixed(0), buf_ring::GROUP).build();
+        let mut entry = opcode::RecvMulti::new(Fixed(0), buffers::GROUP).build();
         cap(&mut entry, 1);
         // SAFETY: it names no memory.
         let pushed = unsafe { self.ring.submission().push(&entry) };

@@ -3,8 +3,8 @@
 //! Must not know sends or listeners. Its invariant: a slot is 24 bytes, and no key of a connection
 //! equals that of a listener or the bell.
 
-use super::chunks::NONE;
 use crate::driver::Tag;
+use crate::driver::chunks::NONE;
 use rustix::event::epoll::{EventData, EventFlags};
 use rustix::fd::OwnedFd;
 
