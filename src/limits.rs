@@ -281,8 +281,8 @@ impl Default for Budgets {
 pub const PROBE_INTERVAL_US: u64 = 250_000;
 /// Items that a turn of the bridge takes from each lane, and sends into each.
 pub const BRIDGE_ITEMS_PER_LANE: usize = 256;
-/// Publications that wait at the bridge for the lane to one worker. More are dropped, and the home is
-/// told that the channel lost some.
+/// Most publications that wait at the bridge for the lane to one worker. Further ones are dropped,
+/// and the home learns that the channel lost some.
 pub const BRIDGE_NOTICES: usize = 1_024;
 
 /// Most workers: a core number has to fit one bit of the doorbell set.
