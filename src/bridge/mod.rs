@@ -1,5 +1,5 @@
-//! The bridge's thread: its runtime, its bell, and the loop around its turn. It talks to all that is
-//! outside of the host, which without Redis is nothing.
+//! The bridge's thread: its runtime, its bell, and the loop around its turn. It talks to programs
+//! outside of the host; without Redis there are none.
 //!
 //! It owns no protocol: `turn` decides what is done, `lanes` and `probe` do it. Must not know
 //! connections or channels. Invariant: a bridge that cannot hear its bell ends with an error, which

@@ -1,8 +1,8 @@
 //! Probes: at an interval each worker is asked whether it turns, and `/ready` reads when it
 //! answered last.
 //!
-//! Must not know lanes. Invariant: a probe waits for nobody (rule 7). A worker whose lane is full is
-//! asked again with the next ones, and counts as not ready until it answers.
+//! Must not know lanes. Invariant: a probe waits for nobody (rule 7). A worker whose lane is full
+//! is asked again with the next ones, and counts as not ready until it answers.
 
 use crate::clock::Now;
 use crate::metrics::CoreMetrics;

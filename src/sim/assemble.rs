@@ -17,12 +17,12 @@ use super::record::Record;
 use super::run::Outcome;
 use crate::auth::{Auth, KeyOptions, Options};
 use crate::bridge;
-use crate::contract::engine::{Bridged, Engine, Memory};
+use crate::contract::engine::{Bridged, Engine, FromBridge, Memory, ToBridge};
 use crate::contract::name::Name;
 use crate::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
 use crate::home::{Home, HomeOptions, HomeSecrets};
 use crate::http::routes::RouteOptions;
-use crate::mesh::mesh;
+use crate::mesh::{BridgeEndpoint, mesh};
 use crate::metrics::CoreMetrics;
 use crate::transport::{Plain, Transport};
 use crate::worker::{Parts, Worker, WorkerEndpoint};
@@ -93,13 +93,7 @@ fn run_with<T: Transport, E: Engine>(
     let names: Vec<Name> =
         plan.channels.iter().map(|channel| Name::from(channel.name.as_str())).collect();
     let shared = (Rc::clone(&net), Rc::clone(&ledger));
-    let bridge = bridge::Bridge::new(bridge::Parts {
-        ends: bridge_ends,
-        metrics: metrics.clone(),
-        probe_interval_us: plan.probe_us,
-        items_per_lane: random.pick(&[1, 1, 4, 64]),
-        most_notices: random.pick(&[1, 4, 16]),
-    });
+    let bridge = real_bridge(&plan, bridge_ends, metrics, &mut random);
     let bridge = Bridge::new(bridge, faults, names.clone(), shared, random.fork());
     let clients = (0..plan.clients).map(|n| Client::new(n as u16, &plan, random.fork())).collect();
     let mut host = Host {
@@ -119,6 +113,22 @@ fn run_with<T: Transport, E: Engine>(
     };
     host.run();
     outcome(&mut host)
+}
+
+/// The bridge as the server has it, with bounds that are reached.
+fn real_bridge(
+    plan: &Plan,
+    ends: BridgeEndpoint<ToBridge, FromBridge>,
+    metrics: Vec<Arc<CoreMetrics>>,
+    random: &mut Random,
+) -> bridge::Bridge {
+    bridge::Bridge::new(bridge::Parts {
+        ends,
+        metrics,
+        probe_interval_us: plan.probe_us,
+        items_per_lane: random.pick(&[1, 1, 4, 64]),
+        most_notices: random.pick(&[1, 4, 16]),
+    })
 }
 
 fn outcome<T: Transport, E: Engine>(host: &mut Host<T, E>) -> Outcome {
