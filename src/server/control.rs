@@ -4,6 +4,7 @@
 //! that fails half-way can be begun anew with another driver.
 
 use crate::driver::socket::Bell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -15,6 +16,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const MAKING: u8 = 0;
 const GO: u8 = 1;
 const ABANDONED: u8 = 2;
+
+/// No core.
+const NOBODY: usize = usize::MAX;
 
 /// See the module's page.
 pub struct Control {
@@ -32,9 +36,26 @@ pub struct Control {
     said: AtomicUsize,
     /// Workers whose loop is over.
     ended: AtomicUsize,
+    /// The core whose thread ended first, the bridge's number being the one after the workers'.
+    gone: AtomicUsize,
     workers: usize,
     bells: Vec<Option<Bell>>,
     main: Thread,
+}
+
+/// Kept by a core's thread for as long as it runs. Dropping it, be it by a panic, wakes main.
+pub struct Presence {
+    core: usize,
+    control: Arc<Control>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let Control { gone, main, .. } = &*self.control;
+        // Whoever ends later follows from the first.
+        let _ = gone.compare_exchange(NOBODY, self.core, Ordering::AcqRel, Ordering::Relaxed);
+        main.unpark();
+    }
 }
 
 impl Control {
@@ -51,10 +72,22 @@ impl Control {
             timeout_ms: AtomicU32::new(0),
             said: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
+            gone: AtomicUsize::new(NOBODY),
             workers,
             bells,
             main: thread::current(),
         }
+    }
+
+    /// The presence of a core's thread, which that thread has to keep.
+    pub fn presence(self: &Arc<Self>, core: usize) -> Presence {
+        assert!(core <= self.workers, "the bridge has the highest number");
+        Presence { core, control: Arc::clone(self) }
+    }
+
+    /// The core whose thread ended first, if one has.
+    pub fn gone(&self) -> Option<usize> {
+        Some(self.gone.load(Ordering::Acquire)).filter(|core| *core != NOBODY)
     }
 
     /// Waits until every core is made, or one cannot be; `is_gone` says whether a thread has ended.
@@ -151,5 +184,27 @@ impl Control {
 
     fn ring(&self) {
         self.bells.iter().flatten().for_each(Bell::ring);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn main_learns_which_core_ended_first_even_by_a_panic() {
+        let control = Arc::new(Control::new(2, Vec::new()));
+        assert_eq!(control.gone(), None);
+        for core in [2, 0] {
+            let presence = control.presence(core);
+            let ended = thread::spawn(move || {
+                let _presence = presence;
+                assert!(core > 2, "a core that panics");
+            });
+            assert!(ended.join().is_err());
+            assert_eq!(control.gone(), Some(2));
+        }
+        // Main was woken: this returns at once, and is not the test's time-out.
+        thread::park();
     }
 }

@@ -31,7 +31,8 @@ use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Exit code of a server that could not start: an address in use, no descriptors, no driver.
+/// Exit code of a server that cannot start, because an address is in use, or descriptors or a
+/// driver are missing; and of one whose worker or bridge ended.
 pub const EXIT_UNAVAILABLE: u8 = 69;
 
 /// Time after which main looks again how far a shutdown is.
@@ -144,13 +145,38 @@ fn announce(config: &Config, workers: usize) {
     }
 }
 
+/// A core's thread ended although nothing asked it to. What it owned is served no more, so the
+/// process ends, and whoever started it can start it again.
+fn lose_core(cores: Cores, core: usize) -> ExitCode {
+    let Cores { mut workers, bridge, socket_files, .. } = cores;
+    let (name, ended) = if core < workers.len() {
+        let ended = workers.swap_remove(core).join();
+        (format!("worker {core}"), ended.map(|ended| ended.err().map(|error| error.to_string())))
+    } else {
+        let ended = bridge.join();
+        ("the bridge".into(), ended.map(|ended| ended.err().map(|error| error.to_string())))
+    };
+    let why = match ended {
+        Ok(Some(error)) => error,
+        Ok(None) => "for no reason that it gives".into(),
+        Err(_) => "its thread panicked".into(),
+    };
+    tell::err(format_args!("corecast: {name} ended: {why}; nothing is served without it"));
+    tracing::error!("{name} ended: {why}; nothing is served without it");
+    drop(socket_files);
+    ExitCode::from(EXIT_UNAVAILABLE)
+}
+
 /// Waits for a signal, then ends the server: `/ready` says so for `shutdown_delay_ms`, then clients
 /// are told, within `shutdown_timeout_ms`. Each further signal cuts short what is waited for.
 fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
-    let Cores { control, workers, bridge, socket_files } = cores;
     while signals.asked() == 0 {
+        if let Some(core) = cores.control.gone() {
+            return lose_core(cores, core);
+        }
         thread::park();
     }
+    let Cores { control, workers, bridge, socket_files } = cores;
     let (delay_ms, timeout_ms) = (config.shutdown_delay_ms, config.shutdown_timeout_ms);
     if delay_ms > 0 {
         tracing::info!(delay_ms, "leaving: /ready is 503, everything else is served");

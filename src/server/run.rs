@@ -160,6 +160,7 @@ pub fn spawn_worker(
     thread::Builder::new()
         .name(name)
         .spawn(move || {
+            let _presence = control.presence(seat.mesh.core);
             if let Some(id) = seat.cpu
                 && !core_affinity::set_for_current(core_affinity::CoreId { id })
             {
@@ -297,6 +298,7 @@ pub fn spawn_bridge(
     thread::Builder::new()
         .name("bridge".to_owned())
         .spawn(move || {
+            let _presence = control.presence(seat.metrics.len());
             if let Some(id) = seat.cpu {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
@@ -324,11 +326,7 @@ pub fn spawn_bridge(
                 now: Box::new(move || clock.now()),
                 is_stopping: Box::new(move || control.bridge_stops()),
             };
-            bridge::run(bridge, runtime, around).inspect_err(|error| {
-                // Served without it, nobody would ever be ready.
-                tracing::error!(%error, "the bridge cannot hear its bell");
-                std::process::exit(i32::from(super::EXIT_UNAVAILABLE));
-            })
+            bridge::run(bridge, runtime, around)
         })
         .map_err(|cause| Error::System { what: "starting the bridge", cause })
 }

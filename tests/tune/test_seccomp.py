@@ -133,6 +133,21 @@ class Confined(unittest.TestCase):
         self.assertEqual(killed.returncode, -signal.SIGSYS)
         self.serve("epoll", killing(RING))
 
+    def test_a_bridge_that_cannot_hear_its_bell_ends_the_server(self):
+        # Workers on epoll read their bells; without clients only the bridge receives from a socket.
+        at = f"127.0.0.1:{free_port()}"
+        ended = subprocess.run(
+            [binary(), "serve", "--dev", "--driver", "epoll", "--listen", at],
+            preexec_fn=filtering({"recvfrom"}, EPERM, ALLOW),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=without_variables(),
+        )
+        self.assertEqual(ended.returncode, 69, ended.stderr)
+        self.assertIn("corecast: the bridge ended: Operation not permitted", ended.stderr)
+        self.assertRegex(ended.stderr, "ERROR the bridge ended: Operation not permitted")
+
     def test_the_server_lives_under_the_profile(self):
         for driver in ("io_uring", "epoll"):
             with self.subTest(driver):
