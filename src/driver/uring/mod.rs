@@ -11,7 +11,6 @@ mod accept;
 #[deny(unsafe_code)]
 mod bells;
 pub(super) mod buffers;
-#[deny(unsafe_code)]
 mod events;
 #[deny(unsafe_code)]
 mod slots;
