@@ -1,12 +1,14 @@
-//! Ends: what came before a peer's FIN is answered, and a server that stops says whom it cut off.
+//! Ends: what came before a peer's FIN is answered, what came before its close frame takes effect,
+//! and a server that stops says whom it cut off.
 
-use crate::client::{Client, Event, FIN, TEXT, UPGRADE, frame};
+use crate::client::{CLOSE, Client, Event, FIN, TEXT, UPGRADE, frame};
 use crate::server::{Server, Setup};
 use crate::{on_both_drivers, serve};
 use serde_json::{Value, json};
 
 on_both_drivers!(
     commands_before_a_fin_are_answered,
+    commands_before_a_close_frame_take_effect,
     a_connect_before_a_fin_is_answered,
     requests_before_a_fin_are_answered,
     a_shutdown_that_cuts_somebody_off_says_so,
@@ -66,6 +68,44 @@ fn commands_before_a_fin_are_answered(driver: &str) {
         server.client().half_close();
         server.settles("connections", 0);
         server.settles("subscriptions", 0);
+        server.end();
+    }
+}
+
+/// A publication that waits for its subscribe, then a close frame in the same packet, as SDKs send
+/// when an application publishes and disconnects.
+fn commands_before_a_close_frame_take_effect(driver: &str) {
+    for workers in WORKERS {
+        let server = serve!(driver, Setup { workers, ..Setup::default() });
+        let mut listener = server.client();
+        assert_eq!(listener.subscribe_error("m:farewells"), 0);
+        for round in 0..ROUNDS {
+            let mut client = server.client();
+            let about = json!({"channel": "m:farewells"});
+            let publish = json!({"channel": "m:farewells", "data": {"n": round}});
+            let mut bytes = frames(&[("subscribe", about), ("publish", publish)]);
+            bytes.extend(frame(FIN | CLOSE, &1000_u16.to_be_bytes()));
+            // What follows a close frame is nobody's.
+            bytes.extend(frame(FIN | TEXT, b"no command"));
+            client.send(&bytes);
+            let heard = loop {
+                match listener.next() {
+                    Event::Message(message) => break message,
+                    Event::Pong(_) => {}
+                    other => panic!("{other:?} instead of publication {round}"),
+                }
+            };
+            assert_eq!(heard["push"]["pub"]["data"]["n"], round, "workers {workers}");
+            let end = loop {
+                match client.next() {
+                    Event::Message(_) | Event::Pong(_) => {}
+                    end => break end,
+                }
+            };
+            assert_eq!(end, Event::Close(1000), "workers {workers}, round {round}");
+        }
+        server.settles("connections", 1);
+        server.settles("subscriptions", 1);
         server.end();
     }
 }

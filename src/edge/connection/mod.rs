@@ -148,8 +148,17 @@ pub struct Input {
     pub parked: Option<Parked>,
     /// How far the first of the tokens that wait was checked, where that takes more than a slice.
     pub checking: Option<Check>,
-    /// The peer has ended; the connection dies when the rest is worked off.
-    pub ended: bool,
+    /// The peer sends nothing more; the connection ends when the rest is worked off.
+    pub ended: Option<PeerEnd>,
+}
+
+/// How a peer says that it sends nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerEnd {
+    /// It sent its FIN.
+    Fin,
+    /// It sent a close frame, with this code.
+    Close(Option<u16>),
 }
 
 impl Input {
@@ -171,7 +180,7 @@ impl Input {
             && self.wire.is_empty()
             && self.parked.is_none()
             && self.later.is_empty()
-            && !self.ended
+            && self.ended.is_none()
     }
 }
 

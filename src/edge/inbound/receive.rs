@@ -6,7 +6,7 @@
 use crate::clock::Now;
 use crate::codec::Codec;
 use crate::codec::command::{Command, Disconnect, Method};
-use crate::edge::connection::{Fact, Later, Life};
+use crate::edge::connection::{Fact, Later, Life, PeerEnd};
 use crate::edge::output::arena::{Class, NO_CHANNEL, Range};
 use crate::edge::{ConnectionId, Edge, Turn, ms};
 use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
@@ -120,8 +120,8 @@ impl Edge {
         if blocked {
             return self.pause_if_blocked_or_ready(conn);
         }
-        if input.ended {
-            return self.input_ended(conn, now);
+        if let Some(end) = input.ended {
+            return self.input_ended(conn, end, now);
         }
         if input.is_empty() && upgraded {
             self.at(conn).input = None;
@@ -152,6 +152,11 @@ impl Edge {
         bytes: &mut [u8],
         turn: &mut Turn<'_>,
     ) -> usize {
+        let ended = self.at(conn).input.as_ref().and_then(|input| input.ended);
+        if matches!(ended, Some(PeerEnd::Close(_))) {
+            // Nothing follows a close frame (RFC 6455 section 5.5.1).
+            return bytes.len();
+        }
         let limits = self.message_limits(conn);
         let mut deframer = std::mem::take(&mut self.at(conn).deframer);
         self.spill_shrank(conn, deframer.held_bytes());
@@ -191,7 +196,7 @@ impl Edge {
     fn item(&mut self, conn: ConnectionId, item: Item<'_>, turn: &mut Turn<'_>) {
         let closing = self.life(conn) == Life::Closing;
         match item {
-            Item::Close { code, .. } => self.peer_closed(conn, code, turn.now),
+            Item::Close { code, .. } => self.receive_close(conn, code, turn.now),
             _ if closing => {}
             Item::Ping(payload) => {
                 if self.admit_control(conn, turn.now) {

@@ -126,7 +126,7 @@ impl Edge {
         self.spill_shrank(conn, input.message.capacity() + input.later_bytes());
         (input.message, input.later) = (Vec::new(), Vec::new());
         self.drop_parked(conn, Some(input));
-        if !wire.is_empty() || ended {
+        if !wire.is_empty() || ended.is_some() {
             let kept = self.at(conn).input();
             (kept.wire, kept.ended) = (wire, ended);
             self.make_ready(conn);

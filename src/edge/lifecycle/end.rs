@@ -5,7 +5,7 @@
 //! longer than it reads on.
 
 use crate::clock::Now;
-use crate::edge::connection::{Fact, Life};
+use crate::edge::connection::{Fact, Life, PeerEnd};
 use crate::edge::{ConnectionId, Edge};
 use crate::ws::frame::close_code;
 
@@ -20,7 +20,7 @@ impl Edge {
         let left_over = it.input.as_ref().is_some_and(|input| !input.is_empty());
         if left_over && !closing || self.awaits_answers(conn) {
             // Answers, and room, bring it back; the bytes that came may be whole commands.
-            self.at(conn).input().ended = true;
+            self.at(conn).input().ended = Some(PeerEnd::Fin);
             return self.make_ready(conn);
         }
         self.end_when_written(conn, now);
@@ -43,12 +43,38 @@ impl Edge {
         }
     }
 
-    /// All that could be read of what came before the FIN has been looked at. A partial frame, or
-    /// head, will never be whole.
-    pub(in crate::edge) fn input_ended(&mut self, conn: ConnectionId, now: Now) {
-        let waits = self.at(conn).input.as_ref().is_some_and(|input| !input.later.is_empty());
-        if !waits && !self.awaits_answers(conn) {
-            self.end_when_written(conn, now);
+    /// The peer's close frame came. Commands that it sent before and that still wait for their
+    /// turn take effect first (rule 32).
+    pub(in crate::edge) fn receive_close(
+        &mut self,
+        conn: ConnectionId,
+        code: Option<u16>,
+        now: Now,
+    ) {
+        let it = self.at(conn);
+        let open = matches!(it.life, Life::Authenticating | Life::Active);
+        match it.input.as_mut() {
+            Some(input) if open && !input.later.is_empty() => {
+                input.ended = Some(PeerEnd::Close(code));
+            }
+            _ => self.peer_closed(conn, code, now),
+        }
+    }
+
+    /// All that could be read of what came before the peer's end has been looked at. A partial
+    /// frame, or head, will never be whole.
+    pub(in crate::edge) fn input_ended(&mut self, conn: ConnectionId, end: PeerEnd, now: Now) {
+        let input = self.at(conn).input();
+        if !input.later.is_empty() {
+            return;
+        }
+        match end {
+            PeerEnd::Close(code) => {
+                input.ended = None;
+                self.peer_closed(conn, code, now);
+            }
+            PeerEnd::Fin if self.awaits_answers(conn) => {}
+            PeerEnd::Fin => self.end_when_written(conn, now),
         }
     }
 
