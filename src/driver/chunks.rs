@@ -19,6 +19,7 @@ impl Chunks {
     /// Keeps a chunk; its number.
     pub fn insert(&mut self, chunk: Bytes) -> u32 {
         if let Some(number) = self.free.pop() {
+            debug_assert!(self.chunks[number as usize].is_empty(), "a number that is in use");
             self.chunks[number as usize] = chunk;
             return number;
         }
@@ -36,6 +37,7 @@ impl Chunks {
         if number != NONE {
             self.chunks[number as usize] = Bytes::new();
             self.free.push(number);
+            debug_assert!(self.free.len() <= self.chunks.len(), "a chunk was removed twice");
         }
     }
 }

@@ -23,6 +23,7 @@ impl Shares {
 
     /// May one more connection of this listener take a slot?
     pub fn has_room(&self, listener: u32) -> bool {
+        debug_assert!(self.first + self.others <= self.max, "more slots in use than there are");
         let full = self.first + self.others >= self.max;
         !full && (listener > 0 || self.first < self.max - self.kept)
     }
@@ -39,11 +40,13 @@ impl Shares {
         if self.of_others.len() <= word {
             self.of_others.resize(word + 1, 0);
         }
+        debug_assert!(self.of_others[word] & 1 << (slot % 64) == 0, "the slot is in use");
         self.of_others[word] |= 1 << (slot % 64);
     }
 
     /// A slot is free again.
     pub fn give(&mut self, slot: u32) {
+        debug_assert!(self.first + self.others > 0, "a slot that nobody took");
         let bit = 1 << (slot % 64);
         match self.of_others.get_mut(slot as usize / 64).filter(|word| **word & bit != 0) {
             Some(word) => {

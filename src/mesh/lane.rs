@@ -9,6 +9,7 @@ use crate::rules::sabotage;
 pub fn lane<T>(slots: usize) -> (Sender<T>, Receiver<T>) {
     assert!(slots > 0, "a lane has at least one slot");
     let (producer, consumer) = rtrb::RingBuffer::new(slots);
+    assert_eq!(producer.buffer().capacity(), slots, "credits count on exactly so many slots");
     let room = Room::default();
     (
         Sender { ring: producer, room: room.clone() },
@@ -41,7 +42,9 @@ impl<T> Sender<T> {
     /// Free slots.
     #[must_use]
     pub fn room(&self) -> usize {
-        self.ring.slots()
+        let free = self.ring.slots();
+        debug_assert!(free <= self.capacity(), "more room than slots");
+        free
     }
 
     /// Slots, free or not.
@@ -80,7 +83,9 @@ impl<T> Receiver<T> {
     /// Items that are in it now.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.ring.slots()
+        let waiting = self.ring.slots();
+        debug_assert!(waiting <= self.ring.buffer().capacity(), "more items than slots");
+        waiting
     }
 
     #[must_use]

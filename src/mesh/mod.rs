@@ -47,6 +47,7 @@ pub type Mesh<R, D, U, A> = (Vec<Endpoint<R, D, U, A>>, BridgeEndpoint<U, A>);
 /// Builds the lanes between `workers` cores and the bridge.
 #[must_use]
 pub fn mesh<R, D, U, A>(workers: usize, slots: Slots) -> Mesh<R, D, U, A> {
+    assert!(workers > 0, "a host has a worker");
     let bells: Vec<Doorbell> = (0..=workers).map(|_| Doorbell::default()).collect();
     let mut bridge =
         BridgeEndpoint { from_workers: Vec::new(), to_workers: Vec::new(), bells: bells.clone() };
@@ -77,6 +78,13 @@ pub fn mesh<R, D, U, A>(workers: usize, slots: Slots) -> Mesh<R, D, U, A> {
             endpoints[from].deliveries_out.push(sender);
             endpoints[to].deliveries_in.push(receiver);
         }
+    }
+    assert_eq!(bridge.from_workers.len(), bridge.to_workers.len(), "a lane each way");
+    for end in &endpoints {
+        assert_eq!(end.requests_out.len(), workers, "a lane to every home, its own too");
+        assert_eq!(end.requests_in.len(), workers, "a lane from every edge, its own too");
+        assert_eq!(end.deliveries_out.len(), workers, "a lane to every edge, its own too");
+        assert_eq!(end.deliveries_in.len(), workers, "a lane from every home, its own too");
     }
     (endpoints, bridge)
 }

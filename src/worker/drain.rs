@@ -46,6 +46,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.driver.stop_listening();
         self.edge.begin_drain(now);
         let marked = vec![false; self.mesh.requests_out.len()];
+        debug_assert!(!marked.is_empty(), "a barrier of no homes");
         self.drain = Some(Drain { marked, back: 0, said: false, reported: false });
     }
 
@@ -73,8 +74,11 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     }
 
     pub(super) fn marker_back(&mut self) {
+        debug_assert!(self.drain.is_some(), "a marker comes back to the edge that sent it");
         if let Some(drain) = &mut self.drain {
             drain.back += 1;
+            let sent = drain.marked.iter().filter(|marked| **marked).count();
+            debug_assert!(drain.back <= sent, "more markers came back than were sent");
         }
     }
 

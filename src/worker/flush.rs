@@ -25,6 +25,7 @@ pub(super) struct Batch {
 }
 
 fn segment(range: Range) -> Segment {
+    debug_assert!(range.start < range.end, "a range of nothing");
     Segment { place: Place::Arena, start: range.start, len: range.end - range.start }
 }
 
@@ -39,6 +40,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         batch.pool.clear();
         batch.awaited = false;
         self.gather(&mut batch);
+        debug_assert_eq!(batch.sends.len(), batch.conns.len(), "each send has its connection");
         if !batch.sends.is_empty() {
             let Batch { segments, sends, unsent, pool, .. } = &mut batch;
             self.metrics.sends.add(sends.len() as u64);
@@ -106,6 +108,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             });
         }
         let count = u32::try_from(batch.segments.len()).expect("a flush is bounded") - first;
+        debug_assert!(count > 0, "a send of nothing");
         let pieces = Pieces::Many { first, count };
         sabotage!(OneSend: pieces = batch.send_first_apart(first, count, link.socket, conn));
         batch.sends.push(Send { socket: link.socket, pieces });
@@ -127,6 +130,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 self.edge.sent_inline(*conn);
                 continue;
             };
+            debug_assert!(short.sent < bytes, "all of it went out");
             self.metrics.bytes_out.add(u64::from(short.sent));
             if T::IDENTITY {
                 batch.ranges.clear();

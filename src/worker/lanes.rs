@@ -39,6 +39,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let mut taken = false;
         // Each turn another first: one that fills the arena every turn must not starve the rest.
         let homes = self.mesh.deliveries_in.len();
+        debug_assert!(self.taking < homes, "the lane to look at first is one of ours");
         self.edge.begin_stage();
         if self.edge.has_staged() {
             // Filters of a publication are still being asked; what is behind it waits.
@@ -113,6 +114,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// lane waits with that request (rule 2). True: something was done.
     pub(super) fn serve_requests(&mut self, now: Now) -> bool {
         let cores = self.mesh.requests_in.len();
+        debug_assert!(self.serving < cores, "the lane whose turn it is is one of ours");
         let mut served = false;
         self.home.begin_turn(self.budgets.work_ns);
         sabotage!(ProbeStar => if self.waits_for_probe() { return served; });
@@ -146,6 +148,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// False: the home waits, for a lane's room or for a credit.
     fn serve_lane(&mut self, core: usize, now: Now, served: &mut bool) -> bool {
         sabotage!(Cursor => return self.serve_lane_from_the_start(core, now, served));
+        debug_assert!(
+            self.held.is_none() || core == self.serving,
+            "a request that is held is served before another lane's"
+        );
         for _ in 0..self.budgets.requests_per_lane {
             if !self.home.may_work() {
                 return true;
@@ -241,6 +247,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// The doorbells stage: rings every sleeping core that got something, or got room.
     pub(super) fn ring(&mut self) {
         let mut rung = std::mem::take(&mut self.rung);
+        debug_assert!(
+            rung.checked_shr(self.mesh.bells.len() as u32).unwrap_or(0) == 0,
+            "a core that there is not"
+        );
         while rung != 0 {
             let core = rung.trailing_zeros() as usize;
             rung &= rung - 1;
@@ -254,6 +264,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// Announces that this core will sleep: lanes it waits for shall ring, and so shall whoever has
     /// something for it (rule 5). Then `look_again` has to follow.
     pub fn announce_sleep(&mut self) {
+        let has_rung = self.rung == 0;
+        sabotage!(NoBellAfter: has_rung = true);
+        debug_assert!(has_rung, "something was pushed after the doorbells (rule 6)");
         sabotage!(RearmWant => return self.mesh.bells[self.mesh.core].announce());
         if !self.home.is_free() {
             for lane in &self.mesh.deliveries_out {

@@ -123,6 +123,11 @@ pub struct Worker<D, T: Transport, E> {
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     #[must_use]
     pub fn new(parts: Parts<D, T, E>) -> Self {
+        let cores = parts.mesh.requests_out.len();
+        assert!(parts.mesh.core < cores, "a worker is one of the cores");
+        assert_eq!(parts.mesh.deliveries_in.len(), cores, "every home delivers to every edge");
+        assert_eq!(parts.mesh.bells.len(), cores + 1, "the bridge's doorbell is the last");
+        assert!(parts.budgets.sends > 0 && parts.budgets.events > 0, "a worker that does nothing");
         // Only what was in use once takes memory.
         let links = Vec::with_capacity(parts.edge.places());
         let popped = vec![0; parts.mesh.deliveries_in.len()];

@@ -5,6 +5,7 @@
 //! no condition that persists (a full table, no descriptors left, a paused socket whose peer is
 //! gone) makes `wait` return over and over.
 
+mod accept;
 mod send;
 mod slot;
 
@@ -14,38 +15,23 @@ use super::socket::Bell;
 use super::{
     Buffer, Driver, End, Error, Event, Options, Segment, Send, Socket, Tag, Unsent, one_each,
 };
+use accept::{ACCEPTS, Accepting};
 use bytes::{Buf, Bytes};
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{self, RecvFlags, Shutdown, SocketFlags};
+use rustix::net::{self, RecvFlags, Shutdown};
 use send::{SEND_FLAGS, send_segments};
 use slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey};
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Bytes one socket may take per wait, one receive: as much as a ring gives it.
 const RECEIVE_BYTES: usize = 16 << 10;
 /// Readiness reports taken per wait.
 const READY: usize = 1_024;
-/// Connections taken per wait from each listener.
-const ACCEPTS: u32 = 64;
-/// Time that accepting rests when descriptors or memory have run out.
-const ACCEPT_REST: Duration = Duration::from_millis(50);
-
-/// Whether connections are taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Accepting {
-    /// The listeners are in the epoll set, the first but for when its share is in use.
-    On,
-    /// Every slot is in use: until one is freed.
-    Full,
-    /// Descriptors or memory had run out: until then, or until a slot is freed.
-    Resting(Instant),
-}
 
 /// See the module's page.
 pub struct Epoll {
@@ -104,117 +90,6 @@ impl Epoll {
         };
         driver.watch_listeners().map_err(failed)?;
         Ok(driver)
-    }
-
-    fn watch_listeners(&self) -> Result<(), Errno> {
-        for (index, listener) in self.listeners.iter().enumerate() {
-            epoll::add(&self.epoll, listener, key(index as u32, SPECIAL), EventFlags::IN)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the listeners out of the set: what they would report goes on and could not be served.
-    fn unwatch_listeners(&mut self, why: Accepting) {
-        debug_assert_eq!(self.accepting, Accepting::On);
-        for listener in &self.listeners[usize::from(self.first_full)..] {
-            let removed = epoll::delete(&self.epoll, listener);
-            debug_assert!(removed.is_ok());
-        }
-        self.first_full = false;
-        self.accepting = why;
-    }
-
-    /// Takes the first listener out of the set, or puts it back.
-    fn watch_first(&mut self, on: bool) {
-        let Some(first) = self.listeners.first() else { return };
-        // Without memory for the entry it is tried again with the next wait.
-        self.first_full = match on {
-            true => epoll::add(&self.epoll, first, key(0, SPECIAL), EventFlags::IN).is_err(),
-            false => epoll::delete(&self.epoll, first).is_ok(),
-        };
-    }
-
-    /// Takes connections again if what hindered it is over.
-    fn resume_accepting(&mut self) {
-        if self.first_full && self.shares.has_room(0) {
-            self.watch_first(true);
-        }
-        let over = match self.accepting {
-            Accepting::On => false,
-            Accepting::Full => !self.free.is_empty(),
-            Accepting::Resting(until) => Instant::now() >= until,
-        };
-        if over {
-            self.accepting = match self.watch_listeners() {
-                Ok(()) => Accepting::On,
-                Err(_) => {
-                    // Some may have gone in; out again, so that all are in or none is.
-                    for listener in &self.listeners {
-                        let _ = epoll::delete(&self.epoll, listener);
-                    }
-                    Accepting::Resting(Instant::now() + ACCEPT_REST)
-                }
-            };
-        }
-    }
-
-    /// One connection of a ready listener; none when the listener is done with for this wait.
-    fn accept(&mut self, listener: usize) -> Option<Event> {
-        while self.accepting == Accepting::On && self.accepts_left.get(listener) > Some(&0) {
-            if !self.shares.has_room(u32::MAX) {
-                self.unwatch_listeners(Accepting::Full);
-                return None;
-            }
-            if !self.shares.has_room(listener as u32) {
-                self.watch_first(false);
-                return None;
-            }
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            match net::acceptfrom_with(self.listeners.get(listener)?, flags) {
-                Ok((fd, peer)) => {
-                    self.accepts_left[listener] -= 1;
-                    let peer = peer.and_then(|addr| SocketAddr::try_from(addr).ok());
-                    let peer: Option<IpAddr> = peer.map(|addr| addr.ip().to_canonical());
-                    return Some(Event::Accepted {
-                        socket: self.occupy(fd, listener as u32),
-                        peer,
-                        listener: u8::try_from(listener).expect("few listeners"),
-                    });
-                }
-                Err(Errno::AGAIN) => return None,
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    self.unwatch_listeners(Accepting::Resting(Instant::now() + ACCEPT_REST));
-                    return None;
-                }
-                // That one connection failed before it was taken.
-                Err(_) => self.accepts_left[listener] -= 1,
-            }
-        }
-        None
-    }
-
-    fn occupy(&mut self, fd: OwnedFd, listener: u32) -> Socket {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot {
-                tag: Tag(0),
-                fd: None,
-                generation: 0,
-                armed: NONE,
-                registered: Interest::NOTHING,
-                state: State::New,
-                failed: false,
-                fin: false,
-            });
-            self.slots.len() as u32 - 1
-        });
-        self.shares.take(index, listener);
-        let slot = &mut self.slots[index as usize];
-        slot.fd = Some(fd);
-        slot.registered = Interest::NOTHING;
-        slot.state = State::New;
-        slot.failed = false;
-        slot.fin = false;
-        Socket(index)
     }
 
     /// Makes the set wait for what `index` wants.
@@ -288,7 +163,9 @@ impl Epoll {
     }
 
     fn receive(&mut self, index: u32) -> Option<Event> {
+        debug_assert!(!self.lent, "the one buffer is with the owner");
         let slot = &self.slots[index as usize];
+        debug_assert_eq!(slot.state, State::Receiving, "it is not read from");
         let tag = slot.tag;
         match net::recv(slot.fd.as_ref()?, &mut self.buffer[..], RecvFlags::DONTWAIT) {
             Ok((0, _)) => self.end(index, End::Closed),
@@ -305,6 +182,7 @@ impl Epoll {
 
     fn send_armed(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
+        debug_assert!(slot.armed != NONE, "no send is armed");
         let chunk = self.chunks.get_mut(slot.armed);
         let Some(fd) = &slot.fd else { return };
         match net::send(fd, chunk, SEND_FLAGS) {
@@ -325,6 +203,7 @@ impl Epoll {
     /// The armed send is over: a FIN that waited for it goes out.
     fn disarm(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
+        debug_assert!(slot.armed != NONE, "no send is armed");
         self.chunks.remove(std::mem::replace(&mut slot.armed, NONE));
         if std::mem::take(&mut slot.fin) {
             self.shutdown(Socket(index));
@@ -369,6 +248,7 @@ impl Driver for Epoll {
 
     fn pause(&mut self, socket: Socket) {
         let slot = &mut self.slots[socket.0 as usize];
+        debug_assert!(slot.fd.is_some(), "a socket that is not the owner's");
         if slot.state == State::Receiving {
             slot.state = State::Paused;
         }
@@ -376,6 +256,7 @@ impl Driver for Epoll {
 
     fn resume(&mut self, socket: Socket) {
         let slot = &mut self.slots[socket.0 as usize];
+        debug_assert!(slot.fd.is_some(), "a socket that is not the owner's");
         if slot.state == State::Paused {
             slot.state = State::Receiving;
             if !slot.registered.reads() {
@@ -433,6 +314,7 @@ impl Driver for Epoll {
 
     fn shutdown(&mut self, socket: Socket) {
         let slot = &mut self.slots[socket.0 as usize];
+        debug_assert!(slot.fd.is_some(), "a socket that is not the owner's");
         if slot.armed != NONE {
             slot.fin = true;
         } else if let Some(fd) = &slot.fd {
@@ -469,6 +351,7 @@ impl Driver for Epoll {
     }
 
     fn wait(&mut self, timeout: Option<Duration>) {
+        debug_assert!(!self.lent, "the owner still has the buffer");
         self.resume_accepting();
         self.accepts_left.clear();
         self.accepts_left.resize(self.listeners.len(), ACCEPTS);

@@ -21,6 +21,7 @@ pub fn send_segments(
     pool: &[u8],
     segments: &[Segment],
 ) -> (u32, Result<bool, Errno>) {
+    debug_assert!(!segments.is_empty(), "a send of nothing");
     let mut total = 0;
     for segments in segments.chunks(SEGMENTS) {
         let mut parts = [IoSlice::new(&[]); SEGMENTS];
@@ -32,6 +33,7 @@ pub fn send_segments(
         let parts = &parts[..segments.len()];
         match net::sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), SEND_FLAGS) {
             Ok(sent) => {
+                debug_assert!(sent as u32 <= len, "more went out than there was");
                 total += sent as u32;
                 if (sent as u32) < len {
                     return (total, Ok(false));

@@ -91,7 +91,9 @@ impl Accepts {
             return None;
         }
         self.rest = None;
-        self.idle.pop_front()
+        let index = self.idle.pop_front()?;
+        debug_assert!(!self.accepts[index as usize].under_way, "armed twice");
+        Some(index)
     }
 
     /// Accepts that are not under way.
@@ -101,6 +103,8 @@ impl Accepts {
 
     /// No slot was free for it.
     pub fn put_back(&mut self, index: u32) {
+        debug_assert!(!self.accepts[index as usize].under_way, "it is armed");
+        debug_assert!(self.idle.len() < self.accepts.len(), "put back twice");
         self.idle.push_back(index);
     }
 

@@ -40,6 +40,7 @@ impl RingBells {
 
     /// A message to a core did not arrive, for that reason.
     pub fn failed(&mut self, core: usize, errno: i32) {
+        debug_assert!(core < self.bells.len(), "a core that there is not");
         if let Some(Some(bell)) = self.bells.get(core) {
             let counts = u8::from(FOR_GOOD.contains(&errno));
             self.failures[core] = self.failures[core].saturating_add(counts);

@@ -59,6 +59,7 @@ impl BufRing {
         for id in self.provided..end {
             self.put(id);
         }
+        debug_assert!(self.provided <= end && end <= self.entries, "it never takes one back");
         self.provided = end;
         self.publish();
     }
@@ -72,6 +73,7 @@ impl BufRing {
     pub fn lend(&mut self, id: u16) {
         debug_assert!(id < self.provided);
         self.lent += 1;
+        debug_assert!(self.lent <= self.provided, "more lent than there are");
     }
 
     /// The first `len` bytes of a lent buffer.
@@ -86,7 +88,7 @@ impl BufRing {
 
     /// Returns a lent buffer to the kernel.
     pub fn give_back(&mut self, id: u16) {
-        debug_assert!(self.lent > 0);
+        debug_assert!(self.lent > 0 && id < self.provided, "a buffer that is not lent");
         self.lent -= 1;
         self.put(id);
         self.publish();
@@ -98,6 +100,7 @@ impl BufRing {
     }
 
     fn put(&mut self, id: u16) {
+        debug_assert!(id < self.entries && !self.base.is_null());
         let offset = ring_bytes(self.entries) + id as usize * self.buffer_bytes as usize;
         let address = self.base as u64 + offset as u64;
         let place = self.tail % self.entries;

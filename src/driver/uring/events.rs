@@ -34,6 +34,7 @@ impl Uring {
                 self.accepts.put_back(index);
                 continue;
             };
+            debug_assert!(!accept.under_way, "an accept's address is in use");
             accept.slot = slot;
             accept.under_way = true;
             self.under_way += 1;
@@ -136,6 +137,7 @@ impl Uring {
         self.accepts.ended(index);
         let accept = self.accepts.get_mut(index);
         let (slot, peer, listener) = (accept.slot, accept.address.ip(), accept.listener);
+        debug_assert_eq!(self.slots[slot].state, State::Free, "the slot was promised to it");
         if result >= 0 {
             self.slots[slot].state = State::New;
             let listener = u8::try_from(listener).expect("few listeners");
@@ -155,6 +157,9 @@ impl Uring {
         if let Some(id) = buffer {
             self.buffers.lend(id);
         }
+        let slot = &self.slots[index];
+        debug_assert_eq!(slot.generation, generation, "its slot was used again");
+        debug_assert!(slot.under_way & RECV != 0, "a receive that is not under way");
         let open = self.slots.is_open(index, generation);
         if !cqueue::more(cqe.flags()) {
             self.under_way -= 1;
@@ -238,9 +243,12 @@ impl Uring {
     fn armed_done(&mut self, index: u32, generation: u32, result: i32) -> Option<Event> {
         self.under_way -= 1;
         let open = self.slots.is_open(index, generation);
+        debug_assert_eq!(self.slots[index].generation, generation, "its slot was used again");
+        debug_assert!(self.slots[index].under_way & ARMED != 0, "a send that is not under way");
         let number = self.slots[index].armed;
         let chunk = self.chunks.get_mut(number);
         let sent = usize::try_from(result).unwrap_or(0);
+        debug_assert!(sent <= chunk.len(), "more went out than there was");
         let short = sent < chunk.len();
         chunk.advance(sent);
         let passing = result > 0 || [-libc::EINTR, -libc::EAGAIN].contains(&result);
@@ -289,6 +297,7 @@ impl Uring {
     fn settle(&mut self, sends: &[Send], unsent: &mut Vec<Unsent>) {
         let mut results = std::mem::take(&mut self.results);
         for (index, result) in results.drain(..) {
+            debug_assert!((index as usize) < sends.len(), "a send of another flush");
             unsent.push(Unsent { index, sent: result.max(0) as u32 });
             match -result {
                 ..=0 | libc::EAGAIN | libc::EINTR | libc::ENOBUFS | libc::ENOMEM => {}
@@ -334,6 +343,7 @@ impl Driver for Uring {
     }
 
     fn pause(&mut self, socket: Socket) {
+        debug_assert!(self.slots[socket.0].is_owners(), "a socket that is not the owner's");
         if self.slots[socket.0].state == State::Receiving {
             self.slots[socket.0].state = State::Paused;
             self.cancel_recv(socket.0);
@@ -342,6 +352,7 @@ impl Driver for Uring {
 
     fn resume(&mut self, socket: Socket) {
         let slot = &mut self.slots[socket.0];
+        debug_assert!(slot.is_owners(), "a socket that is not the owner's");
         if slot.state == State::Paused {
             slot.state = State::Receiving;
             // One that is being cancelled is armed again after its last completion.
@@ -359,6 +370,12 @@ impl Driver for Uring {
     ) {
         unsent.clear();
         debug_assert!(one_each(sends), "two sends to one socket");
+        debug_assert!(self.results.is_empty(), "what a flush came to is settled by it");
+        for send in sends {
+            let slot = &self.slots[send.socket.0];
+            debug_assert!(slot.is_owners(), "a flush to a closed socket");
+            debug_assert!(slot.armed == NONE, "a flush behind an armed send");
+        }
         let room = self.ring.submission().capacity();
         for (number, piece) in sends.chunks(room).enumerate() {
             if self.ring.submission().len() + piece.len() > room {
@@ -378,7 +395,7 @@ impl Driver for Uring {
 
     fn arm_send(&mut self, socket: Socket, chunk: Bytes) {
         let slot = &mut self.slots[socket.0];
-        assert!(slot.armed == NONE && !matches!(slot.state, State::Free | State::Closing));
+        assert!(slot.armed == NONE && slot.is_owners());
         if slot.failed {
             return;
         }
@@ -390,6 +407,7 @@ impl Driver for Uring {
 
     fn shutdown(&mut self, socket: Socket) {
         let slot = &mut self.slots[socket.0];
+        debug_assert!(slot.is_owners(), "a socket that is not the owner's");
         if slot.armed != NONE {
             slot.fin = true;
         } else {
@@ -399,7 +417,7 @@ impl Driver for Uring {
 
     fn close(&mut self, socket: Socket) {
         let slot = &mut self.slots[socket.0];
-        assert!(!matches!(slot.state, State::Free | State::Closing), "closed twice");
+        assert!(slot.is_owners(), "closed twice");
         slot.state = State::Closing;
         slot.under_way |= CLOSE;
         let armed = slot.under_way & ARMED != 0;

@@ -322,6 +322,7 @@ impl Uring {
         sends: &[Send],
         first: usize,
     ) {
+        debug_assert!(sends.len() <= self.ring.submission().capacity(), "a piece fits the queue");
         let many = sends.iter().map(|send| send.pieces.of(segments)).filter(|of| of.len() != 1);
         self.parts.clear();
         self.parts.extend(many.clone().flatten().map(|segment| libc::iovec {
@@ -360,6 +361,7 @@ impl Uring {
             let pushed = unsafe { queue.push(&entry) };
             assert!(pushed.is_ok(), "room was made");
         }
+        debug_assert!(messages.next().is_none(), "each message has its send");
     }
 }
 

@@ -88,6 +88,16 @@ pub struct Slot {
 
 const _: () = assert!(size_of::<Slot>() <= 24);
 
+impl Slot {
+    /// May the owner name its socket: is it accepted, and not closed?
+    pub fn is_owners(&self) -> bool {
+        match self.state {
+            State::New | State::Receiving | State::Paused | State::Ended => true,
+            State::Free | State::Closing => false,
+        }
+    }
+}
+
 /// The slots, of which only those that were in use once take memory.
 #[derive(Debug)]
 pub struct Slots {
@@ -109,6 +119,8 @@ impl Slots {
             return None;
         }
         let index = self.free.pop().unwrap_or_else(|| self.add());
+        let slot = &self.slots[index as usize];
+        debug_assert!(slot.state == State::Free && slot.under_way == 0 && slot.armed == NONE);
         self.shares.take(index, listener);
         Some(index)
     }
@@ -143,13 +155,14 @@ impl Slots {
         slot.failed = false;
         slot.fin = false;
         self.free.push(index);
+        debug_assert!(self.free.len() <= self.slots.len(), "a slot was given back twice");
         self.shares.give(index);
     }
 
     /// Whether the owner still has the connection that a completion was of.
     pub fn is_open(&self, index: u32, generation: u32) -> bool {
         let slot = &self.slots[index as usize];
-        slot.generation == generation && !matches!(slot.state, State::Free | State::Closing)
+        slot.generation == generation && slot.is_owners()
     }
 }
 
