@@ -216,3 +216,73 @@ fn is_answered(call: &Call) -> bool {
         Call::Unwatch { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Now;
+    use crate::contract::engine::CallId;
+    use crate::contract::position::Epoch;
+    use crate::mesh::{Endpoint, Slots, mesh};
+
+    type Worker = Endpoint<(), (), ToBridge, FromBridge>;
+
+    const NOW: Now = Now { monotonic_us: 0, unix_ms: 0 };
+
+    /// One worker, and a bridge whose lanes have so many slots.
+    fn lanes(slots: usize, most_notices: usize) -> (Worker, Lanes) {
+        let (mut workers, bridge) = mesh(1, Slots { requests: 1, deliveries: 1, bridge: slots });
+        (workers.pop().expect("one worker"), Lanes::new(bridge, most_notices))
+    }
+
+    fn forward(lanes: &mut Lanes, offset: u64) {
+        let position = Position { epoch: Epoch(1), offset };
+        lanes.forward(0, Name::from("a"), position, Block::plain("a", b"1", NOW));
+    }
+
+    /// What comes out of the lane, one at a time: offsets, "lost", or "read" for an answer.
+    fn heard(worker: &mut Worker, lanes: &mut Lanes) -> Vec<String> {
+        let mut heard = Vec::new();
+        loop {
+            lanes.send(0, 8);
+            let Some(item) = worker.from_bridge.pop() else { return heard };
+            heard.push(match item {
+                FromBridge::Answer(Answer::Publication { position, .. }) => {
+                    position.offset.to_string()
+                }
+                FromBridge::Answer(Answer::Lost { .. }) => "lost".into(),
+                item => format!("{item:?}"),
+            });
+        }
+    }
+
+    #[test]
+    fn a_dropped_publication_leaves_one_mark_that_waits_for_room() {
+        let (mut worker, mut lanes) = lanes(1, 2);
+        for offset in 1..=5 {
+            forward(&mut lanes, offset);
+            lanes.send(0, 8);
+        }
+        assert!(!lanes.is_idle() && !lanes.has_work(), "the lane is full");
+        assert_eq!(heard(&mut worker, &mut lanes), ["1", "lost", "2", "3"]);
+        assert!(lanes.is_idle());
+    }
+
+    #[test]
+    fn answers_and_publications_take_turns() {
+        let (mut worker, mut lanes) = lanes(4, 8);
+        for id in 1..=2 {
+            let read = Call::Read { id: CallId(id), channel: Name::from("a"), since: 0 };
+            assert!(worker.to_bridge.push(ToBridge::Call(read)).is_ok());
+            assert!(lanes.take(0).is_some());
+            let (channel, position) = (Name::from("a"), Position { epoch: Epoch(1), offset: id });
+            lanes.answer(0, Answer::Published { id: CallId(id), channel, position });
+            forward(&mut lanes, id);
+            forward(&mut lanes, id);
+        }
+        let answers: Vec<bool> =
+            heard(&mut worker, &mut lanes).iter().map(|item| item.contains("Published")).collect();
+        assert_eq!(answers, [true, false, true, false, false, false]);
+        assert!(lanes.is_idle(), "every call is answered");
+    }
+}

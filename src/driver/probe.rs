@@ -127,7 +127,11 @@ pub fn try_ring() -> io::Result<()> {
             Some(Event::Ended { end: super::End::Failed(errno), .. }) => {
                 return Err(io::Error::from_raw_os_error(errno));
             }
-            Some(_) => {}
+            Some(
+                Event::Ended { end: super::End::Closed, .. }
+                | Event::Sent { .. }
+                | Event::SendFailed { .. },
+            ) => {}
             None => driver.wait(Some(PATIENCE / 10)),
         }
     }

@@ -371,11 +371,11 @@ impl Driver for Uring {
         unsent.clear();
         debug_assert!(one_each(sends), "two sends to one socket");
         debug_assert!(self.results.is_empty(), "what a flush came to is settled by it");
-        for send in sends {
+        let may_send = |send: &Send| {
             let slot = &self.slots[send.socket.0];
-            debug_assert!(slot.is_owners(), "a flush to a closed socket");
-            debug_assert!(slot.armed == NONE, "a flush behind an armed send");
-        }
+            slot.is_owners() && slot.armed == NONE
+        };
+        debug_assert!(sends.iter().all(may_send), "a flush to a closed socket, or an armed send");
         let room = self.ring.submission().capacity();
         for (number, piece) in sends.chunks(room).enumerate() {
             if self.ring.submission().len() + piece.len() > room {

@@ -226,9 +226,11 @@ impl Uring {
     /// Takes what there is off the completion queue.
     fn hold(&mut self) {
         for cqe in self.ring.completion() {
-            match untag(cqe.user_data()) {
-                (Kind::Flush, _, index) => self.results.push((index, cqe.result())),
-                _ => self.held.push_back(cqe),
+            let (kind, _, index) = untag(cqe.user_data());
+            if kind == Kind::Flush {
+                self.results.push((index, cqe.result()));
+            } else {
+                self.held.push_back(cqe);
             }
         }
     }
