@@ -1,7 +1,9 @@
 //! Keyed hashes of names that clients choose: channels, users, keys of publications, filters.
-//! || Must not know where keys come from. Invariant: no published value depends on a key, and no
+//!
+//! Must not know where keys come from. Invariant: no published value depends on a key, and no
 //! two tables share a key.
-//! || The hash is SipHash-1-3, as in the standard library's maps. Foldhash with a secret seed is
+//!
+//! The hash is SipHash-1-3, as in the standard library's maps. Foldhash with a secret seed is
 //! not enough: it multiplies by public constants, and pairs of names chosen for one of them collide
 //! in all 64 bits under a quarter of all seeds (the test below). No name is hashed for a delivery,
 //! so the extra 10 ns per name is paid once per command.

@@ -1,5 +1,6 @@
 //! A list that finds its items by key, with a hash table once there are more than a few.
-//! || A leaf. Invariants: no two items have the same key; the table exists only while the list is
+//!
+//! A leaf. Invariants: no two items have the same key; the table exists only while the list is
 //! longer than `FEW`, or was so until it shrank well below that.
 
 use foldhash::quality::FixedState;

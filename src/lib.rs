@@ -1,5 +1,6 @@
 //! Corecast: a thread-per-core WebSocket gateway for realtime messages.
-//! || The modules are listed in the order of a message's journey: the kernel hands bytes to a
+//!
+//! The modules are listed in the order of a message's journey: the kernel hands bytes to a
 //! `driver`, a `transport` opens them, `ws` and `http` cut them into messages, a `codec` reads
 //! commands, an `edge` runs them for its connections, a `mesh` lane carries them to the `home` of
 //! their channel, and deliveries come back the same way. ARCHITECTURE.md is the map.

@@ -1,5 +1,6 @@
 //! Every bound, with what happens when it is reached. Everything in Corecast that grows has one.
-//! || Must not know anything else, so that every module may import it.
+//!
+//! Must not know anything else, so that every module may import it.
 
 /// Bounds that an operator may change (`[limits]`). 0 lifts a bound where its line says so.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]

@@ -1,5 +1,6 @@
 //! Enums that list all of their variants.
-//! || A separate table of an enum's variants is easily forgotten when the enum grows. `listed!`
+//!
+//! A separate table of an enum's variants is easily forgotten when the enum grows. `listed!`
 //! writes `ALL`, and the names if given, from the same lines as the enum itself, so no variant can
 //! be missing. Must not know the enums that use it.
 

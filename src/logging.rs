@@ -1,6 +1,7 @@
 //! Writes log lines to standard error through a thread of its own, so that no core waits for a
 //! terminal or a pipe. When the reader is slower than the writers, lines are dropped and counted.
-//! || Invariant: only that thread ever waits for the reader. The end of the process gives it at
+//!
+//! Invariant: only that thread ever waits for the reader. The end of the process gives it at
 //! most `DRAIN` to write the lines that are left.
 
 use crate::config::{Log, LogFormat, LogLevel};
@@ -38,7 +39,8 @@ pub struct Logging {
 }
 
 /// Starts logging for the whole process. Call it once only.
-/// || # Panics
+///
+/// # Panics
 /// If logging was started before, or the system cannot start a thread.
 #[must_use]
 pub fn start(log: Log) -> Logging {

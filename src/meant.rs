@@ -1,6 +1,7 @@
 //! Suggestions for misspelt names: which of the known names was probably meant, and the fields of a
 //! type that is read by name.
-//! || A leaf: must not know configuration, bodies or tokens.
+//!
+//! A leaf: must not know configuration, bodies or tokens.
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 

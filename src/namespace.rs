@@ -1,5 +1,6 @@
 //! What a channel's name allows: the options of its namespace.
-//! || A leaf: config fills it, edge and home read it, and it never changes once the server has
+//!
+//! A leaf: config fills it, edge and home read it, and it never changes once the server has
 //! started.
 
 use regex::{Regex, RegexBuilder};
@@ -236,7 +237,8 @@ impl Namespaces {
     }
 
     /// The same, after checking the name.
-    /// || # Errors
+    ///
+    /// # Errors
     /// If the name is not valid, or its namespace is not configured.
     pub fn channel(&self, channel: &str) -> Result<&ChannelOptions, NameError> {
         let options = self.options(channel).ok_or(NameError::UnknownNamespace)?;

@@ -1,6 +1,7 @@
 //! How much more work a stage of a turn may do, in nanoseconds, so that one client's requests do
 //! not delay the others.
-//! || Must not read clocks: the cost of each kind of work was measured once (`cost`) and is charged
+//!
+//! Must not read clocks: the cost of each kind of work was measured once (`cost`) and is charged
 //! when it is done. A cost that is off by half makes turns that much longer or shorter, nothing
 //! worse.
 //! Invariant: a stage that has begun does at least one piece of work, so every waiting client makes

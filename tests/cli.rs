@@ -160,7 +160,7 @@ fn a_token_is_minted_and_inspected() {
         let (code, out, _) = told(&["token", "inspect", token], &other);
         assert_eq!(code, Some(1));
         let refused = channel.map_or("not valid, disconnect 3500", |_| "not valid, error 103");
-        let flaw = ": signature: does not fit client.token_hmac_secret";
+        let flaw = ": signature: does not match client.token_hmac_secret";
         assert!(out.contains(&format!("{refused}{flaw}")), "{out}");
         let (code, out, _) = told(&["token", "inspect", token], &[]);
         assert!(code == Some(0) && out.contains("not checked"), "{out}");
@@ -212,7 +212,7 @@ fn check_and_serve_report_a_key_that_cannot_be_used() {
         assert_eq!((code, out.as_str()), (Some(78), ""), "{command}");
         assert_eq!(
             err,
-            "config: client.token_rsa_public_key: is no RSA key of 2048 to 8192 bits\n"
+            "config: client.token_rsa_public_key: is not an RSA key of 2048 to 8192 bits\n"
         );
     }
     let missing = File::new("missing.toml", "[client]\ntoken_jwks_file = \"/nowhere/keys\"\n");

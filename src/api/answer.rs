@@ -1,4 +1,4 @@
-//! What calls are answered: results in JSON, and what goes around them.
+//! Writes the answers of calls: results in JSON, and the objects around them.
 //!
 //! Must not know connections. Invariant: what is appended is one whole JSON value.
 
@@ -28,7 +28,7 @@ pub struct Node<'a> {
     pub counters: &'a [(&'a str, u64)],
 }
 
-/// The result of a publish; `position` is offset and epoch where the channel keeps history.
+/// The result of a publish; `position` is offset and epoch if the channel keeps history.
 pub fn published(out: &mut Vec<u8>, position: Option<(u64, &str)>) {
     match position {
         Some((offset, epoch)) => {
@@ -115,20 +115,20 @@ pub fn info(out: &mut Vec<u8>, node: &Node<'_>) {
     out.extend_from_slice(b"}}}]}");
 }
 
-/// The result of `rpc`: any value.
+/// The result of `rpc`: any JSON value.
 pub fn rpc(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(br#"{"data":"#);
     out.extend_from_slice(data);
     out.push(b'}');
 }
 
-/// What a call is answered: `{"result": ...}` or `{"error": ...}`. `detail` says more of an error,
-/// "" for nothing.
+/// The answer of a call: `{"result": ...}` or `{"error": ...}`. `detail` explains an error; it may
+/// be "".
 pub fn whole(out: &mut Vec<u8>, answer: &Answer, detail: &str) {
     named(out, "result", answer, detail);
 }
 
-/// What a command of a batch is answered: its result under its method's name, or an error.
+/// The answer of one command of a batch: its result under its method's name, or an error.
 pub fn reply(out: &mut Vec<u8>, method: ApiMethod, answer: &Answer, detail: &str) {
     named(out, method.name(), answer, detail);
 }
@@ -147,7 +147,7 @@ fn named(out: &mut Vec<u8>, name: &str, answer: &Answer, detail: &str) {
     out.push(b'}');
 }
 
-/// The body of an error alone: what a call is answered whose errors are to be statuses.
+/// The body of an error alone, for calls whose errors become HTTP statuses.
 pub fn write_error(out: &mut Vec<u8>, error: ErrorCode, detail: &str) {
     let (code, message, _) = error.parts();
     put(out, format_args!(r#"{{"code":{code},"message":"{message}""#));
@@ -158,20 +158,20 @@ pub fn write_error(out: &mut Vec<u8>, error: ErrorCode, detail: &str) {
     out.push(b'}');
 }
 
-/// The status of an error, where the caller wants errors as statuses.
+/// The HTTP status of an error, for callers that want errors as statuses.
 #[must_use]
 pub fn status(error: ErrorCode) -> Status {
     match error {
         ErrorCode::UnknownChannel | ErrorCode::MethodNotFound => Status::NOT_FOUND,
         ErrorCode::BadRequest | ErrorCode::NotAvailable | ErrorCode::Expired => Status::BAD_REQUEST,
-        // To its own fault a server must not count what its caller asked too much of.
+        // Not a 5xx, because the caller is at fault and not the server.
         ErrorCode::LimitExceeded | ErrorCode::TooManyRequests => Status::TOO_MANY_REQUESTS,
         ErrorCode::UnrecoverablePosition => Status::RANGE_NOT_SATISFIABLE,
         _ => Status::INTERNAL_ERROR,
     }
 }
 
-/// A comma ahead of all but the first.
+/// Appends a comma before every item except the first.
 pub fn separate(out: &mut Vec<u8>, index: usize) {
     if index > 0 {
         out.push(b',');

@@ -1,7 +1,8 @@
-//! A batch of calls, or commands one behind the other: where each stands in the body. They are
-//! read one by one, each in its turn.
+//! A batch of calls, or a sequence of commands: finds the extent of each in the body, so that they
+//! can be read one by one.
 //!
-//! Must not know what a command says. Invariant: the body is JSON as a whole, or nothing is done.
+//! Must not know what a command says. Invariant: either the whole body is valid JSON, or nothing is
+//! done.
 
 use super::ApiMethod;
 use super::values::{Text, object, raw};
@@ -12,19 +13,19 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt::{Formatter, Result as Formatted};
 
-/// The body of one command inside a batch, in bytes of the batch's body.
+/// The body of one command of a batch, as a range of the batch's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     pub start: usize,
     pub end: usize,
 }
 
-/// The commands of a batch, in order. One that names no method, or none that is known, is an error
-/// in its place.
+/// The commands of a batch, in order. One that names no method, or an unknown one, is an error in
+/// its place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Batch {
     pub commands: Vec<Result<(ApiMethod, Extent), ErrorCode>>,
-    /// The next command need not wait for the answer to the one before.
+    /// A command need not wait for the answer to the previous one.
     pub parallel: bool,
 }
 
@@ -40,7 +41,7 @@ impl Batch {
     /// Finds the commands of a batch.
     ///
     /// # Errors
-    /// 107 when it is none; 106 when there are more than `BATCH_COMMANDS`.
+    /// 107 if it is not a batch; 106 if it has more than `BATCH_COMMANDS`.
     pub fn read(body: &[u8]) -> Result<Batch, ErrorCode> {
         let text = simdutf8::basic::from_utf8(body).map_err(|_| ErrorCode::BadRequest)?;
         let read: Body<'_> = object(text)?;
@@ -56,7 +57,7 @@ impl Batch {
     }
 }
 
-/// One of the commands that stand one behind the other.
+/// One command of a sequence.
 #[derive(Deserialize)]
 pub struct Line<'a> {
     #[serde(borrow, default)]
@@ -69,11 +70,11 @@ pub struct Line<'a> {
 pub const NO_PARAMS: &[u8] = b"{}";
 
 impl Batch {
-    /// Finds commands that stand one behind the other, with white space or nothing between them.
-    /// The extent of parameters that are not there is empty.
+    /// Finds the commands of a sequence, separated by white space or nothing. The extent of missing
+    /// parameters is empty.
     ///
     /// # Errors
-    /// 107 when there is none, or something else; 106 when there are more than `BATCH_COMMANDS`.
+    /// 107 if there is no command, or something else; 106 if there are more than `BATCH_COMMANDS`.
     pub fn read_commands(body: &[u8]) -> Result<Batch, ErrorCode> {
         let text = simdutf8::basic::from_utf8(body).map_err(|_| ErrorCode::BadRequest)?;
         let mut commands = Vec::new();
@@ -95,7 +96,7 @@ impl Batch {
     }
 }
 
-/// The method of one of them, and its parameters.
+/// The method of one command, and its parameters.
 fn line(text: &str) -> Result<(ApiMethod, Option<&str>), ErrorCode> {
     let Line { method, params } = object(text)?;
     let method = ApiMethod::named(&method.0).filter(|it| *it != ApiMethod::Batch);
@@ -124,7 +125,7 @@ fn command_of(command: &RawValue) -> Result<(ApiMethod, &str), ErrorCode> {
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut found = None;
             while let Some(name) = map.next_key::<Text<'de>>()? {
-                // A batch in a batch is none.
+                // A batch cannot contain a batch.
                 let method = ApiMethod::named(&name.0).filter(|it| *it != ApiMethod::Batch);
                 let Some(method) = method else {
                     map.next_value::<IgnoredAny>()?;

@@ -1,8 +1,8 @@
-//! The bodies of calls, one by one, as Centrifugo documents them: field by field, absent or null is
-//! empty, unknown ones are passed over.
+//! The bodies of calls as Centrifugo documents them: absent and null fields are empty, unknown ones
+//! are ignored.
 //!
-//! Must not know namespaces or connections. Invariant: what this version cannot do is refused: to
-//! do less than was asked would be a lie.
+//! Must not know namespaces or connections. Invariant: a body that asks for something this version
+//! cannot do is refused, never carried out in part.
 
 #[cfg(test)]
 mod tests;
@@ -20,12 +20,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Reads the body of a call. A batch's is read by `Batch`.
+/// Reads the body of a call. The body of a batch is read by `Batch`.
 ///
 /// # Errors
-/// 107 when it is not such a body, a field that is needed is empty, or it nests deeper than
-/// `JSON_DEPTH`; 106 when a list is over its bound; 108 when it asks for what this version cannot
-/// do.
+/// 107 if it is not valid, a required field is empty, or it nests deeper than `JSON_DEPTH`; 106 if
+/// a list is over its bound; 108 if it asks for something that this version cannot do.
 pub fn read(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, ErrorCode> {
     request(method, body).map_err(|unfit| unfit.error)
 }
@@ -48,12 +47,12 @@ fn request(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, Unfit> {
         ApiMethod::Info => Ok(json::<InfoBody>(body).map(|InfoBody {}| ApiRequest::Info)?),
         ApiMethod::Rpc => json::<RpcBody<'_>>(body)?.request(),
         ApiMethod::Batch | ApiMethod::Commands => Err(ErrorCode::MethodNotFound.into()),
-        ApiMethod::Map => Err(Unfit::not_available("there are no maps here")),
+        ApiMethod::Map => Err(Unfit::not_available("this server has no maps")),
     }
 }
 
-/// What is wrong with a body that `read` refused, for whoever has the key. None: nothing more is
-/// known than the code.
+/// Says what is wrong with a body that `read` refused, for the holder of the API key. `None`: there
+/// is nothing to add to the code.
 #[must_use]
 pub fn explain(method: ApiMethod, body: &[u8]) -> Option<String> {
     let unfit = match method {
@@ -131,7 +130,7 @@ impl<'a> PublishBody<'a> {
     }
 
     fn published(self) -> Result<Published<'a>, Unfit> {
-        // A delta is made where a subscriber wants one, so to ask for it changes nothing.
+        // Deltas are made for subscribers that want them, whatever the publisher asks for.
         let _ = self.delta;
         let (bytes, data) = bytes_or_value(&self.b64data, self.data)?;
         if data.is_empty() {
@@ -174,7 +173,7 @@ impl<'a> BroadcastBody<'a> {
     }
 }
 
-/// The bytes of the base64 field where it is there, else the value: whether it was the first.
+/// The bytes of the base64 field if it is there, else the value, and whether it was the first.
 fn bytes_or_value<'a>(
     base64_field: &Text<'a>,
     value: Option<&'a RawValue>,
@@ -186,8 +185,8 @@ fn bytes_or_value<'a>(
     Ok((true, base64(&base64_field.0)?.into()))
 }
 
-/// `client` and `session` beside `user`. Sessions are of transports that we do not have, nor do
-/// connections have labels; `all_users` is about everybody where `user` is empty.
+/// Checks `client` and `session` beside `user`. Sessions belong to transports that Corecast does
+/// not have, and connections have no labels; `all_users` means everybody if `user` is empty.
 fn whom<'a>(
     user: Text<'a>,
     client: Text<'a>,
@@ -196,10 +195,12 @@ fn whom<'a>(
     all_users: Option<bool>,
 ) -> Result<ApiSelection<'a>, Unfit> {
     if !session.0.is_empty() {
-        return Err(Unfit::not_available("session is of transports that are not served here"));
+        return Err(Unfit::not_available(
+            "session is for transports that this server does not have",
+        ));
     }
     if label_filter.is_some() || all_users == Some(true) {
-        return Err(Unfit::not_available("users are not chosen by label_filter or all_users here"));
+        return Err(Unfit::not_available("label_filter and all_users are not supported"));
     }
     let user = user.required("user")?;
     Ok(ApiSelection { user, client: client.0, whitelist: Vec::new() })
@@ -290,15 +291,15 @@ impl<'a> SubscribeBody<'a> {
     }
 }
 
-/// A moment in seconds since 1970, where 0 is never.
+/// A time in seconds since 1970, where 0 means never.
 fn moment(seconds: Option<i64>) -> Result<Option<u64>, Unfit> {
     let seconds = u64::try_from(seconds.unwrap_or(0));
     let seconds = seconds.map_err(|_| Unfit::bad("expire_at is before 1970"))?;
     Ok((seconds > 0).then_some(seconds))
 }
 
-/// What travels as JSON, whatever the codec of the receiver: empty for `null`. Raw newlines, which
-/// are white space in JSON, become spaces: a newline separates messages.
+/// A JSON value that is sent in every codec; empty for `null`. Raw newlines, which are white space
+/// in JSON, become spaces, because a newline separates messages.
 fn json_value<'a>(
     base64_field: &Text<'a>,
     value: Option<&'a RawValue>,
@@ -382,7 +383,8 @@ impl<'a> DisconnectBody<'a> {
 }
 
 impl<'a> CloseBody<'a> {
-    /// Only codes that applications may give (RFC 6455 section 7.4.2), and a reason that fits.
+    /// Accepts only the codes that applications may use (RFC 6455 section 7.4.2), and a reason that
+    /// fits.
     fn checked(self) -> Result<(u16, Cow<'a, str>), Unfit> {
         let code = u16::try_from(self.code.unwrap_or(0)).unwrap_or(0);
         if !(3_000..5_000).contains(&code) {
@@ -427,7 +429,7 @@ impl<'a> RefreshBody<'a> {
     }
 }
 
-/// The body of what is asked about a channel alone.
+/// The body of a call about a channel alone.
 #[derive(Deserialize)]
 struct ChannelBody<'a> {
     #[serde(borrow, default)]

@@ -1,7 +1,8 @@
-//! The key of the server API. Must not know calls; compares in constant time.
+//! The key of the server API, compared in constant time. Must not know calls.
 
-/// May this call be made? `key` is the configured one, `open` whether none is needed where none is
-/// set (`--dev`); then the values of `X-API-Key` and `Authorization`. A key in either will do.
+/// May this call be made? `key` is the configured key; `open` says whether calls need no key if
+/// none is set (`--dev`); then the values of `X-API-Key` and `Authorization`. The key may be in
+/// either.
 #[must_use]
 pub fn authorized(
     key: Option<&[u8]>,
@@ -19,7 +20,7 @@ pub fn authorized(
     [x_api_key, after_scheme].into_iter().flatten().any(|given| same(given, key))
 }
 
-/// Compares in a time that tells nothing but the length.
+/// Compares in a time that reveals only the length.
 fn same(given: &[u8], key: &[u8]) -> bool {
     let difference = given.iter().zip(key).fold(0, |all, (a, b)| all | std::hint::black_box(a ^ b));
     given.len() == key.len() && std::hint::black_box(difference) == 0

@@ -1,8 +1,7 @@
-//! The server API, as Centrifugo's: what may be called, who may, what a body says, and what is
-//! answered.
+//! The server API, which is Centrifugo's: its methods, its key, its bodies and its answers.
 //!
-//! A call becomes the requests that clients' commands become. Must not know connections, or who may
-//! do what in a channel. Invariant: a body is read in full before anything of it is done.
+//! A call becomes the same requests as clients' commands. Must not know connections or channel
+//! permissions. Invariant: a body is read in full before any of it is carried out.
 
 pub mod answer;
 mod batch;
@@ -25,7 +24,7 @@ pub use request::{
 pub const OPENAPI: &str = include_str!("openapi.json");
 
 listed! {
-    /// A call of the server API, by its name.
+    /// A method of the server API.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum ApiMethod {
         Publish = "publish",
@@ -42,11 +41,11 @@ listed! {
         Info = "info",
         Rpc = "rpc",
         Batch = "batch",
-        /// Any of those about maps (`map_publish` and others), which this version does not have:
-        /// 108.
+        /// Any of the methods about maps (`map_publish` and others), which this version does not
+        /// have: 108.
         Map = "map",
-        /// Commands of `POST /api`, one behind the other: `{"method", "params"}`, as Centrifugo has
-        /// it beside paths of their own.
+        /// Commands of `POST /api`, in sequence: `{"method", "params"}`, which Centrifugo accepts
+        /// besides the path of each method.
         Commands = "commands",
     }
 }
@@ -54,8 +53,8 @@ listed! {
 const _: () = assert!(ApiMethod::ALL.len() <= crate::metrics::API_METHODS);
 
 impl ApiMethod {
-    /// Those that are served, each under its name: the last part of the path, and the field of a
-    /// batch.
+    /// The methods that are served, under the names that are the last part of the path and the
+    /// field of a batch.
     pub fn served() -> impl Iterator<Item = ApiMethod> {
         let others = [ApiMethod::Map, ApiMethod::Commands];
         ApiMethod::ALL.into_iter().filter(move |method| !others.contains(method))

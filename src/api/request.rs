@@ -1,4 +1,4 @@
-//! What calls ask for, whatever their bodies look like.
+//! What calls ask for, independent of the form of their bodies.
 //!
 //! Must not know JSON's names. Invariant: lists are within their bounds.
 
@@ -34,7 +34,7 @@ pub enum ApiRequest<'a> {
     HistoryRemove {
         channel: Cow<'a, str>,
     },
-    /// Those whose names fit; "" for all.
+    /// Those whose names match; "" for all.
     Channels {
         pattern: Cow<'a, str>,
     },
@@ -46,7 +46,7 @@ pub enum ApiRequest<'a> {
 }
 
 impl ApiRequest<'_> {
-    /// The one channel that it is about; none for several, or none at all.
+    /// The channel that the request is about; `None` if there is none, or several.
     #[must_use]
     pub fn channel(&self) -> Option<&str> {
         match self {
@@ -62,24 +62,24 @@ impl ApiRequest<'_> {
     }
 }
 
-/// What is published, whatever the channel.
+/// A publication without its channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Published<'a> {
     pub data: Cow<'a, [u8]>,
-    /// It came as bytes (`b64data`), not as a JSON value.
+    /// It was given as bytes (`b64data`), not as a JSON value.
     pub bytes: bool,
     /// Packed.
     pub tags: Vec<u8>,
-    /// It is delivered, and not kept.
+    /// Deliver it without keeping it in history.
     pub skip_history: bool,
     pub idempotency_key: Cow<'a, str>,
-    /// It is dropped where the channel has one as new; 0 for none.
+    /// The publication is dropped if the channel has this version or a newer one; 0 for none.
     pub version: u64,
     pub version_epoch: Cow<'a, str>,
 }
 
 impl Published<'_> {
-    /// The same, with a life of its own.
+    /// The same, owned.
     #[must_use]
     pub fn into_owned(self) -> Published<'static> {
         Published {
@@ -94,7 +94,8 @@ impl Published<'_> {
     }
 }
 
-/// Which connections are meant: of a user, and of those one, or not those in the list.
+/// The connections that a call is about: those of a user, of them perhaps only one, or all except a
+/// list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiSelection<'a> {
     pub user: Cow<'a, str>,
@@ -112,11 +113,11 @@ pub struct ApiSubscribe<'a> {
     pub data: Cow<'a, [u8]>,
     pub since: Option<(u64, Cow<'a, str>)>,
     pub switches: Switches,
-    /// Seconds since 1970; none: it does not expire.
+    /// Seconds since 1970; `None`: it does not expire.
     pub expire_at_s: Option<u64>,
 }
 
-/// Options of a subscription that are otherwise than its namespace says.
+/// Options of a subscription that override those of the namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Switches {
     pub presence: Option<bool>,
@@ -129,17 +130,17 @@ pub struct Switches {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiDisconnect<'a> {
     pub whom: ApiSelection<'a>,
-    /// Close code and reason; none for the usual ones.
+    /// Close code and reason; `None` for the usual ones.
     pub with: Option<(u16, Cow<'a, str>)>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiRefresh<'a> {
     pub whom: ApiSelection<'a>,
-    /// It has expired: it ends.
+    /// The connection has expired and is closed.
     pub expired: bool,
-    /// Seconds since 1970; none: it does not expire.
+    /// Seconds since 1970; `None`: it does not expire.
     pub expire_at_s: Option<u64>,
-    /// What others are told from here on, JSON; empty: as before.
+    /// Info that others receive from now on, JSON; empty: unchanged.
     pub info: Cow<'a, [u8]>,
 }

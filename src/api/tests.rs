@@ -1,4 +1,4 @@
-//! Bodies that are right, wrong, or ask for too much, and what is answered.
+//! Bodies that are valid, invalid, or ask for too much, and their answers.
 
 use super::answer;
 use super::answer::{Answer, Node};

@@ -1,7 +1,7 @@
-//! Why the body of a call does not do: an error code, and for whoever has the key a text that names
-//! the field.
+//! Why the body of a call is refused: an error code, and a text for the holder of the API key that
+//! names the field.
 //!
-//! Invariant: of what the body holds only the names of its fields are said, never a value.
+//! Invariant: the text contains only names of fields, never a value of the body.
 
 use crate::codec::command::ErrorCode;
 use crate::codec::payload::Invalid;
@@ -10,18 +10,18 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
-/// A body that does not do.
+/// A body that is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfit {
     pub error: ErrorCode,
     pub why: Why,
 }
 
-/// What of it does not do, as far as that was seen on the way.
+/// What is wrong with it, as far as the reader knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     Unsaid,
-    /// A field that is needed is not there, or empty.
+    /// A required field is missing or empty.
     Missing(&'static str),
     /// A list is over its bound.
     TooMany(&'static str),
@@ -64,7 +64,7 @@ impl From<Unfit> for ErrorCode {
     }
 }
 
-/// Says what is wrong with a body of the form `T`. None: nothing more is known than the code.
+/// Says what is wrong with a body of the form `T`. `None`: there is nothing to add to the code.
 pub fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], unfit: Unfit) -> Option<String> {
     let text = std::str::from_utf8(body).ok();
     let known = fields_of::<T>();
@@ -84,7 +84,7 @@ pub fn explain<'a, T: Deserialize<'a>>(body: &'a [u8], unfit: Unfit) -> Option<S
     }
 }
 
-/// A field that is none, where it is near to one that is.
+/// An unknown field whose name is close to that of a known one.
 fn misspelt(text: &str, known: &'static [&'static str], wanted: Option<&str>) -> Option<String> {
     let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(text).ok()?;
     fields.keys().filter(|field| !known.contains(&field.as_str())).find_map(|field| {
@@ -94,7 +94,7 @@ fn misspelt(text: &str, known: &'static [&'static str], wanted: Option<&str>) ->
     })
 }
 
-/// What keeps a text from being read as `T`.
+/// Why a text cannot be read as `T`.
 fn ill_formed<'a, T: Deserialize<'a>>(text: &'a str) -> Option<String> {
     if !text.trim_start().starts_with('{') {
         return Some("the body is not a JSON object".into());
@@ -114,7 +114,7 @@ fn ill_formed<'a, T: Deserialize<'a>>(text: &'a str) -> Option<String> {
     };
     let said = inner.to_string();
     let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said);
-    // What stands before "expected" quotes the value.
+    // The text before "expected" quotes the value.
     let said = match said.rsplit_once("expected ") {
         Some((_, expected)) => format!("must be {expected}"),
         None => said.into(),

@@ -1,4 +1,4 @@
-//! Values in the bodies of calls: text that is borrowed where it may be, raw values, tags.
+//! Values in the bodies of calls: texts, borrowed if possible, raw values, tags.
 //!
 //! Must not know calls. Invariant: what is over a bound is refused before it is kept.
 
@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::fmt::{Formatter, Result as Formatted};
 use std::marker::PhantomData;
 
-/// A string, borrowed unless it has escapes. Absent and null are the empty one.
+/// A string, borrowed unless it has escapes. Absent and null count as empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
@@ -52,7 +52,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Tags in the order in which they came.
+/// Tags in the order of the body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ApiTags<'a>(Vec<Tag<'a>>);
 
@@ -92,7 +92,7 @@ impl ApiTags<'_> {
     }
 }
 
-/// An object, and nothing else: what serde derives would take an array for one too.
+/// An object and nothing else: what serde derives would accept an array too.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Object<T>(pub T);
 
@@ -114,7 +114,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A value as it came, `null` included; absent, there is none.
+/// A value as it was written, `null` included; `None` if absent.
 pub fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
@@ -122,14 +122,14 @@ pub fn raw<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 /// Reads a body as JSON of this form.
 pub fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unfit> {
     let text = simdutf8::basic::from_utf8(body).map_err(|_| Unfit::bad("the body is not UTF-8"))?;
-    // The body is one level above its values.
+    // The body itself is one level above its values.
     if depth(body) > JSON_DEPTH + 1 {
         return Err(Unfit::bad("a value nests deeper than 64 levels"));
     }
     Ok(object(text)?)
 }
 
-/// Reads an object, however deep it nests: values that are not looked into cost no stack.
+/// Reads an object of any depth: values that are not parsed take no stack.
 pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ErrorCode> {
     let read: Result<Object<T>, _> = serde_json::from_str(text);
     read.map(|Object(read)| read).map_err(|_| ErrorCode::BadRequest)
@@ -137,10 +137,10 @@ pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ErrorCode> {
 
 /// Bytes in base64 with padding, RFC 4648 section 4.
 pub fn base64(text: &str) -> Result<Vec<u8>, Unfit> {
-    STANDARD.decode(text).map_err(|_| Unfit::bad("a b64 field is no base64 with padding"))
+    STANDARD.decode(text).map_err(|_| Unfit::bad("a b64 field is not base64 with padding"))
 }
 
-/// Levels of arrays and objects; meant for valid JSON, and bounded by its length for any other.
+/// Levels of arrays and objects in valid JSON; for other texts the result is bounded by the length.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
     for byte in json {

@@ -1,16 +1,16 @@
-//! What tokens were found to be, by the hash of their text: checking one again costs a hash instead
+//! Results of checking tokens, by the hash of their text: checking one again takes a hash instead
 //! of a signature.
 //!
-//! Must not know what a token says. Invariants: no more are kept than a cache was made for, and of
-//! what good ones say nothing above `CACHED_TOKEN_BYTES`; a token is found by its SHA-256 alone, so
-//! nobody can make one that is mistaken for another.
+//! Must not know what a token says. Invariants: a cache keeps no more tokens than it was made for,
+//! and of valid ones only what they say, up to `CACHED_TOKEN_BYTES`; a token is found by its
+//! SHA-256 alone, so no token can be made that is mistaken for another.
 
 use crate::limits::CACHED_TOKEN_BYTES;
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use foldhash::quality::FixedState;
 use std::collections::HashMap;
 
-/// By which a token is found.
+/// The key by which a token is found.
 pub type Hash = [u8; SHA256_OUTPUT_LEN];
 
 /// The hash of a token's text.
@@ -19,11 +19,11 @@ pub fn hash_of(token: &str) -> Hash {
     hash.as_ref().try_into().expect("SHA-256 has as many bytes")
 }
 
-/// What tokens were found to be. Two generations: when the younger is full it becomes the older,
-/// whose tokens are forgotten; one that is used again becomes young.
+/// Two generations of results. When the younger is full it becomes the older, whose tokens are
+/// forgotten; a token that is used again moves to the younger.
 #[derive(Clone)]
 pub struct Cache<T> {
-    /// Tokens, at most.
+    /// Most tokens.
     most: usize,
     young: HashMap<Hash, T, FixedState>,
     old: HashMap<Hash, T, FixedState>,
@@ -31,16 +31,16 @@ pub struct Cache<T> {
 
 impl<T: Clone> Cache<T> {
     pub fn new(most: usize) -> Self {
-        // SHA-256 of what somebody chose is as good as random: the seed need not be secret.
+        // SHA-256 is as good as random even for chosen tokens, so the seed need not be secret.
         let hasher = FixedState::default();
         let young = HashMap::with_hasher(hasher.clone());
         Cache { most, young, old: HashMap::with_hasher(hasher) }
     }
 
-    /// What `token` says: as it was found before, or as `verify` finds now.
+    /// What `token` says, from the cache or else from `verify`.
     ///
     /// # Errors
-    /// `verify`'s; those are not kept.
+    /// Those of `verify`, which are not kept.
     pub fn get_or<E>(
         &mut self,
         token: &str,
@@ -58,13 +58,13 @@ impl<T: Clone> Cache<T> {
         Ok(said)
     }
 
-    /// Is a token known? It stays as young, or old, as it is.
+    /// Is a token known? This does not count as a use.
     pub fn has(&self, token: &str) -> bool {
         let hash = hash_of(token);
         self.young.contains_key(&hash) || self.old.contains_key(&hash)
     }
 
-    /// What a token was found to be.
+    /// The result for a token, if it is known.
     pub fn get(&mut self, hash: &Hash) -> Option<T> {
         if let Some(said) = self.young.get(hash) {
             return Some(said.clone());
@@ -74,17 +74,17 @@ impl<T: Clone> Cache<T> {
         Some(said)
     }
 
-    /// Remembers what a token was found to be.
+    /// Remembers the result for a token.
     pub fn keep(&mut self, hash: Hash, said: T) {
         if self.young.len() >= self.most / 2 {
-            // Both keep their memory: how much is taken does not depend on the moment.
+            // Both keep their memory, so the memory in use does not vary.
             std::mem::swap(&mut self.old, &mut self.young);
             self.young.clear();
         }
         self.young.insert(hash, said);
     }
 
-    /// Tokens that are kept.
+    /// Tokens in the cache.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.young.len() + self.old.len()

@@ -1,7 +1,7 @@
-//! What tokens say: the claims of RFC 7519, and those that Centrifugo documents beside them.
+//! The claims of tokens: those of RFC 7519, and those that Centrifugo documents in addition.
 //!
-//! Must not know keys or time. Invariant: whatever leaves here for others to read (`info`, `data`)
-//! is one JSON value, no deeper than `JSON_DEPTH`, without raw newlines.
+//! Must not know keys or time. Invariant: values that others receive (`info`, `data`) are one JSON
+//! value, no deeper than `JSON_DEPTH`, without raw newlines.
 
 use super::{AuthError, Flaw};
 use crate::codec::scanner::Scanner;
@@ -17,21 +17,21 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// A JSON value as a token has it.
+/// A JSON value as it is in the token.
 type Raw<'a> = Option<&'a RawValue>;
 
-/// From when to when a token counts, and what it began, in Unix milliseconds.
+/// The times in a token, in Unix milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Times {
-    /// The token may not be used from here on (`exp`).
+    /// The token is not valid from this time on (`exp`).
     pub until_ms: Option<f64>,
-    /// Nor before (`nbf`).
+    /// The token is not valid before this time (`nbf`).
     pub from_ms: Option<f64>,
-    /// The end of what it began: `expire_at`, where 0 is never, else `exp`.
+    /// When the connection or subscription expires: `expire_at`, where 0 means never, else `exp`.
     pub expires_ms: Option<f64>,
 }
 
-/// What a connection token says.
+/// The claims of a connection token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectionClaims {
     pub user: Name,
@@ -41,7 +41,7 @@ pub struct ConnectionClaims {
     pub subs: Vec<ServerSubscription>,
 }
 
-/// What a subscription token says.
+/// The claims of a subscription token.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubscriptionClaims {
     pub user: Box<str>,
@@ -54,18 +54,19 @@ pub struct SubscriptionClaims {
     pub overrides: Overrides,
 }
 
-/// Whom a token has to be from and for, where that is configured.
+/// The required issuer and audience, if configured.
 #[derive(Clone, Default)]
 pub struct Expected {
     pub audience: Option<String>,
     pub issuer: Option<String>,
 }
 
-/// Seconds since 1970, which may have a fraction (RFC 7519 section 2): an `f64` keeps whole ones
-/// exact for 285 million years.
+/// Seconds since 1970, perhaps with a fraction (RFC 7519 section 2). An `f64` holds whole seconds
+/// exactly for 285 million years.
 type Seconds = Option<f64>;
 
-/// Reads seconds, also as a string of digits: Centrifugo takes these, so backends write them.
+/// Reads seconds, also from a string of digits: Centrifugo accepts these, so some backends write
+/// them.
 fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Seconds, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -116,7 +117,7 @@ struct Connection<'a> {
     #[serde(borrow)]
     meta: Raw<'a>,
     channels: Option<Vec<String>>,
-    /// Of a subscription token, which is shown in the wrong place.
+    /// The claim of a subscription token, which is not valid as a connection token.
     channel: Option<IgnoredAny>,
     #[serde(borrow)]
     subs: Option<BTreeMap<String, Subscription<'a>>>,
@@ -170,7 +171,7 @@ struct ChannelToken<'a> {
     overrides: Option<Override>,
 }
 
-/// `{"value": true}`, as Centrifugo writes a choice.
+/// `{"value": true}`, Centrifugo's form of an optional boolean.
 #[derive(Clone, Copy, Deserialize)]
 struct Choice {
     #[serde(default)]
@@ -202,7 +203,7 @@ impl From<Override> for Overrides {
 /// Reads the claims of a connection token.
 ///
 /// # Errors
-/// `Invalid` when they are not such claims, or for or from somebody else.
+/// `Invalid` if they are malformed, or the issuer or audience is wrong.
 pub fn connection(payload: &[u8], expected: &Expected) -> Result<ConnectionClaims, AuthError> {
     let claims: Connection<'_> = read(payload)?;
     expected.check(claims.aud.as_ref(), claims.iss.as_deref())?;
@@ -212,7 +213,7 @@ pub fn connection(payload: &[u8], expected: &Expected) -> Result<ConnectionClaim
     let options = claims.subs.unwrap_or_default();
     let plain = claims.channels.unwrap_or_default();
     let mut subs = Vec::with_capacity(options.len() + plain.len());
-    // An empty name names no channel: backends write one for nothing.
+    // An empty name names no channel: some backends write one for nothing.
     let plain = plain.iter().filter(|channel| !channel.is_empty());
     for channel in plain.filter(|channel| !options.contains_key(*channel)) {
         subs.push(ServerSubscription {
@@ -294,7 +295,7 @@ fn read<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, AuthError> {
     serde_json::from_slice(payload).map_err(|_| AuthError::Invalid(flaw_of::<T>(payload)))
 }
 
-/// Which claim of what cannot be read is to blame: the first whose value has not its form.
+/// The claim that makes the claims unreadable: the first whose value has the wrong form.
 fn flaw_of<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Flaw {
     let mut reader = serde_json::Deserializer::from_slice(payload);
     let Err(error) = serde_path_to_error::deserialize::<_, T>(&mut reader) else {
@@ -306,7 +307,7 @@ fn flaw_of<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Flaw {
     let path = error.path().to_string();
     let first = path.split(['.', '[']).next().unwrap_or_default();
     let claim = fields_of::<T>().iter().find(|known| **known == first);
-    // A claim that stands twice, or is needed and missing, is the object's own error.
+    // A claim that appears twice, or is required and missing, is an error of the whole object.
     let missing = || {
         let text = error.inner().to_string();
         fields_of::<T>().iter().find(|known| text.contains(&format!("`{known}`")))
@@ -314,7 +315,8 @@ fn flaw_of<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Flaw {
     claim.or_else(missing).map_or(Flaw::NoClaims, |claim| Flaw::Claim(claim))
 }
 
-/// A value that others are shown, of a claim: as it is, or in base64, which wins. Empty for none.
+/// A claim's value that others receive: given directly or in base64, which takes precedence. Empty
+/// for none.
 fn value(raw: Raw<'_>, base64: Option<&str>, claim: &'static str) -> Result<Box<[u8]>, AuthError> {
     let decoded = base64.filter(|text| !text.is_empty()).map(|text| STANDARD.decode(text));
     let json = match decoded {
@@ -325,7 +327,7 @@ fn value(raw: Raw<'_>, base64: Option<&str>, claim: &'static str) -> Result<Box<
     shown(json).ok_or(AuthError::Invalid(Flaw::Claim(claim)))
 }
 
-/// One JSON value that fits into a reply; none when it is not.
+/// One JSON value in the form in which replies carry it; `None` if it is not JSON.
 fn shown(mut json: Vec<u8>) -> Option<Box<[u8]>> {
     if json.is_empty() || json == b"null" {
         return Some(Box::default());

@@ -1,7 +1,7 @@
-//! What exactly is wrong with a token: for the operator's log and for `token inspect`. Clients are
-//! told one code for all of it.
+//! What exactly is wrong with a token, for the operator's log and `token inspect`. Clients receive
+//! only a code.
 //!
-//! Invariant: nothing of a token or key is in it but the names of claims and of configured keys.
+//! Invariant: it contains nothing of a token or key except names of claims and of configured keys.
 
 use jsonwebtoken::Algorithm;
 
@@ -10,20 +10,20 @@ use jsonwebtoken::Algorithm;
 pub enum Flaw {
     /// It has more than `TOKEN_BYTES`.
     TooLong,
-    /// It is not three parts in base64url of which the first is a JSON header, or its algorithm is
-    /// not known here (`none` among them).
+    /// It is not three parts in base64url with a JSON header first, or its algorithm is not
+    /// supported (such as `none`).
     NoToken,
-    /// Its header names extensions that have to be understood (`crit`).
+    /// Its header requires extensions (`crit`).
     Critical,
-    /// No configured key checks its algorithm, or none that its header calls by name (`kid`).
+    /// No configured key is for its algorithm, or none has the name in its header (`kid`).
     NoKey(Algorithm),
-    /// The key named `key` does not fit, nor do `others` that were tried behind it.
+    /// The signature does not match the key named `key`, nor `others` that were tried after it.
     Signature { key: &'static str, others: usize },
-    /// This claim has not the form that it must have.
+    /// This claim has the wrong form.
     Claim(&'static str),
-    /// What it says is not a JSON object.
+    /// Its payload is not a JSON object.
     NoClaims,
-    /// `aud` has not the configured audience.
+    /// `aud` does not contain the configured audience.
     Audience,
     /// `iss` is not the configured issuer.
     Issuer,
@@ -38,11 +38,9 @@ pub enum Flaw {
 impl std::fmt::Display for Flaw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = match self {
-            Flaw::TooLong => "token: longer than a token may be",
-            Flaw::NoToken => "token: no JSON Web Token with an algorithm that is known here",
-            Flaw::Critical => {
-                "token: its header asks for extensions (crit), and none is known here"
-            }
+            Flaw::TooLong => "token: too long",
+            Flaw::NoToken => "token: not a JSON Web Token with a supported algorithm",
+            Flaw::Critical => "token: its header asks for extensions (crit), and none is supported",
             Flaw::NoKey(algorithm) => {
                 return write!(
                     f,
@@ -51,13 +49,13 @@ impl std::fmt::Display for Flaw {
                 );
             }
             Flaw::Signature { key, others: 0 } => {
-                return write!(f, "signature: does not fit {key}");
+                return write!(f, "signature: does not match {key}");
             }
             Flaw::Signature { key, others } => {
-                return write!(f, "signature: fits neither {key} nor {others} more keys");
+                return write!(f, "signature: matches neither {key} nor {others} more keys");
             }
-            Flaw::Claim(claim) => return write!(f, "claim: {claim} has not its form"),
-            Flaw::NoClaims => "claims: no JSON object",
+            Flaw::Claim(claim) => return write!(f, "claim: {claim} has the wrong form"),
+            Flaw::NoClaims => "claims: not a JSON object",
             Flaw::Audience => "audience: aud is not client.token_audience",
             Flaw::Issuer => "issuer: iss is not client.token_issuer",
             Flaw::Channel => "channel: the token is for another one",

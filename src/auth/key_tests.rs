@@ -1,4 +1,4 @@
-//! Keys of every kind: which tokens they are good for, and what is told of bad ones.
+//! Keys of every kind: the tokens that they accept, and the messages about bad keys.
 
 use super::mint::Signer;
 use super::tests::{HS256, INVALID, SECRET, al, secret, signed_by, user, with_keys};
@@ -18,7 +18,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
-/// A pair of keys: the private and the public one, as PEM.
+/// A pair of keys, private and public, as PEM.
 struct Pair {
     private: String,
     public: String,
@@ -84,7 +84,7 @@ fn every_algorithm_by_its_own_key() {
         let forged = format!("{body}.{flipped}{}", &signature[1..]);
         assert_eq!(user(&mut all, &forged), Err(INVALID), "{index}");
     }
-    // A public key is known to everybody: it must not do as a secret.
+    // A public key is not secret, so it must not be accepted as an HMAC secret.
     let public = secret(Algorithm::HS256, rsa.public.as_bytes());
     let bad = [
         signed_by(&public, HS256, claims),
@@ -120,7 +120,7 @@ fn a_wrong_token_costs_each_key_once() {
     assert_eq!(user(&mut auth, &forged), Err(INVALID));
     assert!(auth.begin_check(&forged).is_none(), "what was found wrong is remembered");
     assert_eq!((user(&mut auth, &forged), auth.take_spent_ns()), (Err(INVALID), 0));
-    // Also where it is not checked a key at a time.
+    // Also where the keys are not tried one at a time.
     let other = sign(&keys[3], r#"{"sub":"bo"}"#);
     assert_eq!(user(&mut auth, &other), Err(INVALID));
     assert!(auth.take_spent_ns() >= spent_ns);
@@ -185,7 +185,7 @@ fn a_key_set_is_honoured() {
     }
 }
 
-/// The numbers of a public key, as a key set has them.
+/// The numbers of a public key, as in a key set.
 fn jwk(algorithm: Algorithm, kid: &str, pair: &Pair) -> String {
     let der = STANDARD.decode(pair.public.lines().nth(1).expect("its only line")).expect("base64");
     let base64 = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -231,7 +231,7 @@ fn public_keys_come_in_a_key_set_too() {
         let token = signer.sign(Some("RS256x"), r#"{"sub":"al"}"#).expect("it signs");
         assert_eq!(user(&mut auth, &token), Err(INVALID), "{kid}");
     }
-    // The RSA key is for RS256 alone.
+    // The RSA key is only for RS256.
     let other = signer(Algorithm::RS512, &pairs[0].1).sign(Some("RS256"), "{}").expect("it signs");
     assert_eq!(user(&mut auth, &other), Err(INVALID));
 }
@@ -253,16 +253,16 @@ fn a_bad_key_is_named_and_not_shown() {
     let table = [
         (in_rsa("Zm9vYmFy"), "client.token_rsa_public_key: holds no \"BEGIN PUBLIC KEY\""),
         (in_rsa("-----BEGIN PUBLIC KEY-----\nZm9v"), "client.token_rsa_public_key: is not PEM"),
-        (in_rsa(&garbage), "client.token_rsa_public_key: is no RSA key of 2048 to 8192 bits"),
-        (in_rsa(short), "client.token_rsa_public_key: is no RSA key of 2048 to 8192 bits"),
-        (in_rsa(&p256.public), "client.token_rsa_public_key: is no RSA key"),
+        (in_rsa(&garbage), "client.token_rsa_public_key: is not an RSA key of 2048 to 8192 bits"),
+        (in_rsa(short), "client.token_rsa_public_key: is not an RSA key of 2048 to 8192 bits"),
+        (in_rsa(&p256.public), "client.token_rsa_public_key: is not an RSA key"),
         (in_rsa(&rsa.private), "client.token_rsa_public_key: is a private key"),
         (in_ecdsa(&rsa.public), "client.token_ecdsa_public_key: is not a key on curve"),
         (in_ecdsa(&ed.public), "client.token_ecdsa_public_key: is not a key on curve"),
-        (in_ed(&p256.public), "client.token_ed25519_public_key: is no Ed25519 key"),
-        (in_set("{\n\"keys\": 5}"), "client.token_jwks_file: is no JWK set: line 2"),
+        (in_ed(&p256.public), "client.token_ed25519_public_key: is not an Ed25519 key"),
+        (in_set("{\n\"keys\": 5}"), "client.token_jwks_file: is not a JWK set: line 2"),
         (in_set("{\"keys\":[]}"), "client.token_jwks_file: holds no key"),
-        (in_set("{\"keys\":[5]}"), "client.token_jwks_file: key 1 is no JWK"),
+        (in_set("{\"keys\":[5]}"), "client.token_jwks_file: key 1 is not a JWK"),
         (in_set(r#"{"keys":[{"kty":"oct","k":""}]}"#), "client.token_jwks_file: key 1 is broken"),
         (
             in_set(r#"{"keys":[{"kty":"RSA","n":"Zm9vYmFy","e":"AQAB"}]}"#),

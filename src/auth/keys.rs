@@ -1,8 +1,8 @@
-//! The keys that tokens are signed with, each with the algorithms that it is good for.
+//! The keys that tokens are signed with, each with its algorithms.
 //!
-//! Must not know claims or time. Invariants: a key checks signatures of its own kind alone,
-//! whatever a token's header asks for; every key was read in full at the start; none reaches a log
-//! or `Debug`.
+//! Must not know claims or time. Invariants: a key checks only signatures of its own kind, whatever
+//! a token's header asks for; every key was fully parsed at the start; no key reaches a log or
+//! `Debug`.
 
 use super::{Flaw, Token};
 use crate::work::cost;
@@ -19,10 +19,10 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, DecodingKey, Header, crypto};
 use rustls_pki_types::pem::{PemObject, SectionKind};
 
-/// Keys of one server. More is a mistake in a file.
+/// Most keys of one server. More is a mistake in a file.
 const KEYS: usize = 64;
 
-/// The configuration's names of the secrets.
+/// The configuration's name of the secrets.
 const SECRET: &str = "client.token_hmac_secret";
 const OLD_SECRETS: &str = "client.token_hmac_secrets_old";
 
@@ -31,10 +31,10 @@ const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS51
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=1_024;
 const RSA: &[Algorithm] = &[Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
 
-/// Where keys come from, as configured; what is empty gives none.
+/// The configured texts of keys; an empty one has no keys.
 #[derive(Clone, Default)]
 pub struct KeyOptions {
-    /// Secrets of HS256, HS384 and HS512: the one in use, and those before it.
+    /// Secrets of HS256, HS384 and HS512: the current one, then earlier ones.
     pub hmac_secrets: Vec<Vec<u8>>,
     /// PEM texts with public keys of RS256, RS384 and RS512.
     pub rsa: String,
@@ -46,7 +46,7 @@ pub struct KeyOptions {
     pub jwks: String,
 }
 
-/// A key that cannot be used: the configuration's name for it, and why. Never the key.
+/// A key that cannot be used: its configuration key, and why. Never the key itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError {
     pub key: &'static str,
@@ -62,9 +62,9 @@ impl std::fmt::Display for KeyError {
 /// One key.
 #[derive(Clone)]
 pub struct Key {
-    /// The configuration's name for where it stands.
+    /// The configuration key that it comes from.
     source: &'static str,
-    /// Its name. A key with a name checks only tokens that call it by it.
+    /// Its name. A key with a name checks only tokens that name it.
     kid: Option<Box<str>>,
     algorithms: Vec<Algorithm>,
     key: DecodingKey,
@@ -78,7 +78,7 @@ impl Keys {
     /// Reads every key.
     ///
     /// # Errors
-    /// All that cannot be used.
+    /// Every key that cannot be used.
     pub fn new(options: &KeyOptions) -> Result<Keys, Vec<KeyError>> {
         let mut keys = Vec::new();
         let mut errors = Vec::new();
@@ -113,7 +113,7 @@ impl Keys {
         })
     }
 
-    /// Is checking such a token slow: is there a key for it that is no secret?
+    /// Is checking such a token slow, because a public key has to be tried?
     pub fn are_slow(&self, header: &Header) -> bool {
         !HMAC.contains(&header.alg) && self.fitting(header).next().is_some()
     }
@@ -123,7 +123,7 @@ impl Keys {
         self.0.iter().any(|key| !HMAC.contains(&key.algorithms[0]))
     }
 
-    /// What is wrong with a token that none of its fitting keys has signed.
+    /// Describes a token whose signature matches none of its keys.
     pub fn flaw(&self, header: &Header) -> Flaw {
         let mut fitting = self.fitting(header);
         match fitting.next() {
@@ -134,13 +134,13 @@ impl Keys {
 }
 
 impl Key {
-    /// Has this key signed the token?
+    /// Is the token signed with this key?
     pub fn has_signed(&self, token: &Token<'_>) -> bool {
         let (signature, message) = (token.signature, token.message.as_bytes());
         crypto::verify(signature, message, &self.key, token.header.alg) == Ok(true)
     }
 
-    /// What finding that out costs, in nanoseconds.
+    /// The cost of checking that, in nanoseconds.
     pub fn cost_ns(&self, token_bytes: usize) -> usize {
         let of_key = match self.algorithms[0] {
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => cost::KEY_HMAC,
@@ -191,11 +191,11 @@ fn is_key(algorithm: &'static dyn VerificationAlgorithm, der: &[u8]) -> bool {
 }
 
 fn rsa_key(der: &[u8]) -> Result<Key, String> {
-    // The library looks at the size only when it verifies.
+    // The library checks the size only when it verifies a signature.
     if rsa::PublicKey::from_der(der).is_ok_and(|key| RSA_BYTES.contains(&key.modulus_len())) {
         return Ok(unnamed(RSA, DecodingKey::from_rsa_der(der)));
     }
-    Err("is no RSA key of 2048 to 8192 bits".into())
+    Err("is not an RSA key of 2048 to 8192 bits".into())
 }
 
 fn ecdsa(der: &[u8]) -> Result<Key, String> {
@@ -213,11 +213,11 @@ fn ed25519(der: &[u8]) -> Result<Key, String> {
     if is_key(&ED25519, der) {
         return Ok(unnamed(&[Algorithm::EdDSA], DecodingKey::from_ed_der(der)));
     }
-    Err("is no Ed25519 key".into())
+    Err("is not an Ed25519 key".into())
 }
 
-/// Reads a key set. Keys for other ends, and of kinds that are not known, are passed over (RFC 7517
-/// section 5); one that is meant for signatures and is broken is an error.
+/// Reads a key set. Keys for other purposes or of unknown kinds are skipped (RFC 7517 section 5); a
+/// broken key for signatures is an error.
 fn jwks(text: &str) -> Result<Vec<Key>, String> {
     #[derive(serde::Deserialize)]
     struct Set {
@@ -226,12 +226,12 @@ fn jwks(text: &str) -> Result<Vec<Key>, String> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let set: Set =
-        serde_json::from_str(text).map_err(|error| format!("is no JWK set: {}", place(&error)))?;
+    let set: Set = serde_json::from_str(text)
+        .map_err(|error| format!("is not a JWK set: {}", place(&error)))?;
     let mut keys = Vec::new();
     for (index, value) in set.keys.into_iter().enumerate() {
         let wrong = |rule: &str| format!("key {} {rule}", index + 1);
-        let jwk: Jwk = serde_json::from_value(value).map_err(|_| wrong("is no JWK"))?;
+        let jwk: Jwk = serde_json::from_value(value).map_err(|_| wrong("is not a JWK"))?;
         let Some(algorithms) = algorithms(&jwk).filter(|_| is_for_signatures(&jwk)) else {
             continue;
         };
@@ -244,7 +244,7 @@ fn jwks(text: &str) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-/// May the key be used for signatures, as far as it says?
+/// May the key be used for signatures, by what it says itself?
 fn is_for_signatures(jwk: &Jwk) -> bool {
     let of_them = |it: &KeyOperations| matches!(it, KeyOperations::Verify | KeyOperations::Sign);
     let common = &jwk.common;
@@ -257,7 +257,7 @@ fn place(error: &serde_json::Error) -> String {
     format!("line {}, column {}", error.line(), error.column())
 }
 
-/// The algorithms of a key: the one that it names, else those of its kind. None: not one of ours.
+/// The algorithms of a key: the one that it names, else those of its kind. `None`: not supported.
 fn algorithms(jwk: &Jwk) -> Option<Vec<Algorithm>> {
     let of_kind: &[Algorithm] = match &jwk.algorithm {
         AlgorithmParameters::OctetKey(_) => HMAC,

@@ -1,6 +1,6 @@
-//! Making tokens, for operators who try things out and for tests. The server itself makes none.
+//! Makes tokens, for operators and tests; the server itself makes none.
 //!
-//! Must not know what claims mean. Invariant: a private key is never shown, not even a wrong one.
+//! Must not know what claims mean. Invariant: a private key is never shown, even if it is invalid.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
@@ -32,7 +32,7 @@ impl Signer {
     /// Signs with a secret; `algorithm` is HS256, HS384 or HS512.
     ///
     /// # Errors
-    /// The algorithm is another.
+    /// If the algorithm is another.
     pub fn from_secret(algorithm: Algorithm, secret: &[u8]) -> Result<Signer, String> {
         let hash = match algorithm {
             Algorithm::HS256 => hmac::HMAC_SHA256,
@@ -43,11 +43,11 @@ impl Signer {
         Ok(Signer { algorithm, key: Key::Hmac(Box::new(hmac::Key::new(hash, secret))) })
     }
 
-    /// Signs with a private key in PEM (PKCS #8, PKCS #1 or SEC 1). Without an algorithm it is the
-    /// key's own, and RS256 for RSA.
+    /// Signs with a private key in PEM (PKCS #8, PKCS #1 or SEC 1). Without an algorithm it uses
+    /// the key's own, RS256 for RSA.
     ///
     /// # Errors
-    /// No such key, or one of another algorithm.
+    /// If there is no such key, or it is for another algorithm.
     pub fn from_pem(algorithm: Option<Algorithm>, pem: &[u8]) -> Result<Signer, String> {
         let der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| "holds no private key in PEM")?;
         let (found, key) =
@@ -63,7 +63,7 @@ impl Signer {
     /// A token with these claims, a JSON object.
     ///
     /// # Errors
-    /// The library could not sign.
+    /// If the library cannot sign.
     pub fn sign(&self, kid: Option<&str>, claims: &str) -> Result<String, Unspecified> {
         let header = Header { kid: kid.map(str::to_owned), ..Header::new(self.algorithm) };
         let header = serde_json::to_vec(&header).map_err(|_| Unspecified)?;
@@ -79,7 +79,7 @@ impl Signer {
     /// The signature of any bytes.
     ///
     /// # Errors
-    /// The library could not sign.
+    /// If the library cannot sign.
     pub fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let random = SystemRandom::new();
         Ok(match &self.key {

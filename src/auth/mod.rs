@@ -1,8 +1,8 @@
-//! Who connects, and who may subscribe: what a token says, once its signature is found right.
+//! Checks tokens: who connects, and who may subscribe, once the signature is verified.
 //!
-//! Must not know connections or clocks. Its invariants: a signature counts only by the algorithm of
-//! the key that it is checked with, whatever the token's header asks for; the user's id comes from
-//! the token alone; no token ever reaches a log or an error.
+//! Must not know connections or clocks. Invariants: a signature counts only with an algorithm of
+//! the key that checks it, whatever the token's header asks for; the user's id comes only from the
+//! token; no token reaches a log or an error.
 
 mod cache;
 mod claims;
@@ -32,33 +32,34 @@ use claims::{ConnectionClaims, Expected, SubscriptionClaims, Times};
 use keys::Keys;
 use verdicts::Verdicts;
 
-/// How connections are told apart.
+/// How connections are authenticated.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// With none, no token is valid.
+    /// Without keys no token is valid.
     pub keys: KeyOptions,
-    /// A token has to be for this audience (`aud`), where one is set.
+    /// The audience that a token must be for (`aud`), if set.
     pub audience: Option<String>,
-    /// A token has to come from here (`iss`), where one is set.
+    /// The issuer that a token must come from (`iss`), if set.
     pub issuer: Option<String>,
-    /// The cookie that may carry a connection token, where one is named.
+    /// The cookie that may carry a connection token, if any.
     pub cookie: Option<String>,
-    /// Connections without a token are let in, as the user "".
+    /// Connections without a token are accepted, as the user "".
     pub allow_anonymous: bool,
 }
 
-/// Who a connection is.
+/// The identity of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The token's `sub`; "" for an anonymous user.
     pub user: Name,
-    /// When it has to bring another token, in Unix milliseconds; none: never.
+    /// When the connection expires unless it sends a new token, in Unix milliseconds; `None`:
+    /// never.
     pub expires_ms: Option<u64>,
-    /// What others are told of it (`info`), JSON; empty for nothing.
+    /// Info that others receive about it (`info`), JSON; empty for none.
     pub info: Box<[u8]>,
-    /// What the server alone is told (`meta`), JSON; empty for nothing.
+    /// Data for the server only (`meta`), JSON; empty for none.
     pub meta: Box<[u8]>,
-    /// What it is subscribed to from the start (`channels`, `subs`).
+    /// Its initial subscriptions (`channels`, `subs`).
     pub subs: Vec<ServerSubscription>,
 }
 
@@ -77,16 +78,16 @@ impl Identity {
 /// What a subscription token grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// When it has to be renewed, in Unix milliseconds; none: never.
+    /// When it has to be renewed, in Unix milliseconds; `None`: never.
     pub expires_ms: Option<u64>,
-    /// What others are told of the subscriber (`info`), JSON; empty for nothing.
+    /// Info that others receive about the subscriber (`info`), JSON; empty for none.
     pub info: Box<[u8]>,
     /// A value for the subscriber (`data`), JSON; empty for none.
     pub data: Box<[u8]>,
     pub overrides: Overrides,
 }
 
-/// The subscription that a token is shown for.
+/// The subscription that a token is used for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     pub channel: &'a str,
@@ -96,18 +97,18 @@ pub struct Wanted<'a> {
     pub client: &'a str,
 }
 
-/// Why a token does not do.
+/// Why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthError {
-    /// No token, and anonymous connections are not allowed. Centrifugo finds no credentials
-    /// then, and calls it a bad request.
+    /// There is no token, and anonymous connections are not allowed. Centrifugo finds no
+    /// credentials in this case, and answers bad request.
     NoToken,
-    /// Signed rightly, but its time is over or has not come (`exp`, `nbf`). SDKs fetch another.
+    /// Correctly signed, but not valid now (`exp`, `nbf`). SDKs fetch a new one.
     Expired,
-    /// The token is good, but what it would begin is over already (`expire_at`). It is told as
-    /// `Expired` is, for the same helps: SDKs take error 110 for the end.
+    /// Valid, but the connection or subscription would already be expired (`expire_at`). It is
+    /// answered like `Expired`, because SDKs give up after error 110.
     Over,
-    /// Forged, signed otherwise, malformed, too long, or for or from somebody else.
+    /// Forged, malformed, too long, signed in an unknown way, or with the wrong issuer or audience.
     Invalid(Flaw),
 }
 
@@ -115,14 +116,14 @@ impl std::fmt::Display for AuthError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             AuthError::NoToken => f.write_str("token: there is none"),
-            AuthError::Expired => f.write_str("expired: it is not between its nbf and exp"),
-            AuthError::Over => f.write_str("expired: what it would begin is over (expire_at)"),
+            AuthError::Expired => f.write_str("expired: now is not between its nbf and exp"),
+            AuthError::Over => f.write_str("expired: its expire_at has passed"),
             AuthError::Invalid(flaw) => flaw.fmt(f),
         }
     }
 }
 
-/// What somebody whose token does not do is told.
+/// What a client with a refused token is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The command's reply is this error.
@@ -132,9 +133,9 @@ pub enum Refusal {
 }
 
 impl AuthError {
-    /// The answer to a connect command. Error 109 for a token whose time is over, which makes SDKs
-    /// fetch a new one; disconnect 3500 for one that is invalid and 3501 for none, after which they
-    /// stay away.
+    /// The answer to a connect command. Error 109 for an expired token, which makes SDKs fetch a
+    /// new one; disconnect 3500 for an invalid one and 3501 for none, after which they do not
+    /// reconnect.
     #[must_use]
     pub fn refusal(self) -> Refusal {
         match self {
@@ -144,8 +145,8 @@ impl AuthError {
         }
     }
 
-    /// The answer to a refresh command. SDKs take an error for the end, so that a token whose time
-    /// is over is disconnect 3005: they come back, and fetch another.
+    /// The answer to a refresh command. SDKs give up after an error, so an expired token is
+    /// answered with disconnect 3005: they reconnect, and fetch a new one.
     #[must_use]
     pub fn refresh_refusal(self) -> Refusal {
         match self {
@@ -154,10 +155,10 @@ impl AuthError {
         }
     }
 
-    /// The answer to a subscribe or a `sub_refresh` command: a token that does not do for the
-    /// channel ends nothing but the subscription, and one whose time is over ends nothing: error
-    /// 109 is temporary, so that SDKs fetch another and ask again. What the token before gave lasts
-    /// for its own time and 25 s.
+    /// The answer to a subscribe or `sub_refresh` command. A token that is not valid for the
+    /// channel ends only the subscription. An expired one ends nothing: error 109 is temporary, so
+    /// SDKs fetch another token and try again, while the previous token is good for its own time
+    /// and 25 s more.
     #[must_use]
     pub fn subscription_error(self) -> ErrorCode {
         match self {
@@ -197,13 +198,13 @@ impl Auth {
         })
     }
 
-    /// The token that an upgrade brings, in `Authorization: Bearer` or in the configured cookie.
+    /// The token in an upgrade request, from `Authorization: Bearer` or from the configured cookie.
     pub fn offered<'a>(&self, headers: &[(&'a str, &'a [u8])]) -> Option<&'a str> {
         offered::token(headers, self.cookie.as_deref())
     }
 
-    /// Begins to check a token of which nothing is known, where that takes long: `check_on` tries a
-    /// key at a time. None: it can be decided on at once.
+    /// Begins to check an unknown token if that takes long: `check_on` then tries one key at a
+    /// time. `None`: the token can be decided on at once.
     pub fn begin_check(&mut self, token: &str) -> Option<Check> {
         if token.is_empty() || !self.keys.has_slow() {
             return None;
@@ -213,22 +214,23 @@ impl Auth {
         (!known).then_some(check)
     }
 
-    /// Tries the next key of a check; true when it can be decided on the token, which is to be done
-    /// before another is checked.
+    /// Tries the next key of a check. Returns true when the token can be decided on, which must
+    /// happen before another check.
     pub fn check_on(&mut self, token: &str, check: &mut Check) -> bool {
         self.verdicts.go_on(&self.keys, token, check)
     }
 
-    /// What signatures have cost to check since this was asked last, in nanoseconds.
+    /// The cost of checking signatures since the last call, in nanoseconds.
     pub fn take_spent_ns(&mut self) -> usize {
         self.verdicts.take_spent_ns()
     }
 
-    /// Decides on a connect or refresh command by its token, "" for none. A given token has to be
-    /// valid, even where anonymous connections are allowed. There is no leeway on its times.
+    /// Decides on a connect or refresh command by its token, "" for none. A token that is given
+    /// must be valid, even where anonymous connections are allowed. There is no leeway on its
+    /// times.
     ///
     /// # Errors
-    /// Why the token does not do.
+    /// Why the token is refused.
     pub fn connect(&mut self, token: &str, now: Now) -> Result<Identity, AuthError> {
         if token.is_empty() {
             let anonymous = Identity::anonymous();
@@ -245,7 +247,7 @@ impl Auth {
     /// Decides on a subscription by its token.
     ///
     /// # Errors
-    /// Why the token does not do; `Invalid` too when it is for another channel, user or client.
+    /// Why the token is refused; `Invalid` also if it is for another channel, user or client.
     pub fn subscription(
         &mut self,
         token: &str,
@@ -277,7 +279,8 @@ impl Auth {
 }
 
 impl Times {
-    /// Does the token count now? Gives when what it begins ends, in Unix milliseconds.
+    /// Is the token valid now? Returns when the connection or subscription expires, in Unix
+    /// milliseconds.
     fn check(&self, now: Now) -> Result<Option<u64>, AuthError> {
         // Unix milliseconds are exact in an `f64` for 285,000 years.
         let now_ms = now.unix_ms as f64;
@@ -288,23 +291,23 @@ impl Times {
         }
         match self.expires_ms {
             Some(expires) if now_ms >= expires => Err(AuthError::Over),
-            // A float beyond the integer's range becomes its end.
+            // A float beyond the integer's range becomes the largest integer.
             expires => Ok(expires.map(|ms| ms as u64)),
         }
     }
 }
 
-/// What a token says of itself, whoever made it: for who looks into why it does not do.
+/// What a token says about itself, without being verified: for the log of refusals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Said {
     /// Its `sub`.
     pub user: String,
-    /// The algorithm and the key's name of its header.
+    /// The algorithm and the key's name in its header.
     pub algorithm: String,
     pub kid: String,
 }
 
-/// Reads what a token says of itself, as far as it can be read. Nothing of it may be believed.
+/// Reads what a token says about itself, as far as possible. None of it may be trusted.
 #[must_use]
 pub fn said_by(token: &str) -> Said {
     let mut said = Said::default();
@@ -326,10 +329,10 @@ pub fn said_by(token: &str) -> Said {
     said
 }
 
-/// A token, taken apart.
+/// The parts of a token.
 struct Token<'a> {
     header: jsonwebtoken::Header,
-    /// What is signed: header and payload, as they stand.
+    /// The signed text: header and payload as written.
     message: &'a str,
     payload: &'a str,
     /// In base64url.
@@ -345,8 +348,7 @@ impl Token<'_> {
         let (message, signature) = text.rsplit_once('.').ok_or(invalid(Flaw::NoToken))?;
         let (_, payload) = message.split_once('.').ok_or(invalid(Flaw::NoToken))?;
         let header = jsonwebtoken::decode_header(text).map_err(|_| invalid(Flaw::NoToken))?;
-        // Extensions that a token calls critical have to be understood, and none is (RFC 7515
-        // 4.1.11).
+        // Critical extensions of a token must be understood, and none is (RFC 7515 4.1.11).
         if header.crit.is_some() {
             return Err(invalid(Flaw::Critical));
         }
@@ -354,7 +356,7 @@ impl Token<'_> {
     }
 }
 
-/// The payload of a token whose signature is right.
+/// The payload of a token whose signature is valid.
 fn payload(keys: &Keys, verdicts: &mut Verdicts, text: &str) -> Result<Vec<u8>, AuthError> {
     let token = Token::read(text)?;
     verdicts.verdict(keys, text, &token)?;

@@ -1,9 +1,9 @@
-//! Where a token stands that an upgrade brings: the header `Authorization: Bearer`, or a cookie.
+//! The token in an upgrade request: in the header `Authorization: Bearer`, or in a cookie.
 //!
-//! Must not know what tokens say. A browser sends cookies whoever's page asks: it is the origin's
-//! check, done at every upgrade, that keeps other pages out.
+//! Must not know what tokens say. A browser sends cookies for requests of any page; the check of
+//! the origin, made at every upgrade, keeps other pages out.
 
-/// The token of an upgrade; the header goes before the cookie named `cookie`.
+/// The token of an upgrade; the header takes precedence over the cookie named `cookie`.
 #[must_use]
 pub fn token<'a>(headers: &[(&'a str, &'a [u8])], cookie: Option<&str>) -> Option<&'a str> {
     let all = |wanted: &'static str| {
@@ -22,7 +22,7 @@ fn bearer(value: &[u8]) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("Bearer") && !token.is_empty()).then_some(token)
 }
 
-/// The value of a cookie in `a=1; b=2` (RFC 6265 section 4.2), quotes taken off.
+/// The value of a cookie in `a=1; b=2` (RFC 6265 section 4.2), without quotes.
 fn find_cookie<'a>(value: &'a [u8], wanted: &str) -> Option<&'a str> {
     let pairs = std::str::from_utf8(value).ok()?.split(';');
     let value = pairs

@@ -1,4 +1,4 @@
-//! Tables of tokens and what they are worth.
+//! Tables of tokens and the results of checking them.
 
 use super::mint::Signer;
 use super::*;
@@ -7,15 +7,15 @@ use jsonwebtoken::Algorithm;
 pub(super) const SECRET: &[u8] = b"a secret of the tests";
 pub(super) const HS256: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 const NOW: Now = Now { monotonic_us: 0, unix_ms: 1_700_000_000_500 };
-/// Stands for whatever is invalid; which check failed is `every_flaw_is_told_apart`'s.
+/// Stands for every invalid token; `every_flaw_is_told_apart` tests which check failed.
 pub(super) const INVALID: AuthError = AuthError::Invalid(Flaw::NoToken);
 
-/// Takes all flaws for one.
+/// Makes all flaws equal.
 pub(super) fn coarse<T>(result: Result<T, AuthError>) -> Result<T, AuthError> {
     result.map_err(|error| if matches!(error, AuthError::Invalid(_)) { INVALID } else { error })
 }
 
-/// A token by its parts, signed whatever its header says.
+/// A token made of its parts, signed whatever its header says.
 pub(super) fn signed_by(signer: &Signer, header: &str, claims: &str) -> String {
     let body = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = signer.signature(body.as_bytes()).expect("it signs");
@@ -39,7 +39,7 @@ fn auth(allow_anonymous: bool) -> Auth {
     Auth::new(&Options { keys, allow_anonymous, ..Options::default() }).expect("good keys")
 }
 
-/// Who a token is, or why nobody.
+/// The user of a token, or why it is refused.
 pub(super) fn user(auth: &mut Auth, token: &str) -> Result<String, AuthError> {
     coarse(auth.connect(token, NOW)).map(|identity| identity.user.as_str().to_owned())
 }
@@ -213,7 +213,7 @@ fn a_subscription_token_is_for_one_channel_and_user() {
         (r#"{"sub":"bo","channel":"$news"}"#, Err(INVALID)),
         (r#"{"channel":"$news"}"#, Err(INVALID)),
         (r#"{"sub":"al"}"#, Err(INVALID)),
-        // A token of another channel is that even when its time is over.
+        // A token for another channel is refused as such even if it has expired.
         (r#"{"sub":"bo","channel":"$news","exp":1}"#, Err(INVALID)),
     ];
     let mut auth = auth(true);
@@ -246,24 +246,24 @@ fn every_flaw_is_told_apart() {
     let ours = |claims: &str| token(HS256, claims);
     let long = format!(r#"{{"aud":"us","pad":"{}"}}"#, "x".repeat(TOKEN_BYTES));
     let table = [
-        (ours(&long), "token: longer than"),
-        ("al".into(), "token: no JSON Web Token"),
-        (token(r#"{"alg":"none"}"#, "{}"), "token: no JSON Web Token"),
+        (ours(&long), "token: too long"),
+        ("al".into(), "token: not a JSON Web Token"),
+        (token(r#"{"alg":"none"}"#, "{}"), "token: not a JSON Web Token"),
         (token(r#"{"alg":"HS256","crit":["b64"]}"#, "{}"), "token: its header asks for extensions"),
         (token(r#"{"alg":"RS256"}"#, "{}"), "key: none is configured for RS256"),
-        (by(b"x"), "signature: fits neither client.token_hmac_secret nor 1 more keys"),
-        (ours("not JSON"), "claims: no JSON object"),
-        (ours(r#"["al",1700000100]"#), "claims: no JSON object"),
-        (ours(r#"{"aud":"us","exp":"soon"}"#), "claim: exp has not its form"),
-        (ours(r#"{"aud":"us","sub":"al","channel":"$news"}"#), "claim: channel has not its form"),
-        (ours(r#"{"aud":"us","exp":{}}"#), "claim: exp has not its form"),
-        (ours(r#"{"aud":"us","sub":"a","sub":"b"}"#), "claim: sub has not its form"),
-        (ours(r#"{"aud":"us","subs":{"c":{"info":1,"data":}}}"#), "claims: no JSON object"),
-        (ours(r#"{"aud":"us","subs":{"c":{"override":7}}}"#), "claim: subs has not its form"),
-        (ours(r#"{"aud":"us","b64info":"e30"}"#), "claim: info has not its form"),
+        (by(b"x"), "signature: matches neither client.token_hmac_secret nor 1 more keys"),
+        (ours("not JSON"), "claims: not a JSON object"),
+        (ours(r#"["al",1700000100]"#), "claims: not a JSON object"),
+        (ours(r#"{"aud":"us","exp":"soon"}"#), "claim: exp has the wrong form"),
+        (ours(r#"{"aud":"us","sub":"al","channel":"$news"}"#), "claim: channel has the wrong form"),
+        (ours(r#"{"aud":"us","exp":{}}"#), "claim: exp has the wrong form"),
+        (ours(r#"{"aud":"us","sub":"a","sub":"b"}"#), "claim: sub has the wrong form"),
+        (ours(r#"{"aud":"us","subs":{"c":{"info":1,"data":}}}"#), "claims: not a JSON object"),
+        (ours(r#"{"aud":"us","subs":{"c":{"override":7}}}"#), "claim: subs has the wrong form"),
+        (ours(r#"{"aud":"us","b64info":"e30"}"#), "claim: info has the wrong form"),
         (ours(r#"{"aud":"them"}"#), "audience: aud is not"),
-        (ours(r#"{"aud":"us","exp":1}"#), "expired: it is not between"),
-        (ours(r#"{"aud":"us","expire_at":1}"#), "expired: what it would begin"),
+        (ours(r#"{"aud":"us","exp":1}"#), "expired: now is not between"),
+        (ours(r#"{"aud":"us","expire_at":1}"#), "expired: its expire_at"),
     ];
     for (token, told) in table {
         let error = both.connect(&token, NOW).expect_err(told).to_string();
@@ -272,7 +272,7 @@ fn every_flaw_is_told_apart() {
     }
     let wanted = Wanted { channel: "$news", user: "al", client: "id" };
     let table = [
-        (r#"{"aud":"us","sub":"al"}"#, "claim: channel has not its form"),
+        (r#"{"aud":"us","sub":"al"}"#, "claim: channel has the wrong form"),
         (r#"{"aud":"us","sub":"al","channel":"$old"}"#, "channel: the token is for another"),
         (r#"{"aud":"us","sub":"bo","channel":"$news"}"#, "user: the token is for another"),
         (r#"{"aud":"us","sub":"al","channel":"$news","client":"x"}"#, "client: the token is for"),
@@ -291,7 +291,7 @@ fn a_remembered_token_still_ends() {
     assert_eq!(user(&mut auth, &good), al());
     let later = Now { unix_ms: 1_700_000_001_000, ..NOW };
     assert_eq!(auth.connect(&good, later), Err(AuthError::Expired));
-    // What was remembered of one kind is nothing for the other.
+    // A result for one kind of token does not count for the other.
     let wanted = Wanted { channel: "c", user: "al", client: "id" };
     assert_eq!(coarse(auth.subscription(&good, &wanted, NOW)), Err(INVALID));
 }
@@ -299,7 +299,7 @@ fn a_remembered_token_still_ends() {
 #[test]
 fn a_token_may_be_as_long_as_the_bound() {
     let empty = token(HS256, r#"{"sub":""}"#).len();
-    // Three bytes of a payload are four of a token.
+    // Three bytes of a payload take four of a token.
     let name = "x".repeat((TOKEN_BYTES - empty) / 4 * 3);
     let longest = token(HS256, &format!(r#"{{"sub":"{name}"}}"#));
     assert!(longest.len() > TOKEN_BYTES - 4 && longest.len() <= TOKEN_BYTES);
@@ -351,7 +351,7 @@ fn any_json() -> impl proptest::strategy::Strategy<Value = String> {
 }
 
 proptest::proptest! {
-    /// Whatever a token says, it is refused or read; and what others are shown of it is JSON on one
+    /// Whatever a token says, it is refused or read; and what others receive of it is JSON on one
     /// line.
     #[test]
     fn no_claim_panics(values in proptest::collection::vec((0..17_usize, any_json()), 0..6)) {
@@ -379,7 +379,7 @@ proptest::proptest! {
         }
     }
 
-    /// Whatever bytes stand for a token, they are refused.
+    /// Arbitrary bytes in place of a token are refused.
     #[test]
     fn no_token_panics(text in "[\\PC.]{0,40}", parts in proptest::collection::vec("[A-Za-z0-9_-]{0,20}", 0..5)) {
         for token in [text, parts.join(".")] {

@@ -1,8 +1,8 @@
-//! Which signatures are right, found out a key at a time, and those that were found wrong.
+//! Verifies signatures one key at a time, and remembers tokens with a wrong signature.
 //!
-//! A signature of the slow kinds takes up to a third of a millisecond for each key, and anybody may
-//! send one. Must not know claims. Invariants: tokens that were found wrong are remembered apart
-//! from good ones, which they can never push out; what a check has cost is counted as it is spent.
+//! A slow signature takes up to a third of a millisecond per key, and any client may send one. Must
+//! not know claims. Invariants: wrongly signed tokens are remembered separately from valid ones,
+//! which they can never evict; the cost of a check is counted as it is spent.
 
 use super::cache::{Cache, Hash, hash_of};
 use super::keys::Keys;
@@ -17,18 +17,18 @@ pub struct Check {
 }
 
 impl Check {
-    /// Is it of the same token?
+    /// Is it about the same token?
     #[must_use]
     pub fn is_of(&self, other: &Check) -> bool {
         self.hash == other.hash
     }
 }
 
-/// See the module's page.
+/// See the module's documentation.
 #[derive(Clone)]
 pub struct Verdicts {
     wrong: Cache<Flaw>,
-    /// What the check that ended last has found, for who asks next.
+    /// The result of the last check that ended, until it is asked for.
     found: Option<(Hash, Result<(), Flaw>)>,
     spent_ns: usize,
 }
@@ -40,12 +40,12 @@ impl Default for Verdicts {
 }
 
 impl Verdicts {
-    /// What checks have cost since this was asked last, in nanoseconds.
+    /// The cost of checks since the last call, in nanoseconds.
     pub fn take_spent_ns(&mut self) -> usize {
         std::mem::take(&mut self.spent_ns)
     }
 
-    /// The check of a token of which nothing is known and that a slow key fits.
+    /// Begins a check, if the token is unknown and has a slow key.
     pub fn begin(&mut self, keys: &Keys, token: &str) -> Option<Check> {
         let read = Token::read(token).ok()?;
         if !keys.are_slow(&read.header) {
@@ -56,7 +56,7 @@ impl Verdicts {
         (!known).then_some(Check { hash, next: 0 })
     }
 
-    /// Tries the next key. True: it is found out, and `verdict` knows.
+    /// Tries the next key. True: the check is complete, and `verdict` has its result.
     pub fn go_on(&mut self, keys: &Keys, token: &str, check: &mut Check) -> bool {
         let Ok(read) = Token::read(token) else { return true };
         let verdict = match keys.fitting(&read.header).nth(usize::from(check.next)) {
@@ -78,10 +78,10 @@ impl Verdicts {
         true
     }
 
-    /// Is a token signed with one of the keys? From memory, or by trying them all.
+    /// Is a token signed with one of the keys? From memory, or by trying all of them.
     ///
     /// # Errors
-    /// Which key it was not signed with, or that there is none for it.
+    /// Which key's signature it does not have, or that there is no key for it.
     pub fn verdict(&mut self, keys: &Keys, token: &str, read: &Token<'_>) -> Result<(), AuthError> {
         if !keys.are_slow(&read.header) {
             return self.try_all(keys, token, read).map_err(AuthError::Invalid);

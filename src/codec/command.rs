@@ -1,15 +1,15 @@
-//! The schema: what a client may ask and what it may be told, whatever the codec.
+//! The schema: the commands of clients and the replies to them, independent of the codec.
 //!
-//! Names and numbers are the Centrifuge protocol's (`client.proto`, errors and disconnect codes of
-//! Centrifugo), so unmodified SDKs understand them. Nothing here knows a codec, a socket or a
-//! channel's state.
+//! Names and numbers are those of Centrifugo's protocol (`client.proto`, its error and disconnect
+//! codes), so unmodified SDKs understand them. Must not know a codec, a socket or a channel's
+//! state.
 
 use std::borrow::Cow;
 
 pub use super::tags::{Tag, Tags};
 pub use crate::namespace::Payload;
 
-/// One command of a client. `id` 0 asks for no answer.
+/// One command of a client. `id` 0 expects no answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command<'a> {
     pub id: u32,
@@ -21,7 +21,7 @@ pub struct Command<'a> {
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Method<'a> {
-    // Large and seldom: in a box, so that moving the others costs little.
+    // Large and rare: boxed, so that moving the others is cheap.
     Connect(Box<Connect<'a>>),
     Subscribe(Box<Subscribe<'a>>),
     Unsubscribe {
@@ -54,18 +54,17 @@ pub enum Method<'a> {
     },
     /// The empty command: the SDKs' pong.
     Pong,
-    /// Routing attributes without a method: answered 108, as beside one.
+    /// Routing attributes without a method: answered 108, as with one.
     Attributes,
     /// Any command whose `data` nests deeper than `limits::JSON_DEPTH`, or whose filter, tags or
-    /// `subs` are over their bounds there: it is answered 107, and was otherwise not read as far as
-    /// to be carried out.
+    /// `subs` are over their bounds: it is answered 107, and was otherwise not fully read.
     Excessive,
-    /// The same of a connect, which is answered before a session begins.
+    /// The same for a connect, which is answered before a session begins.
     ExcessiveConnect,
 }
 
 impl<'a> Method<'a> {
-    /// As the protocol calls it; "" where it names none that was read.
+    /// Its name in the protocol; "" if it has none that was read.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -85,7 +84,7 @@ impl<'a> Method<'a> {
         }
     }
 
-    /// The channel that it is about; "" for none. Copied only where it had escapes.
+    /// The channel that it is about; "" for none. Copied only if it has escapes.
     #[must_use]
     pub fn channel(&self) -> Cow<'a, str> {
         match self {
@@ -107,7 +106,7 @@ pub struct Connect<'a> {
     pub data: &'a [u8],
     pub name: Cow<'a, str>,
     pub version: Cow<'a, str>,
-    /// Where server-side subscriptions are to recover from, by channel (`subs`).
+    /// Positions from which server-side subscriptions recover, by channel (`subs`).
     pub subs: Vec<Subscribe<'a>>,
 }
 
@@ -128,30 +127,29 @@ pub struct Subscribe<'a> {
     pub filter: Option<FilterNode<'a>>,
     /// Channel type (`type`): other than 0 is a map or shared-poll subscription, answered 108.
     pub kind: i64,
-    /// What else is wanted (`flag`), one bit each: `FLAG_NUMBER`,
-    /// `FLAG_OR_REFUSED`. Others are passed over.
+    /// Bits for further requests (`flag`): `FLAG_NUMBER`, `FLAG_OR_REFUSED`. Others are ignored.
     pub flag: i64,
 }
 
-/// In a subscribe's `flag`: publications, joins and leaves may name the channel by a number, which
-/// the reply gives.
+/// In a subscribe's `flag`: publications, joins and leaves may name the channel by the number in
+/// the reply.
 pub const FLAG_NUMBER: i64 = 1;
-/// Where a recovery cannot be had, the subscribe is to be refused with 112: the application then
-/// loads its state anew (`getState` of the SDKs).
+/// If a recovery is not possible, the subscribe is refused with 112, and the application reloads
+/// its state (`getState` of the SDKs).
 pub const FLAG_OR_REFUSED: i64 = 2;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publish<'a> {
     pub channel: Cow<'a, str>,
-    /// The payload as it came: a JSON or MessagePack value's extent, or bytes.
+    /// The payload as it was sent: the extent of a JSON or MessagePack value, or bytes.
     pub data: &'a [u8],
-    /// Names and values that filters look at, at most `limits::TAGS_PER_PUBLICATION`.
+    /// Names and values that filters test, at most `limits::TAGS_PER_PUBLICATION`.
     pub tags: Vec<Tag<'a>>,
-    /// The publisher's own subscription is not told.
+    /// The publisher's own subscription does not receive it.
     pub exclude_self: bool,
-    /// A second publication with the same key is answered, and not carried out; "" for none.
+    /// A second publication with the same key is answered, but not published; "" for none.
     pub idempotency_key: Cow<'a, str>,
-    /// It asks for what this version does not have, which is answered 108: `type`, `key` and
+    /// It asks for something that this version does not have, answered 108: `type`, `key` and
     /// `removed` of maps, `prio`, `ttl_ms`, `audience`, `users` or `drop`.
     pub asks_more: bool,
 }
@@ -171,22 +169,22 @@ pub struct FilterNode<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History<'a> {
     pub channel: Cow<'a, str>,
-    /// 0: only the position; below 0: all that is kept.
+    /// 0: only the position; below 0: everything that is kept.
     pub limit: i32,
     pub since: Option<(u64, Cow<'a, str>)>,
     pub reverse: bool,
 }
 
-/// Why a message cannot be read as commands. All of them end the connection with 3501.
+/// Why a message cannot be read as commands. Each ends the connection with 3501.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Not of the codec's grammar.
+    /// It breaks the codec's grammar.
     Malformed,
     /// Nested deeper than `limits::JSON_DEPTH` in the envelope.
     TooDeep,
-    /// A field has a value of another type.
+    /// A field has a value of the wrong type.
     WrongType,
-    /// No method and an id, or two methods.
+    /// An id without a method, or two methods.
     NoMethod,
 }
 
@@ -229,7 +227,7 @@ pub enum Reply<'a> {
     },
     Rpc {
         id: u32,
-        /// In the receiver's codec; empty for nothing.
+        /// In the receiver's codec; empty for none.
         data: &'a [u8],
     },
     Refresh {
@@ -245,7 +243,7 @@ pub enum Reply<'a> {
         channel: &'a str,
         push: Push<'a>,
     },
-    /// A publication, join or leave, for who has the channel's number.
+    /// A publication, join or leave, for a receiver that uses the channel's number.
     NumberedPush {
         number: u32,
         push: Push<'a>,
@@ -259,7 +257,7 @@ pub enum Reply<'a> {
 pub enum Named<'a> {
     /// In full; "" for a push that is about the connection.
     Name(&'a str),
-    /// By the number, above 0, that the receiver's subscribe reply gave.
+    /// By the number, above 0, in the receiver's subscribe reply.
     Number(u32),
 }
 
@@ -274,22 +272,22 @@ pub enum Push<'a> {
     },
     /// A server-side subscription has begun.
     Subscribe(PushSubscribe<'a>),
-    /// A message to this connection alone: a JSON value.
+    /// A message to this connection only: a JSON value.
     Message {
         data: &'a [u8],
     },
-    /// Ahead of a close frame, to connections of `corecast.v1.*` alone.
+    /// Sent before a close frame, only to connections of `corecast.v1.*`.
     Disconnect {
         code: u32,
         reason: &'a str,
         reconnect: bool,
     },
-    /// The server has given the connection another expiry.
+    /// The server has changed the connection's expiry.
     Refresh(Expiry),
 }
 
 impl<'a> Push<'a> {
-    /// What a close frame will say. SDKs come back after codes below 3500, and 4000 to 4499.
+    /// The content of a close frame. SDKs reconnect after codes below 3500, and 4000 to 4499.
     #[must_use]
     pub fn disconnect(code: u16, reason: &'a str) -> Push<'a> {
         let reconnect = code < 3500 || (4000..4500).contains(&code);
@@ -297,7 +295,7 @@ impl<'a> Push<'a> {
     }
 }
 
-/// When something ends that a token began.
+/// When a connection or subscription with a token expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Expiry {
     pub expires: bool,
@@ -342,9 +340,9 @@ pub struct SubscribeResult<'a> {
     pub delta: bool,
     /// A JSON value for the subscriber; empty for none.
     pub data: &'a [u8],
-    /// How pushes name the channel instead of by its name (`id`); 0 for by its name.
+    /// The number that pushes carry instead of the channel's name (`id`); 0 for none.
     pub number: u32,
-    /// SDKs wait so long between two publications (`publish_debounce`); 0: not at all.
+    /// Interval that SDKs keep between two publications (`publish_debounce`); 0: none.
     pub debounce_ms: u32,
     pub publications: &'a [Publication<'a>],
 }
@@ -366,30 +364,30 @@ pub struct HistoryResult<'a> {
     pub offset: u64,
 }
 
-/// Who published, joined, left or is present.
+/// The client that published, joined, left or is present.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientInfo<'a> {
     pub user: Cow<'a, str>,
     pub client: Cow<'a, str>,
-    /// What the connection's token says of it (claim `info`), JSON; empty for nothing.
+    /// The connection's info from its token (claim `info`), JSON; empty for none.
     pub conn_info: Cow<'a, [u8]>,
-    /// What the subscription's token says of it, JSON; empty for nothing.
+    /// The subscription's info from its token, JSON; empty for none.
     pub chan_info: Cow<'a, [u8]>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Publication<'a> {
-    /// A JSON value with no raw CR or LF, or bytes, as `payload` says.
+    /// A JSON value without raw CR or LF, or bytes, as `payload` says.
     pub data: &'a [u8],
     pub payload: Payload,
     pub info: Option<ClientInfo<'a>>,
-    /// 0 where the channel keeps no history.
+    /// 0 if the channel keeps no history.
     pub offset: u64,
     pub tags: Tags<'a>,
-    /// `data` is a delta from the publication before.
+    /// `data` is a delta from the previous publication.
     pub delta: bool,
-    /// The receiver applies deltas, to the payload as it is kept: it is sent that, byte for byte,
-    /// as a string in JSON and as bytes elsewhere.
+    /// The receiver applies deltas to the payload as it is kept, so it is sent exactly that, as a
+    /// string in JSON and as bytes in the other codecs.
     pub verbatim: bool,
     /// Unix time in milliseconds; 0 for none.
     pub time_ms: u64,
@@ -416,7 +414,7 @@ listed! {
 }
 
 impl ErrorCode {
-    /// Number, message, and whether trying again may help.
+    /// Number, message, and whether another attempt may succeed.
     #[must_use]
     pub const fn parts(self) -> (u32, &'static str, bool) {
         match self {
@@ -429,8 +427,8 @@ impl ErrorCode {
             ErrorCode::LimitExceeded => (106, "limit exceeded", false),
             ErrorCode::BadRequest => (107, "bad request", false),
             ErrorCode::NotAvailable => (108, "not available", false),
-            // A client that fetches another token may try again. SDKs know that of connect and
-            // subscribe by the number, of sub_refresh by this alone.
+            // A client may try again with another token. SDKs recognise that of connect and
+            // subscribe by the number, of sub_refresh only by this flag.
             ErrorCode::TokenExpired => (109, "token expired", true),
             ErrorCode::Expired => (110, "expired", false),
             ErrorCode::TooManyRequests => (111, "too many requests", true),
@@ -440,8 +438,8 @@ impl ErrorCode {
 }
 
 listed! {
-    /// Why the server ends a connection (Centrifugo's `disconnect.go`). Below 3500 the SDKs come
-    /// back.
+    /// Why the server ends a connection (Centrifugo's `disconnect.go`). SDKs reconnect after codes
+    /// below 3500.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Disconnect {
         Shutdown,
@@ -484,7 +482,7 @@ impl Disconnect {
     }
 }
 
-/// Code and reason of the unsubscribe push where the server ends a subscription for good.
+/// Code and reason of the unsubscribe push with which the server ends a subscription for good.
 pub const UNSUBSCRIBE_SERVER: (u32, &str) = (2000, "server unsubscribe");
 /// Code and reason of the unsubscribe push after which SDKs subscribe again and recover.
 pub const UNSUBSCRIBE_INSUFFICIENT: (u32, &str) = (2500, "insufficient state");

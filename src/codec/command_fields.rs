@@ -1,8 +1,8 @@
-//! What commands are made of, by field number: the part that the two binary codecs share.
+//! The fields of commands, by number: the part that the two binary codecs share.
 //!
-//! Must not know how a field is written. Numbers are those of the Centrifuge protocol's
-//! `client.proto`; from 1000 on they are ours. Invariants: recursion ends at `FILTER_DEPTH`, and
-//! nothing is kept of what is over a bound. Of a field that stands twice the last counts.
+//! Must not know how a field is encoded. Numbers are those of `client.proto` of Centrifugo's
+//! protocol; from 1000 on they are Corecast's own. Invariants: recursion ends at `FILTER_DEPTH`,
+//! and nothing that is over a bound is kept. If a field appears twice the last one counts.
 
 use super::command::{
     Command, Connect, DecodeError, FilterNode, History, Method, Publish, Subscribe, Tag,
@@ -10,10 +10,10 @@ use super::command::{
 use crate::limits::{CONNECT_SUBS, FILTER_DEPTH, FILTER_NODES, TAGS_PER_PUBLICATION};
 use std::borrow::Cow;
 
-/// Names of a message's fields, for codecs that have names beside numbers.
+/// Names of a message's fields, for codecs that accept names as well as numbers.
 pub(super) type Names = &'static [(&'static str, u32)];
 
-/// A payload, and whether it, or what stands beside it, is over its bounds.
+/// A payload, and whether it, or a field beside it, is over its bounds.
 #[derive(Default)]
 pub(super) struct Data<'a> {
     pub bytes: &'a [u8],
@@ -34,31 +34,31 @@ impl<'a> Data<'a> {
     }
 }
 
-/// Gives the fields of a message one by one. After `next` the field's value is read, by the method
+/// Yields the fields of a message one by one. After `next` the field's value is read by the method
 /// for its type, or skipped.
 pub(super) trait Source<'a>: Sized {
-    /// The next field's number, 0 for an unknown one; none at the message's end.
+    /// The next field's number, 0 for an unknown one; `None` at the message's end.
     fn next(&mut self, names: Names) -> Result<Option<u32>, DecodeError>;
     fn skip(&mut self) -> Result<(), DecodeError>;
-    /// Passes a value over; true unless it is empty, and so asks for nothing.
+    /// Skips a value; true unless it is empty, and so asks for nothing.
     fn asks(&mut self) -> Result<bool, DecodeError>;
     fn text(&mut self) -> Result<Cow<'a, str>, DecodeError>;
     fn unsigned(&mut self) -> Result<u64, DecodeError>;
     fn signed(&mut self) -> Result<i64, DecodeError>;
     fn flag(&mut self) -> Result<bool, DecodeError>;
-    /// A payload, as it came.
+    /// A payload, as it was sent.
     fn data(&mut self) -> Result<Data<'a>, DecodeError>;
-    /// A message; none when it is said to be absent.
+    /// A message; `None` if it is explicitly absent.
     fn message<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Option<T>, DecodeError>;
-    /// The elements of a repeated field; it may be called for each by itself.
+    /// The elements of a repeated field; may be called once for each element.
     fn each(
         &mut self,
         read: impl FnMut(&mut Self) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError>;
-    /// Names and values of a map; it may be called for each by itself.
+    /// Names and values of a map; may be called once for each entry.
     fn entries(
         &mut self,
         read: impl FnMut(Cow<'a, str>, &mut Self) -> Result<(), DecodeError>,
@@ -375,8 +375,8 @@ fn filter<'a, S: Source<'a>>(
     Ok(node.flatten())
 }
 
-/// A node with `depth` levels at most and `left` nodes and values: `Some(None)` when it has more,
-/// none when it is absent.
+/// A node with at most `depth` levels and `left` nodes and values: `Some(None)` if it has more,
+/// `None` if it is absent.
 fn filter_node<'a, S: Source<'a>>(
     source: &mut S,
     depth: usize,

@@ -1,13 +1,12 @@
-//! The JSON codec: commands of a text message, replies to text.
+//! The JSON codec: reads the commands of a text message, and writes replies.
 //!
-//! Must not know connections or channels. Field names are those of Centrifuge's `client.proto`;
-//! payloads (`data`) stay raw extents. Its invariant: bytes are parsed once, nothing is copied but
-//! strings with escapes, and no input makes it panic or recurse.
+//! Must not know connections or channels. Field names are those of Centrifugo's `client.proto`;
+//! payloads (`data`) stay raw extents. Invariant: bytes are parsed once, only strings with escapes
+//! are copied, and no input makes it panic or recurse.
 //!
-//! Rules where the grammar leaves a choice: unknown members are passed over whatever their type;
-//! `null` means absent, except for `data`, where it is a value like any other; of a member that
-//! stands twice the last counts; a lone surrogate escape passes inside `data` and becomes U+FFFD in
-//! a name.
+//! Where the grammar leaves a choice: unknown members of any type are ignored; `null` means absent,
+//! except for `data`, where it is a value; if a member appears twice the last one counts; a lone
+//! surrogate escape is kept inside `data` and becomes U+FFFD in a name.
 
 use super::command::{Command, Connect, DecodeError, History, Method, Publish, Subscribe};
 use super::json_fields::{asks, boolean, filter, members, signed, skip, string, tags, unsigned};
@@ -23,8 +22,8 @@ pub use super::json_write::{
 
 const _: () = assert!(JSON_DEPTH <= Scanner::MAX_LEVELS);
 
-/// The commands of one message, in order, separated by newlines, other white space, or nothing:
-/// where an object ends is plain. A command may itself span lines.
+/// The commands of one message, in order, separated by newlines, other white space, or nothing,
+/// because the end of an object is unambiguous. A command may span lines.
 #[derive(Clone, Debug)]
 pub struct Commands<'a> {
     bytes: &'a [u8],
@@ -33,7 +32,7 @@ pub struct Commands<'a> {
 }
 
 impl<'a> Commands<'a> {
-    /// Reads a message, or what `rest` of one was left.
+    /// Reads a message, or the `rest` of one.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         let mut scanner = Scanner::new(bytes);
@@ -41,7 +40,7 @@ impl<'a> Commands<'a> {
         Commands { bytes, at: scanner.at(), failed: false }
     }
 
-    /// Offset of the first byte not yet read: where a command starts, or the end of the message.
+    /// Offset of the first unread byte: the start of a command, or the end of the message.
     #[must_use]
     pub fn rest(&self) -> usize {
         self.at
@@ -57,7 +56,7 @@ impl<'a> Commands<'a> {
     }
 }
 
-/// After an error nothing more is read, and `rest` stays at the command that cannot be.
+/// After an error nothing more is read, and `rest` stays at the command that cannot be read.
 impl<'a> Iterator for Commands<'a> {
     type Item = Result<Command<'a>, DecodeError>;
 
@@ -110,7 +109,7 @@ fn command<'a>(scanner: &mut Scanner<'a>) -> Result<Command<'a>, DecodeError> {
 
 type Read = for<'a> fn(&mut Scanner<'a>) -> Result<Method<'a>, DecodeError>;
 
-/// The commands, the frequent ones first.
+/// The commands, the most frequent ones first.
 const METHODS: &[(&str, Read)] = &[
     ("publish", publish),
     ("rpc", rpc),
@@ -126,7 +125,7 @@ const METHODS: &[(&str, Read)] = &[
     ("sub_refresh", sub_refresh),
 ];
 
-/// A payload: its extent, and whether it, or what stands beside it, is over its bounds.
+/// A payload: its extent, and whether it, or a member beside it, is over its bounds.
 #[derive(Default)]
 struct Data<'a> {
     bytes: &'a [u8],
@@ -316,7 +315,7 @@ fn sub_refresh<'a>(scanner: &mut Scanner<'a>) -> Result<Method<'a>, DecodeError>
     Ok(Method::SubRefresh { channel, token, asks_more })
 }
 
-/// Reads a method of one string.
+/// Reads a method with a single string.
 fn one_string<'a>(scanner: &mut Scanner<'a>, wanted: &str) -> Result<Cow<'a, str>, DecodeError> {
     let mut text = Cow::default();
     members(scanner, METHOD_LEVELS, |name, scanner| {

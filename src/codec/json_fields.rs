@@ -1,14 +1,14 @@
-//! Values inside a JSON command: what is absent, what is empty, and the two that nest.
+//! Values in a JSON command: absent and empty ones, and the two kinds that nest.
 //!
-//! Must not know commands. Invariant: recursion ends at `FILTER_DEPTH`, and nothing is kept of what
-//! is over a bound.
+//! Must not know commands. Invariant: recursion ends at `FILTER_DEPTH`, and nothing that is over a
+//! bound is kept.
 
 use super::command::{DecodeError, FilterNode, Tag};
 use super::scanner::Scanner;
 use crate::limits::{FILTER_DEPTH, FILTER_NODES, JSON_DEPTH, TAGS_PER_PUBLICATION};
 use std::borrow::Cow;
 
-/// Reads the members of an object at `levels` open ones, this one included.
+/// Reads the members of an object with `levels` open containers, including itself.
 pub(super) fn members<'a>(
     scanner: &mut Scanner<'a>,
     levels: usize,
@@ -24,13 +24,13 @@ pub(super) fn members<'a>(
     Ok(())
 }
 
-/// Passes a member's value over, which stands in `levels` open containers.
+/// Skips a member's value inside `levels` open containers.
 pub(super) fn skip(scanner: &mut Scanner<'_>, levels: usize) -> Result<(), DecodeError> {
     let extent = scanner.value(JSON_DEPTH - levels)?;
     if extent.too_deep { Err(DecodeError::TooDeep) } else { Ok(()) }
 }
 
-/// Passes a member's value over; true unless it is empty, and so asks for nothing.
+/// Skips a member's value; true unless it is empty, and so asks for nothing.
 pub(super) fn asks(scanner: &mut Scanner<'_>, levels: usize) -> Result<bool, DecodeError> {
     let extent = scanner.value(JSON_DEPTH - levels)?;
     let empty = matches!(extent.bytes, b"null" | b"false" | b"0" | b"\"\"" | b"{}" | b"[]");
@@ -68,7 +68,7 @@ pub(super) fn signed<T: TryFrom<i128> + Default>(
     T::try_from(if negative { -value } else { value }).map_err(|_| DecodeError::WrongType)
 }
 
-/// A filter over tags, which stands in `levels` open containers.
+/// A filter over tags inside `levels` open containers.
 pub(super) fn filter<'a>(
     scanner: &mut Scanner<'a>,
     levels: usize,
@@ -83,7 +83,7 @@ pub(super) fn filter<'a>(
     Ok(node)
 }
 
-/// A node with `depth` levels at most and `left` nodes and values; none when it has more.
+/// A node with at most `depth` levels and `left` nodes and values; `None` if it has more.
 fn filter_node<'a>(
     scanner: &mut Scanner<'a>,
     levels: usize,
@@ -91,7 +91,7 @@ fn filter_node<'a>(
     left: &mut usize,
 ) -> Result<Option<FilterNode<'a>>, DecodeError> {
     if depth == 0 || *left == 0 {
-        // It is over its bounds already, so how deep the rest goes is no matter.
+        // It is over its bounds already, so the depth of the rest does not matter.
         scanner.value(JSON_DEPTH - levels)?;
         return Ok(None);
     }
@@ -126,7 +126,7 @@ fn filter_node<'a>(
     Ok(whole.then_some(node))
 }
 
-/// Reads the elements of an array; `null` has none.
+/// Reads the elements of an array; `null` counts as an empty one.
 fn elements<'a>(
     scanner: &mut Scanner<'a>,
     mut element: impl FnMut(&mut Scanner<'a>) -> Result<(), DecodeError>,

@@ -1,13 +1,13 @@
-//! How strings, numbers and members of JSON are put.
+//! Writes strings, numbers and members of JSON.
 //!
-//! Must not know replies. Invariant: what is put is JSON without a raw newline.
+//! Must not know replies. Invariant: what is written is JSON without a raw newline.
 
 use super::scanner::plain_length;
 use super::sink::Sink;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Members of an object that is open, with commas between them.
+/// The members of an open object, separated by commas.
 pub(super) struct Fields<'a, S> {
     out: &'a mut S,
     pub(super) any: bool,
@@ -18,7 +18,7 @@ impl<'a, S: Sink> Fields<'a, S> {
         Fields { out, any: false }
     }
 
-    /// Where the value of the next member goes.
+    /// Writes a member's name, and returns where its value goes.
     pub(super) fn next(&mut self, name: &[u8]) -> &mut S {
         self.out.put(if std::mem::replace(&mut self.any, true) { b",\"" } else { b"\"" });
         self.out.put(name);
@@ -44,7 +44,7 @@ impl<'a, S: Sink> Fields<'a, S> {
         }
     }
 
-    /// A JSON value as it is.
+    /// A JSON value, unchanged.
     pub(super) fn raw(&mut self, name: &[u8], value: &[u8]) {
         if !value.is_empty() {
             self.next(name).put(value);
@@ -81,7 +81,7 @@ fn put_escape(out: &mut impl Sink, byte: u8) {
     }
 }
 
-/// Bytes as a string of base64, with padding.
+/// Bytes as a string of padded base64.
 pub(super) fn put_base64(out: &mut impl Sink, bytes: &[u8]) {
     let mut text = [0; 1_024];
     out.put(b"\"");

@@ -1,9 +1,8 @@
-//! A JSON value said in MessagePack.
+//! Converts a JSON value to MessagePack.
 //!
-//! Must not know where the value stands. Invariants: it does not recurse, and takes at most the
-//! levels that payloads may have. Numbers are integers where they are written as such and fit 64
-//! bits, else the nearest double; names that stand twice stay twice; a surrogate without its
-//! partner is U+FFFD.
+//! Must not know where the value is. Invariants: does not recurse, and accepts at most the levels
+//! that payloads may have. Numbers are integers if they are written as such and fit 64 bits, else
+//! the nearest double; duplicate names are kept; a surrogate without its partner becomes U+FFFD.
 
 use super::command::DecodeError;
 use super::scanner::Scanner;
@@ -13,7 +12,7 @@ use rmp::{Marker, encode};
 
 const TAKES_ALL: &str = "memory takes all that is put";
 
-/// Puts a value; `nil` when it is not JSON, which only a value that nobody checked can be.
+/// Writes a value; `nil` if it is not JSON, which only an unchecked value can be.
 pub(super) fn put(out: &mut impl Sink, json: &[u8]) {
     let mut value = Vec::with_capacity(json.len());
     match append(&mut value, json) {
@@ -22,21 +21,21 @@ pub(super) fn put(out: &mut impl Sink, json: &[u8]) {
     }
 }
 
-/// A container that is open.
+/// An open container.
 #[derive(Clone, Copy, Default)]
 struct Open {
     object: bool,
-    /// Where its header stands.
+    /// Offset of its header.
     start: usize,
     length: u32,
-    /// Nothing of it has been read.
+    /// No value of it has been read.
     first: bool,
 }
 
 /// Appends a value.
 ///
 /// # Errors
-/// When it is not JSON, or nests deeper than `JSON_DEPTH`. What was appended is no value then.
+/// If it is not JSON, or nests deeper than `JSON_DEPTH`. What was appended is then incomplete.
 pub fn append(out: &mut Vec<u8>, json: &[u8]) -> Result<(), DecodeError> {
     let mut scanner = Scanner::new(json);
     let mut open = [Open::default(); JSON_DEPTH];
@@ -54,7 +53,7 @@ pub fn append(out: &mut Vec<u8>, json: &[u8]) -> Result<(), DecodeError> {
                 let place = open.get_mut(depth).ok_or(DecodeError::TooDeep)?;
                 *place = Open { object, start: out.len(), length: 0, first: true };
                 depth += 1;
-                // Most are so small that one byte is their header.
+                // Most headers fit into one byte.
                 out.push(0);
             }
             _ => scalar(out, &mut scanner)?,
@@ -73,7 +72,7 @@ pub fn append(out: &mut Vec<u8>, json: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// Goes to a container's next value, behind its name; false at the container's end.
+/// Goes to a container's next value, after its name; false at the container's end.
 fn follows(
     out: &mut Vec<u8>,
     scanner: &mut Scanner<'_>,

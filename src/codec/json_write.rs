@@ -1,8 +1,7 @@
-//! Writes replies as JSON, the way Centrifugo does: empty fields are left out where it does so.
+//! Writes replies as JSON in the way Centrifugo does, which leaves some empty fields out.
 //!
-//! Must not know connections. Its invariants: what is appended is one object without a raw newline,
-//! nothing is allocated but the output's growth, and each `*_len` is exact, because the same code
-//! counts.
+//! Must not know connections. Invariants: what is appended is one object without a raw newline;
+//! only the growth of the output allocates; each `*_len` is exact, because the same code counts.
 
 use super::command::{
     ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Named, Payload, Publication, Push,
@@ -11,11 +10,11 @@ use super::command::{
 use super::json_sink::{Fields, put_base64, put_number, put_string};
 use super::sink::{Sink, count};
 
-/// Stands between two messages of one frame.
+/// Separates two messages of one frame.
 pub const MESSAGE_SEPARATOR: u8 = b'\n';
-/// Stands between two publications of a subscribe reply.
+/// Separates two publications of a subscribe reply.
 pub const PUBLICATION_SEPARATOR: u8 = b',';
-/// Ends a subscribe reply that was begun with `write_subscribe_head`.
+/// Ends a subscribe reply that began with `write_subscribe_head`.
 pub const SUBSCRIBE_TAIL: &[u8] = b"]}}";
 
 /// Appends one reply or push.
@@ -29,7 +28,7 @@ pub fn reply_len(reply: &Reply<'_>) -> usize {
     count(|out| put_reply(out, reply))
 }
 
-/// Appends a publication as it stands in pushes, subscribe and history replies.
+/// Appends a publication in the form of pushes, subscribe and history replies.
 pub fn write_publication(out: &mut Vec<u8>, publication: &Publication<'_>) {
     put_publication(out, publication);
 }
@@ -40,7 +39,7 @@ pub fn publication_len(publication: &Publication<'_>) -> usize {
     count(|out| put_publication(out, publication))
 }
 
-/// Appends somebody as presence names them.
+/// Appends a client in the form of presence.
 pub fn write_info(out: &mut Vec<u8>, info: &ClientInfo<'_>) {
     put_info(out, info);
 }
@@ -66,8 +65,8 @@ pub fn push_publication_len(channel: Named<'_>, publication: &Publication<'_>) -
 }
 
 /// Appends the start of a subscribe reply, up to its first publication. `result.publications` is
-/// not looked at: publications follow with `PUBLICATION_SEPARATOR` between them, then the tail.
-/// They stand last in the reply so that the tail is the same for all.
+/// not read: the caller appends publications with `PUBLICATION_SEPARATOR` between them, then the
+/// tail. They come last in the reply, so that the tail is always the same.
 pub fn write_subscribe_head(out: &mut Vec<u8>, id: u32, result: &SubscribeResult<'_>) {
     put_subscribe_head(out, id, result);
 }
@@ -114,7 +113,7 @@ fn put_reply(out: &mut impl Sink, reply: &Reply<'_>) {
     }
 }
 
-/// Opens a reply and its result: both are objects to be closed.
+/// Opens a reply and its result: the caller closes both objects.
 fn put_open(out: &mut impl Sink, id: u32, result: &[u8]) {
     out.put(b"{\"id\":");
     put_number(out, u64::from(id));
@@ -208,7 +207,7 @@ fn put_subscribe_head(out: &mut impl Sink, id: u32, result: &SubscribeResult<'_>
     out.put(b"\"publications\":[");
 }
 
-/// Writes the fields but the publications; true when there was one.
+/// Writes the fields other than the publications; true if there was one.
 fn put_subscribe_fields(out: &mut impl Sink, result: &SubscribeResult<'_>) -> bool {
     let mut fields = Fields::new(out);
     put_expiry(&mut fields, result.expiry);
@@ -250,7 +249,7 @@ fn put_history(out: &mut impl Sink, id: u32, result: &HistoryResult<'_>) {
     out.put(b"}}");
 }
 
-/// Raw newlines of the answer, white space in JSON, become spaces: a newline separates messages.
+/// Raw newlines of the answer become spaces, because a newline separates messages.
 fn put_rpc(out: &mut impl Sink, id: u32, data: &[u8]) {
     put_open(out, id, b"rpc");
     if !data.is_empty() {
@@ -356,7 +355,7 @@ fn put_publications(out: &mut impl Sink, publications: &[Publication<'_>]) {
 fn put_publication(out: &mut impl Sink, publication: &Publication<'_>) {
     out.put(b"{\"data\":");
     match publication.payload {
-        // Text that was checked where it was chosen; nothing else is sent so.
+        // The text was checked when this form was chosen; nothing else is sent this way.
         _ if publication.verbatim => {
             put_string(out, std::str::from_utf8(publication.data).unwrap_or_default());
         }
@@ -385,7 +384,7 @@ fn put_publication(out: &mut impl Sink, publication: &Publication<'_>) {
     out.put(b"}");
 }
 
-/// A JSON value as it is.
+/// A JSON value, unchanged.
 fn put_value(out: &mut impl Sink, value: &[u8]) {
     debug_assert!(!value.is_empty(), "a payload is a JSON value");
     debug_assert!(!value.iter().any(|byte| matches!(byte, b'\r' | b'\n')));

@@ -1,7 +1,7 @@
 //! Message codecs, sans-IO: bytes of a WebSocket message to commands, replies to bytes.
 //!
-//! Here is the choice between them, made once per connection; below each knows its own format, and
-//! all share the schema (`command`). Must not know connections.
+//! This file dispatches to the codec that was chosen for a connection. Each codec knows its own
+//! format, and all share the schema (`command`). Must not know connections.
 
 pub mod command;
 mod command_fields;
@@ -35,7 +35,7 @@ listed! {
 }
 
 impl Codec {
-    /// The commands of a message, or of what `rest` of one was left.
+    /// The commands of a message, or of the `rest` of one.
     #[must_use]
     pub fn commands(self, bytes: &[u8]) -> Commands<'_> {
         match self {
@@ -78,7 +78,7 @@ pub enum Commands<'a> {
 }
 
 impl Commands<'_> {
-    /// Offset of the first byte not yet read: where a command starts, or the end of the message.
+    /// Offset of the first unread byte: the start of a command, or the end of the message.
     #[must_use]
     pub fn rest(&self) -> usize {
         match self {
@@ -89,7 +89,7 @@ impl Commands<'_> {
     }
 }
 
-/// After an error nothing more is read, and `rest` stays at the command that cannot be.
+/// After an error nothing more is read, and `rest` stays at the command that cannot be read.
 impl<'a> Iterator for Commands<'a> {
     type Item = Result<Command<'a>, DecodeError>;
 
@@ -102,17 +102,17 @@ impl<'a> Iterator for Commands<'a> {
     }
 }
 
-/// The publications of a subscribe reply that is written piece by piece.
+/// The publications of a subscribe reply that is written in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pieces {
     pub count: usize,
-    /// Bytes of all, by `Codec::piece_len`.
+    /// Bytes of all pieces, by `Codec::piece_len`.
     pub bytes: usize,
 }
 
-/// A subscribe reply piece by piece: head, then each publication, then the tail.
+/// A subscribe reply in pieces: the head, each publication, the tail.
 impl Codec {
-    /// Appends the start of a subscribe reply. `result.publications` is not looked at.
+    /// Appends the start of a subscribe reply. `result.publications` is not read.
     pub fn write_subscribe_head(
         self,
         out: &mut Vec<u8>,
@@ -151,7 +151,7 @@ impl Codec {
         }
     }
 
-    /// What ends the reply.
+    /// The end of the reply.
     #[must_use]
     pub fn subscribe_tail(self) -> &'static [u8] {
         match self {

@@ -1,9 +1,9 @@
 //! The MessagePack codec: messages are maps whose keys are Protobuf's field numbers; names are
-//! understood as keys too. Messages of a batch follow each other.
+//! accepted as keys too. Messages of a batch follow each other.
 //!
 //! Must not know what fields mean: `command_fields` and `reply_fields` do. Keys are written and
 //! read by hand, because derived readers take integer keys for positions. Invariants: nothing is
-//! copied from the input, and no input makes it panic, or recurse but into filters.
+//! copied from the input; no input makes it panic, and only filters recurse.
 
 use super::command::{Command, DecodeError, Named, Publication, Reply, SubscribeResult, Tags};
 use super::command_fields::{self, Data, Names, Source};
@@ -16,7 +16,7 @@ use crate::namespace::Payload;
 use rmp::encode;
 use std::borrow::Cow;
 
-/// The commands of one message, in order, one behind the other.
+/// The commands of one message, in order.
 #[derive(Clone, Debug)]
 pub struct Commands<'a> {
     bytes: &'a [u8],
@@ -25,13 +25,13 @@ pub struct Commands<'a> {
 }
 
 impl<'a> Commands<'a> {
-    /// Reads a message, or what `rest` of one was left.
+    /// Reads a message, or the `rest` of one.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Commands { bytes, at: 0, failed: false }
     }
 
-    /// Offset of the first byte not yet read: where a command starts, or the end of the message.
+    /// Offset of the first unread byte: the start of a command, or the end of the message.
     #[must_use]
     pub fn rest(&self) -> usize {
         self.at
@@ -45,7 +45,7 @@ impl<'a> Commands<'a> {
     }
 }
 
-/// After an error nothing more is read, and `rest` stays at the command that cannot be.
+/// After an error nothing more is read, and `rest` stays at the command that cannot be read.
 impl<'a> Iterator for Commands<'a> {
     type Item = Result<Command<'a>, DecodeError>;
 
@@ -59,7 +59,7 @@ impl<'a> Iterator for Commands<'a> {
     }
 }
 
-/// What is not yet read, and how many pairs of the map that is being read are left.
+/// The unread bytes, and how many pairs are left of the map that is being read.
 struct Reader<'a> {
     rest: &'a [u8],
     left: u32,
@@ -80,14 +80,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A field whose number nobody knows.
+/// An unknown field.
 const UNKNOWN: u32 = 0;
 
 fn text(bytes: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(bytes).map_err(|_| DecodeError::Malformed)
 }
 
-/// A field by its name, or by its number as text: that is how some clients write integer keys.
+/// A field by its name, or by its number as text, which is how some clients write integer keys.
 fn named(name: &[u8], names: Names) -> u32 {
     let Ok(name) = std::str::from_utf8(name) else { return UNKNOWN };
     let known = names.iter().find(|(known, _)| *known == name).map(|(_, field)| *field);
@@ -129,7 +129,7 @@ impl<'a> Source<'a> for Reader<'a> {
         match self.item()? {
             Item::Nil => Ok(0),
             Item::Unsigned(value) => Ok(value),
-            // JavaScript has no integers above 32 bits: clients write them as floats.
+            // JavaScript has no integers above 32 bits, so clients write them as floats.
             Item::Float(value) if value >= 0.0 && is_whole(value) => Ok(value as u64),
             _ => Err(DecodeError::WrongType),
         }
@@ -193,7 +193,7 @@ impl<'a> Source<'a> for Reader<'a> {
     }
 }
 
-/// Is it an integer that a double can tell from its neighbours?
+/// Is it an integer in the range in which doubles represent every integer?
 fn is_whole(value: f64) -> bool {
     value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0
 }
@@ -218,7 +218,7 @@ pub fn write_push_publication(
     put(out, &PublicationPush { channel, publication });
 }
 
-/// Appends a publication as it stands in a subscribe reply.
+/// Appends a publication in the form of a subscribe reply.
 pub fn write_publication(out: &mut Vec<u8>, publication: &Publication<'_>) {
     put(out, publication);
 }
@@ -229,8 +229,8 @@ pub fn publication_len(publication: &Publication<'_>) -> usize {
     count(|out| put(out, publication))
 }
 
-/// Appends the start of a subscribe reply with so many publications. `result.publications` is not
-/// looked at; they follow, and nothing comes behind them.
+/// Appends the start of a subscribe reply with this many publications. `result.publications` is not
+/// read; the caller appends them, and nothing follows them.
 pub fn write_subscribe_head(
     out: &mut Vec<u8>,
     id: u32,
@@ -267,7 +267,7 @@ fn put(out: &mut impl Sink, message: &impl Message) {
     message.put(&mut Writer(out));
 }
 
-/// How many fields a message will be written with.
+/// The number of fields that a message will be written with.
 fn fields_of(message: &impl Message) -> usize {
     let mut fields = Fields(0);
     message.put(&mut fields);

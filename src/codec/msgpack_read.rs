@@ -1,13 +1,13 @@
-//! A MessagePack reader that takes scalars and keeps the raw extents of values.
+//! A MessagePack reader that reads scalars and keeps the raw extents of values.
 //!
-//! Must not know commands. Invariants: it never recurses and never allocates; a declared length is
-//! held against the bytes that are there before anything is done with it.
+//! Must not know commands. Invariants: it never recurses or allocates; a declared length is
+//! compared with the available bytes before it is used.
 
 use super::command::DecodeError;
 use crate::limits::JSON_DEPTH;
 use rmp::Marker;
 
-/// What stands before a value: scalars whole, containers and strings with what follows.
+/// The beginning of a value: scalars and strings whole, containers with their number of elements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Item<'a> {
     Nil,
@@ -20,17 +20,17 @@ pub(super) enum Item<'a> {
     Text(&'a [u8]),
     Bytes(&'a [u8]),
     Extension,
-    /// So many values follow.
+    /// This many values follow.
     Array(u32),
-    /// So many pairs of values follow.
+    /// This many pairs of values follow.
     Map(u32),
 }
 
-/// A value that was passed over.
+/// A value that was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent<'a> {
     pub bytes: &'a [u8],
-    /// It nests deeper than was allowed.
+    /// It nests deeper than allowed.
     pub too_deep: bool,
 }
 
@@ -64,7 +64,7 @@ fn elements<const N: usize>(rest: &mut &[u8]) -> Result<u32, DecodeError> {
     u32::try_from(number::<N>(rest)?).map_err(|_| DecodeError::Malformed)
 }
 
-/// Reads one scalar or string, or a container's beginning.
+/// Reads one scalar or string, or the beginning of a container.
 pub(super) fn item<'a>(rest: &mut &'a [u8]) -> Result<Item<'a>, DecodeError> {
     let marker = Marker::from_u8(number::<1>(rest)? as u8);
     Ok(match marker {
@@ -108,7 +108,7 @@ pub(super) fn item<'a>(rest: &mut &'a [u8]) -> Result<Item<'a>, DecodeError> {
                 Marker::Ext16 => length::<2>(rest)?,
                 _ => length::<4>(rest)?,
             };
-            // The extension's type stands before its bytes.
+            // The extension's type comes before its bytes.
             take(rest, bytes.checked_add(1).ok_or(DecodeError::Malformed)?)?;
             Item::Extension
         }
@@ -120,10 +120,10 @@ fn sized<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8], DecodeErro
     take(rest, length)
 }
 
-/// Passes one value over, of at most `levels` nested containers.
+/// Skips one value, of at most `levels` nested containers.
 pub(super) fn value<'a>(rest: &mut &'a [u8], levels: usize) -> Result<Extent<'a>, DecodeError> {
     let start = *rest;
-    // Values to come by level; what is nested too deeply is counted, not told apart.
+    // Values left on each level; those that are nested too deeply are only counted.
     let mut open = [0_u64; JSON_DEPTH + 1];
     debug_assert!(levels < open.len());
     let (mut depth, mut too_deep) = (0, false);

@@ -1,8 +1,8 @@
-//! A MessagePack value said in JSON.
+//! Converts a MessagePack value to JSON.
 //!
-//! Must not know where the value stands. Invariants: it does not recurse; what it appends is JSON
-//! without white space. What JSON cannot say is an error, never something else in its place: no
-//! numbers, bytes, extensions, and names that are neither text nor integers.
+//! Must not know where the value is. Invariants: does not recurse; what it appends is JSON without
+//! white space. What JSON cannot express is an error and is never replaced: NaN and infinity,
+//! bytes, extensions, and keys that are neither text nor integers.
 
 use super::command::DecodeError;
 use super::json_sink::{put_number, put_string};
@@ -10,7 +10,7 @@ use super::msgpack_read::{Item, item};
 use super::sink::Sink;
 use crate::limits::JSON_DEPTH;
 
-/// A container that is open.
+/// An open container.
 #[derive(Clone, Copy, Default)]
 struct Open {
     map: bool,
@@ -21,8 +21,8 @@ struct Open {
 /// Appends a value.
 ///
 /// # Errors
-/// When JSON cannot say it, or it nests deeper than `JSON_DEPTH`. What was appended is no value
-/// then.
+/// If JSON cannot express it, or it nests deeper than `JSON_DEPTH`. What was appended is then
+/// incomplete.
 pub fn append(out: &mut Vec<u8>, value: &[u8]) -> Result<(), DecodeError> {
     let mut rest = value;
     let mut open = [Open::default(); JSON_DEPTH];
@@ -49,7 +49,7 @@ pub fn append(out: &mut Vec<u8>, value: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// Goes to the next value, behind its name; false when the outermost one has ended.
+/// Goes to the next value, after its name; false when the outermost one has ended.
 fn next_value(
     out: &mut Vec<u8>,
     rest: &mut &[u8],

@@ -1,9 +1,8 @@
-//! What a publisher's bytes become: the one form in which a payload is kept, and the forms in which
-//! receivers get it.
+//! Payloads: the one form in which they are kept, and the forms in which receivers get them.
 //!
-//! A namespace says what its payloads are, nobody guesses. `json` is kept as JSON text, `binary` as
-//! bytes. docs/codecs.md has the tables. Must not know channels. Invariant: what is kept is a value
-//! that every codec can say, or it was refused.
+//! The namespace decides what its payloads are; nothing is guessed. `json` is kept as JSON text,
+//! `binary` as bytes. docs/codecs.md has the tables. Must not know channels. Invariant: a payload
+//! that is kept can be expressed in every codec.
 
 use super::command::{ErrorCode, Payload};
 use super::msgpack_read::{Item, item};
@@ -15,7 +14,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use std::borrow::Cow;
 
-/// The payload is not what its namespace says: error 107.
+/// The payload does not have the form of its namespace: error 107.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid;
 
@@ -31,14 +30,14 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The form in which a payload that came in by `codec` is kept.
+/// The form in which a payload that was sent in `codec` is kept.
 ///
 /// # Errors
-/// When it is not of the namespace's kind. Bytes may be none; where they are written as a value of
-/// the codec, that has to be there.
+/// If it does not have the namespace's form. Binary payloads may be empty, but in codecs that write
+/// them as a value the value must be there.
 pub fn keep(codec: Codec, kind: Payload, data: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
     match kind {
-        // No data at all is no value.
+        // No data at all is not a value.
         Payload::Json => to_json(codec, data).and_then(|kept| match kept.is_empty() {
             true => Err(Invalid),
             false => Ok(kept),
@@ -47,13 +46,13 @@ pub fn keep(codec: Codec, kind: Payload, data: &[u8]) -> Result<Cow<'_, [u8]>, I
     }
 }
 
-/// A value that came in by `codec` as JSON text.
+/// A value that was sent in `codec`, as JSON text.
 ///
 /// # Errors
-/// When JSON cannot say it.
+/// If JSON cannot express it.
 pub fn to_json(codec: Codec, data: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
     match codec {
-        // Its extent was found by the scanner.
+        // The scanner has found its extent.
         Codec::Json => Ok(Cow::Borrowed(data)),
         Codec::Protobuf => checked_json(data).map(Cow::Borrowed),
         Codec::MessagePack => {
@@ -64,7 +63,7 @@ pub fn to_json(codec: Codec, data: &[u8]) -> Result<Cow<'_, [u8]>, Invalid> {
     }
 }
 
-/// JSON text in the form in which `codec` has values.
+/// JSON text in the form in which `codec` carries values.
 #[must_use]
 pub fn from_json(codec: Codec, json: &[u8]) -> Cow<'_, [u8]> {
     match codec {
@@ -77,7 +76,7 @@ pub fn from_json(codec: Codec, json: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The one JSON value in `data`, without the white space around it.
+/// The only JSON value in `data`, without the white space around it.
 fn checked_json(data: &[u8]) -> Result<&[u8], Invalid> {
     simdutf8::basic::from_utf8(data).map_err(|_| Invalid)?;
     let mut scanner = Scanner::new(data);
@@ -112,7 +111,7 @@ mod tests {
             assert_eq!(keep(codec, Payload::Binary, data).as_deref(), Ok(&b""[..]), "{codec:?}");
             assert_eq!(keep(codec, Payload::Json, b""), Err(Invalid), "{codec:?}");
         }
-        // Where a value of the codec says them, there has to be one.
+        // In codecs that carry bytes as a value, the value must be there.
         for codec in [Codec::Json, Codec::MessagePack] {
             assert_eq!(keep(codec, Payload::Binary, b""), Err(Invalid), "{codec:?}");
         }

@@ -1,8 +1,8 @@
-//! The Protobuf codec: each message of either side is preceded by its length.
+//! The Protobuf codec: each message in either direction is preceded by its length.
 //!
-//! Must not know what fields mean: `command_fields` and `reply_fields` do. It stands on `prost`'s
-//! primitives, not on its derived types, because those copy what they read. Invariants: nothing is
-//! copied, no input makes it panic, and only unknown groups recurse, as deep as `prost` lets them.
+//! Must not know what fields mean: `command_fields` and `reply_fields` do. It uses `prost`'s
+//! primitives and not its derived types, which copy what they read. Invariants: nothing is copied,
+//! no input makes it panic, and only unknown groups recurse, as deep as `prost` allows.
 
 use super::command::{Command, DecodeError, Named, Publication, Reply, SubscribeResult, Tags};
 use super::command_fields::{self, Data, Names, Source};
@@ -24,13 +24,13 @@ pub struct Commands<'a> {
 }
 
 impl<'a> Commands<'a> {
-    /// Reads a message, or what `rest` of one was left.
+    /// Reads a message, or the `rest` of one.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Commands { bytes, at: 0, failed: false }
     }
 
-    /// Offset of the first byte not yet read: where a command starts, or the end of the message.
+    /// Offset of the first unread byte: the start of a command, or the end of the message.
     #[must_use]
     pub fn rest(&self) -> usize {
         self.at
@@ -44,7 +44,7 @@ impl<'a> Commands<'a> {
     }
 }
 
-/// After an error nothing more is read, and `rest` stays at the command that cannot be.
+/// After an error nothing more is read, and `rest` stays at the command that cannot be read.
 impl<'a> Iterator for Commands<'a> {
     type Item = Result<Command<'a>, DecodeError>;
 
@@ -58,7 +58,7 @@ impl<'a> Iterator for Commands<'a> {
     }
 }
 
-/// Fields of one message that are not yet read, and the one that is being read.
+/// The unread fields of one message, and the field that is being read.
 struct Fields<'a> {
     rest: &'a [u8],
     field: u32,
@@ -66,7 +66,8 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields in `bytes`; or, before the first is asked for, the length and bytes of a message.
+    /// The fields in `bytes`; or, before the first call of `next`, the length and bytes of a
+    /// message.
     fn of(bytes: &'a [u8]) -> Self {
         Fields { rest: bytes, field: 0, wire: WireType::LengthDelimited }
     }
@@ -142,7 +143,7 @@ impl<'a> Source<'a> for Fields<'a> {
         read(&mut Fields::of(self.bytes()?)).map(Some)
     }
 
-    /// An element of a repeated field is a field by itself.
+    /// Each element of a repeated field is a field of its own.
     fn each(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<(), DecodeError>,
@@ -197,7 +198,7 @@ pub fn push_publication_len(channel: Named<'_>, publication: &Publication<'_>) -
     count(|out| put_delimited(out, &PublicationPush { channel, publication }))
 }
 
-/// Appends a publication as it stands in a subscribe reply.
+/// Appends a publication in the form of a subscribe reply.
 pub fn write_publication(out: &mut Vec<u8>, publication: &Publication<'_>) {
     Writer(out).message(PUBLICATIONS, publication);
 }
@@ -208,8 +209,8 @@ pub fn publication_len(publication: &Publication<'_>) -> usize {
     count(|out| Writer(out).message(PUBLICATIONS, publication))
 }
 
-/// Appends the start of a subscribe reply whose publications take `bytes`. `result.publications`
-/// is not looked at; they follow, and nothing comes behind them.
+/// Appends the start of a subscribe reply whose publications take `bytes`. `result.publications` is
+/// not read; the caller appends them, and nothing follows them.
 pub fn write_subscribe_head(
     out: &mut Vec<u8>,
     id: u32,
@@ -293,7 +294,7 @@ impl<S: Sink> Wire for Writer<'_, S> {
         }
     }
 
-    /// JSON text goes as bytes, as SDKs expect it.
+    /// JSON text is sent as bytes, as SDKs expect it.
     fn value(&mut self, field: u32, value: &[u8], _: Payload) {
         self.raw(field, value);
     }

@@ -1,8 +1,8 @@
-//! What replies and pushes are made of, by field number: the part that the two binary codecs share.
+//! The fields of replies and pushes, by number: the part that the two binary codecs share.
 //!
-//! Must not know how a field is written. Numbers are those of the Centrifuge protocol's
-//! `client.proto`; from 1000 on they are ours. Invariant: a field that is 0, false or empty is left
-//! out, as Protobuf has it.
+//! Must not know how a field is encoded. Numbers are those of `client.proto` of Centrifugo's
+//! protocol; from 1000 on they are Corecast's own. Invariant: a field that is 0, false or empty is
+//! left out, as in Protobuf.
 
 use super::command::{
     ClientInfo, ConnectResult, Expiry, HistoryResult, Named, Publication, Push, PushSubscribe,
@@ -10,12 +10,12 @@ use super::command::{
 };
 use crate::namespace::Payload;
 
-/// Takes a message's fields, in the order of their numbers or not.
+/// Takes a message's fields, in any order.
 pub(super) trait Wire {
     fn number(&mut self, field: u32, value: u64);
     fn flag(&mut self, field: u32, value: bool);
     fn text(&mut self, field: u32, value: &str);
-    /// A value in the form the receiver has it.
+    /// A value in the form that the receiver expects.
     fn raw(&mut self, field: u32, value: &[u8]);
     /// A value that is kept as JSON text, or as bytes.
     fn value(&mut self, field: u32, value: &[u8], kind: Payload);
@@ -30,7 +30,7 @@ pub(super) trait Wire {
     fn tags(&mut self, field: u32, tags: Tags<'_>);
 }
 
-/// Something that has fields.
+/// A message that can write its fields.
 pub(super) trait Message {
     fn put(&self, wire: &mut impl Wire);
 }
@@ -72,7 +72,7 @@ fn answer(wire: &mut impl Wire, id: u32, field: u32, result: &impl Message) {
     wire.message(field, result);
 }
 
-/// The field of a reply that holds a subscribe result, and that of its publications.
+/// The field of a reply that holds a subscribe result, and the field of its publications.
 pub(super) const SUBSCRIBE: u32 = 6;
 pub(super) const PUBLICATIONS: u32 = 7;
 
@@ -203,7 +203,7 @@ impl Message for Publication<'_> {
     }
 }
 
-/// The push of a publication, ahead of its envelope.
+/// The push of a publication, inside its envelope.
 pub(super) struct PublicationPush<'a> {
     pub channel: Named<'a>,
     pub publication: &'a Publication<'a>,

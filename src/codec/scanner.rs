@@ -1,32 +1,31 @@
 //! A strict JSON scanner (RFC 8259) that reads scalars and keeps the raw extents of values.
 //!
-//! Must not know commands. Its invariants: it never recurses and never allocates but for a string
-//! with escapes, so hostile depth costs time linear in the bytes and no stack; what it accepts is
-//! what the grammar accepts. UTF-8 is checked where text is handed out; an extent's is the
-//! caller's.
+//! Must not know commands. Invariants: it never recurses, and allocates only for a string with
+//! escapes, so hostile depth costs time linear in the bytes and no stack; it accepts exactly the
+//! grammar. It checks UTF-8 where it returns text; of an extent the caller does.
 
 use super::command::DecodeError;
 use super::unescape::unescape;
 use std::borrow::Cow;
 
-/// Reads one value after the other from a text.
+/// Reads one value after another from a text.
 #[derive(Clone, Debug)]
 pub struct Scanner<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
-/// A value that was passed over.
+/// A value that was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent<'a> {
     /// Its text, without surrounding white space.
     pub bytes: &'a [u8],
-    /// It nests deeper than was allowed. What lies below that depth was matched by brackets and
-    /// strings alone, so it may not be JSON.
+    /// It nests deeper than allowed. What is below that depth was matched only by brackets and
+    /// strings, so it may not be JSON.
     pub too_deep: bool,
 }
 
-/// The containers that are open, innermost in the lowest bit: 1 is an object.
+/// The open containers, innermost in the lowest bit: 1 is an object.
 #[derive(Default)]
 struct Open {
     objects: u64,
@@ -50,7 +49,7 @@ impl Open {
 }
 
 impl<'a> Scanner<'a> {
-    /// Levels that `value` can tell apart.
+    /// Levels that `value` can track.
     pub const MAX_LEVELS: usize = u64::BITS as usize;
 
     #[must_use]
@@ -64,13 +63,13 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    /// The next byte, not taken; none at the end.
+    /// The next byte, without taking it; `None` at the end.
     #[must_use]
     pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    /// Passes white space over.
+    /// Skips white space.
     pub fn skip_space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
             self.at += 1;
@@ -80,7 +79,7 @@ impl<'a> Scanner<'a> {
     /// Enters an object; its members come from `next_member`.
     ///
     /// # Errors
-    /// `WrongType` when another kind of value begins here.
+    /// `WrongType` if another kind of value begins here.
     pub fn begin_object(&mut self) -> Result<(), DecodeError> {
         self.begin(b'{')
     }
@@ -88,7 +87,7 @@ impl<'a> Scanner<'a> {
     /// Enters an array; `next_element` says whether a value follows.
     ///
     /// # Errors
-    /// `WrongType` when another kind of value begins here.
+    /// `WrongType` if another kind of value begins here.
     pub fn begin_array(&mut self) -> Result<(), DecodeError> {
         self.begin(b'[')
     }
@@ -102,8 +101,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The name of an object's next member, whose value must be read before the next call; none
-    /// when the object ends. `first` starts true.
+    /// The name of an object's next member, whose value must be read before the next call; `None`
+    /// when the object ends. `first` starts as true.
     ///
     /// # Errors
     /// `Malformed`.
@@ -118,7 +117,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Whether an array has another element, which must be read before the next call. `first`
-    /// starts true.
+    /// starts as true.
     ///
     /// # Errors
     /// `Malformed`.
@@ -126,7 +125,7 @@ impl<'a> Scanner<'a> {
         self.follows(b']', first)
     }
 
-    /// Takes a container's end or the comma before what follows.
+    /// Takes a container's end, or the comma before its next value.
     fn follows(&mut self, end: u8, first: &mut bool) -> Result<bool, DecodeError> {
         self.skip_space();
         let byte = self.peek().ok_or(DecodeError::Malformed)?;
@@ -143,7 +142,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// Reads `null`, if that is what stands here.
+    /// Reads `null`, if it is next.
     ///
     /// # Errors
     /// `Malformed`.
@@ -158,7 +157,7 @@ impl<'a> Scanner<'a> {
     /// Reads a boolean.
     ///
     /// # Errors
-    /// `Malformed`, or `WrongType` when it is another kind of value.
+    /// `Malformed`, or `WrongType` if it is another kind of value.
     pub fn bool(&mut self) -> Result<bool, DecodeError> {
         self.skip_space();
         match self.peek() {
@@ -168,12 +167,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads an integer: sign and magnitude, without a detour over floats.
+    /// Reads an integer as sign and magnitude, without converting through a float.
     ///
     /// # Errors
-    /// `Malformed`, or `WrongType` when it is no number, has a fraction or an exponent, or exceeds
-    /// a
-    /// `u64`.
+    /// `Malformed`, or `WrongType` if it is not a number, has a fraction or an exponent, or exceeds
+    /// a `u64`.
     pub fn integer(&mut self) -> Result<(bool, u64), DecodeError> {
         self.skip_space();
         if !matches!(self.peek(), Some(b'-' | b'0'..=b'9')) {
@@ -200,10 +198,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a string: borrowed, unless it has escapes. A surrogate without its partner becomes
-    /// U+FFFD, as Centrifugo has it.
+    /// U+FFFD, as in Centrifugo.
     ///
     /// # Errors
-    /// `Malformed`, or `WrongType` when it is another kind of value.
+    /// `Malformed`, or `WrongType` if it is another kind of value.
     pub fn string(&mut self) -> Result<Cow<'a, str>, DecodeError> {
         self.skip_space();
         if self.peek() != Some(b'"') {
@@ -220,10 +218,10 @@ impl<'a> Scanner<'a> {
         Ok(if escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) })
     }
 
-    /// Passes one value over, of at most `levels` nested containers (`MAX_LEVELS` or fewer).
+    /// Skips one value, of at most `levels` nested containers (`MAX_LEVELS` or fewer).
     ///
     /// # Errors
-    /// `Malformed`. A value that nests deeper is no error here: `too_deep` tells.
+    /// `Malformed`. A value that nests deeper is not an error here: `too_deep` says so.
     pub fn value(&mut self, levels: usize) -> Result<Extent<'a>, DecodeError> {
         debug_assert!(levels <= Self::MAX_LEVELS);
         self.skip_space();
@@ -250,12 +248,12 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Enters a container; false when it was empty and is left again.
+    /// Enters a container; false if it was empty and has been left again.
     fn enter(&mut self, bracket: u8, open: &mut Open) -> Result<bool, DecodeError> {
         let object = bracket == b'{';
         self.at += 1;
         self.skip_space();
-        // Both closing brackets stand two after their opening ones.
+        // The code of each closing bracket is two above that of its opening one.
         if self.peek() == Some(bracket + 2) {
             self.at += 1;
             return Ok(false);
@@ -268,7 +266,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    /// After a value: goes to where the next one starts; false when the outermost one has ended.
+    /// After a value: goes to the next one; false when the outermost one has ended.
     fn next_value(&mut self, open: &mut Open) -> Result<bool, DecodeError> {
         while open.depth > 0 {
             self.skip_space();
@@ -299,7 +297,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes a container over by brackets and strings alone.
+    /// Skips a container by matching only brackets and strings.
     fn skip_balanced(&mut self) -> Result<(), DecodeError> {
         let mut depth = 0usize;
         loop {
@@ -367,7 +365,7 @@ impl<'a> Scanner<'a> {
         if self.at == start { Err(DecodeError::Malformed) } else { Ok(()) }
     }
 
-    /// Passes a string over, quotes included; true when it has escapes.
+    /// Skips a string with its quotes; true if it has escapes.
     fn skip_string(&mut self) -> Result<bool, DecodeError> {
         if self.peek() != Some(b'"') {
             return Err(DecodeError::Malformed);
@@ -403,7 +401,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The error for a value of another kind: `Malformed` when no value starts here.
+    /// The error for a value of another kind: `Malformed` if no value starts here.
     fn wrong_type(&self) -> DecodeError {
         match self.peek() {
             Some(b'{' | b'[' | b'"' | b't' | b'f' | b'n' | b'-' | b'0'..=b'9') => {
@@ -415,7 +413,7 @@ impl<'a> Scanner<'a> {
 }
 
 /// Bytes before the first that ends a run of plain text in a string: a quote, a backslash or a
-/// control character. Looks at eight bytes at a time.
+/// control character. Tests eight bytes at a time.
 #[must_use]
 pub fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);

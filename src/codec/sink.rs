@@ -1,8 +1,8 @@
-//! Where written bytes go: to an output, or to a count of them.
+//! Where written bytes go: to an output, or only to a counter.
 //!
 //! Must not know formats. Invariant: counting and writing run the same code, so a length is exact.
 
-/// Takes bytes, and never fails.
+/// Takes bytes; never fails.
 pub(super) trait Sink: std::io::Write {
     fn put(&mut self, bytes: &[u8]);
 }
@@ -36,7 +36,7 @@ impl std::io::Write for Count {
     }
 }
 
-/// Bytes that `write` puts.
+/// The number of bytes that `write` writes.
 pub(super) fn count(write: impl FnOnce(&mut Count)) -> usize {
     let mut count = Count::default();
     write(&mut count);

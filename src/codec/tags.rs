@@ -1,5 +1,5 @@
-//! Tags of a publication, packed: pairs of strings that cross cores and codecs without being taken
-//! apart.
+//! Tags of a publication, packed: pairs of strings that cross cores and codecs without being
+//! unpacked.
 //!
 //! Layout of a pair: length of the name u16, length of the value u16, both little endian, name,
 //! value. Invariant: `Tags` holds whole pairs of valid UTF-8, because only `pack` makes them.
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 const HEAD: usize = 4;
 
-/// One tag as it comes: name and value.
+/// One tag as read by a codec: name and value.
 pub type Tag<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 /// Packed tags, read in place.
@@ -39,7 +39,7 @@ impl<'a> Tags<'a> {
         self.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Names and values, in the order they were given in.
+    /// Names and values, in the order in which they were given.
     pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Tags<'_> {
     }
 }
 
-/// Packs tags; of a name that stands twice the last counts. None when a name or a value is longer
+/// Packs tags; if a name appears twice the last one counts. `None` if a name or a value is longer
 /// than 65,535 bytes.
 #[must_use]
 pub fn pack(tags: &[Tag<'_>]) -> Option<Vec<u8>> {

@@ -1,9 +1,10 @@
-//! Turns the escapes of a JSON string back into text.
+//! Decodes the escapes of a JSON string.
 //!
-//! Must not know where the string stood. Its input has passed the scanner: every escape is whole.
+//! Must not know where the string was. Its input has passed the scanner, so every escape is
+//! complete.
 
-/// The text that a string's raw extent, quotes not included, stands for. A surrogate without its
-/// partner, which is no character, becomes U+FFFD.
+/// The text of a string's raw extent, without quotes. A surrogate without its partner, which is not
+/// a character, becomes U+FFFD.
 #[must_use]
 pub fn unescape(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());

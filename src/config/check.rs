@@ -16,7 +16,8 @@ use crate::namespace::{ChannelOptions, Mode, Namespaces, Pattern, Personal, Reco
 pub const CONNECTIONS_MAX: u32 = (1 << 24) - 1;
 
 /// Checks everything, so that one run reports every mistake.
-/// || # Errors
+///
+/// # Errors
 /// Every rule that is broken.
 pub fn check(mut merged: Merged, dev: bool) -> Result<Config, Vec<ConfigError>> {
     // If a file could not be read, checking the rest would report mistakes that are not there.

@@ -4,7 +4,8 @@
 const CPU_MAX: usize = 4_095;
 
 /// Reads "0,2-3" in the order written; the empty text names none.
-/// || # Errors
+///
+/// # Errors
 /// The rule that the text breaks.
 pub fn list(text: &str) -> Result<Vec<usize>, String> {
     let mut cpus = Vec::new();
@@ -47,7 +48,8 @@ pub struct Line<'a> {
 }
 
 /// Reads the tuner's file: lines `workers=0,2-3` and `bridge=1`, `#` for comments.
-/// || # Errors
+///
+/// # Errors
 /// The number of the first invalid line, and why it is invalid.
 pub fn file(text: &str) -> Result<Vec<Line<'_>>, (usize, String)> {
     let mut lines = Vec::new();

@@ -1,5 +1,6 @@
 //! Keys of Centrifugo's configuration that a user may paste, and what they are called in Corecast.
-//! || Must not know values: a pasted file is refused, and each message says where its key belongs.
+//!
+//! Must not know values: a pasted file is refused, and each message says where its key belongs.
 
 /// Keys of Centrifugo, of version 6 or before, and what to write instead. A longer key comes before
 /// its own prefix.

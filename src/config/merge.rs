@@ -1,6 +1,7 @@
 //! Merges what an operator wrote: flags over variables over the file over the defaults, each key
 //! with its origin. Must not know what a value means (`check`).
-//! || Invariant: every key in the table is a key of the schema.
+//!
+//! Invariant: every key in the table is a key of the schema.
 
 use super::error::{ConfigError, Origin};
 use super::foreign;
@@ -301,7 +302,8 @@ impl Merged {
     }
 
     /// Overrides one value, parsed by the type of the key's default.
-    /// || # Panics
+    ///
+    /// # Panics
     /// If there is no such key: flags and variables are named after keys.
     pub fn text(&mut self, key: &str, text: &str, origin: Origin) {
         let known = key.split('.').fold(None, |at: Option<&Value>, part| match at {

@@ -1,5 +1,6 @@
 //! The configuration: what an operator may set, checked once and immutable afterwards.
-//! || `merge` collects text with its origins, `raw` gives it types, and `check` validates it and
+//!
+//! `merge` collects text with its origins, `raw` gives it types, and `check` validates it and
 //! derives `Config`. Opens no socket and does not inspect the machine: what depends on it is a
 //! method's argument.
 
@@ -166,7 +167,8 @@ pub struct Flags {
 
 impl Config {
     /// Reads, merges and checks a configuration.
-    /// || # Errors
+    ///
+    /// # Errors
     /// Every mistake in it, as far as it could be read.
     pub fn load(sources: Sources) -> Result<Config, Vec<ConfigError>> {
         let mut merged = merge::Merged::new(sources.dev);

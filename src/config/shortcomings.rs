@@ -1,6 +1,7 @@
 //! Settings that are valid, but leave a server that cannot work or is open to everybody. `check`
 //! prints them as warnings, and fails because of them with `--strict`.
-//! || Invariant: none of them is an error, because each can be intended.
+//!
+//! Invariant: none of them is an error, because each can be intended.
 
 use super::Config;
 use crate::namespace::{ChannelOptions, Who};

@@ -1,5 +1,6 @@
 //! The special characters in channel names.
-//! || Invariant: those that are enabled differ from each other and from the characters allowed in a
+//!
+//! Invariant: those that are enabled differ from each other and from the characters allowed in a
 //! namespace's name, and nothing is configured that needs a disabled one.
 
 use super::check::Rules;

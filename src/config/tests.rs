@@ -262,7 +262,7 @@ const WRONG: &[(&str, &str)] = &[
     ("shutdown_delay_ms = 600001", "shutdown_delay_ms = 600001 (line 1): must be at most 600000"),
     ("shutdown_timeout_ms = 0", "shutdown_timeout_ms = 0 (line 1): must be at least 1"),
     ("trusted_proxies = [\"proxy\"]", "\"proxy\" must be an address, a network such as"),
-    ("trusted_proxies = [\"::/0\"]", "\"::/0\" trusts everybody"),
+    ("trusted_proxies = [\"::/0\"]", "\"::/0\" trusts every client"),
     (
         "allowed_origins = [\"a.example\"]",
         "\"a.example\" is not an origin: it begins with a scheme",

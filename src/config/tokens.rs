@@ -1,6 +1,7 @@
 //! Keys and rules of tokens, as configured: the texts are read here, and `auth` reads the keys in
 //! them.
-//! || Invariant: a key is never shown, even if it is invalid.
+//!
+//! Invariant: a key is never shown, even if it is invalid.
 
 use super::Secret;
 use super::check::Rules;

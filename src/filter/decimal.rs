@@ -1,5 +1,6 @@
 //! Decimal numbers in tags, compared exactly as they are written.
-//! || Invariant: nothing is rounded or allocated. The grammar is Centrifugo's: an optional sign,
+//!
+//! Invariant: nothing is rounded or allocated. The grammar is Centrifugo's: an optional sign,
 //! digits, and after a point 1 to 19 more digits; at most 200 letters; no exponent.
 
 use std::cmp::Ordering;

@@ -1,8 +1,10 @@
 //! Filters over a publication's tags: compiled when a client subscribes, shared by subscriptions
 //! with equal filters, and evaluated once per distinct filter and publication.
-//! || Must not know channels or connections. Invariants: evaluation allocates nothing and is no
+//!
+//! Must not know channels or connections. Invariants: evaluation allocates nothing and is no
 //! deeper than `FILTER_DEPTH`; two subscriptions with equal filters have the same number.
-//! || A filter matches exactly what it matches in Centrifugo, including publications without the
+//!
+//! A filter matches exactly what it matches in Centrifugo, including publications without the
 //! tag.
 
 mod decimal;
@@ -71,7 +73,8 @@ pub enum Test {
 
 impl Filter {
     /// Compiles the filter of a subscribe command, whose size the codec has already bounded.
-    /// || # Errors
+    ///
+    /// # Errors
     /// If it is not a valid filter.
     pub fn compile(node: &FilterNode<'_>) -> Result<Filter, FilterError> {
         let nodes = || node.nodes.iter().map(Filter::compile).collect::<Result<Box<[_]>, _>>();
@@ -340,7 +343,8 @@ impl Filters {
 
     /// Removes a subscription of a connection that uses `held`; with the last one the filter is
     /// forgotten.
-    /// || # Panics
+    ///
+    /// # Panics
     /// If the number is not in use.
     pub fn remove(&mut self, number: u16, held: &mut Held) {
         let place = &mut self.entries[usize::from(number)];

@@ -1,5 +1,6 @@
 //! The tags of one publication, found by name without scanning all of them.
-//! || Must not know filters. Invariant: names are compared by their bytes; the keyed hash only says
+//!
+//! Must not know filters. Invariant: names are compared by their bytes; the keyed hash only says
 //! where to look first.
 
 use crate::codec::command::Tags;

@@ -1,7 +1,7 @@
-//! Reads HTTP/1.1 request bodies: by length, or chunked (RFC 9112 sections 6 and 7).
+//! Reads HTTP/1.1 request bodies, by length or chunked (RFC 9112 sections 6 and 7).
 //!
 //! Must not know heads or what is served. Invariant: memory grows with the bytes received, up to
-//! `limits::HTTP_BODY_BYTES`, and not a byte behind the body's end is taken.
+//! `limits::HTTP_BODY_BYTES`, and no byte after the end of the body is taken.
 
 use super::response::Status;
 use crate::limits;
@@ -9,7 +9,7 @@ use crate::limits;
 /// Digits of a chunk's size: as many as a 64-bit number has.
 const SIZE_DIGITS: u8 = 16;
 
-/// How a body's end is known.
+/// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     None,
@@ -23,7 +23,7 @@ pub enum Framing {
 pub enum BodyError {
     /// Over `limits::HTTP_BODY_BYTES`, declared or received.
     TooLong,
-    /// Chunks not of the grammar, or too many extensions and trailers.
+    /// Chunks that break the grammar, or too many extensions and trailers.
     Chunk,
 }
 
@@ -46,7 +46,7 @@ impl BodyError {
     }
 }
 
-/// A body that comes in pieces.
+/// A body that arrives in pieces.
 #[derive(Debug)]
 pub struct Body {
     collected: Vec<u8>,
@@ -74,13 +74,13 @@ enum State {
     },
     /// Of a chunk's data, with this many to come.
     Data(u64),
-    /// The CR, then the LF behind a chunk's data.
+    /// The CR, then the LF after a chunk's data.
     DataCr,
     DataLf,
-    /// The first of a trailer line, then of its rest.
+    /// The first byte of a trailer line, then the rest of it.
     LineStart,
     Line,
-    /// The LF of a trailer line, and of the empty line that ends the body.
+    /// The LF of a trailer line, or of the empty line that ends the body.
     LineLf,
     LastLf,
     Done,
@@ -88,7 +88,7 @@ enum State {
 
 impl Body {
     /// # Errors
-    /// When the declared length is over the bound.
+    /// If the declared length is over the bound.
     pub fn new(framing: Framing) -> Result<Body, BodyError> {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Done,
@@ -101,11 +101,11 @@ impl Body {
         Ok(Body { collected: Vec::new(), state, skipped: 0 })
     }
 
-    /// Takes what belongs to the body, and says how many bytes that was. What is left when the body
-    /// `is_whole` is the next request.
+    /// Takes the bytes that belong to the body, and returns how many. The bytes left when the body
+    /// `is_whole` are the next request.
     ///
     /// # Errors
-    /// The body is not to be read on.
+    /// If the body must not be read further.
     pub fn read(&mut self, input: &[u8]) -> Result<usize, BodyError> {
         let mut at = 0;
         while self.state != State::Done && at < input.len() {
@@ -136,13 +136,13 @@ impl Body {
         self.state == State::Done
     }
 
-    /// The bytes so far; all of them when the body `is_whole`.
+    /// The bytes so far; all of them once the body `is_whole`.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.collected
     }
 
-    /// The bytes, for keeps.
+    /// The bytes, by value.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.collected
@@ -155,7 +155,7 @@ impl Body {
         taken
     }
 
-    /// One byte of what stands between chunks.
+    /// Takes one byte of the framing between chunks.
     fn step(&mut self, byte: u8) -> Result<State, BodyError> {
         Ok(match (self.state, byte) {
             (State::Size { size, digits: 1.. }, b'\r') => State::SizeLf { size },
@@ -179,7 +179,7 @@ impl Body {
         })
     }
 
-    /// One more digit of a chunk's size, which must leave the body within its bound.
+    /// Takes one more digit of a chunk's size, which must stay within the body's bound.
     fn digit(&self, size: u64, digits: u8, byte: u8) -> Result<State, BodyError> {
         let digit = char::from(byte).to_digit(16).ok_or(BodyError::Chunk)?;
         if digits == SIZE_DIGITS {
@@ -193,7 +193,8 @@ impl Body {
         Ok(State::Size { size, digits: digits + 1 })
     }
 
-    /// Passes over a byte of an extension or a trailer; a bare LF there is what smuggling uses.
+    /// Skips a byte of an extension or a trailer. A bare LF is refused there, because request
+    /// smuggling uses it.
     fn skip(&mut self, byte: u8) -> Result<State, BodyError> {
         self.skipped += 1;
         if byte == b'\n' || self.skipped > limits::HTTP_SKIPPED_BYTES {

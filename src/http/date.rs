@@ -1,6 +1,6 @@
 //! The `Date` of responses (RFC 9110 section 5.6.7).
 //!
-//! Must not know a clock: the moment is an argument. Invariant: the text is made once per second,
+//! Must not know a clock: the time is an argument. Invariant: the text is made once per second,
 //! however many responses carry it.
 
 use std::fmt::Write;
@@ -12,16 +12,16 @@ const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The date of the second that was asked for last.
+/// The last date that was made.
 #[derive(Debug, Default)]
 pub struct Date {
     second: u64,
-    /// Empty before the first question.
+    /// Empty before the first call.
     text: String,
 }
 
 impl Date {
-    /// The date of a moment in Unix seconds, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+    /// The date of a time in Unix seconds, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
     pub fn at(&mut self, unix_s: u64) -> &str {
         if self.second != unix_s || self.text.is_empty() {
             self.second = unix_s;
@@ -45,8 +45,9 @@ impl Date {
     }
 }
 
-/// Year, month from 0 and day from 1 of a day since 1970-01-01. Years are counted from a 1st of
-/// March, so that the leap day is a year's last and months have a rhythm: 153 days every five.
+/// Year, month from 0 and day from 1 of a day since 1970-01-01. Years are counted from the 1st of
+/// March, so that the leap day is the last of its year and months follow a pattern of 153 days
+/// every five.
 fn civil(days: u64) -> (u64, usize, u64) {
     // From 0000-03-01; 400 years are an era of 146,097 days.
     let days = days + 719_468;
@@ -65,7 +66,7 @@ mod tests {
 
     #[test]
     fn moments_have_their_dates() {
-        // As `date -u -R -d @SECONDS` has them.
+        // As `date -u -R -d @SECONDS` prints them.
         let table = [
             (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),

@@ -1,17 +1,17 @@
-//! Whom a request is from, where a proxy that is trusted passed it on.
+//! The client's address in a request that a trusted proxy passed on.
 //!
-//! Must not know connections. Invariant: an address is believed only as far as those who wrote it
-//! are trusted, from the nearest on: what a client writes itself into the header is never taken.
+//! Must not know connections. Invariant: an entry of the header is trusted only if all proxies
+//! that come after it are; what a client itself writes into the header is never used.
 
 use super::request::Head;
 use std::net::IpAddr;
 
-/// The header that proxies append the address of their peer to.
+/// The header to which proxies append the address of their peer.
 const HEADER: &str = "X-Forwarded-For";
-/// How a peer on a Unix socket is listed: it has no address.
+/// How a peer on a Unix socket, which has no address, is listed.
 const UNIX: &str = "unix";
 
-/// The proxies whose word counts.
+/// The trusted proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted {
     networks: Vec<(IpAddr, u8)>,
@@ -40,28 +40,28 @@ impl Trusted {
             Some(bits) => bits.parse().ok().filter(|bits| *bits <= width).ok_or(rule)?,
         };
         if bits == 0 {
-            return Err("trusts everybody, who may then be from wherever they say");
+            return Err("trusts every client, which could then claim any address");
         }
         self.networks.push((address, bits));
         Ok(())
     }
 
-    /// Is this peer a proxy of ours? None is one on a Unix socket.
+    /// Is this peer a trusted proxy? `None` is a peer on a Unix socket.
     #[must_use]
     pub fn has(&self, peer: Option<IpAddr>) -> bool {
         let Some(peer) = peer.map(|peer| peer.to_canonical()) else { return self.unix };
         self.networks.iter().any(|(network, bits)| is_within(peer, *network, *bits))
     }
 
-    /// Whom a request is from that a proxy of ours passed on: the last in the header that is none
-    /// of ours, or the first of all where all are. None where the header does not say.
+    /// The client's address in a request from a trusted proxy: the last in the header that is not a
+    /// trusted proxy, or the first if all are. `None` if the header has none.
     #[must_use]
     pub fn client(&self, head: &Head<'_>) -> Option<IpAddr> {
         let mut found = None;
         let lines: Vec<&[u8]> = head.all(HEADER).collect();
         let hops = lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
         for hop in hops {
-            // What stands before something that is no address was written by nobody we know.
+            // Entries before one that is not an address were not written by a trusted proxy.
             let Some(address) = read(hop) else { break };
             found = Some(address);
             if !self.has(found) {
@@ -72,7 +72,7 @@ impl Trusted {
     }
 }
 
-/// An address, perhaps with a port, as proxies write it.
+/// An address, with or without a port, as proxies write it.
 fn read(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?.trim();
     let address = match text.strip_prefix('[') {
@@ -132,7 +132,7 @@ mod tests {
         ] {
             assert_eq!(trusted.has(peer), expected, "{peer:?}");
         }
-        assert!(!Trusted::default().has(None), "by default nobody is trusted");
+        assert!(!Trusted::default().has(None), "by default no peer is trusted");
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         let table = [
             ("", None),
             ("X-Forwarded-For: 192.0.2.1\r\n", Some("192.0.2.1")),
-            // A client wrote the first itself.
+            // The first entry was written by the client.
             ("X-Forwarded-For: 6.6.6.6, 192.0.2.1\r\n", Some("192.0.2.1")),
             ("X-Forwarded-For: 6.6.6.6, 192.0.2.1, 10.1.1.1\r\n", Some("192.0.2.1")),
             ("X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 192.0.2.1\r\n", Some("192.0.2.1")),

@@ -1,7 +1,7 @@
 //! HTTP/1.1 on the workers' port, server side, sans-IO (RFC 9112).
 //!
-//! `request` reads heads, `body` what follows them, `response` writes answers; `routes`, `api` and
-//! `page` say what is served. Nothing here knows sockets or time. Invariant: a request whose length
+//! `request` reads heads, `body` reads bodies, `response` writes answers; `routes`, `api` and
+//! `page` say what is served. Must not know sockets or time. Invariant: a request whose length
 //! could be read in two ways is refused.
 
 pub mod body;

@@ -1,16 +1,16 @@
-//! Which pages a browser may connect from (attack: cross-site WebSocket hijacking).
+//! Which pages may connect from a browser (against cross-site WebSocket hijacking).
 //!
-//! A browser says truthfully where a page is from; what is not a browser need not say anything.
-//! Must not know heads. Invariant: an origin is compared in its parts (scheme, host, port), never
-//! as a text that merely begins or ends like one that is listed.
+//! A browser states truthfully where a page is from; other clients may send anything or nothing.
+//! Must not know heads. Invariant: an origin is compared by its parts (scheme, host, port), never
+//! as a text that begins or ends like a listed one.
 
-/// Origins that are let in.
+/// The origins that may connect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins {
     pub listed: Vec<Listed>,
-    /// Any port of localhost, 127.0.0.1 and `[::1]` too.
+    /// Also any port of localhost, 127.0.0.1 and `[::1]`.
     pub loopback: bool,
-    /// Pages that this server handed out itself too: those whose origin is the address that the
+    /// Also pages that this server itself served: those whose origin is the address that the
     /// request was sent to.
     pub own: bool,
 }
@@ -18,11 +18,11 @@ pub struct Origins {
 /// One entry of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// `*`: every origin, `null` and what is none included.
+    /// `*`: every origin, including `null` and texts that are not origins.
     Every,
     /// `null`: pages without an origin, such as files and sandboxed frames.
     Null,
-    /// Scheme, host and port. The host's first label may have a `*`, and the port may be one.
+    /// Scheme, host and port. The host's first label may contain a `*`, and the port may be one.
     Site { scheme: Box<str>, host: Box<str>, port: Port },
 }
 
@@ -30,26 +30,26 @@ pub enum Listed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
     Any,
-    /// None: the scheme's default, which browsers leave out, or a scheme without ports.
+    /// `None`: the scheme's default, which browsers leave out, or a scheme without ports.
     Exactly(Option<u16>),
 }
 
-/// Why a text cannot be listed.
+/// Why a text is not a valid entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListedError {
-    /// Without `://`, or with what is no scheme before it.
+    /// There is no `://`, or no scheme before it.
     Scheme,
-    /// Something stands behind host and port.
+    /// Something follows host and port.
     Path,
-    /// A user stands before the host.
+    /// A user comes before the host.
     User,
-    /// The host, or something else, is not ASCII.
+    /// The host, or another part, is not ASCII.
     Unicode,
-    /// No host, or none that a browser would send.
+    /// No host, or one that no browser would send.
     Host,
     /// A `*` outside the host's first label, or more than one in it.
     Star,
-    /// The port is no number from 0 to 65535.
+    /// The port is not a number from 0 to 65535.
     Port,
 }
 
@@ -75,8 +75,8 @@ impl ListedError {
 }
 
 impl Origins {
-    /// May a page of this origin connect? An absent one is not asked about. `host` is what the
-    /// request's Host says.
+    /// May a page of this origin connect? Requests without an Origin do not ask. `host` is the
+    /// request's Host header.
     #[must_use]
     pub fn allow(&self, origin: &str, host: Option<&str>) -> bool {
         let site = Site::read(origin).ok();
@@ -89,11 +89,11 @@ impl Origins {
 }
 
 impl Listed {
-    /// Reads an entry: an origin as browsers send it, in any case, with a default port or without;
+    /// Reads an entry: an origin as browsers send it, in any case, with or without a default port;
     /// a pattern; `null`; `*`.
     ///
     /// # Errors
-    /// What makes it none of these.
+    /// If it is none of these.
     pub fn read(text: &str) -> Result<Listed, ListedError> {
         match text {
             "*" => return Ok(Listed::Every),
@@ -104,7 +104,7 @@ impl Listed {
             Some(plain) => (plain, true),
             None => (text, false),
         };
-        // A host with a star is one without it, but for the star.
+        // A host with a star is checked like one without it.
         let site = Site::read_with(plain, true)?;
         let (first, rest) = site.host.split_once('.').unwrap_or((site.host, ""));
         if rest.contains('*') || first.matches('*').count() > 1 {
@@ -120,7 +120,7 @@ impl Listed {
         })
     }
 
-    /// Does it let in pages that anybody may have made?
+    /// Does it admit pages that anybody could have made?
     #[must_use]
     pub fn is_anybodys(&self) -> bool {
         match self {
@@ -143,15 +143,15 @@ impl Listed {
     }
 }
 
-/// Does a host fit a pattern? A `*` that is all of the first label stands for one label or more, a
-/// `*` beside other letters for some letters of that label.
+/// Does a host match a pattern? A `*` that is the whole first label matches one label or more, a
+/// `*` beside other letters matches some letters of that label.
 fn host_fits(pattern: &str, host: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else {
         return host.eq_ignore_ascii_case(pattern);
     };
     let whole_label = before.is_empty() && (after.is_empty() || after.starts_with('.'));
     let Some(length) = host.len().checked_sub(before.len() + after.len()) else { return false };
-    // Hosts are ASCII: they may be cut anywhere.
+    // Hosts are ASCII, so they can be cut anywhere.
     let (first, rest) = host.split_at(before.len());
     let (starred, last) = rest.split_at(length);
     first.eq_ignore_ascii_case(before)
@@ -166,7 +166,7 @@ fn host_fits(pattern: &str, host: &str) -> bool {
 struct Site<'a> {
     scheme: &'a str,
     host: &'a str,
-    /// None where it is the scheme's default, or none is told.
+    /// `None` if it is the scheme's default, or there is none.
     port: Option<u16>,
 }
 
@@ -194,8 +194,7 @@ impl<'a> Site<'a> {
             return Err(ListedError::User);
         }
         let (host, port) = split_port(rest, stars)?;
-        // Pages of a WebView may have the origin `file://`; on the web there is no page without a
-        // host.
+        // Pages of a WebView may have the origin `file://`; pages on the web always have a host.
         if host.is_empty() && (default_port(scheme).is_some() || port.is_some()) {
             return Err(ListedError::Host);
         }
@@ -211,7 +210,7 @@ impl<'a> Site<'a> {
                 .any(|loopback| self.host.eq_ignore_ascii_case(loopback))
     }
 
-    /// Was its page asked for at what this Host says?
+    /// Was its page requested from the address in this Host header?
     fn is_at(self, host: &str) -> bool {
         let Ok((name, port)) = split_port(host, false) else { return false };
         let port = port.filter(|port| default_port(self.scheme) != Some(*port));
@@ -223,7 +222,7 @@ impl<'a> Site<'a> {
     }
 }
 
-/// Host and port, the host without a port where there is none.
+/// Splits host and port; a host may have no port.
 fn split_port(text: &str, stars: bool) -> Result<(&str, Option<u16>), ListedError> {
     let host_end = match text.find(']') {
         Some(end) if text.starts_with('[') => end + 1,
@@ -248,7 +247,7 @@ fn split_port(text: &str, stars: bool) -> Result<(&str, Option<u16>), ListedErro
     Ok((host, port))
 }
 
-/// A port as browsers write it: without sign, and without zeros before it.
+/// A port as browsers write it: without a sign or leading zeros.
 fn read_port(digits: &str) -> Result<u16, ListedError> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
         && (digits == "0" || !digits.starts_with('0'));

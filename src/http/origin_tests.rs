@@ -1,4 +1,4 @@
-//! Origins against lists: what gets in, and every trick that may not.
+//! Origins against lists: which are admitted, and tricks that must not be.
 
 use super::origin::*;
 use proptest::prelude::*;
@@ -14,28 +14,28 @@ fn allows(entry: &str, origin: &str) -> bool {
 
 #[test]
 fn an_origin_is_compared_in_its_parts() {
-    // Entry, origin, and whether it is let in.
+    // Entry, origin, and whether it is admitted.
     let table = [
         ("https://a.example:444", "https://a.example:444", true),
         ("https://a.example:444", "https://a.example", false),
         ("https://a.example:444", "http://a.example:444", false),
         ("https://a.example:444", "https://b.a.example:444", false),
-        // A default port is none, on either side; another scheme's is one.
+        // The default port counts as no port, on either side; that of another scheme does not.
         ("https://a:443", "https://a", true),
         ("https://a", "https://a:443", true),
         ("http://a:80", "http://a", true),
         ("https://a", "https://a:80", false),
         ("http://a", "http://a:443", false),
         ("capacitor://localhost", "capacitor://localhost:443", false),
-        // In any case, as URLs are.
+        // Case does not matter, as in URLs.
         ("https://App.Example", "https://app.example", true),
         ("https://app.example", "HTTPS://APP.example", true),
-        // A name with its last dot is another origin.
+        // A name with a final dot is another origin.
         ("https://a.example", "https://a.example.", false),
         ("https://a.example.", "https://a.example.", true),
         ("http://[::1]:8000", "http://[::1]:8000", true),
         ("http://[::1]:8000", "http://[::1]", false),
-        // Of apps and extensions.
+        // Schemes of apps and extensions.
         ("capacitor://localhost", "capacitor://localhost", true),
         ("tauri://localhost", "tauri://localhost", true),
         ("tauri://localhost", "https://localhost", false),
@@ -227,7 +227,7 @@ fn a_page_is_our_own_where_it_was_asked_for_here() {
 }
 
 proptest! {
-    /// Whatever surrounds a name that is listed: only subdomains of it get in.
+    /// Whatever surrounds a listed name: only its subdomains are admitted.
     #[test]
     fn no_text_around_a_listed_name_gets_in(
         before in "[a-zA-Z0-9.:/@\\\\?#\\[\\]*%_ -]{0,12}",

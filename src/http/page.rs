@@ -1,9 +1,9 @@
-//! The demo page of `--dev`: a live chat room with presence. Files are part of the binary.
+//! The demo page of `--dev`: a live chat room with presence. Its files are part of the binary.
 //!
-//! The SDK is the npm bundle of `centrifuge` 5.8.0, whole and unchanged, beside its licence; a test
-//! holds it to the hash of the registry's file.
+//! The SDK is the npm bundle of `centrifuge` 5.8.0, complete and unchanged, with its licence; a
+//! test compares it with the hash of the registry's file.
 
-/// A file that the server hands out.
+/// A file that the server serves.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Asset {
     pub path: &'static str,
@@ -14,11 +14,11 @@ pub struct Asset {
 
 const NO_SNIFF: (&str, &str) = ("X-Content-Type-Options", "nosniff");
 const SCRIPT: (&str, &str) = ("Content-Type", "text/javascript; charset=utf-8");
-/// Ours changes with the binary; it is small.
+/// The page's own files change with the binary, and are small.
 const ASK_AGAIN: (&str, &str) = ("Cache-Control", "no-cache");
 /// The SDK's path names its version.
 const FOR_EVER: (&str, &str) = ("Cache-Control", "public, max-age=31536000, immutable");
-/// Nothing but files of this server runs, so text that slipped through as markup would be inert.
+/// Only scripts of this server run, so text that got in as markup would do nothing.
 const POLICY: (&str, &str) = (
     "Content-Security-Policy",
     "default-src 'self'; connect-src 'self' ws: wss:; img-src data:; frame-ancestors 'none'",

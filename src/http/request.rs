@@ -1,6 +1,6 @@
 //! Reads HTTP/1.1 request heads (RFC 9112 sections 2 to 6).
 //!
-//! Must not know what is served. Invariant: a head is parsed once, when all of it is there; what
+//! Must not know what is served. Invariant: a head is parsed once, when it is complete. What
 //! could be read in two ways (bare LF, folded lines, two lengths) is refused, so that no proxy in
 //! front can disagree about where a request ends.
 
@@ -15,15 +15,15 @@ const EMPTY_LINE: &[u8] = b"\r\n";
 #[derive(Debug)]
 pub struct Head<'a> {
     pub method: &'a str,
-    /// The target's path, with its first slash; `*` and authorities as they came.
+    /// The target's path, with its first slash; `*` and authorities as they were sent.
     pub path: &'a str,
-    /// What follows the target's `?`; empty when there is none.
+    /// The part of the target after `?`; empty if there is none.
     pub query: &'a str,
     /// HTTP/1.1, not 1.0.
     pub http_1_1: bool,
-    /// Whether the connection may stay after the response (section 9.3).
+    /// Whether the connection may stay open after the response (section 9.3).
     pub keep_alive: bool,
-    /// Whether the client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
+    /// Whether the client waits for a 100 before it sends the body (RFC 9110 section 10.1.1).
     pub expects_continue: bool,
     pub framing: Framing,
     headers: [(&'a str, &'a [u8]); limits::HTTP_HEADERS],
@@ -33,7 +33,8 @@ pub struct Head<'a> {
 /// Why a head is refused. The connection is closed after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// Not of the grammar, a bare LF, or bytes before the request line that are no empty line.
+    /// It breaks the grammar, has a bare LF, or has bytes other than an empty line before the
+    /// request line.
     Malformed,
     /// Over `Limits::http_head_bytes`.
     TooLong,
@@ -41,14 +42,15 @@ pub enum HeadError {
     TooManyHeaders,
     /// HTTP/1.1 without Host, or more than one Host (section 3.2).
     Host,
-    /// More than one Origin: which page asks is not known.
+    /// More than one Origin, so the page that sent it is not known.
     Origin,
     /// Content-Length twice, or not a number (section 6.3).
     ContentLength,
-    /// Transfer-Encoding that does not end in `chunked`, in HTTP/1.0, or beside Content-Length
-    /// (section 6.1): where the body ends is not known.
+    /// Transfer-Encoding that does not end in `chunked`, is in HTTP/1.0, or is beside
+    /// Content-Length (section 6.1), so the end of the body is not known.
     TransferEncoding,
-    /// Another transfer coding below `chunked`: the body could be found, but not read.
+    /// Another transfer coding under `chunked`: the end of the body could be found, but its content
+    /// not be read.
     TransferCoding,
     /// An expectation other than 100-continue (RFC 9110 section 10.1.1).
     Expectation,
@@ -82,13 +84,14 @@ impl HeadError {
     }
 }
 
-/// Reads the head at the start of `bytes`, and says how many bytes it has; none until its empty
-/// line is there. `searched` is how far earlier calls looked (0 for a new head): bytes that drip in
-/// are looked at once. A head over `max_bytes` is refused. One empty line before it is passed over
-/// and counts to it (section 2.2): there are clients that end a body with one.
+/// Reads the head at the start of `bytes`, and returns its length; `None` until its empty line has
+/// arrived. `searched` is how far earlier calls have looked (0 for a new head), so bytes that
+/// arrive slowly are searched only once. A head over `max_bytes` is refused. One empty line before
+/// it is skipped and counts towards its length (section 2.2), because some clients end a body with
+/// one.
 ///
 /// # Errors
-/// As soon as no bytes to come could make it a head that is served.
+/// As soon as no further bytes could complete a valid head.
 pub fn parse<'a>(
     bytes: &'a [u8],
     searched: &mut usize,
@@ -110,7 +113,7 @@ pub fn parse<'a>(
     let mut lines = [httparse::EMPTY_HEADER; limits::HTTP_HEADERS];
     let mut request = httparse::Request::new(&mut lines);
     match request.parse(&bytes[start..len]) {
-        // The two looked for the same empty line; if they ever disagree, nobody may guess.
+        // Both parsers looked for the same empty line. If they ever disagree, the head is refused.
         Ok(httparse::Status::Complete(parsed)) if parsed == len - start => {}
         Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
         _ => return Err(HeadError::Malformed),
@@ -122,13 +125,13 @@ pub fn parse<'a>(
     Head::new(method, target, minor == 1, request.headers).map(|head| Some((head, len)))
 }
 
-/// Is there more than the empty line that may stand before a head?
+/// Is there more than the empty line that may come before a head?
 #[must_use]
 pub fn begins_a_head(bytes: &[u8]) -> bool {
     !EMPTY_LINE.starts_with(bytes)
 }
 
-/// The length of the head, once its empty line is there. Every LF must follow a CR.
+/// The length of the head, once its empty line has arrived. Every LF must follow a CR.
 fn find_end(bytes: &[u8], searched: &mut usize) -> Result<Option<usize>, HeadError> {
     let mut at = (*searched).min(bytes.len());
     while let Some(found) = bytes[at..].iter().position(|byte| *byte == b'\n') {
@@ -198,7 +201,7 @@ impl<'a> Head<'a> {
             .map(|line| line.1)
     }
 
-    /// Section 6.3: how long the body is, when that can be read in one way only.
+    /// Section 6.3: how long the body is, if that can be read in only one way.
     fn read_framing(&self) -> Result<Framing, HeadError> {
         let mut lengths = self.all("Content-Length");
         let length = lengths.next().map(parse_length).transpose()?;
@@ -217,7 +220,7 @@ impl<'a> Head<'a> {
         let mut chunked_at = None;
         for (place, coding) in codings.map(<[u8]>::trim_ascii).enumerate() {
             if chunked_at.is_some() || !is_coding(coding) {
-                // Chunked ends the list; twice is once too often.
+                // Chunked ends the list, and may appear only once.
                 return Err(HeadError::TransferEncoding);
             }
             if coding.eq_ignore_ascii_case(b"chunked") {
@@ -245,7 +248,7 @@ impl<'a> Head<'a> {
         };
         let keep_alive = !named(b"close") && (self.http_1_1 || named(b"keep-alive"));
         self.keep_alive = keep_alive;
-        // An expectation in HTTP/1.0 is not one.
+        // HTTP/1.0 has no expectations.
         let expect = self.header("Expect").filter(|_| self.http_1_1);
         if expect.is_some_and(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
             return Err(HeadError::Expectation);
@@ -255,15 +258,15 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Is it a transfer coding by its grammar, parameters apart (section 7)? What merely looks like
-/// `chunked` to somebody else is none.
+/// Is it a transfer coding by the grammar, without its parameters (section 7)? A text that another
+/// parser might take for `chunked` is not.
 fn is_coding(coding: &[u8]) -> bool {
     let name = coding.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii_end();
     !name.is_empty()
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-/// A length of more digits than a number holds is over every bound, not malformed.
+/// A length with more digits than a number holds is over every bound, but not malformed.
 fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(HeadError::ContentLength);
@@ -273,7 +276,7 @@ fn parse_length(value: &[u8]) -> Result<u64, HeadError> {
         .fold(0u64, |sum, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
 }
 
-/// Path and query of a target; of the absolute form (section 3.2.2) those behind the authority.
+/// Path and query of a target; in the absolute form (section 3.2.2) those after the authority.
 fn split_target(target: &str) -> (&str, &str) {
     let absolute = target.split_once("://").filter(|(scheme, _)| {
         ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
@@ -469,7 +472,7 @@ mod tests {
         assert_eq!(head(&text.replace("Host: ", "Host:  ")).map(drop), Err(HeadError::TooLong));
     }
 
-    /// Pieces of heads, so that more than the first byte is reached.
+    /// Pieces of heads, so that the test gets past the first byte.
     fn loose_head() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             Just(b"GET / HTTP/1.1\r\n".to_vec()),

@@ -1,7 +1,7 @@
 //! Writes HTTP/1.1 responses.
 //!
-//! Must not know requests or what is served. Invariant: every response tells its length, so a
-//! connection that stays open stays in step.
+//! Must not know requests or what is served. Invariant: every response has its length, so the
+//! client of a connection that stays open knows where the next one begins.
 
 /// A response's status (RFC 9110 section 15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Status {
     pub const NOT_IMPLEMENTED: Status = Status(501);
     pub const UNAVAILABLE: Status = Status(503);
 
-    /// The phrase beside the number; empty for a number that is not listed here.
+    /// The phrase after the number; empty for a number that is not listed here.
     #[must_use]
     pub fn phrase(self) -> &'static str {
         match self.0 {
@@ -62,8 +62,8 @@ impl Status {
 /// The interim answer to `Expect: 100-continue`, before the body is read.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Appends a response. `headers` besides Date, Content-Length and Connection; neither names nor
-/// values may hold CR or LF.
+/// Appends a response. `headers` are those besides Date, Content-Length and Connection; neither
+/// names nor values may contain CR or LF.
 pub fn write(
     out: &mut Vec<u8>,
     status: Status,
@@ -78,7 +78,7 @@ pub fn write(
     }
 }
 
-/// Appends the head alone: the answer to HEAD, with the length that GET's body would have.
+/// Appends only the head: the answer to HEAD, with the length that GET's body would have.
 pub fn write_head(
     out: &mut Vec<u8>,
     status: Status,
@@ -111,7 +111,7 @@ fn write_header(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(value.as_bytes());
 }
 
-/// Appends a number without the formatting machinery: API answers are frequent.
+/// Appends a number without the formatting machinery, because API answers are frequent.
 fn write_decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();

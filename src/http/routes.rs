@@ -1,4 +1,5 @@
-//! Which path is what. Knows no connection and no body; what a route then does is the caller's.
+//! Which path leads to what. Must not know connections or bodies; the caller decides what a route
+//! does.
 
 use super::page::{self, Asset};
 use crate::api::ApiMethod;
@@ -16,7 +17,7 @@ pub struct RouteOptions {
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// This worker turned.
+    /// This worker is running.
     Health,
     /// Every worker answered its last probe in time.
     Ready,
@@ -25,9 +26,9 @@ pub enum Route {
     /// The description of the server API.
     OpenApi,
     Asset(&'static Asset),
-    /// The Centrifuge protocol, after an upgrade.
+    /// Centrifugo's protocol, after an upgrade.
     WebSocket,
-    /// Every message comes back, after an upgrade.
+    /// Every message is sent back, after an upgrade.
     Echo,
     /// 404
     NotFound,
@@ -39,7 +40,7 @@ pub enum Route {
 
 const READ: &str = "GET, HEAD";
 
-/// Finds a request's route; `target` is the request target as it came, query and all.
+/// Finds a request's route; `target` is the request target as it was sent, with its query.
 #[must_use]
 pub fn route(method: &str, target: &str, options: &RouteOptions) -> Route {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
@@ -65,7 +66,7 @@ pub fn route(method: &str, target: &str, options: &RouteOptions) -> Route {
     }
 }
 
-/// Is this a path of the server's own, on whatever listener and in whatever mode?
+/// Is this path reserved for the server, on any listener and in any mode?
 #[must_use]
 pub fn is_own(path: &str) -> bool {
     let all = RouteOptions { websocket_paths: Vec::new(), dev: true, serves_api: true };
@@ -98,7 +99,7 @@ mod tests {
         let commands = Route::Api(ApiMethod::Commands);
         let page = Route::Asset(page::asset("/").expect("the page"));
         let missing = Route::NotFound;
-        // Method, target, then the route of the public, the internal, and the dev listener.
+        // Method, target, then the route on the public, the internal, and the dev listener.
         let cases = [
             ("GET", "/health", Route::Health, Route::Health, Route::Health),
             ("HEAD", "/ready?verbose", Route::Ready, Route::Ready, Route::Ready),

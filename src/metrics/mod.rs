@@ -1,5 +1,6 @@
 //! What a core counts: counters, gauges and histograms that one core writes and any thread reads.
-//! || Must not know what it counts: codes and causes are numbers here, and their tables are made
+//!
+//! Must not know what it counts: codes and causes are numbers here, and their tables are made
 //! from the enums that define them. Invariants: every cell has one writer, so counting is a load
 //! and a store, without a lock, an allocation or a read-modify-write. Readers may see the cells of
 //! one core at slightly different moments.

@@ -1,5 +1,6 @@
 //! Writes the counters of all cores in the Prometheus text format 0.0.4.
-//! || Must not know how the values came about. Invariants: each family has one HELP and one TYPE
+//!
+//! Must not know how the values came about. Invariants: each family has one HELP and one TYPE
 //! line before all its samples; buckets are cumulative, and the count equals the last of them.
 
 use super::{

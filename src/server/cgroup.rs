@@ -1,15 +1,16 @@
-//! What the process's control groups leave it: CPU and memory, of versions 1 and 2, of every group
-//! above it as well.
+//! CPU and memory limits of the process's control groups, of versions 1 and 2, including every
+//! group above it.
 //!
-//! Must not know what follows from it. Invariant: reads only; what is not there bounds nothing.
+//! Must not know what follows from them. Invariant: reads only; a missing file means no limit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Version 1 says "no limit" by a number of pages that no machine has; so does anything above this.
+/// Version 1 expresses "no limit" by a number of pages that no machine has; anything above this
+/// counts as that.
 const UNLIMITED_BYTES: u64 = 1 << 60;
 
-/// A time that all threads together may run in each period of the clock.
+/// The CPU time that all threads together may use in each period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub run_us: u64,
@@ -17,25 +18,25 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Cores that it is worth, a part of one counted whole: rounded down, a part would lie idle.
+    /// Cores that it is worth, rounded up: rounded down, part of the quota would stay unused.
     #[must_use]
     pub fn cores(self) -> usize {
         usize::try_from(self.run_us.div_ceil(self.period_us.max(1))).unwrap_or(usize::MAX).max(1)
     }
 }
 
-/// See the module's page.
+/// See the module's documentation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Groups {
-    /// The least of them.
+    /// The smallest quota.
     pub cpu: Option<Quota>,
     pub memory_bytes: Option<u64>,
-    /// What the group with that limit uses.
+    /// Bytes used by the group with that limit.
     pub memory_used_bytes: Option<u64>,
 }
 
 impl Groups {
-    /// Those of this process, on a machine below `root`.
+    /// The limits of this process, on a machine whose files are below `root`.
     #[must_use]
     pub fn new(root: &Path) -> Groups {
         let mut groups = Groups::default();
@@ -63,7 +64,7 @@ impl Groups {
                 let (run, period) = text.trim().split_once(' ')?;
                 Some((run.parse().ok()?, period.parse().ok()?))
             }),
-            // -1, which is no number here, is no limit.
+            // -1, which `number` does not read, means no limit.
             "cpu" => number("cpu.cfs_quota_us").zip(number("cpu.cfs_period_us")),
             _ => None,
         };
@@ -101,10 +102,10 @@ fn path_of<'a>(line: &'a str, controller: &str) -> Option<&'a str> {
 
 /// A mounted hierarchy.
 struct Mount<'a> {
-    /// The group that the mount point stands for: not the highest inside a container.
+    /// The group at the mount point, which inside a container is not the root.
     top: &'a str,
     at: &'a str,
-    /// None: version 2.
+    /// `None`: version 2.
     options: Option<&'a str>,
 }
 
@@ -133,14 +134,14 @@ impl<'a> Mount<'a> {
         }
     }
 
-    /// The folders of a group and of those above it, as far as they are mounted.
+    /// The directories of a group and its parents, as far as they are mounted.
     fn folders(&self, group: &str) -> Vec<PathBuf> {
         let below = match self.top {
             "/" => Some(group),
             top => group.strip_prefix(top),
         };
-        // A group that is not below the mount point is named as seen from elsewhere: then the
-        // mount point is the nearest that is known.
+        // A group that is not below the mount point has a path relative to elsewhere; the mount
+        // point is then the nearest known group.
         let below = below.filter(|below| !below.contains("..")).unwrap_or("");
         let own = Path::new(self.at).join(below.trim_start_matches('/'));
         let all = own.ancestors().take_while(|folder| folder.starts_with(self.at));
@@ -152,7 +153,7 @@ impl<'a> Mount<'a> {
 mod tests {
     use super::*;
 
-    /// A machine below a folder of its own: files by path.
+    /// A machine below a directory of its own: files by path.
     fn groups(name: &str, files: &[(&str, &str)]) -> Groups {
         let root =
             std::env::temp_dir().join(format!("corecast-cgroup-{}-{name}", std::process::id()));

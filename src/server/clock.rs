@@ -1,4 +1,4 @@
-//! The one clock: read once per turn by whoever owns a thread.
+//! The only clock: the owner of a thread reads it once per turn.
 
 use crate::clock::Now;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
-    /// Microseconds since the start, for half the price of `now`.
+    /// Microseconds since the start, at half the cost of `now`.
     #[must_use]
     pub fn monotonic_us(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)

@@ -1,7 +1,7 @@
-//! What main and the cores say to each other: made, go, leave, stop, and how far a stop has come.
+//! How main and the cores communicate: made, go, leave, stop, and how far a stop has progressed.
 //!
-//! Must not know what a core does. Invariant: no core serves before all are made, so that a start
-//! that fails half-way can be begun anew with another driver.
+//! Must not know what a core does. Invariant: no core serves before all are made, so a start
+//! that fails half-way can be repeated with another driver.
 
 use crate::driver::socket::Bell;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-/// Time after which main looks again, should a thread have ended without a word.
+/// Interval at which main checks for threads that ended without a report.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How a start stands.
+/// State of a start.
 const MAKING: u8 = 0;
 const GO: u8 = 1;
 const ABANDONED: u8 = 2;
@@ -23,18 +23,18 @@ const NOBODY: usize = usize::MAX;
 /// See the module's page.
 pub struct Control {
     phase: AtomicU8,
-    /// Cores, the bridge among them, that have what they need.
+    /// Cores, including the bridge, that have what they need.
     made: AtomicUsize,
     failed: AtomicBool,
     leaving: AtomicBool,
     stopping: AtomicBool,
-    /// Nothing more is waited for.
+    /// Main no longer waits for anything.
     cut_short: AtomicBool,
     bridge_stopping: AtomicBool,
     timeout_ms: AtomicU32,
-    /// Workers that told their clients, and need no home any more.
+    /// Workers that have sent 3001 to their clients and need no home any more.
     said: AtomicUsize,
-    /// Workers whose loop is over.
+    /// Workers whose loop has ended.
     ended: AtomicUsize,
     /// The core whose thread ended first, the bridge's number being the one after the workers'.
     gone: AtomicUsize,
@@ -102,7 +102,8 @@ impl Control {
         true
     }
 
-    /// A core has what it needs, or has not. Then it waits; false: it is not needed.
+    /// Reports that a core has what it needs, or has failed, and waits for the others. Returns
+    /// false if the core is not needed.
     pub fn report(&self, is_made: bool) -> bool {
         if is_made {
             self.made.fetch_add(1, Ordering::AcqRel);
@@ -116,12 +117,12 @@ impl Control {
         is_made && self.phase.load(Ordering::Acquire) == GO
     }
 
-    /// Lets the cores go, or has their threads end. Their threads are to be unparked.
+    /// Lets the cores start serving, or end. The caller then unparks their threads.
     pub fn begin(&self, go: bool) {
         self.phase.store(if go { GO } else { ABANDONED }, Ordering::Release);
     }
 
-    /// From here on `/ready` says that clients should go elsewhere.
+    /// From now on `/ready` is 503.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
         self.ring();
@@ -138,12 +139,12 @@ impl Control {
         self.ring();
     }
 
-    /// The time that the shutdown may take, once it has begun.
+    /// Longest duration of the shutdown, once it has begun.
     pub fn stops_within_ms(&self) -> Option<u32> {
         self.stopping.load(Ordering::Acquire).then(|| self.timeout_ms.load(Ordering::Relaxed))
     }
 
-    /// Ends the shutdown, however far it has come.
+    /// Ends the shutdown at once, whatever is left to do.
     pub fn cut_short(&self) {
         self.cut_short.store(true, Ordering::Release);
         self.ring();
@@ -153,17 +154,17 @@ impl Control {
         self.cut_short.load(Ordering::Acquire)
     }
 
-    /// A worker has told its clients.
+    /// Counts a worker that has sent 3001 to its clients.
     pub fn said(&self) {
         self.said.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Have all workers told their clients?
+    /// Have all workers sent 3001 to their clients?
     pub fn all_said(&self) -> bool {
         self.said.load(Ordering::Acquire) >= self.workers
     }
 
-    /// A worker's loop is over.
+    /// Counts a worker whose loop has ended.
     pub fn ended(&self) {
         self.ended.fetch_add(1, Ordering::AcqRel);
         self.main.unpark();

@@ -1,36 +1,38 @@
-//! What a start has to share out: cores and memory, as the machine, the affinity of the process and
-//! its control groups leave them, and what follows for workers and their pools.
+//! The cores and memory that the server may use, given the machine, the process's affinity and its
+//! control groups, and what follows for workers and their pools.
 //!
-//! Must not know where the numbers come from. Invariant: what workers take before the first client
-//! stays a small part of the memory there is.
+//! Must not know where the numbers come from. Invariant: the memory that workers take before the
+//! first client is a small part of the available memory.
 
 use super::cgroup::Groups;
 use crate::config::Config;
 use crate::driver::uring::Tuning;
 use crate::limits::{Limits, MESH_BYTES, lane_slots};
 
-/// A worker is worth starting for so much memory; unless configured, there are no more.
+/// Memory for which one worker is started; there are no more workers than that, unless configured.
 const MEMORY_PER_WORKER: u64 = 16 << 20;
-/// All workers' buffers to receive into, their arenas, and the mesh take one such part each.
+/// All workers' receive buffers, their arenas, and the mesh each take at most one such part of the
+/// memory.
 const PART_FOR_POOLS: u64 = 64;
-/// Buffers, and bytes of each, that a worker receives into where workers share cores: 256 KiB, or
-/// 56 of them would take 450 MiB. Small ones, so that the answers to a step of pings find one each.
+/// Number and size of a worker's receive buffers where workers share cores: 256 KiB, since 56
+/// workers with the usual size would take 450 MiB. They are small, so that each of many pongs that
+/// arrive together finds one.
 const CROWDED: (u16, u32) = (256, 1_024);
-/// An arena below this would be flushed for every few frames.
+/// A smaller arena would be flushed after every few frames.
 const ARENA_BYTES_MIN: u32 = 256 << 10;
 
-/// See the module's page.
+/// See the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Given {
-    /// Cores that may be used, a part of one counted whole.
+    /// Usable cores, a fraction of one rounded up.
     pub cores: usize,
-    /// A quota, not the number of cores, decides that.
+    /// The number of cores comes from a quota.
     pub by_quota: bool,
     pub memory_bytes: u64,
 }
 
 impl Given {
-    /// Of a process that may run on `allowed` cores of a machine with so much memory.
+    /// For a process that may run on `allowed` cores of a machine with this much memory.
     pub fn new(allowed: usize, machine_bytes: u64, groups: &Groups) -> Given {
         let allowed = allowed.max(1);
         let quota = groups.cpu.map_or(usize::MAX, |quota| quota.cores());
@@ -47,7 +49,7 @@ impl Given {
         config.workers_on(self.cores.min(room).max(1))
     }
 
-    /// Sizes of each worker's ring.
+    /// Sizes of each worker's ring and buffers.
     pub fn tuning(&self, workers: usize) -> Tuning {
         let tuning = Tuning::default();
         let (buffers, buffer_bytes) = CROWDED;
@@ -60,8 +62,8 @@ impl Given {
         Tuning { buffers: 1 << fit.ilog2(), ..tuning }
     }
 
-    /// The bounds of each worker: an arena, which is touched at the start, is no larger than the
-    /// memory there is allows.
+    /// The bounds of each worker. Its arena, which is touched at the start, is limited by the
+    /// available memory.
     pub fn limits(&self, limits: Limits, workers: usize) -> Limits {
         let fit = u32::try_from(self.part_of(workers)).unwrap_or(u32::MAX).max(ARENA_BYTES_MIN);
         Limits { arena_bytes: limits.arena_bytes.min(fit), ..limits }
@@ -122,7 +124,7 @@ mod tests {
                 let buffers = u64::from(tuning.buffers) * u64::from(tuning.buffer_bytes);
                 let arena = u64::from(given.limits(Limits::default(), workers).arena_bytes);
                 let all = workers as u64 * (buffers + arena);
-                // The least of each, where there is less than any worker needs.
+                // The minimum of each, on a machine with less memory than any worker needs.
                 let least = workers as u64 * ((512 << 10) + u64::from(ARENA_BYTES_MIN));
                 assert!(all <= memory / 32 + least, "{workers} in {memory}: {all}");
             }

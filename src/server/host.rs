@@ -1,4 +1,4 @@
-//! What the machine gives: cores, descriptors, randomness, bells, and what the process has used.
+//! The machine's resources: cores, descriptors, randomness, bells, and what the process has used.
 
 use super::Error;
 use super::cgroup::Groups;
@@ -15,20 +15,20 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// The machine, as far as a server asks.
+/// What a server uses of the machine.
 pub struct Host {
     pub given: Given,
     /// Workers to start.
     pub workers: usize,
     /// Descriptors that the process may open.
     pub descriptors: u64,
-    /// Cores to pin workers to, by worker; none: not pinned.
+    /// Core of each worker; `None`: not pinned.
     pub worker_cpus: Vec<Option<usize>>,
     pub bridge_cpu: Option<usize>,
-    /// Of the hash that picks homes, and of client ids: the same on every worker.
+    /// Key of the hash that chooses homes, and of client ids: the same on every worker.
     pub home_key: Key,
     pub client_id_key: Key,
-    /// Id and name, for `info`.
+    /// Id and name of this node, for `info`.
     pub node: (String, String),
 }
 
@@ -38,8 +38,9 @@ impl Host {
             core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
         let given = given(allowed.len());
         let workers = given.workers(config);
-        // More workers than cores run unpinned: pinned, they would stand in each other's way. So do
-        // those of a quota: every container of the host would be pinned to the same first cores.
+        // More workers than cores are not pinned, because pinned workers would block each other.
+        // Nor are they with a quota: every container of the host would pin its workers to the same
+        // first cores.
         let cpus: &[usize] =
             if config.worker_cpus.is_empty() { &allowed } else { &config.worker_cpus };
         let pinned = workers <= cpus.len() && !(given.by_quota && config.worker_cpus.is_empty());
@@ -57,7 +58,7 @@ impl Host {
     }
 }
 
-/// What there is to share out, for a process that may run on `allowed` cores.
+/// The available resources, for a process that may run on `allowed` cores.
 pub fn given(allowed: usize) -> Given {
     let root = Path::new("/");
     let machine_bytes = Machine::new(root).memory_bytes;
@@ -65,7 +66,7 @@ pub fn given(allowed: usize) -> Given {
     Given::new(allowed, machine_bytes, &Groups::new(root))
 }
 
-/// Raises the soft limit to the hard one and gives it.
+/// Raises the soft limit to the hard limit, and returns it.
 pub fn raise_descriptors() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum
@@ -76,22 +77,22 @@ pub fn raise_descriptors() -> u64 {
     maximum.unwrap_or(1 << 20)
 }
 
-/// Bytes that the process may lock, as io_uring does; none: as many as it wants.
+/// Bytes that the process may lock, as io_uring does; `None`: no limit.
 pub fn lockable_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     getrlimit(Resource::Memlock).current.filter(|_| !may_lock(&status))
 }
 
-/// Is CAP_IPC_LOCK in force, by /proc/self/status?
+/// Does the process have CAP_IPC_LOCK, by /proc/self/status?
 pub fn may_lock(status: &str) -> bool {
-    /// Its number.
+    /// Number of that capability.
     const IPC_LOCK: u32 = 14;
     let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
     set.is_some_and(|set| set >> IPC_LOCK & 1 == 1)
 }
 
-/// One draw of the system's randomness.
+/// 128 bits of the system's randomness.
 pub fn key() -> Result<Key, Error> {
     use std::io::Read;
     let mut bytes = [0; 16];
@@ -101,8 +102,8 @@ pub fn key() -> Result<Key, Error> {
     Ok(Key(bytes))
 }
 
-/// What this process is called: an id of its own, and the host's name with the port, or with the
-/// name of the socket's file.
+/// The node's id, which is random, and its name: the host's name with the port, or with the name of
+/// the socket file.
 pub fn node(listen: &Listen) -> Result<(String, String), Error> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let id = u128::from_le_bytes(key()?.0);
@@ -113,7 +114,7 @@ pub fn node(listen: &Listen) -> Result<(String, String), Error> {
     Ok((format!("{id:032x}"), format!("{}_{place}", host.trim())))
 }
 
-/// What this process uses, for the metrics.
+/// Resources that this process uses, for the metrics.
 pub fn process() -> ProcessUse {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     let whole = |number: i64| u64::try_from(number).unwrap_or(0);
@@ -132,19 +133,20 @@ pub fn process() -> ProcessUse {
     }
 }
 
-/// Ticks in which the kernel tells times of processes, whatever its own.
+/// Unit in which the kernel reports process times, independent of its own tick.
 const TICKS_PER_S: u64 = 100;
 
-/// When a process started, in ticks since the boot, and its resident pages, by its stat file.
+/// A process's start time, in ticks since the boot, and its resident pages, from its stat file.
 fn started_and_pages(stat: &str) -> Option<(u64, u64)> {
-    // The name, which may have spaces, ends with the last bracket; fields count from 1 before it.
+    // The name may contain spaces and brackets and ends with the last bracket; fields are counted
+    // from 1 before it.
     let (_, fields) = stat.rsplit_once(')')?;
     let field = |number: usize| fields.split_whitespace().nth(number - 3)?.parse().ok();
     Some((field(22)?, field(24)?))
 }
 
-/// Descriptors that are open. From Linux 6.2 on their directory has their number for its size; they
-/// are counted before.
+/// Number of open descriptors. From Linux 6.2 on it is the size of their directory; before, they
+/// are counted.
 fn open_descriptors() -> u64 {
     const OPEN: &str = "/proc/self/fd";
     match std::fs::metadata(OPEN).map_or(0, |about| about.len()) {
@@ -153,12 +155,13 @@ fn open_descriptors() -> u64 {
     }
 }
 
-/// Linux from which on a message between rings of our kind goes straight there. Before, its way led
-/// back over the sender, and took longer than the bell.
+/// Linux version from which a message between rings like ours is delivered directly. Before, it
+/// went back through the sender and took longer than the bell.
 const MESSAGES_SINCE: (u32, u32) = (6, 11);
 
-/// Are workers woken by messages between rings rather than by bells? Not where they share cores: 56
-/// on two took 0.87 of the connects a second with messages, for who is woken has no core yet.
+/// Should workers be woken by messages between rings, and not by bells? Not where they share cores:
+/// 56 workers on two cores made 0.87 of the connects per second with messages, because the woken
+/// worker has no free core yet.
 pub fn wakes_by_message(workers: usize, cores: usize) -> bool {
     if workers > cores {
         return false;
@@ -173,10 +176,11 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// The bells of every core: eventfds of workers, one end of a socket pair for the bridge.
+/// The bells of every core: eventfds of workers, and one end of a socket pair for the bridge.
 pub struct Bells {
     workers: Vec<OwnedFd>,
-    /// What becomes the workers' rings, until each has taken its own; and the numbers.
+    /// Descriptors that become the workers' rings, until each worker has taken its own; and their
+    /// numbers.
     rings: Vec<Option<OwnedFd>>,
     ring_fds: Vec<Option<RawFd>>,
     ring_bridge: UnixStream,
@@ -184,12 +188,12 @@ pub struct Bells {
 }
 
 impl Bells {
-    /// Of so many workers, with or without rings.
+    /// For this many workers, with or without rings.
     pub fn new(workers: usize, have_rings: bool) -> Result<Bells, Error> {
         let system = |cause| Error::System { what: "doorbells", cause };
         let workers: Vec<OwnedFd> =
             (0..workers).map(|_| socket::bell()).collect::<Result<_, _>>().map_err(system)?;
-        // Any descriptor will do: it holds the number.
+        // Any descriptor will do: it only reserves the number.
         let held = |bell: &OwnedFd| have_rings.then(|| bell.try_clone()).transpose();
         let rings: Vec<Option<OwnedFd>> =
             workers.iter().map(held).collect::<Result<_, _>>().map_err(system)?;
@@ -205,12 +209,12 @@ impl Bells {
         self.workers[worker].try_clone().map_err(|cause| Error::System { what: "doorbells", cause })
     }
 
-    /// What becomes a worker's ring; to be taken once.
+    /// Returns the descriptor that becomes a worker's ring; each can be taken once.
     pub fn take_ring(&mut self, worker: usize) -> Option<OwnedFd> {
         self.rings[worker].take()
     }
 
-    /// Every core's bell to ring, the bridge's last.
+    /// Every core's bell as others ring it, the bridge's last.
     pub fn remote(&self) -> Result<Vec<Option<Bell>>, Error> {
         let system = |cause| Error::System { what: "doorbells", cause };
         let mut bells = Vec::with_capacity(self.workers.len() + 1);
@@ -221,7 +225,7 @@ impl Bells {
         Ok(bells)
     }
 
-    /// What the bridge waits on.
+    /// The end that the bridge waits on.
     pub fn bridge_end(&self) -> Result<UnixStream, Error> {
         self.bridge.try_clone().map_err(|cause| Error::System { what: "doorbells", cause })
     }

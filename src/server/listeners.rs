@@ -1,7 +1,8 @@
 //! The listeners of all workers, opened once for every attempt to start.
 //!
-//! Must not know drivers. Invariants: no other server of ours opens one meanwhile, so that two that
-//! start at once never share a port; a port that the kernel chose is the same for all workers.
+//! Must not know drivers. Invariants: no other Corecast opens one at the same time, so two
+//! servers that start together never share a port; a port that the kernel chose is the same for all
+//! workers.
 
 use super::Error;
 use crate::config::Listen;
@@ -15,31 +16,31 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections that may wait to be accepted by one worker.
+/// Connections that may wait for one worker to accept them.
 const ACCEPT_BACKLOG: i32 = 4_096;
-/// Time to wait for another server that opens its listeners just now. It takes milliseconds: who
-/// holds the name for longer is none of ours, and must not keep this one from starting.
+/// Time to wait for another Corecast that is opening its listeners. That takes milliseconds; a
+/// process that holds the name for longer is not Corecast, and must not prevent the start.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(2);
-/// Time for which an address may still be in use by a server that has ended: its rings hold their
-/// listeners until the kernel has taken them down, which is after the process is gone.
+/// Time for which an address may still be in use by a server that has ended: its rings keep their
+/// listeners open until the kernel has destroyed them, which is after the process is gone.
 const IN_USE_PATIENCE: Duration = Duration::from_secs(1);
-/// Between looks.
+/// Interval between attempts.
 const STEP: Duration = Duration::from_millis(10);
 
-/// See the module's page.
+/// See the module's documentation.
 pub struct Listeners {
-    /// Of each worker: the public one, then the internal one, if there is one.
+    /// For each worker: the public listener, then the internal one, if there is one.
     by_worker: Vec<Vec<OwnedFd>>,
-    /// Where they stand, in the same order; with the port that the kernel chose.
+    /// Their addresses, in the same order, with the port that the kernel chose.
     pub at: Vec<Listen>,
     files: Vec<SocketFile>,
 }
 
 impl Listeners {
-    /// Opens them for so many workers. An address in use is looked at again for a while.
+    /// Opens them for this many workers. An address in use is tried again for a while.
     ///
     /// # Errors
-    /// The first that cannot be opened, and why.
+    /// The first listener that cannot be opened, and why.
     pub fn open<'a>(
         wanted: impl IntoIterator<Item = &'a Listen> + Clone,
         workers: usize,
@@ -88,7 +89,7 @@ impl Listeners {
             Listen::Unix(path) => {
                 let fd = socket::listen_unix(path, ACCEPT_BACKLOG)?;
                 self.files.push(SocketFile::new(path)?);
-                // A path has one socket: the workers accept from it together.
+                // A path has one socket, from which all workers accept.
                 for own in &mut self.by_worker {
                     own.push(fd.try_clone()?);
                 }
@@ -98,7 +99,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// IPv6 and IPv4 by one socket; IPv4 alone on a host that has no IPv6.
+    /// IPv6 and IPv4 by one socket; IPv4 only on a host without IPv6.
     fn add_everywhere(&mut self, port: u16) -> io::Result<SocketAddr> {
         match self.add_tcp((Ipv6Addr::UNSPECIFIED, port).into(), true) {
             Err(error) if lacks_ipv6(&error) => {
@@ -108,21 +109,21 @@ impl Listeners {
         }
     }
 
-    /// One socket for each worker, and where they are.
+    /// Opens one socket for each worker, and returns their address.
     fn add_tcp(&mut self, mut addr: SocketAddr, both: bool) -> io::Result<SocketAddr> {
         if addr.port() != 0 {
             socket::check_unused(addr, both)?;
         }
         for own in &mut self.by_worker {
             let fd = socket::listen(addr, ACCEPT_BACKLOG, both)?;
-            // What the first was given, the others share.
+            // The others share the port that the first was given.
             addr = socket::local_addr(&fd)?;
             own.push(fd);
         }
         Ok(addr)
     }
 
-    /// What one worker accepts from, once more for each attempt to start.
+    /// The listeners of one worker, duplicated for each attempt to start.
     pub fn of_worker(&self, worker: usize) -> Result<Vec<OwnedFd>, Error> {
         let copies = self.by_worker[worker].iter().map(OwnedFd::try_clone);
         copies
@@ -130,7 +131,7 @@ impl Listeners {
             .map_err(|cause| Error::System { what: "listeners", cause })
     }
 
-    /// Leaves the listeners to the workers. What is left is what to remove at the end.
+    /// Leaves the listeners to the workers, and returns the socket files to remove at the end.
     pub fn hand_over(self) -> Vec<SocketFile> {
         self.files
     }
@@ -141,8 +142,8 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|raw| none.iter().any(|errno| errno.raw_os_error() == raw))
 }
 
-/// The name by which servers of ours open their listeners one after the other; none where that
-/// could not be had in time.
+/// Claims the name by which Corecast servers open their listeners one after the other; `None` if it
+/// could not be claimed in time.
 fn claim() -> Option<socket::Claim> {
     let start = Instant::now();
     loop {
@@ -161,7 +162,7 @@ fn claim() -> Option<socket::Claim> {
     }
 }
 
-/// A socket's file, which goes with the value, if it is still the same.
+/// A socket file, removed when this is dropped, if it is still the same file.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -181,7 +182,7 @@ impl Drop for SocketFile {
         let is_ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode));
         if is_ours {
-            // Left over, it is replaced by the next start.
+            // If this fails, the next start replaces the file.
             let _ = fs::remove_file(&self.path);
         }
     }

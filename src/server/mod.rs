@@ -1,8 +1,8 @@
-//! Topology: configuration in, pinned cores out. Builds the mesh, opens the listeners, starts
-//! workers and bridge, waits for a signal, and ends them in order.
+//! From a configuration to pinned cores: builds the mesh, opens the listeners, starts workers and
+//! bridge, waits for a signal, and ends them in order.
 //!
-//! Must not know the data path. Invariant: what a core needs is built before it starts, and moved
-//! into it; nothing is handed over afterwards but signals.
+//! Must not know the data path. Invariant: what a core needs is built before it starts and moved
+//! into it; afterwards it receives only signals.
 
 mod cgroup;
 mod clock;
@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 /// driver are missing; and of one whose worker or bridge ended.
 pub const EXIT_UNAVAILABLE: u8 = 69;
 
-/// Time after which main looks again how far a shutdown is.
+/// Interval at which main checks how far a shutdown has progressed.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a server cannot start.
@@ -43,7 +43,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub enum Error {
     /// A listener could not be opened.
     Listen { at: Listen, cause: std::io::Error },
-    /// The wanted driver does not work here.
+    /// The configured driver does not work here.
     Driver { wanted: &'static str, reason: String },
     /// The system refused something that every start needs.
     System { what: &'static str, cause: std::io::Error },
@@ -70,7 +70,7 @@ impl std::fmt::Display for Error {
     }
 }
 
-/// Reads the keys of a configuration, for the tokens that it will be shown.
+/// Reads the keys for tokens from a configuration.
 ///
 /// # Errors
 /// Every key that cannot be used.
@@ -92,14 +92,14 @@ pub fn auth(config: &Config) -> Result<Auth, Vec<KeyError>> {
     })
 }
 
-/// The moment that it is.
+/// The current time.
 #[must_use]
 pub fn now() -> Now {
     Clock::start().now()
 }
 
-/// Runs the server until it is told to stop. `auth` is the configuration's; `signals` were held
-/// from the first steps of the process.
+/// Runs the server until a signal ends it. `auth` belongs to the configuration; `signals` were
+/// caught from the beginning of the process.
 #[must_use]
 pub fn run(mut config: Config, auth: &Auth, signals: Held) -> ExitCode {
     let started = start::start(&mut config, auth)
@@ -117,14 +117,14 @@ pub fn run(mut config: Config, auth: &Auth, signals: Held) -> ExitCode {
     }
 }
 
-/// What the workers would ask of the ring.
+/// The resources that the workers' rings would need.
 fn ring_plan(config: &Config, descriptors: u64, workers: usize, given: &Given) -> Plan {
     let limits = config.limits_on(descriptors, workers, false);
     let slots = limits.connections_per_worker + REFUSAL_SLOTS + config.kept_slots();
     Plan { workers, slots, tuning: given.tuning(workers) }
 }
 
-/// What was opened, and how to try it.
+/// Logs what was opened, and prints how to try it.
 fn announce(config: &Config, workers: usize) {
     tracing::info!("{}", config.summary());
     if !config.dev {
@@ -192,7 +192,7 @@ fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
     control.stop(timeout_ms);
     while !control.all_ended() && !workers.iter().all(JoinHandle::is_finished) {
         if signals.asked() > asked && !control.is_cut_short() {
-            tracing::info!("asked once more: the rest of the shutdown is left out");
+            tracing::info!("another signal: the rest of the shutdown is skipped");
             control.cut_short();
         }
         thread::park_timeout(LOOK_AGAIN);

@@ -31,10 +31,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Time that a worker sleeps at most during a shutdown, to see how far the others are.
+/// Longest sleep of a worker during a shutdown, to check on the others.
 const DRAIN_STEP: Duration = Duration::from_millis(5);
 
-/// What every worker's seat is made from.
+/// What every worker is made from.
 pub struct Seats<'a> {
     pub config: &'a Config,
     pub auth: Auth,
@@ -44,7 +44,7 @@ pub struct Seats<'a> {
     pub metrics: &'a [Arc<CoreMetrics>],
 }
 
-/// All that one worker's thread is given.
+/// Everything that one worker's thread receives.
 pub struct WorkerSeat {
     kind: Kind,
     cpu: Option<usize>,
@@ -77,7 +77,8 @@ impl Seats<'_> {
         };
         let number = u16::try_from(core).expect("few cores");
         let cores = self.metrics.len();
-        // Each a draw of its own: a key that got known would tell nothing of another.
+        // Each key is drawn separately, so that a key that became known reveals nothing about
+        // another.
         let edge_secrets = EdgeSecrets {
             homes: self.host.home_key,
             client_ids: self.host.client_id_key,
@@ -147,7 +148,7 @@ impl Seats<'_> {
     }
 }
 
-/// A worker's thread; it gives what its shutdown cut off.
+/// A worker's thread; it returns what its shutdown cut off.
 pub type WorkerThread = JoinHandle<Result<Cut, crate::driver::Error>>;
 
 /// Starts a worker's thread.
@@ -215,7 +216,7 @@ struct Looping<'a, D> {
 }
 
 impl<D: Driver> Looping<'_, D> {
-    /// Runs until the shutdown is over; what that cut off.
+    /// Runs until the shutdown is over, and returns what that cut off.
     fn run(&mut self) -> Cut {
         let mut worked_us = 0;
         let mut drain_until_us = None;
@@ -256,7 +257,7 @@ impl<D: Driver> Looping<'_, D> {
         }
     }
 
-    /// Sleeps by the doorbell's protocol.
+    /// Sleeps by the protocol of the doorbell.
     fn doze(&mut self, now_us: u64, until_us: Option<u64>) {
         self.worker.announce_sleep();
         if self.worker.look_again() {
@@ -268,8 +269,8 @@ impl<D: Driver> Looping<'_, D> {
         self.worker.awake();
     }
 
-    /// Concludes the shutdown for this worker. True: everybody has told its clients, and its own
-    /// are gone, or time is up.
+    /// Has the shutdown ended for this worker? True if all workers have sent 3001 and this one's
+    /// connections are gone, or the time is up.
     fn conclude(&mut self, timed_out: bool) -> bool {
         let stage = self.worker.drain_stage();
         if matches!(stage, DrainStage::Said | DrainStage::Quiet) && self.worker.report_once() {
@@ -279,7 +280,7 @@ impl<D: Driver> Looping<'_, D> {
     }
 }
 
-/// All that the bridge's thread is given.
+/// Everything that the bridge's thread receives.
 pub struct BridgeSeat {
     pub end: BridgeEndpoint<ToBridge, FromBridge>,
     pub bell: UnixStream,

@@ -1,6 +1,6 @@
-//! Signals: which end the server, and which never do.
+//! Signals: those that end the server, and those that it ignores.
 //!
-//! Must not know what ending means. Invariant: from `hold` on, none of these signals kills the
+//! Must not know what ending means. Invariant: after `hold` none of these signals kills the
 //! process.
 
 use super::Error;
@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 
-/// These end the server: the first begins the shutdown, each further one cuts short what it waits
-/// for.
+/// These end the server: the first begins the shutdown, each further one ends the current wait.
 const ENDS: [i32; 2] = [SIGTERM, SIGINT];
-/// These do nothing yet, and say so. Unhandled they would kill: operators send SIGHUP to have a
-/// configuration read again, SIGUSR1 to have logs reopened.
+/// These have no effect yet except a log line. If they were not handled they would kill the
+/// process, and operators send SIGHUP to reload a configuration and SIGUSR1 to reopen logs.
 const SAID: [(i32, &str); 5] = [
     (SIGHUP, "SIGHUP"),
     (SIGUSR1, "SIGUSR1"),
@@ -29,13 +28,13 @@ pub struct Held(Signals);
 /// Catches the signals.
 ///
 /// # Errors
-/// The kernel takes no handlers.
+/// If the kernel accepts no handlers.
 pub fn hold() -> Result<Held, Error> {
     let all = ENDS.into_iter().chain(SAID.map(|(number, _)| number));
     Signals::new(all).map(Held).map_err(|cause| Error::System { what: "signal handlers", cause })
 }
 
-/// The thread that takes signals.
+/// The thread that handles signals.
 pub struct Listening {
     asked: Arc<AtomicUsize>,
     handle: Handle,
@@ -43,7 +42,7 @@ pub struct Listening {
 }
 
 impl Held {
-    /// Starts the thread. It unparks `main` whenever the server is to end.
+    /// Starts the thread. It unparks `main` whenever the server has to end.
     pub fn listen(mut self, main: Thread) -> Result<Listening, Error> {
         let asked = Arc::new(AtomicUsize::new(0));
         let handle = self.0.handle();
@@ -69,7 +68,7 @@ impl Held {
 }
 
 impl Listening {
-    /// How often the server was asked to end.
+    /// Number of signals that ask the server to end.
     pub fn asked(&self) -> usize {
         self.asked.load(Ordering::Acquire)
     }
@@ -77,7 +76,7 @@ impl Listening {
     /// Ends the thread.
     pub fn end(self) {
         self.handle.close();
-        // It panics nowhere, and its result is nothing.
+        // The thread does not panic, and returns nothing.
         let _ = self.thread.join();
     }
 }

@@ -1,8 +1,8 @@
-//! From a configuration to running cores: the listeners, then every core with the driver that this
-//! host gives, or with the other one.
+//! From a configuration to running cores: opens the listeners, then makes every core with the
+//! driver that works on this host.
 //!
-//! Must not know what a core does. Invariant: what a start finds missing is found before a core
-//! serves, by making what it needs; an estimate decides nothing.
+//! Must not know what a core does. Invariant: what is missing is found before a core serves, by
+//! making what the cores need; no estimate decides.
 
 use super::clock::Clock;
 use super::control::Control;
@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Time that a start waits for locked memory. The kernel counts it by user, and gives back what a
-/// process held some time after that has ended.
+/// Time that a start waits for locked memory. The kernel counts it per user, and releases that of a
+/// process some time after the process has ended.
 const LOCKED_PATIENCE: Duration = Duration::from_secs(1);
 const LOCKED_STEP: Duration = Duration::from_millis(20);
 
@@ -38,13 +38,14 @@ pub struct Cores {
 
 /// Why cores could not be started with a driver.
 enum Failed {
-    /// There is no ring for a worker, or for the probe; the other driver may do.
+    /// A worker or the probe cannot have a ring; the other driver may work.
     Ring { error: io::Error, said: String },
-    /// Nothing will do.
+    /// No driver would work.
     Start(Error),
 }
 
-/// Starts the server. `config.listen` and `config.internal_listen` become what was opened.
+/// Starts the server. `config.listen` and `config.internal_listen` become the addresses that were
+/// opened.
 ///
 /// # Errors
 /// What is missing.
@@ -93,11 +94,13 @@ struct Started {
 }
 
 impl Attempt<'_> {
-    /// By the driver that is wanted, or found out; with its name and why it is that one.
+    /// Starts with the configured driver, or chooses one; returns its name and the reason for the
+    /// choice.
     fn start(&self) -> Result<(Started, Kind, String), Error> {
         let wanted = self.config.driver;
         if wanted == DriverChoice::Epoll {
-            // Not even the probe: who forbids io_uring may kill who calls it.
+            // Not even the probe is made, because a host that forbids io_uring may kill processes
+            // that call it.
             return self.on_epoll("as configured".to_owned());
         }
         match self.on_rings() {
@@ -121,7 +124,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// On rings, for which it waits a while where others of the same user may just have left.
+    /// Starts on rings. Waits for a while for the locked memory of processes of the same user that
+    /// have just ended.
     fn on_rings(&self) -> Result<(Started, String), Failed> {
         let start = Instant::now();
         let plan = ring_plan(self.config, self.host.descriptors, self.workers, &self.host.given);
@@ -188,7 +192,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Threads that make what they need.
+/// Threads that are making what they need.
 struct Launching {
     control: Arc<Control>,
     workers: Vec<run::WorkerThread>,
@@ -196,7 +200,7 @@ struct Launching {
 }
 
 impl Launching {
-    /// Lets the cores go when all are made, else ends them.
+    /// Lets the cores start when all are made, else ends them.
     fn settle(self, spawned: Result<(), Error>) -> Result<Started, Failed> {
         let Launching { control, workers, bridge } = self;
         let is_gone = || {
@@ -214,7 +218,7 @@ impl Launching {
     }
 }
 
-/// Why there is no start, by what the threads say; they are ended, so that all they held is free.
+/// Why the start failed, by the results of the threads, which have ended and released everything.
 fn reason(
     spawned: Result<(), Error>,
     workers: Vec<run::WorkerThread>,

@@ -1,5 +1,6 @@
 //! The seam between driver and ws: what turns wire bytes into plain bytes and back.
-//! || `plain` copies nothing and costs nothing. TLS will be a second transport; until then the
+//!
+//! `plain` copies nothing and costs nothing. TLS will be a second transport; until then the
 //! simulation's `record` tests the seam. A transport must not know frames: its caller says where
 //! one ends.
 
@@ -17,7 +18,8 @@ pub trait Transport {
 
     /// Opens received wire bytes and appends the plain ones. What is not complete yet is kept in
     /// `state`.
-    /// || # Errors
+    ///
+    /// # Errors
     /// If the bytes are not valid in this transport.
     fn open(
         &self,

@@ -127,7 +127,7 @@ fn expected(id: &str) -> Vec<(&'static str, &'static str, Value)> {
             json!({"path": "/api/publish", "channel": "typo:a"}),
         ),
         ("token", "expired: ", json!({"claimed_user": "al", "method": "connect"})),
-        ("token", "signature: does not fit client.token_hmac_secret", json!({})),
+        ("token", "signature: does not match client.token_hmac_secret", json!({})),
         ("token", "audience: ", json!({})),
         ("token", "issuer: ", json!({})),
         ("token", "claim: exp ", json!({})),

@@ -61,7 +61,7 @@ class Agree(unittest.TestCase):
     def test_exit_codes_and_words(self):
         ran = doctor("--connections", "100000000")
         self.assertEqual(ran.returncode, 1)
-        self.assertRegex(ran.stdout, r"This host can hold \d+ connections; what ends it: ")
+        self.assertRegex(ran.stdout, r"This host can hold \d+ connections; the limit is ")
         self.assertRegex(
             ran.stdout, r"differs +connections: \d+ fit, wanted 100000000\. It costs: "
         )
@@ -99,7 +99,7 @@ class Agree(unittest.TestCase):
         self.assertRegex(
             ran.stdout, r"differs +limit nofile: 1024, wanted at least 13192\. It costs: "
         )
-        self.assertIn("workers of", ran.stdout.split("what ends it: ")[1])
+        self.assertIn("workers of", ran.stdout.split("the limit is ")[1])
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root, to be somebody else")
     def test_a_low_limit_of_locked_memory_is_named(self):

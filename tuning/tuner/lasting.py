@@ -32,14 +32,14 @@ def files(tunes, host, asked, values, sysctls):
     costs = "; ".join(line.cost for line in tunes.limits)
     head = f"{MARK}; `scripts/tune rollback` takes it away again.\n"
     kernel = head + parameters(host, sysctls)
-    yield content(host, SYSCTL_FILE, kernel, "the next boot forgets the values above")
+    yield content(host, SYSCTL_FILE, kernel, "the values above are lost at the next boot")
     # The server raises its soft limit itself; a high one breaks programs that still use select.
     most = number(min(descriptors, ceiling(sysctls, asked)))
     logins = f"* hard nofile {most}\nroot hard nofile {most}\n"
     logins += "# Members of this group may lock memory, as io_uring does; root may anyway.\n"
     logins += f"@corecast - memlock {number(limits['memlock'])}\n"
     yield content(host, LIMITS_FILE, head + logins, f"started from a login: {costs}")
-    cpus = "workers and interrupts are not told apart, and workers not pinned where they should"
+    cpus = "workers and interrupts share cores, and workers are not pinned where they should be"
     yield content(host, CPU_FILE, host.cpu_file(), cpus)
     unit = (
         f"{head}[Service]\nLimitNOFILE={number(descriptors, 'infinity')}\n"
@@ -51,7 +51,7 @@ def files(tunes, host, asked, values, sysctls):
     units = [
         *program(host, asked),
         content(host, DROP_IN, unit, f"started by systemd: {costs}"),
-        content(host, BOOT_UNIT, boot, "the next boot forgets what is set below /sys"),
+        content(host, BOOT_UNIT, boot, "values below /sys are lost at the next boot"),
         link(host, BOOT_LINK, BOOT_TARGET, "the unit above is not started"),
     ]
     for item in units:

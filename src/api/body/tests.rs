@@ -1,4 +1,4 @@
-//! The description of the API has every method and every field that bodies have, and no other.
+//! The description of the API has exactly the methods and fields that bodies have.
 
 use super::*;
 use crate::api::{ApiMethod, OPENAPI};
@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_body_is_said() {
         (ApiMethod::Publish, r#"{"channel":"a"}"#, "data is missing or empty"),
         (ApiMethod::Publish, r#"{"channel":17,"data":1}"#, "channel: must be a string"),
         (ApiMethod::Publish, r#"{"channel":"a","data":1,"data":2}"#, "duplicate field `data`"),
-        (ApiMethod::Publish, r#"{"channel":"a","b64data":"?"}"#, "a b64 field is no base64"),
+        (ApiMethod::Publish, r#"{"channel":"a","b64data":"?"}"#, "a b64 field is not base64"),
         (
             ApiMethod::Subscribe,
             r#"{"user":"u","channel":"a","expire_at":"soon"}"#,
@@ -129,7 +129,7 @@ fn what_is_wrong_with_a_body_is_said() {
         (
             ApiMethod::Subscribe,
             r#"{"user":"u","channel":"a","session":"s"}"#,
-            "session is of transports",
+            "session is for transports",
         ),
         (ApiMethod::Disconnect, r#"{"usr":"u"}"#, "unknown field usr; did you mean user?"),
         (
@@ -143,10 +143,10 @@ fn what_is_wrong_with_a_body_is_said() {
             "disconnect.reason: must be a string",
         ),
         (ApiMethod::Batch, r#"{"comands":[]}"#, "unknown field comands; did you mean commands?"),
-        (ApiMethod::Map, "{}", "there are no maps here"),
+        (ApiMethod::Map, "{}", "this server has no maps"),
     ];
     for (method, body, told) in table {
-        // What stands for a byte that is no UTF-8.
+        // Stands for a byte that is not UTF-8.
         let body: Vec<u8> = body.chars().map(|letter| letter as u8).collect();
         let said = super::explain(method, &body).unwrap_or_default();
         assert!(said.contains(told), "{told}: {said}");

@@ -1,4 +1,4 @@
-// A chat room over the unmodified SDK. Everything that people wrote enters the page as text.
+// A chat room with the unmodified SDK. Everything that people write enters the page as text.
 "use strict";
 
 const CHANNEL = "chat:lobby";
@@ -10,7 +10,7 @@ const $ = (id) => document.getElementById(id);
 let socket = null;
 let cutUntil = 0;
 
-// The SDK's socket, but one that can be pulled out of the wall for a while.
+// The SDK's socket, with a way to cut it off for a while.
 class CuttableSocket extends WebSocket {
   constructor(...args) {
     super(...args);
@@ -42,7 +42,8 @@ let myName = sessionStorage.getItem("name") ||
 
 const nameOf = (client) => names.get(client) || users.get(client) || "guest";
 
-// A number that all of an id goes into: two people may have one name, and ids may begin alike.
+// A number computed from the whole id, because two people may have the same name and the first
+// letters of two ids may be the same.
 function digest(client) {
   let hash = 0x811c9dc5;
   for (const letter of client) hash = Math.imul(hash ^ letter.codePointAt(0), 0x01000193);
@@ -109,18 +110,18 @@ let epoch = "";
 let lastOffset = 0;
 let waiting = null;          // what comes live while history is on its way
 
-// What comes from history may come live too: the offset tells.
+// A publication from history may arrive live too; its offset identifies it.
 function receive(publication, live) {
   if (live && waiting) return waiting.push(publication);
   const offset = publication.offset || 0;
   if (offset && offset <= lastOffset) return;
   if (offset) lastOffset = offset;
   const data = publication.data;
-  if (data === null) return; // It says nothing.
+  if (data === null) return; // Nothing to show.
   const client = publication.info ? publication.info.client : "";
   const named = typeof data.name === "string" && data.name !== "";
   const said = typeof data.text === "string";
-  // By the server API anything may come.
+  // The server API may publish any JSON.
   if (!said && !(client && named)) return note(`published: ${JSON.stringify(data)}`);
   const name = named ? data.name.slice(0, 24) : "somebody";
   const before = names.get(client);
@@ -131,7 +132,7 @@ function receive(publication, live) {
   if (client) showMembers();
 }
 
-// Says who this tab is. Where that gets lost, the next "subscribed" says it again.
+// Announces who this tab is. If that is lost, the next "subscribed" repeats it.
 function announce() {
   if (room.state === "subscribed") room.publish({ name: myName, at: Date.now() }).catch(() => {});
 }
@@ -154,7 +155,7 @@ function say(text) {
   const key = `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
   unsent.push({ text, key, at: Date.now() });
   sendUnsent();
-  // Where all is well the answer comes first.
+  // Usually the answer arrives before this.
   setTimeout(showUnsent, 400);
 }
 
@@ -165,7 +166,8 @@ async function sendUnsent() {
     try {
       await room.publish({ ...unsent[0], name: myName });
     } catch (error) {
-      // From 100 on it is the server's word; below, nobody knows whether it arrived.
+      // Codes from 100 on are the server's answer; below, it is not known whether the publication
+      // arrived.
       if (error.code < 100 || error.temporary) break;
       note(`not sent: ${error.message}`, "lost");
     }
@@ -186,7 +188,7 @@ function showUnsent() {
   if (unsent.length > 0) $("empty").hidden = true;
 }
 
-// A publication that got no answer on a connection that stayed is tried again.
+// A publication without an answer is sent again while the connection lasts.
 setInterval(sendUnsent, 2000);
 
 // --- Events -------------------------------------------------------------------------------------
@@ -214,12 +216,12 @@ room.on("publication", (publication) => {
 
 room.on("subscribed", async (context) => {
   if (context.wasRecovering) {
-    // The SDK hands over what was missed right after this event, in the same task.
+    // The SDK delivers what was missed right after this event, in the same task.
     recovering = { count: 0 };
     setTimeout(() => {
       const { count } = recovering;
       recovering = null;
-      if (!context.recovered) note("too long away: what was missed is gone", "lost");
+      if (!context.recovered) note("offline for too long: the missed messages are lost", "lost");
       else note(`recovered ${count} ${count === 1 ? "message" : "messages"}`, "recovered");
     });
   }
@@ -262,7 +264,7 @@ async function loadPresence() {
   }
 }
 
-// Which cores serve this tab: the server tells in development only.
+// Which cores serve this tab; the server answers this only in development.
 async function where() {
   try {
     const { data } = await centrifuge.rpc("where", { channel: CHANNEL });

@@ -1,38 +1,39 @@
-//! How many connections this host can hold for this configuration, and what ends it.
+//! How many connections this host can hold with this configuration, and what limits them.
 //!
-//! Must not know where the numbers come from. Invariant: the answer is the least of its bounds.
+//! Must not know where the numbers come from. Invariant: the answer is the smallest bound.
 
 use serde::Serialize;
 
-/// Bytes of kernel and user memory that one idle connection takes on the server's host: socket,
-/// armed receive, open file, and our own (measured by scripts/million; clients elsewhere).
+/// Bytes of kernel and user memory of one idle connection on the server's host: socket, armed
+/// receive, open file, and the server's own (measured by scripts/million, with the clients
+/// elsewhere).
 pub const BYTES_PER_CONNECTION: u64 = 6 << 10;
-/// Memory that is left to everything else.
+/// Memory left for everything else.
 pub const SPARE_BYTES: u64 = 1 << 30;
 
-/// What bounds the number of connections.
+/// Bounds on the number of connections.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub workers: u64,
-    /// Of one worker, by configuration and descriptors.
+    /// Connections of one worker, by configuration and descriptors.
     pub per_worker: u64,
     /// Files that the host may still open.
     pub files: Option<u64>,
-    /// Memory that is there: the host's, or the control group's.
+    /// Available memory of the host, or of the control group.
     pub available_bytes: Option<u64>,
-    /// Connections that may still be tracked.
+    /// Connections that can still be tracked.
     pub tracked: Option<u64>,
 }
 
-/// The answer.
+/// The result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Capacity {
     pub connections: u64,
-    /// What would have to be raised for more.
+    /// What would have to be raised to hold more.
     pub bounded_by: String,
 }
 
-/// The least of the bounds.
+/// The smallest bound.
 #[must_use]
 pub fn capacity(bounds: &Bounds) -> Capacity {
     let Bounds { workers, per_worker, .. } = *bounds;

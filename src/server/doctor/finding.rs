@@ -1,11 +1,11 @@
-//! What the doctor found: one line each, for people or as JSON.
+//! The doctor's findings: one line each, as text or JSON.
 //!
-//! Must not know how it was found. Invariant: a shortfall says what it costs.
+//! Must not know how they were made. Invariant: a shortfall says what it costs.
 
 use serde::Serialize;
 use std::fmt;
 
-/// How a thing stands.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -19,27 +19,27 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bite {
-    /// It does not start, turns clients away or ends them.
+    /// The server does not start, or refuses or closes connections.
     Refuses,
-    /// It serves everybody, but worse than it could.
+    /// The server works, but less well than it could.
     Slows,
-    /// What is good now is gone after the next boot.
+    /// The current value is fine, but will be lost at the next boot.
     Forgets,
 }
 
-/// One thing that was looked at.
+/// The result of checking one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub name: String,
     pub state: State,
     pub current: String,
     pub want: String,
-    /// What the shortfall costs, where there is one.
+    /// What the shortfall costs, if it is one.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cost: String,
     pub bites: Bite,
-    /// How much there is of what is wanted, in thousandths, where that is a number: what has least
-    /// ends first while connections grow.
+    /// The current value as thousandths of the wanted one, where both are numbers: the lowest is
+    /// the first to run out as connections grow.
     #[serde(skip)]
     pub share: u64,
 }
@@ -71,18 +71,18 @@ impl Finding {
         }
     }
 
-    /// The same shortfall, with what it does.
+    /// Sets what the shortfall does.
     pub fn bites(self, bites: Bite) -> Finding {
         Finding { bites, ..self }
     }
 
-    /// The same shortfall, of which there is so much.
+    /// Sets the current value and the wanted one.
     pub fn has(self, current: u64, wanted: u64) -> Finding {
         let share = u128::from(current) * 1_000 / u128::from(wanted.max(1));
         Finding { share: share.min(1_000) as u64, ..self }
     }
 
-    /// Where it stands among others: shortfalls first, and of them what bites first.
+    /// Sort key: shortfalls first, the worst of them first.
     pub fn rank(&self) -> impl Ord + use<> {
         (self.state != State::Differs, self.bites, self.share)
     }

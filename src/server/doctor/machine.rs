@@ -1,22 +1,22 @@
-//! The machine as `/proc` and `/sys` tell it: cores, memory, network queues, and which cores should
-//! serve which. The same answers as the tuner's, below any root.
+//! The machine as described by `/proc` and `/sys`: cores, memory, network queues, and which cores
+//! should serve which. Gives the same answers as the tuner, below any root directory.
 //!
-//! Must not know what is wanted of it. Invariant: reads only; what is not there is `None`.
+//! Must not know the wanted values. Invariant: reads only; what is missing is `None`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Up to so many cores, all of them serve connections and interrupts alike.
+/// Up to this many cores, all of them serve both connections and interrupts.
 const SHARED_CORES: usize = 4;
-/// Above, one core in so many is kept for interrupts and the bridge.
+/// With more, one core in this many is kept for interrupts and the bridge.
 const CORES_PER_NETWORK_CORE: usize = 16;
 
-/// See the module's page.
+/// See the module's documentation.
 pub struct Machine {
     root: PathBuf,
     pub cpus: Vec<usize>,
     pub memory_bytes: u64,
-    /// Cores for interrupts and the bridge; none where the shape is not guessed at.
+    /// Cores for interrupts and the bridge; `None` where the layout is not clear.
     pub network_cpus: Option<Vec<usize>>,
 }
 
@@ -38,7 +38,7 @@ impl Machine {
         Some(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
-    /// Bytes of a line of /proc/meminfo.
+    /// Bytes in a line of /proc/meminfo.
     pub fn meminfo(&self, field: &str) -> Option<u64> {
         let text = self.read("/proc/meminfo")?;
         let line = text.lines().find_map(|line| line.strip_prefix(field))?;
@@ -57,7 +57,7 @@ impl Machine {
         names
     }
 
-    /// The paths that a pattern stands for, `*` any part between slashes.
+    /// The paths that match a pattern, in which `*` matches any part between slashes.
     pub fn paths(&self, pattern: &str) -> Vec<String> {
         let mut found = vec![String::new()];
         for part in pattern.trim_start_matches('/').split('/') {
@@ -76,7 +76,7 @@ impl Machine {
         found
     }
 
-    /// Has a network device hardware behind it?
+    /// Is a network device backed by hardware?
     pub fn is_hardware(&self, device: &str) -> bool {
         self.below(&format!("/sys/class/net/{device}/device")).exists()
     }
@@ -111,7 +111,8 @@ impl Machine {
         names.iter().filter_map(|name| name.strip_prefix(kind)?.parse().ok()).collect()
     }
 
-    /// Cores that the work of a device's receive queues is spread over; none where they suffice.
+    /// Cores that the work of a device's receive queues is spread over; `None` where the queues
+    /// suffice.
     pub fn rps(&self, device: &str) -> Option<Vec<usize>> {
         let network = self.network_cpus.as_ref()?;
         let enough = self.queues(device, "rx-").len() >= network.len();
@@ -126,7 +127,7 @@ impl Machine {
         Some(mine.map(|(_, cpu)| *cpu).collect())
     }
 
-    /// Interrupts of network queues with the core that each should go to.
+    /// Interrupts of network queues, each with the core that should handle it.
     pub fn network_interrupts(&self) -> Vec<(usize, usize)> {
         let Some(cores) = &self.network_cpus else { return Vec::new() };
         let devices = self.paths("/sys/class/net/*/device");
@@ -161,13 +162,13 @@ impl Machine {
     }
 }
 
-/// Sorts "rx-10" behind "rx-9".
+/// Sorts "rx-10" after "rx-9".
 fn natural(name: &str) -> (String, u64) {
     let start = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
     (start.to_owned(), name[start.len()..].parse().unwrap_or(0))
 }
 
-/// "0,2-3" as numbers; none if it is no list.
+/// "0,2-3" as numbers; `None` if it is not a list.
 pub fn expand(text: &str) -> Option<Vec<usize>> {
     let mut numbers = Vec::new();
     for part in text.trim().split(',').filter(|part| !part.is_empty()) {

@@ -1,9 +1,9 @@
-//! `corecast doctor`: is this host fit for this configuration, and what does each shortfall cost?
+//! `corecast doctor`: does this host suit this configuration, and what does each shortfall cost?
 //!
-//! The same checks as `scripts/tune check`, from the same data, and what only a program of ours can
-//! find out: what the kernel's ring gives it, how fast a sleeping core wakes, how many connections
-//! fit. Must not know the data path. Invariant: changes nothing, and
-//! tells first what bites first.
+//! Makes the checks of `scripts/tune check`, from the same data, and those that only Corecast
+//! itself can make: what the kernel's ring offers it, how fast a sleeping core wakes, how many
+//! connections fit. Must not know the data path. Invariant: changes nothing, and lists the worst
+//! shortfalls first.
 
 mod capacity;
 mod finding;
@@ -28,18 +28,18 @@ use std::path::Path;
 use std::process::ExitCode;
 use tuned::{Limits, Wanted};
 
-/// Connections that a host is tuned for unless told otherwise, as in scripts/tune.
+/// Connections that a host is tuned for by default, as in scripts/tune.
 const CONNECTIONS: u64 = 100_000;
-/// A wake-up that takes longer than this, one way, is worth a line. Idle hosts take 21-32 us.
+/// A wake-up that takes longer than this, one way, is reported. Idle hosts take 21-32 us.
 const SLOW_WAKE_US: u128 = 100;
-/// What a host without io_uring costs: docs/benchmarks.md's figures of the two drivers.
+/// Cost of a host without io_uring: the figures of the two drivers in docs/benchmarks.md.
 const EPOLL_COST: &str = "the server runs on epoll: about as much CPU per delivery, but all \
                           workers share the descriptors of one process";
 
-/// What is asked for.
+/// The user's options.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
-    /// Connections that the host shall hold; none: the configured bound, or 100,000.
+    /// Connections that the host should hold; `None`: the configured bound, or 100,000.
     pub connections: Option<u64>,
     pub json: bool,
 }
@@ -52,7 +52,8 @@ struct Report<'a> {
     findings: &'a [Finding],
 }
 
-/// Looks, tells, and gives the exit code: 0 nothing falls short, 1 something does.
+/// Runs the checks, prints the findings, and returns the exit code: 0 if nothing falls short, else
+/// 1.
 #[must_use]
 pub fn run(config: &Config, ask: Ask) -> ExitCode {
     let machine = Machine::new(Path::new("/"));
@@ -89,15 +90,14 @@ fn report_all(report: &Report<'_>, json: bool) {
     }
     let Capacity { connections, bounded_by } = report.capacity;
     tell::out(format_args!(
-        "This host can hold {connections} connections; what ends it: {bounded_by}."
+        "This host can hold {connections} connections; the limit is {bounded_by}."
     ));
     let short = report.findings.iter().filter(|finding| finding.state == State::Differs).count();
     let wanted = report.connections_wanted;
     match short {
         0 => tell::out(format_args!("Nothing falls short for {wanted} connections.")),
         _ => tell::out(format_args!(
-            "{short} fall short for {wanted} connections, first what bites first; scripts/tune \
-             raises most."
+            "{short} fall short for {wanted} connections, the worst first; scripts/tune raises most."
         )),
     }
 }
@@ -121,7 +121,7 @@ fn tuned_findings(machine: &Machine, config: &Config, connections: u64) -> Vec<F
     tuned::look(machine, &Wanted { values, ports: &ports }, &limits)
 }
 
-/// What the control groups leave, and what follows.
+/// The limits of the control groups, and their consequences.
 fn group_findings(
     groups: &Groups,
     machine: &Machine,
@@ -135,8 +135,8 @@ fn group_findings(
             let share = quota.run_us as f64 / quota.period_us.max(1) as f64;
             let found = format!("{share:.2} of {cores} cores: {workers} workers");
             if quota.run_us < quota.period_us {
-                let cost = "a worker that has used its part stands still until the next period, up \
-                            to a tenth of a second, and every client of it waits";
+                let cost = "a worker that has used its share stops until the next period, up to a \
+                            tenth of a second, and all of its clients wait";
                 Finding::short("CPU quota of the control group", found, "a core at least", cost)
             } else {
                 Finding::ok("CPU quota of the control group", found)
@@ -146,14 +146,14 @@ fn group_findings(
     let memory = match groups.memory_bytes.filter(|bytes| *bytes < machine.memory_bytes) {
         None => Finding::ok("memory limit of the control group", "none"),
         Some(_) => {
-            let found = format!("{} MiB, to which pools are cut", given.memory_bytes >> 20);
+            let found = format!("{} MiB, which limits the pools", given.memory_bytes >> 20);
             Finding::ok("memory limit of the control group", found)
         }
     };
     vec![cpu, memory]
 }
 
-/// Adds what the ring can do; gives whether the server would run on it.
+/// Adds what the ring can do, and returns whether the server would use it.
 fn ring_findings(
     config: &Config,
     workers: usize,
@@ -223,7 +223,9 @@ fn fits(capacity: &Capacity, wanted: u64) -> Finding {
     if *connections >= wanted {
         return Finding::ok(name, format!("{connections} fit"));
     }
-    let cost = format!("those above are refused, or the host ends; what bounds it: {bounded_by}");
+    let cost = format!(
+        "connections above are refused, or the host runs out of memory; the limit is {bounded_by}"
+    );
     Finding::short(name, format!("{connections} fit"), wanted.to_string(), cost)
         .bites(Bite::Refuses)
         .has(*connections, wanted)

@@ -1,21 +1,21 @@
-//! Is the server given the time that its shutdown takes? systemd kills what is still there after
-//! `TimeoutStopSec` of its unit.
+//! Does systemd give the server the time that its shutdown takes? After `TimeoutStopSec` of the
+//! unit it kills every process that is left.
 //!
-//! Must not know the shutdown itself. Invariant: reads only; without a unit it says nothing.
+//! Must not know the shutdown itself. Invariant: reads only; without a unit there is no finding.
 
 use super::finding::{Bite, Finding};
 use super::machine::Machine;
 use crate::config::Config;
 
-/// Where an administrator's unit stands, and what changes it, in systemd's order.
+/// The administrator's unit and its drop-ins, in systemd's order.
 const UNIT: &str = "/etc/systemd/system/corecast.service";
 const CHANGES: &str = "/etc/systemd/system/corecast.service.d/*.conf";
-/// systemd's own, where a unit says nothing.
+/// systemd's default, if the unit does not set it.
 const DEFAULT_S: u64 = 90;
-/// What ending takes besides: closes that are on their way, files, the process itself.
+/// Time that ending takes in addition: closing connections, files, and the process itself.
 const SPARE_MS: u64 = 2_000;
 
-/// The finding about the unit, if there is one.
+/// The finding about the unit, if there is a unit.
 pub fn look(machine: &Machine, config: &Config) -> Option<Finding> {
     let name = "time to stop in corecast.service";
     let mut given = within(&machine.read(UNIT)?).unwrap_or(Some(DEFAULT_S));
@@ -30,7 +30,7 @@ pub fn look(machine: &Machine, config: &Config) -> Option<Finding> {
         Some(given) => {
             let want =
                 format!("TimeoutStopSec of {least}, above shutdown_delay_ms + shutdown_timeout_ms");
-            let cost = "systemd kills it before its clients are told 3001; what was acknowledged \
+            let cost = "systemd kills it before its clients are sent 3001; acknowledged messages \
                         may be lost";
             Finding::short(name, format!("{given} s"), want, cost)
                 .bites(Bite::Refuses)
@@ -39,8 +39,8 @@ pub fn look(machine: &Machine, config: &Config) -> Option<Finding> {
     })
 }
 
-/// What a unit says last: seconds, `Some(None)` for no end, none where it says nothing that is
-/// understood here.
+/// The last value in a unit: seconds, `Some(None)` for infinity, `None` if there is no value that
+/// is understood here.
 fn within(unit: &str) -> Option<Option<u64>> {
     let mut lines = unit.lines().filter_map(|line| line.trim().strip_prefix("TimeoutStopSec="));
     lines.next_back().and_then(|text| match text.trim() {
@@ -49,7 +49,7 @@ fn within(unit: &str) -> Option<Option<u64>> {
     })
 }
 
-/// A part of systemd's times: `90`, `90s`, `2min`.
+/// One part of a systemd time: `90`, `90s`, `2min`.
 fn seconds(part: &str) -> Option<u64> {
     let end = part.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(part.len());
     let number: u64 = part[..end].parse().ok()?;

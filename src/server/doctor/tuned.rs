@@ -1,5 +1,5 @@
-//! Compares the machine with the tuning files: what `scripts/tune check` says, read-only, and the
-//! limits of this very process.
+//! Compares the machine with the tuning files, like `scripts/tune check` but read-only, and the
+//! limits of this process.
 //!
 //! Must not know the configuration. Invariant: changes nothing.
 
@@ -7,14 +7,14 @@ use super::finding::{Bite, Finding};
 use super::machine::{self, Machine};
 use super::tuning::{self, FILES, Line, Rule, Values};
 
-/// What is asked for besides the machine's own facts.
+/// What the checks need besides the machine's own facts.
 pub struct Wanted<'a> {
     pub values: Values,
-    /// Ports of our listeners.
+    /// Ports of the listeners.
     pub ports: &'a [u16],
 }
 
-/// Descriptors and locked memory that this process may have; none: no limit.
+/// Descriptors and locked memory that this process may have; `None`: no limit.
 pub struct Limits {
     pub descriptors: Option<u64>,
     pub locked_bytes: Option<u64>,
@@ -22,17 +22,17 @@ pub struct Limits {
     pub may_lock: bool,
 }
 
-/// Files by which the tuner's values last and the server knows them, and what it costs that one is
-/// not there. Those of systemd count where it is.
+/// Files that keep the tuner's values over a reboot and pass them to the server, and the cost of a
+/// missing one. Those of systemd are checked only where it is used.
 const KEPT: [(&str, &str); 5] = [
-    ("/etc/sysctl.d/90-corecast.conf", "the next boot forgets what was set below /proc/sys"),
+    ("/etc/sysctl.d/90-corecast.conf", "values below /proc/sys are lost at the next boot"),
     ("/etc/security/limits.d/90-corecast.conf", "a server started from a login has fewer limits"),
-    ("/etc/corecast/cpus", "workers and interrupts are not told apart"),
+    ("/etc/corecast/cpus", "workers and interrupts are not kept on separate cores"),
     (
         "/etc/systemd/system/corecast.service.d/90-tune.conf",
-        "a server that systemd starts is not told its cores",
+        "a server that systemd starts does not know its cores",
     ),
-    ("/etc/systemd/system/corecast-tune.service", "the next boot forgets what is set below /sys"),
+    ("/etc/systemd/system/corecast-tune.service", "values below /sys are lost at the next boot"),
 ];
 
 /// All findings, in the order of the files.
@@ -66,7 +66,7 @@ fn kept(machine: &Machine, path: &str, cost: &str) -> Option<Finding> {
     })
 }
 
-/// The findings of a line whose name may be a pattern: those that are hardware's.
+/// The findings for a line whose name may be a pattern: one for each hardware device.
 fn devices(machine: &Machine, line: &Line<'_>, wanted: &Wanted<'_>) -> Vec<Finding> {
     let mut paths = machine.paths(line.name);
     if line.rule == Rule::Cpus {
@@ -81,7 +81,7 @@ fn devices(machine: &Machine, line: &Line<'_>, wanted: &Wanted<'_>) -> Vec<Findi
     paths.iter().map(|path| value(machine, line, path, path, wanted)).collect()
 }
 
-/// The number that a part of a path is, or ends with: "/proc/irq/38/..", ".../tx-1/...".
+/// The number in a part of a path, or at its end: "/proc/irq/38/..", ".../tx-1/...".
 fn number_at(path: &str, part: usize) -> Option<usize> {
     path.split('/').nth(part)?.rsplit('-').next()?.parse().ok()
 }
@@ -97,7 +97,7 @@ fn value(
         return Finding::absent(name, "no such file");
     };
     if line.rule == Rule::Mask && line.want == "rps" && machine.network_cpus.is_none() {
-        let why = "uneven NUMA nodes: scripts/tune is told the cores by --network-cpus";
+        let why = "uneven NUMA nodes: give scripts/tune the cores with --network-cpus";
         return Finding::absent(name, why);
     }
     let current = current.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -110,7 +110,7 @@ fn value(
         Finding { want, ..Finding::ok(name, said) }
     } else {
         let short = Finding::short(name, said, want, line.cost);
-        // What grows with the connections turns some of them away where there is less.
+        // A value that grows with the connections refuses some of them when it is too small.
         let least = tuning::numbers(line.want, &wanted.values).unwrap_or_default();
         match (current.parse(), &least[..]) {
             (Ok(current), [least]) if line.want.contains("connections") => {
@@ -121,7 +121,7 @@ fn value(
     }
 }
 
-/// Is a value as it should be, and how should it be? None if it cannot be read as what it is.
+/// Is a value right, and what should it be? `None` if it cannot be parsed.
 fn judge(
     machine: &Machine,
     line: &Line<'_>,
@@ -175,7 +175,7 @@ fn judge(
     }
 }
 
-/// The word in force of a value that lists them all: "always [madvise] never".
+/// The selected word of a value that lists all choices: "always [madvise] never".
 fn chosen(current: &str) -> &str {
     current.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or(current, |it| it.0)
 }

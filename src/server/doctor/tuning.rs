@@ -1,7 +1,7 @@
-//! The tuning files as data: the lines that `scripts/tune` applies, read from the same text.
+//! The tuning files as data: the lines that `scripts/tune` applies, parsed from the same text.
 //!
-//! Must not know the machine. Invariant: a line that cannot be read is an error with its file and
-//! number, never a guess; the files that are built in can all be read.
+//! Must not know the machine. Invariant: a line that cannot be parsed is an error with its file
+//! and number; the files that are built in can all be parsed.
 
 use std::fmt;
 
@@ -12,24 +12,24 @@ pub const FILES: [(&str, &str); 3] = [
     ("tuning/limits.tune", include_str!("../../../tuning/limits.tune")),
 ];
 
-/// Parentheses inside each other, at most.
+/// Deepest nesting of parentheses.
 const DEPTH: usize = 32;
 
-/// How a value is compared with what is wanted.
+/// How the current value is compared with the wanted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     Equal,
     AtLeast,
     AtMost,
-    /// One word.
+    /// Equal to one word.
     Is,
     /// One of several words.
     In,
-    /// A range that reaches as far.
+    /// A range that contains the wanted one.
     Covers,
-    /// A list that has these ports in it.
+    /// A list that contains these ports.
     Holds,
-    /// A mask of cores, and a list of them, worked out for the queue.
+    /// A mask of cores, or a list of them, computed for the queue.
     Mask,
     Cpus,
 }
@@ -55,7 +55,7 @@ pub struct Line<'a> {
     pub cost: &'a str,
 }
 
-/// A line that cannot be read: where, and why.
+/// A line that cannot be parsed: where, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
     pub file: String,
@@ -69,7 +69,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// What the sums of a file may name.
+/// The values that the sums in a file may name.
 #[derive(Clone, Copy, Debug)]
 pub struct Values {
     pub connections: u64,
@@ -91,10 +91,10 @@ impl Values {
     }
 }
 
-/// Reads a file's items.
+/// Parses a file's items.
 ///
 /// # Errors
-/// The first line that is none.
+/// The first line that cannot be parsed.
 pub fn read<'a>(file: &str, text: &'a str) -> Result<Vec<Line<'a>>, Malformed> {
     let mut lines = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -126,7 +126,7 @@ fn item(text: &str) -> Result<Line<'_>, String> {
     Ok(Line { name, rule, want, cost })
 }
 
-/// The numbers that a column stands for; `unlimited` is the largest there is.
+/// The numbers in a column; `unlimited` is the largest possible.
 ///
 /// # Errors
 /// What is wrong with the sum.
@@ -194,7 +194,10 @@ impl<'a> Sums<'a> {
     fn atom(&mut self) -> Result<u64, String> {
         let number = self.word(|letter| letter.is_ascii_digit() || letter == '_');
         if !number.is_empty() {
-            return number.replace('_', "").parse().map_err(|_| format!("{number} is no number"));
+            return number
+                .replace('_', "")
+                .parse()
+                .map_err(|_| format!("{number} is not a number"));
         }
         let name = self.word(|letter| letter.is_ascii_lowercase() || letter == '_');
         match name {

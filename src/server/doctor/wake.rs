@@ -1,7 +1,8 @@
-//! How long a sleeping thread takes to wake: an eventfd between two threads, as doorbells are.
+//! How long a sleeping thread takes to wake, measured with an eventfd between two threads, like
+//! that of a doorbell.
 //!
-//! Must not know lanes. Invariant: both threads sleep before each ring, so nothing is measured
-//! that spins.
+//! Must not know lanes. Invariant: both threads sleep before each ring, so spinning is not
+//! measured.
 
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -9,21 +10,21 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Round trips that count, and those before that do not.
+/// Measured round trips, and unmeasured ones before them.
 const ROUNDS: usize = 4_000;
 const WARM_UP: usize = 200;
 
-/// Wake-ups, one way.
+/// One-way wake-up times.
 #[derive(Clone, Copy, Debug)]
 pub struct Wakes {
     pub p50: Duration,
     pub p99: Duration,
 }
 
-/// Rings back and forth between two cores; the half of a round trip is one wake-up.
+/// Rings back and forth between two cores; half of a round trip is one wake-up.
 ///
 /// # Errors
-/// What the kernel says to eventfd, read or write.
+/// If eventfd, read or write fails.
 pub fn measure(cores: [usize; 2]) -> io::Result<Wakes> {
     let bells = [eventfd(0, EventfdFlags::CLOEXEC)?, eventfd(0, EventfdFlags::CLOEXEC)?];
     let [here, there] = [bells[0].try_clone()?, bells[1].try_clone()?];
@@ -36,7 +37,7 @@ pub fn measure(cores: [usize; 2]) -> io::Result<Wakes> {
         io::Result::Ok(())
     });
     let [here, there] = bells;
-    // A thread of its own, so that this one's affinity stays as it is.
+    // A separate thread, so that this thread's affinity does not change.
     let one = thread::spawn(move || {
         core_affinity::set_for_current(core_affinity::CoreId { id: cores[0] });
         let mut halves = Vec::with_capacity(ROUNDS);
@@ -74,7 +75,7 @@ mod tests {
 
     #[test]
     fn wake_ups_are_measured() {
-        // One core will do: the two take turns.
+        // One core is enough: the two threads take turns.
         let wakes = measure([0, 0]).expect("eventfds");
         assert!(Duration::ZERO < wakes.p50 && wakes.p50 <= wakes.p99);
     }
