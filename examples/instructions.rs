@@ -1,4 +1,4 @@
-//! The hot paths, to be counted: what a worker does per delivery, per frame and per command.
+//! The hot paths, for counting instructions: a worker's code per delivery, per frame and per command.
 //!
 //! `scripts/instructions` runs this under callgrind and divides. Must not measure anything itself.
 //! Invariant: each path is one function that is not inlined, and does its work the same number of
@@ -21,7 +21,7 @@ const TURNS: usize = 100;
 const FRAMES: usize = 1_000;
 const UNMASKED_BYTES: usize = 64 << 10;
 
-/// 64 bytes, as the figures of README have it.
+/// 64 bytes, as in README's figures.
 const PAYLOAD: &[u8] = br#"{"text":"sixty-four bytes of what people say to each other...."}"#;
 
 fn main() {
@@ -52,7 +52,7 @@ fn main() {
     write_push(&mut Vec::with_capacity(1 << 20));
 }
 
-// The names keep the compiler from making one function of three.
+// The names keep the compiler from merging the three functions.
 
 /// The turns of a worker from a publish command to the last of `SUBSCRIBERS` sends.
 #[inline(never)]
@@ -61,7 +61,7 @@ fn fan_out(rig: &mut Rig) -> usize {
     rig.turn_until_idle()
 }
 
-/// The same with nobody subscribed: what a publication costs before its first delivery.
+/// The same without subscribers: the cost of a publication before its first delivery.
 #[inline(never)]
 fn publish_alone(rig: &mut Rig) -> usize {
     black_box("publish_alone");

@@ -1,4 +1,4 @@
-//! Runs simulated hosts from seeds: 1,000 clean ones, one again, or one with a rule switched off.
+//! Runs simulated hosts from seeds: 1,000 clean ones, a single one again, or with a rule switched off.
 //!
 //! `scripts/sim` is the way in. Exit 1 when a clean seed fails, or a broken rule is not found.
 
@@ -15,7 +15,7 @@ use std::time::Instant;
 #[derive(Parser)]
 #[command(about = "Simulates whole hosts, each from one seed")]
 struct Arguments {
-    /// Run this seed alone, and say what was drawn and what was found.
+    /// Run only this seed, and print what was drawn and what was found.
     seed: Option<u64>,
     /// Seeds to run.
     #[arg(long, default_value_t = 1_000)]
@@ -26,7 +26,7 @@ struct Arguments {
     /// Switch a rule off, or each in turn: the violation must be found within the seeds.
     #[arg(long, value_name = "RULE|all")]
     sabotage: Option<String>,
-    /// All that CI asks for: the clean seeds, then every rule.
+    /// What CI runs: the clean seeds, then every rule.
     #[arg(long)]
     ci: bool,
     /// Threads; 0 is one per core.
@@ -90,7 +90,7 @@ fn clean(arguments: &Arguments) -> bool {
     failed.is_empty()
 }
 
-/// Breaks each rule until that is found; true when all are.
+/// Breaks each rule until the simulation notices; true if it notices all.
 fn broken(name: &str, arguments: &Arguments) -> bool {
     let rules = named(name);
     if rules.is_empty() {
@@ -162,7 +162,7 @@ fn each_seed(arguments: &Arguments, go_on: impl Fn(Outcome) -> bool + Sync) {
     }
 }
 
-/// What all runs did together: a simulation that does little finds little.
+/// Totals of all runs: a simulation that does little finds little.
 #[derive(Default)]
 struct Figures {
     publications: u64,

@@ -1,11 +1,11 @@
-# What the scripts share; sourced, never run. Programs go into .cache/, and servers are started and
-# stopped here, by their process id.
+# Functions that the scripts share; sourced, never run. Programs are installed into .cache/. Servers
+# are started and stopped here, by their process id.
 # shellcheck shell=bash
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/.cache
 mkdir -p "$cache/logs"
-# Debian keeps nginx and HAProxy where only root looks.
+# Debian installs nginx and HAProxy into a directory that is only in root's PATH.
 export PATH="$PATH:$HOME/.cargo/bin:/usr/local/go/bin:/usr/sbin"
 
 say() { printf '%s\n' "$*"; }
@@ -36,7 +36,7 @@ need_package() {
 # need_program PROGRAM PACKAGE WHY: installs the package when its program is absent.
 need_program() { command -v "$1" >/dev/null || need_package "$2" "$3"; }
 
-# nginx and HAProxy, which are not to serve anything on this machine because of a test.
+# nginx and HAProxy, which must not start serving on this machine because of a test.
 need_proxies() {
   local proxy
   for proxy in nginx haproxy caddy; do
@@ -80,14 +80,14 @@ corecast_binary() {
   (cd "$root" && cargo build --release --quiet)
 }
 
-# The generator of load and proofs: $CORECAST_BENCH_BIN, or the release build.
+# The load generator and checker: $CORECAST_BENCH_BIN, or the release build.
 bench_binary() {
   bench=${CORECAST_BENCH_BIN:-$root/target/release/corecast-bench}
   [ -n "${CORECAST_BENCH_BIN:-}" ] && return 0
   (cd "$root" && cargo build --release --quiet --package corecast-bench)
 }
 
-# A port nobody listens on.
+# A port on which no program listens.
 free_port() {
   for _ in $(seq 100); do
     port=$((22000 + RANDOM % 1000))
@@ -99,7 +99,7 @@ free_port() {
 server_pid=
 server_log=
 
-# start_server NAME COMMAND...: serves on $port, and is there when it answers /health.
+# start_server NAME COMMAND...: starts a server on $port, and waits until it answers /health.
 start_server() {
   server_log=$cache/logs/$1.log
   shift
@@ -115,8 +115,8 @@ start_server() {
   die "the server did not answer /health: $*"
 }
 
-# start_corecast NAME CONFIG [COMMAND...]: serves in development mode with this file, at $url. The
-# command (taskset, say) runs the server.
+# start_corecast NAME CONFIG [COMMAND...]: starts the server in development mode with this file, at $url. The
+# command, such as taskset, runs the server.
 start_corecast() {
   local name=$1 config=$2
   shift 2
@@ -144,7 +144,7 @@ stop_server() {
 trap 'stop_server || true' EXIT
 trap 'exit 130' INT TERM
 
-# stop_corecast: the same, but anything other than an orderly end fails.
+# stop_corecast: the same, but fails unless the server ended in order.
 stop_corecast() {
   local code=0
   server_runs || die "the server died; see $server_log"

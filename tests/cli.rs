@@ -1,8 +1,8 @@
-//! The command line as an operator meets it: what is printed where, and the exit code.
+//! The command line as an operator uses it: what is printed where, and the exit code.
 
 use std::process::{Command, Output};
 
-/// Runs the binary with these variables and no others of ours.
+/// Runs the binary with these variables and no others of Corecast.
 fn corecast(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_corecast"));
     for (name, _) in std::env::vars_os() {
@@ -14,7 +14,7 @@ fn corecast(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
 }
 
 /// Exit code, standard output, standard error.
-fn told(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let output = corecast(arguments, variables);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (output.status.code(), text(output.stdout), text(output.stderr))
@@ -45,26 +45,26 @@ impl Drop for File {
 #[test]
 fn check_says_what_is_wrong_and_exits_78() {
     let file = File::new("wrong.toml", "lisen = \"x\"\n[limits]\nmessage_bytes = 1\n");
-    let (code, out, err) = told(&["check", "--dev", "--config", file.path()], &[]);
+    let (code, out, err) = run(&["check", "--dev", "--config", file.path()], &[]);
     assert_eq!((code, out.as_str()), (Some(78), ""));
     assert_eq!(
         err,
         "config: unknown key \"lisen\" (line 1): did you mean \"listen\"?\n\
          config: limits.message_bytes = 1 (line 3): must be at least 128\n"
     );
-    let (code, out, _) = told(&["serve", "--dev", "--config", file.path()], &[]);
+    let (code, out, _) = run(&["serve", "--dev", "--config", file.path()], &[]);
     assert_eq!((code, out.as_str()), (Some(78), ""), "serve refuses the same");
 }
 
 #[test]
 fn without_secret_or_anonymous_nothing_starts() {
     for command in ["check", "serve"] {
-        let (code, _, err) = told(&[command], &[]);
+        let (code, _, err) = run(&[command], &[]);
         assert_eq!(code, Some(78), "{command}");
         assert!(err.starts_with("config: client.token_hmac_secret, client.allow_anonymous: "));
     }
     let secret = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "0123456789abcdef0123456789abcdef")];
-    let (code, out, err) = told(&["check"], &secret);
+    let (code, out, err) = run(&["check"], &secret);
     assert_eq!(code, Some(0), "{err}");
     assert!(out.starts_with("configuration ok: listen 0.0.0.0:8000, one worker per core, tokens"));
     assert!(!out.contains("0123456789"), "a secret is not printed");
@@ -74,17 +74,17 @@ fn without_secret_or_anonymous_nothing_starts() {
 fn a_variable_wins_over_the_file_and_a_flag_over_both() {
     let file = File::new("order.toml", "listen = \"127.0.0.1:21001\"\nworkers = 1\n");
     let check = ["check", "--dev", "--config", file.path()];
-    let (_, out, _) = told(&check, &[("CORECAST_LISTEN", "127.0.0.1:21002")]);
+    let (_, out, _) = run(&check, &[("CORECAST_LISTEN", "127.0.0.1:21002")]);
     assert!(out.starts_with("configuration ok: listen 127.0.0.1:21002, 1 worker, "), "{out}");
     let serve = ["serve", "--dev", "--config", file.path(), "--listen", "nowhere"];
-    let (code, _, err) = told(&serve, &[("CORECAST_LISTEN", "127.0.0.1:21002")]);
+    let (code, _, err) = run(&serve, &[("CORECAST_LISTEN", "127.0.0.1:21002")]);
     assert_eq!(code, Some(78));
     assert!(err.starts_with("config: listen = \"nowhere\" (--listen): must be "), "{err}");
 }
 
 #[test]
 fn warnings_do_not_stop_a_check() {
-    let (code, out, err) = told(&["check", "--dev"], &[("CORECAST_WORKRES", "2")]);
+    let (code, out, err) = run(&["check", "--dev"], &[("CORECAST_WORKRES", "2")]);
     assert_eq!(code, Some(0));
     assert!(out.starts_with("configuration ok: "));
     assert_eq!(
@@ -102,7 +102,7 @@ fn check_warns_of_a_server_that_cannot_work_or_is_open_to_everybody() {
                 key = \"0123456789abcdef\"\n[[namespace]]\nname = \"a\"\n\
                 allow_subscribe = \"user\"\n";
     let (bare, good) = (File::new("bare.toml", bare), File::new("good.toml", good));
-    let (code, _, err) = told(&["check", "--config", bare.path()], &[]);
+    let (code, _, err) = run(&["check", "--config", bare.path()], &[]);
     assert_eq!(code, Some(0), "{err}");
     for told in [
         "api.key has fewer than 16 bytes",
@@ -114,24 +114,24 @@ fn check_warns_of_a_server_that_cannot_work_or_is_open_to_everybody() {
     ] {
         assert!(err.contains(told), "{told}: {err}");
     }
-    assert_eq!(told(&["check", "--strict", "--config", bare.path()], &[]).0, Some(78));
-    let (code, _, err) = told(&["check", "--strict", "--config", good.path()], &[]);
+    assert_eq!(run(&["check", "--strict", "--config", bare.path()], &[]).0, Some(78));
+    let (code, _, err) = run(&["check", "--strict", "--config", good.path()], &[]);
     assert_eq!((code, err.as_str()), (Some(0), ""));
     let no_key = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "0123456789abcdef0123456789abcdef")];
-    let (_, _, err) = told(&["check"], &no_key);
+    let (_, _, err) = run(&["check"], &no_key);
     assert!(err.contains("api.key is not set: the server API refuses every call"), "{err}");
-    assert_eq!(told(&["check", "--strict", "--dev"], &[]).0, Some(0), "--dev is for trying out");
+    assert_eq!(run(&["check", "--strict", "--dev"], &[]).0, Some(0), "--dev is for trying out");
 }
 
 #[test]
 fn the_rest_of_the_command_line() {
     let version = format!("corecast {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(told(&["version"], &[]), (Some(0), version, String::new()));
-    let (code, out, _) = told(&["--help"], &[]);
+    assert_eq!(run(&["version"], &[]), (Some(0), version, String::new()));
+    let (code, out, _) = run(&["--help"], &[]);
     assert!(code == Some(0) && out.contains("Examples:") && out.contains("serve --dev"));
-    let (code, _, err) = told(&["serve", "--driver", "kqueue"], &[]);
+    let (code, _, err) = run(&["serve", "--driver", "kqueue"], &[]);
     assert!(code == Some(2) && err.contains("io_uring"), "{err}");
-    let (code, _, err) = told(&["check", "--config", "/nowhere/corecast.toml"], &[]);
+    let (code, _, err) = run(&["check", "--config", "/nowhere/corecast.toml"], &[]);
     assert_eq!(code, Some(78));
     assert!(err.starts_with("config: cannot read /nowhere/corecast.toml: "), "{err}");
 }
@@ -144,10 +144,10 @@ fn a_token_is_minted_and_inspected() {
         let mut arguments = mint.to_vec();
         arguments.extend(["--alg", algorithm]);
         arguments.extend(channel.map_or(vec![], |channel| vec!["--channel", channel]));
-        let (code, token, err) = told(&arguments, &secret);
+        let (code, token, err) = run(&arguments, &secret);
         assert_eq!((code, err.as_str()), (Some(0), ""));
         let token = token.trim();
-        let (code, out, _) = told(&["token", "inspect", token], &secret);
+        let (code, out, _) = run(&["token", "inspect", token], &secret);
         assert_eq!(code, Some(0), "{out}");
         assert!(out.contains(algorithm) && out.contains(r#""info":{"a":1},"sub":"al""#), "{out}");
         let valid = match channel {
@@ -157,18 +157,18 @@ fn a_token_is_minted_and_inspected() {
         assert!(out.contains(valid), "{out}");
 
         let other = [("CORECAST_CLIENT_TOKEN_HMAC_SECRET", "another secret, another secret, ")];
-        let (code, out, _) = told(&["token", "inspect", token], &other);
+        let (code, out, _) = run(&["token", "inspect", token], &other);
         assert_eq!(code, Some(1));
         let refused = channel.map_or("not valid, disconnect 3500", |_| "not valid, error 103");
         let flaw = ": signature: does not match client.token_hmac_secret";
         assert!(out.contains(&format!("{refused}{flaw}")), "{out}");
-        let (code, out, _) = told(&["token", "inspect", token], &[]);
+        let (code, out, _) = run(&["token", "inspect", token], &[]);
         assert!(code == Some(0) && out.contains("not checked"), "{out}");
     }
-    let (code, _, err) = told(&["token", "mint", "--dev", "--user", "al"], &[]);
+    let (code, _, err) = run(&["token", "mint", "--dev", "--user", "al"], &[]);
     assert_eq!(code, Some(1));
     assert_eq!(err, "token: set client.token_hmac_secret, or give a private key with --key\n");
-    let (code, _, err) = told(&["token", "inspect", "no-token"], &[]);
+    let (code, _, err) = run(&["token", "inspect", "no-token"], &[]);
     assert_eq!(
         (code, err.as_str()),
         (Some(1), "token: is not a token: it does not have three parts\n")
@@ -189,8 +189,8 @@ fn inspect_says_which_check_failed_and_warns_of_milliseconds() {
         (r#"{"aud":"us","exp":1900000000}"#, "valid: user ", false),
     ];
     for (claims, verdict, warned) in table {
-        let (_, token, _) = told(&["token", "mint", "--claims", claims], &variables);
-        let (code, out, _) = told(&["token", "inspect", token.trim()], &variables);
+        let (_, token, _) = run(&["token", "mint", "--claims", claims], &variables);
+        let (code, out, _) = run(&["token", "inspect", token.trim()], &variables);
         assert_eq!(code, Some(i32::from(verdict.starts_with("not"))), "{out}");
         assert!(out.contains(verdict), "{claims}: {out}");
         assert_eq!(
@@ -208,7 +208,7 @@ fn check_and_serve_report_a_key_that_cannot_be_used() {
     let text = format!("[client]\ntoken_rsa_public_key = {:?}\n", key.path());
     let file = File::new("keys.toml", &text);
     for command in ["check", "serve"] {
-        let (code, out, err) = told(&[command, "--config", file.path()], &[]);
+        let (code, out, err) = run(&[command, "--config", file.path()], &[]);
         assert_eq!((code, out.as_str()), (Some(78), ""), "{command}");
         assert_eq!(
             err,
@@ -216,7 +216,7 @@ fn check_and_serve_report_a_key_that_cannot_be_used() {
         );
     }
     let missing = File::new("missing.toml", "[client]\ntoken_jwks_file = \"/nowhere/keys\"\n");
-    let (code, _, err) = told(&["check", "--config", missing.path()], &[]);
+    let (code, _, err) = run(&["check", "--config", missing.path()], &[]);
     assert_eq!(code, Some(78));
     assert!(err.starts_with(
         "config: client.token_jwks_file = \"/nowhere/keys\" (line 2): cannot be read"

@@ -1,7 +1,7 @@
-//! Holds the pages at the root and in docs/ to the code: paths, functions, keys, defaults, codes,
-//! rules.
+//! Compares the pages at the root and in docs/ with the code: paths, functions, keys, defaults,
+//! codes, rules.
 //!
-//! Must not know prose. Invariant: what these pages say in tables and code blocks is so.
+//! Must not know prose. Invariant: what these pages say in tables and code blocks is true.
 
 use corecast::config::{Config, Sources};
 use corecast::rules::RULES;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use toml::{Table, Value};
 
-/// What a path of ours begins with.
+/// How a path in the repository begins.
 const FOLDERS: [&str; 8] =
     ["src/", "tests/", "scripts/", "bench/", "examples/", "docs/", "tuning/", "fuzz/"];
 
@@ -22,7 +22,7 @@ fn exists(path: &str) -> bool {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists()
 }
 
-/// Every page of ours: those at the root, of docs/ and of examples/.
+/// Every page: those at the root, of docs/ and of examples/.
 fn pages() -> Vec<String> {
     let mut pages = Vec::new();
     for folder in
@@ -41,7 +41,7 @@ fn pages() -> Vec<String> {
     pages
 }
 
-/// What stands between backticks, outside code blocks.
+/// The text between backticks, outside code blocks.
 fn code_words(text: &str) -> impl Iterator<Item = &str> {
     text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
 }
@@ -81,12 +81,12 @@ fn paths_and_links_lead_somewhere() {
         let folder = page.rfind('/').map_or("", |at| &page[..=at]);
         let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         let links = links.filter(|link| !link.contains("://"));
-        // A link leads from its page's folder, and may go on to a heading.
+        // A link is relative to its page's folder, and may name a heading.
         let links =
             links.map(|link| format!("{folder}{}", link.split('#').next().unwrap_or_default()));
         let ours = |word: &&str| FOLDERS.iter().any(|folder| word.starts_with(folder));
         for words in code_words(&text).filter(ours).map(str::to_owned).chain(links) {
-            // A script may stand with its arguments.
+            // A script may be followed by its arguments.
             let path = words.split(' ').next().unwrap_or_default();
             found += 1;
             if !exists(path) {
@@ -106,7 +106,7 @@ fn pages_that_are_read_once_stay_short() {
     }
 }
 
-/// Functions that a text says are in a file.
+/// Functions that a text names, each with its file.
 fn named_functions(text: &str) -> Vec<(&str, &str)> {
     let mut named = Vec::new();
     for row in rows(text) {
@@ -188,7 +188,7 @@ fn every_key_is_documented() {
     let page = file("docs/configuration.md");
     let documented: BTreeSet<String> =
         documented_keys(&page).keys().map(|key| (*key).to_owned()).collect();
-    // The unit tests of config hold this file to be complete.
+    // The unit tests of config check that this file is complete.
     let known: Table = file("tests/data/every_key.toml").parse().expect("TOML");
     assert_eq!(documented, flat(&known, ""));
 }
@@ -226,7 +226,7 @@ fn the_production_example_is_a_good_configuration() {
     assert!(config.namespaces.options("chat:lobby").is_some_and(|chat| chat.keeps_history()));
 }
 
-/// Codes of an enum's `parts`, as `command.rs` writes them: number, text, and what follows.
+/// Codes of an enum's `parts` in `command.rs`: number, text, and the rest.
 fn codes(of: &str) -> Vec<(String, String, Option<bool>)> {
     let code = file("src/codec/command.rs");
     let mut found = Vec::new();
@@ -265,7 +265,7 @@ fn every_switch_stands_with_its_rule() {
     let text = file("docs/rules.md");
     let rules: Vec<Vec<&str>> = rows(above(&text, "## Bounds")).collect();
     let numbers: Vec<&str> = rules.iter().map(|row| row[0]).collect();
-    // 29 to 31 are of Redis.
+    // 29 to 31 are reserved for Redis.
     let expected: Vec<String> = (1..=28).chain(32..=34).map(|number| number.to_string()).collect();
     assert_eq!(numbers, expected);
     let mut switches: Vec<&str> =
@@ -276,7 +276,7 @@ fn every_switch_stands_with_its_rule() {
     assert_eq!(switches, known);
 }
 
-/// A pasted file of Centrifugo's is answered as the page on migrating says.
+/// A pasted file of Centrifugo is answered as the page on migrating says.
 #[test]
 fn keys_of_centrifugo_are_those_that_check_knows() {
     let page = file("docs/migrating-from-centrifugo.md");

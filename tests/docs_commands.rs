@@ -1,7 +1,7 @@
-//! Runs the commands of the pages: `corecast` and `curl` as they are written; what takes longer, or
-//! needs packages, must be run by a script, and its flags must be in that script's help.
+//! Runs the commands of the pages: `corecast` and `curl` as written; commands that take longer, or
+//! need packages, must be run by a script, and their flags must be in that script's help.
 //!
-//! Must not know prose. Invariant: a command that nothing here knows how to run fails.
+//! Must not know prose. Invariant: a command that this test cannot run or find fails.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_corecast");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// A program that does not answer in this time hangs.
+/// A program that does not answer within this time counts as hanging.
 const HANGS: Duration = Duration::from_secs(200);
 
 /// Pages that show commands, by their path from the root.
@@ -30,7 +30,8 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The commands of a page's `sh` blocks: one a line, comments cut off, continued lines joined.
+/// The commands in a page's `sh` blocks: one per line, without comments, with continued lines
+/// joined.
 fn commands(page: &str) -> Vec<String> {
     let mut found = Vec::new();
     for block in page.split("\n```sh\n").skip(1) {
@@ -56,7 +57,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A server that is ended, whatever happens.
+/// A server that is ended in any case.
 struct Server {
     child: Child,
     port: u16,
@@ -101,13 +102,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ended already where all went well.
+        // It has ended already if the test succeeded.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The server's program with what README's example of production exports.
+/// The server's program with the variables of README's production example.
 fn program(args: &[&str]) -> Command {
     let mut program = Command::new(BINARY);
     program.args(args).current_dir(ROOT).stdin(Stdio::null());
@@ -118,7 +119,7 @@ fn program(args: &[&str]) -> Command {
     program
 }
 
-/// `corecast ...`, where `corecast.toml` is README's.
+/// `corecast ...`, with README's `corecast.toml`.
 fn corecast(command: &str, config: &str) {
     let words = command.split_whitespace();
     let args: Vec<&str> =
@@ -128,7 +129,7 @@ fn corecast(command: &str, config: &str) {
         return Server::start(&args).stop();
     }
     let output = program(&args).output().expect("it runs");
-    // A host that falls short of something is none of this test's business.
+    // Whether this host has a shortfall does not matter here.
     let short = args.first() == Some(&"doctor") && output.status.code() == Some(1);
     assert!(output.status.success() || short, "corecast {command}: {}", all_of(&output));
 }
@@ -138,7 +139,7 @@ fn all_of(output: &Output) -> String {
     format!("{}\n{}", output.status, String::from_utf8_lossy(&text))
 }
 
-/// `curl ...` as it is written, against a server in development mode.
+/// `curl ...` as written, against a server in development mode.
 fn curl(command: &str, server: &Server) {
     let silent = command.replacen("curl ", "curl --silent --show-error ", 1);
     let command = silent.replace("127.0.0.1:8000", &format!("127.0.0.1:{}", server.port));
@@ -148,8 +149,8 @@ fn curl(command: &str, server: &Server) {
     assert!(answer["error"].is_null() && !answer["result"].is_null(), "{command}: {answer}");
 }
 
-/// One of our scripts, which takes too long to be run here: it is there, may be run, and it or the
-/// program that it starts knows the flags.
+/// A script that takes too long to run here: it must exist and be executable, and it or the program
+/// that it starts must know the flags.
 fn script(command: &str) {
     let mut words = command.split_whitespace();
     let path = words.next().unwrap_or_default().trim_start_matches("./");

@@ -1,5 +1,5 @@
-//! What the drivers do when the process has no descriptor left. Alone in its process, because the
-//! limit is the process's.
+//! The drivers when the process has no descriptors left. In a process of its own, because the limit
+//! is per process.
 
 use corecast::driver::epoll::Epoll;
 use corecast::driver::uring::{Tuning, Uring};
@@ -35,7 +35,7 @@ fn use_up() -> Vec<File> {
     files
 }
 
-/// Turns for that long; how often `wait` returned, and whether a connection came.
+/// Turns for this time; returns how often `wait` returned, and whether a connection was accepted.
 fn turn(driver: &mut impl Driver, time: Duration) -> (u32, bool) {
     let start = Instant::now();
     let mut waits = 0;
@@ -64,7 +64,7 @@ fn accepting_rests_without_descriptors_and_goes_on() {
     drop(files);
     assert!(turn(&mut driver, Duration::from_secs(10)).1, "accepting did not go on");
 
-    // The ring's connections are no descriptors of the process.
+    // Connections of the ring use no descriptors of the process.
     let (options, addr) = loopback();
     let mut driver = Uring::new(options, Tuning::default()).expect("a ring");
     let files = use_up();

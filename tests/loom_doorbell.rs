@@ -1,9 +1,9 @@
 //! Every interleaving of two cores that sleep over one lane, under loom: no wake-up is lost. The
-//! flags are the real ones, `mesh::Doorbell` and `mesh::Room`; the ring is a stand-in with the
-//! orderings of `rtrb`, whose atomics loom cannot see.
+//! flags are the real ones, `mesh::Doorbell` and `mesh::Room`; the ring is a substitute with the
+//! memory orderings of `rtrb`, whose atomics loom cannot see.
 //!
 //! Runs with `RUSTFLAGS="--cfg loom" cargo test --test loom_doorbell`. A lost wake-up is a deadlock
-//! there. The tests that panic leave out a step, to show that the model would notice.
+//! there. The tests that panic leave out a step, to show that the model notices.
 #![cfg(loom)]
 
 use corecast::mesh::{Doorbell, Room};
@@ -12,7 +12,7 @@ use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use std::sync::Arc;
 
-/// A bounded ring of numbers; item n carries n, so two counters are all there is.
+/// A bounded ring of numbers; item n carries n, so two counters are enough.
 #[derive(Clone)]
 struct Ring {
     slots: usize,
@@ -52,7 +52,7 @@ impl Ring {
     }
 }
 
-/// A core: its doorbell, and what stands for the driver's eventfd.
+/// A core: its doorbell, and a substitute for the driver's eventfd.
 #[derive(Clone, Default)]
 struct Core {
     bell: Doorbell,
@@ -83,7 +83,7 @@ impl Core {
 /// Which steps of the protocol are taken.
 #[derive(Clone, Copy)]
 struct Steps {
-    /// The producer pushes only where it sees room, so no failed push asks to be rung.
+    /// The producer pushes only if it sees room, so that no failed push asks to be rung.
     producer_looks_first: bool,
     consumer_looks_again: bool,
     producer_looks_again: bool,
@@ -148,7 +148,7 @@ fn model(slots: usize, count: usize, steps: Steps) {
     });
 }
 
-/// How often a thread may be switched away from where it could have run on.
+/// How often a thread may be preempted.
 const PREEMPTIONS: usize = 3;
 
 #[test]

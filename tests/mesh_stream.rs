@@ -1,5 +1,5 @@
-//! Lanes against a reference: any stream of operations does what it does to a bounded queue with a
-//! flag, and two cores that truly sleep over a lane always wake each other.
+//! Lanes against a reference: any sequence of operations has the effect that it has on a bounded
+//! queue with a flag, and two cores that really sleep over a lane always wake each other.
 #![cfg(not(loom))]
 
 use corecast::mesh::{Doorbell, Receiver, Sender, lane};
@@ -9,7 +9,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What a lane is: a queue of `slots`, whether its producer wants room, and whether any was made.
+/// A model of a lane: a queue of `slots`, whether its producer wants room, and whether any was
+/// made.
 struct Reference {
     queue: VecDeque<u32>,
     slots: usize,
@@ -80,7 +81,7 @@ proptest! {
     }
 }
 
-/// A core that sleeps: its doorbell, and what stands for the driver's eventfd.
+/// A core that sleeps: its doorbell, and a substitute for the driver's eventfd.
 #[derive(Clone, Default)]
 struct Core {
     bell: Doorbell,
@@ -96,7 +97,7 @@ impl Core {
         }
     }
 
-    /// Sleeps until rung, unless `ready` after the announcement; answers whether it slept.
+    /// Sleeps until rung, unless `ready` after the announcement; returns whether it slept.
     fn sleep(&self, ready: impl FnOnce() -> bool) -> bool {
         self.bell.announce();
         let sleeps = !ready();
@@ -115,7 +116,7 @@ impl Core {
     }
 }
 
-/// Sends 0..count over the lane, asleep whenever it is full; answers how often it slept.
+/// Sends 0..count over the lane, sleeping whenever it is full; returns how often it slept.
 fn produce(mut sender: Sender<u32>, count: u32, own: &Core, other: &Core) -> u32 {
     let mut sleeps = 0;
     for item in 0..count {
@@ -130,7 +131,7 @@ fn produce(mut sender: Sender<u32>, count: u32, own: &Core, other: &Core) -> u32
     sleeps
 }
 
-/// Takes 0..count from the lane, asleep whenever it is empty; answers how often it slept.
+/// Takes 0..count from the lane, sleeping whenever it is empty; returns how often it slept.
 fn consume(mut receiver: Receiver<u32>, count: u32, own: &Core, other: &Core) -> u32 {
     let (mut sleeps, mut expected) = (0, 0);
     while expected < count {

@@ -1,4 +1,4 @@
-//! The metrics as a scraper reads them: the text is parsed by a small reader of its own.
+//! The metrics as a scraper reads them: the text is parsed by a small, independent reader.
 
 use corecast::codec::command::{Disconnect, ErrorCode};
 use corecast::metrics::{Cause, CoreMetrics, DISCONNECT_CODES, ProcessStats, render};
@@ -96,7 +96,7 @@ fn sample(line: &str) -> (Key, f64) {
     ((name.to_string(), labels), rest.strip_prefix(' ').unwrap().parse().unwrap())
 }
 
-/// Undoes a label value's escapes; gives what stands behind its closing quote.
+/// Undoes a label value's escapes; returns the rest after its closing quote.
 fn label_value(text: &str) -> (String, &str) {
     let mut value = String::new();
     let mut characters = text.char_indices();
@@ -203,7 +203,7 @@ fn namespaces_and_methods_are_told_apart() {
     }
 }
 
-/// `docs/metrics.md` has every family with its type, its labels and its help, and no other.
+/// `docs/metrics.md` has exactly the families with their type, labels and help.
 #[test]
 fn the_reference_is_the_code() {
     let core = Arc::new(CoreMetrics::new());
@@ -262,7 +262,7 @@ fn codes_and_causes_are_told_apart() {
     assert_eq!(of("refusals", "cause", "origin"), 0.0);
 }
 
-/// Every code that the protocol has, and every one that a peer may send, has a sample of its own.
+/// Every code of the protocol, and every one that a peer may send, has a sample of its own.
 #[test]
 fn no_code_of_the_protocol_is_other() {
     let core = Arc::new(CoreMetrics::new());
@@ -282,11 +282,11 @@ fn no_code_of_the_protocol_is_other() {
         }
         assert_eq!(scrape.value(&name, &[("worker", "0"), ("code", "other")]), 0.0, "{family}");
     }
-    // Those that were forgotten once.
+    // These were once forgotten.
     assert!(closed.contains(&3005) && closed.contains(&3505) && errors.contains(&110));
 }
 
-/// The tables of errors and close codes in docs are of the same codes.
+/// The tables of errors and close codes in docs have the same codes.
 #[test]
 fn the_codes_of_the_documents_are_those_of_the_enums() {
     let text = std::fs::read_to_string("docs/codes.md").expect("the page of codes");

@@ -1,5 +1,5 @@
-//! RFC 6455 against slow references: what a client may send, cut anywhere, gives the messages of
-//! the definition, and what it may not send gives the violation that comes first.
+//! RFC 6455 against slow references: valid input, cut anywhere, gives the messages of the
+//! definition, and invalid input gives the first violation.
 
 use corecast::ws::deframer::{Deframer, Item, MessageLimits, Violation};
 use corecast::ws::frame::{self, OpCode};
@@ -50,7 +50,10 @@ fn receive<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<Event> {
                 Item::Close { code, reason } => Event::Close(code, reason.to_vec()),
             }));
             spill.drain(..consumed);
-            assert!(deframer.held_bytes() <= (2 * received).max(8), "memory nobody paid for");
+            assert!(
+                deframer.held_bytes() <= (2 * received).max(8),
+                "memory without received bytes"
+            );
             if events.last().is_some_and(Event::is_last) {
                 return events;
             }
@@ -71,7 +74,7 @@ fn pieces<'a>(stream: &'a [u8], cuts: &[usize]) -> impl Iterator<Item = &'a [u8]
     ranges.into_iter().map(move |range| &stream[range])
 }
 
-/// The reference: the sections' words one after another, octet by octet, on the whole stream.
+/// The reference: the sections' rules one after another, octet by octet, on the whole stream.
 struct Reference<'a> {
     rest: &'a [u8],
     message: Option<(bool, Vec<u8>)>,
@@ -105,7 +108,7 @@ impl Reference<'_> {
         (0..count).try_fold(0, |sum, _| Some(sum << 8 | u64::from(self.octet()?)))
     }
 
-    /// One frame; none when the stream ends inside it.
+    /// One frame; `None` if the stream ends inside it.
     fn frame(&mut self) -> Result<Option<()>, Violation> {
         let Some(first) = self.octet() else { return Ok(None) };
         let (fin, opcode) = (first >= 0x80, first & 0xf);
@@ -200,7 +203,7 @@ fn check(holds: bool, violation: Violation) -> Result<(), Violation> {
     if holds { Ok(()) } else { Err(violation) }
 }
 
-/// Text in which characters of every width meet, and now and then something that is none.
+/// Text with adjacent characters of every width, and sometimes invalid bytes.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let character = prop_oneof![
         12 => "[a-z\u{e9}\u{20ac}\u{1f600}]".prop_map(String::into_bytes),
@@ -235,7 +238,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A frame of which the header is right most of the time.
+/// A frame whose header is valid most of the time.
 fn loose_frame() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         4 => prop_oneof![Just(0x81), Just(0x82), Just(0x01), Just(0x02), Just(0x00), Just(0x80)],

@@ -1,7 +1,7 @@
-//! The scripts as somebody meets them first: each says what it does, with examples, and builds
-//! nothing for that; `scripts/test` names its steps, and ends one that hangs.
+//! The scripts' `--help`: each says what it does, with examples, and builds nothing for that;
+//! `scripts/test` names its steps, and ends one that hangs.
 //!
-//! Must not know what the scripts do. Invariant: no program of ours is built here.
+//! Must not know what the scripts do. Invariant: nothing of Corecast is built here.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A folder of this test, which goes with the value.
+/// A directory of this test, removed when dropped.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -49,7 +49,7 @@ fn scripts() -> Vec<String> {
     names
 }
 
-/// Runs a script where whatever builds or installs fails, and leaves a mark.
+/// Runs a script with programs that fail, and leave a mark, instead of those that build or install.
 fn run_barred(script: &Path, flag: &str, bar: &Folder) -> Output {
     let marker = bar.0.join("called");
     for name in ["cargo", "rustc", "npm", "pip", "go", "apt-get", "sudo"] {
@@ -84,7 +84,7 @@ fn every_script_has_a_help_that_builds_nothing() {
     }
 }
 
-/// What `scripts/test` is made of, as its source has it.
+/// The steps of `scripts/test`, from its source.
 #[test]
 fn every_step_is_told_with_its_time() {
     let path = Path::new(ROOT).join("scripts/test");
@@ -113,7 +113,7 @@ fn every_step_is_told_with_its_time() {
     assert_eq!(names, steps, "the page and the functions");
 }
 
-/// A build that hangs, and what it started and left behind, with its output still open.
+/// A build that hangs, with a child that it started and left behind with its output still open.
 #[test]
 fn a_step_that_hangs_is_ended_with_all_that_it_started() {
     let place = Folder::new("scripts-hang");

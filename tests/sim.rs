@@ -3,7 +3,7 @@
 use corecast::sim::plan::Size;
 use corecast::sim::run::run;
 
-/// Seeds for each of the engines, transports and endings to be drawn several times.
+/// Enough seeds to draw each of the engines, transports and endings several times.
 const SEEDS: u64 = 200;
 
 #[test]

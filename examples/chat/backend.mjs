@@ -1,4 +1,4 @@
-// The chat's backend: serves the page, and issues a token to whoever says a name.
+// The chat's backend: serves the page, and issues a token to everyone who enters a name.
 import { createHmac } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -28,7 +28,7 @@ createServer(async (request, response) => {
   const name = searchParams.get('name') ?? '';
   // A real backend takes the user from its own session, not from the request.
   if (!/^[\w-]{1,20}$/.test(name)) return response.writeHead(400).end();
-  const exp = Math.floor(Date.now() / 1000) + 600; // The SDK fetches another before it ends.
+  const exp = Math.floor(Date.now() / 1000) + 600; // The SDK fetches another before it expires.
   response.setHeader('Content-Type', 'application/json');
   response.end(JSON.stringify({ token: token({ sub: name, exp }), url: CORECAST_URL }));
 }).listen(PORT, '127.0.0.1', () => console.log(`open http://127.0.0.1:${PORT}`));

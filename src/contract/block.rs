@@ -1,10 +1,10 @@
-//! A publication as it crosses cores and lies in history: one immutable block, made once.
+//! A publication as it crosses cores and is kept in history: one immutable block, made once.
 //!
 //! Layout, little endian: lengths of channel u16, user u16, connection's info u32, subscription's
-//! info u32, tags u32 and delta u32; publisher (core u16, index u32, generation u32; all ones when
-//! it came from the server API); flags u8; the process's microsecond it was received in u64; Unix
-//! milliseconds u64; then the first five, the data, and the delta. The offset is the home's to give
-//! and travels beside the block.
+//! info u32, tags u32 and delta u32; publisher (core u16, index u32, generation u32; all ones if it
+//! came from the server API); flags u8; the process's microsecond at which it was received u64;
+//! Unix milliseconds u64; then the first five, the data, and the delta. The offset is assigned by
+//! the home and travels beside the block.
 
 use super::key::ConnectionKey;
 use crate::clock::Now;
@@ -17,15 +17,15 @@ const FLAG_INFO: u8 = 1;
 const FLAG_BINARY: u8 = 2;
 const FLAG_EXCLUDE_SELF: u8 = 4;
 
-/// One publication, without its place in the channel.
+/// One publication, without its position in the channel.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Block(Bytes);
 
-/// What a block is made of.
+/// The parts of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'a> {
     pub channel: &'a str,
-    /// None when it comes from the server API.
+    /// `None` if it comes from the server API.
     pub publisher: Option<Publisher<'a>>,
     pub tags: Tags<'a>,
     pub data: &'a [u8],
@@ -42,7 +42,7 @@ pub struct Publisher<'a> {
     pub conn_info: &'a [u8],
     /// JSON, or empty.
     pub chan_info: &'a [u8],
-    /// Its own subscription is not told.
+    /// The publisher's own subscription does not receive it.
     pub exclude_self: bool,
 }
 
@@ -58,16 +58,16 @@ impl Publisher<'_> {
 
 impl Block {
     /// Builds the block of a publication whose payload is JSON. Raw CR and LF, which valid JSON has
-    /// only as white space, become spaces here, once: newline batching downstream relies on it.
+    /// only as white space, become spaces here, once, because messages are separated by newlines.
     ///
     /// # Panics
-    /// When a part is longer than its length can say; all are bounded far below.
+    /// If a part is longer than its length field can express; all are bounded far below.
     #[must_use]
     pub fn new(parts: &Parts<'_>) -> Block {
         Block::of(Payload::Json, parts)
     }
 
-    /// The same of a payload of either kind; bytes stay as they are.
+    /// The same for a payload of either kind; bytes are not changed.
     ///
     /// # Panics
     /// As `new`.
@@ -137,7 +137,7 @@ impl Block {
         u64::from(self.word(at)) | u64::from(self.word(at + 4)) << 32
     }
 
-    /// Where each section begins, and the data at last.
+    /// Where each section begins, and the data last.
     fn starts(&self) -> [usize; 6] {
         let channel = HEAD;
         let user = channel + self.short(0);
@@ -153,7 +153,7 @@ impl Block {
         self.text(HEAD, self.short(0))
     }
 
-    /// Who published; none when it came from the server API.
+    /// The publisher; `None` if it came from the server API.
     #[must_use]
     pub fn publisher(&self) -> Option<Publisher<'_>> {
         if self.0[26] & FLAG_INFO == 0 {
@@ -171,7 +171,7 @@ impl Block {
         })
     }
 
-    /// Is the publisher's own subscription not told?
+    /// Must the publisher's own subscription not receive it?
     #[must_use]
     pub fn excludes_self(&self) -> bool {
         self.0[26] & FLAG_EXCLUDE_SELF != 0
@@ -201,8 +201,8 @@ impl Block {
         &self.0[self.starts()[5]..self.0.len() - self.delta_length()]
     }
 
-    /// What turns the data of the publication before into this one's (Fossil); none where nobody
-    /// wanted it, or it would not have been shorter.
+    /// The difference from the previous publication's data (Fossil); `None` if no subscriber wants
+    /// deltas, or it would not be shorter.
     #[must_use]
     pub fn delta(&self) -> Option<&[u8]> {
         let length = self.delta_length();
@@ -216,7 +216,7 @@ impl Block {
     /// The same publication with a delta.
     ///
     /// # Panics
-    /// When it has one.
+    /// If it has one already.
     #[must_use]
     pub fn with_delta(&self, delta: &[u8]) -> Block {
         assert_eq!(self.delta_length(), 0, "a delta is made once");
@@ -229,13 +229,13 @@ impl Block {
         Block(Bytes::from(bytes))
     }
 
-    /// What the payload is.
+    /// The form of the payload.
     #[must_use]
     pub fn payload(&self) -> Payload {
         if self.0[26] & FLAG_BINARY == 0 { Payload::Json } else { Payload::Binary }
     }
 
-    /// Bytes it takes; what history and recovery bounds count.
+    /// Bytes that it takes, which the bounds of history and recovery count.
     #[must_use]
     pub fn size(&self) -> usize {
         self.0.len()
@@ -248,7 +248,7 @@ impl std::fmt::Debug for Block {
     }
 }
 
-/// A publication and its place.
+/// A publication and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
     pub offset: u64,

@@ -1,6 +1,6 @@
 //! What crosses lanes: requests from edges to homes, deliveries from homes to edges.
 //!
-//! An envelope is at most 64 bytes, one lane slot; what is larger stands behind a box.
+//! An envelope is at most 64 bytes, one lane slot; anything larger is boxed.
 
 use super::block::{Block, Placed};
 use super::infos::Infos;
@@ -10,22 +10,22 @@ use super::position::{Position, Since, Version};
 use super::user::{Overrides, SharedCommand, ToUser};
 use crate::codec::command::ErrorCode;
 
-/// What an edge asks of a home.
+/// A request of an edge to a home.
 #[derive(Clone, Debug)]
 pub enum Request {
     Subscribe(Box<SubscribeRequest>),
-    /// Takes one Subscribe back: of a subscription, a pending one, or a dead connection's.
+    /// Takes back one Subscribe: of a subscription, of a pending one, or of a dead connection.
     Unsubscribe {
         connection: ConnectionKey,
         channel: Name,
-        /// The edge's number for the call that waits for it, which is answered by `Unsubscribed`; 0
-        /// when nobody does.
+        /// The edge's number of the call that waits for it, which is answered by `Unsubscribed`; 0
+        /// if no call waits.
         awaited: u32,
     },
     Publish {
         to: ReplyTo,
         block: Block,
-        /// None for a publication that asks for nothing more.
+        /// `None` for a publication without further options.
         options: Option<Box<PublishOptions>>,
     },
     History(Box<HistoryRequest>),
@@ -37,7 +37,7 @@ pub enum Request {
         to: ReplyTo,
         channel: Name,
     },
-    /// An authenticated connection is there; answered before its connect is (rule 12).
+    /// Registers an authenticated connection; answered before its connect is (rule 12).
     Register {
         connection: ConnectionKey,
         user: Name,
@@ -46,34 +46,34 @@ pub enum Request {
         connection: ConnectionKey,
         user: Name,
     },
-    /// Does something to a user's connections; answered by `UserAnswered`.
+    /// Applies a command to a user's connections; answered by `UserAnswered`.
     ToUser(Box<ToUser>),
     /// A `UserCommand` has taken effect on this edge.
     UserDone {
         call: u32,
     },
-    /// Forgets a channel's history; its numbering goes on. Answered by `HistoryRemoved`.
+    /// Deletes a channel's history; its numbering continues. Answered by `HistoryRemoved`.
     RemoveHistory {
         to: ReplyTo,
         channel: Name,
     },
-    /// One part of the list of channels that have subscribers; answered by `Channels`.
+    /// Asks for one part of the list of channels that have subscribers; answered by `Channels`.
     Channels {
         to: ReplyTo,
         from: ListCursor,
     },
-    /// Shutdown: everything this edge had to say is behind it (rule 25).
+    /// Shutdown: the last request of this edge (rule 25).
     Marker {
         core: u16,
     },
 }
 
-/// How far a list of a home's channels has come.
+/// How far a list of a home's channels has progressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListCursor {
-    /// The next place to look at.
+    /// The next place to visit.
     pub place: u32,
-    /// Channels made after this many are not listed, so that none is twice; 0 at the start.
+    /// Channels made after this many are not listed, so that none is listed twice; 0 at the start.
     pub made: u64,
 }
 
@@ -84,33 +84,33 @@ pub struct SubscribeRequest {
     pub sequence: u32,
     pub channel: Name,
     pub user: Name,
-    /// What the others in the channel are told of it.
+    /// Info about the subscriber that others in the channel receive.
     pub infos: Option<Infos>,
-    /// Recover from here; none: just go live.
+    /// Position to recover from; `None`: no recovery.
     pub since: Option<Since>,
-    /// A recovery was asked for, whether or not it may be had; without a position it may not.
+    /// A recovery was asked for. Without a position it is not possible.
     pub recover: bool,
-    /// Where the recovery cannot be had, the subscription is refused with 112.
+    /// If the recovery is not possible, the subscription is refused with 112.
     pub or_refused: bool,
-    /// What of it is otherwise than its namespace says; of recovery and positions the edge knows.
+    /// Options that override those of the namespace. Of recovery and positions only the edge knows.
     pub overrides: Overrides,
-    /// It wants deltas.
+    /// The subscriber wants deltas.
     pub delta: bool,
-    /// Of a recovery it wants the last publication alone, wherever it was.
+    /// Instead of a recovery it wants only the last publication, whatever its position.
     pub cache: bool,
-    /// It has a filter: the last publication may be none for it.
+    /// It has a filter, which may not let the last publication through.
     pub filtered: bool,
 }
 
-/// What few publications ask for.
+/// Options that only few publications have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublishOptions {
-    /// With a key that was carried out in this channel before, nothing is published and the answer
-    /// is the first one's; "" for none. At most `limits::IDEMPOTENCY_KEY_BYTES`.
+    /// If a publication with this key was published in the channel before, nothing is published and
+    /// the answer is that of the first; "" for none. At most `limits::IDEMPOTENCY_KEY_BYTES`.
     pub idempotency_key: Box<str>,
     /// It is delivered without an offset, and not kept.
     pub skip_history: bool,
-    /// It is dropped where the channel has one as new.
+    /// It is dropped if the channel has this version or a newer one.
     pub version: Option<Version>,
 }
 
@@ -121,14 +121,15 @@ pub struct HistoryRequest {
     pub limit: i32,
     pub since: Option<Since>,
     pub reverse: bool,
-    /// All that is asked for or error 106, within the bound of the server API's answers: backends
-    /// do not ask on. Else as much as fits `limits.recovery_bytes`.
+    /// Everything that was asked for or error 106, within the bound of the server API's answers,
+    /// because backends do not ask for further pages. Otherwise as much as fits
+    /// `limits.recovery_bytes`.
     pub whole: bool,
-    /// The user of the client that asks, "" where it has none; none for the server API.
+    /// The user of the asking client, "" if it has none; `None` for the server API.
     pub asker: Option<Name>,
 }
 
-/// What a home tells an edge. `local` is the channel's number on this home for that core.
+/// What a home sends to an edge. `local` is the channel's number on this home for that core.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     Subscribed(Box<Subscribed>),
@@ -136,10 +137,10 @@ pub enum Delivery {
     Refused {
         to: ReplyTo,
         error: ErrorCode,
-        /// As the protocol calls it; "" for a call of the server API, which the edge knows.
+        /// As in the protocol; "" for a call of the server API, which the edge knows.
         method: &'static str,
         channel: Option<Name>,
-        /// For a Subscribe, the sequence of what the edge has to take back.
+        /// For a Subscribe, the sequence of the subscription that the edge has to take back.
         subscribe: Option<u32>,
     },
     Published {
@@ -169,12 +170,12 @@ pub enum Delivery {
         local: u32,
         who: Box<Member>,
     },
-    /// Offsets were lost on the way to this home: every recoverable subscriber is told 2500.
+    /// Offsets were lost on the way to this home: every recoverable subscriber is sent 2500.
     PositionLost {
         local: u32,
     },
-    /// Does something to these connections, where they are still there and selected; answered by
-    /// `UserDone`.
+    /// Applies a command to those of these connections that still exist and are selected; answered
+    /// by `UserDone`.
     UserCommand {
         call: u32,
         connections: Box<[ConnectionKey]>,
@@ -184,7 +185,7 @@ pub enum Delivery {
     UserAnswered {
         to: ReplyTo,
     },
-    /// The Subscribe was taken back that a call ends.
+    /// The Subscribe that a call ends was taken back.
     Unsubscribed {
         awaited: u32,
     },
@@ -192,7 +193,7 @@ pub enum Delivery {
         to: ReplyTo,
     },
     Channels(Box<ChannelsPart>),
-    /// The home's answer to a marker: nothing follows.
+    /// The home's answer to a marker: no delivery follows.
     Marker {
         core: u16,
     },
@@ -205,29 +206,30 @@ pub struct Subscribed {
     pub channel: Name,
     pub local: u32,
     pub position: Position,
-    /// The answer to a recovery: what was missed, or none when it cannot be had in full.
+    /// The answer to a recovery.
     pub recovery: Recovery,
 }
 
 /// How a subscription starts.
 #[derive(Clone, Debug)]
 pub enum Recovery {
-    /// None was asked for.
+    /// No recovery was asked for.
     NotAsked,
-    /// All that was missed, in order, ending at the answer's position.
+    /// Everything that was missed, in order, ending at the answer's position.
     Complete(Box<[Placed]>),
-    /// Not to be had in full; nothing is sent.
+    /// Some of it is gone; nothing is sent.
     Impossible,
 }
 
 impl Recovery {
-    /// The offset behind which a subscriber begins, with what it missed and then what comes, where
-    /// the answer's position has offset `top`. With a recovery that is the one it asked from: SDKs
-    /// adopt it before they deliver what was missed, and who leaves between the two goes on there.
+    /// The offset after which a subscriber begins, first with what it missed and then with new
+    /// publications, where the answer's position has offset `top`. With a recovery that is the
+    /// offset it asked from: SDKs adopt it before they deliver what was missed, so a client that
+    /// leaves in between continues from there.
     #[must_use]
     pub fn start(&self, top: u64) -> u64 {
         match self {
-            // Before any filter: what it keeps back is missed no more than what it lets pass.
+            // Before any filter: a publication that the filter drops was missed like any other.
             Recovery::Complete(missed) => {
                 missed.first().map_or(top, |first| first.offset.saturating_sub(1))
             }
@@ -249,7 +251,7 @@ pub struct ChannelsPart {
     pub to: ReplyTo,
     /// Channels with the number of their subscriptions; at most `CHANNELS_PER_PART`.
     pub channels: Box<[(Name, u32)]>,
-    /// Where the next part begins; none behind the last.
+    /// Where the next part begins; `None` after the last.
     pub next: Option<ListCursor>,
 }
 
@@ -259,7 +261,7 @@ pub struct PresenceAnswer {
     pub members: Box<[Member]>,
 }
 
-/// Somebody in a channel.
+/// A client in a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub connection: ConnectionKey,

@@ -1,9 +1,10 @@
-//! What tokens say about somebody in a channel, for the others there: immutable, with one
-//! allocation that the home, its answers and its joins share. Most have nothing, and cost a word.
+//! Infos from tokens about a client in a channel, for the other clients there: immutable, in one
+//! allocation that the home, its answers and its joins share. Most clients have none, which takes
+//! one word.
 
 use std::sync::Arc;
 
-/// What others are told of a connection and of its subscription, as JSON; empty for nothing.
+/// Info about a connection and about its subscription, as JSON; empty for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Infos(Arc<Parts>);
 
@@ -14,7 +15,7 @@ struct Parts {
 }
 
 impl Infos {
-    /// None where there is nothing to tell.
+    /// `None` if both are empty.
     #[must_use]
     pub fn new(connection: &[u8], subscription: &[u8]) -> Option<Infos> {
         let some = !connection.is_empty() || !subscription.is_empty();

@@ -1,6 +1,6 @@
-//! The names of a connection and of a command of it, by which answers find their way back.
+//! Identifies a connection, and one of its commands, so that answers find their way back.
 
-/// A connection, named so that a late answer to an earlier one in the same place finds nobody.
+/// A connection. A late answer to an earlier connection in the same place finds none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionKey {
     pub core: u16,
@@ -9,15 +9,15 @@ pub struct ConnectionKey {
 }
 
 impl ConnectionKey {
-    /// No connection: what the server API publishes comes from here.
+    /// Stands for the server API, which publishes without a connection.
     pub const NOBODY: ConnectionKey =
         ConnectionKey { core: u16::MAX, index: u32::MAX, generation: u32::MAX };
 }
 
-/// Where an answer goes: to which command of which connection.
+/// The destination of an answer: a command of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyTo {
     pub connection: ConnectionKey,
-    /// The command's id; 0 when no reply is wanted.
+    /// The command's id; 0 if no reply is wanted.
     pub command: u32,
 }

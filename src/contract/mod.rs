@@ -1,7 +1,7 @@
-//! What crosses cores: the data that edges, homes, the bridge and their tests have in common.
+//! What crosses cores: the data that edges, homes, the bridge and their tests share.
 //!
-//! Data only: nothing here sends, waits or decides. What travels by a lane fits one of its slots,
-//! and what is larger lies in a box; both are asserted where the types are.
+//! Data only: nothing here sends, waits or decides. What travels by a lane fits into one of its
+//! slots, and anything larger is boxed; both are asserted beside the types.
 
 pub mod block;
 pub mod engine;

@@ -1,5 +1,5 @@
-//! Names that cross cores: a channel's, a user's. Immutable text with one allocation, shared by the
-//! edge and the home that both keep it.
+//! Names that cross cores: of channels and users. Immutable text in one allocation that the edge
+//! and the home share.
 
 use arcstr::ArcStr;
 use std::borrow::Borrow;

@@ -1,6 +1,6 @@
-//! Places in a channel: the numbering that its home gives, and the one that applications give.
+//! Positions in a channel: the numbering of its home, and the versions of applications.
 
-/// The life of a channel's numbering: offsets compare only within one epoch.
+/// The identity of a channel's numbering: offsets compare only within one epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
@@ -9,31 +9,31 @@ impl Epoch {
     pub const NONE: Epoch = Epoch(u64::MAX);
 }
 
-/// A place in a channel: after the publication with this offset.
+/// A position in a channel: after the publication with this offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     pub epoch: Epoch,
     pub offset: u64,
 }
 
-/// Where somebody wants to go on from, or to read from.
+/// A position from which to recover or to read history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Since {
-    /// None: the channel's, whichever that is, which its home alone knows.
+    /// `None`: the channel's current epoch, which only its home knows.
     pub epoch: Option<Epoch>,
     pub offset: u64,
 }
 
 impl Since {
-    /// Is it a place in a numbering of this epoch?
+    /// Is it a position in a numbering of this epoch?
     #[must_use]
     pub fn is_of(self, epoch: Epoch) -> bool {
         self.epoch.is_none_or(|own| own == epoch)
     }
 }
 
-/// How new a publication is, as the application counts: what is no newer than the last one kept is
-/// not published.
+/// The application's version of a publication: a version that is not newer than that of the last
+/// publication is not published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Version {
     /// Above 0.
@@ -44,7 +44,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Is it older than what has version `last`, or the same?
+    /// Is it the same as version `last`, or older?
     #[must_use]
     pub fn is_late(&self, last: &Version) -> bool {
         (self.epoch.is_empty() || self.epoch == last.epoch) && self.number <= last.number

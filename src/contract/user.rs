@@ -1,7 +1,7 @@
-//! What is done to a user's connections from outside: by a token's claims, or by the server API.
+//! Commands about a user's connections, from a token's claims or the server API.
 //!
-//! Must not know connections' insides. Invariant: a command is immutable once a home has it; every
-//! edge of the user's connections is given the same one.
+//! Must not know the inside of connections. Invariant: a command is immutable once a home has it;
+//! every edge with connections of the user receives the same one.
 
 use super::key::ReplyTo;
 use super::position::Since;
@@ -9,14 +9,14 @@ use crate::contract::name::Name;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// What a subscription may have otherwise than its namespace says; none: as the namespace says.
+/// Options of a subscription that override those of the namespace; `None`: as in the namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// Is the subscriber listed in presence?
     pub presence: Option<bool>,
-    /// Do its join and its leave reach the others?
+    /// Are its join and leave sent to the others?
     pub join_leave: Option<bool>,
-    /// Is it told joins and leaves?
+    /// Does it receive joins and leaves?
     pub force_push_join_leave: Option<bool>,
     pub recover: Option<bool>,
     pub position: Option<bool>,
@@ -26,37 +26,37 @@ pub struct Overrides {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerSubscription {
     pub channel: Name,
-    /// What others are told of the subscriber (`chan_info`), JSON; empty for nothing.
+    /// Info that others receive about the subscriber (`chan_info`), JSON; empty for none.
     pub info: Box<[u8]>,
     /// A value for the subscriber, JSON; empty for none.
     pub data: Box<[u8]>,
     pub overrides: Overrides,
 }
 
-/// Which connections of a user are meant.
+/// Which connections of a user are selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// Only the connection with this client id; "" for all.
     pub client: Box<str>,
-    /// Client ids that are passed over.
+    /// Client ids that are left out.
     pub whitelist: Box<[Box<str>]>,
 }
 
-/// What is to be done to each of them.
+/// What is done to each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserAction {
-    /// Subscribes, until `expire_at_s`, in seconds since 1970, where there is one; where it is
-    /// subscribed already, nothing happens.
+    /// Subscribes, until `expire_at_s` if set, in seconds since 1970. A connection that is
+    /// subscribed already is not changed.
     Subscribe { subscription: ServerSubscription, since: Option<Since>, expire_at_s: Option<u64> },
-    /// Ends a subscription, the client's own or the server's.
+    /// Ends a subscription, whoever began it.
     Unsubscribe { channel: Name, code: u32, reason: Box<str> },
     /// Closes with this code and reason.
     Disconnect { code: u16, reason: Box<str> },
-    /// Gives the connection another expiry, in seconds since 1970; none: it does not expire any
-    /// more. One that has passed ends it. With `info`, JSON, others are told that of it from here
-    /// on; empty: what they were told before.
+    /// Changes the connection's expiry, in seconds since 1970; `None`: it no longer expires. An
+    /// expiry that has passed ends it. `info`, JSON, is what others receive about it from now on;
+    /// empty: unchanged.
     Refresh { expire_at_s: Option<u64>, info: Box<[u8]> },
-    /// A message to the connection alone, JSON.
+    /// A message to the connection only, JSON.
     Send { data: Box<[u8]> },
 }
 
@@ -67,7 +67,7 @@ pub struct UserCommand {
     pub action: UserAction,
 }
 
-/// The same as the edges of the user's connections are given it: one, whatever their number.
+/// The command that the edges of the user's connections receive: one object, shared by all edges.
 #[derive(Clone, Debug)]
 pub struct SharedCommand(Arc<UserCommand>);
 
@@ -85,7 +85,7 @@ impl Deref for SharedCommand {
     }
 }
 
-/// The same on its way to the home of the user, which hands it on to the edges and then answers.
+/// The command on its way to the home of the user, which hands it on to the edges and then answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToUser {
     pub to: ReplyTo,

@@ -1,9 +1,9 @@
-//! The channels that connections of this edge are subscribed to, and the local ids homes know them
-//! by.
+//! The channels that connections of this edge are subscribed to, and the local ids by which homes
+//! know them.
 //!
-//! Invariant (rule 9): a channel is here while Subscribes pushed exceed Unsubscribes pushed, or one
-//! waits to be pushed; its local id is mapped from the first Subscribed answer until the last pair
-//! is taken back.
+//! Invariant (rule 9): a channel is here while more Subscribes than Unsubscribes were pushed, or
+//! one waits to be pushed; its local id is mapped from the first Subscribed answer until the last
+//! pair is taken back.
 
 use crate::codec::Codec;
 use crate::contract::name::Name;
@@ -11,25 +11,24 @@ use crate::hashing::{Key, Keyed};
 use crate::rules::sabotage;
 use std::collections::HashMap;
 
-/// What a subscriber has of a channel's publications, which decides what it is sent.
+/// The form in which a subscriber receives a channel's publications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Publications as they are.
+    /// In full.
     Plain,
-    /// It wants deltas, and has the publication before.
+    /// As deltas; it has the previous publication.
     Delta,
-    /// It wants deltas, and does not have the publication before: the next comes in full.
+    /// As deltas, but it does not have the previous publication: the next is sent in full.
     Fresh,
 }
 
-/// How deliveries are framed for a subscriber: in its codec, in the form that it has them in, and
-/// with the channel's name or its number. Each that some subscriber of a channel has is written
-/// once per delivery.
+/// How deliveries are framed for a subscriber: its codec, its form, and whether the channel is
+/// named by its name or number. For each variant in a channel a delivery is framed once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variant(u8);
 
 impl Variant {
-    /// How many there are.
+    /// Number of variants.
     pub const COUNT: usize = Codec::ALL.len() * Variant::FORMS.len() * 2;
     const FORMS: [Form; 3] = [Form::Plain, Form::Delta, Form::Fresh];
 
@@ -55,13 +54,13 @@ impl Variant {
         self.0 % 2 == 1
     }
 
-    /// The same in another form.
+    /// The same variant in another form.
     #[must_use]
     pub fn in_form(self, form: Form) -> Variant {
         Variant::new(self.codec(), form, self.is_numbered())
     }
 
-    /// Its place in a table of `COUNT`.
+    /// Its index in a table of `COUNT`.
     #[must_use]
     pub fn index(self) -> usize {
         usize::from(self.0)
@@ -83,7 +82,7 @@ const FRESH: u32 = {
 /// One subscriber in a channel's dense list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscriber {
-    /// The connection's place.
+    /// Index of the connection's place.
     pub connection: u32,
     pub variant: Variant,
     /// Wants joins and leaves.
@@ -100,42 +99,42 @@ pub const NO_FILTER: u16 = u16::MAX;
 pub struct EdgeChannel {
     pub name: Name,
     pub home: u16,
-    /// Its number on its home, once that is known.
+    /// Its number on its home, once it is known.
     pub local: Option<u32>,
     /// Subscribes pushed less Unsubscribes pushed and Subscribes refused.
     pub pairs: u32,
-    /// Subscriptions whose Subscribe waits for its lane: they hold the channel too.
+    /// Subscriptions whose Subscribe waits for its lane; they keep the channel too.
     pub parked: u32,
-    /// The offset of the last publication in lane order; none after a loss was declared.
+    /// The offset of the last publication in lane order; `None` after a loss was declared.
     pub last: Option<u64>,
     /// Do clients see offsets?
     pub keeps_history: bool,
-    /// Its namespace, as the metrics count.
+    /// Index of its namespace in the metrics.
     pub namespace: u8,
     pub subscribers: Vec<Subscriber>,
-    /// How many of them have each variant.
+    /// Number of subscribers with each variant.
     variants: [u32; Variant::COUNT],
-    /// Which variants any of them has, a bit for each.
+    /// The variants in use, one bit each.
     in_use: u32,
-    /// How many of them have a filter.
+    /// Number of subscribers with a filter.
     filtered: u32,
-    /// What asking all their filters costs for each publication, at most, in nanoseconds.
+    /// Highest cost of evaluating all their filters for one publication, in nanoseconds.
     pub filters_ns: usize,
 }
 
-/// How a publication follows the one before it.
+/// How a publication relates to the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arrival {
-    /// It is the next, or nothing says that it is not.
+    /// It is the next, as far as is known.
     Next,
-    /// It was delivered before.
+    /// It was delivered already.
     Repeated,
-    /// Others are missing before it.
+    /// Publications before it are missing.
     Gap,
 }
 
 impl EdgeChannel {
-    /// How the publication with this offset follows the last; offset 0: its channel keeps none.
+    /// How the publication with this offset relates to the last; offset 0: its channel has none.
     #[must_use]
     pub fn arrival(&self, offset: u64) -> Arrival {
         match self.last.filter(|_| offset > 0) {
@@ -146,7 +145,7 @@ impl EdgeChannel {
         }
     }
 
-    /// Adds a subscriber; gives its place.
+    /// Adds a subscriber and returns its index.
     pub fn add_subscriber(&mut self, subscriber: Subscriber) -> u32 {
         let place = u32::try_from(self.subscribers.len()).expect("connections are bounded");
         self.count_variant(subscriber.variant, 1);
@@ -155,7 +154,7 @@ impl EdgeChannel {
         place
     }
 
-    /// One subscriber more, or less, has a variant.
+    /// Counts one subscriber more or less with a variant.
     fn count_variant(&mut self, variant: Variant, by: i32) {
         let count = &mut self.variants[variant.index()];
         *count = count.checked_add_signed(by).expect("subscribers are counted once");
@@ -163,7 +162,7 @@ impl EdgeChannel {
         self.in_use = if *count > 0 { self.in_use | bit } else { self.in_use & !bit };
     }
 
-    /// Takes out the subscriber at a place, which the last one takes over.
+    /// Removes the subscriber at an index; the last one moves there.
     pub fn remove_subscriber(&mut self, place: u32) -> Subscriber {
         let removed = self.subscribers.swap_remove(place as usize);
         self.count_variant(removed.variant, -1);
@@ -171,7 +170,7 @@ impl EdgeChannel {
         removed
     }
 
-    /// The variants that its subscribers have.
+    /// The variants of its subscribers.
     pub fn variants(&self) -> impl Iterator<Item = Variant> + use<> {
         let mut left = self.in_use;
         std::iter::from_fn(move || {
@@ -181,13 +180,13 @@ impl EdgeChannel {
         })
     }
 
-    /// Has any subscriber a filter?
+    /// Does any subscriber have a filter?
     #[must_use]
     pub fn is_filtered(&self) -> bool {
         self.filtered > 0
     }
 
-    /// The variant that all subscribers have, if they are alike and none has a filter.
+    /// The variant of all subscribers, if they have the same one and no filter.
     #[must_use]
     pub fn only_variant(&self) -> Option<Variant> {
         let first = self.subscribers.first()?.variant;
@@ -195,7 +194,7 @@ impl EdgeChannel {
         (alike && self.filtered == 0).then_some(first)
     }
 
-    /// Subscribers that were sent a publication in full have what the next delta is against.
+    /// Subscribers that were sent a publication in full now have the base of the next delta.
     pub fn settle_fresh(&mut self) {
         if self.in_use & FRESH == 0 {
             return;
@@ -211,15 +210,15 @@ impl EdgeChannel {
         self.subscribers = subscribers;
     }
 
-    /// How many variants its subscribers have, one at least.
+    /// Number of variants in use, at least one.
     #[must_use]
     pub fn variants_in_use(&self) -> usize {
         self.in_use.count_ones().max(1) as usize
     }
 }
 
-/// The number by which pushes name the channel at a place, above 0. It is this edge's, as long as a
-/// connection here is subscribed: a connection learns it from each subscribe reply.
+/// The number by which pushes name the channel at a place, above 0. It is valid on this edge as
+/// long as a connection here is subscribed; a connection gets it in each subscribe reply.
 #[must_use]
 pub fn number_of(place: u32) -> u32 {
     place + 1
@@ -293,10 +292,10 @@ impl EdgeChannels {
         place
     }
 
-    /// The channel at a place that is known to be taken.
+    /// The channel at a place in use.
     ///
     /// # Panics
-    /// When it is not.
+    /// If the place is not in use.
     pub fn at(&mut self, place: u32) -> &mut EdgeChannel {
         self.places[place as usize].as_mut().expect("the place is taken")
     }
@@ -306,13 +305,13 @@ impl EdgeChannels {
         self.places.get(place as usize).and_then(Option::as_ref)
     }
 
-    /// The channel that a home means by a local id; none once the interest was withdrawn.
+    /// The channel with a home's local id; `None` once the interest was withdrawn.
     #[must_use]
     pub fn mapped(&self, home: u16, local: u32) -> Option<u32> {
         self.locals[usize::from(home)].get(local as usize).copied().flatten()
     }
 
-    /// Learns a channel's local id from a Subscribed answer.
+    /// Stores a channel's local id from a Subscribed answer.
     pub fn map(&mut self, place: u32, local: u32) {
         let channel = self.at(place);
         debug_assert!(channel.local.is_none_or(|known| known == local), "one id at a time");
@@ -326,7 +325,7 @@ impl EdgeChannels {
         locals[index] = Some(place);
     }
 
-    /// Forgets what a channel's home calls it: its interest was withdrawn.
+    /// Removes a channel's local id after the interest was withdrawn.
     pub fn unmap(&mut self, place: u32) {
         let channel = self.at(place);
         let home = usize::from(channel.home);
@@ -336,7 +335,7 @@ impl EdgeChannels {
         }
     }
 
-    /// One pair less; at zero the channel is unmapped and forgotten.
+    /// Counts one pair less; at zero the channel is unmapped and removed.
     pub fn remove_pair(&mut self, place: u32) {
         let channel = self.at(place);
         assert!(channel.pairs > 0, "a pair is taken back once");
@@ -348,8 +347,8 @@ impl EdgeChannels {
         }
     }
 
-    /// Forgets a channel that has neither pairs nor subscribers, nor anybody who waits to ask for
-    /// it.
+    /// Removes a channel that has no pairs, no subscribers, and no subscription that waits to be
+    /// pushed.
     pub fn forget_if_unused(&mut self, place: u32) {
         let Some(channel) = self.get(place) else { return };
         if channel.pairs == 0 && channel.parked == 0 && channel.subscribers.is_empty() {
@@ -394,7 +393,8 @@ mod tests {
         }
         assert_eq!(channel.variants().collect::<Vec<_>>(), all);
         assert_eq!(channel.variants_in_use(), Variant::COUNT);
-        // Who was sent a publication in full wants deltas next, and is named as before.
+        // A subscriber that was sent a publication in full receives deltas next, with the same
+        // naming.
         channel.settle_fresh();
         all.retain(|variant| variant.form() != Form::Fresh);
         assert_eq!(channel.variants().collect::<Vec<_>>(), all);

@@ -1,5 +1,5 @@
-//! What every room asks of an edge: who is in a place, and where a name lives. Nothing here changes
-//! what is found.
+//! Look-ups that every room uses: the connection in a place, and the home of a name. Nothing here
+//! changes what it finds.
 
 use crate::contract::key::ConnectionKey;
 use crate::edge::connection::exchange::Exchange;
@@ -9,7 +9,7 @@ use crate::edge::{ConnectionId, Edge};
 use std::hash::BuildHasher;
 
 impl Edge {
-    /// The connection that a home means, if it is still there.
+    /// The connection that a home refers to, if it still exists.
     pub(in crate::edge) fn of(&self, connection: ConnectionKey) -> Option<ConnectionId> {
         let conn = ConnectionId { index: connection.index, generation: connection.generation };
         (connection.core == self.core && self.is_current(conn)).then_some(conn)
@@ -22,7 +22,7 @@ impl Edge {
         u16::try_from(hash % u64::from(self.homes)).expect("a remainder is below its divisor")
     }
 
-    /// A hash of a channel's name, by which commands about one channel are told.
+    /// A hash of a channel's name, to compare the channels of commands.
     pub(in crate::edge) fn channel_hash(&self, name: &str) -> u32 {
         let hash = self.home_hasher.hash_one(name);
         u32::try_from(hash >> 32).expect("half a hash")
@@ -32,7 +32,7 @@ impl Edge {
         ConnectionKey { core: self.core, index: conn.index, generation: conn.generation }
     }
 
-    /// Is the connection still the one that was meant?
+    /// Is the connection still the same?
     pub(in crate::edge) fn is_current(&self, conn: ConnectionId) -> bool {
         self.places.is_current(conn)
     }
@@ -49,7 +49,7 @@ impl Edge {
         self.places.life(conn)
     }
 
-    /// What the server has still to do about a connection, made when there is none.
+    /// What the server has yet to do about a connection, created if necessary.
     pub(in crate::edge) fn server_side(&mut self, conn: ConnectionId) -> &mut ServerSide {
         let it = self.at(conn);
         if it.server().is_none() {
@@ -59,7 +59,7 @@ impl Edge {
         it.server_mut().expect("it was just made")
     }
 
-    /// The HTTP side of a connection.
+    /// The HTTP state of a connection.
     pub(in crate::edge) fn exchange(&mut self, conn: ConnectionId) -> &mut Exchange {
         let it = self.at(conn);
         if it.http().is_none() {

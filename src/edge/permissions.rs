@@ -16,7 +16,7 @@ impl Edge {
         if options.keeps_history() { Ok(options) } else { Err(ErrorCode::NotAvailable) }
     }
 
-    /// The options of a channel that keeps who is there.
+    /// The options of a channel with presence.
     pub(in crate::edge) fn presence_options(
         &self,
         name: &str,
@@ -25,13 +25,13 @@ impl Edge {
         if options.presence { Ok(options) } else { Err(ErrorCode::NotAvailable) }
     }
 
-    /// Does a recovery in this channel give the last publication alone?
+    /// Does a recovery in this channel return only the last publication?
     pub(in crate::edge) fn is_cache(&self, name: &str) -> bool {
         let options = self.namespaces.options(name);
         options.is_some_and(|options| options.recovery_mode == RecoveryMode::Cache)
     }
 
-    /// The options of a channel's namespace, where its name is one.
+    /// The options of a channel's namespace, if its name is valid.
     pub(in crate::edge) fn channel_options(&self, name: &str) -> Result<ChannelOptions, ErrorCode> {
         let bytes_max = self.limits.channel_name_bytes as usize;
         if bytes_max > 0 && name.len() > bytes_max {
@@ -52,16 +52,16 @@ impl Edge {
             && (listed || self.is_allowed(conn, name, options.allow_subscribe))
     }
 
-    /// Is the channel for this connection's user? None where it is for all.
+    /// Is the channel reserved for this connection's user? `None` if it is not reserved.
     pub(in crate::edge) fn is_listed(&self, conn: ConnectionId, name: &str) -> Option<bool> {
         let user = self.connection(conn).user.as_ref();
         self.namespaces.is_listed(name, user.map(Name::as_str))
     }
 
-    /// The channel of a user alone, where users have one.
+    /// The personal channel of a user, if they are enabled.
     ///
     /// # Errors
-    /// The user's id makes no name of a channel.
+    /// If the user's id does not fit into a channel's name.
     pub(in crate::edge) fn personal_channel(
         &self,
         user: &Name,
@@ -80,8 +80,8 @@ impl Edge {
         }))
     }
 
-    /// May this connection do a thing that `who` may do in a channel? In one that is for some users
-    /// nobody else may do anything.
+    /// May this connection do something that `who` may do in a channel? In a channel that is
+    /// reserved for some users, others may do nothing.
     pub(in crate::edge) fn is_allowed(&self, conn: ConnectionId, channel: &str, who: Who) -> bool {
         if self.is_listed(conn, channel) == Some(false) {
             return false;

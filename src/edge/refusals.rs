@@ -1,8 +1,8 @@
-//! A line for the operator about each refusal: what was refused, why, and to whom.
+//! A log line for each refusal: what was refused, why, and to which client.
 //!
-//! Must not know sockets: an address is what the edge was told with the connection. Invariants: no
-//! token, key or payload is in a line; whatever strangers do, at most `REFUSAL_LINES` lines of one
-//! cause are written in `REFUSAL_WINDOW_MS`, and the number of those left out follows.
+//! Must not know sockets: the edge is given the address with the connection. Invariants: no token,
+//! key or payload is in a line; whatever clients do, at most `REFUSAL_LINES` lines of one cause are
+//! written in `REFUSAL_WINDOW_MS`, followed by the number of those left out.
 
 use crate::api::ApiMethod;
 use crate::auth::{AuthError, Said};
@@ -19,7 +19,7 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use tracing::field::display;
 
-/// What is known of a refusal besides who it is about; "" for what there is not.
+/// What is known of a refusal besides its connection; "" if it is not known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct About<'a> {
     /// The command or method.
@@ -27,34 +27,34 @@ pub struct About<'a> {
     pub channel: &'a str,
     /// Of the request, without its query.
     pub path: &'a str,
-    /// What the page is from that a browser has open.
+    /// The origin of a browser's page.
     pub origin: &'a str,
-    /// What a token says of itself, believed or not: its user, and the key that it wants.
+    /// What a token says about itself, valid or not: its user, and the key that it names.
     pub claimed_user: &'a str,
     pub algorithm: &'a str,
     pub kid: &'a str,
 }
 
-/// How many lines of each cause were written lately.
+/// Number of recent lines by cause.
 #[derive(Debug, Default)]
 pub struct Refusals {
     windows: [Window; Cause::ALL.len()],
-    /// Refusals so far, those left out included.
+    /// Refusals so far, including those left out.
     noted: u64,
-    /// Lines left out that are to be told, of all causes: every turn asks for it.
+    /// Lines left out and not yet reported, of all causes; read every turn.
     left_out: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
-    /// When it is over, in milliseconds of the process; 0 where none was begun.
+    /// End of the window, in milliseconds of the process; 0 if there is none.
     ends_ms: u64,
     written: u32,
     left_out: u64,
 }
 
 impl Refusals {
-    /// Counts a refusal. False: it is one of those that are left out.
+    /// Counts a refusal. False: its line is left out.
     fn take_line(&mut self, cause: Cause, now: Now) -> bool {
         self.noted += 1;
         let window = &mut self.windows[cause as usize];
@@ -69,13 +69,13 @@ impl Refusals {
         writes
     }
 
-    /// Refusals so far, those left out included.
+    /// Refusals so far, including those left out.
     #[must_use]
     pub fn noted(&self) -> u64 {
         self.noted
     }
 
-    /// When a number of left-out lines is to be told, in milliseconds of the process.
+    /// When the number of left-out lines has to be reported, in milliseconds of the process.
     #[must_use]
     pub fn next_ms(&self) -> Option<u64> {
         if self.left_out == 0 {
@@ -85,8 +85,8 @@ impl Refusals {
         owed.map(|window| window.ends_ms).min()
     }
 
-    /// The causes whose window is over, each with the number of lines left out; they begin anew.
-    /// With no moment, all causes.
+    /// The causes whose window is over, each with the number of lines left out; their windows are
+    /// reset. `None`: all causes.
     fn take_left_out(&mut self, now: Option<Now>) -> impl Iterator<Item = (&'static str, u64)> {
         let now_ms = now.map_or(u64::MAX, Now::monotonic_ms);
         let (windows, rest) = (&mut self.windows, &mut self.left_out);
@@ -103,14 +103,14 @@ impl Refusals {
 }
 
 impl Edge {
-    /// Notes where a connection came from; an edge cannot ask its socket.
+    /// Stores a connection's address, because an edge cannot ask its socket.
     pub fn came_from(&mut self, conn: ConnectionId, peer: Option<IpAddr>) {
         self.peers.set(conn.index, peer);
         let proxied = self.http.trusted.has(peer);
         self.at(conn).facts.set(Fact::Proxied, proxied);
     }
 
-    /// A connection was closed unheard: there was not even a place to say no from.
+    /// A connection was closed without an answer, because there was no place to refuse it from.
     pub fn turned_away(&mut self, peer: Option<IpAddr>, now: Now) {
         self.metrics.refuse(Cause::Slots);
         if self.refusals.take_line(Cause::Slots, now) {
@@ -134,7 +134,7 @@ impl Edge {
         }
     }
 
-    /// Counts a refusal. True: its line is to be written.
+    /// Counts a refusal. True: its line has to be written.
     fn count_refusal(&mut self, cause: Cause, now: Now) -> bool {
         self.metrics.refuse(cause);
         self.refusals.take_line(cause, now) && tracing::enabled!(tracing::Level::INFO)
@@ -160,7 +160,7 @@ impl Edge {
         );
     }
 
-    /// A token does not do, of a connection or, where `channel` is not "", of a subscription.
+    /// A token was refused, of a connection or, if `channel` is not "", of a subscription.
     pub(in crate::edge) fn token_refused(
         &mut self,
         conn: ConnectionId,
@@ -226,8 +226,8 @@ impl Edge {
         }
     }
 
-    /// The channel of a command of the server API that was refused, and what its caller is told
-    /// besides the code; "" for nothing.
+    /// The channel of a refused command of the server API, and the explanation for the caller; ""
+    /// for none.
     pub(in crate::edge) fn why_not_called(
         &self,
         method: ApiMethod,
@@ -242,7 +242,7 @@ impl Edge {
         (channel, why)
     }
 
-    /// What of a channel stands in the way of what whoever has the key may do.
+    /// Why a channel does not admit what the holder of the API key asked for.
     pub(in crate::edge) fn why_not_in(&self, channel: &str, error: ErrorCode) -> Option<String> {
         match error {
             ErrorCode::UnknownChannel => self.unknown_namespace(channel),
@@ -255,7 +255,7 @@ impl Edge {
         }
     }
 
-    /// Warns of a user who is connected without the channel that users have.
+    /// Warns about a user who is connected without a personal channel.
     pub(in crate::edge) fn no_personal_channel(
         &mut self,
         conn: ConnectionId,
@@ -279,7 +279,7 @@ impl Edge {
         }
     }
 
-    /// Which option of the channel's namespace stands in a command's way.
+    /// Which option of the channel's namespace refuses a command.
     fn why_not(
         &mut self,
         conn: ConnectionId,
@@ -317,7 +317,7 @@ impl Edge {
         Some(format!("{key} = \"{who}\" there{lacks}"))
     }
 
-    /// A line about the end of a connection, for who looks at each.
+    /// A debug line about the end of a connection.
     pub(in crate::edge) fn note_closed(&mut self, conn: ConnectionId, code: u16, reason: &str) {
         if !tracing::enabled!(tracing::Level::DEBUG) {
             return;
@@ -328,8 +328,8 @@ impl Edge {
         tracing::debug!(core, code, reason, remote, client, user, "closed");
     }
 
-    /// Tells how many lines were left out, of causes whose window is over; with no moment, which is
-    /// at the end, of all.
+    /// Reports how many lines were left out, for causes whose window is over; `None`, at the end:
+    /// for all.
     pub(in crate::edge) fn tell_left_out(&mut self, now: Option<Now>) {
         let core = self.core;
         for (cause, left_out) in self.refusals.take_left_out(now) {
@@ -338,7 +338,7 @@ impl Edge {
     }
 
     fn unknown_namespace(&self, channel: &str) -> Option<String> {
-        /// Names told at most.
+        /// Most names in the message.
         const TOLD: usize = 8;
         let wanted = some(self.namespaces.namespace_of(channel)?).unwrap_or_default();
         let known = self.namespaces.named.iter().map(|(name, _)| name.as_str());
@@ -359,15 +359,15 @@ impl Edge {
         self.peers.get(conn.index).map(display)
     }
 
-    /// The client id that SDKs show; a connection that is no WebSocket has none.
+    /// The client id as SDKs show it; `None` for a connection that is not a WebSocket.
     fn shown_client(&self, conn: ConnectionId) -> Option<tracing::field::DisplayValue<String>> {
         let is_client = !matches!(self.life(conn), Life::Free | Life::Connecting | Life::Dead);
         is_client.then(|| display(self.ids.of(self.key(conn)).as_str().to_owned()))
     }
 }
 
-/// Why a command is refused that is answered with this error; none for what is no refusal of the
-/// server's, or has a line already.
+/// The cause of a refusal with this error; `None` if it is not a refusal by the server, or has a
+/// line already.
 fn cause_of(error: ErrorCode) -> Option<Cause> {
     match error {
         ErrorCode::PermissionDenied | ErrorCode::Unauthorized => Some(Cause::Permission),
@@ -376,7 +376,7 @@ fn cause_of(error: ErrorCode) -> Option<Cause> {
         ErrorCode::BadRequest | ErrorCode::NotAvailable | ErrorCode::MethodNotFound => {
             Some(Cause::Command)
         }
-        // A fault of ours, what tokens' own lines say, and what a client asked to be told.
+        // A fault of the server, what has its own lines, and what a client asked for.
         ErrorCode::Internal
         | ErrorCode::AlreadySubscribed
         | ErrorCode::TokenExpired
@@ -385,7 +385,7 @@ fn cause_of(error: ErrorCode) -> Option<Cause> {
     }
 }
 
-/// A text as a line shows it: cut, and none where there is none.
+/// A text as a line shows it: shortened, and `None` if empty.
 fn some(text: &str) -> Option<&str> {
     let end = text.floor_char_boundary(REFUSAL_TEXT_BYTES);
     (!text.is_empty()).then(|| &text[..end])
@@ -409,7 +409,7 @@ mod tests {
         let ends_ms = 5 + REFUSAL_WINDOW_MS;
         assert_eq!(refusals.next_ms(), Some(ends_ms));
         assert_eq!(refusals.take_left_out(Some(at(ends_ms - 1))).count(), 0);
-        // One that comes before the number was told is counted with it.
+        // A refusal before the number was reported is counted with it.
         assert_eq!(written(&mut refusals, Cause::Origin, ends_ms, 1), 0);
         assert_eq!(refusals.take_left_out(Some(at(ends_ms))).collect::<Vec<_>>(), [("origin", 8)]);
         assert_eq!((refusals.next_ms(), refusals.noted()), (None, 9 + u64::from(REFUSAL_LINES)));

@@ -1,4 +1,4 @@
-//! HTTP responses: what they say, and what becomes of the connection then.
+//! HTTP responses, and what happens to the connection afterwards.
 //!
 //! Must not know routes or calls.
 
@@ -18,15 +18,15 @@ pub(in crate::edge) const JSON: (&str, &str) = ("Content-Type", "application/jso
 
 pub(in crate::edge) const RETRY_AFTER: (&str, &str) = ("Retry-After", "5");
 
-/// A request that is answered no.
+/// A refused request.
 #[derive(Clone, Copy)]
 pub(in crate::edge) struct No<'a> {
     pub cause: Cause,
     pub status: Status,
     pub headers: &'a [(&'a str, &'a str)],
-    /// What the peer is told.
+    /// The text for the client.
     pub reason: &'a str,
-    /// What the operator is told, where that is more.
+    /// A longer text for the operator, if there is one.
     pub why: Option<&'a str>,
     pub about: About<'a>,
 }
@@ -45,7 +45,7 @@ impl<'a> No<'a> {
         No { headers, ..self }
     }
 
-    /// It answers this request. A query may hold a token, so it is left out.
+    /// Refuses this request. A query may contain a token, so it is left out.
     pub fn to(self, head: &Head<'a>) -> No<'a> {
         let path = head.path.split('?').next().unwrap_or_default();
         let origin = head.header("Origin").and_then(|origin| std::str::from_utf8(origin).ok());
@@ -54,7 +54,7 @@ impl<'a> No<'a> {
 }
 
 impl Edge {
-    /// Refuses a request without the API key. True: it has it.
+    /// Refuses a request without the API key. True: it has the key.
     pub(in crate::edge) fn require_key(
         &mut self,
         conn: ConnectionId,
@@ -76,8 +76,8 @@ impl Edge {
         false
     }
 
-    /// An absent Origin is not a browser's; a present one must be listed, or, with `--dev`, be of
-    /// the page that this `host` handed out.
+    /// Clients that are not browsers send no Origin. An Origin must be listed, or, with `--dev`, be
+    /// that of the page that was served at this `host`.
     pub(in crate::edge) fn is_origin_allowed(&self, head: &Head<'_>, host: Option<&[u8]>) -> bool {
         let Some(origin) = head.header("Origin") else { return true };
         let host = host.map(String::from_utf8_lossy);
@@ -125,7 +125,7 @@ impl Edge {
         self.shut(conn, now);
     }
 
-    /// Says no, and ends the connection.
+    /// Refuses a request, and ends the connection.
     pub(in crate::edge) fn refuse(&mut self, conn: ConnectionId, no: &No<'_>, now: Now) {
         self.refused(conn, no.cause, no.why.unwrap_or(no.reason), &no.about, now);
         self.exchange(conn).keep_alive = false;

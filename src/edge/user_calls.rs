@@ -1,36 +1,38 @@
-//! Commands about users that this edge carries out, until their homes are told (rule 33).
+//! Commands about users that this edge carries out, until their homes have been sent a report (rule
+//! 33).
 //!
-//! A home hands a command to each edge of the user's connections. The edge notes one part for every
-//! connection, and for every subscription that has to be taken back at a home; when the last part
-//! is done it owes the home a report. Must not know connections or lanes. Invariant: a call that is
-//! noted has parts left, and becomes one report when it has none.
+//! A home hands a command to each edge with connections of the user. The edge counts one part for
+//! every connection, and for every subscription that has to be taken back at a home; when the last
+//! part is done it owes the home a report. Must not know connections or lanes. Invariant: a stored
+//! call has parts left, and becomes one report when it has none.
 
 use crate::contract::envelope::Request;
 use std::collections::{BTreeMap, VecDeque};
 
-/// A call's number on this edge; 0 where nobody waits.
+/// A call's number on this edge; 0 if no call waits.
 pub type CallPlace = u32;
 
-/// Nobody waits.
+/// No call waits.
 pub const NOBODY: CallPlace = 0;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Call {
     home: u16,
-    /// The home's number for it.
+    /// The home's number of the call.
     number: u32,
     /// Parts that are not done.
     left: u32,
 }
 
-/// The calls of an edge. There are no more than the homes have unanswered.
+/// The calls of an edge, at most as many as the homes have unanswered.
 #[derive(Debug)]
 pub struct UserCalls {
     calls: BTreeMap<CallPlace, Call>,
     last: CallPlace,
-    /// By home: reports that are not pushed.
+    /// By home: reports that were not pushed yet.
     reports: Vec<VecDeque<Request>>,
-    /// By sequence: subscriptions that a call ends, whose home has to know before it is answered.
+    /// By sequence: subscriptions that a call ends, whose home has to know before the call is
+    /// answered.
     withdrawals: BTreeMap<u32, CallPlace>,
     /// The host shuts down, and homes answer their calls by themselves.
     closed: bool,
@@ -48,7 +50,7 @@ impl UserCalls {
         }
     }
 
-    /// Notes a call with one part, which stands for its beginning.
+    /// Stores a call with one part, which stands for its beginning.
     pub fn begin(&mut self, home: u16, number: u32) -> CallPlace {
         loop {
             self.last = self.last.wrapping_add(1);
@@ -61,7 +63,7 @@ impl UserCalls {
         self.last
     }
 
-    /// A call has one part more.
+    /// Counts one part more.
     pub fn add_part(&mut self, place: CallPlace) {
         if let Some(call) = self.calls.get_mut(&place) {
             call.left += 1;
@@ -85,18 +87,18 @@ impl UserCalls {
         }
     }
 
-    /// A call ends this subscription: it is done when the channel's home has taken it back.
+    /// A call ends this subscription: the part is done when the channel's home has taken it back.
     pub fn await_withdrawal(&mut self, place: CallPlace, sequence: u32) {
         if place != NOBODY {
             self.add_part(place);
             if let Some(before) = self.withdrawals.insert(sequence, place) {
-                // Two calls end it: the later one is told of it.
+                // Two calls end it; the later one waits for it.
                 self.part_done(before);
             }
         }
     }
 
-    /// Who waits for the end of this subscription.
+    /// The call that waits for the end of this subscription.
     #[must_use]
     pub fn withdrawal(&self, sequence: u32) -> CallPlace {
         if self.withdrawals.is_empty() {
@@ -105,12 +107,12 @@ impl UserCalls {
         self.withdrawals.get(&sequence).copied().unwrap_or(NOBODY)
     }
 
-    /// A subscription's end was asked of its home, which answers.
+    /// A subscription's end was requested from its home, which will answer.
     pub fn withdraw(&mut self, sequence: u32) {
         self.withdrawals.remove(&sequence);
     }
 
-    /// A subscription is no more, without its home having been asked for that.
+    /// A subscription is gone without a request to its home.
     pub fn forget_withdrawal(&mut self, sequence: u32) {
         if !self.withdrawals.is_empty()
             && let Some(place) = self.withdrawals.remove(&sequence)
@@ -119,13 +121,13 @@ impl UserCalls {
         }
     }
 
-    /// Is a report for this home not pushed?
+    /// Is there a report for this home?
     #[must_use]
     pub fn has_report(&self, home: u16) -> bool {
         !self.reports[usize::from(home)].is_empty()
     }
 
-    /// Pushes the reports that find room.
+    /// Pushes the reports for which there is room.
     pub fn push_reports(&mut self, mut push: impl FnMut(u16, Request) -> Result<(), Request>) {
         for (home, reports) in (0_u16..).zip(&mut self.reports) {
             while let Some(report) = reports.pop_front() {
@@ -137,13 +139,14 @@ impl UserCalls {
         }
     }
 
-    /// The host shuts down: no more is reported, because homes answer their calls by themselves.
+    /// The host shuts down: no more reports are sent, because homes answer their calls by
+    /// themselves.
     pub fn close(&mut self) {
         self.closed = true;
         self.reports.iter_mut().for_each(VecDeque::clear);
     }
 
-    /// Calls that are not reported.
+    /// Calls without a report yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.calls.len() + self.reports.iter().map(VecDeque::len).sum::<usize>()

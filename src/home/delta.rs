@@ -1,26 +1,27 @@
-//! Deltas (Fossil): what of a publication is new against the one before, made once at the home.
+//! Deltas (Fossil): the difference between a publication and the previous one, made once at the
+//! home.
 //!
 //! Must not know subscribers. Invariant: the base is the publication that was forwarded last, so
-//! whoever got that one in full, or as a delta, can apply the next.
+//! every subscriber that has it, in full or by a delta, can apply the next.
 
 use super::patch;
 use crate::contract::block::Block;
 use crate::limits::DELTA_BYTES;
 
-/// The delta of a channel, while somebody wants it.
+/// The base of a channel's deltas, while a subscriber wants them.
 #[derive(Debug, Default)]
 pub struct DeltaBase {
-    /// The publication forwarded last, as it came; none when it was longer than `DELTA_BYTES`.
+    /// The last forwarded publication; `None` if it was longer than `DELTA_BYTES`.
     last: Option<Block>,
 }
 
 impl DeltaBase {
-    /// The block with a delta against the one before, where there is one that is worth it; the next
-    /// delta will be against this one. Beside it the steps that finding it took.
+    /// The block with a delta from the previous one, if that is shorter; the next delta will be
+    /// from this one. Also returns the steps that the search took.
     pub fn attach(&mut self, block: Block) -> (Block, usize) {
         let kept = (block.data().len() <= DELTA_BYTES).then(|| block.clone());
         let before = std::mem::replace(&mut self.last, kept);
-        // From nothing everything is new.
+        // An empty base has nothing in common with any text.
         let before = before.filter(|before| !before.data().is_empty());
         let Some(before) = before.filter(|_| block.data().len() <= DELTA_BYTES) else {
             return (block, 0);
@@ -68,8 +69,8 @@ mod tests {
         assert_eq!(attached(&mut base, &long).delta(), None);
     }
 
-    /// What `fossil_delta` and others like it search for longest: a base whose blocks look alike,
-    /// and a text of beginnings of them.
+    /// The slowest case of `fossil_delta` and similar searches: a base of similar blocks, and a
+    /// text made of their beginnings.
     #[test]
     fn what_is_made_up_is_given_up_early() {
         let block_of = |end: u8| [b"aaaaaaaaaaaaaaa".as_slice(), &[end]].concat();

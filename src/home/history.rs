@@ -1,4 +1,4 @@
-//! What a channel keeps: its last publications in order, without a gap.
+//! The history of a channel: its last publications in order, without a gap.
 //!
 //! Must not know engines or lanes. Invariant: offsets rise by one from front to back.
 
@@ -13,7 +13,7 @@ pub struct History {
 }
 
 impl History {
-    /// Appends the next publication, and forgets the oldest over `size`.
+    /// Appends the next publication, and drops the oldest over `size`.
     pub fn push(&mut self, offset: u64, block: Block, size: usize) {
         if let Some(back) = self.entries.back() {
             debug_assert_eq!(back.offset + 1, offset, "history has no gap");
@@ -26,7 +26,7 @@ impl History {
         }
     }
 
-    /// Forgets everything.
+    /// Drops everything.
     pub fn clear(&mut self) {
         self.entries = VecDeque::new();
         self.bytes = 0;
@@ -38,8 +38,8 @@ impl History {
         self.bytes
     }
 
-    /// All that was published after `offset`, up to `last`, the channel's last offset; none when
-    /// some of it is gone, or there is more than `bytes_max`.
+    /// Everything that was published after `offset`, up to `last`, the channel's last offset;
+    /// `None` if some of it is gone, or it has more than `bytes_max`.
     #[must_use]
     pub fn since(&self, offset: u64, last: u64, bytes_max: usize) -> Option<Box<[Placed]>> {
         if offset > last {
@@ -56,8 +56,8 @@ impl History {
     }
 
     /// A page for a history call: after (or, reversed, before) `since`, at most `limit`
-    /// publications (negative: no limit) and `bytes_max` bytes; one in any case, so that whoever
-    /// asks on comes to the end. And whether bytes cut it.
+    /// publications (negative: no limit) and `bytes_max` bytes, but at least one, so that a reader
+    /// that asks for further pages reaches the end. Also returns whether `bytes_max` cut it.
     #[must_use]
     pub fn page(&self, query: &Page) -> (Box<[Placed]>, bool) {
         let count = usize::try_from(query.limit).unwrap_or(usize::MAX);
@@ -77,7 +77,8 @@ impl History {
                 entries.take_while(&mut fits).cloned().collect()
             }
             (true, since) => {
-                // Where the one before is not kept, or not published yet, nothing is behind it.
+                // If the publication before it is not kept, or not published yet, there is nothing
+                // after it.
                 let kept = since.is_none_or(|since| {
                     since.checked_sub(1).is_some_and(|before| self.get(before).is_some())
                 });
@@ -153,7 +154,7 @@ mod tests {
             assert_eq!(page(Some(past), -1, true), Vec::<u64>::new(), "{past}");
         }
         let one = Block::plain("c", b"1", ZERO).size();
-        // Two fit; of bytes that none fits into, one is given all the same.
+        // Two fit; if not even one fits, one is returned anyway.
         let table = [
             (2 * one, -1, false, vec![3, 4], true),
             (2 * one, 2, false, vec![3, 4], false),

@@ -1,7 +1,7 @@
-//! Listing channels, part by part: a list of any length never holds a worker up.
+//! Lists channels in parts, so that a list of any length does not delay a worker.
 //!
-//! Must not know patterns: who asked picks. Invariant: of a list that is read to its end, every
-//! channel that had subscribers throughout is in it once.
+//! Must not know patterns: the asking edge compares them. Invariant: a list that is read to its end
+//! has every channel that had subscribers throughout exactly once.
 
 use super::Home;
 use crate::contract::engine::Engine;

@@ -1,9 +1,9 @@
-//! How many channels clients may cause: new ones per second, of one connection and of one user.
+//! Limits how many new channels a connection and a user may cause per second.
 //!
-//! Must not know channels. Invariant: whoever has not caused any for a while is not remembered, so
-//! that those who come and stay cost nothing.
+//! Must not know channels. Invariant: a client that has not caused any for a while is not
+//! remembered, so clients that only stay connected take no memory.
 //!
-//! A rate is kept as the time at which its whole burst may be had again.
+//! A rate is stored as the time at which its whole burst is available again.
 
 use crate::clock::Now;
 use crate::contract::key::ConnectionKey;
@@ -13,21 +13,21 @@ use foldhash::quality::FixedState;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
-/// Entries that a table may have before it is swept.
+/// Entries of a table from which on it is swept.
 const SWEPT_FROM: usize = 64;
 
-/// Who causes a channel.
+/// The client that causes a channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Maker<'a> {
     pub connection: ConnectionKey,
-    /// "" for nobody in particular.
+    /// "" for an anonymous one.
     pub user: &'a str,
 }
 
-/// So many at once, and so many a second.
+/// A burst, and a rate per second.
 #[derive(Clone, Copy, Debug)]
 struct Rate {
-    /// What one costs, in microseconds of waiting; 0 for no limit.
+    /// Microseconds that one channel adds; 0 for no limit.
     cost_us: u64,
     burst_us: u64,
 }
@@ -53,7 +53,8 @@ impl<K: Hash + Eq> Rates<K> {
         Rates { rate, whole_us, swept_from: SWEPT_FROM }
     }
 
-    /// When it would have its burst again after one more; none where it may have no more now.
+    /// When its whole burst would be available again after one more; `None` if it may not cause one
+    /// now.
     fn after(&self, who: &K, now_us: u64) -> Option<u64> {
         let whole_us = self.whole_us.get(who).copied().unwrap_or(0).max(now_us);
         let after_us = whole_us + self.rate.cost_us;
@@ -73,7 +74,7 @@ impl<K: Hash + Eq> Rates<K> {
     }
 }
 
-/// Who caused channels of one home lately.
+/// Clients that caused channels of one home recently.
 #[derive(Debug)]
 pub struct Makers {
     connections: Rates<ConnectionKey>,
@@ -84,10 +85,10 @@ pub struct Makers {
 }
 
 impl Makers {
-    /// Nobody yet; `key` keeps the hashes of users from being guessed.
+    /// An empty table; `key` makes the hashes of users unpredictable.
     #[must_use]
     pub fn new(limits: &Limits, key: Key) -> Makers {
-        // Who may have so many subscriptions may begin them all at once.
+        // A connection may begin all of its allowed subscriptions at once.
         let at_once = |burst: u32| burst.max(limits.channels_per_connection);
         let one = Rate::new(limits.new_channels_per_s, at_once(limits.new_channels_burst));
         let user = Rate::new(
@@ -102,7 +103,7 @@ impl Makers {
         }
     }
 
-    /// Notes one more channel, if this connection and its user may cause it now.
+    /// Counts one more channel, if this connection and its user may cause it now.
     pub fn take(&mut self, maker: Maker<'_>, now: Now) -> bool {
         let now_us = now.monotonic_us;
         let after = self.connections.after(&maker.connection, now_us);
@@ -119,7 +120,7 @@ impl Makers {
         true
     }
 
-    /// Channels refused so far, for one rate or the other.
+    /// Channels refused so far because of either rate.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused

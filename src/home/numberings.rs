@@ -1,13 +1,13 @@
-//! Numberings of channels that are gone: who comes back to one goes on where it was, in the same
-//! epoch, and is not told that it missed something when it did not.
+//! Numberings of channels that are gone: a client that comes back continues in the same epoch, and
+//! learns correctly whether it missed something.
 //!
-//! Must not know channels. Invariants: a numbering takes at most `RECORD_BYTES`, and there are no
-//! more of them than the bound holds. Over it those go first in whose channels nothing was ever
-//! published, for nobody can have missed anything there; of either kind the one that would be
-//! forgotten soonest.
+//! Must not know channels. Invariants: a numbering takes at most `RECORD_BYTES`, and their number
+//! is within the bound. Over it those of channels in which nothing was ever published are forgotten
+//! first, because no client can have missed anything there; within either kind the one that would
+//! expire first.
 //!
-//! Names are not kept, only a keyed hash of 128 bits of each: that two names share one by accident
-//! is out of the question, and without the key nobody can look for two that do.
+//! Names are not kept, only a keyed hash of 128 bits of each: an accidental collision is
+//! practically impossible, and without the key no one can search for one.
 
 use crate::clock::Now;
 use crate::contract::position::{Position, Version};
@@ -18,14 +18,14 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hasher;
 
-/// Bytes that one numbering takes, with its places in the table by name and among those that age.
+/// Bytes of one numbering, with its entries in the table by name and in the order of expiry.
 const RECORD_BYTES: u64 = 64;
 
 /// What is kept of a channel that is gone.
 #[derive(Debug)]
 pub struct Numbering {
     pub position: Position,
-    /// The application's version of the last publication, where it said one.
+    /// The application's version of the last publication, if it had one.
     pub version: Option<Box<Version>>,
 }
 
@@ -41,7 +41,7 @@ struct Record {
 const _: () = assert!(size_of::<Record>() == 40, "see RECORD_BYTES");
 
 impl Record {
-    /// Where it stands among those that are to be forgotten: the least goes first.
+    /// Its sort key: the smallest is forgotten first.
     fn age(&self, place: u32) -> (bool, u32, u32) {
         (self.position.offset > 0, self.until_s, place)
     }
@@ -53,9 +53,9 @@ pub struct Numberings {
     records: Vec<Record>,
     free: Vec<u32>,
     by_name: HashTable<u32>,
-    /// Was anything published, until when in seconds of the process, and the place.
+    /// Whether anything was published, the expiry in seconds of the process, and the place.
     aging: BTreeSet<(bool, u32, u32)>,
-    /// Versions, by place: only the server API says any.
+    /// Versions, by place: only publications of the server API have one.
     versions: HashMap<u32, Box<Version>, FixedState>,
     key: Key,
     capacity: usize,
@@ -63,7 +63,7 @@ pub struct Numberings {
 }
 
 impl Numberings {
-    /// None yet; `key` keeps the hashes of names from being guessed.
+    /// An empty table; `key` makes the hashes of names unpredictable.
     #[must_use]
     pub fn new(bytes_max: u64, key: Key) -> Numberings {
         let most = u64::from(u32::MAX);
@@ -85,7 +85,7 @@ impl Numberings {
         self.aging.len()
     }
 
-    /// Those that went before their time, for the bound, since the start.
+    /// Those evicted early since the start, because of the bound.
     #[must_use]
     pub fn forgotten(&self) -> u64 {
         self.forgotten
@@ -123,7 +123,7 @@ impl Numberings {
         }
     }
 
-    /// Takes the numbering of a channel that is there again.
+    /// Removes and returns the numbering of a channel that exists again.
     pub fn take(&mut self, channel: &str, now: Now) -> Option<Numbering> {
         let place = self.place(self.hash(channel))?;
         let record = self.records[place as usize];
@@ -139,7 +139,7 @@ impl Numberings {
         Some(self.records[place as usize].position)
     }
 
-    /// Forgets what is too old, up to so many.
+    /// Forgets at most this many that are too old.
     pub fn forget_old(&mut self, now: Now, most: usize) {
         for _ in 0..most {
             let old = self.soonest().find(|(_, until_s, _)| *until_s <= seconds(now));
@@ -148,13 +148,13 @@ impl Numberings {
         }
     }
 
-    /// When the next is too old, in milliseconds of the process.
+    /// When the next expires, in milliseconds of the process.
     #[must_use]
     pub fn next_ms(&self) -> Option<u64> {
         self.soonest().map(|(_, until_s, _)| u64::from(until_s) * 1_000).min()
     }
 
-    /// The soonest of each kind.
+    /// The earliest of each kind.
     fn soonest(&self) -> impl Iterator<Item = (bool, u32, u32)> + use<> {
         let first = self.aging.first().copied();
         let published = self.aging.range((true, 0, 0)..).next().copied();
@@ -185,7 +185,7 @@ impl Numberings {
     }
 }
 
-/// The second of the process, which has not passed yet: nothing goes before its time.
+/// The current second of the process, rounded up, so that nothing expires early.
 fn seconds(now: Now) -> u32 {
     u32::try_from(now.monotonic_ms() / 1_000).unwrap_or(u32::MAX)
 }

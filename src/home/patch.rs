@@ -1,22 +1,22 @@
-//! Fossil deltas: what of one text is new against another, found within a bound of work.
+//! Fossil deltas: the difference between two texts, found within a bound of work.
 //!
-//! The base is known by its blocks of 16 bytes; the text is looked through byte by byte for copies
-//! of them. Must not know channels. Invariants: no more than `DELTA_STEPS` are taken, whatever the
-//! two are; where they end, the rest goes as it is, and a patch is whole all the same.
+//! The base is indexed by its blocks of 16 bytes; the text is searched byte by byte for copies of
+//! them. Must not know channels. Invariants: at most `DELTA_STEPS` are taken, whatever the texts
+//! are; when they are used up, the rest is sent as it is, and the patch is still valid.
 
 use crate::limits::DELTA_STEPS;
 
 const BLOCK: usize = 16;
 const NONE: u32 = u32::MAX;
-/// A copy so long is taken without a look for a longer one.
+/// A copy of this length is taken without searching for a longer one.
 const LONG: usize = 256;
-/// Bytes that are compared in one step, about.
+/// Bytes that are compared in one step, roughly.
 const BYTES_PER_STEP: usize = 16;
-/// A copy's numbers and marks take no more bytes than this.
+/// Most bytes that a copy's numbers and marks take.
 const COPY_BYTES: usize = 12;
 const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
 
-/// What turns `before` into `data`, and the steps that it took to find it.
+/// The patch from `before` to `data`, and the steps that finding it took.
 pub fn find(before: &[u8], data: &[u8]) -> (Vec<u8>, usize) {
     let mut patch = Vec::with_capacity(data.len() / 4 + 64);
     number(&mut patch, data.len());
@@ -44,7 +44,7 @@ pub fn find(before: &[u8], data: &[u8]) -> (Vec<u8>, usize) {
     (patch, steps)
 }
 
-/// A part of the text that stands in the base.
+/// A part of the text that is also in the base.
 #[derive(Clone, Copy)]
 struct Copied {
     from: usize,
@@ -52,7 +52,7 @@ struct Copied {
     length: usize,
 }
 
-/// The blocks of a base, by a hash of what they hold: the last of each, then the one before it.
+/// The blocks of a base by a hash of their bytes: the last of each, then the one before it.
 struct Blocks {
     last: Vec<u32>,
     before: Vec<u32>,
@@ -78,8 +78,8 @@ impl Blocks {
         (hash.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & (self.last.len() - 1)
     }
 
-    /// The longest copy of which a block begins at `at` in the text; what was written already is
-    /// not part of it.
+    /// The longest copy that contains the block at `at` of the text, without what was already
+    /// written.
     fn longest(
         &self,
         base: &[u8],
@@ -134,7 +134,7 @@ fn number(patch: &mut Vec<u8>, number: usize) {
     patch.extend((0..digits).rev().map(|digit| DIGITS[number >> (6 * digit) & 63]));
 }
 
-/// The sum of the words of four bytes, the highest first.
+/// The sum of the words of four bytes, big endian.
 fn checksum(data: &[u8]) -> u32 {
     let word = |bytes: &[u8]| {
         let mut word = [0; 4];

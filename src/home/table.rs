@@ -1,6 +1,6 @@
-//! The channels of one home, by name and by place, and the local ids each core knows them by.
+//! The channels of one home, by name and by place, and their local ids for each core.
 //!
-//! Invariant: a place is used again only after its channel was removed, a local id only after the
+//! Invariant: a place is reused only after its channel was removed, and a local id only after the
 //! core's interest was withdrawn.
 
 use super::channel::{Channel, Interest};
@@ -12,7 +12,7 @@ use crate::namespace::ChannelOptions;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 
-/// Local ids of one core, dense, the freed ones first.
+/// Local ids of one core, dense; freed ones are reused first.
 #[derive(Clone, Debug, Default)]
 struct Locals {
     free: Vec<u32>,
@@ -31,9 +31,9 @@ pub struct Channels {
     epoch_hasher: Keyed,
     /// Epochs made so far.
     epochs: u64,
-    /// Channels made so far, those that were there before counted again.
+    /// Channels made so far, including those that existed before.
     made: u64,
-    /// Channels that somebody listens to.
+    /// Channels with subscribers.
     subscribed: usize,
 }
 
@@ -71,19 +71,19 @@ impl Channels {
         self.by_name.get(name).copied()
     }
 
-    /// Is there no place for another channel?
+    /// Is the table full?
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.by_name.len() >= self.capacity
     }
 
-    /// The start of a numbering that nobody has had.
+    /// The start of a new numbering.
     pub fn new_position(&mut self) -> Position {
         self.epochs += 1;
         Position { epoch: Epoch(self.epoch_hasher.hash_one(self.epochs) % EPOCHS), offset: 0 }
     }
 
-    /// Adds a channel that is not there, with the numbering that it had before, if it had one.
+    /// Adds a channel that is not there, with its earlier numbering if there is one.
     pub fn add(&mut self, name: &Name, options: &ChannelOptions, known: Option<Numbering>) -> u32 {
         debug_assert!(
             self.find(name.as_str()).is_none() && !self.is_full(),
@@ -108,10 +108,10 @@ impl Channels {
         place
     }
 
-    /// Takes a channel out.
+    /// Removes a channel.
     ///
     /// # Panics
-    /// When it is not there, or somebody listens.
+    /// If it is not there, or has subscribers.
     pub fn remove(&mut self, place: u32) -> Channel {
         let channel = self.places[place as usize].take().expect("only a channel there is removed");
         assert!(channel.interest.is_empty(), "nobody listens to a channel that is removed");
@@ -120,21 +120,21 @@ impl Channels {
         channel
     }
 
-    /// The channel at a place that is known to be taken.
+    /// The channel at a place in use.
     ///
     /// # Panics
-    /// When it is not.
+    /// If the place is not in use.
     pub fn at(&mut self, place: u32) -> &mut Channel {
         self.places[place as usize].as_mut().expect("the place is taken")
     }
 
-    /// The channel at a place, if it is taken.
+    /// The channel at a place, if it is in use.
     #[must_use]
     pub fn get(&self, place: u32) -> Option<&Channel> {
         self.places.get(place as usize).and_then(Option::as_ref)
     }
 
-    /// One Subscribe more of a core; gives the channel's local id.
+    /// Counts one more Subscribe of a core, and returns the channel's local id.
     pub fn add_pair(&mut self, place: u32, core: u16) -> u32 {
         if let Some(interest) = self.at(place).interest_of(core) {
             interest.pairs += 1;
@@ -150,7 +150,8 @@ impl Channels {
         local
     }
 
-    /// One Subscribe less; the last one withdraws the core's interest and frees its local id.
+    /// Counts one Subscribe less; the last one withdraws the core's interest and frees its local
+    /// id.
     pub fn remove_pair(&mut self, place: u32, core: u16) {
         let channel = self.at(place);
         let Some(index) = channel.interest.iter().position(|interest| interest.core == core) else {
@@ -166,19 +167,19 @@ impl Channels {
         }
     }
 
-    /// Channels that somebody listens to.
+    /// Channels with subscribers.
     #[must_use]
     pub fn subscribed(&self) -> usize {
         self.subscribed
     }
 
-    /// Channels made so far, those that are gone counted.
+    /// Channels made so far, including those that are gone.
     #[must_use]
     pub fn made(&self) -> u64 {
         self.made
     }
 
-    /// Places that are or were taken.
+    /// Number of places that are or were in use.
     #[must_use]
     pub fn places(&self) -> u32 {
         u32::try_from(self.places.len()).expect("the table is bounded")

@@ -1,5 +1,5 @@
-//! Commands about users: handed to every edge that has the user's connections, and answered when
-//! each of these has said that it took effect (rule 33).
+//! Commands about users: handed to every edge with connections of the user, and answered when each
+//! of these has reported that it took effect (rule 33).
 //!
 //! Must not know what a command does. Invariant: a call that is handed on is answered once, by the
 //! last report or by its deadline.
@@ -15,13 +15,13 @@ use crate::limits::USER_CALL_MS;
 use crate::rules::sabotage;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Calls that were handed on and are not answered. There are no more than the server API's
-/// connections have unanswered.
+/// Calls that were handed on and are not answered yet. Their number is bounded by that of
+/// unanswered calls of the server API's connections.
 #[derive(Debug, Default)]
 pub struct UserCalls {
     calls: BTreeMap<u32, Call>,
     last: u32,
-    /// When each has to be answered, the soonest first; some may be answered already.
+    /// Deadlines of the calls, the earliest first; some calls may have been answered already.
     deadlines: VecDeque<(u64, u32)>,
 }
 
@@ -33,7 +33,7 @@ struct Call {
 }
 
 impl UserCalls {
-    /// Notes a call and the edges that it was handed to; gives its number.
+    /// Stores a call and the number of edges that it was handed to; returns the call's number.
     fn begin(&mut self, to: ReplyTo, edges: u32, now: Now) -> u32 {
         debug_assert!(edges > 0, "somebody will report");
         loop {
@@ -47,9 +47,9 @@ impl UserCalls {
         self.last
     }
 
-    /// Takes an edge's report; after the last, whom to answer.
+    /// Takes an edge's report; after the last one, returns where to send the answer.
     fn report(&mut self, number: u32) -> Option<ReplyTo> {
-        // One that its deadline answered is not known any more.
+        // A call that was answered at its deadline is unknown here.
         let call = self.calls.get_mut(&number)?;
         call.edges -= 1;
         if call.edges > 0 {
@@ -63,7 +63,7 @@ impl UserCalls {
         Some(to)
     }
 
-    /// A call whose time is over.
+    /// A call whose deadline has passed.
     fn take_late(&mut self, now: Now) -> Option<ReplyTo> {
         while let Some((at_ms, number)) = self.deadlines.front().copied() {
             if at_ms > now.monotonic_ms() {
@@ -77,7 +77,7 @@ impl UserCalls {
         None
     }
 
-    /// When a call's time may be over, in milliseconds of the process.
+    /// The next deadline, in milliseconds of the process.
     #[must_use]
     pub fn next_ms(&self) -> Option<u64> {
         self.deadlines.front().map(|(at_ms, _)| *at_ms)
@@ -85,7 +85,7 @@ impl UserCalls {
 }
 
 impl<E: Engine> Home<E> {
-    /// One delivery to each core, whatever the number of the user's connections there.
+    /// Sends one delivery to each core, whatever the number of the user's connections there.
     pub(super) fn hand_on(&mut self, to_user: ToUser, now: Now) {
         let ToUser { to, user, what } = to_user;
         let what = SharedCommand::from(what);
@@ -112,7 +112,7 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    /// Answers one call whose time is over: it may still take effect. True: there was one.
+    /// Answers one call whose deadline has passed; it may still take effect. True: there was one.
     pub(super) fn answer_late_call(&mut self, now: Now) -> bool {
         let Some(to) = self.user_calls.take_late(now) else { return false };
         self.say(to.connection.core, super::refused(to, ErrorCode::Internal, "", None));

@@ -1,6 +1,6 @@
-//! Who is connected, by user: the registry of the users whose home this is.
+//! The connections of the users whose home this is.
 //!
-//! Must not know channels. Invariant: a user is listed while at least one connection is.
+//! Must not know channels. Invariant: a user is listed while it has at least one connection.
 
 use crate::contract::key::ConnectionKey;
 use crate::contract::name::Name;
@@ -9,12 +9,13 @@ use crate::indexed::{Indexed, Of};
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
 
-/// Most users have one connection, so one needs no list.
+/// Most users have one connection, which needs no list.
 #[derive(Debug)]
 enum Connections {
     One(ConnectionKey),
-    /// Boxed, or every user would pay for the list. Of one that has very many each is found without
-    /// looking at the others, or who brings many could have a home busy with their leaving.
+    /// Boxed, because otherwise every user would take the memory of the list. In a long list a
+    /// connection is found by a table, so that a user with very many connections cannot keep a home
+    /// busy with their leaving.
     Many(Box<Indexed<ConnectionKey>>),
 }
 
@@ -28,15 +29,15 @@ impl Of for ConnectionKey {
 
 const _: () = assert!(size_of::<Connections>() <= 16, "every connected user has one");
 
-/// A user, and where it is connected.
+/// A user, and its connections.
 #[derive(Debug)]
 struct User {
     name: Name,
     connections: Connections,
 }
 
-/// Connections by user. Users lie in a row, and only their places in the table, half of which is
-/// empty: every connected user pays for that.
+/// Connections by user. Users are in a vector, and the table, half of which is empty, has only
+/// their indices, to save memory for every connected user.
 #[derive(Debug)]
 pub struct Users {
     users: Vec<User>,
@@ -45,7 +46,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// An empty registry; `key` keeps its hashing from being guessed.
+    /// An empty registry; `key` makes its hashing unpredictable.
     #[must_use]
     pub fn new(key: Key) -> Users {
         let hasher = Keyed::new(key);
@@ -91,7 +92,7 @@ impl Users {
         }
     }
 
-    /// Takes a user out, whose place the last one takes over.
+    /// Removes a user; the last one moves to its place.
     fn remove(&mut self, place: u32) {
         let gone = self.users.swap_remove(place as usize);
         let last = u32::try_from(self.users.len()).expect("connections are bounded");
@@ -155,7 +156,7 @@ mod tests {
         let mut there: Vec<u32> = (0..500).collect();
         there.iter().for_each(|index| users.register(name(*index), key(*index)));
         while !there.is_empty() {
-            // The first, the last and those between.
+            // The first, the last, and some in between.
             let gone = there.swap_remove(there.len() * 3 / 7 % there.len());
             users.deregister(&name(gone), key(gone));
             assert!(users.connections(name(gone).as_str()).is_empty());

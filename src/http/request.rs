@@ -33,8 +33,7 @@ pub struct Head<'a> {
 /// Why a head is refused. The connection is closed after the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadError {
-    /// It breaks the grammar, has a bare LF, or has bytes other than an empty line before the
-    /// request line.
+    /// Not of the grammar, a bare LF, or other bytes than an empty line before the request line.
     Malformed,
     /// Over `Limits::http_head_bytes`.
     TooLong,
@@ -49,8 +48,7 @@ pub enum HeadError {
     /// Transfer-Encoding that does not end in `chunked`, is in HTTP/1.0, or is beside
     /// Content-Length (section 6.1), so the end of the body is not known.
     TransferEncoding,
-    /// Another transfer coding under `chunked`: the end of the body could be found, but its content
-    /// not be read.
+    /// Another transfer coding under `chunked`: the body's end could be found, but not its content.
     TransferCoding,
     /// An expectation other than 100-continue (RFC 9110 section 10.1.1).
     Expectation,
@@ -85,10 +83,9 @@ impl HeadError {
 }
 
 /// Reads the head at the start of `bytes`, and returns its length; `None` until its empty line has
-/// arrived. `searched` is how far earlier calls have looked (0 for a new head), so bytes that
-/// arrive slowly are searched only once. A head over `max_bytes` is refused. One empty line before
-/// it is skipped and counts towards its length (section 2.2), because some clients end a body with
-/// one.
+/// arrived. `searched` is how far earlier calls have looked (0 for a new head), so no byte is
+/// searched twice. A head over `max_bytes` is refused. One empty line before it is skipped and
+/// counted (section 2.2), because some clients end a body with one.
 ///
 /// # Errors
 /// As soon as no further bytes could complete a valid head.

@@ -1,8 +1,8 @@
-//! How a core that sleeps is woken: a flag, two fences, and whatever the driver rings with.
+//! How a sleeping core is woken: a flag, two fences, and the driver's way of ringing.
 //!
-//! The sleeper announces, fences, re-checks what it could do now, sleeps. A sender commits, fences,
-//! and rings when its `swap` found the flag up. One of the two fences comes first: either the
-//! sender sees the flag, or the sleeper sees the item.
+//! The sleeper raises the flag, fences, checks once more for work, and sleeps. A sender commits,
+//! fences, and rings if its `swap` found the flag raised. One of the two fences comes first: either
+//! the sender sees the flag, or the sleeper sees the item.
 
 use super::sync::{AtomicBool, Ordering, fence};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl Default for Doorbell {
 }
 
 impl Doorbell {
-    /// The owner is about to sleep; it must look once more at everything it could do.
+    /// The owner is about to sleep; it must check once more for everything it could do.
     pub fn announce(&self) {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);

@@ -1,6 +1,6 @@
-//! Cores talk through here alone: lanes of every ordered pair, and doorbells.
+//! The only way in which cores communicate: lanes for every ordered pair, and doorbells.
 //!
-//! Generic over what crosses; it must not know an envelope. Invariant: each end of a lane has one
+//! Generic over what crosses; must not know an envelope. Invariant: each end of a lane has one
 //! owner.
 
 mod doorbell;

@@ -1,13 +1,13 @@
-//! How the producer of a full lane is told of room: a flag beside the core's doorbell.
+//! How the producer of a full lane learns of room: a flag beside the core's doorbell.
 //!
-//! It must not know the ring. The producer raises the flag, fences, and looks once more; the
-//! consumer makes room, fences, and looks at the flag. One of the two fences comes first: either
-//! the producer sees the room, or the consumer sees the flag.
+//! Must not know the ring. The producer raises the flag, fences, and checks once more; the consumer
+//! makes room, fences, and checks the flag. One of the two fences comes first: either the producer
+//! sees the room, or the consumer sees the flag.
 
 use super::sync::{AtomicBool, Ordering, fence};
 use std::sync::Arc;
 
-/// One lane's want-room flag; the two clones belong to its two ends.
+/// One lane's want-room flag; each end of the lane has one of its two clones.
 #[derive(Clone, Debug)]
 pub struct Room {
     wanted: Arc<AtomicBool>,
@@ -20,10 +20,10 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Pushes; where that fails the flag goes up, and room that came meanwhile is taken.
+    /// Pushes. If that fails, raises the flag and tries once more.
     ///
     /// # Errors
-    /// The item, when there was no room; the flag is up.
+    /// The item, if there is no room; the flag is then raised.
     pub fn push<T>(&self, item: T, mut push: impl FnMut(T) -> Result<(), T>) -> Result<(), T> {
         push(item).or_else(|item| {
             self.want();
@@ -31,7 +31,7 @@ impl Room {
         })
     }
 
-    /// Raises the flag; the producer must look once more before it sleeps.
+    /// Raises the flag; the producer must check once more before it sleeps.
     pub fn want(&self) {
         self.wanted.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);

@@ -1,8 +1,8 @@
-//! One simulated core: a real worker, and the steps between a turn and sleep that others may come
-//! between.
+//! One simulated core: a real worker, and the steps between a turn and sleep, so that other cores
+//! may run in between.
 //!
-//! Must not know other cores. Invariant: a core that sleeps runs only when it was rung, its sockets
-//! have news, or its deadline has come.
+//! Must not know other cores. Invariant: a sleeping core runs only when it was rung, its sockets
+//! have events, or its deadline has come.
 
 use super::driver::SimDriver;
 use crate::clock::Now;
@@ -15,25 +15,25 @@ use crate::worker::{DrainStage, Rest, Worker};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Awake,
-    /// Its turn found nothing more to do; it has not said so yet.
+    /// Its turn found nothing more to do; it has not announced sleep yet.
     Idle(Option<u64>),
-    /// It announced sleep, and has yet to look once more.
+    /// It announced sleep, and has yet to check for work once more.
     Announced(Option<u64>),
     Asleep(Option<u64>),
     /// The worker has ended.
     Ended,
 }
 
-/// What let a core run.
+/// Why a core ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Woken {
-    /// It was awake, rung, or its sockets had news.
+    /// It was awake, rung, or its sockets had events.
     ByWork,
-    /// Nothing but its deadline.
+    /// Only its deadline.
     ByTimer,
 }
 
-/// See the module's page.
+/// See the module's documentation.
 pub struct Core<T: Transport, E> {
     pub worker: Worker<SimDriver, T, E>,
     state: State,
@@ -47,7 +47,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
         Core { worker, state: State::Awake, stalled_until_us: 0, turns: 0 }
     }
 
-    /// The core does nothing before that moment.
+    /// The core does nothing before that time.
     pub fn stall_until(&mut self, us: u64) {
         self.stalled_until_us = us;
     }
@@ -62,7 +62,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
         now_us < self.stalled_until_us
     }
 
-    /// It is told to stop, by a signal.
+    /// Begins its shutdown, as a signal does.
     pub fn stop(&mut self, now: Now) {
         self.worker.begin_drain(now);
         self.worker.awake();
@@ -71,19 +71,19 @@ impl<T: Transport, E: Engine> Core<T, E> {
         }
     }
 
-    /// Was its part of the stop done, as far as others are concerned?
+    /// Is its part of the shutdown done, as far as other cores are concerned?
     #[must_use]
     pub fn has_said(&self) -> bool {
         matches!(self.worker.drain_stage(), DrainStage::Said | DrainStage::Quiet)
     }
 
-    /// Does nobody need it any more?
+    /// Does no other core need it any more?
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.worker.drain_stage() == DrainStage::Quiet
     }
 
-    /// It is ended by its owner.
+    /// Ends it, as its owner does.
     pub fn end(&mut self) {
         self.worker.driver_mut().begin_wait();
         self.state = State::Ended;
@@ -109,7 +109,7 @@ impl<T: Transport, E: Engine> Core<T, E> {
         !self.is_stalled(now_us) && self.may_run(now_us)
     }
 
-    /// Could it run now, were it not stalled?
+    /// Could it run now if it were not stalled?
     #[must_use]
     pub fn may_run(&self, now_us: u64) -> bool {
         match self.state {

@@ -1,8 +1,8 @@
-//! What a backend does about a user step by step, each when the one before was answered: subscribes
-//! it, publishes to it, and ends that again (rule 33).
+//! A backend's calls about a user, step by step, each after the answer to the previous one:
+//! subscribes the user, publishes, and ends the subscription (rule 33).
 //!
-//! Must not know what comes of it but by answers, and by what its clients see. Invariant: a step is
-//! asked for when the one before was answered; the channel is no other's.
+//! Must not know the effects except by answers, and by what its clients see. Invariant: a step is
+//! called when the previous one was answered; no other errand uses the channel.
 
 use super::client::{Client, Phase};
 use super::host::Host;
@@ -17,24 +17,24 @@ pub type Seat = (u16, u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Subscribe,
-    /// Every connection that was there before `Subscribe` hears it.
+    /// Every connection that existed before `Subscribe` receives it.
     Publish,
     PresenceStats,
-    /// The same, and each hears it before the end that comes next.
+    /// The same, and each connection receives it before the end that follows.
     Farewell,
     Unsubscribe,
-    /// Nobody hears it.
+    /// No connection receives it.
     Silence,
     Disconnect,
 }
 
-/// See the module's page.
+/// See the module's documentation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errand {
     pub user: usize,
-    /// The next step, or the one that is out.
+    /// The next step, or the one under way.
     pub step: Step,
-    /// The user's connections that were there when `Subscribe` was asked for.
+    /// The user's connections that existed when `Subscribe` was called.
     pub seats: Vec<Seat>,
     /// It ends with `Disconnect`.
     pub disconnects: bool,
@@ -46,7 +46,7 @@ impl Errand {
         Errand { user, step: Step::Subscribe, seats: Vec::new(), disconnects }
     }
 
-    /// The step after this one; none after the last.
+    /// The next step; `None` after the last.
     #[must_use]
     pub fn next(&self) -> Option<Step> {
         match self.step {
@@ -61,24 +61,24 @@ impl Errand {
     }
 }
 
-/// What a backend was promised by an answer.
+/// What an answer promises to a backend.
 #[derive(Clone, Debug)]
 pub enum Promise {
-    /// These hear a publication, unless their connections end before.
+    /// These connections receive a publication, unless they end before.
     Heard { number: u32, seats: Vec<Seat> },
-    /// So many were present, when these had been subscribed.
+    /// This many clients were present, when these connections had been subscribed.
     Present { clients: u32, seats: Vec<Seat> },
-    /// The errand is over; slow readers have still to read that.
+    /// The errand is over; slow readers have yet to read its end.
     Over { seats: Vec<Seat> },
 }
 
 impl Ledger {
-    /// Nobody hears this publication.
+    /// No connection may receive this publication.
     pub fn silence(&mut self, number: u32) {
         self.publications[number as usize].silent = true;
     }
 
-    /// A connection ends, or its subscription: what it was to hear before it has heard.
+    /// A connection or its subscription ends: it must have received what was published before.
     pub fn judge_farewell(&mut self, client: &Client) {
         let seat = (client.index, client.connection);
         let mut lost = Vec::new();
@@ -104,8 +104,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
         self.clients.iter().filter(there).map(|it| (it.index, it.connection)).collect()
     }
 
-    /// Everything has arrived: whoever still has the connection that a promise was about has what
-    /// was promised.
+    /// Everything has arrived: a connection that still exists must have received what was promised.
     pub(super) fn judge_promises(&mut self) {
         let promises = std::mem::take(&mut self.ledger.borrow_mut().promises);
         let mut kept = Vec::new();

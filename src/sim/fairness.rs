@@ -1,12 +1,12 @@
-//! How many others passed a publication on its way into the order.
+//! How many others overtook a publication on its way to being ordered.
 //!
 //! Must not know workers.
 
 use super::ledger::{Ledger, NEVER};
 
 impl Ledger {
-    /// By how many later ones of its core the unluckiest publication was passed on its way into the
-    /// order, of those whose connection had nothing else to wait for.
+    /// Most later publications of its core that overtook a publication, among those whose
+    /// connection had nothing else to wait for.
     #[must_use]
     pub fn most_passed(&self) -> (u32, u32) {
         let mut worst = (0, 0);

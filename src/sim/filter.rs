@@ -1,7 +1,7 @@
 //! Tags of publications, and the filters with which some clients subscribe.
 //!
 //! Must not know how the server reads either. Invariant: a publication's tag follows from its
-//! number, so whoever sees one knows whether it was for him.
+//! number, so every client can tell whether it should have received it.
 
 use super::ledger::{Ledger, NODE};
 use super::wire::Tags;
@@ -14,7 +14,7 @@ pub struct Filter {
     val: &'static str,
 }
 
-/// What a client may filter by.
+/// The filters that clients use.
 pub const FILTERS: [Filter; 5] = [
     Filter { cmp: "eq", val: "1" },
     Filter { cmp: "neq", val: "2" },
@@ -45,13 +45,13 @@ impl Filter {
 }
 
 impl Ledger {
-    /// A publication's tag `n`; other nodes say none.
+    /// A publication's tag `n`; those of other nodes have none.
     fn tag(&self, number: u32) -> Option<u32> {
         let from = self.publications[number as usize].client;
         (from != NODE && number % 6 < 4).then_some(number % 6)
     }
 
-    /// Appends the member of a publish command that says the tag, if it has one.
+    /// Appends the tags of a publish command, if the publication has any.
     pub fn put_tags(&self, number: u32, into: &mut Vec<u8>) {
         if let Some(tag) = self.tag(number) {
             into.extend_from_slice(format!("\"tags\":{{\"n\":\"{tag}\"}},").as_bytes());
@@ -69,7 +69,7 @@ impl Ledger {
         told == expected && tags.len() == usize::from(!expected.is_empty())
     }
 
-    /// Does a filter hold a publication back?
+    /// Does a filter drop a publication?
     #[must_use]
     pub fn is_filtered(&self, number: u32, filter: Option<Filter>) -> bool {
         filter.is_some_and(|filter| !filter.lets(self.tag(number)))

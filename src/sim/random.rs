@@ -1,11 +1,11 @@
-//! The simulation's only source of chance: a seed decides everything.
+//! The simulation's only source of randomness: a seed decides everything.
 //!
 //! Must not know what is drawn. Invariant: the same seed and the same calls give the same numbers
 //! on every machine.
 
 use crate::hashing::Key;
 
-/// A splitmix64 generator: small, quick, and good enough to shuffle schedules.
+/// A splitmix64 generator: small, fast, and good enough for schedules.
 #[derive(Clone, Debug)]
 pub struct Random {
     state: u64,
@@ -34,7 +34,7 @@ impl Random {
     /// A number below `bound`, which is above 0.
     pub fn below(&mut self, bound: usize) -> usize {
         debug_assert!(bound > 0, "nothing is below 0");
-        // The high half of the product: no bias that a schedule could notice, and no division.
+        // The high half of the product: the bias is negligible, and it needs no division.
         ((u128::from(self.word()) * bound as u128) >> 64) as usize
     }
 
@@ -53,7 +53,7 @@ impl Random {
         list[self.below(list.len())]
     }
 
-    /// A generator of its own for a part, so that what one part draws does not move the others.
+    /// A separate generator for a part, so that its draws do not change those of others.
     pub fn fork(&mut self) -> Random {
         Random::new(self.word())
     }

@@ -1,7 +1,7 @@
-//! From a seed to an outcome: builds the host that the seed's plan asks for, runs it, and reports.
+//! From a seed to an outcome: builds the host of the seed's plan, runs it, and reports.
 //!
-//! A panic of the code under test is a violation like any other. Invariant: nothing of one run is
-//! left for the next.
+//! A panic of the code under test is a violation like any other. Invariant: nothing of one run
+//! affects the next.
 
 use super::ledger::Violation;
 use super::plan::{Plan, Size};
@@ -12,11 +12,11 @@ thread_local! {
     static PANICKED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What became of a run.
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub seed: u64,
-    /// What the seed drew, in words.
+    /// The plan in words.
     pub plan: String,
     pub violations: Vec<Violation>,
     pub publications: u64,
@@ -25,13 +25,13 @@ pub struct Outcome {
     pub steps: u64,
     /// Simulated time, in microseconds.
     pub simulated_us: u64,
-    /// Times that a client was told of missing publications.
+    /// Times that a client was told about missing publications.
     pub told: u64,
     /// The latest delivery, in microseconds of clean time.
     pub latest_us: u64,
-    /// By how many others the unluckiest publication was passed.
+    /// Most others that overtook a publication.
     pub most_passed: u32,
-    /// Bytes by which an arena passed its bound, at most.
+    /// Most bytes by which an arena exceeded its bound.
     pub arena_over: usize,
 }
 
@@ -67,7 +67,7 @@ impl std::fmt::Display for Violation {
     }
 }
 
-/// Keeps panics of runs off the terminal: they are reported as violations.
+/// Keeps panics of runs off the terminal, because they are reported as violations.
 pub fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| {
         PANICKED.with(|panicked| *panicked.borrow_mut() = Some(info.to_string()));

@@ -1,7 +1,8 @@
-//! Subscriptions that a simulated client did not ask for: its user's own channel, which comes with
-//! connect.
+//! Subscriptions that a simulated client did not ask for: its user's personal channel, which comes
+//! with connect.
 //!
-//! Invariant: it treats them as SDKs do: it says at connect where it was, and never asks for one.
+//! Invariant: it treats them as SDKs do: it sends its positions at connect, and never subscribes to
+//! one.
 
 use super::client::{Around, Client, Sub};
 use super::wire::Connected;
@@ -18,13 +19,13 @@ impl Client {
         user.is_some() && user == self.user
     }
 
-    /// May it do anything in a channel?
+    /// Is it allowed to do anything in a channel?
     pub(super) fn is_let_in(&self, channel: usize, around: &Around) -> bool {
         let plan = &around.plan.channels[channel];
         !plan.called && plan.user.is_none_or(|user| Some(user) == self.user)
     }
 
-    /// Where it was in its server-side subscriptions, as connect says it.
+    /// Its positions in server-side subscriptions, as connect sends them.
     pub(super) fn positions(&self, around: &Around) -> (String, Vec<Since>) {
         let given = (0..self.channels.len()).filter(|channel| self.is_given(*channel, around));
         let known: Vec<_> = given
@@ -43,7 +44,7 @@ impl Client {
         (subs, known)
     }
 
-    /// Connect is answered: its subscriptions have begun, all of them and no other.
+    /// Connect is answered: exactly its own subscriptions must have begun.
     pub(super) fn given(&mut self, since: &[Since], answer: &Connected, around: &mut Around) {
         let mut told = 0;
         for channel in 0..self.channels.len() {
@@ -67,7 +68,7 @@ impl Client {
         }
     }
 
-    /// Can the server have told it to come back, because something was missed?
+    /// May the server have closed it with a code to reconnect, because something was missed?
     #[must_use]
     pub fn may_have_missed(&self, around: &Around) -> bool {
         around.plan.lossy && (0..self.channels.len()).any(|channel| self.is_given(channel, around))

@@ -1,8 +1,7 @@
-//! One simulated client's view of its channels: positions, what must come next, and what it was
-//! told.
+//! One simulated client's view of its channels: positions, and which publication must come next.
 //!
-//! Invariant: a position moves by what was seen, one by one, or by an answer that says plainly that
-//! something was missed.
+//! Invariant: a position advances by the publications seen, one by one, or by an answer that says
+//! explicitly that something was missed.
 
 use super::client::{Around, Client, Sub};
 use super::dialect::Dialect;
@@ -24,7 +23,7 @@ impl Client {
         self.began(channel, since, answer, around);
     }
 
-    /// A subscription has begun, whoever asked for it.
+    /// A subscription has begun, by the client or the server.
     pub(super) fn began(
         &mut self,
         channel: usize,
@@ -52,7 +51,8 @@ impl Client {
         self.clear_since_us = self.clear_since_us.max(clean_us);
     }
 
-    /// The answer to a recovery: all that was missed, or a plain no. Where that brings it.
+    /// The answer to a recovery: everything that was missed, or a refusal. Returns the new
+    /// position.
     fn recovered(
         &mut self,
         channel: usize,
@@ -97,7 +97,7 @@ impl Client {
         offset
     }
 
-    /// Which publication it is.
+    /// Finds which publication it is.
     fn recognise(
         &self,
         channel: usize,
@@ -139,7 +139,8 @@ impl Client {
         }
     }
 
-    /// Told to subscribe again: the SDKs do it at once, with their position.
+    /// The subscription was ended with a code to subscribe again, which SDKs do at once, with their
+    /// position.
     fn unsubscribed(&mut self, channel: usize, code: u32, around: &mut Around) {
         let live = self.channels[channel].sub == Sub::Live;
         self.channels[channel].taken_out += 1;
@@ -161,7 +162,7 @@ impl Client {
         }
     }
 
-    /// The backend has it subscribed.
+    /// The backend has subscribed it.
     fn begun_by_the_server(&mut self, channel: usize, around: &mut Around) {
         if !around.plan.channels[channel].called || self.channels[channel].sub != Sub::Off {
             self.wrong("foreign_push", around, || format!("a subscription to {channel}"));
@@ -202,7 +203,7 @@ impl Client {
         self.see_once(channel, number, publication, around);
         self.judge_exclusion(Some(number), around);
         let before = self.channels[channel].last.replace(number);
-        // Its own, which it is not told, stand between what it is told.
+        // Its own publications, which it does not receive, are between those that it receives.
         if let Some(before) = before
             && !around.plan.lossy
             && self.channels[channel].unheard == 0
@@ -213,7 +214,7 @@ impl Client {
         self.judge_delay(channel, number, around);
     }
 
-    /// It is not told live what it published for the others alone.
+    /// It must not receive live what it published only for others.
     fn judge_exclusion(&self, number: Option<u32>, around: &mut Around) {
         let Some(number) = number else { return };
         let from = (self.index, self.connection);
@@ -226,7 +227,7 @@ impl Client {
         }
     }
 
-    /// Takes note of a publication at its place.
+    /// Records a publication at its position.
     fn saw(
         &mut self,
         channel: usize,
@@ -281,7 +282,7 @@ impl Client {
         self.seen.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
     }
 
-    /// A delivery comes in time, unless this client itself was in the way.
+    /// A delivery must be in time, unless this client itself caused the delay.
     fn judge_delay(&mut self, channel: usize, number: u32, around: &mut Around) {
         let short = self.link.is_some_and(|link| around.net.links[link].was_short);
         if around.plan.lossy || self.slow || short {

@@ -1,5 +1,5 @@
-//! The client's end of the wire: WebSocket frames and JSON, read by code that shares nothing with
-//! the server's, so that neither can agree with the other's mistake.
+//! The client's end of the wire: WebSocket frames and JSON, in code that shares nothing with the
+//! server's, so that a mistake cannot be on both sides.
 //!
 //! Must not know what a message means. Invariant: bytes that are not exactly a server's frames are
 //! `Corrupt`.
@@ -24,10 +24,10 @@ pub fn upgrade(subprotocol: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 const ACCEPTED: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
-/// A response head longer than this is not one.
+/// Longest response head.
 const HEAD_BYTES: usize = 4 << 10;
 
-/// What came over the wire.
+/// A frame, or what it contains.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A text or binary message: its opcode, and a range of the buffer.
@@ -47,10 +47,10 @@ pub enum Frame {
     },
 }
 
-/// Takes the response head off; none while it is not whole.
+/// Removes the response head; `None` while it is incomplete.
 ///
 /// # Errors
-/// When it is not the 101 that the request asked for.
+/// If it is not the 101 that the request asked for.
 pub fn take_head(bytes: &[u8], subprotocol: Option<&str>) -> Result<Option<usize>, Corrupt> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return if bytes.len() > HEAD_BYTES { Err(Corrupt("endless head")) } else { Ok(None) };
@@ -69,11 +69,11 @@ pub fn take_head(bytes: &[u8], subprotocol: Option<&str>) -> Result<Option<usize
     Ok(Some(end + 4))
 }
 
-/// The frame at the buffer's start and its length; none while it is not whole. Ranges are relative
-/// to `bytes`.
+/// The frame at the buffer's start and its length; `None` while it is incomplete. Ranges are
+/// relative to `bytes`.
 ///
 /// # Errors
-/// When it is not a whole, unmasked frame of a known kind.
+/// If it is not a complete, unmasked frame of a known kind.
 pub fn take_frame(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Corrupt> {
     let &[first, second, ..] = bytes else { return Ok(None) };
     if first & 0xF0 != 0x80 {
@@ -118,7 +118,7 @@ pub fn take_frame(bytes: &[u8]) -> Result<Option<(Frame, usize)>, Corrupt> {
     Ok(Some((frame, end)))
 }
 
-/// Appends a client's frames: masked, and a message now and then in fragments.
+/// Appends a client's frames: masked, and sometimes a message in fragments.
 pub fn put_frame(opcode: u8, payload: &[u8], random: &mut Random, into: &mut Vec<u8>) {
     let cut = if matches!(opcode, 1 | 2) && random.chance(50) {
         random.below(payload.len() + 1)
@@ -174,7 +174,7 @@ pub struct Message<'a> {
     pub rpc: Option<Echo<'a>>,
 }
 
-/// An object whose fields nobody reads.
+/// An object whose fields are not read.
 #[derive(Debug, Deserialize)]
 pub struct Nothing {}
 
@@ -221,7 +221,7 @@ pub struct History<'a> {
     pub publications: Vec<Publication<'a>>,
 }
 
-/// The binary codecs leave out a map with nothing in it.
+/// The binary codecs leave out an empty map.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Presence<'a> {

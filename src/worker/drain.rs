@@ -1,4 +1,5 @@
-//! Shutdown behind a barrier (rule 25): what was acknowledged arrives, then everybody is told 3001.
+//! Shutdown with a barrier (rule 25): acknowledged publications are delivered, then every client is
+//! sent 3001.
 
 use super::Worker;
 use super::lanes::Out;
@@ -10,14 +11,14 @@ use crate::edge::{Cut, RequestLanes};
 use crate::rules::sabotage;
 use crate::transport::Transport;
 
-/// How far a shutdown has come.
+/// How far a shutdown has progressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// There is none.
+    /// There is no shutdown.
     Running,
-    /// Markers are under way, or deliveries still to be flushed.
+    /// Markers are under way, or deliveries have not been flushed.
     Draining,
-    /// Clients were told; their closes are awaited.
+    /// Clients were sent 3001; their closes are awaited.
     Said,
     /// No connection is left.
     Quiet,
@@ -33,12 +34,12 @@ pub(super) struct Drain {
 }
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
-    /// Says by `/ready` that a shutdown is near.
+    /// Makes `/ready` report that a shutdown is near.
     pub fn leave(&mut self) {
         self.edge.leave();
     }
 
-    /// Begins the shutdown: nothing is accepted or parsed any more.
+    /// Begins the shutdown: nothing more is accepted or parsed.
     pub fn begin_drain(&mut self, now: Now) {
         if self.drain.is_some() {
             return;
@@ -50,8 +51,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.drain = Some(Drain { marked, back: 0, said: false, reported: false });
     }
 
-    /// How far the shutdown has come. The owner ends a worker only when every worker said `Said` or
-    /// `Quiet`: until then another may need its home.
+    /// How far the shutdown has progressed. The owner ends a worker only when every worker is at
+    /// `Said` or `Quiet`: until then another may need its home.
     #[must_use]
     pub fn drain_stage(&self) -> Stage {
         match &self.drain {
@@ -62,7 +63,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         }
     }
 
-    /// True the first time it is asked after the clients were told.
+    /// True once, after the clients were sent 3001.
     pub fn report_once(&mut self) -> bool {
         self.drain.as_mut().is_some_and(|it| it.said && !std::mem::replace(&mut it.reported, true))
     }
@@ -82,7 +83,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         }
     }
 
-    /// Sends the markers that find room, and says goodbye once all are back and all is flushed.
+    /// Sends the markers for which there is room, and sends 3001 once all are back and everything
+    /// is flushed.
     pub(super) fn drain_step(&mut self, now: Now) {
         let Some(drain) = &mut self.drain else { return };
         if drain.said {

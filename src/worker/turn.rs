@@ -8,14 +8,14 @@ use crate::rules::sabotage;
 use crate::transport::Transport;
 
 impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
-    /// Does what there is to do, each stage within its budget:
-    /// completions, frames, commands, lanes, timers, doorbells, flush. What is left in the lanes
-    /// and with the driver is found by the look again before a sleep.
+    /// Runs all stages, each within its budget: completions, frames, commands, lanes, timers,
+    /// doorbells, flush. What is left in the lanes and in the driver is found by the check before a
+    /// sleep.
     pub fn turn(&mut self, now: Now) -> TurnOutcome {
         self.edge.begin_turn(self.budgets.work_ns, now);
         let mut worked = self.receive(now);
         self.resume_work(now);
-        // What this core's home says to its own edge goes out in the same turn.
+        // Deliveries of this core's home to its own edge are sent in the same turn.
         worked |= self.serve_requests(now);
         worked |= self.take_deliveries(now);
         self.report(now);
@@ -30,7 +30,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         TurnOutcome { worked, rest: self.rest() }
     }
 
-    /// The gauges that a scrape sees.
+    /// Sets the gauges.
     fn count(&mut self) {
         let metrics = &self.metrics;
         metrics.arena_bytes.set(self.edge.arena_bytes() as u64);

@@ -1,8 +1,8 @@
 //! Received bytes to messages, in place (RFC 6455 sections 5 and 8.1).
 //!
-//! Must not know sockets, spills or time: the caller keeps the bytes of a frame that is not whole.
-//! Invariant: nothing is unmasked or checked twice, no memory is taken for what is only declared,
-//! and a connection with no fragmented message open owns no buffer.
+//! Must not know sockets, spills or time: the caller keeps the bytes of an incomplete frame.
+//! Invariant: nothing is unmasked or checked twice, no memory is taken for bytes that were only
+//! declared, and a connection without an open fragmented message has no buffer.
 
 use super::frame::{Header, OpCode};
 use super::utf8::Utf8State;
@@ -15,16 +15,16 @@ pub use super::frame::Violation;
 pub struct MessageLimits {
     /// Bytes, fragments together.
     pub message_bytes: u32,
-    /// Frames, this many and one more for every 16 bytes.
+    /// Frames: this many, and one more for every 16 bytes.
     pub fragments_per_message: u32,
 }
 
-/// What one call of `Deframer::next` found.
+/// The result of one call of `Deframer::next`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Next<'a> {
-    /// Bytes of the input that are done with; the next call begins behind them.
+    /// Bytes of the input that are finished; the next call begins after them.
     pub consumed: usize,
-    /// None: the bytes behind `consumed` are no whole frame yet.
+    /// `None`: the bytes after `consumed` are not a complete frame yet.
     pub item: Option<Item<'a>>,
 }
 
@@ -36,7 +36,7 @@ pub enum Item<'a> {
     Binary(&'a mut [u8]),
     Ping(&'a [u8]),
     Pong,
-    /// The code is one that may be sent, the reason valid UTF-8. What follows it must not be read.
+    /// The code is valid on the wire, the reason valid UTF-8. Bytes after it must not be read.
     Close {
         code: Option<u16>,
         reason: &'a [u8],
@@ -46,11 +46,11 @@ pub enum Item<'a> {
 /// Read state of one connection.
 #[derive(Debug, Default)]
 pub struct Deframer {
-    /// A message of which the last frame has not come, or was handed out by the last call.
+    /// A message whose last frame has not arrived, or that the last call handed out.
     message: Option<Box<Message>>,
-    /// Payload bytes of the data frame at the input's start that are unmasked and checked.
+    /// Payload bytes of the data frame at the input's start that are already unmasked and checked.
     done: u32,
-    /// Where the open text stands, across pieces and frames.
+    /// The state of checking the open text, across pieces and frames.
     utf8: Utf8State,
 }
 
@@ -72,15 +72,15 @@ struct DataFrame {
 }
 
 impl Deframer {
-    /// The next message or control frame in `input`, whose first byte is the first of a frame.
+    /// The next message or control frame in `input`, which begins with the first byte of a frame.
     ///
-    /// When the frame there is not whole, what is there of its payload is unmasked and checked, in
-    /// place: the caller keeps the bytes behind `consumed` as they are *after* the call, and the
-    /// next call's input begins with them. A message of one frame lies in `input`, one of several
-    /// in a buffer that the next call frees: call until the item is none, even with no bytes left.
+    /// If that frame is incomplete, its available payload is unmasked and checked in place: the
+    /// caller keeps the bytes after `consumed` as they are *after* the call, and the next call's
+    /// input begins with them. A message of one frame is in `input`, one of several in a buffer
+    /// that the next call frees: call until the item is `None`, even with no bytes left.
     ///
     /// # Errors
-    /// A violation ends the connection; the deframer is not to be used again.
+    /// A violation ends the connection; the deframer must not be used again.
     #[inline]
     pub fn next<'a>(
         &'a mut self,
@@ -129,7 +129,7 @@ impl Deframer {
         self.message.as_ref().map_or(0, |message| message.buffer.capacity())
     }
 
-    /// Checks a data frame's header against the message it belongs to and the bounds.
+    /// Checks a data frame's header against its message and the bounds.
     #[inline]
     fn admit(&self, header: &Header, limits: MessageLimits) -> Result<DataFrame, Violation> {
         let (text, before, frames) = match (&self.message, header.opcode) {
@@ -140,7 +140,7 @@ impl Deframer {
             }
             (Some(_), _) => return Err(Violation::InterleavedMessage),
         };
-        // Both stand below 2^63.
+        // Both are below 2^63.
         let bytes = before + header.payload_len;
         if bytes > u64::from(limits.message_bytes) {
             return Err(Violation::MessageTooBig);
@@ -157,8 +157,8 @@ impl Deframer {
         })
     }
 
-    /// Unmasks and checks what is new of a frame's payload, which begins `bytes`. Whether it is
-    /// whole.
+    /// Unmasks and checks the new part of a frame's payload, which is at the start of `bytes`.
+    /// Returns whether it is complete.
     #[inline]
     fn open_payload(&mut self, data: &DataFrame, bytes: &mut [u8]) -> Result<bool, Violation> {
         let whole = bytes.len() >= data.payload_len;
@@ -176,7 +176,7 @@ impl Deframer {
         if valid { Ok(whole) } else { Err(Violation::BadUtf8) }
     }
 
-    /// Adds a whole frame's payload to its message.
+    /// Appends a complete frame's payload to its message.
     fn append(&mut self, data: &DataFrame, payload: &[u8]) {
         let message = self.message.get_or_insert_with(|| {
             Box::new(Message { buffer: Vec::new(), frames: 0, text: data.text, delivered: false })
@@ -197,7 +197,7 @@ fn message_item(text: bool, payload: &mut [u8]) -> Item<'_> {
     if text { Item::Text(payload) } else { Item::Binary(payload) }
 }
 
-/// The control frame at the start of `input`, if it is whole.
+/// The control frame at the start of `input`, if it is complete.
 fn control(header: Header, input: &mut [u8]) -> Result<(usize, Option<Item<'_>>), Violation> {
     debug_assert!(header.payload_len <= frame::CONTROL_BYTES as u64);
     let end = header.len + header.payload_len as usize;
@@ -279,7 +279,7 @@ mod tests {
             (Violation::BadUtf8, 1007, client(&[(Text, true, b"ab\xff")])),
             (Violation::BadUtf8, 1007, client(&[(Text, true, b"\xe2\x82")])),
             (Violation::BadUtf8, 1007, open(&client(&[(Continuation, true, b"\xf4\x90")]))),
-            // What would be too big is refused from its header: no payload follows here.
+            // A message that would be too big is refused by its header: no payload follows here.
             (Violation::MessageTooBig, 1009, [&[0x82, 0xfe, 0x03, 0xe9][..], &KEY].concat()),
             (
                 Violation::MessageTooBig,

@@ -1,7 +1,8 @@
-//! Frames: the header that a client sends (RFC 6455 section 5.2), and all that a server writes.
+//! Frames: the header that a client sends (RFC 6455 section 5.2), and everything that a server
+//! writes.
 //!
-//! Must not know messages, sockets or time. Invariant: what is written here is a final, unmasked
-//! frame with the shortest length form, and a header is refused at the first byte that is wrong.
+//! Must not know messages, sockets or time. Invariant: a frame written here is final, unmasked and
+//! has the shortest length form; a header is refused at the first wrong byte.
 
 use super::mask;
 
@@ -15,7 +16,7 @@ const RSV: u8 = 0x70;
 const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
-/// What `begin` leaves room for: the header of 126 to 65,535 bytes, which are most frames by bytes.
+/// Room that `begin` reserves: the header for 126 to 65,535 bytes, the most common ones.
 const RESERVED: usize = 4;
 
 /// Opcodes (section 5.2).
@@ -52,7 +53,7 @@ impl OpCode {
 
 /// Close codes of RFC 6455 and its registry (section 7.4).
 pub mod close_code {
-    /// All that may be on the wire: those defined for it, and the registered 1012 to 1014.
+    /// All codes that may be sent: those defined for it, and the registered 1012 to 1014.
     pub const REGISTERED: [u16; 12] =
         [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014];
     /// A connection that ended without a close frame; never on the wire.
@@ -65,14 +66,14 @@ pub mod close_code {
     pub const TRY_AGAIN_LATER: u16 = 1013;
 }
 
-/// Whether a peer may send this close code: one for the wire, or in the ranges of libraries and
-/// applications (section 7.4).
+/// May a peer send this close code? It must be defined for the wire, or be in the ranges of
+/// libraries and applications (section 7.4).
 #[must_use]
 pub fn may_be_sent(code: u16) -> bool {
     close_code::REGISTERED.contains(&code) || matches!(code, 3000..=4999)
 }
 
-/// What a peer did that RFC 6455 forbids, or that is over a bound. All of them end the connection.
+/// How a peer broke RFC 6455 or exceeded a bound. All of these end the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// A reserved bit, with no extension negotiated (section 5.2).
@@ -103,7 +104,7 @@ pub enum Violation {
     BadUtf8,
     /// A message over its bound, by what the header declares (section 7.4.1).
     MessageTooBig,
-    /// More frames in a message than its bytes allow; a bound of our own.
+    /// More frames in a message than its bytes allow; Corecast's own bound.
     TooManyFragments,
 }
 
@@ -155,10 +156,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads the header at the start of `bytes`; none when it is not whole yet.
+    /// Reads the header at the start of `bytes`; `None` if it is incomplete.
     ///
     /// # Errors
-    /// What the header alone shows to be wrong, even when it is not whole.
+    /// If the header is invalid, as far as it has arrived.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<Header>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
@@ -184,7 +185,7 @@ impl Header {
     }
 }
 
-/// The payload's length and where the header goes on behind it.
+/// The payload's length, and where the header continues after it.
 fn declared_len(bytes: &[u8], short: u8) -> Result<Option<(u64, usize)>, Violation> {
     let rest = &bytes[2..];
     let (len, at, least) = match short {
@@ -261,7 +262,7 @@ pub fn write_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     out.extend_from_slice(&reason.as_bytes()[..len]);
 }
 
-/// Where a frame of unknown length was begun.
+/// The start of a frame of unknown length.
 #[derive(Debug)]
 #[must_use = "a frame begun must be finished"]
 pub struct Begun {
@@ -277,8 +278,8 @@ pub fn begin(out: &mut Vec<u8>, opcode: OpCode) -> Begun {
     Begun { at, opcode }
 }
 
-/// Ends a frame: all that was appended since `begin` is its payload. The payload moves by a few
-/// bytes when its header is not of the reserved length.
+/// Ends a frame, whose payload is everything appended since `begin`. The payload moves by a few
+/// bytes if its header does not have the reserved length.
 #[inline]
 pub fn finish(out: &mut Vec<u8>, begun: Begun) {
     let Begun { at, opcode } = begun;
@@ -296,8 +297,8 @@ pub fn finish(out: &mut Vec<u8>, begun: Begun) {
     out[at..at + header.len()].copy_from_slice(header);
 }
 
-/// Bytes of the unmasked frame that begins at the start of `bytes`, header and payload, whether or
-/// not all of it is there; none when its header is not.
+/// Length of the unmasked frame at the start of `bytes`, header and payload, whether or not all of
+/// it is there; `None` if its header is not.
 #[must_use]
 #[inline]
 pub fn frame_len(bytes: &[u8]) -> Option<usize> {

@@ -1,7 +1,7 @@
-//! The upgrade's answer (RFC 6455 section 4.2).
+//! The answer to an upgrade request (RFC 6455 section 4.2).
 //!
-//! Must not know HTTP's parser, paths or the Origin policy: the caller says what the request head
-//! holds. Invariant: what is accepted is a request that every RFC 6455 server may accept.
+//! Must not know HTTP's parser, paths or the Origin policy: the caller passes the contents of the
+//! request head. Invariant: every accepted request is one that any RFC 6455 server may accept.
 
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::{Engine, alphabet};
@@ -9,13 +9,13 @@ use sha1::{Digest, Sha1};
 
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Reads keys as other servers do: the two bits that mean nothing may be set.
+/// Decodes keys as leniently as other servers: the two unused bits may be set.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// What an HTTP request head offers.
+/// The contents of an HTTP request head.
 #[derive(Clone, Copy, Debug)]
 pub struct Offer<'a> {
     pub method: &'a str,
@@ -30,9 +30,9 @@ pub struct Offer<'a> {
 /// An upgrade to answer with 101.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted<'s> {
-    /// The subprotocol: the first that the client offers among those supported. None when it offers
-    /// none, or only unknown ones: Centrifugo accepts those too, and a client that insists on
-    /// its own fails the connection itself (section 4.1).
+    /// The subprotocol: the first that the client offers and the server supports. `None` if it
+    /// offers none, or only unknown ones: Centrifugo accepts those too, and a client that insists
+    /// on its own fails the connection itself (section 4.1).
     pub protocol: Option<&'s str>,
     accept: [u8; 28],
 }
@@ -87,7 +87,7 @@ impl Refusal {
         }
     }
 
-    /// Headers that the status asks for (RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section
+    /// Headers that the status requires (RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section
     /// 4.4).
     #[must_use]
     pub fn headers(self) -> &'static [(&'static str, &'static str)] {
@@ -99,7 +99,7 @@ impl Refusal {
     }
 }
 
-/// The header lines that count, gathered in one pass.
+/// The relevant header lines, collected in one pass.
 #[derive(Default)]
 struct Fields<'a> {
     hosts: u32,
@@ -139,10 +139,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Decides on an upgrade. `supported` are the subprotocols this endpoint speaks.
+/// Decides on an upgrade. `supported` are the subprotocols of this endpoint.
 ///
 /// # Errors
-/// The first thing that is wrong, in the order of `Refusal`.
+/// The first error, in the order of `Refusal`.
 pub fn accept<'s>(offer: &Offer<'_>, supported: &[&'s str]) -> Result<Accepted<'s>, Refusal> {
     let fields = Fields::gather(offer.headers);
     let refusals = [

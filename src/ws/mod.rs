@@ -1,9 +1,9 @@
 //! RFC 6455, server side, sans-IO.
 //!
-//! `handshake` answers an upgrade, `deframer` cuts received bytes into messages in place (with
-//! `frame`, `mask` and `utf8` beneath it), `frame` writes what the server sends. Nothing here knows
-//! sockets, HTTP's parser, commands or time: rates and the close handshake's time-out are the
-//! edge's. Invariant: what a peer sends can cost memory only in proportion to the bytes it sent.
+//! `handshake` answers an upgrade, `deframer` cuts received bytes into messages in place (using
+//! `frame`, `mask` and `utf8`), `frame` writes what the server sends. Must not know sockets, HTTP's
+//! parser, commands or time; rates and the time-out of the close handshake belong to the edge.
+//! Invariant: a peer can cause memory use only in proportion to the bytes it sent.
 
 pub mod deframer;
 pub mod frame;

@@ -1,9 +1,9 @@
-//! UTF-8 of text that comes in pieces, checked as early as a byte can be told wrong.
+//! Checks the UTF-8 of a text that arrives in pieces, as early as a byte can be known to be wrong.
 //!
-//! Must not know frames. Invariant: after any split of a text the verdict is that of the whole, and
-//! a piece is refused as soon as no continuation could make it valid (RFC 6455 section 8.1).
+//! Must not know frames. Invariant: however a text is split the result is that of the whole, and a
+//! piece is refused as soon as no continuation could make it valid (RFC 6455 section 8.1).
 
-/// What a text's bytes so far left open: the first bytes of one character, at most three.
+/// The unfinished character at the end of the text so far: its first bytes, at most three.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Utf8State {
     open: [u8; 3],
@@ -11,7 +11,7 @@ pub struct Utf8State {
 }
 
 impl Utf8State {
-    /// Takes the next bytes of the text; false when no text begins like that.
+    /// Takes the next bytes of the text; false if no valid text begins with them.
     #[must_use]
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         let Some(rest) = self.close_character(bytes) else { return false };
@@ -19,7 +19,7 @@ impl Utf8State {
         if simdutf8::basic::from_utf8(whole).is_err() || !may_open(open) {
             return false;
         }
-        // Bytes may still be open from before only when this piece had no more to give.
+        // Bytes of an earlier piece are still open only if this piece has no more bytes.
         if !open.is_empty() {
             self.open[..open.len()].copy_from_slice(open);
             self.len = open.len() as u8;
@@ -27,8 +27,8 @@ impl Utf8State {
         true
     }
 
-    /// Takes the last bytes of the text, and is ready for another one; false when the text is not
-    /// UTF-8 or ends inside a character.
+    /// Takes the last bytes of the text, and is ready for another one; false if the text is not
+    /// UTF-8 or ends within a character.
     #[must_use]
     #[inline]
     pub fn finish(&mut self, bytes: &[u8]) -> bool {
@@ -40,7 +40,7 @@ impl Utf8State {
         valid
     }
 
-    /// Completes the character that earlier bytes began. Gives the bytes behind it, none when it
+    /// Completes the character that earlier bytes began. Returns the bytes after it; `None` if it
     /// cannot be completed.
     fn close_character<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let mut bytes = bytes;
@@ -65,7 +65,7 @@ impl Utf8State {
     }
 }
 
-/// Splits off the start of a character that the bytes end inside of, at most three bytes.
+/// Splits off the incomplete character at the end of the bytes, at most three bytes.
 fn split_open(bytes: &[u8]) -> (&[u8], &[u8]) {
     for back in 1..=bytes.len().min(3) {
         let at = bytes.len() - back;
@@ -81,7 +81,7 @@ fn split_open(bytes: &[u8]) -> (&[u8], &[u8]) {
     (bytes, &[])
 }
 
-/// Whether a character may begin with these bytes and not end with them; true for none.
+/// Can a character begin with these bytes and be longer? True for no bytes.
 fn may_open(bytes: &[u8]) -> bool {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.is_empty(),
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Whether some text begins like this, by std's word.
+    /// Does any text begin with these bytes, according to std?
     fn possible(bytes: &[u8]) -> bool {
         std::str::from_utf8(bytes).map_or_else(|e| e.error_len().is_none(), |_| true)
     }

@@ -1,5 +1,5 @@
-//! Calls of the server API that are wrong, too many or too large: an error in its place, and the
-//! server goes on.
+//! Calls of the server API that are invalid, too many or too large: each is answered with an error
+//! in its place, and the server keeps running.
 
 use crate::client::{Answer, Client};
 use crate::server::{API_KEY, Server, Setup, limits};
@@ -18,7 +18,7 @@ on_both_drivers!(
     commands_one_behind_the_other,
 );
 
-/// One call, with the key; its answer in JSON.
+/// One call, with the key; returns its answer in JSON.
 fn call(server: &Server, method: &str, body: &str) -> Value {
     let answer = Client::post(server.addr, &format!("/api/{method}"), body);
     assert_eq!(answer.status, 200, "{method} {body}: {}", answer.body);
@@ -90,7 +90,7 @@ fn bad_calls(driver: &str) {
     server.end();
 }
 
-/// One request as it is; the connection is closed by us.
+/// One request with these bytes; the client closes the connection.
 fn raw(server: &Server, head: &str, body: &str) -> Answer {
     let mut client = Client::open(server.addr);
     let length = body.len();
@@ -107,7 +107,7 @@ fn methods_and_paths(driver: &str) {
         ("POST /api/publish", key.as_str(), 200),
         ("POST /api/publish?api_key=x", &key, 200),
         ("POST /api/publish", "Authorization: apikey key-of-the-tests\r\n", 200),
-        // What `curl -d` says; nobody else looks either.
+        // The content type of `curl -d`; no server looks at it.
         ("POST /api/publish", &format!("{key}Content-Type: text/plain\r\n"), 200),
         ("POST /api/publish", "", 401),
         ("POST /api/publish", "X-API-Key: key-of-the-test\r\n", 401),
@@ -130,7 +130,7 @@ fn methods_and_paths(driver: &str) {
     neighbour.end();
     server.end();
 
-    // Without a key a page of another origin could call: its browser says where it is from.
+    // Without a key a page of another origin could make calls: its browser sends the origin.
     let Some(open) = Server::start_dev(driver) else { return };
     for (origin, status) in
         [("", 200), ("http://localhost:3000", 200), ("https://evil.example", 403)]
@@ -147,7 +147,7 @@ fn methods_and_paths(driver: &str) {
     open.end();
 }
 
-/// As older libraries send them: `{"method", "params"}`, and a line for each answer.
+/// Commands in the form of older libraries: `{"method", "params"}`, with one line for each answer.
 fn commands_one_behind_the_other(driver: &str) {
     let server = serve!(driver, limits(""));
     let publish = |n: u32| json!({"method": "publish", "params": {"channel": "h:a", "data": n}});
@@ -176,7 +176,7 @@ fn commands_one_behind_the_other(driver: &str) {
         offset += 2;
         assert_eq!(answers[6]["result"]["offset"], offset);
     }
-    // What is not JSON as a whole is not begun.
+    // If the body is not valid JSON as a whole, nothing of it is carried out.
     for body in
         ["", "{", "[1", &format!("{}x", publish(9)), &format!("{},{}", publish(9), publish(9))]
     {
@@ -279,7 +279,7 @@ fn bounded_calls(driver: &str) {
     let all = call(&server, "batch", &batch(10_000).to_string());
     assert_eq!(all["replies"].as_array().map(Vec::len), Some(10_000));
     assert_eq!(code(&call(&server, "batch", &batch(10_001).to_string())), 106);
-    // More answer than one call may have: what does not fit is refused in its place.
+    // An answer larger than one call may have: what does not fit is refused in its place.
     let payload = "x".repeat(60_000);
     for _ in 0..8 {
         server.publish("h:big", &format!("\"{payload}\""));
@@ -295,7 +295,7 @@ fn bounded_calls(driver: &str) {
     server.end();
 }
 
-/// Bodies that never end: they are counted, and over the bound the next is told so.
+/// Bodies that never end: they are counted, and over the bound the next call is refused.
 fn memory_of_calls(driver: &str) {
     let server = serve!(driver, limits("api_bytes_per_worker = 1000000"));
     let neighbour = server.neighbour();
@@ -325,7 +325,7 @@ fn memory_of_calls(driver: &str) {
     server.end();
 }
 
-/// Lists longer than a part, from homes that are not this worker's alone.
+/// Lists longer than a part, from homes on several workers.
 fn lists_in_parts(driver: &str) {
     const CHANNELS: usize = 5_000;
     let server = serve!(driver, Setup { workers: 3, ..limits("channels_per_connection = 10000") });
@@ -349,7 +349,7 @@ fn lists_in_parts(driver: &str) {
     server.end();
 }
 
-/// Calls behind each other on one connection are answered in their order.
+/// Pipelined calls on one connection are answered in order.
 fn pipelined_calls(driver: &str) {
     let server = serve!(driver, Setup { workers: 2, ..limits("") });
     let mut client = Client::open(server.addr);

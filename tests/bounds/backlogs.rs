@@ -1,4 +1,4 @@
-//! Bounds on bytes that wait: unread input (1013), unsent output (3008), and a turn's arena.
+//! Bounds on waiting bytes: unread input (1013), unsent output (3008), and a turn's arena.
 
 use crate::client::{Client, FIN, TEXT, frame, header};
 use crate::server::{Server, Setup, limits, until};
@@ -15,19 +15,20 @@ on_both_drivers!(
     a_tiny_arena,
 );
 
-/// Data of a publication, a JSON string of about so many bytes.
+/// Data of a publication, a JSON string of about this many bytes.
 fn data(bytes: usize) -> String {
     format!("\"{}\"", "x".repeat(bytes))
 }
 
-/// Subscribed, and deaf from then on.
+/// A client that subscribes and then stops reading.
 fn stalled(server: &Server, channel: &str) -> Client {
     let mut client = server.client();
     assert_eq!(client.subscribe_error(channel), 0);
     client
 }
 
-/// Publishes until so many were told 3008; the kernel's buffers take megabytes first.
+/// Publishes until this many connections were closed with 3008; the kernel's buffers take megabytes
+/// first.
 fn publish_until_slow(server: &Server, channel: &str, told: u64) -> usize {
     let data = data(50_000);
     for round in 1..2_000 {
@@ -54,8 +55,8 @@ fn a_stalled_reader(driver: &str) {
     let mut slow = stalled(&server, "n:big");
     let published = publish_until_slow(&server, "n:big", 1);
     server.publish("n:big", "0");
-    assert_eq!(reading.join().unwrap(), published, "who reads gets everything");
-    assert_eq!(slow.close_code(), Some(3008), "told behind what was under way");
+    assert_eq!(reading.join().unwrap(), published, "a reader gets everything");
+    assert_eq!(slow.close_code(), Some(3008), "3008 comes after what was under way");
     drop(slow);
     server.settles("backlog_bytes", 0);
     server.settles("subscriptions", 1);
@@ -76,8 +77,8 @@ fn backlogs_of_a_worker(driver: &str) {
     server.end();
 }
 
-/// Much waits for one, little for another, and the worker may hold less: who holds much goes,
-/// though the other was the last that something was added for.
+/// Much waits for one client, little for another, and the worker exceeds its bound: the one with
+/// much is closed, although the last bytes were added for the other.
 fn who_holds_most_goes_first(driver: &str) {
     let bounds = "backlog_bytes = 1073741824\nbacklog_bytes_per_worker = 4194304";
     let server = serve!(driver, limits(bounds));
@@ -117,7 +118,7 @@ fn who_holds_most_goes_first(driver: &str) {
     assert!(said.contains("limits.backlog_bytes_per_worker"), "{said}");
 }
 
-/// A recovery answer holds history for its reader: that counts on the worker's account too.
+/// A recovery answer holds history for its reader, which counts against the worker's bound too.
 fn recovery_answers_of_a_worker(driver: &str) {
     let bounds = "backlog_bytes_per_worker = 65536\nrecovery_bytes = 10000000";
     let server = serve!(driver, limits(bounds));
@@ -132,7 +133,7 @@ fn recovery_answers_of_a_worker(driver: &str) {
         "subscribe",
         json!({"channel": "h:big", "recover": true, "epoch": epoch, "offset": 0}),
     );
-    // The stream may stand inside the answer's frame, where no close frame can go.
+    // The stream may be inside the answer's frame, where no close frame can be inserted.
     assert!(matches!(late.close_code(), None | Some(3008)));
     assert_eq!(server.disconnects(3008), 1, "200,000 bytes where 65,536 may wait");
     drop(late);
@@ -144,8 +145,8 @@ fn recovery_answers_of_a_worker(driver: &str) {
     server.end();
 }
 
-/// Three connections that each hold half a message, the second most: it is told 1013, the others
-/// go on.
+/// Three connections that each hold half a message, the second most: it is closed with 1013, the
+/// others continue.
 fn fill_the_spill(driver: &str, part: impl Fn(usize) -> Vec<u8>) {
     let server = serve!(driver, limits("spill_bytes_per_worker = 131072"));
     let neighbour = server.neighbour();
@@ -186,7 +187,7 @@ fn half_received_messages(driver: &str) {
     fill_the_spill(driver, |bytes| frame(TEXT, &vec![b' '; bytes]));
 }
 
-/// Four KiB of arena: some frames exceed a quarter of it, some all of it.
+/// 4 KiB of arena: some frames exceed a quarter of it, some all of it.
 fn a_tiny_arena(driver: &str) {
     const COUNT: usize = 400;
     let setup = Setup { workers: 2, limits: "arena_bytes = 4096", ..Setup::default() };

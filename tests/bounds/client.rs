@@ -1,5 +1,5 @@
-//! A raw client: bytes over TCP, an HTTP exchange, frames of RFC 6455 with a mask, lines of JSON.
-//! It sends whatever it is told, right or wrong.
+//! A raw client: bytes over TCP, HTTP exchanges, masked frames of RFC 6455, lines of JSON. It sends
+//! whatever a test wants, valid or not.
 
 use crate::server::{API_KEY, PATIENCE};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ pub const UPGRADE: &str = "GET /connection/websocket HTTP/1.1\r\nHost: x\r\nUpgr
      Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// What comes from the server.
+/// What arrives from the server.
 #[derive(Debug, PartialEq)]
 pub enum Event {
     Message(Value),
@@ -33,7 +33,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// The head, in small letters.
+    /// The head, in lower case.
     pub head: String,
     pub body: String,
 }
@@ -41,9 +41,9 @@ pub struct Answer {
 pub struct Client {
     pub stream: TcpStream,
     inbox: Vec<u8>,
-    /// Lines of a message that were not asked for yet.
+    /// Lines of a message that were not read yet.
     lines: VecDeque<Value>,
-    /// What came while an answer was awaited: pushes, and answers to later commands.
+    /// Messages that arrived while an answer was awaited: pushes, and answers to later commands.
     kept: VecDeque<Value>,
     commands: u32,
 }
@@ -62,7 +62,7 @@ impl Client {
         Client::upgraded_with(addr, "")
     }
 
-    /// Upgraded with more headers, each with its line's end.
+    /// Upgraded with further headers, each with its line end.
     pub fn upgraded_with(addr: SocketAddr, headers: &str) -> Client {
         let mut client = Client::open(addr);
         let (first, rest) = UPGRADE.split_once("\r\n").expect("lines");
@@ -72,7 +72,7 @@ impl Client {
         client
     }
 
-    /// Upgraded, and past the connect command.
+    /// Upgraded, with an answered connect.
     pub fn connected(addr: SocketAddr) -> Client {
         let mut client = Client::upgraded(addr);
         client.text(r#"{"id":1,"connect":{}}"#);
@@ -81,7 +81,7 @@ impl Client {
         client
     }
 
-    /// Connected where there is room.
+    /// Connected, if there is room.
     pub fn try_connected(addr: SocketAddr) -> Option<Client> {
         let mut client = Client::open(addr);
         client.send(UPGRADE.as_bytes());
@@ -90,7 +90,7 @@ impl Client {
         matches!(client.next(), Event::Message(_)).then_some(client)
     }
 
-    /// One GET; none where nobody answers.
+    /// One GET; `None` if there is no answer.
     pub fn get(addr: SocketAddr, path: &str) -> Option<Answer> {
         TcpStream::connect(addr).ok()?;
         let mut client = Client::open(addr);
@@ -100,11 +100,11 @@ impl Client {
         client.answer()
     }
 
-    /// The page of the metrics, with the key, made after this was asked for: a server makes a few
-    /// per second, and gives the last one again in between.
+    /// The text of the metrics, with the key, made after this call: a server makes a few per
+    /// second, and repeats the last one in between.
     pub fn metrics(addr: SocketAddr) -> String {
         let asked = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is past 1970");
-        // The page says milliseconds.
+        // The text has milliseconds.
         let asked_ms = asked.as_millis();
         loop {
             let page = Client::last_metrics(addr);
@@ -114,7 +114,7 @@ impl Client {
             if (made_s * 1e3).round() as u128 >= asked_ms {
                 return page;
             }
-            // It is made anew within 200 ms; to ask at once would only use the server's CPU.
+            // A new one is made within 200 ms; repeating at once would only use the server's CPU.
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -140,7 +140,7 @@ impl Client {
         client.answer().expect("an answer")
     }
 
-    /// Sends bytes. A server that has closed meanwhile is seen when reading.
+    /// Sends bytes. If the server has closed meanwhile, reading shows it.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
@@ -154,13 +154,13 @@ impl Client {
         self.frame(FIN | TEXT, message.as_bytes())
     }
 
-    /// Sends a command and waits for its answer; pushes that come before it are kept.
+    /// Sends a command and waits for its answer; pushes that arrive before it are kept.
     pub fn ask(&mut self, method: &str, parameters: Value) -> Value {
         let id = self.tell(method, parameters);
         self.answer_to(id)
     }
 
-    /// Sends a command; its id.
+    /// Sends a command and returns its id.
     pub fn tell(&mut self, method: &str, parameters: Value) -> u32 {
         self.commands += 1;
         self.text(&json!({"id": self.commands, method: parameters}).to_string());
@@ -185,7 +185,7 @@ impl Client {
         self.ask("subscribe", json!({ "channel": channel }))
     }
 
-    /// The error code of an answer, 0 when it is none.
+    /// The error code of the answer, 0 if it is not an error.
     pub fn subscribe_error(&mut self, channel: &str) -> u64 {
         self.subscribe(channel)["error"]["code"].as_u64().unwrap_or(0)
     }
@@ -208,12 +208,12 @@ impl Client {
         }
     }
 
-    /// Is the connection of use: does a command get its answer?
+    /// Does the connection work: does a command get its answer?
     pub fn lives(&mut self) -> bool {
         self.ask("ping", json!({}))["error"].is_null()
     }
 
-    /// What comes next; the server's pings are answered.
+    /// The next event; the server's pings are answered.
     pub fn next(&mut self) -> Event {
         loop {
             if let Some(line) = self.lines.pop_front() {
@@ -237,7 +237,7 @@ impl Client {
         }
     }
 
-    /// Passes over what still comes, until the end; the close code.
+    /// Skips everything until the end, and returns the close code.
     pub fn close_code(&mut self) -> Option<u16> {
         loop {
             match self.next() {
@@ -256,7 +256,7 @@ impl Client {
         true
     }
 
-    /// All that comes until the end.
+    /// Everything until the end.
     pub fn everything(&mut self) -> Vec<u8> {
         while self.next_bytes() {}
         std::mem::take(&mut self.inbox)
@@ -267,7 +267,7 @@ impl Client {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// The HTTP answer; none when the stream ends before one.
+    /// The HTTP answer; `None` if the stream ends before one.
     pub fn answer(&mut self) -> Option<Answer> {
         let end = self.fill_until(|inbox| {
             inbox.windows(4).position(|bytes| bytes == b"\r\n\r\n").map(|at| at + 4)
@@ -313,7 +313,7 @@ impl Client {
         }
     }
 
-    /// Reads what there is; false at the stream's end.
+    /// Reads what is available; false at the stream's end.
     fn next_bytes(&mut self) -> bool {
         let started = Instant::now();
         let mut bytes = [0; 16 << 10];
@@ -337,7 +337,7 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The header of a masked frame that announces so many bytes.
+/// The header of a masked frame that announces this many bytes.
 pub fn header(first: u8, length: u64) -> Vec<u8> {
     let mut bytes = vec![first];
     match length {

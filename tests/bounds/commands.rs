@@ -1,4 +1,4 @@
-//! Commands that are wrong: 3501, 3502, and errors after which the connection lives on.
+//! Invalid commands: 3501, 3502, and errors after which the connection stays usable.
 
 use crate::client::Client;
 use crate::server::{Server, Setup, limits};
@@ -40,7 +40,7 @@ fn order_of_a_session(driver: &str) {
     server.end();
 }
 
-/// So many arrays, one in the other.
+/// Arrays nested this deep.
 fn nested(depth: usize) -> String {
     "[".repeat(depth) + &"]".repeat(depth)
 }
@@ -82,7 +82,7 @@ fn depth_and_grammar(driver: &str) {
     server.end();
 }
 
-/// A filter of so many nodes, one in the other.
+/// A filter with this many nested nodes.
 fn filter(nodes: usize) -> String {
     let around = r#"{"op":"not","nodes":["#.repeat(nodes - 1);
     around + r#"{"key":"a","cmp":"ex"}"# + &"]}".repeat(nodes - 1)
@@ -120,7 +120,7 @@ fn what_is_not_available(driver: &str) {
         let publish = format!(r#""publish":{{"channel":"n:a","data":{id},{wish}}}"#);
         assert_eq!(code(&mut client, id, &publish), expected, "{wish}");
         if expected == 0 {
-            assert_eq!(client.publication()["data"], id, "what was refused was told to nobody");
+            assert_eq!(client.publication()["data"], id, "refused publications reach no client");
         }
     }
     let subscribes = [
@@ -156,7 +156,7 @@ fn names(driver: &str) {
     server.end();
 }
 
-/// Names that an attacker would send: they meet in the low bits of the hash with seed 0.
+/// Names that an attacker would choose: they collide in the low bits of the hash with seed 0.
 fn colliding(count: usize) -> Vec<String> {
     use std::hash::BuildHasher;
     let known = foldhash::quality::FixedState::with_seed(0);
@@ -185,7 +185,7 @@ fn ten_thousand_channels(driver: &str) {
         }
         clients.push(client);
     }
-    // The neighbour's is one more.
+    // One more is the neighbour's.
     server.settles("channels", 10_001);
     neighbour.receives();
     drop(clients);

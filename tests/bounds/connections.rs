@@ -1,5 +1,5 @@
-//! `connections_per_worker`: one more is told so, the process idles meanwhile, and places come
-//! back.
+//! `connections_per_worker`: further ones are refused, the process stays idle meanwhile, and slots
+//! become free again.
 
 use crate::client::{Client, UPGRADE};
 use crate::server::{Server, limits, until};
@@ -10,11 +10,12 @@ on_both_drivers!(full_is_said_and_costs_nothing, places_cost_nothing_until_they_
 
 const PLACES: usize = 8;
 const REFUSAL_SLOTS: usize = 64;
-/// Share of a core over which a server spins; the neighbour's own traffic is far below.
+/// Share of a core above which a server counts as spinning; the neighbour's own traffic is far
+/// below.
 const SPINS: f64 = 0.3;
 const WATCH: Duration = Duration::from_millis(400);
 
-/// Tables are made for as many connections as there may be, and touched by those that come.
+/// Tables are reserved for the most connections, and use memory only for those that exist.
 fn places_cost_nothing_until_they_are_taken(driver: &str) {
     let few = serve!(driver, limits("connections_per_worker = 100"));
     let most = serve!(driver, limits("connections_per_worker = 0"));
@@ -34,7 +35,8 @@ fn full_is_said_and_costs_nothing(driver: &str) {
     assert!(inside.len() < PLACES, "{} beside the neighbour in {PLACES} places", inside.len());
     is_told(&server);
 
-    // Refusals that stay open without a word, as many as there are places for them, and more.
+    // Refused connections that stay open silently, as many as there are slots for refusals, and
+    // more.
     let mut silent: Vec<Client> =
         (0..REFUSAL_SLOTS + 16).map(|_| Client::open(server.addr)).collect();
     let before = server.cpu();
@@ -42,7 +44,7 @@ fn full_is_said_and_costs_nothing(driver: &str) {
     let share = (server.cpu() - before).as_secs_f64() / WATCH.as_secs_f64();
     assert!(share < SPINS, "{:.0} % of a core while nothing happens", share * 100.0);
     neighbour.receives();
-    assert!(inside.iter_mut().all(Client::lives), "who is inside stays");
+    assert!(inside.iter_mut().all(Client::lives), "connections with a slot stay");
     assert!(silent.iter_mut().all(|client| client.answer().is_none_or(|it| it.status == 503)));
 
     drop(silent);

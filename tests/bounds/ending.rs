@@ -18,7 +18,7 @@ on_both_drivers!(
 const WORKERS: [usize; 2] = [1, 4];
 const ROUNDS: usize = 40;
 
-/// Commands with ids from 10 on, each a message of its own.
+/// Commands with ids from 10 on, each in a message of its own.
 fn frames(commands: &[(&str, Value)]) -> Vec<u8> {
     let commands = (10..).zip(commands);
     let one = |(id, (method, body)): (u32, &(&str, Value))| {
@@ -27,7 +27,7 @@ fn frames(commands: &[(&str, Value)]) -> Vec<u8> {
     commands.flat_map(one).collect()
 }
 
-/// All that still comes: the ids of answers without an error, and publications.
+/// Everything until the end: the ids of answers without an error, and the number of publications.
 fn rest(client: &mut Client) -> (Vec<u64>, usize) {
     let (mut answered, mut heard) = (Vec::new(), 0);
     loop {
@@ -64,7 +64,7 @@ fn commands_before_a_fin_are_answered(driver: &str) {
             assert_eq!(answered, [10, 11, 12, 13, 14], "workers {workers}, round {round}");
             assert_eq!(heard, 2, "workers {workers}, round {round}");
         }
-        // One that asks nothing more is gone as well.
+        // A client without further commands is gone too.
         server.client().half_close();
         server.settles("connections", 0);
         server.settles("subscriptions", 0);
@@ -130,7 +130,7 @@ fn a_connect_before_a_fin_is_answered(driver: &str) {
     }
 }
 
-/// More responses than may wait unread, and calls, behind which a FIN came.
+/// More responses than may wait unread, and calls, followed by a FIN.
 fn requests_before_a_fin_are_answered(driver: &str) {
     let server = serve!(driver, Setup::default());
     for request in ["GET /api/openapi.json", "GET /health"] {
@@ -147,10 +147,11 @@ fn requests_before_a_fin_are_answered(driver: &str) {
     server.end();
 }
 
-/// Data of each publication to a reader that is late.
+/// Data of each publication to a late reader.
 const DATA: usize = 50_000;
 
-/// Subscribed, and deaf from then on, with something that waits for it; and the publications.
+/// A client that subscribes and stops reading while bytes wait for it; and the number of
+/// publications.
 fn stalled(server: &Server) -> (Client, usize) {
     let mut client = server.client();
     assert_eq!(client.subscribe_error("n:big"), 0);
@@ -167,7 +168,7 @@ fn stalled(server: &Server) -> (Client, usize) {
 }
 
 fn with_time_to_stop<'a>(top: &'a str, workers: usize) -> Setup<'a> {
-    // Publications come several at a time, and the bound is not what is looked at here.
+    // Publications arrive several at a time, and the bound is not what is tested here.
     Setup { workers, top, limits: "backlog_bytes = 1073741824", ..Setup::default() }
 }
 
@@ -181,7 +182,7 @@ fn a_shutdown_that_cuts_somebody_off_says_so(driver: &str) {
         assert!(stopped.contains("clean=false connections=1 bytes="), "{stopped}");
         let bytes = stopped.split("bytes=").nth(1).expect("just seen");
         let cut: usize = bytes.split(' ').next().unwrap_or(bytes).parse().expect("a number");
-        // What it was not sent is what it does not get: of a chunk under way, all is counted.
+        // Bytes that it was not sent are missing; all bytes of a chunk under way are counted.
         let (got, chunk) = (deaf.everything().len(), 64 << 10);
         let sent = published * DATA;
         let more = published * 100 + chunk;

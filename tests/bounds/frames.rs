@@ -6,7 +6,7 @@ use crate::{on_both_drivers, serve};
 
 on_both_drivers!(message_bytes, fragments, control_frames, broken_frames);
 
-/// A fresh connection is sent something, and must end with this code.
+/// A fresh connection on which something is sent must end with this code.
 fn ends(server: &Server, code: u16, what: &str, send: impl FnOnce(&mut Client)) {
     let mut client = server.client();
     send(&mut client);
@@ -56,7 +56,7 @@ fn message_bytes(driver: &str) {
 fn fragments(driver: &str) {
     let server = serve!(driver, limits("fragments_per_message = 4"));
     let neighbour = server.neighbour();
-    // Four, and one more for every 16 bytes: the last of these fits, and the message with it.
+    // Four, and one more for every 16 bytes: the last of these fits, and so does the message.
     let mut client = server.client();
     client.frame(TEXT, br#"{"id":2,"pin"#);
     for part in [&br#"g":"#[..], b"{", b"}"] {

@@ -1,4 +1,4 @@
-//! Bounds on what is remembered: recovery answers, and the history of a worker (rule 13).
+//! Bounds on kept publications: recovery answers, and the history of a worker (rule 13).
 
 use crate::client::Client;
 use crate::server::limits;
@@ -39,7 +39,11 @@ fn recovery(driver: &str) {
     let all = recover(&mut late, "h:a", &epoch, 0);
     assert_eq!((&all["recovered"], &all["was_recovering"]), (&Value::Null, &json!(true)), "{all}");
     assert!(all["publications"].is_null(), "never a part: {all}");
-    assert_eq!((&all["epoch"], &all["offset"]), (&json!(epoch), &json!(5)), "where it stands");
+    assert_eq!(
+        (&all["epoch"], &all["offset"]),
+        (&json!(epoch), &json!(5)),
+        "the channel's position"
+    );
     let mut less = server.client();
     let rest = recover(&mut less, "h:a", &epoch, 2);
     assert_eq!(rest["recovered"], true, "{rest}");
@@ -55,7 +59,7 @@ fn recovery(driver: &str) {
     server.end();
 }
 
-/// Offsets of an answer's publications, and where the channel stands.
+/// Offsets of an answer's publications, and the channel's position.
 fn page(answer: &Value) -> (Vec<u64>, Value) {
     let told = answer["publications"].as_array().map_or(&[][..], Vec::as_slice);
     let offsets = told.iter().map(|it| it["offset"].as_u64().expect("an offset")).collect();
@@ -77,7 +81,7 @@ fn pages_of_history(driver: &str) {
     for _ in COUNT / 2..COUNT {
         server.publish("h:a", &data(60_000));
     }
-    // 9 MB do not fit into an answer of 8 MiB, and are never cut in silence.
+    // 9 MB do not fit into an answer of 8 MiB, and are never shortened silently.
     for body in [
         json!({"channel": "h:a", "limit": -1}),
         json!({"channel": "h:a", "limit": COUNT, "reverse": true}),
@@ -88,7 +92,7 @@ fn pages_of_history(driver: &str) {
         json!({"channel": "h:a", "limit": -1, "since": {"offset": COUNT - 100, "epoch": ""}});
     assert_eq!(page(&call(rest)["result"]).0, (COUNT - 99..=COUNT).collect::<Vec<_>>());
 
-    // A client's answers are cut, and asked on it comes to either end.
+    // A client's answers are shortened; by asking for further pages it reaches either end.
     let mut client = server.client();
     for reverse in [false, true] {
         let (mut read, mut since) = (Vec::<u64>::new(), Value::Null);
@@ -111,7 +115,7 @@ fn pages_of_history(driver: &str) {
     }
     server.end();
 
-    // Publications that are each over the bound come one by one.
+    // Publications that each exceed the bound are returned one by one.
     let server = serve!(driver, limits("recovery_bytes = 10000"));
     for _ in 0..3 {
         server.publish("h:a", &data(20_000));
@@ -143,7 +147,7 @@ fn oldest_history_goes(driver: &str) {
     assert!(old["recovered"].is_null() && old["publications"].is_null(), "{old}");
     assert_eq!((&old["epoch"], &old["offset"]), (&json!(epoch), &json!(3)), "rule 13");
     let current = recover(&mut server.client(), "h:old", &epoch, 3);
-    assert_eq!(current["recovered"], true, "who missed nothing is told so: {current}");
+    assert_eq!(current["recovered"], true, "nothing was missed: {current}");
     let page = live.ask("history", json!({"channel": "h:new", "limit": -1}));
     assert_eq!(
         page["history"]["publications"].as_array().map(Vec::len),
@@ -152,12 +156,12 @@ fn oldest_history_goes(driver: &str) {
     );
     server.publish("h:old", "4");
     let offsets: Vec<Value> = (0..4).map(|_| live.publication()["offset"].clone()).collect();
-    assert_eq!(offsets, [1, 2, 3, 4].map(|offset| json!(offset)), "and the numbering goes on");
+    assert_eq!(offsets, [1, 2, 3, 4].map(|offset| json!(offset)), "and the numbering continues");
     neighbour.end();
     server.end();
 }
 
-/// Channels that keep nothing stand in the same line; they must not hide those that do.
+/// Channels without history are in the same order of expiry; they must not hide those with history.
 fn channels_without_history_in_front(driver: &str) {
     let server = serve!(driver, limits("history_bytes_per_worker = 100000"));
     let neighbour = server.neighbour();

@@ -1,4 +1,5 @@
-//! Requests that are wrong before they are WebSockets: 4xx in words, and the connection ends.
+//! Requests that are invalid before they are WebSockets: 4xx with a reason, and the connection
+//! ends.
 
 use crate::client::{Client, UPGRADE};
 use crate::server::{API_KEY, Server, Setup, limits};
@@ -95,7 +96,7 @@ fn large_heads_and_bodies(driver: &str) {
     server.end();
 }
 
-/// However lively the drip, a head has five seconds; a head without any byte has them too.
+/// A head has five seconds, however steadily its bytes arrive, and so does a head without any byte.
 fn a_dripping_head(driver: &str) {
     let server = serve!(driver, limits(""));
     let neighbour = server.neighbour();
@@ -106,7 +107,7 @@ fn a_dripping_head(driver: &str) {
     dripping.stream.set_nonblocking(true).unwrap();
     let mut byte = [0];
     while dripping.stream.peek(&mut byte).is_err() {
-        assert!(started.elapsed() < Duration::from_secs(9), "it drips for ever");
+        assert!(started.elapsed() < Duration::from_secs(9), "the head never timed out");
         dripping.send(b"X: y\r\n");
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -122,7 +123,7 @@ fn a_dripping_head(driver: &str) {
     server.end();
 }
 
-/// The status of an upgrade by a page of this origin, which asked for this Host.
+/// The status of an upgrade by a page of this origin, with this Host.
 fn upgrade_from(server: &Server, origin: &str, host: &str) -> u16 {
     let lines = format!("Host: {host}\r\nOrigin: {origin}\r\n");
     let mut client = Client::open(server.addr);
@@ -181,7 +182,7 @@ fn origins(driver: &str) {
     server.end();
 }
 
-/// `null`, and everybody, are let in where the list says so in so many words.
+/// `null` and `*` are admitted only if the list contains them.
 fn open_origins(driver: &str) {
     for (listed, null, other) in [("null", 101, 403), ("*", 101, 101)] {
         let top = format!("allowed_origins = [\"{listed}\"]");
@@ -194,8 +195,9 @@ fn open_origins(driver: &str) {
     }
 }
 
-/// With `--dev` the page that the server hands out may connect, at whatever address it was opened;
-/// other pages may not, and a name that leads here for a moment does not open the keyless API.
+/// With `--dev` the page that the server serves may connect, at whatever address it was opened.
+/// Other pages may not, and a name that resolves here for a moment does not open the API without a
+/// key.
 fn own_pages(driver: &str) {
     let Some(server) = Server::start_dev(driver) else { return };
     for (origin, host, status) in [
@@ -217,7 +219,7 @@ fn own_pages(driver: &str) {
     server.end();
 }
 
-/// A request without body, as long as is asked for.
+/// A request without a body, of this length.
 fn long_get(bytes: usize) -> Vec<u8> {
     let frame = "GET /health HTTP/1.1\r\nHost: x\r\nCookie: \r\n\r\n";
     let cookie = "c".repeat(bytes - frame.len());
@@ -241,8 +243,8 @@ fn heads_as_long_as_configured(driver: &str) {
     server.end();
 }
 
-/// A body has its own time, from its head's end: neither the head's, nor that of a connection that
-/// idles between requests.
+/// A body has its own time, from the end of its head: neither the head's time nor that of an idle
+/// connection applies.
 fn bodies_have_a_time_of_their_own(driver: &str) {
     let head = format!(
         "POST /api/publish HTTP/1.1\r\nHost: x\r\nX-API-Key: {API_KEY}\r\nContent-Length: 29\r\n\r\n"
@@ -290,7 +292,7 @@ fn kept_connections(driver: &str) {
         let answer = client.answer().expect("an answer");
         assert!(answer.head.contains("\r\nconnection: keep-alive\r\n"), "{}", answer.head);
     }
-    // What old clients send behind a body begins no request.
+    // What old clients send after a body does not begin a request.
     client.send(b"\r\n");
     let started = Instant::now();
     assert!(client.answer().is_none(), "it ends without a word");
@@ -303,7 +305,7 @@ fn kept_connections(driver: &str) {
     server.end();
 }
 
-/// The answer to HEAD is a head, also where it is an error.
+/// The answer to HEAD is only a head, also for errors.
 fn head_requests(driver: &str) {
     let server = serve!(driver, limits(""));
     let long = format!("HEAD /{} HTTP/1.1\r\n", "a".repeat(20_000));
@@ -378,7 +380,7 @@ fn empty_lines_and_absolute_targets(driver: &str) {
     server.end();
 }
 
-/// Every response is dated, by the clock of the host.
+/// Every response has a date, by the host's clock.
 fn dates(driver: &str) {
     let server = serve!(driver, limits(""));
     let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

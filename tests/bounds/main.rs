@@ -1,8 +1,8 @@
-//! Every bound, reached from outside: a real server with the bound set low, its documented answer,
-//! a neighbour that keeps receiving through it, and what was taken given back afterwards.
+//! Every bound, reached from outside: a real server with a low bound, the documented answer, a
+//! neighbour that keeps receiving meanwhile, and memory that is released afterwards.
 //!
-//! Must not know the server's code, but for its hash (names that would collide). Invariant: a wait
-//! is a wait for a condition, with an end.
+//! Must not know the server's code, except for its hash (names that would collide). Invariant:
+//! every wait is for a condition, and has an end.
 
 mod api;
 mod backlogs;
@@ -26,7 +26,7 @@ mod tables;
 mod tokens;
 mod turns;
 
-/// One test per driver; a driver that the kernel refuses is skipped, and says so.
+/// One test per driver; a driver that the kernel refuses is reported as skipped.
 macro_rules! on_both_drivers {
     ($($name:ident),+ $(,)?) => {
         mod epoll {

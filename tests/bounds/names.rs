@@ -1,4 +1,4 @@
-//! Names of channels and of users: the signs that mean something, and ids that no name can have.
+//! Names of channels and users: special characters, and ids that do not fit into names.
 
 use crate::client::{Client, Event};
 use crate::server::{Server, Setup};
@@ -25,7 +25,7 @@ fn user(server: &Server, name: &str) -> (Client, Value) {
 
 fn signs_may_be_others_or_none(driver: &str) {
     let client = format!("allow_anonymous = true\ntoken_hmac_secret = \"{SECRET}\"");
-    // Signs, and what subscribing to a name is answered.
+    // Special characters, and the answer to subscribing to a name.
     let table = [
         ("", vec![("n:#general", 103), ("n:a", 0), ("$n:a", 103), ("n:a#al", 0), ("n/a", 103)]),
         ("user_limited_separator = \"\"", vec![("n:#general", 0), ("n:a#bo", 0), ("$n:a", 103)]),
@@ -40,7 +40,7 @@ fn signs_may_be_others_or_none(driver: &str) {
         let (mut al, _) = user(&server, "al");
         for (name, code) in rows {
             assert_eq!(al.subscribe_error(name), code, "{top:?}: {name}");
-            // The server API is bound by namespaces alone.
+            // Only namespaces restrict the server API.
             if code == 0 {
                 assert!(server.publish(name, "1")["error"].is_null(), "{top:?}: {name}");
                 assert_eq!(al.publication()["data"], 1, "{top:?}: {name}");
@@ -62,7 +62,7 @@ fn a_user_whose_id_makes_no_name_is_connected_without_a_channel(driver: &str) {
         assert!(answer["subs"].is_null(), "{id:?}: {answer}");
         assert_eq!(client.subscribe_error("n:a"), 0, "{id:?}");
     }
-    // Many more: a few lines, then their number.
+    // Many more: a few lines, then the number of the others.
     for _ in 0..20 {
         drop(user(&server, "a#l"));
     }
@@ -77,7 +77,7 @@ fn a_user_whose_id_makes_no_name_is_connected_without_a_channel(driver: &str) {
     assert!(said.contains("left_out=15"), "{said}");
 }
 
-/// What is 107 leaves the connection as it is: the next connect is taken.
+/// Error 107 leaves the connection unchanged: the next connect is accepted.
 fn what_connect_cannot_take_may_be_mended(driver: &str) {
     let server = serve!(driver, Setup::default());
     let nested = |levels| "[".repeat(levels) + &"]".repeat(levels);
@@ -92,7 +92,7 @@ fn what_connect_cannot_take_may_be_mended(driver: &str) {
     client.text(&connect(4, &nested(64)));
     assert!(client.answer_to(4)["connect"]["client"].is_string());
     assert!(client.lives());
-    // Without an id nobody could be told, and a second connect is none.
+    // Without an id there is no answer, and a second connect is an error.
     for (first, second) in
         [(connect(0, &nested(65)), ""), (connect(1, "1"), &*connect(2, &nested(65)))]
     {
@@ -119,7 +119,8 @@ fn commands_need_nothing_between_them(driver: &str) {
             assert!(client.answer_to(id)["error"].is_null(), "{between:?}");
         }
         assert_eq!(client.publication()["data"], "}{", "{between:?}");
-        // What is no command ends the connection, after those before it were carried out.
+        // Bytes that are not a command end the connection, after the commands before them were
+        // carried out.
         client.text(&format!(r#"{{"id":5,"ping":{{}}}}{between},{{"id":6,"ping":{{}}}}"#));
         assert!(client.answer_to(5)["error"].is_null());
         assert_eq!(client.close_code(), Some(3501), "{between:?}");

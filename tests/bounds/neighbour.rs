@@ -1,5 +1,5 @@
-//! A healthy connection beside those that misbehave: it publishes to itself and receives, all the
-//! while. One publication that does not come, or comes late, and the test fails.
+//! A well-behaved connection beside misbehaving ones: it publishes to itself and receives all the
+//! time. If one publication is missing or late, the test fails.
 
 use crate::client::Client;
 use serde_json::json;
@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A delivery later than this was felt (a few busy cores, debug builds, many tests at once).
+/// A later delivery counts as a disturbance (with few busy cores, debug builds, many tests at
+/// once).
 const LATEST: Duration = Duration::from_secs(3);
-/// Between publications, so that the server's CPU time says something.
+/// Interval of publications, so that the server's CPU time is meaningful.
 const PACE: Duration = Duration::from_millis(4);
 
 pub struct Neighbour {

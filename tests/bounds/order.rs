@@ -1,5 +1,5 @@
-//! The order that clients and backends rely on: commands about a channel, awaited calls, and one's
-//! own publications (rules 32 to 34), with one worker and with four.
+//! The order that clients and backends rely on: commands about a channel, awaited calls, and own
+//! publications (rules 32 to 34), with one worker and with four.
 
 use crate::client::{Client, Event};
 use crate::server::{Server, Setup};
@@ -29,7 +29,7 @@ fn message(commands: &[(&str, Value)]) -> String {
     (10..).zip(commands).map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The next message that is an answer, and the pushes before it.
+/// The next answer, and the pushes before it.
 fn answer(client: &mut Client) -> (Value, Vec<Value>) {
     let mut pushes = Vec::new();
     loop {
@@ -100,7 +100,7 @@ fn commands_about_other_channels_do_not_wait(driver: &str) {
             assert!(answer["id"] == 13 || answer["error"].is_null(), "{answer}");
             ids.push(answer["id"].as_u64().unwrap());
         }
-        // The rpc needs no home: nothing may hold it back.
+        // The rpc needs no home, so nothing may delay it.
         assert_eq!(ids[0], 13, "{ids:?}");
         let place = |id| ids.iter().position(|it| *it == id).unwrap();
         assert!(place(10) < place(11), "{ids:?}");
@@ -133,7 +133,7 @@ fn call(server: &Server, method: &str, body: &Value) -> Value {
     answer["result"].clone()
 }
 
-/// A server that knows users, and a client of one of them.
+/// A server with users, and a client of one of them.
 fn with_user(driver: &str, workers: usize) -> Option<Server> {
     let client = format!("token_hmac_secret = \"{SECRET}\"");
     Server::start(driver, Setup { workers, client: &client, ..Setup::default() })
@@ -148,7 +148,7 @@ fn user(server: &Server, name: &str) -> Client {
     client
 }
 
-/// What the pushes up to the answer of a ping are, in short.
+/// The pushes up to the answer of a ping, abbreviated.
 fn heard(client: &mut Client, ping: u32) -> Vec<String> {
     client.text(&json!({"id": ping, "ping": {}}).to_string());
     let (answer, pushes) = answer(client);

@@ -1,7 +1,7 @@
-//! Whom the server turned away, as its log tells: each cause once, over real sockets, as text and
-//! as JSON, with who it was and why, and without a token or a key.
+//! Refusals in the log: each cause once, over real sockets, as text and as JSON, with the client
+//! and the reason, and without a token or a key.
 //!
-//! Tokens are made here by hand, as `tokens` does.
+//! Tokens are made by hand, as in `tokens`.
 
 use crate::client::{Client, Event, UPGRADE};
 use crate::server::{API_KEY, Server, Setup, until};
@@ -27,14 +27,14 @@ const CLIENT: &str = "allow_anonymous = true\ntoken_hmac_secret = \
 const JSON: &str = "log.format = \"json\"";
 const WRONG_KEY: &str = "a-key-that-somebody-guessed";
 
-/// A request, and the status that it is answered.
+/// A request, and the status of its answer.
 fn ask(server: &Server, request: &str) -> u16 {
     let mut client = Client::open(server.addr);
     client.send(request.as_bytes());
     client.answer().expect("an answer").status
 }
 
-/// Refuses one connect by its token.
+/// Refuses one connect because of its token.
 fn connect_with(server: &Server, token: &str) {
     let mut client = Client::upgraded(server.addr);
     client.text(&json!({"id": 1, "connect": {"token": token}}).to_string());
@@ -45,7 +45,7 @@ fn connect_with(server: &Server, token: &str) {
     }
 }
 
-/// A user who is connected by a token; the client, and the id that it was told.
+/// A user connected with a token: the client, and its client id.
 fn connected_as(server: &Server, user: &str) -> (Client, String) {
     let mut client = Client::upgraded(server.addr);
     let token = hs256(&json!({"sub": user, "aud": "us", "iss": "them"}), SECRET);
@@ -55,7 +55,7 @@ fn connected_as(server: &Server, user: &str) -> (Client, String) {
     (client, id)
 }
 
-/// Everything that is refused, once; the client id of whoever gave commands.
+/// Causes every refusal once; returns the client id of the client that sent commands.
 fn refuse_all(server: &Server) -> String {
     let origin = UPGRADE
         .replace(" HTTP/1.1\r\n", "?token=hidden HTTP/1.1\r\nOrigin: https://evil.example\r\n");
@@ -104,7 +104,7 @@ fn refuse_all(server: &Server) -> String {
     id
 }
 
-/// Cause, what the reason says, and other fields of the line.
+/// Cause, a part of the reason, and other fields of the line.
 fn expected(id: &str) -> Vec<(&'static str, &'static str, Value)> {
     let path = "/connection/websocket";
     let al = |channel: &str| json!({"user": "al", "client": id, "channel": channel});
@@ -197,13 +197,14 @@ fn is_text_line(line: &str, cause: &str, reason: &str, fields: &Value) -> bool {
             .all(|(name, value)| has(name, value.as_str().expect("a text")))
 }
 
-/// The proxy is a client of ours here: what it writes into the header is taken where it is listed.
+/// The test is the proxy here: what it writes into the header is used if it is a trusted proxy.
 fn a_trusted_proxy_says_who_is_refused(driver: &str) {
     let listed = format!("{JSON}\ntrusted_proxies = [\"127.0.0.1\", \"10.0.0.0/8\"]");
     let table = [(listed.as_str(), ["192.0.2.1", "192.0.2.2"]), (JSON, ["127.0.0.1"; 2])];
     for (top, remotes) in table {
         let server = serve!(driver, Setup { top, ..Setup::default() });
-        // One connection of a proxy carries requests of many; a client has written 6.6.6.6 itself.
+        // One connection of a proxy carries requests of many clients; a client has written 6.6.6.6
+        // itself.
         let mut proxy = Client::open(server.addr);
         for client in ["6.6.6.6, 192.0.2.7", "192.0.2.8, 10.1.1.1"] {
             let head = "GET /health HTTP/1.1\r\nHost: x\r\nX-Forwarded-For";
@@ -214,7 +215,7 @@ fn a_trusted_proxy_says_who_is_refused(driver: &str) {
             b"GET /nowhere HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.1\r\n\r\n",
         );
         assert_eq!(proxy.answer().expect("an answer").status, 404);
-        // What a client is refused later is said of it too.
+        // Later refusals of a client have its address too.
         let mut client = Client::open(server.addr);
         let upgrade = UPGRADE.replace("Host:", "X-Forwarded-For: 192.0.2.2\r\nHost:");
         assert_ne!(upgrade, UPGRADE);
@@ -281,12 +282,12 @@ fn a_flood_leaves_few_lines_and_a_number(driver: &str) {
         of("http").into_iter().partition(|line| line["left_out"].is_null());
     let left_out: u64 = told.iter().map(|line| line["left_out"].as_u64().unwrap()).sum();
     assert_eq!(written.len() as u64 + left_out, FLOOD, "{said}");
-    // One window's lines, or two's where it ended meanwhile.
+    // The lines of one window, or of two if it ended meanwhile.
     assert!(written.len() == 10 || written.len() == 20, "{said}");
     assert_eq!(of("handshake").len(), 1, "another cause has lines of its own: {said}");
 }
 
-/// Where clients connect, strangers do too.
+/// On the public listener the metrics need the key.
 fn metrics_take_the_key(driver: &str) {
     let internal = crate::server::free_port();
     let ask = |addr: std::net::SocketAddr, header: &str| {

@@ -1,5 +1,5 @@
-//! Responses that are not read, or slowly: they are bounded before the next request is served,
-//! whole for whoever reads on, and out before a WebSocket begins.
+//! Responses that are read slowly or not at all: they are bounded before the next request is
+//! served, complete for every client that keeps reading, and sent before a WebSocket begins.
 
 use crate::client::{Client, Event, FIN, PING, UPGRADE, frame};
 use crate::server::{API_KEY, Server, limits, until};
@@ -19,20 +19,19 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
 }
 
-/// A client whose kernel takes little, and which sends without being read.
+/// A client with a small receive buffer, which sends without reading.
 fn narrow(server: &Server, bytes: Vec<u8>) -> Client {
     let client = Client::open(server.addr);
     rustix::net::sockopt::set_socket_recv_buffer_size(&client.stream, 128 << 10).unwrap();
     let mut sending = client.stream.try_clone().unwrap();
     std::thread::spawn(move || {
-        // It stops where the server stops reading, and ends with the stream.
+        // It stops when the server stops reading, and ends with the stream.
         let _ = std::io::Write::write_all(&mut sending, &bytes);
     });
     client
 }
 
-/// 2,000 requests of 45 bytes are answered with 84 MB; the one that is under way may wait, and
-/// 4 KiB.
+/// 2,000 requests of 45 bytes are answered with 84 MB; the response under way may wait, and 4 KiB.
 fn unread_responses_are_bounded(driver: &str) {
     const COUNT: usize = 2_000;
     let server = serve!(driver, limits(""));
@@ -56,7 +55,7 @@ fn unread_responses_are_bounded(driver: &str) {
     server.end();
 }
 
-/// 200 requests, an upgrade and a ping in one go, read late: the pong is no part of HTTP.
+/// 200 requests, an upgrade and a ping at once, read late: the pong must not be within HTTP.
 fn nothing_comes_before_the_upgrade(driver: &str) {
     const COUNT: usize = 200;
     let server = serve!(driver, limits(""));
@@ -82,7 +81,8 @@ fn nothing_comes_before_the_upgrade(driver: &str) {
     server.end();
 }
 
-/// Time in which a peer has to read on, and that in which one that closes was cut off before.
+/// Time in which a client has to make progress, and the shorter one for a close that was used
+/// before.
 const READ_ON: Duration = Duration::from_secs(30);
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
@@ -123,13 +123,13 @@ fn a_slow_reader_gets_all_of_a_response(driver: &str) {
     server.end();
 }
 
-/// The link takes 400 KB/s: no condition is waited for.
+/// The link carries 400 KB/s, so this sleeps instead of waiting for a condition.
 fn keep_pace(started: Instant, read: usize) {
     let due = Duration::from_secs_f64(read as f64 / 400e3);
     std::thread::sleep(due.saturating_sub(started.elapsed()));
 }
 
-/// A response of which nothing is read any more is given up, and counted.
+/// A response of which nothing more is read is abandoned, and counted.
 fn who_does_not_read_is_closed(driver: &str) {
     let server = serve!(driver, limits(""));
     let neighbour = server.neighbour();
@@ -149,7 +149,7 @@ fn who_does_not_read_is_closed(driver: &str) {
     assert!(said.contains("cause=\"unread\""), "{said}");
 }
 
-/// A connection that is closed with much on its way reads all of it, and why it was closed.
+/// A connection that is closed with much to send reads all of it, and the close code.
 fn a_slow_reader_gets_its_close_frame(driver: &str) {
     let server = serve!(driver, limits("backlog_bytes = 16777216"));
     let neighbour = server.neighbour();
@@ -165,7 +165,7 @@ fn a_slow_reader_gets_its_close_frame(driver: &str) {
             server.publish("n:slow", &data);
         }
     }
-    // What cannot be read: closed with 3501, behind all that waits.
+    // An unreadable command: closed with 3501, after everything that waits.
     client.text("{");
     let started = Instant::now();
     let mut read = 0;

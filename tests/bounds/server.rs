@@ -1,5 +1,5 @@
-//! A server as a child process: started on a port of its own, asked for its metrics, ended by a
-//! signal. Also what `/proc` says about it.
+//! A server as a child process: started on its own port, asked for its metrics, ended by a signal.
+//! Also what `/proc` says about it.
 
 use crate::client::Client;
 use crate::neighbour::Neighbour;
@@ -10,15 +10,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is not bound by a time-out of the server's own.
+/// Longest time of anything that is not bound by one of the server's time-outs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 pub const API_KEY: &str = "key-of-the-tests";
 
 const FIRST_PORT: u16 = 25_500;
 static NEXT_PORT: AtomicU16 = AtomicU16::new(FIRST_PORT);
 
-/// What every configuration begins with. `n` is the neighbour's, `h` keeps history, and in `m` only
-/// members may do anything.
+/// The beginning of every configuration. `n` is for the neighbour, `h` keeps history, and in `m`
+/// only members may do anything.
 const BASE: &str = r#"
 [client]
 CLIENT
@@ -72,7 +72,7 @@ allow_publish = "anyone"
 allow_history = "anyone"
 "#;
 
-/// What a test wants of its server.
+/// The settings of a test's server.
 pub struct Setup<'a> {
     pub workers: usize,
     pub connect_timeout_ms: u32,
@@ -80,7 +80,7 @@ pub struct Setup<'a> {
     pub limits: &'a str,
     /// Keys above the first section.
     pub top: &'a str,
-    /// Who may connect: lines of `[client]`.
+    /// Authentication: lines of `[client]`.
     pub client: &'a str,
 }
 
@@ -101,14 +101,14 @@ pub fn limits(lines: &str) -> Setup<'_> {
     Setup { limits: lines, ..Setup::default() }
 }
 
-/// A running server; it ends with the value.
+/// A running server, ended when dropped.
 pub struct Server {
     child: Child,
     pub addr: SocketAddr,
     config: PathBuf,
 }
 
-/// A port that nobody listens on.
+/// A port on which no program listens.
 pub fn free_port() -> u16 {
     loop {
         let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
@@ -119,7 +119,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// The binary, with none of our variables around it.
+/// The binary, without any of its environment variables.
 pub fn corecast() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_corecast"));
     for (name, _) in std::env::vars_os() {
@@ -132,8 +132,8 @@ pub fn corecast() -> Command {
 }
 
 impl Server {
-    /// Starts one and waits until it serves. None, and a line that says so, where the kernel
-    /// refuses the driver.
+    /// Starts one and waits until it serves. `None`, and a line about it, if the kernel refuses the
+    /// driver.
     pub fn start(driver: &str, setup: Setup<'_>) -> Option<Server> {
         let base = BASE.replace("CONNECT_MS", &setup.connect_timeout_ms.to_string());
         let base = base.replace("CLIENT", setup.client);
@@ -178,11 +178,11 @@ impl Server {
         Some(server)
     }
 
-    /// What it wrote to standard error; it has ended.
+    /// Its standard error, after it has ended.
     fn said(&mut self) -> String {
         let mut said = String::new();
         if let Some(mut err) = self.child.stderr.take() {
-            // What was not text is not worth a failure here.
+            // Output that is not text is not a reason to fail here.
             let _ = err.read_to_string(&mut said);
         }
         said
@@ -196,7 +196,7 @@ impl Server {
         Neighbour::start(self.addr)
     }
 
-    /// The sum over workers of the samples that begin so.
+    /// The sum over workers of the samples with this prefix.
     pub fn metric(&self, begins: &str) -> u64 {
         let page = Client::metrics(self.addr);
         let samples = page.lines().filter(|line| line.starts_with(begins));
@@ -216,13 +216,13 @@ impl Server {
             .sum()
     }
 
-    /// Waits until a gauge stands at a value.
+    /// Waits until a gauge has this value.
     pub fn settles(&self, gauge: &str, at: u64) {
         let begins = format!("corecast_{gauge}{{");
         until(&format!("{gauge} = {at}"), || self.metric(&begins) == at);
     }
 
-    /// Publishes by the server API; the status and the body.
+    /// Publishes by the server API; returns the body.
     pub fn publish(&self, channel: &str, data: &str) -> serde_json::Value {
         let body = format!(r#"{{"channel":"{channel}","data":{data}}}"#);
         let answer = Client::post(self.addr, "/api/publish", &body);
@@ -247,14 +247,14 @@ impl Server {
         pages * 4096
     }
 
-    /// Ends it by SIGTERM; it must have lived until then, and end well. What it logged.
+    /// Ends it with SIGTERM; it must have run until then, and exit with 0. Returns its log.
     pub fn end(self) -> String {
         let (code, said) = self.end_with();
         assert_eq!(code, Some(0), "{said}");
         said
     }
 
-    /// Ends it by SIGTERM; it must have lived until then. Its exit code, and what it logged.
+    /// Ends it with SIGTERM; it must have run until then. Returns its exit code and its log.
     pub fn end_with(mut self) -> (Option<i32>, String) {
         assert!(self.child.try_wait().expect("our child").is_none(), "it died: {}", self.said());
         self.terminate();
@@ -283,7 +283,7 @@ impl Drop for Server {
             while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            // Nothing more can be done about it.
+            // If this fails, nothing more can be done.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }

@@ -1,5 +1,5 @@
-//! Shared tables have shares: whoever fills one, the others are served, and what is kept of those
-//! that left is little and is counted.
+//! Shared tables have shares: when one client fills a table the others are still served, and what
+//! is kept of clients that have left is small and counted.
 
 use crate::client::Client;
 use crate::server::{Setup, limits, until};
@@ -19,9 +19,9 @@ on_both_drivers!(
     leaving_is_linear,
 );
 
-/// What the server may keep of a channel that was left, in bytes.
+/// Bytes that the server may keep for a channel without subscribers.
 const KEPT_BYTES: u64 = 64;
-/// What a server may grow by besides: buffers, and what its allocator holds back.
+/// Other growth of a server: buffers, and memory that its allocator keeps.
 const BESIDES_BYTES: u64 = 3 << 20;
 
 /// Subscribes to names and leaves them again.
@@ -52,7 +52,7 @@ fn names_that_were_left(driver: &str) {
     server.end();
 }
 
-/// The code that subscribing to a name, and leaving it again, was answered.
+/// The code of the answer to subscribing to a name, and leaving it again.
 fn visited(client: &mut Client, channel: &str) -> u64 {
     let code = client.subscribe_error(channel);
     if code == 0 {
@@ -71,7 +71,7 @@ fn new_channels_of_one_connection(driver: &str) {
         let names: Vec<String> = (0..200).map(|number| format!("n:{number}")).collect();
         let codes: Vec<u64> = names.iter().map(|name| visited(&mut greedy, name)).collect();
         let had = codes.iter().filter(|code| **code == 0).count();
-        // A burst at each home, and what came back of it meanwhile.
+        // A burst at each home, and what was refilled meanwhile.
         assert!((20..120).contains(&had), "{had} of 200: {codes:?}");
         assert!(codes.iter().all(|code| [0, LATER].contains(code)), "{codes:?}");
         let said = |it: &Value| it["error"]["code"].as_u64().unwrap_or(0);
@@ -84,7 +84,7 @@ fn new_channels_of_one_connection(driver: &str) {
             let codes = asked(&mut greedy, method);
             assert!(codes.contains(&LATER), "{method}: {codes:?}");
         }
-        // Others are not told to wait, and neither is it in a channel that is there.
+        // Others are not refused, and neither is this client in an existing channel.
         let mut other = server.client();
         assert_eq!(other.subscribe_error("n:new"), 0);
         assert_eq!(greedy.subscribe_error("n:new"), 0);
@@ -119,7 +119,7 @@ fn new_channels_of_one_user(driver: &str) {
     server.end();
 }
 
-/// Publications in many names fill a table; whoever comes gets the place of the oldest.
+/// Publications in many names fill a table; new ones take the place of the oldest.
 fn histories_make_room(driver: &str) {
     let server = serve!(driver, limits("channels_per_worker = 50"));
     let neighbour = server.neighbour();
@@ -144,7 +144,7 @@ fn histories_make_room(driver: &str) {
     server.end();
 }
 
-/// History that is too old, and the only subscriber away: who missed nothing is told so.
+/// History has expired, and the only subscriber is away: a client that missed nothing recovers.
 fn numbering_outlives_history(driver: &str) {
     let namespace = "[[namespace]]\nname = \"s\"\nhistory_size = 10\nhistory_ttl_s = 1\n\
                      recovery = \"force\"\nallow_subscribe = \"anyone\"\n\
@@ -188,7 +188,7 @@ fn numbering_outlives_history(driver: &str) {
     }
 }
 
-/// Filters of many values: what they take is counted, for the connection and for the worker.
+/// Filters with many values: their memory is counted, for the connection and for the worker.
 fn filters_are_counted(driver: &str) {
     const OVER: u64 = 106;
     let namespace = "filter_bytes_per_connection = 40000\nfilter_bytes_per_worker = 1000000\n\
@@ -213,9 +213,9 @@ fn filters_are_counted(driver: &str) {
     }
     assert!((1..6).contains(&had[0]), "a connection has its bound: {had:?}");
     assert!(server.metric("corecast_filter_bytes{") <= 1_000_000);
-    assert_eq!(*had.last().unwrap(), 0, "who comes with much finds no room: {had:?}");
+    assert_eq!(*had.last().unwrap(), 0, "there is no room for large filters: {had:?}");
     let mut modest = server.client();
-    assert_eq!(subscribe(&mut modest, 2), 0, "and who comes with little does");
+    assert_eq!(subscribe(&mut modest, 2), 0, "but for small ones there is");
     drop(greedy);
     until("they are gone", || server.metric("corecast_filter_bytes{") < 1_000);
     assert_eq!(subscribe(&mut server.client(), 100), 0);
@@ -223,7 +223,7 @@ fn filters_are_counted(driver: &str) {
     server.end();
 }
 
-/// A client that publishes with ever new keys forgets its own, not those of the server API.
+/// A client that publishes with many keys forgets its own, not those of the server API.
 fn keys_of_the_server_api_stay(driver: &str) {
     let server = serve!(driver, limits("idempotency_keys_per_worker = 20"));
     let neighbour = server.neighbour();
@@ -246,7 +246,7 @@ fn keys_of_the_server_api_stay(driver: &str) {
     server.end();
 }
 
-/// A client that publishes much has the bound take its own history, not that of a quiet channel.
+/// If a client publishes much, the bound drops its own history, not that of a quiet channel.
 fn who_fills_the_history_loses_his_own(driver: &str) {
     let server = serve!(driver, limits("history_bytes_per_worker = 200000"));
     let neighbour = server.neighbour();
@@ -271,7 +271,7 @@ fn who_fills_the_history_loses_his_own(driver: &str) {
     server.end();
 }
 
-/// Who has many subscriptions leaves them in a time that grows as their number does.
+/// Leaving many subscriptions takes time in proportion to their number.
 fn leaving_is_linear(driver: &str) {
     let server = serve!(driver, limits("channels_per_connection = 40000"));
     let begin = |count: u32| {
@@ -286,7 +286,7 @@ fn leaving_is_linear(driver: &str) {
         server.settles("home_channels", 0);
         server.cpu() - before
     };
-    // The connection is gone; or the client leaves one by one, the first first.
+    // Either the connection is gone, or the client leaves one by one, in order.
     let gone = |count: u32| {
         let client = begin(count);
         let before = server.cpu();
@@ -302,7 +302,7 @@ fn leaving_is_linear(driver: &str) {
     };
     for (way, leave) in [("gone", &gone as &dyn Fn(u32) -> _), ("one by one", &one_by_one)] {
         let (few, many) = (leave(2_000), leave(32_000));
-        // Sixteen times as many; to look through all for each would take 256 times as long.
+        // Sixteen times as many; a linear search for each would take 256 times as long.
         assert!(
             many < 48 * few.max(std::time::Duration::from_millis(4)),
             "{way}: {few:?}, {many:?}"

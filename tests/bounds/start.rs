@@ -1,9 +1,9 @@
-//! What stops a server before it serves: a key that is none, a port that is taken.
+//! Errors that prevent a start: an invalid key, a port in use.
 
 use crate::server::{Server, Setup, corecast, free_port};
 use std::net::TcpListener;
 
-/// Runs `serve --dev` that must fail; exit code and standard error.
+/// Runs `serve --dev`, which must fail; returns exit code and standard error.
 fn fails(arguments: &[&str]) -> (Option<i32>, String) {
     let output = corecast().args(["serve", "--dev"]).args(arguments).output().expect("it runs");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())

@@ -1,5 +1,5 @@
-//! What strangers hold is not what newcomers, health and the internal API depend on: half messages
-//! and silent connections, as many as there may be and more.
+//! What clients without a session hold does not affect newcomers, health and the internal API: half
+//! messages and silent connections, up to the bound and beyond.
 
 use crate::client::{Client, Event, FIN, TEXT, UPGRADE, frame, header};
 use crate::server::{API_KEY, PATIENCE, Server, Setup, free_port, limits, until};
@@ -31,7 +31,7 @@ fn serves_internally(at: SocketAddr) {
     assert!(started.elapsed() < PATIENCE / 4, "after {:?}", started.elapsed());
 }
 
-/// One slot, taken by a session; and as many silent connections as the server may take at all.
+/// One slot, used by a session; and the most silent connections that the server can have.
 fn the_internal_listener_has_slots_of_its_own(driver: &str) {
     let (at, top) = internal();
     let setup = Setup { top: &top, limits: "connections_per_worker = 1", ..Setup::default() };
@@ -58,7 +58,7 @@ fn the_internal_listener_has_slots_of_its_own(driver: &str) {
     server.end();
 }
 
-/// Silent connections in all slots: whoever says something gets one, and sessions stay.
+/// Silent connections in all slots: a client that sends something gets one, and sessions stay.
 fn silent_connections_make_room(driver: &str) {
     const PLACES: usize = 8;
     let server = serve!(driver, limits("connections_per_worker = 8"));
@@ -79,7 +79,7 @@ fn silent_connections_make_room(driver: &str) {
     assert!(sessions.iter_mut().all(Client::lives));
     assert!(silent.iter_mut().all(|client| client.answer().is_none()), "closed, the oldest first");
     assert!(upgraded.iter_mut().all(|client| client.close_code().is_none()));
-    // Now all are sessions, and one more is told so.
+    // Now all are sessions, and a further one is refused.
     let mut late = Client::open(server.addr);
     late.send(UPGRADE.as_bytes());
     assert_eq!(late.answer().map(|answer| answer.status), Some(503));
@@ -88,14 +88,15 @@ fn silent_connections_make_room(driver: &str) {
     assert!(said.contains("made room"), "{said}");
 }
 
-/// Half a message of so many bytes.
+/// Half a message of this many bytes.
 fn half(bytes: usize) -> Vec<u8> {
     let mut part = header(FIN | TEXT, 60_000);
     part.extend(vec![b' ' ^ 0x11; bytes]);
     part
 }
 
-/// Sessions fill what may wait of theirs: heads, upgrades and the internal listener do not care.
+/// Sessions fill the bound on their waiting bytes; heads, upgrades and the internal listener are
+/// not affected.
 fn half_messages_leave_newcomers_alone(driver: &str) {
     let (at, top) = internal();
     let setup = Setup { top: &top, limits: "spill_bytes_per_worker = 2097152", ..Setup::default() };
@@ -153,8 +154,8 @@ fn serves_internally_in_pieces(at: SocketAddr) {
     assert_eq!(client.answer().map(|answer| answer.status), Some(200));
 }
 
-/// Heads that do not end, more than may wait: sessions' long messages are not hurt, and the heads
-/// that hold most are gone.
+/// Unfinished heads, over the bound: sessions' long messages are not affected, and the heads that
+/// hold most are closed.
 fn half_heads_leave_sessions_alone(driver: &str) {
     let bounds = "spill_bytes_per_worker = 65536\nmessage_bytes = 32768";
     let server: Server = serve!(driver, limits(bounds));
@@ -181,7 +182,7 @@ fn half_heads_leave_sessions_alone(driver: &str) {
     server.end();
 }
 
-/// A ping of so many bytes, in two parts: the first of `part` bytes.
+/// A ping of this many bytes, in two parts: the first has `part` bytes.
 fn in_two(bytes: usize, part: usize) -> (Vec<u8>, Vec<u8>) {
     let ping = format!("{:bytes$}", r#"{"id":99,"ping":{}}"#);
     let mut first = frame(FIN | TEXT, ping.as_bytes());
@@ -189,7 +190,7 @@ fn in_two(bytes: usize, part: usize) -> (Vec<u8>, Vec<u8>) {
     (first, rest)
 }
 
-/// The one that holds most goes, not the one that came last.
+/// The connection that holds most is closed, not the one that came last.
 fn who_holds_most_unread_goes_first(driver: &str) {
     let server = serve!(driver, limits("spill_bytes_per_worker = 131072"));
     let neighbour = server.neighbour();

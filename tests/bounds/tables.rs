@@ -1,4 +1,4 @@
-//! Bounds on how many: subscriptions, channels, members. Over each 106; what leaves makes room.
+//! Bounds on numbers: subscriptions, channels, members. Over each 106; what leaves makes room.
 
 use crate::client::Client;
 use crate::server::{Server, Setup, limits, until};
@@ -66,8 +66,8 @@ fn channels(driver: &str) {
     server.end();
 }
 
-/// Channels that only publishers know count at home too: what cannot be kept, where somebody
-/// listens to all others, is not acknowledged.
+/// Channels without subscribers count at home too: a publication that cannot be kept, because all
+/// other channels have subscribers, is not acknowledged.
 fn channels_at_home(driver: &str) {
     let server = serve!(driver, limits("channels_per_worker = 2"));
     let neighbour = server.neighbour();
@@ -82,7 +82,7 @@ fn channels_at_home(driver: &str) {
     assert_eq!(client.subscribe_error("h:b"), OVER);
     assert!(client.ask("publish", json!({"channel": "n:b", "data": 1}))["error"].is_null());
     unsubscribe(&mut client, "h:a");
-    // Its history alone makes room.
+    // Its expired history makes room.
     until("room for another", || client.subscribe_error("h:b") == 0);
     neighbour.end();
     server.end();
@@ -106,9 +106,9 @@ fn presence(driver: &str) {
     server.end();
 }
 
-/// Lanes are small where workers are many, and everything still arrives.
+/// Lanes are small with many workers, and everything still arrives.
 fn many_workers(driver: &str) {
-    // A ring has memory of its own; sixteen are many.
+    // A ring has memory of its own; sixteen are enough.
     let workers = if driver == "io_uring" { 16 } else { 63 };
     let server = serve!(driver, Setup { workers, ..Setup::default() });
     let neighbour = server.neighbour();
@@ -125,7 +125,7 @@ fn many_workers(driver: &str) {
         .collect();
     assert!(ids.into_iter().all(|id| clients[0].answer_to(id)["error"].is_null()));
     for client in &mut clients {
-        // One order per channel; rounds of different channels may overtake each other.
+        // Each channel has one order; publications in different channels may overtake each other.
         let mut offsets: Vec<(u64, u64)> = Vec::new();
         for _ in 0..10 * channels.len() {
             let it = client.publication();

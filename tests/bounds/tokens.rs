@@ -1,6 +1,6 @@
-//! Tokens that do not do, over real sockets: the right code for each, and none of it in a log.
+//! Invalid tokens, over real sockets: the right code for each, and none of them in a log.
 //!
-//! Tokens are made here by hand, so that a mistake of the server's own code cannot hide itself.
+//! Tokens are made by hand, so that a mistake in the server's own code cannot hide itself.
 
 use crate::client::{Client, Event};
 use crate::server::{API_KEY, Setup};
@@ -44,12 +44,12 @@ pub fn hs256(claims: &Value, secret: &str) -> String {
     signed(hmac::HMAC_SHA256, &json!({"alg": "HS256"}), claims, secret)
 }
 
-/// Signed by HS256 whatever the header says.
+/// Signed by HS256, whatever the header says.
 pub fn signed_as(header: &Value, claims: &Value, secret: &str) -> String {
     signed(hmac::HMAC_SHA256, header, claims, secret)
 }
 
-/// An RSA key, its public half as PEM.
+/// An RSA key, with its public half as PEM.
 struct Rsa {
     pair: RsaKeyPair,
     public: String,
@@ -84,7 +84,7 @@ fn configured(rsa: &Rsa) -> String {
     )
 }
 
-/// Claims that are right, with others over them; null takes one away.
+/// Valid claims, overridden by others; null removes one.
 fn claims(over: Value) -> Value {
     let mut claims =
         json!({"sub": "al", "aud": "us", "iss": "them", "exp": now_s() + 600, "iat": now_s()});
@@ -94,7 +94,7 @@ fn claims(over: Value) -> Value {
     claims
 }
 
-/// What a connect command with this token leads to: 0, an error's code, or a close code.
+/// The result of a connect command with this token: 0, an error's code, or a close code.
 fn connect(mut client: Client, token: &str) -> u64 {
     client.text(&json!({"id": 1, "connect": {"token": token}}).to_string());
     match client.next() {
@@ -140,7 +140,7 @@ fn connection_tokens(driver: &str) {
         ("dots", "..".to_owned(), 3500),
     ];
     for (what, token, code) in &table {
-        // Once more: what was found before must not change it.
+        // Twice, because a remembered result must be the same.
         for _ in 0..2 {
             assert_eq!(connect(Client::upgraded(server.addr), token), *code, "{what}");
         }
@@ -195,7 +195,7 @@ fn subscription_tokens(driver: &str) {
         let answer = client.ask("sub_refresh", json!({"channel": "$n:x", "token": token}));
         assert_eq!(answer["error"]["code"].as_u64().unwrap_or(0), code, "{answer}");
     }
-    // Behind the subscription's end a good token may come back, and only that.
+    // After the subscription's end a valid token may subscribe again, and only that.
     client.ask("unsubscribe", json!({"channel": "$n:x"}));
     for (token, code) in [("", 103), ("x", 103), (&*sub(json!({"exp": 1})), 109), (&*good, 109)] {
         let answer = client.ask("sub_refresh", json!({"channel": "$n:x", "token": token}));
@@ -206,7 +206,7 @@ fn subscription_tokens(driver: &str) {
     let answer = client.ask("refresh", json!({ "token": fresh }));
     let ttl = answer["refresh"]["ttl"].as_u64().expect("a time");
     assert!((895..=900).contains(&ttl), "{answer}");
-    // A bad one ends the connection: it is nobody's any more.
+    // An invalid one ends the connection.
     client.tell("refresh", json!({"token": hs256(&claims(json!({"sub": "bo"})), SECRET)}));
     assert_eq!(client.close_code(), Some(3500));
     server.end();
@@ -237,7 +237,7 @@ fn tokens_of_the_upgrade(driver: &str) {
         let client = Client::upgraded_with(server.addr, &headers);
         assert_eq!(connect(client, ""), code, "{headers}");
     }
-    // It ends with its token, to the second: nobody could bring another.
+    // It ends with its token, to the second, because the client cannot send another.
     let short = hs256(&claims(json!({"exp": now_s() + 2})), SECRET);
     let headers = format!("Authorization: Bearer {short}\r\n");
     let mut client = Client::upgraded_with(server.addr, &headers);

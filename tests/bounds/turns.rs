@@ -1,5 +1,5 @@
-//! What one turn of a worker does is bounded in work: whoever asks for much, of whatever kind,
-//! waits for it, and a neighbour on the same worker does not.
+//! The work of a worker's turn is bounded: a client that asks for much, of any kind, waits for it,
+//! and a neighbour on the same worker does not.
 
 use crate::client::{Client, Event, FIN, TEXT, frame};
 use crate::server::{API_KEY, Server, Setup, limits};
@@ -26,15 +26,15 @@ on_both_drivers!(
     deltas_of_made_up_texts
 );
 
-/// CPU time that the server may spend between a small question and its answer, in a debug build.
-/// It is what others' work takes, however busy the machine is. What is promised is a hundredth of
-/// it, which `scripts/attack` holds a release build to.
+/// CPU time that the server may spend between a small request and its answer, in a debug build. It
+/// measures the work for others, however busy the machine is. The promise is a hundredth of this,
+/// which `scripts/attack` checks with a release build.
 const FELT: Duration = Duration::from_millis(400);
-/// Time for which an attack lasts.
+/// Duration of an attack.
 const LASTS: Duration = Duration::from_secs(4);
 
-/// The CPU time that the server spent before it answered nine of ten small questions. The tenth
-/// may have been answered early: while this thread waits for a CPU, the server goes on with others'
+/// The CPU time that the server spent before it answered nine of ten small requests. The tenth may
+/// have been answered early: while this thread waits for a CPU, the server continues with other
 /// work.
 fn cpu_before_answer_p90(server: &Server, client: &mut Client, lasts: Duration) -> Duration {
     let started = Instant::now();
@@ -49,11 +49,11 @@ fn cpu_before_answer_p90(server: &Server, client: &mut Client, lasts: Duration) 
     spent[(spent.len() - 1) * 9 / 10]
 }
 
-/// One attack at a time: each takes all that a machine of few cores has.
+/// One attack at a time, because each uses all of a machine with few cores.
 static ALONE: Mutex<()> = Mutex::new(());
 
-/// Runs `attack`, whose threads end when they are told to, and asks the server for small things all
-/// the while.
+/// Runs `attack`, whose threads end when the flag is set, and sends the server small requests all
+/// the time.
 fn beside(server: &Server, attack: impl for<'s> FnOnce(&'s Scope<'s, '_>, &'s AtomicBool)) {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut client = server.client();
@@ -61,14 +61,14 @@ fn beside(server: &Server, attack: impl for<'s> FnOnce(&'s Scope<'s, '_>, &'s At
     let over = &over;
     std::thread::scope(|scope| {
         attack(scope, over);
-        // Also when an answer does not come at all: the scope waits for the attack's threads.
+        // Also if an answer does not arrive, because the scope waits for the attack's threads.
         let _end = End(over);
         let spent = cpu_before_answer_p90(server, &mut client, LASTS);
         assert!(spent < FELT, "{spent:?} of work before the neighbour's answer");
     });
 }
 
-/// Ends an attack when it goes.
+/// Ends an attack when dropped.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -110,7 +110,8 @@ fn pongs_beyond_number(driver: &str) {
     let pongs = frame(FIN | TEXT, "{}\n".repeat(10_000).as_bytes());
     beside(&server, |scope, over| {
         scope.spawn(move || {
-            // Where each stands in its frame: what a socket does not take comes next time.
+            // The position of each in its frame: bytes that a socket does not take are sent next
+            // time.
             let mut sent = vec![0; floods.len()];
             while !over.load(Ordering::Relaxed) {
                 for (flood, sent) in floods.iter_mut().zip(&mut sent) {
@@ -121,11 +122,11 @@ fn pongs_beyond_number(driver: &str) {
             }
         });
     });
-    assert_eq!(server.disconnects(1013), 0, "who floods is slowed down, not ended");
+    assert_eq!(server.disconnects(1013), 0, "a flooding client is slowed down, not closed");
     server.end();
 }
 
-/// Eight keys on P-384, as PEM: each takes a third of a millisecond to try.
+/// Eight P-384 keys, as PEM: each takes a third of a millisecond to try.
 fn slow_keys() -> String {
     let curve = &ECDSA_P384_SHA384_FIXED_SIGNING;
     let key = |_| {
@@ -138,7 +139,7 @@ fn slow_keys() -> String {
     (0..8).map(key).collect()
 }
 
-/// A subscribe command with a token that no key has signed.
+/// A subscribe command with a token that is not signed by any key.
 fn forged(id: u32, who: usize) -> String {
     let part = |text: &[u8]| URL_SAFE_NO_PAD.encode(text);
     let claims = format!(r#"{{"sub":"","channel":"n:{id}","jti":"{who}"}}"#);
@@ -174,7 +175,7 @@ fn wrong_tokens(driver: &str) {
     server.end();
 }
 
-/// Sends commands, all in one message, and reads all their answers.
+/// Sends commands in one message, and reads all their answers.
 fn ask_all(client: &mut Client, commands: impl Iterator<Item = serde_json::Value>) {
     let commands: Vec<String> = commands.map(|command| command.to_string()).collect();
     client.text(&commands.join("\n"));

@@ -1,4 +1,4 @@
-//! Commands from Protobuf and MessagePack: what is refused and why, what is passed over, and the
+//! Commands from Protobuf and MessagePack: what is refused and why, what is skipped, and the
 //! bounds.
 
 use crate::schema::{self, FilterNode};
@@ -74,7 +74,7 @@ fn what_is_no_command_is_refused() {
 #[test]
 fn what_nobody_knows_is_passed_over() {
     let ping = Ok(Command { id: 3, method: Method::Ping, attributes: false });
-    // Fields 2 and 99 in every wire type, a group with a group in it among them.
+    // Fields 2 and 99 in every wire type, including a group inside a group.
     let unknown = b"\x10\x01\x12\x01x\x11\0\0\0\0\0\0\0\0\x15\0\0\0\0\x13\x98\x06\x01\x1b\x1c\x14\x9a\x06\x00";
     let command = [&unknown[..], b"\x08\x03\x5a\x02\x50\x01"].concat();
     assert_eq!(one(Codec::Protobuf, &protobuf(&command)), ping);
@@ -164,7 +164,7 @@ fn bounds_of_protobuf_are_those_of_json() {
 
 #[test]
 fn depth_costs_no_stack() {
-    // A filter of so many levels, each of which is its only node.
+    // A filter with this many levels, each with a single node.
     let mut filter: Vec<u8> = Vec::new();
     for _ in 0..100_000 {
         let mut outer = vec![0x32];

@@ -1,4 +1,5 @@
-//! Every command read from all codecs, and every reply written in all of them: they say the same.
+//! Every command read from all codecs, and every reply written in all of them, must have the same
+//! content.
 //!
 //! The other side is libraries' code (`schema`): `serde_json`, `prost` and `rmpv` write commands
 //! and read replies.
@@ -13,7 +14,7 @@ use prost::Message;
 use rmpv::Value as Packed;
 use serde_json::Value;
 
-/// JSON that every codec can say alike: whatever `serde_json` can hold.
+/// JSON that every codec can express: whatever `serde_json` can hold.
 pub fn value() -> impl Strategy<Value = Value> {
     let number = prop_oneof![
         any::<i64>().prop_map(Value::from),
@@ -175,7 +176,7 @@ pub fn packed(value: &Value) -> Packed {
     }
 }
 
-/// A message in JSON as one in MessagePack, with numbers or with names for keys.
+/// A JSON message in MessagePack, with numbers or names as keys.
 fn message(value: &Value, fields: &[Field], named: bool) -> Packed {
     let Value::Object(members) = value else { return packed(value) };
     let list = |value: &Value, fields| {
@@ -212,7 +213,7 @@ fn bytes(value: &Packed) -> Vec<u8> {
     bytes
 }
 
-/// The one command of a message, and the payloads in it taken out.
+/// The only command of a message, with its payloads taken out.
 fn read(codec: Codec, bytes: &[u8]) -> (Command<'_>, Vec<Value>) {
     let mut commands = codec.commands(bytes);
     let mut command = commands.next().expect("a command").expect("a good one");
@@ -272,7 +273,7 @@ proptest! {
             };
             let separator: &[u8] = if codec == Codec::Json { b"\n" } else { b"" };
             let batch = pings.iter().map(one).collect::<Vec<_>>().join(separator);
-            // Some are read, and the rest later, as an edge does.
+            // Some are read now and the rest later, as an edge does.
             let mut first = codec.commands(&batch);
             let mut read: Vec<_> = first.by_ref().take(cut).map(|it| it.expect("good").id).collect();
             read.extend(codec.commands(&batch[first.rest()..]).map(|it| it.expect("good").id));
@@ -291,7 +292,7 @@ proptest! {
             codec.commands(&bytes).for_each(drop);
             drop(payload::to_json(codec, &bytes));
         }
-        // What is nearly right goes further in.
+        // Nearly valid input gets further.
         let mut near = like.encode_length_delimited_to_vec();
         let at = usize::from(at) % near.len();
         near[at] = to;

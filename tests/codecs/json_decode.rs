@@ -1,4 +1,4 @@
-//! Commands from JSON: what is read, what is refused and why, and the same verdict as serde_json's.
+//! Commands from JSON: what is read, what is refused and why, with the same verdict as serde_json.
 
 use corecast::codec::command::{
     Command, Connect, DecodeError, History, Method, Publish, Subscribe,
@@ -193,7 +193,7 @@ fn commands_need_nothing_between_them() {
     for between in ["", " ", "\t", "\n", "\r\n", " \n\n "] {
         assert_eq!(read(&message(between)), [Ok(1), Ok(2)], "{between:?}");
     }
-    // What is no command ends it, and those before are carried out.
+    // Text that is not a command ends it, and the commands before it are carried out.
     for (between, error) in [
         (",", DecodeError::Malformed),
         ("x", DecodeError::Malformed),
@@ -273,7 +273,7 @@ fn depth_in_data_is_answered_and_in_the_envelope_ends_it() {
             );
         }
     }
-    // Brackets inside strings below the bound are text, and the command after it is found.
+    // Brackets in strings over the bound are text, and the command after it is found.
     let deep = format!("{}\"]]\\\"}}\"{}", "[".repeat(70), "]".repeat(70));
     let text = with_data("publish", &deep) + "\n{}";
     let methods: Vec<_> =
@@ -327,7 +327,7 @@ fn after_an_error_nothing_is_read() {
     assert_eq!((commands.next(), commands.rest()), (None, 3));
 }
 
-/// What serde_json makes of a value in a payload's place: its extent, or none when it is no JSON.
+/// serde_json's extent of a value in a payload's place; `None` if it is not JSON.
 fn oracle(value: &str) -> Option<&str> {
     serde_json::from_str::<&serde_json::value::RawValue>(value).ok().map(|raw| raw.get())
 }
@@ -390,7 +390,7 @@ fn mutated() -> impl Strategy<Value = String> {
     })
 }
 
-/// The members of an object, whatever they are.
+/// The members of an object, of any kind.
 type Members = std::collections::BTreeMap<String, serde::de::IgnoredAny>;
 /// A string literal with escapes, as a pattern.
 const STRING: &str = "\"([ !#-\\[\\]-~é😀]|\\\\[\"\\\\/bfnrt]|\\\\u[0-9a-fA-F]{4}){0,24}\"";
@@ -408,7 +408,7 @@ proptest! {
 
     #[test]
     fn mutants_are_judged_as_serde_json_judges_them(value in mutated()) {
-        // In an array an early end of the value cannot pass for the end of the command.
+        // In an array an early end of the value cannot be taken for the end of the command.
         let text = format!("{{\"send\":{{\"data\":[{value}]}}}}");
         let list = format!("[{value}]");
         let whole = serde_json::from_str::<Members>(&text);
@@ -430,7 +430,7 @@ proptest! {
         match Commands::new(text.as_bytes()).find_map(Result::err) {
             None => prop_assert!(known, "{}", text),
             Some(DecodeError::Malformed) => prop_assert!(!known, "{}", text),
-            // It is read no further, so nothing is known of the rest.
+            // It is read no further, so the rest is unknown.
             Some(_) => {}
         }
     }
@@ -438,7 +438,7 @@ proptest! {
     #[test]
     fn names_are_unescaped_as_serde_json_does(value in STRING) {
         let text = format!("{{\"refresh\":{{\"token\":{value}}}}}");
-        // Without lone surrogates, of which serde_json makes an error.
+        // Without lone surrogates, which are an error in serde_json.
         if let Ok(expected) = serde_json::from_str::<String>(&value) {
             let method = Method::Refresh { token: expected.into() };
             prop_assert_eq!(one(&text), Ok(Command { id: 0, method, attributes: false }));

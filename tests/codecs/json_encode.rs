@@ -1,5 +1,5 @@
 //! Replies as JSON: the texts are what Centrifugo's protocol package 0.23.1 writes for the same
-//! values, but for the place of `publications` in a subscribe reply.
+//! values, except for the position of `publications` in a subscribe reply.
 
 use corecast::codec::command::{
     ClientInfo, ConnectResult, ErrorCode, Expiry, HistoryResult, Named, Publication, Push,

@@ -1,8 +1,9 @@
-//! The newest protocol beside ours: every field that a client may send is read, to be carried out
-//! or refused, and every field that it may be told is said, but for those listed with a reason.
+//! The newest protocol compared with Corecast's: every field that a client may send is read, and
+//! carried out or refused, and every field that it may receive is sent, except those listed with a
+//! reason.
 //!
-//! `tests/data/protocol.json` has the fields; `tests/sdk/protocol.test.mjs` holds it to what the
-//! protocol's own definition and npm's build say.
+//! `tests/data/protocol.json` has the fields; `tests/sdk/protocol.test.mjs` compares it with the
+//! protocol's own definition and npm's build.
 
 use crate::replies::{each_push, each_reply};
 use corecast::codec::command::{Command, DecodeError, Reply};
@@ -10,7 +11,7 @@ use corecast::codec::{Codec, json};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// What is not read, and why that is no lie.
+/// Fields that are not read, and why that is acceptable.
 const PASSED_OVER: &[(&str, &str, &str)] = &[
     ("ConnectRequest", "headers", "for the application's own code, which is not asked yet"),
     ("ConnectRequest", "flag", "offers to compress; the reply says that nothing was taken"),
@@ -22,13 +23,13 @@ const PASSED_OVER: &[(&str, &str, &str)] = &[
     ("SubscribeRequest", "asc", "of maps"),
 ];
 
-/// Messages whose fields are not looked at here: refused as a whole, or read as a subscribe is.
+/// Messages whose fields are not checked here: refused as a whole, or read like a subscribe.
 const NOT_ENTERED: &[(&str, &str)] = &[("SubRefreshRequest", "track"), ("ConnectRequest", "subs")];
 
-/// What nobody is told, and why.
+/// Fields that are not sent, and why.
 const NOT_SAID: &[(&str, &str, &str)] = &[
     ("Push", "connect", "of transports that only push"),
-    ("ConnectResult", "time", "Centrifugo says it only where it is told to"),
+    ("ConnectResult", "time", "Centrifugo sends it only if configured"),
     ("ConnectResult", "flag", "no feature is taken"),
     ("ConnectResult", "dict", "nothing is compressed so"),
     ("SubscribeResult", "type", "0, a stream"),
@@ -49,13 +50,13 @@ fn protocol() -> Value {
     serde_json::from_str(include_str!("../data/protocol.json")).expect("a table")
 }
 
-/// The message that a field holds, if it holds one.
+/// The message type of a field, if it has one.
 fn inner(protocol: &Value, kind: &str) -> Option<String> {
     let name = kind.rsplit(' ').next().expect("a type");
     protocol.get(name).map(|_| name.to_owned())
 }
 
-/// A value that asks for something.
+/// A value that is not empty.
 fn sample(protocol: &Value, kind: &str) -> Value {
     if let Some(kind) = kind.strip_prefix("list ") {
         return json!([sample(protocol, kind)]);
@@ -154,7 +155,7 @@ fn command(protocol: &Value, path: &[(String, String)], fields: Value) -> (Vec<u
     (text, binary)
 }
 
-/// The fields of a message, and of those in it, that make no difference.
+/// The fields of a message, and of those in it, that have no effect.
 fn unread(
     protocol: &Value,
     message: &str,
@@ -199,7 +200,7 @@ fn every_field_that_clients_send_is_read_or_listed() {
     assert_eq!(found, listed(PASSED_OVER), "left: neither carried out nor refused; right: listed");
 }
 
-/// Notes every field that a message has, by the name of its message.
+/// Collects every field of a message, by the name of its message.
 fn note(protocol: &Value, message: &str, value: &Value, said: &mut BTreeSet<(String, String)>) {
     for (name, value) in value.as_object().expect("a message") {
         let kind =

@@ -1,4 +1,4 @@
-//! What each publisher's bytes become for each receiver: the tables of docs/codecs.md, and
+//! Conversion of payloads between publishers and receivers: the tables of docs/codecs.md, and
 //! random values against a slow reference.
 
 use crate::crossing::{packed, value};
@@ -36,7 +36,7 @@ fn msgpack_in_json_namespaces() {
         (b"\xd0\x05", Some("5")),
         (b"\xcb\x40\x04\x00\x00\x00\x00\x00\x00", Some("2.5")),
         (b"\xcb\x80\x00\x00\x00\x00\x00\x00\x00", Some("-0.0")),
-        // The float that is nearest to 0.1, not the digits that a float is printed with.
+        // The double nearest to 0.1 as a float, not the digits that a float is printed with.
         (b"\xca\x3d\xcc\xcc\xcd", Some("0.10000000149011612")),
         (b"\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00", None),
         (b"\xcb\xff\xf0\x00\x00\x00\x00\x00\x00", None),
@@ -85,10 +85,10 @@ fn json_for_msgpack_receivers() {
     ];
     for (json, msgpack) in table {
         assert_eq!(from_json(Codec::MessagePack, json.as_bytes()), *msgpack, "{json}");
-        // For the others it is the text.
+        // For the others it is unchanged text.
         assert_eq!(from_json(Codec::Protobuf, json.as_bytes()), json.as_bytes());
     }
-    // Only what nobody checked can be no JSON: tokens' claims are.
+    // Only an unchecked value, such as a token's claim, may not be JSON.
     assert_eq!(from_json(Codec::MessagePack, b"[1,"), b"\xc0".as_slice());
 }
 
@@ -116,7 +116,7 @@ fn bytes_in_binary_namespaces() {
         (Codec::Json, br#""\u0041A==""#, Some(b"\0")),
         (Codec::Json, br#""A""#, None),
         (Codec::Json, br#""A-_A""#, None),
-        // No bytes are bytes.
+        // Empty bytes are valid.
         (Codec::Json, br#""""#, Some(b"")),
         (Codec::Json, b"1", None),
         (Codec::Json, b"null", None),
@@ -161,7 +161,7 @@ fn headers_have_the_shortest_form() {
     }
 }
 
-/// Anything that MessagePack has.
+/// Any MessagePack value.
 fn anything() -> impl Strategy<Value = Packed> {
     let leaf = prop_oneof![
         Just(Packed::Nil),
@@ -189,7 +189,7 @@ fn anything() -> impl Strategy<Value = Packed> {
     })
 }
 
-/// What JSON says for it, as text, if it can.
+/// The JSON text for it, if there is one.
 fn reference(value: &Packed) -> Option<String> {
     let all = |values: Vec<Option<String>>| values.into_iter().collect::<Option<Vec<_>>>();
     Some(match value {
@@ -229,7 +229,7 @@ proptest! {
             text.as_ref().map(|text| serde_json::from_str::<Value>(text).expect("JSON"))
         };
         prop_assert_eq!(parsed(&json), parsed(&expected));
-        // Names that stand twice are there twice.
+        // Duplicate names are kept.
         let colons = |text: &Option<String>| text.as_ref().map(|text| text.matches("\":").count());
         prop_assert_eq!(colons(&json), colons(&expected));
     }

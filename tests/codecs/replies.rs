@@ -1,4 +1,4 @@
-//! Every reply and push in all codecs: libraries' readers find the same in each.
+//! Every reply and push in all codecs: libraries read the same content from each.
 
 use crate::crossing::value;
 use crate::schema::{self, Field, Kind};
@@ -21,7 +21,7 @@ fn written(codec: Codec, reply: &Reply<'_>) -> Vec<u8> {
     out
 }
 
-/// MessagePack as JSON: fields by their names, payloads as they are.
+/// MessagePack as JSON: fields by name, payloads unchanged.
 fn named(value: &Packed, fields: &[Field]) -> Value {
     let members = value.as_map().expect("a message").iter().map(|(key, value)| {
         let number = key.as_u64().expect("keys are numbers");
@@ -49,7 +49,7 @@ fn text(value: &Packed) -> String {
     value.as_str().expect("text").to_owned()
 }
 
-/// MessagePack as the JSON that says the same; bytes as base64.
+/// MessagePack as the equivalent JSON; bytes as base64.
 pub fn plain(value: &Packed) -> Value {
     match value {
         Packed::Nil => Value::Null,
@@ -68,7 +68,7 @@ pub fn plain(value: &Packed) -> Value {
     }
 }
 
-/// Leaves out the fields that say nothing: 0, false, "", nothing in a list or a map.
+/// Leaves out empty fields: 0, false, "", empty lists and maps.
 fn without_defaults(value: &Value, fields: &[Field]) -> Value {
     let said = |(name, value): (&String, &Value)| {
         let known = fields.iter().find(|field| field.0.trim_start_matches("r#") == name);
@@ -101,7 +101,7 @@ fn without_defaults(value: &Value, fields: &[Field]) -> Value {
     Value::Object(value.as_object().expect("a message").iter().filter_map(said).collect())
 }
 
-/// What each codec's message says; they have to say the same.
+/// The content of the message in each codec, which has to be the same.
 fn said(messages: [&[u8]; 3]) -> [Value; 3] {
     let [json, msgpack, protobuf] = messages;
     let fields = schema::Reply::fields();

@@ -1,11 +1,11 @@
-//! The protocol's messages once more, by libraries' derived code: a second reader and writer for
-//! Protobuf (`prost`) and JSON (`serde`), and tables of field numbers for MessagePack (`rmpv`).
+//! The protocol's messages in libraries' derived code: a second reader and writer for Protobuf
+//! (`prost`) and JSON (`serde`), and tables of field numbers for MessagePack (`rmpv`).
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
-/// What a field holds.
+/// The type of a field.
 pub enum Kind {
     /// A string, number or boolean, or an array or map of strings.
     Plain,
@@ -22,7 +22,7 @@ use Kind::{List, Map, Message, Payload, Plain};
 /// A field's name, number and kind.
 pub type Field = (&'static str, u64, Kind);
 
-/// Bytes that are JSON, as a value of their own.
+/// Bytes that are JSON, as a value.
 fn raw<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
     let text = String::from_utf8(bytes.to_vec()).expect("JSON is text");
     RawValue::from_string(text).expect("a JSON value").serialize(to)

@@ -1,6 +1,6 @@
-//! What every driver must do with many connections at once.
+//! Requirements of every driver with many connections at once.
 //!
-//! Must not know which driver it runs on. Its invariant: every byte is checked against its stream.
+//! Must not know which driver it runs on. Invariant: every byte is compared with its stream.
 
 use crate::rig::{Got, Make, PATIENCE, Rig};
 use crate::streams::{Dice, Stream};
@@ -26,7 +26,7 @@ pub fn receives_in_order_under_load<D: Make>() {
     receives_in_order(&mut Rig::<D>::new(64), 64, 1 << 20);
 }
 
-/// Receives `len` bytes and a FIN from each of so many sockets.
+/// Receives `len` bytes and a FIN from each of this many sockets.
 pub fn receives_in_order<D: Make>(rig: &mut Rig<D>, sockets: u64, len: u64) {
     let writers: Vec<_> = (0..sockets)
         .map(|seed| writer(rig.connect(seed).0, seed, len, 1_000 + 512 * seed as usize))
@@ -141,7 +141,7 @@ pub fn close_under_load<D: Make>(rig: &mut Rig<D>, slots: u64) {
     }
 }
 
-/// One connection of the churn, as its owner sees it.
+/// One connection of the churn, for its owner.
 struct Held {
     socket: Socket,
     inbound: Stream,
@@ -151,7 +151,8 @@ struct Held {
     paused: bool,
 }
 
-/// A client of the churn: says which stream it is, writes it, and checks what comes back.
+/// A client of the churn: sends the number of its stream, writes the stream, and checks what comes
+/// back.
 fn churn_client(addr: SocketAddr, seed: u64) {
     let mut client = TcpStream::connect(addr).expect("a connection");
     client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -208,7 +209,7 @@ pub fn churn_keeps_every_stream<D: Make>() {
 struct Churn {
     dice: Dice,
     held: HashMap<u64, Held>,
-    /// Connections that have not said yet which stream they are.
+    /// Connections that have not sent the number of their stream yet.
     names: HashMap<u64, (Socket, Vec<u8>)>,
     done: u64,
 }
@@ -252,7 +253,7 @@ impl Churn {
         held.inbound.expect(bytes);
     }
 
-    /// One turn of random deeds.
+    /// One turn of random actions.
     fn act<D: Make>(&mut self, driver: &mut D) {
         let mut closed = Vec::new();
         for (tag, held) in &mut self.held {

@@ -1,6 +1,6 @@
-//! What every driver must do, seen through real sockets on loopback, and the rules of the ring.
+//! Requirements of every driver, tested with real sockets on loopback, and the rules of the ring.
 //!
-//! Must not know workers or frames. Its invariant: one suite, the same for every driver.
+//! Must not know workers or frames. Invariant: one suite, the same for every driver.
 
 mod load;
 mod rig;

@@ -1,6 +1,6 @@
-//! A driver with a listener on loopback, and what the tests ask of it.
+//! A driver with a listener on loopback, and the operations of the tests.
 //!
-//! Must not know which driver it is. Its invariant: nothing waits longer than `PATIENCE`.
+//! Must not know which driver it is. Invariant: nothing waits longer than `PATIENCE`.
 
 use corecast::driver::socket::{self, Bell};
 use corecast::driver::{Driver, End, Event, Options, Pieces, Segment, Send, Socket, Tag, Unsent};
@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// After that long, what a test waits for will not come.
+/// After this time, the awaited event will not come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A driver that the suite can make.
@@ -77,7 +77,7 @@ impl<D: Make> Rig<D> {
         self.early.pop_front().or_else(|| self.poll_driver())
     }
 
-    /// Forgets events that were kept for later: their sockets were closed.
+    /// Drops events that were kept for later, because their sockets were closed.
     pub fn forget(&mut self) {
         self.early.clear();
     }
@@ -109,7 +109,7 @@ impl<D: Make> Rig<D> {
         }
     }
 
-    /// Turns until `done` says so; the events that come go to it.
+    /// Turns until `done` returns true; it is given the events.
     pub fn turn_until(&mut self, mut done: impl FnMut(&mut D, Option<Got>) -> bool) {
         let start = Instant::now();
         loop {
@@ -149,7 +149,7 @@ impl<D: Make> Rig<D> {
         (client, socket)
     }
 
-    /// A client whose reads and writes end in an error instead of blocking for ever.
+    /// A client whose reads and writes end in an error instead of blocking forever.
     pub fn client(&self) -> TcpStream {
         let client = TcpStream::connect(self.addr).expect("a connection");
         client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -157,7 +157,7 @@ impl<D: Make> Rig<D> {
         client
     }
 
-    /// Flushes `bytes` to one socket, cut into `count` segments; the bytes that went out.
+    /// Flushes `bytes` to one socket, cut into `count` segments; returns the bytes that were sent.
     pub fn flush(&mut self, socket: Socket, bytes: &[u8], count: usize) -> usize {
         let segments = cut(bytes.len(), count);
         let pieces = Pieces::Many { first: 0, count: segments.len() as u32 };

@@ -1,6 +1,6 @@
-//! The rules of the ring: each was somebody's bug, and each test fails when its rule is broken.
+//! The rules of the ring: each comes from a bug, and each test fails when its rule is broken.
 //!
-//! Must not know how the driver keeps them: small rings make the rare case the common one.
+//! Must not know how the driver keeps them. Small rings make rare cases common.
 
 use crate::load::{close_under_load, receives_in_order};
 use crate::rig::{Got, PATIENCE, Rig};
@@ -22,7 +22,7 @@ fn rig(slots: u32, tuning: Tuning) -> Rig<Uring> {
     Rig::with(slots, Vec::new(), |options| Uring::new(options, tuning).expect("a ring"))
 }
 
-/// Deferred work runs only in an `enter`: a core that never sleeps must look for the flag.
+/// Deferred work runs only in an `enter`: a core that never sleeps must check the flag.
 #[test]
 fn a_core_that_never_sleeps_sees_completions() {
     let mut rig = rig(8, Tuning::default());
@@ -43,7 +43,7 @@ fn a_core_that_never_sleeps_sees_completions() {
 }
 
 /// Two rings, of which the first knows the other by that descriptor's number; and the number's
-/// holder, where the other does not take it.
+/// descriptor, if the other does not take it.
 fn two_rings(takes_it: bool) -> (Rig<Uring>, Rig<Uring>, Option<OwnedFd>) {
     let make = |options| Uring::new(options, Tuning::default()).expect("a ring");
     let known = socket::bell().expect("a descriptor");
@@ -54,7 +54,7 @@ fn two_rings(takes_it: bool) -> (Rig<Uring>, Rig<Uring>, Option<OwnedFd>) {
     (Rig::with(1, vec![Some(bell)], make), woken, kept)
 }
 
-/// Has the bell been rung? It has not afterwards.
+/// Was the bell rung? Resets it.
 fn was_rung(rig: &Rig<Uring>) -> bool {
     match rustix::io::read(&rig.bell, &mut [0; 8]) {
         Ok(_) => true,
@@ -72,8 +72,8 @@ fn is_woken(rig: &mut Rig<Uring>) {
     assert_eq!(rig.poll(), None);
 }
 
-/// A message from ring to ring wakes, also when more of them are sent than a queue holds, and the
-/// slower bell stays silent.
+/// A message from ring to ring wakes a core, even if more are sent than a queue holds, and the
+/// slower bell is not rung.
 #[test]
 fn a_ring_wakes_another_without_its_bell() {
     let (mut ringer, mut woken, _) = two_rings(true);
@@ -91,7 +91,7 @@ fn a_ring_wakes_another_without_its_bell() {
     sleeps_through(&mut woken);
 }
 
-/// Where no ring has the number, the bell is rung each time, and messages are soon given up.
+/// If no ring has the number, the bell is rung each time, and messages are soon abandoned.
 #[test]
 fn a_core_without_a_known_ring_is_woken_by_its_bell() {
     let (mut ringer, mut woken, _kept) = two_rings(false);
@@ -100,7 +100,7 @@ fn a_core_without_a_known_ring_is_woken_by_its_bell() {
         let at_once = was_rung(&woken);
         assert_eq!(at_once, round >= 8, "round {round}");
         if at_once {
-            // It was just read: once more, to be heard.
+            // The bell was just read, so it is rung once more.
             ringer.driver.notify(0);
         }
         ringer.driver.wait(Some(Duration::ZERO));
@@ -111,13 +111,13 @@ fn a_core_without_a_known_ring_is_woken_by_its_bell() {
     sleeps_through(&mut woken);
 }
 
-/// The kernel lists deferred work first and flags it then: run between the two, it leaves a flag
-/// that nothing is behind, which keeps no core awake.
+/// The kernel lists deferred work first and raises the flag afterwards. If the work is run in
+/// between, the flag stays raised without work, which must not keep a core awake.
 #[test]
 fn an_idle_core_rests_whatever_is_flagged() {
     const SOCKETS: usize = 16;
     const ROUNDS: u32 = 4_000;
-    /// Looks that find nothing, at most: completions may be on their way.
+    /// Most attempts that find nothing: completions may be on their way.
     const LOOKS: u32 = 100;
     let mut rig = rig(32, Tuning::default());
     let mut clients: Vec<TcpStream> = (0..SOCKETS).map(|tag| rig.connect(tag as u64).0).collect();
@@ -125,7 +125,7 @@ fn an_idle_core_rests_whatever_is_flagged() {
     let talker = thread::spawn(move || {
         for round in 0..ROUNDS {
             clients.iter_mut().for_each(|client| client.write_all(&[1]).expect("a write"));
-            // Silence, until the driver was seen to rest.
+            // No messages until the driver was seen to rest.
             assert_eq!(rests.recv(), Ok(round));
         }
     });
@@ -160,14 +160,14 @@ fn receives_go_on_after_buffers_ran_out() {
     }
 }
 
-/// What arrives for a closed socket reaches nobody, and its buffers go back.
+/// Bytes for a closed socket do not reach the owner, and their buffers are returned.
 #[test]
 fn closed_sockets_give_their_buffers_back() {
     let tuning = Tuning { buffers: 32, buffer_bytes: 512, ..Tuning::default() };
     close_under_load(&mut rig(16, tuning), 16);
 }
 
-/// While the owner holds every buffer nothing is asked for, and nothing spins.
+/// While the owner holds every buffer nothing is received, and nothing spins.
 #[test]
 fn an_empty_buffer_ring_is_waited_for() {
     let mut rig = rig(4, Tuning { buffers: 4, buffer_bytes: 64, ..Tuning::default() });
@@ -196,7 +196,7 @@ fn an_empty_buffer_ring_is_waited_for() {
     assert!((1..=100).contains(&out), "out of buffers {out} times");
 }
 
-/// Completions beyond the queue are kept by the kernel, counted, and fetched.
+/// The kernel keeps completions beyond the queue; they are counted and fetched.
 #[test]
 fn completions_beyond_the_queue_are_counted_and_come() {
     let mut rig = rig(64, Tuning { submissions: 4, completions: 8, ..Tuning::default() });
@@ -225,7 +225,7 @@ fn completions_beyond_the_queue_are_counted_and_come() {
     assert!(rig.driver.stats().overflows > 0);
 }
 
-/// A full submission queue is handed over, whatever comes next.
+/// A full submission queue is submitted, whatever comes next.
 #[test]
 fn no_entry_of_a_small_queue_is_dropped() {
     let mut rig = rig(64, Tuning { submissions: 2, completions: 4, ..Tuning::default() });
@@ -273,7 +273,7 @@ fn says_and_hears(rig: &mut Rig<Uring>, sockets: &[Socket], clients: Vec<TcpStre
     }
 }
 
-/// What is not sent is listed, though there are more such sends than places for completions.
+/// Incomplete sends are listed, even if there are more than entries for completions.
 #[test]
 fn unsent_sends_beyond_the_completion_queue_are_listed() {
     let mut rig = rig(64, Tuning { submissions: 32, completions: 32, ..Tuning::default() });
@@ -298,7 +298,7 @@ fn unsent_sends_beyond_the_completion_queue_are_listed() {
     assert!(unsent.iter().map(|unsent| unsent.index).eq(0..64), "{unsent:?}");
 }
 
-/// A close under an armed receive sends no FIN and leaves the receive behind, unless it is
+/// A close under an armed receive would send no FIN and leave the receive behind, unless it is
 /// cancelled first.
 #[test]
 fn close_under_an_armed_receive_sends_a_fin() {
@@ -310,7 +310,7 @@ fn close_under_an_armed_receive_sends_a_fin() {
         let clients = thread::spawn(move || {
             for (mut client, _) in connected {
                 assert_eq!(client.read(&mut [0]).expect("a FIN"), 0);
-                // Nobody is there to receive it.
+                // The server's end is closed already.
                 let _ = client.write_all(b"late");
             }
         });
@@ -322,8 +322,8 @@ fn close_under_an_armed_receive_sends_a_fin() {
     }
 }
 
-/// A socket that has much gets its share of a turn and no more: 8 buffers and the one begun, or, on
-/// kernels without the total cap, what these bring in one `enter` (132 seen).
+/// A socket with much data gets its share of a turn and no more: 8 buffers and the one begun, or,
+/// on kernels without the total cap, what these bring in one `enter` (132 seen).
 #[test]
 fn one_socket_takes_its_share_of_a_turn() {
     for (total_cap, share) in [(true, 9 * 2_048), (false, 192 * 2_048)] {
@@ -349,7 +349,7 @@ fn one_socket_takes_its_share_of_a_turn() {
     }
 }
 
-/// A driver ends what is under way and gives its registered ring back, of which a thread has 16.
+/// A driver ends what is under way and unregisters its ring, of which a thread may have 16.
 #[test]
 fn a_dropped_driver_leaves_nothing_behind() {
     for round in 0..40 {
@@ -368,9 +368,9 @@ fn a_dropped_driver_leaves_nothing_behind() {
     }
 }
 
-/// What the kernel has received for the owner goes before whatever comes later. So it receives a
-/// batch of what floods send, not as much as there are buffers for, and a sender that sends little
-/// does not wait until each flood had its share.
+/// Bytes that the kernel has received for the owner come before later ones. So it receives a batch
+/// of what floods send, not as much as there are buffers for, and a client that sends little does
+/// not wait until each flood had its share.
 #[test]
 fn a_light_sender_waits_for_a_batch_of_floods() {
     const FLOODS: u64 = 150;

@@ -1,8 +1,8 @@
-//! Byte streams that know what comes next, so that a byte lost, doubled or swapped is seen at once.
+//! Byte streams with known contents, so that a lost, doubled or swapped byte is noticed at once.
 //!
 //! Must not know drivers.
 
-/// The bytes of stream `seed`, one after the other.
+/// The bytes of stream `seed`, one after another.
 #[derive(Clone, Debug)]
 pub struct Stream {
     seed: u64,
@@ -26,7 +26,7 @@ impl Stream {
         bytes
     }
 
-    /// Checks that `bytes` come next.
+    /// Checks that `bytes` are the next ones.
     pub fn expect(&mut self, bytes: &[u8]) {
         for byte in bytes {
             assert_eq!(*byte, self.byte(self.at), "stream {} at {}", self.seed, self.at);
@@ -35,7 +35,7 @@ impl Stream {
     }
 }
 
-/// Numbers that repeat with their seed.
+/// Random numbers from a seed.
 pub struct Dice(u64);
 
 impl Dice {

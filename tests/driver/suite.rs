@@ -1,4 +1,4 @@
-//! What every driver must do, one connection or a few at a time.
+//! Requirements of every driver with one connection or a few at a time.
 //!
 //! Must not know which driver it runs on.
 
@@ -45,7 +45,7 @@ pub fn nothing_is_received_before_adopt<D: Make>() {
     let mut first = rig.client();
     let socket = rig.accepted();
     first.write_all(b"early").expect("a write");
-    // What a later connection sends arrives, the first one's bytes have had their chance.
+    // When the bytes of a later connection arrive, the first one's have had their chance.
     let (mut second, _) = rig.connect(2);
     second.write_all(b"late").expect("a write");
     assert_eq!(rig.next(), Got::Received(Tag(2), b"late".to_vec()));
@@ -101,14 +101,14 @@ pub fn one_send_per_socket_and_flush<D: Make>() {
     assert_eq!(std::panic::catch_unwind(twice).is_err(), cfg!(debug_assertions));
 }
 
-/// Fills the socket, counts what went out, hands the rest over, and compares what the client reads.
+/// Fills the socket, counts what was sent, arms the rest, and compares what the client reads.
 pub fn the_unsent_rest_is_exact<D: Make>() {
     let mut rig = Rig::<D>::new(8);
     for count in [1, 5, 64] {
         let (mut client, socket) = rig.connect(count as u64);
         let mut stream = Stream::new(count as u64);
         let mut rest = Vec::new();
-        // Until a flush sends nothing, and says so.
+        // Until a flush sends nothing, and reports that.
         loop {
             if rest.is_empty() {
                 rest = stream.take(300_000);
@@ -172,7 +172,7 @@ pub fn a_reset_peer_ends_and_fails<D: Make>() {
     let Got::SendFailed(Tag(1), _) = rig.next() else { panic!("sent") };
     rig.driver.close(socket);
 
-    // What a flush found out is nobody's after a close.
+    // After a close a flush's results are not reported.
     let (client, socket) = rig.connect(3);
     reset_on_drop(&client);
     drop(client);
@@ -180,7 +180,7 @@ pub fn a_reset_peer_ends_and_fails<D: Make>() {
     assert_eq!(rig.flush(socket, b"nobody", 1), 0);
     rig.driver.close(socket);
 
-    // While reading is paused only the sends can tell.
+    // While reading is paused only the sends can report it.
     let (client, socket) = rig.connect(2);
     rig.driver.pause(socket);
     while rig.flush(socket, &[1; 100_000], 1) == 100_000 {}
@@ -205,7 +205,7 @@ pub fn a_peer_that_is_gone_wakes_nobody_who_paused<D: Make>() {
     rig.driver.wait(Some(Duration::ZERO));
     reset_on_drop(&client);
     drop(client);
-    // A second connection's bytes are behind the reset.
+    // A second connection's bytes come after the reset.
     let (mut second, _) = rig.connect(2);
     second.write_all(b"x").expect("a write");
     assert_eq!(rig.next(), Got::Received(Tag(2), b"x".to_vec()));
@@ -215,7 +215,7 @@ pub fn a_peer_that_is_gone_wakes_nobody_who_paused<D: Make>() {
     rig.driver.close(socket);
 }
 
-/// `wait` must sleep, where nothing happens; a driver may need a few to settle.
+/// `wait` must sleep if nothing happens; a driver may need a few calls to settle.
 pub fn sleeps_through<D: Make>(rig: &mut Rig<D>) {
     let slept = (0..5).any(|_| {
         let start = Instant::now();
@@ -287,7 +287,7 @@ pub fn a_fin_follows_the_armed_send<D: Make>() {
     };
     rig.driver.arm_send(socket, chunk);
     rig.driver.shutdown(socket);
-    // Until the client reads the send waits, and the FIN behind it.
+    // The send waits until the client reads, and the FIN after it.
     sleeps_through(&mut rig);
     let reader = thread::spawn(move || {
         let mut read = Vec::new();
@@ -335,7 +335,7 @@ pub fn a_bell_wakes_from_another_thread<D: Make>() {
                 answered.store(round, Ordering::SeqCst);
                 rig.driver.notify(0);
             }
-            // Nobody to ring.
+            // There is no bell to ring.
             rig.driver.notify(1);
             rig.driver.notify(2);
         }

@@ -1,10 +1,11 @@
-//! Locked memory is counted by user, and given back late. Whatever a start finds of it, it ends
-//! with a server that is ready, on rings or without.
+//! Locked memory is counted by user, and released late. Whatever is left at a start, the server
+//! becomes ready, on rings or without.
 
 use crate::process::{NOBODY, Server, Setup, driver_at, free_port};
 use std::net::SocketAddr;
 
-/// A server that chooses its driver by itself, with so much locked memory, until it is ready.
+/// A server that chooses its driver by itself, with this much locked memory; waits until it is
+/// ready.
 fn start(user: u32, kib: u32, port: u16) -> (Server, SocketAddr) {
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
     let mut server = Server::start(&Setup {

@@ -1,8 +1,8 @@
-//! What an operator does to a server, and what surrounds it: users with little, signals, quotas,
-//! ports that are taken. Real processes, real kernels; what this host cannot do is SKIPPED, in so
-//! many words.
+//! What an operator does to a server, and its surroundings: users with few resources, signals,
+//! quotas, ports in use. Real processes, real kernels; what this host cannot do is reported as
+//! SKIPPED.
 //!
-//! Must not know the server's code. Invariant: a wait is a wait for a condition, with an end.
+//! Must not know the server's code. Invariant: every wait is for a condition, and has an end.
 
 mod locked;
 mod ports;

@@ -1,5 +1,5 @@
-//! Where servers listen: one port for one server, one port for all its workers, and every way of
-//! writing an address.
+//! Listeners: one port for one server, one port for all its workers, and every way of writing an
+//! address.
 
 use crate::process::{Server, Setup, free_port, fresh, get, get_unix, until};
 use rustix::process::Signal;
@@ -21,7 +21,7 @@ fn of_two_servers_started_at_once_one_ends() {
     for round in 0..30 {
         let port = free_port();
         let addr = SocketAddr::from(([127, 0, 0, 1], port));
-        // The second of each pair spells it otherwise.
+        // The second address of each pair is written differently.
         let other = [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"), format!(":{port}")];
         let mut pair = [
             serve(&["--listen", &addr.to_string(), "--driver", "epoll"]),
@@ -42,7 +42,7 @@ fn of_two_servers_started_at_once_one_ends() {
     }
 }
 
-/// The port that a server says it listens on, by what stands before it.
+/// The port in a server's log, after this text.
 fn port_told(server: &mut Server, before: &str) -> u16 {
     let mut port = None;
     until("the log tells the port", || {
@@ -116,7 +116,7 @@ fn a_sockets_file_is_listened_on_replaced_and_removed() {
             })
         };
         let is_ready = |status| matches!(status, Some((200, _)));
-        // What a server that was killed leaves.
+        // The socket files that a killed server leaves.
         drop(UnixListener::bind(&public).expect("a new file"));
         let mut server = start();
         until("/ready at the file", || {
@@ -152,7 +152,7 @@ fn a_port_is_free_again_at_once() {
     for _ in 0..5 {
         let mut server = serve(&["--listen", &addr.to_string()]);
         server.ready_at(addr);
-        // Ended by the server, its connections linger in TIME_WAIT.
+        // Closed by the server, its connections remain in TIME_WAIT.
         assert_eq!(get(addr, "/health").map(|(status, _)| status), Some(200));
         server.child.kill().expect("it runs");
         server.child.wait().expect("it is our child");

@@ -1,4 +1,4 @@
-//! A server as a child process of some user: started, asked, signalled, read.
+//! A server as a child process of some user: started, asked, signalled, and its log read.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long anything may take. Several times what it takes on a busy machine.
+/// Longest time of anything: several times what it takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const NOBODY: u32 = 65_534;
 /// A request that makes a connection a WebSocket.
@@ -19,8 +19,8 @@ pub const UPGRADE: &str = "GET /connection/websocket HTTP/1.1\r\nHost: x\r\n\
     Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
 
-/// A folder for this run that every user may enter; with a copy of the binary that every user may
-/// run, wherever the checkout lies.
+/// A directory for this run that every user may enter, with a copy of the binary that every user
+/// may run, wherever the checkout is.
 fn folder() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
@@ -38,7 +38,7 @@ fn folder() -> &'static Path {
 
 const FOLDER: &str = "corecast-operation-";
 
-/// A run cannot know which of its tests is the last, so the next one clears up.
+/// A run cannot know which of its tests is the last, so the next run removes it.
 fn remove_folders_of_earlier_runs() {
     let entries = std::fs::read_dir(std::env::temp_dir()).expect("a temporary folder").flatten();
     for entry in entries {
@@ -57,7 +57,7 @@ fn allow(path: &Path, mode: u32) {
     std::fs::set_permissions(path, mode).expect("the file is ours");
 }
 
-/// A path in that folder that nobody has used.
+/// An unused path in that directory.
 pub fn fresh(name: &str) -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     folder().join(format!("{}-{name}", NUMBER.fetch_add(1, Ordering::Relaxed)))
@@ -77,12 +77,12 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
-/// What is to be started.
+/// The settings of a server.
 pub struct Setup<'a> {
     pub arguments: &'a [&'a str],
-    /// Lines of shell that stand before it, such as `ulimit -l 64`.
+    /// Shell commands that run before it, such as `ulimit -l 64`.
     pub before: &'a str,
-    /// The user, where the test runs as root; else it is who runs the test.
+    /// The user, if the test runs as root; otherwise the server runs as the test's user.
     pub user: Option<u32>,
     pub variables: &'a [(&'a str, &'a str)],
 }
@@ -93,7 +93,7 @@ impl Default for Setup<'_> {
     }
 }
 
-/// A running server, killed with the value.
+/// A running server, killed when dropped.
 pub struct Server {
     pub child: Child,
     pub log: PathBuf,
@@ -123,7 +123,7 @@ impl Server {
         std::fs::read_to_string(&self.log).expect("its log is there")
     }
 
-    /// Waits until `/ready` says so.
+    /// Waits until `/ready` is 200.
     pub fn ready_at(&mut self, addr: SocketAddr) {
         let log = self.log.clone();
         let child = &mut self.child;
@@ -164,14 +164,14 @@ impl Drop for Server {
     }
 }
 
-/// One request: status and body. None: nobody answers.
+/// One request: status and body. `None`: there is no answer.
 pub fn get(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     let stream = TcpStream::connect_timeout(&addr, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     ask(stream, path)
 }
 
-/// The same at a socket's file.
+/// The same at a socket file.
 pub fn get_unix(file: &Path, path: &str) -> Option<(u16, String)> {
     let stream = UnixStream::connect(file).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -187,7 +187,7 @@ fn ask(mut stream: impl Read + Write, path: &str) -> Option<(u16, String)> {
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
-/// The driver that a server says it runs on.
+/// The server's driver, from its metrics.
 pub fn driver_at(addr: SocketAddr) -> String {
     let (_, page) = get(addr, "/metrics").expect("metrics");
     let begins = "corecast_driver{kind=\"";

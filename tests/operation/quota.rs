@@ -1,4 +1,4 @@
-//! In a control group: workers follow the CPU quota, pools the memory limit.
+//! In a control group: the number of workers follows the CPU quota, pools the memory limit.
 
 use crate::process::{Server, Setup, binary, free_port, fresh, is_root};
 use std::fs;
@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A control group of this test, which goes with the value.
+/// A control group of this test, removed when dropped.
 struct Group(PathBuf);
 
 impl Group {
-    /// One below the group that the test is in, of version 1 or 2, with this value; none, and a
-    /// line that says so, where this host lets us make none.
+    /// One below the test's own group, of version 1 or 2, with these values; `None`, and a line
+    /// about it, if this host does not allow that.
     fn new(controller: &str, values: &[(&str, &str)], values_v2: &[(&str, &str)]) -> Option<Group> {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -42,7 +42,7 @@ impl Group {
         None
     }
 
-    /// What a shell does to be in it.
+    /// Shell commands with which a process enters it.
     fn enter(&self) -> String {
         format!("echo $$ >{}/cgroup.procs", self.0.display())
     }
@@ -50,7 +50,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The kernel keeps it while a process of it is going.
+        // The kernel keeps the group until its last process is gone.
         for _ in 0..500 {
             if fs::remove_dir(&self.0).is_ok() {
                 return;
@@ -73,7 +73,7 @@ fn workers(server: &Server) -> usize {
     names.filter(|name| name.starts_with("worker-")).count()
 }
 
-/// Has the process believe that it may run on so many cores.
+/// Makes the process believe that it may run on this many cores.
 fn faked_cores() -> PathBuf {
     let (source, library) = (fresh("cores.c"), fresh("cores.so"));
     let text = "#define _GNU_SOURCE\n#include <sched.h>\n#include <string.h>\n#include <stdlib.h>\n\
@@ -139,7 +139,7 @@ fn pools_follow_the_memory() {
         server.ready_at(addr);
         let status = fs::read_to_string(format!("/proc/{}/status", server.child.id()));
         let status = status.expect("it runs");
-        // What the binary itself takes is file-backed; what grows with workers is not.
+        // The binary's own pages are file-backed; memory that grows with workers is not.
         let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
         let kib: u64 = kib.trim().trim_end_matches(" kB").parse().expect("a number");
         eprintln!("{driver}: {} workers, {kib} KiB", workers(&server));

@@ -1,4 +1,4 @@
-//! Signals: what ends a server, how it says so beforehand, and what never does.
+//! Signals: which end a server, how it announces that, and which do not.
 
 use crate::process::{Server, Setup, UPGRADE, free_port, get, until};
 use rustix::process::Signal;
@@ -57,7 +57,7 @@ fn stubborn(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads until the close frame has come.
+/// Reads until the close frame has arrived.
 fn told_3001(stream: &mut TcpStream) {
     let mut read = Vec::new();
     while !read.windows(2).any(|code| code == 3001_u16.to_be_bytes()) {
@@ -75,7 +75,7 @@ fn a_second_term_ends_the_drain() {
         let mut stream = stubborn(addr);
         server.signal(Signal::TERM);
         told_3001(&mut stream);
-        // Its client says nothing: by itself the drain waits for the close's time-out.
+        // Its client does not answer, so the shutdown would wait for the close's time-out.
         let asked = Instant::now();
         server.signal(Signal::TERM);
         assert_eq!(server.ended().code(), Some(0), "{}", server.log());

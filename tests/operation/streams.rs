@@ -1,5 +1,5 @@
-//! Whoever reads what we print may be gone, or his disk full. Nothing panics, and the exit code is
-//! the same.
+//! The reader of the output may be gone, or the disk full. Nothing panics, and the exit code is the
+//! same.
 
 use crate::process::{Server, Setup, UPGRADE, binary, free_port, fresh, get, until};
 use rustix::process::Signal;
@@ -9,11 +9,11 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// How the two streams may be, in a shell's words.
+/// States of the two streams, as shell redirections.
 const SINKS: [&str; 7] =
     [">/dev/full", "2>/dev/full", ">/dev/full 2>/dev/full", ">&-", "2>&-", ">&- 2>&-", "| true"];
 
-/// The exit code of a command line; 101 is a panic, none a signal.
+/// The exit code of a command line; 101 is a panic, `None` a signal.
 fn exit_code(line: &str) -> Option<i32> {
     let script = format!("set -o pipefail 2>/dev/null; {line}; exit ${{PIPESTATUS[0]}}");
     let status = Command::new("bash")
@@ -58,7 +58,7 @@ fn closed_and_full_streams_change_no_exit_code() {
         (format!("{tune} plan --connections x"), Some(2)),
     ];
     for (command, expected) in commands {
-        // What a host falls short of is its own.
+        // The shortfalls of this host do not matter.
         let expected = expected.or_else(|| exit_code(&command));
         for sink in SINKS {
             assert_eq!(exit_code(&format!("{command} {sink}")), expected, "{command} {sink}");
@@ -91,7 +91,7 @@ fn dropped(addr: SocketAddr) -> u64 {
 
 #[test]
 fn a_log_that_nobody_reads_keeps_no_server_from_ending() {
-    // Both streams go into one pipe, as under a supervisor that hangs. It is open, and never read.
+    // Both streams go into one pipe, as under a supervisor that hangs: it is open, and never read.
     let pipe = fresh("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
     assert!(made.success(), "mkfifo: {made}");
@@ -105,7 +105,8 @@ fn a_log_that_nobody_reads_keeps_no_server_from_ending() {
         ..Setup::default()
     });
     server.ready_at(addr);
-    // Each connection that ends is a line. What waits for the reader fills up, then lines are lost.
+    // Each connection that ends causes a line. The buffer for the reader fills up, then lines are
+    // dropped.
     until("lines are dropped", || {
         for _ in 0..2_000 {
             let mut stream = TcpStream::connect(addr).expect("it listens");

@@ -1,16 +1,16 @@
-//! Layers import downward only. The table is DESIGN's: what a module may name besides itself.
+//! Layers import downward only. The table says what a module may import besides itself.
 
 use crate::source::{Source, Token};
 
-/// Leaves: everybody may name them, and they name nothing of ours.
+/// Leaves: every module may import them, and they import nothing of Corecast.
 const LEAVES: [&str; 9] =
     ["clock", "hashing", "indexed", "limits", "listed", "meant", "namespace", "rules", "work"];
 
-/// What reads and writes HTTP, without knowing what is served.
+/// Modules that read and write HTTP, without knowing what is served.
 const HTTP_SYNTAX: &[&str] = &["http::body", "http::request", "http::response"];
 
-/// A module, then what it may name. The longest name that fits a file counts; a module may always
-/// name itself and the leaves.
+/// A module, then what it may import. The longest name that matches a file counts; a module may
+/// always import itself and the leaves.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["http::forwarded", "http::origin", "http::routes"]),
     ("logging", &["config"]),
@@ -79,10 +79,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("cli", &["server", "config", "http::date", "logging", "tell", "auth"]),
 ];
 
-/// What a module may not name although the table's shorter names would let it.
+/// What a module may not import although the table's shorter names would allow it.
 const MAY_NOT_NAME: &[(&str, &str)] = &[("sim", "driver::uring"), ("sim", "driver::epoll")];
 
-/// The imports of a file that go where they may not.
+/// The imports of a file that are not allowed.
 pub fn check(source: &Source) -> Vec<String> {
     let Some(module) = module_of(&source.path) else {
         return Vec::new();
@@ -117,14 +117,14 @@ fn within_any(path: &str, modules: &[&str]) -> bool {
     modules.iter().any(|module| within(path, module))
 }
 
-/// The module that a file is; none for the crate's roots, which name everything.
+/// The module of a file; `None` for the crate's roots, which may import everything.
 fn module_of(path: &str) -> Option<String> {
     let path = path.strip_prefix("src/")?.strip_suffix(".rs")?;
     let path = path.strip_suffix("/mod").unwrap_or(path);
     (!matches!(path, "lib" | "main")).then(|| path.replace('/', "::"))
 }
 
-/// Every path from the crate's root that the code names, groups taken apart, with its line.
+/// Every path from the crate's root in the code, groups expanded, with its line.
 pub fn paths(code: &[Token], module: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (index, token) in code.iter().enumerate() {
@@ -148,13 +148,13 @@ pub fn paths(code: &[Token], module: &str) -> Vec<(String, usize)> {
     found
 }
 
-/// Is this ours to judge? Names of an inline module resolve to no file and are let be.
+/// Is it a module of the crate? Names of an inline module match no file and are ignored.
 fn is_module(path: &str) -> bool {
     let top = path.split("::").next().unwrap_or_default();
     LEAVES.contains(&top) || MAY_NAME.iter().any(|(name, _)| *name == top)
 }
 
-/// Reads one use-tree from `at`; gives the place after it.
+/// Reads one use-tree from `at`; returns the index after it.
 fn tree(
     code: &[Token],
     mut at: usize,

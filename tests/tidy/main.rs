@@ -1,7 +1,7 @@
-//! Holds the layout that ARCHITECTURE.md describes: layers, sizes, banned names, `unsafe`.
+//! Checks the layout that ARCHITECTURE.md describes: layers, sizes, banned names, `unsafe`.
 //!
-//! Each checker is seen to fail on planted text beside it. What is let off stands in a table with
-//! its reason: change the table, not the checker.
+//! Each checker is tested on planted text beside it. Exemptions are in a table with their reason:
+//! change the table, not the checker.
 
 mod bans;
 mod layers;

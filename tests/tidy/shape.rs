@@ -1,4 +1,4 @@
-//! Sizes, headers, markers: what a file looks like.
+//! Sizes, headers, markers: the form of a file.
 
 use crate::source::{Source, blank_literals, item_end};
 
@@ -8,7 +8,7 @@ const LINE_LETTERS: usize = 100;
 const MARKERS: [&str; 4] =
     [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK")];
 
-/// What every file of ours keeps to.
+/// The rules for every file.
 pub fn check(source: &Source) -> Vec<String> {
     let mut wrong = Vec::new();
     let lines = source.text.lines().count();
@@ -23,7 +23,7 @@ pub fn check(source: &Source) -> Vec<String> {
     for (index, (line, bare)) in source.text.lines().zip(bare.lines()).enumerate() {
         let letters = line.chars().count();
         let number = index + 1;
-        // A literal cannot be broken: a line that has one is the formatter's business.
+        // A literal cannot be broken, so lines with one are left to the formatter.
         let literal = line != bare && !line.trim_start().starts_with("//");
         if letters > LINE_LETTERS && !literal {
             wrong.push(format!("{}:{number}: {letters} letters in a line", source.path));
@@ -58,10 +58,10 @@ fn long_functions(source: &Source) -> Vec<String> {
     wrong
 }
 
-/// A name that asks something promises that nothing is changed.
+/// Prefixes of names that promise to change nothing.
 const ASKS: [&str; 5] = ["is_", "has_", "may_", "must_", "can_"];
 
-/// What asks, and could change what it is asked of.
+/// Functions with such a name that could change their object.
 pub fn queries(source: &Source) -> Vec<String> {
     let mut wrong = Vec::new();
     for (index, pair) in source.code.windows(2).enumerate() {

@@ -1,16 +1,16 @@
-//! A source file as the rules see it: its text, its code without comments and literals, and its
-//! code without tests. Columns and lines stay where they were.
+//! A source file for the rules: its text, its code without comments and literals, and its code
+//! without tests. Columns and lines are unchanged.
 
 use std::path::Path;
 
 /// One file.
 pub struct Source {
-    /// From the package's root, with `/`.
+    /// Path from the package's root, with `/`.
     pub path: String,
     pub text: String,
-    /// Comments and the insides of literals are blanks.
+    /// With comments and the insides of literals blanked.
     pub code: Vec<Token>,
-    /// The same without what is built for tests alone.
+    /// The same without code that is only for tests.
     pub product: Vec<Token>,
 }
 
@@ -77,7 +77,7 @@ fn is_word(text: &str) -> bool {
     text.starts_with(|letter: char| letter.is_alphanumeric() || letter == '_')
 }
 
-/// The place of the mark that closes the one at `open`, or the end.
+/// The index of the mark that closes the one at `open`, or the end.
 pub fn closing(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {
@@ -146,7 +146,7 @@ pub fn blank_literals(text: &str) -> String {
     out
 }
 
-/// Where the comment or literal that starts here ends; here, when none does.
+/// Where the comment or literal that starts here ends; the same index if there is none.
 fn literal_end(letters: &[char], at: usize) -> usize {
     let next = |offset: usize| letters.get(at + offset).copied().unwrap_or('\0');
     let inside_word = at > 0 && (letters[at - 1].is_alphanumeric() || letters[at - 1] == '_');

@@ -63,7 +63,7 @@ class Agree(unittest.TestCase):
         self.assertEqual(ran.returncode, 1)
         self.assertRegex(ran.stdout, r"This host can hold \d+ connections; the limit is ")
         self.assertRegex(
-            ran.stdout, r"differs +connections: \d+ fit, wanted 100000000\. It costs: "
+            ran.stdout, r"differs +connections: \d+ fit, wanted 100000000\. Effect: "
         )
         found = json.loads(doctor("--json", "--connections", "100000000").stdout)
         self.assertEqual((found["ok"], found["connections_wanted"]), (False, 100000000))
@@ -97,7 +97,7 @@ class Agree(unittest.TestCase):
     def test_a_low_limit_of_descriptors_is_named(self):
         ran = doctor("--connections", "5000", preexec_fn=lambda: limit("RLIMIT_NOFILE", 1024))
         self.assertRegex(
-            ran.stdout, r"differs +limit nofile: 1024, wanted at least 13192\. It costs: "
+            ran.stdout, r"differs +limit nofile: 1024, wanted at least 13192\. Effect: "
         )
         self.assertIn("workers of", ran.stdout.split("the limit is ")[1])
 

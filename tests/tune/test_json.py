@@ -44,7 +44,7 @@ class Json(unittest.TestCase):
         with open(os.path.join(spoilt, "state.json"), "w", encoding="ascii") as file:
             file.write("[]")
         cases = [
-            (["plan", "--ports", "0"], "plan", 2, "0 is no port"),
+            (["plan", "--ports", "0"], "plan", 2, "0 is not a port"),
             (["plan", "--connections"], "plan", 2, "expected one argument"),
             (["polish"], None, 2, "invalid choice"),
             ([], None, 2, "required: command"),

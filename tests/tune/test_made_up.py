@@ -205,7 +205,7 @@ class MadeUp(unittest.TestCase):
         fcntl.flock(handle, fcntl.LOCK_EX)
         for command in ("apply", "rollback"):
             ran = self.run_tune(command)
-            self.assertEqual((ran.code, ran.err), (1, "tune: another tuner is at work\n"))
+            self.assertEqual((ran.code, ran.err), (1, "tune: another tuner is running\n"))
 
     def test_groups_are_separate(self):
         self.assertEqual(self.run_tune("apply", "--only", "sysctl").code, 0)

@@ -28,12 +28,12 @@ class Malformed(unittest.TestCase):
             ("net.core.somaxconn | >= | 1 + | storms | cited", "the sum ends too early"),
             ("net.core.somaxconn | >= | 1 / 0 | storms | cited", "division by zero"),
             ("net.core.somaxconn | >= | " + "(" * 99 + " | storms | cited", "too many parentheses"),
-            ("net.core.somaxconn | covers | 9 8 | storms | cited", "is no range"),
-            ("net.core.somaxconn | covers | 9 | storms | cited", "is no range"),
-            ("net.core.somaxconn | holds | cats | storms | cited", "'cats' cannot be held"),
+            ("net.core.somaxconn | covers | 9 8 | storms | cited", "is not a range"),
+            ("net.core.somaxconn | covers | 9 | storms | cited", "is not a range"),
+            ("net.core.somaxconn | holds | cats | storms | cited", "'cats' is not valid with holds"),
             ("net.core.somaxconn | mask | irq | storms | cited", "unknown placement 'irq'"),
-            ("../etc/passwd | is | x | storms | cited", "is no name"),
-            ("net core | is | x | storms | cited", "is no name"),
+            ("../etc/passwd | is | x | storms | cited", "is not a name"),
+            ("net core | is | x | storms | cited", "is not a name"),
             (GOOD, "net.core.somaxconn appears twice, first in line 2"),
         ]
         for line, why in cases:
@@ -57,8 +57,8 @@ class Malformed(unittest.TestCase):
             shutil.copytree(os.path.join(ROOT, "tuning"), copy)
             path = os.path.join(copy, "limits.tune")
             for content, why in (
-                (b"", "no item in it"),
-                (b"# only this\n", "no item in it"),
+                (b"", "it has no items"),
+                (b"# only this\n", "it has no items"),
                 (b"\xff|", "not UTF-8"),
             ):
                 with open(path, "wb") as file:
@@ -114,13 +114,13 @@ class Fits(unittest.TestCase):
             ("a.b | >= | cores - 5 | a | b", "'cores - 5' comes to -3, below 0, with cores = 2"),
             ("a.b | >= | 2 * 9223372036854775808 | a | b", "comes to more than"),
             ("a.b | >= | " + "9" * 5000 + " | a | b", "is too large"),
-            ("a.b | covers | cores 1 | a | b", "'cores 1' is no range"),
-            ("a.b | >= | unlimited | a | b", "'unlimited' is for limits alone"),
-            ("a.b | mask | rps | a | b", "the rule 'mask' is for queues and interrupts alone"),
-            ("a.b | cpus | irq | a | b", "the rule 'cpus' is for queues and interrupts alone"),
+            ("a.b | covers | cores 1 | a | b", "'cores 1' is not a range"),
+            ("a.b | >= | unlimited | a | b", "'unlimited' is only for limits"),
+            ("a.b | mask | rps | a | b", "the rule 'mask' is only for queues and interrupts"),
+            ("a.b | cpus | irq | a | b", "the rule 'cpus' is only for queues and interrupts"),
             ("a.b | is | x y | a | b", "'x y' is more than one word"),
-            ("/etc/passwd | is | x | a | b", "'/etc/passwd' is no kernel parameter"),
-            ("vm.* | is | x | a | b", "'vm.*' is no kernel parameter"),
+            ("/etc/passwd | is | x | a | b", "'/etc/passwd' is not a kernel parameter"),
+            ("vm.* | is | x | a | b", "'vm.*' is not a kernel parameter"),
         ):
             self.refused("sysctl.tune", f"# a\n{text}\n", 2, why)
 
@@ -128,11 +128,11 @@ class Fits(unittest.TestCase):
         for text, why in (
             ("/etc/passwd | is | x | a | b", "'/etc/passwd' is not below /sys or /proc/irq"),
             ("/proc/sys/vm/swappiness | is | 1 | a | b", "is not below /sys or /proc/irq"),
-            ("/sys/kernel/x | cpus | irq | a | b", "'irq' is for /proc/irq/*/smp_affinity_list"),
-            ("/proc/irq/*/smp_affinity | cpus | irq | a | b", "'irq' is for /proc/irq/*/smp_aff"),
-            ("/sys/kernel/x | mask | rps | a | b", "is for /sys/class/net/*/queues/rx-*/rps_cpus"),
+            ("/sys/kernel/x | cpus | irq | a | b", "'irq' is only for /proc/irq/*/smp_affinity_list"),
+            ("/proc/irq/*/smp_affinity | cpus | irq | a | b", "'irq' is only for /proc/irq/*/smp_aff"),
+            ("/sys/kernel/x | mask | rps | a | b", "is only for /sys/class/net/*/queues/rx-*/rps_cpus"),
             ("/sys/class/net/*/queues/rx-*/rps_cpus | mask | xps | a | b", "queues/tx-*/xps_cpus"),
-            ("/sys/kernel/x | holds | ports | a | b", "'holds' is for kernel parameters alone"),
+            ("/sys/kernel/x | holds | ports | a | b", "'holds' is only for kernel parameters"),
         ):
             self.refused("sysfs.tune", f"# a\n{text}\n", 2, why)
 
@@ -200,14 +200,14 @@ class Usage(unittest.TestCase):
             ([], 2, "Usage:"),
             (["--help"], 0, "Examples:"),
             (["polish"], 2, "invalid choice"),
-            (["plan", "--connections", "0"], 2, "'0' is no number from 1 to "),
-            (["plan", "--connections", "many"], 2, "'many' is no number"),
-            (["plan", "--connections", "9" * 5000], 2, "is no number"),
-            (["plan", "--ports", "0"], 2, "0 is no port"),
+            (["plan", "--connections", "0"], 2, "'0' is not a number from 1 to "),
+            (["plan", "--connections", "many"], 2, "'many' is not a number"),
+            (["plan", "--connections", "9" * 5000], 2, "is not a number"),
+            (["plan", "--ports", "0"], 2, "0 is not a port"),
             (["plan", "--ports", "http"], 2, "'http' is neither a number nor a range"),
             (["plan", "--ports", "1-99999999999"], 2, "'1-99999999999' is neither"),
             (["plan", "--ports", "1-65536"], 2, "65536 is above 65535"),
-            (["plan", "--ports", ",".join(["1-65535"] * 9)], 2, "some are there twice"),
+            (["plan", "--ports", ",".join(["1-65535"] * 9)], 2, "some appear twice"),
             (["plan", "--ports", "8000-"], 2, "'8000-' is neither"),
             (["plan", "--ports", "9000-8000"], 2, "'9000-8000' runs backwards"),
             (["plan", "--ports", "8000,"], 2, "'' is neither"),

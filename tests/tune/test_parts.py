@@ -80,7 +80,7 @@ class Cores(unittest.TestCase):
     def test_a_shape_that_is_not_guessed_at(self):
         ran = tune("plan", "--root", self.machine(12, 2, ["0-7", "8-11"]))
         self.assertEqual((ran.code, ran.out), (2, ""))
-        self.assertIn("NUMA nodes of different sizes (8, 4 cores); say --network-cpus", ran.err)
+        self.assertIn("NUMA nodes of different sizes (8, 4 cores); give --network-cpus", ran.err)
         ran = tune("plan", "--root", self.machine(12, 2, ["0-7", "8-11"]), "--network-cpus", "7,11")
         self.assertEqual(ran.code, 0, ran.err)
 

@@ -108,7 +108,7 @@ class Confined(unittest.TestCase):
         blocked = doctor(preexec_fn=confine(profile() - RING))
         self.assertEqual(blocked.returncode, 1)
         self.assertRegex(blocked.stdout, r"differs +io_uring: a seccomp profile forbids io_uring")
-        self.assertIn("It costs: the server runs on epoll", blocked.stdout)
+        self.assertIn("Effect: the server runs on epoll", blocked.stdout)
 
     def test_init_wrappers_start_and_end_it_under_the_profile(self):
         for name, wrapper in WRAPPERS.items():

@@ -1,4 +1,4 @@
-"""What the command line wants; what it leaves open is as planned, else as applied, else a default.
+"""The command line; options that are not given are as planned, else as applied, else defaults.
 
 `plan` notes what it was asked beside the program, so that an `apply` without options carries out
 what was read. It is a note of numbers: nothing of the machine.
@@ -10,16 +10,16 @@ import os
 from . import host as hosts, items, state
 
 DEFAULTS = {"connections": 100_000, "ports": [8000, 9000], "network_cpus": None}
-# Where the program runs at boot: a checkout may move or go, and may be somebody's who is not root.
+# The program that runs at boot: a checkout may move or disappear, or belong to a user other than root.
 INSTALLED = "/usr/local/lib/corecast"
-# Machines of which a plan is noted, at most; tests make many.
+# Most machines of which a plan is stored; tests make many.
 PLANS = 8
 # Programs below these are there to stay.
 LASTING = ("/usr/", "/opt/")
 
 
 class Asked:
-    """One command's wishes."""
+    """The options of one command."""
 
     def __init__(self, options, place, tuning):
         # The folder that has scripts/ and tuning/, and the tuning files of it.
@@ -67,7 +67,7 @@ class Asked:
         return {"connections": self.connections, "ports": self.ports, "only": self.only}
 
     def line(self):
-        """For people: for what the rest is meant."""
+        """The inputs of a plan, as text."""
         ports = ",".join(map(str, self.ports))
         return f"For {self.connections} connections and ports {ports}, {self.said}."
 
@@ -79,7 +79,7 @@ class Asked:
         try:
             known = state.State(self.root).read()
         except state.Failed:
-            # Whoever needs the record says so.
+            # A command that needs the record reports this.
             known = None
         return ("as applied", known["inputs"]) if known else ("by default", {})
 
@@ -88,7 +88,7 @@ class Asked:
         return os.path.join(self.place, ".cache", "tune-plan.json")
 
     def remember(self):
-        """Notes what was planned; false where that cannot be: it has to be said again then."""
+        """Stores what was planned; false if that fails: the options then have to be given again."""
         plans = read(self.note)
         plans.pop(self.root, None)
         others = [root for root in plans if root != "/"]
@@ -113,7 +113,7 @@ class Asked:
 
 
 def read(path):
-    """Plans by the root of their machine; what is no such note was not written here."""
+    """Plans by the root of their machine; anything else was not written by this program."""
     try:
         with open(path, encoding="ascii") as file:
             plans = json.load(file)
@@ -123,7 +123,7 @@ def read(path):
 
 
 def is_plan(found):
-    """The note may have been anybody's to write."""
+    """The note may have been written by another user."""
     if not isinstance(found, dict):
         return False
     cpus = found.get("network_cpus")

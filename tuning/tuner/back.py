@@ -1,4 +1,4 @@
-"""rollback and status: they need neither the tuning files nor a machine of a known shape."""
+"""rollback and status: they need neither the tuning files nor a known layout of cores."""
 
 import os
 
@@ -8,7 +8,7 @@ from .host import MARK
 
 
 def rollback(host):
-    """Puts everything back, the last write first, and forgets it."""
+    """Restores everything, the last write first, and deletes the record."""
     outcome, kept = Outcome(), state.State(host.root)
     kept.lock(make=False)
     known = kept.read()
@@ -32,7 +32,7 @@ def rollback(host):
             if item["state"] != "unchanged" and record["kind"] != "folder":
                 outcome.say(f"{item['state']:14} {record['path']}: {brief(record['prior'])}")
         outcome.items.append(item)
-    # Whatever went away now or before a kill: what is not forgotten was perhaps not told.
+    # Also if units were removed before a kill: while the record exists, systemd may not have been reloaded.
     if systemd.runs(host.root) and any(systemd.is_unit(it["path"]) for it in known["records"]):
         systemd.report(outcome, FAILED)
     if outcome.code == 0:
@@ -44,7 +44,7 @@ def rollback(host):
 
 
 def unrecorded(host, outcome):
-    """Names files of ours that no state speaks of: what was there before them is lost."""
+    """Names files of this program that are in no record: their previous contents are lost."""
     for path in (*lasting.OURS, lasting.BOOT_LINK, lasting.PROGRAM):
         real = host.path(path)
         try:
@@ -76,7 +76,7 @@ def brief(prior):
 
 
 def status(host):
-    """What is applied, since when, and whether it still holds."""
+    """What was applied, when, and whether it is still in effect."""
     outcome, known = Outcome(), state.State(host.root).read()
     if known is None:
         if not unrecorded(host, outcome):

@@ -15,7 +15,7 @@ FAILED, WRITTEN = "FAILED", "written"
 
 
 class Outcome:
-    """What a command found: its lines for people, its items for --json, its exit code."""
+    """The result of a command: its lines of text, its items for --json, its exit code."""
 
     def __init__(self, code=0):
         self.code, self.lines, self.items, self.more = code, [], [], {}
@@ -24,12 +24,12 @@ class Outcome:
         self.lines.append(line)
 
     def public(self):
-        """What --json says."""
+        """The output of --json."""
         return {"items": self.items, **self.more}
 
 
 def check(found, _host, asked):
-    """What is as wanted, and what is not."""
+    """Which values are as wanted, and which are not."""
     outcome = Outcome(int(any(item.state == DIFFERS for item in found)))
     outcome.items = [item.public() for item in found]
     outcome.say(asked.line())
@@ -51,16 +51,16 @@ def line_of(item):
         return f"{OK:14} {item.name}: {item.current}"
     now = item.current if item.current is not None else "not there"
     odd = f" ({item.reason})" if item.reason else ""
-    return f"{DIFFERS:14} {item.name}: {now}{odd}, wanted {item.wanted}. It costs: {item.cost}"
+    return f"{DIFFERS:14} {item.name}: {now}{odd}, wanted {item.wanted}. Effect: {item.cost}"
 
 
 def apply(found, host, asked):
-    """Writes what differs, after all that was there before is safe on disk."""
+    """Writes what differs, once all previous values are safely on disk."""
     outcome, kept = Outcome(), state.State(host.root)
     outcome.say(asked.line())
     todo = [item for item in found if item.state == DIFFERS]
     kept.lock(make=bool(todo))
-    # Owed also by an apply that was killed before it told systemd.
+    # Also after an apply that was killed before it reloaded systemd.
     owed = (kept.read() or {}).get("reload", False)
     told = systemd.runs(host.root)
     owed = owed or told and any(systemd.is_unit(item.path) for item in todo)
@@ -86,7 +86,7 @@ def apply(found, host, asked):
         if owed and told and systemd.report(outcome, FAILED):
             kept.reloaded()
     except state.Failed as error:
-        # The record of before is whole, and says a little too much.
+        # The record of previous values is complete, and contains a few that were not changed.
         outcome.code = 1
         outcome.say(f"{FAILED:14} {error}")
     for item in found:
@@ -114,7 +114,7 @@ def short(item):
 
 
 def records(todo, host):
-    """What is there now, folders that will be made first."""
+    """The current values; directories that will be made come first."""
     found, folders = [], []
     for item in todo:
         if item.kind != "value":
@@ -135,7 +135,7 @@ def missing_folders(host, folder):
 
 
 def write(item, host):
-    """Writes one item: its state then, and why."""
+    """Writes one item; returns its new state, and the reason."""
     try:
         error = attempt(item, host.path(item.path))
     except OSError as refused:
@@ -146,7 +146,7 @@ def write(item, host):
 
 
 def attempt(item, real):
-    """Writes one item and reads it again; what is wrong, or nothing."""
+    """Writes one item and reads it back; returns what is wrong, or nothing."""
     if item.kind == "value":
         state.write_value(real, item.write)
         item.current = state.read_value(real).strip()

@@ -15,7 +15,7 @@ PLACEMENTS = {"mask": ("rps", "xps"), "cpus": ("irq",)}
 COLUMNS = 5
 LIMITS = ("nofile", "memlock")
 SYSCTL = re.compile(r"[A-Za-z0-9_-]+(?:[./][A-Za-z0-9_-]+)+")
-# Where a rule's cores can be worked out: a queue of a device, an interrupt.
+# Paths for which a rule's cores can be computed: a queue of a device, an interrupt.
 SHAPES = {
     "rps": re.compile(r"/sys/class/net/[^/]+/queues/rx-(?:\*|[0-9]+)/rps_cpus"),
     "xps": re.compile(r"/sys/class/net/[^/]+/queues/tx-(?:\*|[0-9]+)/xps_cpus"),
@@ -41,14 +41,14 @@ class Line:
         return Malformed(self.path, self.number, why)
 
     def numbers(self, values):
-        """What it wants of the machine with these values."""
+        """The numbers that it wants on a machine with these values."""
         try:
             found = sums.numbers(self.want, values)
         except ValueError as error:
             here = ", ".join(f"{name} = {values[name]}" for name in sums.named(self.want))
             raise self.malformed(f"{error}{', with ' if here else ''}{here}") from None
         if self.rule == "covers" and (len(found) != 2 or found[0] > found[1]):
-            raise self.malformed(f"{self.want!r} is no range: first and last")
+            raise self.malformed(f"{self.want!r} is not a range: first and last")
         if self.name in LIMITS and len(found) != 1:
             raise self.malformed(f"{self.want!r} is not one number")
         return found
@@ -69,7 +69,7 @@ def read(path):
         if stripped and not stripped.startswith("#"):
             lines.append(parse(path, number, stripped))
     if not lines:
-        raise Malformed(path, 1, "no item in it")
+        raise Malformed(path, 1, "it has no items")
     names = {}
     for line in lines:
         if line.name in names:
@@ -94,7 +94,7 @@ def parse(path, number, text):
             raise Malformed(path, number, f"the column {title} is empty")
     line = Line(path, number, columns)
     if not re.fullmatch(r"[A-Za-z0-9_./*-]+", line.name) or ".." in line.name:
-        raise Malformed(path, number, f"{line.name!r} is no name")
+        raise Malformed(path, number, f"{line.name!r} is not a name")
     if line.rule not in RULES:
         raise Malformed(path, number, f"unknown rule {line.rule!r}: one of {' '.join(RULES)}")
     try:
@@ -109,33 +109,33 @@ def check_want(line):
     if line.rule in NUMERIC:
         sums.shape(line.want)
         if line.want == UNLIMITED and os.path.basename(line.path) != "limits.tune":
-            raise ValueError(f"{UNLIMITED!r} is for limits alone")
+            raise ValueError(f"{UNLIMITED!r} is only for limits")
         if not sums.named(line.want):
             line.numbers({})
     elif line.rule in PLACEMENTS and line.want not in PLACEMENTS[line.rule]:
         known = " ".join(PLACEMENTS[line.rule])
         raise ValueError(f"unknown placement {line.want!r}: one of {known}")
     elif line.rule == "holds" and line.want != "ports":
-        raise ValueError(f"{line.want!r} cannot be held: only ports can")
+        raise ValueError(f"{line.want!r} is not valid with holds: only ports is")
     elif line.rule == "is" and len(line.want.split()) != 1:
         raise ValueError(f"{line.want!r} is more than one word; 'in' takes several")
 
 
 def fits_sysctl(line):
     if not SYSCTL.fullmatch(line.name):
-        raise ValueError(f"{line.name!r} is no kernel parameter, such as net.core.somaxconn")
+        raise ValueError(f"{line.name!r} is not a kernel parameter, such as net.core.somaxconn")
     if line.rule in PLACEMENTS:
-        raise ValueError(f"the rule {line.rule!r} is for queues and interrupts alone")
+        raise ValueError(f"the rule {line.rule!r} is only for queues and interrupts")
 
 
 def fits_sysfs(line):
     if not line.name.startswith(("/sys/", "/proc/irq/")):
         raise ValueError(f"{line.name!r} is not below /sys or /proc/irq")
     if line.rule in ("covers", "holds"):
-        raise ValueError(f"the rule {line.rule!r} is for kernel parameters alone")
+        raise ValueError(f"the rule {line.rule!r} is only for kernel parameters")
     if line.rule in PLACEMENTS and not SHAPES[line.want].fullmatch(line.name):
         shape = SHAPES[line.want].pattern.replace("(?:\\*|[0-9]+)", "*").replace("[^/]+", "*")
-        raise ValueError(f"{line.want!r} is for {shape} alone, not for {line.name!r}")
+        raise ValueError(f"{line.want!r} is only for {shape}, not for {line.name!r}")
 
 
 def fits_limits(line):

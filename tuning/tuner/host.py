@@ -1,4 +1,4 @@
-"""What the machine is: cores, memory, network queues; and which cores do what.
+"""The machine: cores, memory, network queues, and which cores do what.
 
 Reads below a root, so that a made-up machine can be asked too. Changes nothing.
 """
@@ -10,11 +10,11 @@ import re
 
 # How each file that the tuner writes begins.
 MARK = "# By scripts/tune"
-# Up to so many cores, all of them serve connections and interrupts alike.
+# Up to this many cores, all of them serve both connections and interrupts.
 SHARED_CORES = 4
-# Above, one core in so many is kept for interrupts and the bridge.
+# With more, one core in this many is kept for interrupts and the bridge.
 CORES_PER_NETWORK_CORE = 16
-# The server takes so many workers, and refuses a longer list (WORKERS of src/limits.rs).
+# The server has at most this many workers, and refuses a longer list (WORKERS of src/limits.rs).
 WORKERS = 63
 # As in src/config/cpus.rs.
 CPU_MAX = 4095
@@ -22,7 +22,7 @@ PORT_MAX = 65535
 
 
 class Unknown(Exception):
-    """The machine has a shape that the tuner does not guess at."""
+    """The machine has a layout for which the tuner has no rule."""
 
 
 class Host:
@@ -69,9 +69,9 @@ class Host:
         try:
             found = re.search(r"^MemTotal:\s+(\d+) kB", self.text("/proc/meminfo"), re.M)
         except OSError as error:
-            raise Unknown(f"/proc/meminfo: {error.strerror}; say --memory-gib") from None
+            raise Unknown(f"/proc/meminfo: {error.strerror}; give --memory-gib") from None
         if not found:
-            raise Unknown("/proc/meminfo has no MemTotal; say --memory-gib")
+            raise Unknown("/proc/meminfo has no MemTotal; give --memory-gib")
         return int(found.group(1)) * 1024
 
     def nodes(self):
@@ -90,7 +90,7 @@ class Host:
         sizes = {len(cpus) for cpus in nodes}
         if len(sizes) > 1:
             shape = ", ".join(str(len(cpus)) for cpus in nodes)
-            raise Unknown(f"NUMA nodes of different sizes ({shape} cores); say --network-cpus")
+            raise Unknown(f"NUMA nodes of different sizes ({shape} cores); give --network-cpus")
         per_node = -(-sizes.pop() // CORES_PER_NETWORK_CORE)
         return sorted(cpu for cpus in nodes for cpu in cpus[-per_node:])
 
@@ -121,7 +121,7 @@ class Host:
         return os.path.exists(self.path(f"/sys/class/net/{device}/device"))
 
     def rps(self, path):
-        """Cores that a receive queue's work is spread over; none where the queues suffice."""
+        """Cores that a receive queue's work is spread over; none if the queues suffice."""
         device = path.split("/")[4]
         many = len(self.queues(device, "rx")) >= len(self.network_cpus)
         return [] if many else self.network_cpus
@@ -161,7 +161,7 @@ class Host:
 
 
 def spread(groups, most):
-    """So many of all, from each group in turn, its first ones."""
+    """The first ones of each group in turn, up to this many in total."""
     turns = itertools.zip_longest(*groups)
     each = (one for turn in turns for one in turn if one is not None)
     return sorted(itertools.islice(each, most))
@@ -180,7 +180,7 @@ def expand(text, most=PORT_MAX):
         if last > most:
             raise ValueError(f"{last} is above {most}")
         if len(found) + last - first > most:
-            raise ValueError("some are there twice")
+            raise ValueError("some appear twice")
         found.extend(range(first, last + 1))
     return found
 

@@ -1,6 +1,6 @@
-"""What there is to tune on this machine: values of the kernel, and files (of lasting.py).
+"""The items to tune on this machine: kernel values, and files (lasting.py).
 
-An item knows what it holds now, what it should hold, and what its shortfall costs. Reads only.
+An item knows its current value, the wanted one, and the effect of a shortfall. Reads only.
 """
 
 import errno
@@ -68,7 +68,7 @@ def items(files, host, asked):
 def value(group, line, path, host, values, ports):
     item = Item(group, line.name if group == "sysctl" else path, path, "value", line.cost, line.why)
     want = rules.Want(line, host, values, ports, path)
-    # A file may keep it although it is not there now.
+    # A file may set it although it does not exist now.
     item.wanted, item.write, item.enough = want.said(), want.plain(), want.holds
     try:
         item.current = " ".join(state.read_value(host.path(path)).split())
@@ -85,10 +85,10 @@ def value(group, line, path, host, values, ports):
 
 
 def devices(line, host, values, ports):
-    """The items of a line with `*`: those that are hardware's."""
+    """The items of a line with `*`: one for each hardware device."""
     paths = sorted(host.glob(line.name), key=natural)
     if line.rule in data.PLACEMENTS:
-        # The kernel may name others beside: what is no queue and no interrupt is left alone.
+        # The pattern may match other paths: only queues and interrupts are changed.
         paths = [path for path in paths if data.SHAPES[line.want].fullmatch(path)]
     if line.rule == "cpus":
         known = host.network_interrupts()
@@ -107,7 +107,7 @@ def natural(path):
 
 
 def content(host, path, text, cost):
-    item = Item("files", path, path, "file", cost, "so that it lasts")
+    item = Item("files", path, path, "file", cost, "so that it survives a reboot")
     item.write, item.wanted = text, "as planned"
     real = host.path(path)
     if os.path.isfile(real):
@@ -120,7 +120,7 @@ def content(host, path, text, cost):
 
 
 def link(host, path, target, cost):
-    item = Item("files", path, path, "link", cost, "so that it lasts")
+    item = Item("files", path, path, "link", cost, "so that it survives a reboot")
     item.write, item.wanted = target, target
     real = host.path(path)
     item.current = os.readlink(real) if os.path.islink(real) else None

@@ -1,4 +1,4 @@
-"""The files that make it last over a boot, and tell the server and its logins. Reads only."""
+"""The files that keep the values over a reboot, and pass them to the server and its logins. Reads only."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def files(tunes, host, asked, values, sysctls):
         f"Environment=CORECAST_CPU_FILE={CPU_FILE}\n"
     )
     boot = boot_unit(head, asked)
-    # The program first: a unit never names what is not there.
+    # The program first, so that a unit never names a missing one.
     units = [
         *program(host, asked),
         content(host, DROP_IN, unit, f"started by systemd: {costs}"),
@@ -64,7 +64,7 @@ def program(host, asked):
     """The copy of this program that the next boot runs, where it needs one."""
     if not asked.copies:
         return
-    cost = "the next boot has no program that sets what is below /sys"
+    cost = "the next boot has no program to set the values below /sys"
     found = [("scripts/tune", os.path.join(asked.place, "scripts", "tune"), 0o755)]
     for name in sorted(os.listdir(asked.tuning)):
         if name.endswith(".tune"):

@@ -40,9 +40,9 @@ def plan(found, host, asked):
 
 
 def shell(item):
-    """The same as a shell would be told."""
+    """The same as shell commands."""
     path = shlex.quote(item.path)
-    # Whoever reads them is another user, so no umask may make them private.
+    # They are read by other users, so no umask may make them private.
     folder = f"(umask 022; mkdir -p {shlex.quote(os.path.dirname(item.path))})"
     if item.kind == "link":
         return [folder, f"ln -sfn {shlex.quote(item.write)} {path}"]

@@ -1,4 +1,4 @@
-"""Compares a value with what is wanted of it, and says what to write.
+"""Compares a value with the wanted one, and computes what to write.
 
 Knows values as the kernel prints them: spaces, brackets, masks and ranges of ports.
 """
@@ -8,7 +8,7 @@ from .host import compress, expand, mask
 
 
 class Want:
-    """What is wanted of one value, worked out for this machine."""
+    """The wanted state of one value, computed for this machine."""
 
     def __init__(self, line, host, values, ports, path):
         self.rule, self.text = line.rule, line.want
@@ -21,7 +21,7 @@ class Want:
             self.cpus = host.network_interrupts()[int(path.split("/")[3])]
 
     def said(self):
-        """For people: what is wanted."""
+        """The wanted value as text."""
         words = " ".join(map(number_text, self.numbers))
         ports = ",".join(map(str, self.ports))
         return {
@@ -56,7 +56,7 @@ class Want:
         return all(compare(self.rule, a, b) for a, b in zip(found, self.numbers))
 
     def to_write(self, current):
-        """What makes it so, and no worse where it is better already."""
+        """The value to write, which does not worsen a better current one."""
         if self.rule == "holds":
             return compress(set(self.ports) | set(expand(current)))
         found = [int(word) for word in current.split()] if self.numbers else []
@@ -102,7 +102,7 @@ def same(current, written):
 
 
 def chosen(current):
-    """The word in force, of a value that lists them all: "always [madvise] never"."""
+    """The selected word of a value that lists all choices: "always [madvise] never"."""
     if "[" in current:
         return current.split("[", 1)[1].split("]", 1)[0]
     return current.strip()

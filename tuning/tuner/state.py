@@ -1,4 +1,4 @@
-"""What was there before, on disk before anything is written; and the way back.
+"""The previous values, on disk before anything is written, and how to restore them.
 
 A record is a path, its kind and what it held. The first record of a path is kept: applying twice
 does not forget the machine's own value. Going back twice, or after any interruption, is going back.
@@ -19,11 +19,11 @@ PART = ".corecast-tune"
 
 
 class Failed(Exception):
-    """The state cannot be kept, or read: nothing was, or will be, written."""
+    """The record cannot be written or read: nothing was, or will be, changed."""
 
 
 class State:
-    """The records below a root, and the lock that keeps two tuners apart."""
+    """The records below a root, and the lock that allows only one tuner at a time."""
 
     def __init__(self, root):
         self.root = root.rstrip("/")
@@ -41,7 +41,7 @@ class State:
         try:
             fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Failed("another tuner is at work") from None
+            raise Failed("another tuner is running") from None
 
     def read(self):
         """The records, oldest first; none when nothing is applied."""
@@ -89,7 +89,7 @@ class State:
             self.forget()
 
     def reloaded(self):
-        """systemd has read its units again."""
+        """systemd has reloaded its units."""
         self.save({**self.read(), "reload": False})
 
     def save(self, state):
@@ -132,12 +132,12 @@ def read_value(path):
 
 
 def latin(text):
-    """A text of ours as read_value() gives it back."""
+    """A written text in the form in which read_value() returns it."""
     return text.encode("utf-8").decode("latin-1")
 
 
 def write_value(path, text):
-    """One write, as the kernel's files want it."""
+    """One write call, as the kernel's files require."""
     handle = os.open(path, os.O_WRONLY | os.O_TRUNC)
     try:
         os.write(handle, text.encode("latin-1"))
@@ -146,8 +146,8 @@ def write_value(path, text):
 
 
 def write_file(path, content, mode=0o644, owner=None):
-    """Whole or not at all."""
-    # What was left of a run that was killed may be a link to somebody else's file.
+    """Completely or not at all."""
+    # A leftover of a killed run may be a link to another file.
     if os.path.lexists(path + PART):
         os.unlink(path + PART)
     put(path + PART, content, mode, owner)
@@ -156,7 +156,7 @@ def write_file(path, content, mode=0o644, owner=None):
 
 
 def write_link(path, target):
-    """Whole or not at all."""
+    """Completely or not at all."""
     if os.path.lexists(path + PART):
         os.unlink(path + PART)
     os.symlink(target, path + PART)
@@ -184,7 +184,7 @@ def sync_folder(path):
 
 
 def restore(root, record):
-    """Puts back what a record holds: "restored", "unchanged" or "gone"; OSError if it cannot."""
+    """Restores the value of a record: "restored", "unchanged" or "gone"; OSError if it cannot."""
     real, prior = root + record["path"], record["prior"]
     if record["kind"] == "value":
         return restore_value(real, prior)

@@ -1,17 +1,17 @@
-"""Sums of a tuning file into numbers. Must not know the machine but by its named numbers."""
+"""Sums of a tuning file into numbers. Knows the machine only by its named numbers."""
 
 import re
 
 NAMES = ("connections", "cores", "memory_bytes", "memory_pages", "page_bytes")
 UNLIMITED = "unlimited"
 TOKEN = re.compile(r"\s*(?:([0-9][0-9_]*)|([a-z_]+)|([-+*/(),]))")
-# What the kernel's largest counters hold; and nothing longer is calculated with.
+# The largest value of the kernel's counters; longer numbers are refused.
 MOST = 2**64 - 1
 DIGITS = 30
 
 
 def numbers(text, values):
-    """The numbers that a column stands for: one, or as many sums as stand beside each other."""
+    """The numbers that a column stands for: one, or several sums separated by spaces."""
     found = calculated(text, values)
     for one in found:
         if one < 0:
@@ -108,7 +108,7 @@ class Sums:
             return self.values[name]
         if mark == "(":
             return self.inside(None)[0]
-        raise ValueError(f"{mark!r} stands where a number should")
+        raise ValueError(f"there is {mark!r} instead of a number")
 
     def inside(self, separator):
         self.depth += 1

@@ -1,4 +1,4 @@
-"""Tells systemd of units that were written or removed; does nothing where it does not run.
+"""Tells systemd of units that were written or removed; does nothing if it does not run.
 
 systemd keeps to what it read before until it is told, so a limit of the service would wait for the
 next boot, and a unit that was taken away would still start.
@@ -13,7 +13,7 @@ RELOAD = ["systemctl", "daemon-reload"]
 
 
 def runs(root):
-    """Does systemd run on this machine, and is it this machine that is meant?"""
+    """Does systemd run here, and is this the machine to tune?"""
     return os.path.realpath(root or "/") == "/" and os.path.isdir(RUNNING)
 
 
@@ -22,7 +22,7 @@ def is_unit(path):
 
 
 def reload():
-    """Makes it read its units again; what is wrong, or nothing."""
+    """Reloads systemd; returns what is wrong, or nothing."""
     try:
         ran = subprocess.run(RELOAD, capture_output=True, text=True, timeout=60, errors="replace")
     except (OSError, subprocess.TimeoutExpired) as error:

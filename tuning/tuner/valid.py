@@ -1,4 +1,4 @@
-"""Is a state what this program writes? It is the way back, so nothing of it is guessed.
+"""Is a record valid? A rollback relies on it, so every part is checked.
 
 Must not know the machine. What is not right is a ValueError that says where, and why.
 """
@@ -9,7 +9,7 @@ KINDS = ("value", "file", "link", "folder")
 
 
 def check(state):
-    """Everything that the way back relies on."""
+    """Checks everything that a rollback relies on."""
     if not isinstance(state, dict):
         raise ValueError("it is not a JSON object")
     if state.get("version") != 1:
@@ -35,7 +35,7 @@ def check_record(record):
         raise ValueError("it is not a JSON object")
     path, kind = record.get("path"), record.get("kind")
     if not is_path(path) or not path.startswith("/") or os.path.normpath(path) != path:
-        raise ValueError("its path is none")
+        raise ValueError("its path is not a path")
     if kind not in KINDS:
         raise ValueError(f"its kind is none of {' '.join(KINDS)}")
     if "prior" not in record or "wrote" not in record:
@@ -43,21 +43,21 @@ def check_record(record):
     prior, wrote = record["prior"], record["wrote"]
     if kind == "folder":
         if prior not in (None, True):
-            raise ValueError("a folder was there or was not")
+            raise ValueError("it does not say whether a directory existed")
         return
     if not isinstance(wrote, str) or not encodes(wrote, "utf-8"):
-        raise ValueError("what was written is no text")
+        raise ValueError("what was written is not text")
     if prior is None and kind != "value":
         return
     was = record.get("was", kind)
     if was not in ("value", "file", "link") or (was == "value") != (kind == "value"):
         raise ValueError("it does not say whether a file or a link was there")
     if was == "link" and not is_path(prior):
-        raise ValueError("where the link led is no path")
+        raise ValueError("the link's target is not a path")
     if not isinstance(prior, str) or was != "link" and not encodes(prior, "latin-1"):
-        raise ValueError("what was there is no text")
+        raise ValueError("the previous contents are not text")
     if was == "file" and not all(is_whole(record.get(key)) for key in ("mode", "uid", "gid")):
-        raise ValueError("the file's mode and owner are no numbers")
+        raise ValueError("the file's mode and owner are not numbers")
 
 
 def is_whole(number):

@@ -1,8 +1,8 @@
-//! What a worker holds for its connections in bytes, by whose it is.
+//! The bytes that a worker holds for its connections, by kind of peer.
 //!
 //! Must not know what happens when it is too much: `lifecycle` ends connections then. Invariants:
-//! an account is the sum of what its connections hold, so it never goes below zero and is zero when
-//! nobody is left; whoever may hold something is in the roster of those.
+//! an account is the sum of what its connections hold, so it never goes below zero, and is zero
+//! without connections; every connection that may hold something is in the roster.
 
 mod books;
 pub mod roster;
@@ -14,49 +14,49 @@ use crate::edge::accounts::spill::{Peer, Spilled};
 /// Bytes that a worker holds for its connections.
 #[derive(Debug, Default)]
 pub struct Accounts {
-    /// What came in and waits, by whose it is.
+    /// Received bytes that wait, by kind of peer.
     spilled: Spilled,
-    /// Connections from which something came that waits.
+    /// Connections that keep received bytes.
     spilling: Roster,
-    /// What waits unsent, recovery answers and chunks in flight included.
+    /// Unsent bytes, including recovery answers and chunks in flight.
     unsent_bytes: u64,
-    /// Connections with something unsent.
+    /// Connections with unsent bytes.
     backlogged: Roster,
-    /// Somebody is going to be ended because too much waits unsent.
+    /// Connections will be ended because too many unsent bytes wait.
     sheds: bool,
     /// Bodies and answers of the server API's calls.
     call_bytes: u64,
 }
 
 impl Accounts {
-    /// Connections that may have something unsent.
+    /// Connections that may have unsent bytes.
     pub fn backlogged(&self) -> &Roster {
         &self.backlogged
     }
 
-    /// Connections from which something came that may wait.
+    /// Connections that may keep received bytes.
     pub fn spilling(&self) -> &Roster {
         &self.spilling
     }
 
-    /// Bytes that came in and wait, of one kind of peer.
+    /// Received bytes that wait, of one kind of peer.
     #[must_use]
     pub fn spilled_of(&self, peer: Peer) -> u64 {
         self.spilled.of(peer)
     }
 
-    /// More came in from one kind of peer, and waits.
+    /// More received bytes of one kind of peer wait.
     pub fn spill_more(&mut self, peer: Peer, bytes: usize) {
         self.spilled.add(peer, bytes as u64);
     }
 
-    /// Less of what came in from one kind of peer waits.
+    /// Fewer received bytes of one kind of peer wait.
     pub fn spill_less(&mut self, peer: Peer, bytes: usize) {
         self.spilled.take(peer, bytes as u64);
     }
 
-    /// Notes whether connections are going to be ended because too much waits unsent; what was
-    /// noted before.
+    /// Sets whether connections will be ended because too many unsent bytes wait; returns the
+    /// previous value.
     pub fn set_sheds(&mut self, sheds: bool) -> bool {
         std::mem::replace(&mut self.sheds, sheds)
     }
@@ -83,7 +83,7 @@ impl Accounts {
         self.call_bytes
     }
 
-    /// A call holds `bytes` more; false, and nothing is counted, when the worker would hold more
+    /// A call holds `bytes` more. Returns false, and counts nothing, if the worker would hold more
     /// than `bytes_max` for calls. 0: no limit.
     #[must_use]
     pub fn charge_call(&mut self, bytes: u64, bytes_max: u64) -> bool {

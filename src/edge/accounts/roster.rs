@@ -1,9 +1,8 @@
-//! Connections among which some are looked for later: those that hold something, those without a
-//! session. Whoever is not to be found any more may stay in the list for a while.
+//! A list of connections that are searched later: those that hold bytes, or those without a
+//! session. A connection that no longer belongs there may stay in the list for a while.
 //!
-//! Must not know what puts a connection into it. Invariant: the list is looked through only when
-//! it is twice as long as what was left the last time, so that adding to it costs the same however
-//! many come.
+//! Must not know why a connection is in it. Invariant: the list is compacted only when it is twice
+//! as long as after the last time, so adding a connection has a constant cost on average.
 
 use crate::edge::ConnectionId;
 use std::collections::VecDeque;
@@ -15,17 +14,17 @@ pub struct Roster {
     compact_at: usize,
 }
 
-/// Connections below which the list is not looked through.
+/// Length below which the list is not compacted.
 const FEW: usize = 256;
 
 impl Roster {
-    /// Is it time to look through the list, before another is added?
+    /// Must the list be compacted before another connection is added?
     #[must_use]
     pub fn is_crowded(&self) -> bool {
         self.conns.len() >= self.compact_at.max(FEW)
     }
 
-    /// Looks through the list, and keeps those that are still to be found.
+    /// Compacts the list to the connections that still belong there.
     pub fn compact(&mut self, keeps: impl FnMut(&ConnectionId) -> bool) {
         self.conns.retain(keeps);
         self.compact_at = 2 * self.conns.len();
@@ -36,7 +35,7 @@ impl Roster {
         self.conns.push_back(conn);
     }
 
-    /// Takes out the one that was added first.
+    /// Removes the one that was added first.
     pub fn pop(&mut self) -> Option<ConnectionId> {
         self.conns.pop_front()
     }
@@ -59,7 +58,8 @@ mod tests {
         ConnectionId { index, generation: 1 }
     }
 
-    /// Adds `count` as edges do; how often the list was looked through, and its longest.
+    /// Adds `count` connections as edges do; returns how often the list was compacted, and its
+    /// greatest length.
     fn add(roster: &mut Roster, count: u32, keeps: fn(&ConnectionId) -> bool) -> (u32, usize) {
         let (mut looks, mut longest) = (0, 0);
         for index in 0..count {

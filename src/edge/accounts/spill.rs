@@ -1,26 +1,26 @@
-//! What came in and waits: parts of heads and messages, and commands that may not run yet. It is
-//! counted by whose it is, so that half messages of one kind of peer leave the others alone.
+//! Received bytes that wait: partial heads and messages, and commands that may not run yet. They
+//! are counted by kind of peer, so that partial messages of one kind do not affect the others.
 //!
-//! Must not know sockets. Invariant: what is counted is the memory of what connections keep; what
-//! is being worked off is not counted.
+//! Must not know sockets. Invariant: the count is the memory of what connections keep, without what
+//! is being processed.
 
 use crate::edge::connection::{Connection, Fact, Life};
 
-/// Whose bytes wait.
+/// The kind of peer whose bytes wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Peer {
-    /// Speaks HTTP.
+    /// It speaks HTTP.
     Http,
     /// A WebSocket before its connect.
     Upgraded,
     Session,
-    /// Came in by the internal listener, whatever it is.
+    /// It was accepted by the internal listener, whatever it speaks.
     Internal,
 }
 
 impl Peer {
-    /// Whose the bytes of a connection are.
+    /// The kind of a connection.
     pub fn of(it: &Connection) -> Peer {
         if it.facts.has(Fact::Internal) {
             Peer::Internal
@@ -43,7 +43,7 @@ impl Peer {
     }
 }
 
-/// Bytes that wait, by whose they are.
+/// Waiting bytes, by kind of peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spilled([u64; 4]);
 
@@ -67,7 +67,7 @@ impl Spilled {
     }
 }
 
-/// Memory of what a connection keeps of what came in.
+/// Memory of the received bytes that a connection keeps.
 pub fn spill_held(it: &Connection) -> usize {
     it.deframer.held_bytes() + it.input.as_ref().map_or(0, |input| input.held_bytes())
 }

@@ -1,6 +1,6 @@
-//! The commands of the server API, one by one: what each asks of a home, and what it answers.
+//! The commands of the server API: what each requests from a home, and its answer.
 //!
-//! They pass the checks that a client's commands pass, but for permission: who has the key may do
+//! They pass the same checks as a client's commands except for permission, because the key permits
 //! everything. Must not know HTTP.
 
 use crate::api::answer::{Answer, Node};
@@ -58,7 +58,7 @@ impl Edge {
             }
             ApiRequest::Disconnect(disconnect) => self.disconnect_user(to, disconnect),
             ApiRequest::Refresh(ApiRefresh { whom, expired, expire_at_s, info }) => {
-                // A moment that has passed ends it.
+                // A time that has passed ends it at once.
                 let expire_at_s = if expired { Some(1) } else { expire_at_s };
                 let info = info.as_ref().into();
                 self.to_user(to, whom, UserAction::Refresh { expire_at_s, info })
@@ -106,7 +106,7 @@ impl Edge {
         }
         let options = self.channel_options(channel)?;
         let kind = options.payload;
-        // What is not kept has nothing to be compared with.
+        // Without history there is nothing to compare a version with.
         if what.version > 0 && (what.skip_history || !options.keeps_history()) {
             return Err(ErrorCode::NotAvailable);
         }
@@ -118,7 +118,7 @@ impl Edge {
         {
             return Err(ErrorCode::BadRequest);
         }
-        // Bytes come in as a Protobuf client's do.
+        // Bytes have the form in which a Protobuf client sends them.
         let form = if what.bytes { Codec::Protobuf } else { Codec::Json };
         let data = payload::keep(form, kind, &what.data)?;
         let tags = Tags::packed(&what.tags);
@@ -192,7 +192,7 @@ impl Edge {
         self.to_user(to, asked.whom, UserAction::Disconnect { code, reason })
     }
 
-    /// What all cores have counted, as one node's.
+    /// The counters of all cores, as those of one node.
     fn node_info(&self, now: Now) -> Vec<u8> {
         let sum = |of: fn(&crate::metrics::CoreMetrics) -> u64| -> u64 {
             self.all_metrics.iter().map(|core| of(core)).sum()
@@ -217,7 +217,7 @@ impl Edge {
         result
     }
 
-    /// What a home's delivery answers to a command.
+    /// The answer to a command from a home's delivery.
     pub(in crate::edge) fn call_answer(&self, delivery: &Delivery) -> Answer {
         let mut result = Vec::new();
         match delivery {
@@ -249,7 +249,7 @@ impl Edge {
     }
 }
 
-/// What tells whether a name fits a pattern, as globs are written; none when all do.
+/// A matcher for a glob pattern; `None` if all names match.
 fn matcher(pattern: &str) -> Result<Option<GlobMatcher>, ErrorCode> {
     if pattern.is_empty() || pattern == "*" {
         return Ok(None);

@@ -1,8 +1,8 @@
-//! Calls of the server API: the key, the body, then command by command the requests that clients'
-//! commands become, and the answers gathered.
+//! Calls of the server API: checks the key, reads the body, sends for each command the same
+//! requests as a client's command, and collects the answers.
 //!
-//! A delivery never causes a push (rule 3): an answer is noted, and what follows from it is asked
-//! when the connection has its turn. Invariant: bytes of bodies and answers are counted while they
+//! A delivery never causes a push (rule 3): an answer is stored, and the next requests are sent
+//! when it is the connection's turn. Invariant: bytes of bodies and answers are counted while they
 //! are held (`Exchange::call_bytes`).
 
 mod commands;
@@ -27,24 +27,24 @@ use crate::limits::{API_ANSWER_BYTES, CALL_STEPS_PER_TURN, COMMANDS_IN_FLIGHT};
 use crate::metrics::Cause;
 use crate::work::cost;
 
-/// The header with which a caller wants errors told as statuses, and its value.
+/// The header, and its value, with which a caller asks for errors as HTTP statuses.
 const ERROR_MODE: (&str, &[u8]) = ("X-Centrifugo-Error-Mode", b"transport");
 
-/// Bytes that a channel of a broadcast takes until all are answered, roughly.
+/// Bytes that a broadcast holds per channel until all are answered, roughly.
 const BROADCAST_CHANNEL_BYTES: usize = 160;
 
-/// What a command comes to when it begins.
+/// The result of beginning a command.
 pub(super) enum Begun {
-    /// A home is asked.
+    /// A request to a home.
     Ask(u16, Request),
     Broadcast(Box<Broadcasting>),
     List(Box<Listing>),
-    /// It is answered here.
+    /// It is answered at once.
     Answer(Vec<u8>),
 }
 
 impl Edge {
-    /// Begins a call of the server API: its key is checked before a byte of its body is kept.
+    /// Begins a call of the server API. Its key is checked before any byte of its body is kept.
     pub(in crate::edge) fn call(
         &mut self,
         conn: ConnectionId,
@@ -56,8 +56,9 @@ impl Edge {
             return;
         }
         if self.http.api_key.is_none() && !self.is_origin_allowed(head, None) {
-            // Without a key any page that the developer visits could call; one whose name leads
-            // here for a moment (DNS rebinding) would pass for our own.
+            // Without a key any page that the developer visits could make calls, and a page whose
+            // name resolves to this server for a moment (DNS rebinding) would count as the server's
+            // own.
             let reason = "origin not allowed; list it in allowed_origins";
             let no = No::new(Cause::Origin, Status::FORBIDDEN, reason).to(head);
             return self.refuse(conn, &no, now);
@@ -82,7 +83,7 @@ impl Edge {
         }
     }
 
-    /// Reads a call's body on; none when the connection ended over it.
+    /// Reads more of a call's body; `None` if that ended the connection.
     pub(in crate::edge) fn read_body(
         &mut self,
         conn: ConnectionId,
@@ -146,8 +147,8 @@ impl Edge {
         }
     }
 
-    /// Goes on with a connection's call: begins commands, and asks on for those that have begun, as
-    /// far as lanes, answers and the turn let it.
+    /// Continues a connection's call: begins commands, and sends further requests of those that
+    /// have begun, as far as lanes, answers and the turn allow.
     pub(in crate::edge) fn call_on(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
         if self.life(conn) != Life::Connecting {
             return;
@@ -213,7 +214,7 @@ impl Edge {
         }
     }
 
-    /// Asks one thing more for a command that has begun.
+    /// Sends the next request of a command that has begun.
     fn ask_on(&mut self, conn: ConnectionId, call: &mut Call, task: usize, turn: &mut Turn<'_>) {
         let to = ReplyTo { connection: self.key(conn), command: call.next_question() };
         match call.state(task) {
@@ -254,7 +255,7 @@ impl Edge {
         }
     }
 
-    /// Takes a delivery that answers a call; gives back what is for somebody else.
+    /// Takes a delivery that answers a call, and returns any other.
     pub(in crate::edge) fn take_for_call(
         &mut self,
         delivery: Delivery,
@@ -279,7 +280,7 @@ impl Edge {
         None
     }
 
-    /// A part of a list came: the next is asked for in the connection's turn.
+    /// A part of a list arrived; the next is requested in the connection's turn.
     fn listed(
         &mut self,
         conn: ConnectionId,
@@ -309,7 +310,7 @@ impl Edge {
         self.make_ready(conn);
     }
 
-    /// A part of a command is answered: for a broadcast one channel, else all of it.
+    /// A part of a command is answered: for a broadcast one channel, else the whole command.
     fn answer_part(
         &mut self,
         conn: ConnectionId,
@@ -343,7 +344,7 @@ impl Edge {
         call.finish(task, answer);
     }
 
-    /// Answers a call that is finished; one that is not goes on later.
+    /// Sends the answer of a finished call; an unfinished one continues later.
     fn settle_call(&mut self, conn: ConnectionId, mut call: Box<Call>, now: Now) {
         if self.draining && !call.is_finished() {
             call.refuse_rest(ErrorCode::Internal);
@@ -389,7 +390,7 @@ impl Edge {
         self.respond(conn, answer::status(error), &[JSON], &body, now);
     }
 
-    /// A question waited for its lane when the shutdown began: it will not be asked.
+    /// A request waited for its lane when the shutdown began, and will not be sent.
     pub(in crate::edge) fn call_not_asked(&mut self, conn: ConnectionId, question: u32) {
         let Some(mut call) = self.exchange(conn).call.take() else { return };
         if let Some((task, part)) = call.answered(question) {
@@ -398,7 +399,8 @@ impl Edge {
         self.exchange(conn).call = Some(call);
     }
 
-    /// The shutdown has begun: what a call has not asked yet is refused in its place.
+    /// The shutdown has begun: requests of a call that were not sent yet are answered with an
+    /// error.
     pub(in crate::edge) fn drain_call(&mut self, conn: ConnectionId, now: Now) {
         if let Some(call) = self.exchange(conn).call.take() {
             self.settle_call(conn, call, now);
@@ -406,7 +408,7 @@ impl Edge {
     }
 }
 
-/// Whom a delivery answers, where it may answer a call.
+/// The destination of a delivery that may answer a call.
 fn answers(delivery: &Delivery) -> Option<ReplyTo> {
     match delivery {
         Delivery::Published { to, .. }

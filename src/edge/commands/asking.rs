@@ -1,5 +1,5 @@
-//! Requests that a client's command and a call of the server API make alike. Who may ask is for the
-//! caller to know.
+//! Requests that both client commands and calls of the server API send. The caller has checked
+//! permission.
 
 use crate::codec::command::{ErrorCode, History};
 use crate::codec::{Codec, payload};
@@ -11,7 +11,7 @@ use crate::edge::ids::epoch::since;
 use std::borrow::Cow;
 
 impl Edge {
-    /// Asks for history, for the user of a client or for the server API. Backwards there is nothing
+    /// Requests history, for a client's user or for the server API. In reverse there is nothing
     /// before the start: 107.
     pub(in crate::edge) fn history_request(
         to: ReplyTo,
@@ -29,7 +29,7 @@ impl Edge {
         Ok(Request::History(Box::new(request)))
     }
 
-    /// Asks who is in a channel, or how many.
+    /// Requests a channel's presence, or its numbers.
     pub(in crate::edge) fn presence_request(to: ReplyTo, name: &str, stats: bool) -> Request {
         let channel = Name::from(name);
         if stats {
@@ -39,7 +39,7 @@ impl Edge {
         }
     }
 
-    /// What a method that is built in answers to an rpc.
+    /// The answer of a built-in rpc method.
     pub(in crate::edge) fn rpc_answer<'a>(
         &self,
         codec: Codec,

@@ -70,9 +70,9 @@ impl Edge {
         Ok(())
     }
 
-    /// What a `sub_refresh` is answered that finds no subscription of the client's own. With a
-    /// token that is good it may have crossed the subscription's end: that is temporary, so that
-    /// SDKs, which subscribe again by then, do not take it for the end of that.
+    /// The answer to a `sub_refresh` without a subscription that the client began. With a valid
+    /// token it may have crossed the subscription's end. The error is then temporary, so that SDKs,
+    /// which are subscribing again, do not give that up.
     fn late_sub_refresh(
         &mut self,
         conn: ConnectionId,

@@ -1,8 +1,8 @@
-//! A call of the server API under way: its commands, what each of them waits for, and what it was
-//! answered.
+//! A call of the server API in progress: its commands, what each of them waits for, and their
+//! answers.
 //!
-//! Must not know homes or connections. Invariants: commands begin in their order; what a home was
-//! asked stands in `asked` until its answer comes.
+//! Must not know homes or connections. Invariants: commands begin in their order; a request to a
+//! home is in `asked` until its answer comes.
 
 use crate::api::answer::Answer;
 use crate::api::{ApiMethod, Batch, Extent, NO_PARAMS, Published, answer};
@@ -15,9 +15,9 @@ use globset::GlobMatcher;
 #[derive(Debug)]
 pub struct Call {
     method: ApiMethod,
-    /// Errors are told as statuses.
+    /// Errors are answered as HTTP statuses.
     pub statuses: bool,
-    /// When its body was whole, in microseconds of the process.
+    /// When its body was complete, in microseconds of the process.
     pub begun_us: u64,
     body: Vec<u8>,
     parallel: bool,
@@ -25,7 +25,7 @@ pub struct Call {
     /// Tasks before this one have begun.
     begun: usize,
     finished: usize,
-    /// Tasks that have begun and have more to ask, the one to ask next at the end.
+    /// Tasks that have begun and have more requests to send, the next one at the end.
     ready: Vec<usize>,
     asked: Vec<Asked>,
     last_question: u32,
@@ -37,7 +37,7 @@ pub struct Call {
 struct Task {
     method: ApiMethod,
     state: State,
-    /// What its error says besides its code; none for nothing.
+    /// Explains its error; `None` for no more than the code.
     detail: Option<Box<str>>,
 }
 
@@ -51,19 +51,19 @@ impl Task {
     }
 }
 
-/// How far a command has come.
+/// The state of a command.
 #[derive(Debug)]
 pub enum State {
-    /// Its body stands here.
+    /// Its body is at this extent.
     Waiting(Extent),
-    /// A home was asked, once.
+    /// One request was sent to a home.
     Asked,
     Broadcasting(Box<Broadcasting>),
     Listing(Box<Listing>),
     Finished(Answer),
 }
 
-/// A question to a home that is not answered: of which command, and which of its parts.
+/// An unanswered request to a home: of which command, and which of its parts.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     question: u32,
@@ -76,16 +76,16 @@ struct Asked {
 pub struct Broadcasting {
     pub channels: Vec<Box<str>>,
     pub what: Published<'static>,
-    /// The channel that is next.
+    /// The next channel.
     pub next: usize,
     pub unanswered: usize,
     pub answers: Vec<Answer>,
 }
 
-/// A list of channels that is read home by home, part by part.
+/// A list of channels, read home by home, part by part.
 #[derive(Debug)]
 pub struct Listing {
-    /// None: all names fit.
+    /// `None`: all names match.
     pub pattern: Option<GlobMatcher>,
     pub home: u16,
     pub from: ListCursor,
@@ -93,23 +93,23 @@ pub struct Listing {
     pub text: Vec<u8>,
 }
 
-/// What a call can do next.
+/// The next step of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Begin this command.
     Begin(usize),
-    /// Ask on for this one.
+    /// Send the next request of this command.
     AskOn(usize),
 }
 
 impl Call {
-    /// Bytes that it takes besides its body, for each command.
+    /// Bytes per command, besides its body.
     pub const TASK_BYTES: usize = size_of::<Task>();
 
-    /// Reads what a call is made of; its commands are read when it is their turn.
+    /// Splits a call into its commands, which are read when it is their turn.
     ///
     /// # Errors
-    /// When a batch is none, or has too many commands; with the body.
+    /// If a batch is malformed, or has too many commands; with the body.
     pub fn new(
         method: ApiMethod,
         statuses: bool,
@@ -127,7 +127,7 @@ impl Call {
             };
             let task = |command| match command {
                 Ok((method, extent)) => Task::new(method, State::Waiting(extent)),
-                // No method that could name its answer.
+                // There is no method under which to answer.
                 Err(error) => Task::new(method, State::Finished(Err(error))),
             };
             (batch.commands.into_iter().map(task).collect(), batch.parallel)
@@ -163,7 +163,7 @@ impl Call {
         matches!(self.method, ApiMethod::Batch | ApiMethod::Commands)
     }
 
-    /// Commands, with those that are finished.
+    /// Number of commands, including finished ones.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.tasks.len()
@@ -174,7 +174,7 @@ impl Call {
         self.finished == self.tasks.len()
     }
 
-    /// What to do next; none when an answer has to come first, or there is nothing left to do.
+    /// The next step; `None` if an answer has to come first, or nothing is left to do.
     pub fn next(&mut self) -> Option<Next> {
         if let Some(task) = self.ready.pop() {
             return Some(Next::AskOn(task));
@@ -191,7 +191,7 @@ impl Call {
         Some(Next::Begin(self.begun - 1))
     }
 
-    /// The method and the body of a command that is to begin.
+    /// The method and the body of a command that is about to begin.
     #[must_use]
     pub fn command(&self, task: usize) -> (ApiMethod, &[u8]) {
         let Task { method, state, .. } = &self.tasks[task];
@@ -202,56 +202,56 @@ impl Call {
         }
     }
 
-    /// Notes what the error of a command says besides its code.
+    /// Stores the explanation of a command's error.
     pub fn explain(&mut self, task: usize, detail: Option<&str>) {
         self.tasks[task].detail = detail.map(Box::from);
     }
 
-    /// How far a command has come.
+    /// The state of a command.
     pub fn state(&mut self, task: usize) -> &mut State {
         &mut self.tasks[task].state
     }
 
-    /// The number that the next question will have.
+    /// The number of the next request.
     #[must_use]
     pub fn next_question(&self) -> u32 {
-        // 0 asks for no answer.
+        // 0 would mean that no answer is expected.
         self.last_question.checked_add(1).unwrap_or(1)
     }
 
-    /// Notes that a home is asked for a part of a command.
+    /// Records a request to a home for a part of a command.
     pub fn ask(&mut self, task: usize, part: usize) {
         self.last_question = self.next_question();
         self.asked.push(Asked { question: self.last_question, task, part });
     }
 
-    /// Lets a command go on asking.
+    /// Lets a command send further requests.
     pub fn make_ready(&mut self, task: usize) {
         self.ready.push(task);
     }
 
-    /// The command and its part that a question was for; it is answered by that.
+    /// The command and part of a request that is answered now.
     pub fn answered(&mut self, question: u32) -> Option<(usize, usize)> {
         let place = self.asked.iter().position(|asked| asked.question == question)?;
         let Asked { task, part, .. } = self.asked.swap_remove(place);
         Some((task, part))
     }
 
-    /// Counts an answer's bytes; false when they pass `bytes_max` together with those before.
+    /// Counts an answer's bytes; false if the total exceeds `bytes_max`.
     pub fn takes(&mut self, bytes: usize, bytes_max: usize) -> bool {
         let takes = self.answer_bytes + bytes <= bytes_max;
         self.answer_bytes += if takes { bytes } else { 0 };
         takes
     }
 
-    /// A command is answered.
+    /// Stores the answer of a command.
     pub fn finish(&mut self, task: usize, answer: Answer) {
         let state = std::mem::replace(&mut self.tasks[task].state, State::Finished(answer));
         debug_assert!(!matches!(state, State::Finished(_)), "a command is answered once");
         self.finished += 1;
     }
 
-    /// Nothing more will be asked: what has not been asked is refused, in its place.
+    /// No more requests will be sent: commands that still need some are refused.
     pub fn refuse_rest(&mut self, error: ErrorCode) {
         self.ready.clear();
         for task in 0..self.tasks.len() {
@@ -275,7 +275,7 @@ impl Call {
         self.begun = self.tasks.len();
     }
 
-    /// The whole answer of a call that is finished; of commands one behind the other, a line each.
+    /// The whole answer of a finished call; for a sequence of commands one line each.
     pub fn write(&self, out: &mut Vec<u8>) {
         if !self.is_batch() {
             return answer::whole(out, self.single(), self.tasks[0].detail());
@@ -299,8 +299,7 @@ impl Call {
         out.extend_from_slice(b"]}");
     }
 
-    /// The error of a call that is finished and is no batch, if it is one, and what it says
-    /// besides.
+    /// The error of a finished call that is not a batch, if it failed, and its explanation.
     #[must_use]
     pub fn error(&self) -> Option<(ErrorCode, &str)> {
         if self.is_batch() {
@@ -325,7 +324,7 @@ impl Broadcasting {
         Broadcasting { channels, what, next: 0, unanswered, answers }
     }
 
-    /// Notes an answer; true when it was the last.
+    /// Stores an answer; true if it was the last.
     pub fn answered(&mut self, channel: usize, answer: Answer) -> bool {
         self.answers[channel] = answer;
         self.unanswered -= 1;
@@ -347,7 +346,7 @@ impl Listing {
         Listing { pattern, home: 0, from: ListCursor::default(), text }
     }
 
-    /// Takes a part of the list in.
+    /// Adds a part of the list.
     pub fn add(&mut self, channels: &[(Name, u32)]) {
         for (name, clients) in channels {
             if self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(name.as_str())) {

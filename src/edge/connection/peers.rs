@@ -1,7 +1,7 @@
-//! Where connections came from, for the operator's log.
+//! The addresses of clients, for the operator's log.
 //!
-//! Four bytes for each place: an idle connection pays for no more. IPv6 addresses, which do not
-//! fit, stand in a table beside.
+//! Four bytes for each place, to save memory for idle connections. IPv6 addresses, which do not
+//! fit, are in a separate table.
 
 use foldhash::quality::FixedState;
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses by place.
 pub struct Peers {
-    /// 0 for one that is not known, or stands in `long`.
+    /// 0 if it is not known, or is in `long`.
     short: Vec<u32>,
     long: HashMap<u32, Ipv6Addr, FixedState>,
 }
@@ -17,19 +17,19 @@ pub struct Peers {
 impl Peers {
     #[must_use]
     pub fn new(places: usize) -> Peers {
-        // Only what was in use once takes memory.
+        // Only places that were used once take memory.
         let short = Vec::with_capacity(places);
         Peers { short, long: HashMap::with_hasher(FixedState::default()) }
     }
 
-    /// Notes where the connection in a place came from, instead of whose was there before.
+    /// Sets the address of the connection in a place.
     pub fn set(&mut self, place: u32, peer: Option<IpAddr>) {
         let index = place as usize;
         if self.short.len() <= index {
             self.short.resize(index + 1, 0);
         }
         self.long.remove(&place);
-        // A listener for both families tells IPv4 addresses inside IPv6 ones.
+        // A listener for both families reports IPv4 addresses inside IPv6 ones.
         self.short[index] = match peer.map(|peer| peer.to_canonical()) {
             Some(IpAddr::V4(address)) => address.to_bits(),
             Some(IpAddr::V6(address)) => {
@@ -40,7 +40,7 @@ impl Peers {
         };
     }
 
-    /// Where the connection in a place came from, if that is known.
+    /// The address of the connection in a place, if it is known.
     #[must_use]
     pub fn get(&self, place: u32) -> Option<IpAddr> {
         match self.short.get(place as usize) {

@@ -8,7 +8,7 @@ pub struct ControlRate {
 }
 
 impl ControlRate {
-    /// Takes one control frame in; false when the connection sends too many. A rate of 0 takes all.
+    /// Counts one control frame; false if the connection sends too many. A rate of 0 has no limit.
     pub fn take(&mut self, now_ms: u32, per_s: u32, burst: u32) -> bool {
         if per_s == 0 {
             return true;

@@ -1,4 +1,4 @@
-//! What the server has still to do about one connection: subscriptions that it begins, commands of
+//! What the server has yet to do about one connection: subscriptions that it begins, commands of
 //! the server API, and the connect reply that waits for them.
 
 use crate::codec::command::{Publication, SubscribeResult};
@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 /// What a connect reply waits for.
 #[derive(Debug, Default)]
 pub struct Connecting {
-    /// The home of its user knows the connection, or it has no user.
+    /// The home of its user has registered the connection, or it has no user.
     pub registered: bool,
     /// Subscriptions not yet answered.
     pub left: usize,
@@ -90,15 +90,15 @@ impl Answer {
 #[derive(Debug, Default)]
 pub struct ServerSide {
     pub queue: VecDeque<Wish>,
-    /// What a new token names, until it is compared with what the connection has.
+    /// The subscriptions in a new token, until they are compared with those of the connection.
     pub renewed: Option<Vec<ServerSubscription>>,
     /// A Subscribe that found its lane full.
     pub parked: Option<Parked>,
     /// Subscriptions that were begun and are not answered.
     pub begun: Vec<Begun>,
-    /// What the connect reply waits for, until that is written.
+    /// What the connect reply waits for, until it is written.
     pub connect: Option<Box<crate::edge::connection::server_side::Connecting>>,
-    /// What the connection was given before its connect reply.
+    /// Frames for the connection before its connect reply.
     pub held: crate::edge::connection::server_side::Held,
 }
 
@@ -117,14 +117,14 @@ impl ServerSide {
 pub enum Wish {
     /// A subscription of the connection's token.
     Begin(Box<ServerBegin>),
-    /// A new token does not name it any more.
+    /// A new token no longer names it.
     End(Name),
-    /// A command about the connection's user, a part of this call.
+    /// A command about the connection's user, as a part of this call.
     Command(SharedCommand, CallPlace),
 }
 
 impl Wish {
-    /// The channel it is about.
+    /// The channel that it is about.
     pub fn channel(&self) -> Option<&str> {
         match self {
             Wish::Begin(begin) => Some(begin.subscription.channel.as_str()),
@@ -138,16 +138,16 @@ impl Wish {
     }
 }
 
-/// A subscription to begin, and where it is to go on from.
+/// A subscription to begin, and the position to continue from.
 #[derive(Clone, Debug)]
 pub struct ServerBegin {
     pub subscription: ServerSubscription,
-    /// A recovery is wanted, whether or not it may be had.
+    /// A recovery was asked for, whether or not it is possible.
     pub recover: bool,
     pub since: Option<Since>,
-    /// When it ends, in seconds since 1970; none: with its connection.
+    /// When it expires, in seconds since 1970; `None`: with its connection.
     pub expire_at_s: Option<u64>,
-    /// It comes and goes with the connection's token.
+    /// It begins and ends with the connection's token.
     pub by_token: bool,
 }
 

@@ -1,11 +1,11 @@
-//! A connection's subscriptions: most have one, which lies within; who has many finds each by its
-//! channel, so that neither a delivery nor leaving costs more where there are more.
+//! A connection's subscriptions: most connections have one, which is stored inline. With many, each
+//! is found by its channel in a table, so that neither a delivery nor leaving takes longer.
 //!
-//! Must not know channels. Invariants: a channel is in it once; a subscription becomes owed by
-//! `owe` alone, so that what is owed is found without looking at the others.
+//! Must not know channels. Invariants: a channel is in it once; only `owe` marks a subscription as
+//! owed, so that owed ones are found without visiting the others.
 //!
-//! In bytes for each subscription beside the connection: 0 for the only one; 16 to 32 where there
-//! are up to `FEW`, and 22 to 44 above that, by how far list and table have grown.
+//! Bytes for each subscription besides the connection: 0 for a single one; 16 to 32 for up to
+//! `FEW`, and 22 to 44 above that, depending on how far list and table have grown.
 
 use crate::edge::connection::{Subscription, SubscriptionState};
 use crate::indexed::{FEW, Indexed, Of};
@@ -34,7 +34,7 @@ impl Of for Subscription {
 #[derive(Debug)]
 pub struct Many {
     all: Indexed<Subscription>,
-    /// Channels of those that are owed.
+    /// Channels of the subscriptions that are owed.
     owed: Vec<u32>,
 }
 
@@ -42,7 +42,7 @@ impl Many {
     fn remove(&mut self, channel: u32) -> Option<Subscription> {
         let gone = self.all.remove(channel)?;
         if gone.state == SubscriptionState::Owed {
-            // Mostly it is the last: what is owed is paid from there.
+            // Usually it is the last, because owed ones are taken from the end.
             let at = self.owed.iter().rposition(|owed| *owed == channel);
             self.owed.swap_remove(at.expect("what is owed is noted"));
         }
@@ -61,7 +61,7 @@ impl Subscriptions {
         self.as_slice().is_empty()
     }
 
-    /// All of them, in no order.
+    /// All of them, in no particular order.
     #[must_use]
     pub fn as_slice(&self) -> &[Subscription] {
         match self {
@@ -89,7 +89,7 @@ impl Subscriptions {
         Some(&self.as_slice()[self.place(channel)?])
     }
 
-    /// The same, to change it.
+    /// The same, mutable.
     pub fn get_mut(&mut self, channel: u32) -> Option<&mut Subscription> {
         let place = self.place(channel)?;
         match self {
@@ -118,7 +118,7 @@ impl Subscriptions {
         }
     }
 
-    /// Takes the subscription to a channel out.
+    /// Removes the subscription to a channel.
     pub fn remove(&mut self, channel: u32) -> Option<Subscription> {
         let place = self.place(channel)?;
         let gone = match self {
@@ -152,7 +152,7 @@ impl Subscriptions {
         }
     }
 
-    /// One whose Unsubscribe is still to be pushed.
+    /// A subscription whose Unsubscribe has to be pushed.
     #[must_use]
     pub fn next_owed(&self) -> Option<Subscription> {
         match self {
@@ -181,7 +181,7 @@ mod tests {
         channels
     }
 
-    /// Every size and every way of leaving, against a list that is looked through.
+    /// Every size and every order of leaving, compared with a plain list.
     #[test]
     fn it_says_what_a_list_would() {
         for most in [1, 2, 3, FEW, FEW + 1, 2 * FEW] {

@@ -1,9 +1,9 @@
-//! Commands of clients that are not answered yet: the id of each, and the channel that it is about.
+//! Unanswered commands of clients: the id of each, and its channel.
 //!
 //! Rule 32: commands about one channel of one connection take effect, and are answered, in the
-//! order in which they were sent. What may be asked behind what is decided with this table.
-//! Must not know homes or connections. Invariants: a slot is in exactly one list, a connection's or
-//! that of the free ones; a list holds at most `limits::COMMANDS_IN_FLIGHT` slots.
+//! order in which they were sent. This table decides which may be sent before earlier ones are
+//! answered. Must not know homes or connections. Invariants: a slot is in exactly one list, a
+//! connection's or that of the free ones; a list has at most `limits::COMMANDS_IN_FLIGHT` slots.
 
 use crate::codec::command::Method;
 use crate::contract::envelope::Request;
@@ -11,10 +11,10 @@ use crate::contract::envelope::Request;
 /// The end of a list, and an empty one.
 const NONE: u32 = 0;
 
-/// How a command may stand beside others about its channel.
+/// Whether a command may be followed by others about its channel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// Nothing about its channel is asked behind it before it is answered.
+    /// No other about its channel may be sent before it is answered.
     #[default]
     Alone,
     /// A publish without a key: homes and engines keep the order of these, so the next may follow
@@ -22,7 +22,7 @@ pub enum Kind {
     Publish,
 }
 
-/// The commands under way of one connection: the first of its list.
+/// A connection's unanswered commands: the first of its list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct List(u32);
 
@@ -31,7 +31,7 @@ pub struct List(u32);
 pub struct About {
     /// The client's id for it, by which its answer finds it.
     pub id: u32,
-    /// A hash of the channel's name: two names that share one only wait for each other needlessly.
+    /// A hash of the channel's name. With equal hashes commands only wait unnecessarily.
     pub channel: u32,
     pub kind: Kind,
 }
@@ -44,11 +44,11 @@ struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 16);
 
-/// The commands under way of all connections of an edge. It grows to the most that were ever under
+/// The unanswered commands of all connections of an edge. It grows to the most that were ever under
 /// way at once.
 #[derive(Debug)]
 pub struct UnderWay {
-    /// The first is in no list, so that 0 can end one.
+    /// The first is in no list, so that 0 can mean the end.
     slots: Vec<Slot>,
     free: u32,
 }
@@ -60,7 +60,7 @@ impl Default for UnderWay {
 }
 
 impl UnderWay {
-    /// Notes that a command was asked of a home.
+    /// Records that a command was sent to a home.
     pub fn begin(&mut self, list: &mut List, about: About) {
         let slot = Slot { about, next: list.0 };
         if self.free == NONE {
@@ -73,7 +73,7 @@ impl UnderWay {
         }
     }
 
-    /// A command is answered. Of one that was not noted nothing happens.
+    /// A command is answered. A command that was not recorded is ignored.
     pub fn end(&mut self, list: &mut List, id: u32) {
         let (mut before, mut place) = (NONE, list.0);
         while place != NONE && self.slots[place as usize].about.id != id {
@@ -87,7 +87,7 @@ impl UnderWay {
         if before == NONE { list.0 = next } else { self.slots[before as usize].next = next }
     }
 
-    /// No answer will be looked at any more.
+    /// Answers are no longer expected.
     pub fn clear(&mut self, list: &mut List) {
         while list.0 != NONE {
             let place = list.0;
@@ -96,12 +96,12 @@ impl UnderWay {
         }
     }
 
-    /// Does a command that is under way have to be answered before this one is asked?
+    /// Must a command under way be answered before this one is sent?
     #[must_use]
     pub fn holds_back(&self, list: List, asked: About) -> bool {
         self.of(list).any(|it| {
             let publishes = it.kind == Kind::Publish && asked.kind == Kind::Publish;
-            // With two of one id nobody could tell whose answer has come.
+            // With two of the same id it would not be known which one an answer belongs to.
             it.id == asked.id || it.channel == asked.channel && !publishes
         })
     }
@@ -118,7 +118,7 @@ impl UnderWay {
     }
 }
 
-/// The channel that a command is about, and how it may stand beside others.
+/// The channel of a command, and whether others may follow it.
 pub fn channel_of<'a>(method: &'a Method<'_>) -> Option<(&'a str, Kind)> {
     match method {
         Method::Publish(command) => {
@@ -143,7 +143,7 @@ pub fn channel_of<'a>(method: &'a Method<'_>) -> Option<(&'a str, Kind)> {
     }
 }
 
-/// The same of a request: the command's id, the channel, and how it may stand beside others.
+/// The same for a request: the command's id, the channel, and whether others may follow it.
 pub fn channel_of_request(request: &Request) -> Option<(u32, &str, Kind)> {
     match request {
         Request::Subscribe(it) => Some((it.to.command, it.channel.as_str(), Kind::Alone)),

@@ -1,12 +1,13 @@
-//! One wheel per worker, one entry per connection: its nearest deadline.
+//! A timer wheel: one per worker, with one entry per connection, its nearest deadline.
 //!
-//! Must not know what a deadline is for. Invariant: of a place's entries the one at its
-//! connection's `timer_tick` counts; others, and those of earlier connections, are found stale.
+//! Must not know what a deadline is for. Invariant: of a place's entries only the one at its
+//! connection's `timer_tick` is valid; others, and those of earlier connections, are recognised as
+//! stale.
 
 /// Milliseconds of a tick.
 const TICK_MS: u64 = 32;
 
-/// Ticks of the wheel: 65 s; a later deadline goes round again.
+/// Ticks of the wheel: 65 s; a later deadline stays for another round.
 const TICKS: u32 = 2_048;
 
 const WORDS: usize = TICKS as usize / 64;
@@ -16,7 +17,7 @@ const WORDS: usize = TICKS as usize / 64;
 pub struct Wheel {
     slots: Vec<Vec<u32>>,
     occupied: [u64; WORDS],
-    /// The next tick to be looked at.
+    /// The next tick to process.
     tick: u32,
 }
 
@@ -28,14 +29,14 @@ impl Default for Wheel {
 }
 
 impl Wheel {
-    /// The tick at which a deadline is looked at: not before it.
+    /// The tick at which a deadline is processed, never before it.
     #[must_use]
     pub fn tick_of(&self, deadline_ms: u64) -> u32 {
         let tick = narrow(deadline_ms.div_ceil(TICK_MS)).max(self.tick);
         tick.min(self.tick + TICKS - 1)
     }
 
-    /// Adds a place at a tick that `tick_of` gave.
+    /// Adds a place at a tick returned by `tick_of`.
     pub fn add(&mut self, tick: u32, place: u32) {
         debug_assert!(tick >= self.tick && tick - self.tick < TICKS);
         let slot = tick % TICKS;
@@ -43,11 +44,11 @@ impl Wheel {
         self.slots[slot as usize].push(place);
     }
 
-    /// Takes the entries of the next tick that is over at `now_ms`; none when all are looked at.
+    /// Takes the entries of the next tick that has passed at `now_ms`; `None` when all were taken.
     pub fn expire(&mut self, now_ms: u64) -> Option<(u32, Vec<u32>)> {
         let now_tick = narrow(now_ms / TICK_MS);
         if now_tick >= self.tick + TICKS {
-            // Nothing lies further ahead than one round.
+            // Nothing is more than one round ahead.
             self.tick = self.next_tick().unwrap_or(now_tick);
         }
         while self.tick <= now_tick {
@@ -64,7 +65,7 @@ impl Wheel {
         None
     }
 
-    /// Gives the memory of expired entries back to their slot.
+    /// Returns the memory of expired entries to their slot.
     pub fn recycle(&mut self, tick: u32, mut entries: Vec<u32>) {
         let slot = &mut self.slots[(tick % TICKS) as usize];
         if slot.capacity() == 0 && entries.capacity() <= 64 {
@@ -92,13 +93,13 @@ impl Wheel {
         None
     }
 
-    /// Entries on the wheel, stale ones included.
+    /// Entries on the wheel, including stale ones.
     #[cfg(test)]
     pub fn entries(&self) -> usize {
         self.slots.iter().map(Vec::len).sum()
     }
 
-    /// When the next entry is to be looked at, in milliseconds of the process.
+    /// When the next entry has to be processed, in milliseconds of the process.
     #[must_use]
     pub fn next_ms(&self) -> Option<u64> {
         self.next_tick().map(|tick| u64::from(tick) * TICK_MS)

@@ -1,8 +1,8 @@
-//! The client id that a connection shows to others: derived, never stored.
+//! The client id of a connection, as others see it: derived, never stored.
 //!
-//! Invariants: two connections of one process, alive or not, never share one, and an id tells
-//! nothing to whom lacks the key: neither the key, nor where the connection is, nor the next id. It
-//! is a block cipher of core, place and generation, and so one to one.
+//! Invariants: two connections of one process, alive or not, never have the same id, and without
+//! the key an id reveals nothing: not the key, the connection's place, or the next id. It is a
+//! block cipher of core, place and generation, and so one to one.
 
 #[cfg(test)]
 mod tests;
@@ -19,22 +19,23 @@ pub const CLIENT_ID_BYTES: usize = 36;
 pub struct ClientIds(EncryptingKey);
 
 impl ClientIds {
-    /// The key is the process's own, so that ids of two processes, or of one started twice, do not
-    /// meet.
+    /// The key belongs to the process, so that ids of two processes, or after a restart, do not
+    /// collide.
     ///
     /// # Panics
-    /// When the crypto library has no AES, which it always has.
+    /// If the crypto library has no AES, which it always has.
     #[must_use]
     pub fn new(key: Key) -> ClientIds {
         let key = UnboundCipherKey::new(&AES_128, &key.0).expect("it has AES's length");
-        // One block, never the same twice: what is wrong with this mode does not come into it.
+        // Only one block is encrypted, never the same twice, so the weakness of this mode does not
+        // matter.
         ClientIds(EncryptingKey::ecb(key).expect("AES encrypts blocks"))
     }
 
     /// A connection's client id.
     ///
     /// # Panics
-    /// When a block cipher does not take a block.
+    /// If a block cipher does not accept a block.
     #[must_use]
     pub fn of(&self, key: ConnectionKey) -> ClientId {
         let mut bytes = [0; 16];

@@ -26,8 +26,8 @@ impl EpochText {
     }
 }
 
-/// A position as clients write it. With an empty epoch it is of the channel's, as in Centrifugo;
-/// with one that is not ours, of no channel's.
+/// A position as clients write it. An empty epoch means the channel's current one, as in
+/// Centrifugo; an invalid one belongs to no channel.
 pub fn since(epoch: &str, offset: u64) -> Since {
     let epoch = (!epoch.is_empty()).then(|| parse_epoch(epoch).unwrap_or(Epoch::NONE));
     Since { epoch, offset }

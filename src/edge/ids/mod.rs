@@ -1,11 +1,11 @@
-//! Names: of connections on this core, of clients everywhere, and of epochs in text.
+//! Identifiers: of connections on this core, of clients everywhere, and epochs as text.
 //!
-//! Must not know what they name.
+//! Must not know what they identify.
 
 pub mod client_id;
 pub mod epoch;
 
-/// A connection's name: its place and the place's generation.
+/// Identifies a connection on its core: its place and the place's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
     pub index: u32,

@@ -1,8 +1,8 @@
-//! When what came in has to wait, and how it comes to its turn again.
+//! When input has to wait, and how its connection comes to its turn again.
 //!
-//! Rule 4: behind a command that waits nothing more of its connection is parsed; rule 23: over the
-//! arena's bound nothing is. Invariant: whoever waits for what no event and no answer will bring is
-//! in the queue of those with work left over.
+//! Rule 4: while a command waits nothing more of its connection is parsed; rule 23: over the
+//! arena's bound nothing is parsed. Invariant: a connection that waits for something that neither
+//! an event nor an answer will bring is in the queue of those with work left over.
 
 use crate::edge::connection::{Fact, Life};
 use crate::edge::{ConnectionId, Edge};
@@ -10,7 +10,7 @@ use crate::limits::{COMMANDS_IN_FLIGHT, HTTP_BACKLOG_BYTES};
 use crate::rules::sabotage;
 
 impl Edge {
-    /// Must what came wait?
+    /// Must input wait?
     pub(in crate::edge) fn is_blocked(&self, conn: ConnectionId) -> bool {
         let it = self.connection(conn);
         let input = it.input.as_ref();
@@ -21,7 +21,7 @@ impl Edge {
             || self.is_stopped(conn)
     }
 
-    /// Can no command run, not even one that came before and waits for its turn?
+    /// Can no command run, not even an earlier one that waits for its turn?
     pub(in crate::edge) fn is_stopped(&self, conn: ConnectionId) -> bool {
         let it = self.connection(conn);
         let called = it.http().is_some_and(|http| http.call.is_some());
@@ -34,28 +34,28 @@ impl Edge {
             || self.is_behind_responses(conn)
     }
 
-    /// Has nothing more its turn before the next stage: is the arena full, or this connection's
-    /// slice of the work done?
+    /// Does everything else wait for the next stage, because the arena is full, or this
+    /// connection's slice of the work is used up?
     pub(in crate::edge) fn is_turn_over(&self) -> bool {
         let full = !self.has_room();
         sabotage!(GateFrames: full = false);
         full || self.work.is_slice_spent()
     }
 
-    /// Has a connection that speaks HTTP not read the responses that it was given?
+    /// Has an HTTP client not read the responses that it was sent?
     pub(in crate::edge) fn is_behind_responses(&self, conn: ConnectionId) -> bool {
         let Some(http) = self.connection(conn).http() else { return false };
         let most = if http.upgrading { 0 } else { HTTP_BACKLOG_BYTES };
         self.unsent_bytes(conn) > most
     }
 
-    /// While the server stops, nothing is parsed before the close frame is written: what comes is
-    /// kept, because the peer's close frame will be behind it (rule 25).
+    /// During a shutdown nothing is parsed before the close frame is written. Input is kept,
+    /// because the peer's close frame follows it (rule 25).
     pub(in crate::edge) fn is_held_back(&self, conn: ConnectionId) -> bool {
         self.draining && matches!(self.life(conn), Life::Authenticating | Life::Active)
     }
 
-    /// Bytes pile up behind something: stop reading, and come back when that is gone.
+    /// Stops reading while input has to wait, and continues when it does not.
     pub(in crate::edge) fn pause_if_blocked(&mut self, conn: ConnectionId) {
         if !matches!(self.life(conn), Life::Free | Life::Dead) && self.is_blocked(conn) {
             self.pause(conn);
@@ -63,7 +63,7 @@ impl Edge {
         }
     }
 
-    /// The same, where no answer and no room will bring it back by itself.
+    /// The same, if neither an answer nor room in a lane will bring the connection back.
     pub(in crate::edge) fn make_ready_unless_waiting(&mut self, conn: ConnectionId) {
         let held_back = self.is_held_back(conn);
         let it = self.at(conn);
@@ -75,8 +75,8 @@ impl Edge {
         }
     }
 
-    /// The same, where it is the turn that is over, or this turn's flush that is waited for: nobody
-    /// else would bring it back.
+    /// The same, if the turn is over or this turn's flush is awaited: nothing else would bring the
+    /// connection back.
     pub(in crate::edge) fn make_ready_for_turn(&mut self, conn: ConnectionId) {
         let it = self.at(conn);
         let flush = it.backlog.is_none() && it.http().is_some_and(|http| http.call.is_none());

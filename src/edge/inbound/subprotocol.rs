@@ -1,10 +1,10 @@
-//! How a client says which codec it speaks: by a WebSocket subprotocol, or in the query as SDKs do.
+//! The codec that a client asks for: by a WebSocket subprotocol, or in the query as SDKs do.
 //!
-//! Must not know the handshake. Invariant: who says nothing speaks JSON.
+//! Must not know the handshake. Invariant: a client that asks for none speaks JSON.
 
 use crate::codec::Codec;
 
-/// Subprotocols that are spoken, each with its codec and whether it is of ours.
+/// The supported subprotocols, each with its codec and whether it is one of Corecast's own.
 const SPOKEN: [(&str, Codec, bool); 5] = [
     ("centrifuge-json", Codec::Json, false),
     ("centrifuge-protobuf", Codec::Protobuf, false),
@@ -13,7 +13,7 @@ const SPOKEN: [(&str, Codec, bool); 5] = [
     ("corecast.v1.protobuf", Codec::Protobuf, true),
 ];
 
-/// Their names, as a handshake is told them.
+/// Their names, for the handshake.
 pub const NAMES: [&str; SPOKEN.len()] = {
     let mut names = [""; SPOKEN.len()];
     let mut index = 0;
@@ -24,8 +24,8 @@ pub const NAMES: [&str; SPOKEN.len()] = {
     names
 };
 
-/// The codec of a connection, and whether it speaks a protocol of ours. Ours say all themselves;
-/// beside Centrifugo's names the query counts too, as it does there.
+/// The codec of a connection, and whether it uses a subprotocol of Corecast. Those define the
+/// codec; with Centrifugo's names the query counts too, as it does there.
 #[must_use]
 pub fn choose(subprotocol: Option<&str>, query: &str) -> (Codec, bool) {
     let spoken = SPOKEN.iter().find(|(name, ..)| Some(*name) == subprotocol);

@@ -1,14 +1,14 @@
-//! What a shutdown did not get out, by connection.
+//! What a shutdown could not send, by connection.
 
 use crate::edge::connection::{Fact, Life};
 use crate::edge::{ConnectionId, Edge};
 
-/// What a shutdown did not get out.
+/// What a shutdown could not send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
-    /// Connections that ended with bytes unsent, or were never told why.
+    /// Connections that ended with bytes unsent, or without a close frame.
     pub connections: u64,
-    /// Bytes that waited for them; of a send under way, all.
+    /// Bytes that waited for them; of a send under way, all of them.
     pub bytes: u64,
 }
 
@@ -19,7 +19,7 @@ impl Cut {
         self.connections == 0
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn and(self, other: Cut) -> Cut {
         Cut { connections: self.connections + other.connections, bytes: self.bytes + other.bytes }
@@ -27,7 +27,7 @@ impl Cut {
 }
 
 impl Edge {
-    /// Notes what a connection loses that ends while the server stops.
+    /// Counts what a connection loses that ends during a shutdown.
     pub(in crate::edge) fn note_cut(&mut self, conn: ConnectionId) {
         if self.draining {
             self.cut = self.cut.and(self.loss(conn, false));

@@ -1,11 +1,11 @@
-//! Whether a connection is read: not while what would come could not be worked off.
+//! Whether a connection is read: not while its input could not be processed.
 
 use crate::edge::connection::{Fact, Life};
 use crate::edge::{ConnectionId, Edge, Effect};
 use crate::work::cost;
 
 impl Edge {
-    /// Stops reading, where what would come could not be worked off.
+    /// Stops reading a connection whose input could not be processed.
     pub(in crate::edge) fn pause(&mut self, conn: ConnectionId) {
         let it = self.at(conn);
         let open = matches!(it.life, Life::Connecting | Life::Authenticating | Life::Active);

@@ -1,8 +1,9 @@
-//! Who goes when a worker holds more than it may: whoever holds most, not whoever came last.
+//! Which connections are closed when a worker holds too many bytes: those that hold most, not the
+//! one that came last.
 //!
-//! Must not know sockets. Invariant: nobody is looked for while the worker is within its bounds;
-//! over one of them its holders are looked at once, and as many go as bring it a sixteenth below
-//! the bound, so that the next look is far away.
+//! Must not know sockets. Invariant: nothing is searched while the worker is within its bounds.
+//! Over a bound its holders are visited once, and enough are closed to bring it a sixteenth below
+//! the bound, so that the next search is far away.
 
 use crate::clock::Now;
 use crate::edge::accounts::spill::Peer;
@@ -13,10 +14,10 @@ use crate::metrics::Cause;
 use crate::ws::frame::close_code;
 use std::collections::BinaryHeap;
 
-/// A connection and what it holds; the heaviest is the greatest.
+/// A connection and the bytes it holds; the heaviest compares greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
-    /// Those of the internal listener go when nobody else is left.
+    /// Connections of the internal listener are closed only when no others are left.
     foreign: bool,
     bytes: usize,
     index: u32,
@@ -29,7 +30,7 @@ impl Holder {
     }
 }
 
-/// What a worker's bound comes down to when somebody has to go.
+/// The target when a bound was exceeded.
 pub fn relieved(bound: u64) -> u64 {
     bound - bound / 16
 }
@@ -40,7 +41,7 @@ impl Edge {
         Holder { foreign, bytes, index: conn.index, generation: conn.generation }
     }
 
-    /// Those of one kind of peer that keep something of what came in.
+    /// Connections of one kind of peer that keep received bytes.
     pub(in crate::edge) fn spill_holders(&self, peer: Peer) -> BinaryHeap<Holder> {
         let mut heap = BinaryHeap::new();
         for conn in self.accounts.spilling().iter() {
@@ -52,7 +53,7 @@ impl Edge {
         heap
     }
 
-    /// Ends the connections for which most waits, until less waits than may.
+    /// Closes the connections with most unsent bytes, until few enough are left.
     pub(in crate::edge) fn shed_backlogs(&mut self, now: Now) {
         self.accounts.set_sheds(false);
         let bound = self.limits.backlog_bytes_per_worker;
@@ -92,14 +93,14 @@ impl Edge {
             }
             _ => self.kill(conn, now),
         }
-        // The chunk that is in flight would be kept until its reader reads on, or time is up.
+        // The chunk in flight would be kept until its reader makes progress or the time is up.
         if self.accounts.unsent_bytes() > self.limits.backlog_bytes_per_worker {
             self.kill(conn, now);
         }
     }
 
-    /// A connection keeps more; where that is more than its kind of peer may, those of its kind
-    /// that keep most are ended.
+    /// A connection keeps more received bytes. If its kind of peer exceeds its bound, the
+    /// connections of that kind that keep most are closed.
     pub(in crate::edge) fn spill_grew(&mut self, conn: ConnectionId, bytes: usize, now: Now) {
         if bytes == 0 {
             return;
@@ -113,8 +114,8 @@ impl Edge {
         }
     }
 
-    /// Bytes that may wait of one kind of peer: of strangers, and of the internal listener, a
-    /// quarter of what may of sessions, but one message at least. 0: no limit.
+    /// Bound on the received bytes of one kind of peer: for strangers, and for the internal
+    /// listener, a quarter of that for sessions, but at least one message. 0: no limit.
     fn spill_bound(&self, peer: Peer) -> u64 {
         let bound = self.limits.spill_bytes_per_worker;
         if peer == Peer::Session || bound == 0 {

@@ -1,7 +1,8 @@
-//! Who makes room when all slots are taken: whoever has been here longest without a session.
+//! Which connection makes room when all slots are in use: the one that has been here longest
+//! without a session.
 //!
-//! Else a few silent connections, opened again and again, would keep everybody out: each has
-//! seconds to say something. Whoever means it has a session within two round trips.
+//! Otherwise a few silent connections, opened again and again, would keep everybody else out,
+//! although each has only seconds. A real client has a session within two round trips.
 
 use crate::clock::Now;
 use crate::edge::connection::{Fact, Life};
@@ -10,7 +11,7 @@ use crate::edge::{ConnectionId, Edge};
 use crate::metrics::Cause;
 
 impl Edge {
-    /// Notes a connection that has no session yet.
+    /// Records a connection that has no session yet.
     pub(in crate::edge) fn note_stranger(&mut self, conn: ConnectionId) {
         if self.strangers.is_crowded() {
             let mut roster = std::mem::take(&mut self.strangers);
@@ -28,8 +29,8 @@ impl Edge {
         }
     }
 
-    /// Ends the connection that has been here longest without a session; not while a call of the
-    /// server API is under way on it.
+    /// Closes the connection that has been here longest without a session, except while a call of
+    /// the server API is in progress on it.
     pub(in crate::edge) fn displace_stranger(&mut self, now: Now) {
         for _ in 0..self.strangers.len() {
             let Some(conn) = self.strangers.pop() else { return };

@@ -1,4 +1,4 @@
-//! How a subscription ends from this side: off its channel's list, then a push to its client.
+//! How the server ends a subscription: removes it from its channel's list, then sends a push.
 
 use crate::codec::command::{Push, Reply};
 use crate::edge::connection::{SubscriptionState, Traits};
@@ -6,7 +6,7 @@ use crate::edge::user_calls::CallPlace;
 use crate::edge::{ConnectionId, Edge, Late};
 
 impl Edge {
-    /// Ends a subscription, whoever began it. The client is told; its Unsubscribe is owed.
+    /// Ends a subscription, whoever began it. The client is sent a push; its Unsubscribe is owed.
     pub(in crate::edge) fn end_subscription(
         &mut self,
         conn: ConnectionId,
@@ -25,7 +25,7 @@ impl Edge {
         self.reply(conn, &Reply::Push { channel: name, push });
     }
 
-    /// Tells every subscriber that was promised to miss nothing that it did miss something: SDKs
+    /// Tells every subscriber that relies on missing nothing that it has missed something: SDKs
     /// subscribe again and recover.
     pub(in crate::edge) fn position_lost(&mut self, channel: u32) {
         self.mark_staged();
@@ -45,7 +45,7 @@ impl Edge {
                 .is_some_and(|it| it.traits.has(Traits::SERVER_SIDE));
             if promised && self.lose_position(conn, channel) {
                 if server_side {
-                    // Its client cannot subscribe again; coming back, it recovers.
+                    // Its client cannot subscribe again; when it reconnects, it recovers.
                     self.late.push_back(Late::Insufficient(conn));
                 } else {
                     self.push_unsubscribe(conn, name.as_str());
@@ -55,9 +55,9 @@ impl Edge {
         self.channels.at(channel).last = None;
     }
 
-    /// Ends one subscription, and tells its client with this code and reason.
+    /// Ends one subscription, and sends its client this code and reason.
     pub(in crate::edge) fn end_with(&mut self, conn: ConnectionId, channel: u32, why: (u32, &str)) {
-        // What came before reaches it before.
+        // Earlier publications must reach it before.
         self.mark_staged();
         let name = self.channels.at(channel).name.clone();
         if self.lose_position(conn, channel) {

@@ -1,8 +1,9 @@
-//! Questions about who is present, of which only so many are under way at once: each answer names
-//! up to everybody in a channel, and takes a home and an edge milliseconds and much memory.
+//! Bounds the presence queries under way: each answer may list everybody in a channel, and costs a
+//! home and an edge milliseconds and much memory.
 //!
-//! Must not know answers. Invariant: who waits is in the line, and comes to its turn when an answer
-//! makes room; others' commands, and its own about other channels, pass meanwhile.
+//! Must not know answers. Invariant: a waiting connection is in the line and comes to its turn when
+//! an answer makes room; other connections' commands, and its own about other channels, are not
+//! delayed.
 
 use crate::codec::command::Method;
 use crate::contract::envelope::{Delivery, Request};
@@ -11,7 +12,7 @@ use crate::edge::{ConnectionId, Edge};
 use crate::limits::PRESENCES_UNDER_WAY;
 use std::collections::VecDeque;
 
-/// See the module's page.
+/// See the module's documentation.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Presences {
     under_way: usize,
@@ -23,23 +24,23 @@ impl Presences {
         self.under_way < PRESENCES_UNDER_WAY
     }
 
-    /// Is there room for somebody who waits?
+    /// Is there room for a query that waits?
     pub fn has_work(&self) -> bool {
         self.has_room() && !self.line.is_empty()
     }
 
-    /// A request goes to its home, or waits for its lane.
+    /// A query was sent to its home, or waits for its lane.
     pub fn asked(&mut self, request: &Request) {
         self.under_way += usize::from(is_about_presence(request));
     }
 
-    /// Requests that waited for a lane never will be asked.
+    /// Queries that waited for a lane will never be sent.
     pub fn dropped(&mut self, input: &Input) {
         let dropped = input.parked.as_ref().is_some_and(|it| is_about_presence(&it.request));
         self.under_way -= usize::from(dropped);
     }
 
-    /// A delivery came, which may be an answer.
+    /// A delivery arrived, which may be an answer.
     pub fn answered(&mut self, delivery: &Delivery) {
         if matches!(delivery, Delivery::Presence(_) | Delivery::PresenceStats { .. }) {
             debug_assert!(self.under_way > 0, "every answer has its question");
@@ -53,20 +54,20 @@ fn is_about_presence(request: &Request) -> bool {
 }
 
 impl Edge {
-    /// Must a command wait because too many ask who is present?
+    /// Must a command wait because too many presence queries are under way?
     pub(in crate::edge) fn must_line_up(&self, method: &Method<'_>) -> bool {
         let asks = matches!(method, Method::Presence { .. } | Method::PresenceStats { .. });
         asks && !self.presences.has_room()
     }
 
-    /// Puts a connection in the line, once, if its command has to wait there.
+    /// Adds a connection to the line, once, if its command has to wait there.
     pub(in crate::edge) fn line_up(&mut self, conn: ConnectionId, method: &Method<'_>) {
         if self.must_line_up(method) && !self.at(conn).facts.replace(Fact::AwaitsPresence, true) {
             self.presences.line.push_back(conn);
         }
     }
 
-    /// Lets as many of those in line go on as there is room for.
+    /// Lets as many connections in the line continue as there is room for.
     pub(in crate::edge) fn serve_presences(&mut self) {
         let room = PRESENCES_UNDER_WAY.saturating_sub(self.presences.under_way);
         let mut woken = 0;

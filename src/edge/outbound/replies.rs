@@ -18,7 +18,7 @@ impl Edge {
         }
     }
 
-    /// The client ids that publications name, in their order.
+    /// The client ids of publishers, in the order of the publications.
     pub(in crate::edge) fn ids_of(&self, placed: &[Placed]) -> Vec<Option<ClientId>> {
         placed
             .iter()
@@ -26,7 +26,7 @@ impl Edge {
             .collect()
     }
 
-    /// Gives a connection a range, at once to its backlog when it is large for the arena.
+    /// Gives a connection a range, or moves it to its backlog if it is large for the arena.
     pub(in crate::edge) fn mark_or_spill(&mut self, conn: ConnectionId, range: Range) {
         self.metrics.messages_out.add(1);
         self.work.charge((range.end - range.start) as usize / cost::RESPONSE_BYTES_PER_NS);
@@ -43,14 +43,15 @@ impl Edge {
         self.reply(conn, &Reply::Push { channel, push: Push::Unsubscribe { code, reason } });
     }
 
-    /// Writes a control frame: it overtakes what waits, at a frame boundary. False: no room for it.
+    /// Writes a control frame, which overtakes what waits at a frame boundary. False: no room for
+    /// it.
     pub(in crate::edge) fn control_frame(&mut self, conn: ConnectionId, bytes: &[u8]) -> bool {
         if self.at(conn).backlog.is_none() {
             let range = self.output.control(bytes);
             self.output.mark(conn.index, range);
             return true;
         }
-        // Ranges of this turn lie behind the backlog; a close frame must lie behind them too.
+        // Ranges of this turn come after the backlog, and a close frame must come after them.
         if self.output.has_pending(conn.index) {
             let range = self.output.control(bytes);
             self.output.mark(conn.index, range);
@@ -68,7 +69,7 @@ impl Edge {
 
     /// Writes a control frame other than close.
     pub(in crate::edge) fn control(&mut self, conn: ConnectionId, bytes: &[u8]) {
-        // Where 4 KiB of pings and pongs wait already, one more says nothing new.
+        // With 4 KiB of pings and pongs waiting already, another adds nothing.
         let _ = self.control_frame(conn, bytes);
     }
 

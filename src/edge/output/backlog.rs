@@ -1,10 +1,10 @@
-//! What a slow connection has not been sent yet: whole frames in order, and control frames that
-//! overtake them at frame boundaries (rules 19, 20 and 24).
+//! The unsent bytes of a slow connection: whole frames in order, and control frames that overtake
+//! them at frame boundaries (rules 19, 20 and 24).
 //!
-//! Frames lie in blocks of up to `CHUNK_BYTES`, each of which becomes a chunk as it is: nothing is
-//! copied twice, and a block's memory is given back once it is sent. Must not know sockets.
-//! Invariant: a chunk that was handed out ends on a frame boundary, or inside a frame that is
-//! longer than a chunk, or inside a recovery answer, and then nothing but its rest follows.
+//! Frames are in blocks of up to `CHUNK_BYTES`, each of which becomes a chunk unchanged: nothing is
+//! copied twice, and a block's memory is freed once it is sent. Must not know sockets. Invariant: a
+//! chunk that was handed out ends on a frame boundary, or inside a frame that is longer than a
+//! chunk, or inside a recovery answer, and then its rest follows next.
 
 #[cfg(test)]
 mod tests;
@@ -16,8 +16,8 @@ use crate::rules::sabotage;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Bytes of the first block, where its first frame is not longer. Each next one has room for twice
-/// as much, up to a chunk.
+/// Size of the first block, unless its first frame is longer. Each next block has twice as much
+/// room, up to a chunk.
 const FIRST_BLOCK_BYTES: usize = 1 << 10;
 
 /// Neighbouring frames of one class and channel.
@@ -28,16 +28,16 @@ struct Run {
     channel: u32,
 }
 
-/// Frames that wait, and go out as one chunk.
+/// Waiting frames that are sent as one chunk.
 #[derive(Debug)]
 struct Block {
     bytes: Vec<u8>,
     runs: Vec<Run>,
-    /// It begins inside a frame, or ends inside one: no other frame is put into it.
+    /// It begins or ends inside a frame, so no other frame is added to it.
     sealed: bool,
     /// It ends inside a frame, whose rest is the next block.
     cut: bool,
-    /// It is of the one large reply that does not count against the bound.
+    /// It belongs to the one large reply that does not count against the bound.
     exempt: bool,
 }
 
@@ -47,7 +47,7 @@ impl Block {
         Block { bytes, runs: Vec::new(), sealed: false, cut: false, exempt: false }
     }
 
-    /// Memory that it takes.
+    /// Its memory.
     fn held_bytes(&self) -> usize {
         self.bytes.capacity() + self.runs.capacity() * size_of::<Run>()
     }
@@ -65,7 +65,7 @@ impl Block {
         }
     }
 
-    /// Takes out the publications of a channel; gives their bytes.
+    /// Removes the publications of a channel; returns their bytes.
     fn drop_publications(&mut self, of: u32) -> usize {
         let dropped = |run: &Run| run.class == Class::Publication && run.channel == of;
         if !self.runs.iter().any(dropped) {
@@ -99,32 +99,32 @@ enum Piece {
 pub struct Backlog {
     pieces: VecDeque<Piece>,
     control: Vec<u8>,
-    /// Bytes of the chunk that the driver has, 0 when it has none.
+    /// Bytes of the chunk that the driver has, 0 if there is none.
     in_flight: usize,
     /// Memory of that chunk.
     in_flight_held: usize,
-    /// Those of its bytes that are recovery answers', and the subscriptions that these begin.
+    /// Bytes of recovery answers in it, and the subscriptions that these begin.
     replay_in_flight: usize,
     replays_in_flight: Vec<Replayed>,
-    /// The stream stands inside a frame: its rest is first, and nothing may come before that.
+    /// The stream is inside a frame: its rest must be sent next.
     mid_frame: bool,
     /// Bytes of waiting frames.
     waiting: usize,
-    /// Memory of the blocks that they lie in.
+    /// Memory of their blocks.
     blocks_held: usize,
-    /// Room of the last block that was made.
+    /// Size of the last block.
     block_bytes: usize,
     /// Bytes of waiting recovery answers.
     replaying: usize,
     /// Bytes of one large reply, waiting or in flight, that do not count against the bound.
     answer: usize,
     answer_in_flight: usize,
-    /// A chunk went out since somebody last asked.
+    /// A chunk was sent since the last call of `take_moved`.
     moved: bool,
 }
 
 impl Backlog {
-    /// A backlog behind a chunk that the driver has already.
+    /// A backlog after a chunk that the driver has already.
     #[must_use]
     pub fn behind(in_flight: usize) -> Backlog {
         Backlog { in_flight, in_flight_held: in_flight, ..Backlog::default() }
@@ -154,8 +154,8 @@ impl Backlog {
     /// Appends a frame that is longer than a chunk, block by block.
     fn push_large(&mut self, frame: &[u8], class: Class, channel: u32) {
         self.waiting += frame.len();
-        // A client that asks for a large answer is not slow because it gets it; but one at a time,
-        // or asking on and on without reading would be free.
+        // A client that asks for a large answer is not slow because of it. Only one is exempt at a
+        // time, since otherwise a client could ask on and on without reading.
         let exempt = class == Class::Reply && self.answer == 0;
         if exempt {
             self.answer = frame.len();
@@ -184,13 +184,13 @@ impl Backlog {
         }
     }
 
-    /// Appends a recovery answer; it is framed as the socket drains.
+    /// Appends a recovery answer, which is framed as the socket drains.
     pub fn push_replay(&mut self, replay: Box<Replay>) {
         self.replaying += replay.held_bytes();
         self.pieces.push_back(Piece::Replay(replay));
     }
 
-    /// Lets a control frame overtake at the next frame boundary. False: there are too many already.
+    /// Queues a control frame for the next frame boundary. False: there are too many already.
     #[must_use]
     pub fn push_control(&mut self, frame: &[u8]) -> bool {
         if self.control.len() + frame.len() > CONTROL_BACKLOG_BYTES {
@@ -207,13 +207,13 @@ impl Backlog {
         self.waiting + self.in_flight - self.replay_in_flight - self.answer
     }
 
-    /// All memory that it takes or refers to; what the worker's bound counts.
+    /// All memory that it takes or references, which the worker's bound counts.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.blocks_held + self.in_flight_held + self.replaying + self.control.capacity()
     }
 
-    /// Bytes that wait or are in flight, whatever they are.
+    /// Bytes that wait or are in flight, of any kind.
     #[must_use]
     pub fn unsent_bytes(&self) -> usize {
         self.waiting + self.in_flight + self.replaying + self.control.len()
@@ -230,7 +230,7 @@ impl Backlog {
         self.in_flight > 0
     }
 
-    /// The chunk in flight went out.
+    /// The chunk in flight was sent.
     pub fn sent(&mut self) {
         assert!(self.in_flight > 0, "nothing was in flight");
         self.in_flight = 0;
@@ -241,13 +241,13 @@ impl Backlog {
         self.moved = true;
     }
 
-    /// Did a chunk go out since this was asked last? Then its reader reads.
+    /// Was a chunk sent since the last call? Then its reader makes progress.
     pub fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.moved)
     }
 
-    /// The next chunk for the driver: control frames where a frame boundary is, else the next
-    /// block, or the next part of a recovery answer.
+    /// The next chunk for the driver: control frames at a frame boundary, else the next block, or
+    /// the next part of a recovery answer.
     pub fn next_chunk(&mut self) -> Option<Bytes> {
         assert!(self.in_flight == 0, "one chunk at a time");
         let may_overtake = !self.mid_frame;
@@ -290,8 +290,8 @@ impl Backlog {
         chunk
     }
 
-    /// Drops the publications of a channel that wait behind a recovery answer; gives whether any
-    /// did.
+    /// Drops the publications of a channel that wait after a recovery answer; returns whether there
+    /// were any.
     pub fn drop_publications(&mut self, of: u32) -> bool {
         let mut dropped = 0;
         // The rest of a frame that was begun cannot be dropped.
@@ -319,7 +319,7 @@ impl Backlog {
         dropped > 0
     }
 
-    /// Subscriptions whose recovery answers wait here, or are on their way.
+    /// Subscriptions whose recovery answers wait here, or are being sent.
     pub fn replayed(&self) -> impl Iterator<Item = Replayed> {
         let waiting = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Replay(replay) => Some(replay.subscription()),
@@ -328,9 +328,9 @@ impl Backlog {
         waiting.chain(self.replays_in_flight.iter().copied())
     }
 
-    /// Discards all that waits and lets `close` be the last frame, behind the one that was begun. A
-    /// recovery answer that has begun cannot be left: then there is no place for a close frame, and
-    /// the answer is false.
+    /// Discards everything that waits and makes `close` the last frame, after the one that was
+    /// begun. A recovery answer that has begun cannot be abandoned: then there is no place for a
+    /// close frame, and the result is false.
     #[must_use]
     pub fn discard_for_close(&mut self, close: &[u8]) -> bool {
         let mut begun = self.mid_frame;

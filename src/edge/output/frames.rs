@@ -1,7 +1,8 @@
-//! Writing replies and pushes as frames of the arena.
+//! Writes replies and pushes as frames of the arena.
 //!
-//! Must not know connections' states. Invariant: one call writes one whole frame. JSON's length is
-//! counted before; what the binary codecs write is put in its place once it is known.
+//! Must not know connections' states. Invariant: one call writes one whole frame. The length of
+//! JSON is computed before; what the binary codecs write is moved into place once its length is
+//! known.
 
 use crate::codec::command::{ClientInfo, Named, Publication, Push, Reply};
 use crate::codec::{Codec, json};
@@ -14,13 +15,13 @@ use crate::ws::frame;
 use crate::ws::frame::OpCode;
 use std::borrow::Cow;
 
-/// The client id of a block's publisher; none when it came from the server API.
+/// The client id of a block's publisher; `None` if it came from the server API.
 #[must_use]
 pub fn publisher_id(block: &Block, ids: &ClientIds) -> Option<ClientId> {
     block.publisher().map(|by| ids.of(by.key))
 }
 
-/// A publication as replies and pushes name it.
+/// A publication in the form of replies and pushes.
 #[must_use]
 pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) -> Publication<'a> {
     let info = block.publisher().zip(id).map(|(by, id)| ClientInfo {
@@ -34,7 +35,7 @@ pub fn publication<'a>(block: &'a Block, offset: u64, id: Option<&'a ClientId>) 
     Publication { data, payload, info, offset, tags, time_ms, delta: false, verbatim: false }
 }
 
-/// The same for a subscriber that may want deltas. Whoever wants them gets every payload verbatim.
+/// The same for a subscriber that may want deltas, which then receives every payload unchanged.
 #[must_use]
 pub fn formed<'a>(
     block: &'a Block,
@@ -47,7 +48,7 @@ pub fn formed<'a>(
     publication.verbatim = form != Form::Plain;
     if form == Form::Delta
         && let Some(delta) = block.delta()
-        // A patch may be cut in the middle of a letter, and text cannot carry that.
+        // A patch may end in the middle of a character, which text cannot carry.
         && (codec != Codec::Json || simdutf8::basic::from_utf8(delta).is_ok())
     {
         (publication.data, publication.delta) = (delta, true);
@@ -55,7 +56,7 @@ pub fn formed<'a>(
     publication
 }
 
-/// The info of somebody in a channel.
+/// The info of a client in a channel.
 #[must_use]
 pub fn info<'a>(member: &'a Member, ids: &ClientIds) -> ClientInfo<'a> {
     let client = ids.of(member.connection);
@@ -68,7 +69,7 @@ pub fn info<'a>(member: &'a Member, ids: &ClientIds) -> ClientInfo<'a> {
     }
 }
 
-/// The kind of frame that a codec's messages go in.
+/// The frame type of a codec's messages.
 #[must_use]
 pub fn opcode(codec: Codec) -> OpCode {
     if codec == Codec::Json { OpCode::Text } else { OpCode::Binary }
@@ -124,7 +125,7 @@ impl Output {
         self.message(codec, Class::Publication, channel, &reply);
     }
 
-    /// Writes a control frame of ours: pong or close.
+    /// Writes a control frame of the server: pong or close.
     pub fn control(&mut self, frame: &[u8]) -> Range {
         let start = self.begin(Class::Control, NO_CHANNEL);
         self.arena.extend_from_slice(frame);

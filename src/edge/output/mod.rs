@@ -1,5 +1,5 @@
-//! What a turn writes, as bytes: frames in one arena, ranges of it, and what waits for a slow
-//! connection. Data only: who is given what is decided in `outbound`.
+//! The bytes that a turn writes: frames in one arena, ranges of it, and backlogs of slow
+//! connections. Data only: `outbound` decides what each connection is sent.
 
 pub mod arena;
 pub mod backlog;

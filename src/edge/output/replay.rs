@@ -1,7 +1,7 @@
-//! A recovery answer on its way out: framed piece by piece as the socket drains (rule 24), so that
-//! 20,000 clients that come back at once hold references to blocks, not copies of history.
+//! A recovery answer that is being sent: framed piece by piece as the socket drains (rule 24), so
+//! that 20,000 clients that reconnect at once hold references to blocks, not copies of history.
 //!
-//! Invariant: what `write` appends in all is exactly one frame of the announced length.
+//! Invariant: all that `write` appends is exactly one frame of the announced length.
 
 use crate::codec::command::SubscribeResult;
 use crate::codec::{Codec, Pieces};
@@ -14,7 +14,8 @@ use std::rc::Rc;
 /// The subscription that an answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
-    /// The edge's number of its channel; another channel's, once nobody here is in this one.
+    /// The edge's number of its channel, which may be reused once no connection here is in that
+    /// channel.
     pub channel: u32,
     pub sequence: u32,
 }
@@ -23,15 +24,15 @@ pub struct Replayed {
 #[derive(Debug)]
 pub struct Replay {
     codec: Codec,
-    /// Its receiver applies deltas, and so gets payloads as they are kept.
+    /// Its receiver applies deltas, so payloads are sent unchanged.
     verbatim: bool,
     head: Vec<u8>,
     publications: Box<[Placed]>,
     next: usize,
     subscription: Replayed,
-    /// Bytes of blocks still referred to.
+    /// Bytes of blocks that are still referenced.
     held: usize,
-    /// Of the client ids that publications name.
+    /// Makes the client ids of publishers.
     ids: Rc<ClientIds>,
 }
 
@@ -79,7 +80,7 @@ impl Replay {
         self.subscription
     }
 
-    /// Bytes it refers to and has not written.
+    /// Bytes that it references and has not written.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.held + self.head.len()

@@ -1,5 +1,5 @@
-//! What the server does to a connection: subscriptions that it begins and ends, and commands about
-//! users.
+//! What the server does to a connection: begins and ends subscriptions, and carries out commands
+//! about users.
 
 mod connect;
 mod renewing;

@@ -1,7 +1,8 @@
-//! A new token of a live connection: what it names is begun, what it names no more is ended.
+//! A new token of a live connection: channels that it names are subscribed, those that it no longer
+//! names are ended.
 //!
-//! Must not know tokens' form. Invariant: only what a token began ends by a token; what the client,
-//! the server API or the user's own channel began stays.
+//! Must not know tokens' form. Invariant: a token ends only what a token began, not what the
+//! client, the server API or the personal channel began.
 
 use crate::contract::name::Name;
 use crate::contract::user::ServerSubscription;
@@ -11,7 +12,7 @@ use crate::edge::{ConnectionId, Edge};
 use std::collections::BTreeSet;
 
 impl Edge {
-    /// Notes what a new token names. Of several that come before they can be carried out the last
+    /// Stores what a new token names. If several arrive before they can be carried out the last one
     /// counts, so that what waits has the bound of one token.
     pub(in crate::edge) fn renew_subscriptions(
         &mut self,
@@ -28,8 +29,8 @@ impl Edge {
         self.owe(conn);
     }
 
-    /// Compares what a new token names with what the connection has, once nothing earlier is left
-    /// to be done, and lines up the difference. True where there is one.
+    /// Compares a new token with the connection's subscriptions, once nothing earlier is left to
+    /// do, and queues the differences. True if there are any.
     pub(in crate::edge) fn compare_renewed(&mut self, conn: ConnectionId) -> bool {
         let Some(server) = self.at(conn).server_mut() else { return false };
         if !server.queue.is_empty() || server.connect.is_some() {

@@ -1,7 +1,7 @@
-//! What is done to a user's connections from outside, on the edge's side.
+//! Commands about a user's connections, at the edge.
 //!
 //! A home hands a command on; here it takes effect on the connections that it selects. Invariant
-//! (rule 3): nothing here pushes; what has to reach a home is lined up.
+//! (rule 3): nothing here pushes; requests to homes are queued.
 
 use crate::clock::Now;
 use crate::codec::command::{Push, Reply};
@@ -12,8 +12,8 @@ use crate::edge::user_calls::CallPlace;
 use crate::edge::{ConnectionId, Edge};
 
 impl Edge {
-    /// Takes a command of a home for some of its user's connections. The home is told when all has
-    /// taken effect.
+    /// Takes a home's command for some of its user's connections, and reports to the home when it
+    /// has taken full effect.
     pub(in crate::edge) fn user_commands(
         &mut self,
         home: u16,
@@ -22,7 +22,7 @@ impl Edge {
         command: &SharedCommand,
         now: Now,
     ) {
-        // What was published before reaches them before.
+        // What was published before reaches them first.
         self.mark_staged();
         let call = self.user_calls.begin(home, number);
         for connection in connections {
@@ -48,7 +48,7 @@ impl Edge {
         let channel =
             matches!(command.action, UserAction::Subscribe { .. } | UserAction::Unsubscribe { .. });
         let it = self.at(conn);
-        // Nothing is told before the connect reply, nor ahead of what came before.
+        // Nothing is sent before the connect reply, or ahead of what came before.
         let free = it.life == Life::Active && it.server().is_none();
         if now_or_never || free && !channel {
             self.carry_out(conn, command, call, now);
@@ -57,8 +57,8 @@ impl Edge {
         }
     }
 
-    /// Does what concerns the connection alone. With one that it ends, it is done when the homes
-    /// of its channels have taken its subscriptions back.
+    /// Does what concerns only the connection. If that ends it, it is done when the homes of its
+    /// channels have taken its subscriptions back.
     pub(in crate::edge) fn carry_out(
         &mut self,
         conn: ConnectionId,

@@ -1,4 +1,4 @@
-//! Deadlines that are over: pings, pongs, tokens, and connections that took too long.
+//! Deadlines that have passed: pings, pongs, tokens, and connections that took too long.
 
 use crate::clock::Now;
 use crate::codec::command::Disconnect;
@@ -6,7 +6,7 @@ use crate::edge::connection::{Fact, Life};
 use crate::edge::{ConnectionId, Edge};
 
 impl Edge {
-    /// Looks at the deadlines that are over.
+    /// Handles the deadlines that have passed.
     pub fn timers(&mut self, now: Now) {
         while let Some((tick, entries)) = self.wheel.expire(now.monotonic_ms()) {
             for &index in &entries {
@@ -31,7 +31,7 @@ impl Edge {
         self.tell_left_out(Some(now));
     }
 
-    /// When `timers` has something to do next, in milliseconds of the process.
+    /// The next deadline, in milliseconds of the process.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
         self.wheel.next_ms().into_iter().chain(self.refusals.next_ms()).min()
@@ -43,7 +43,7 @@ impl Edge {
         match it.life {
             Life::Connecting => self.http_deadline(conn, now),
             Life::Authenticating if ours => {
-                // The delay is ours: its time stands still.
+                // The server causes the delay, so its time does not count.
                 let wait = u64::from(self.times.connect_timeout_ms);
                 self.set_deadline(conn, now.monotonic_ms() + wait);
             }

@@ -1,4 +1,4 @@
-//! What is kept of a channel that nobody needs now, and who makes room for whom.
+//! What is kept of a channel without use, and which channels make room for others.
 
 use super::*;
 
@@ -72,7 +72,7 @@ fn histories_without_subscribers_make_room() {
     publish(&mut home, "long:heard", b"1", at_ms(1));
     publish(&mut home, "long:new", b"1", at_ms(2));
     ask(&mut home, subscribe("long:heard"), at_ms(3));
-    // It was the oldest, and is not any more.
+    // It was the oldest, and is no longer.
     publish(&mut home, "long:old", b"2", at_ms(4));
     let offset = |home: &Home<Memory>, channel: &str| position(home, channel).offset;
     let said = ask(&mut home, subscribe("long:guest"), at_ms(5));
@@ -83,7 +83,7 @@ fn histories_without_subscribers_make_room() {
     publish(&mut home, "long:other", b"1", at_ms(6));
     assert_eq!((home.channels(), offset(&home, "long:old")), (3, 2));
     ask(&mut home, subscribe("long:other"), at_ms(6));
-    // Somebody listens to each of the three.
+    // Each of the three has a subscriber.
     let said = ask(&mut home, subscribe("long:new"), at_ms(7));
     assert!(
         matches!(said[..], [Delivery::Refused { error: ErrorCode::LimitExceeded, .. }]),
@@ -146,7 +146,8 @@ fn who_causes_too_many_channels_is_told_to_wait() {
         }
     }
     assert_eq!((refused, home.channels_refused(), home.numberings()), (100, 100, 200));
-    // One that was there is not new, nor is what the application publishes in.
+    // An existing channel is not new, and channels that the application publishes in are not
+    // counted.
     let said = ask(&mut home, subscribe("long:7"), at_ms(0));
     assert!(matches!(said[..], [Delivery::Subscribed(_)]), "{said:?}");
     for number in 1_000..1_300 {

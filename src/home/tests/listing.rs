@@ -22,7 +22,7 @@ fn a_list_of_channels_comes_in_parts_and_names_none_twice() {
     assert_eq!(home.subscribed_channels(), count);
     let (first, next) = list(&mut home, ListCursor::default());
     assert_eq!((first.len(), &first[1]), (CHANNELS_PER_PART, &("c1".to_owned(), 2)));
-    // One that was listed goes and comes again, at a place that is still to be looked at.
+    // A listed channel goes and comes back at a place that has yet to be visited.
     ask(&mut home, unsubscribe("c5"), at_ms(0));
     ask(&mut home, subscribe("new"), at_ms(0));
     ask(&mut home, subscribe("c5"), at_ms(0));

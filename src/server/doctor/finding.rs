@@ -99,7 +99,7 @@ impl fmt::Display for Finding {
             State::Ok => write!(f, "ok             {name}: {current}"),
             State::Absent => write!(f, "not available  {name}: {current}"),
             State::Differs => {
-                write!(f, "differs        {name}: {current}, wanted {want}. It costs: {cost}")
+                write!(f, "differs        {name}: {current}, wanted {want}. Effect: {cost}")
             }
         }
     }

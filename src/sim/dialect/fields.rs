@@ -1,7 +1,6 @@
-//! Names and numbers of the fields that these clients meet, from the protocol's published
-//! schema.
+//! Names and numbers of the fields that these clients use, from the protocol's published schema.
 
-/// What a field holds.
+/// The type of a field.
 pub enum Kind {
     Number,
     Flag,

@@ -1,8 +1,8 @@
-//! The codecs as clients speak them, by code that shares nothing with the server's: those of the
-//! simulation and of the bench's ledger, which has this folder as a module of its own.
+//! The codecs as clients speak them, in code that shares nothing with the server's: for the clients
+//! of the simulation and of the bench's ledger, which includes this folder as a module.
 //!
-//! A client thinks in JSON: what it asks is translated here, and what it is told by `read`. Must
-//! not know what a message means. Invariant: a payload's text survives but for white space.
+//! A client works in JSON: its commands are translated here, and replies by `read`. Must not know
+//! what a message means. Invariant: a payload's text is unchanged except for white space.
 
 mod fields;
 mod read;
@@ -11,12 +11,12 @@ mod write;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The server sent bytes that no server may send.
+/// The server sent bytes that are not valid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Corrupt(pub &'static str);
 
 listed! {
-    /// A codec, and the name by which it is asked for.
+    /// A codec, and how a client asks for it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Dialect {
         /// Without a subprotocol.
@@ -41,7 +41,7 @@ impl Dialect {
         }
     }
 
-    /// Is a connection of it told of its end before the close frame?
+    /// Does a connection of it receive a push before the close frame?
     #[must_use]
     pub fn is_told_why(self) -> bool {
         self.subprotocol().is_some_and(|name| name.starts_with("corecast."))
@@ -58,10 +58,10 @@ impl Dialect {
         if self.is_json() { 1 } else { 2 }
     }
 
-    /// Commands in JSON, one behind the other, as one message.
+    /// JSON commands in sequence as one message.
     ///
     /// # Panics
-    /// When they are not the client's own.
+    /// If they are not the client's own.
     #[must_use]
     pub fn message(self, commands: &[u8]) -> Vec<u8> {
         if self.is_json() {
@@ -76,10 +76,10 @@ impl Dialect {
         message
     }
 
-    /// What a message of the server says, in JSON; one text for each reply or push.
+    /// The replies and pushes in a message of the server, as one JSON text each.
     ///
     /// # Errors
-    /// When it is not of the dialect.
+    /// If it is not valid in this codec.
     pub fn replies(self, message: &[u8]) -> Result<Vec<Cow<'_, str>>, Corrupt> {
         if self.is_json() {
             let lines = message.split(|byte| *byte == b'\n');

@@ -1,7 +1,7 @@
-//! A server's replies, from the binary codecs to JSON.
+//! Translates a server's replies from the binary codecs to JSON.
 //!
-//! Invariant: a field that the tables do not have, or of another kind, is `Corrupt`: the server
-//! sends clients nothing that they do not know.
+//! Invariant: a field that is not in the tables, or has another type, is `Corrupt`: the server must
+//! not send clients anything that they do not know.
 
 use super::Corrupt;
 use super::fields::{Field, Kind, REPLY};
@@ -85,7 +85,7 @@ fn text(rest: &mut &[u8]) -> Result<String, Corrupt> {
     String::from_utf8(text.to_vec()).map_err(|_| Corrupt("utf-8"))
 }
 
-/// A payload: as much of MessagePack as the clients' own payloads use.
+/// A payload: only those MessagePack types that the clients' own payloads use.
 fn value(rest: &mut &[u8], json: &mut String) -> Result<(), Corrupt> {
     use rmp::Marker;
     let marker = Marker::from_u8(*rest.first().ok_or(CUT)?);
@@ -171,7 +171,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, Corrupt> {
 
 fn fields(mut rest: &[u8], table: &[Field], json: &mut String) -> Result<(), Corrupt> {
     json.push('{');
-    // What is repeated stands anywhere in a message, and in JSON in one place.
+    // Repeated fields may be anywhere in a message, but are in one place in JSON.
     let mut repeated: Vec<(&str, String)> = Vec::new();
     let mut first = true;
     while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! A client's commands, from JSON to the binary codecs.
+//! Translates a client's commands from JSON to the binary codecs.
 
 use super::fields::{COMMAND, Field, Kind};
 use rmp::encode;
@@ -22,7 +22,7 @@ pub fn command(msgpack: bool, json: &str, out: &mut Vec<u8>) {
     out.append(&mut body);
 }
 
-/// The fields of an object that stand in a table, in the order of their numbers.
+/// The fields of an object that are in a table, in the order of their numbers.
 fn known<'a, 't>(json: &'a str, fields: &'t [Field]) -> Vec<(&'t Field, &'a str)> {
     let members: BTreeMap<Cow<str>, &RawValue> = serde_json::from_str(json).expect(OWN);
     assert!(members.keys().all(|name| fields.iter().any(|field| field.0 == name)), "{json}");
@@ -126,7 +126,7 @@ fn put_value(json: &str, out: &mut Vec<u8>) {
     ToMsgpack(out).deserialize(&mut from).expect(OWN);
 }
 
-/// Writes whatever value comes, names in their order.
+/// Writes any value, with names in their order.
 struct ToMsgpack<'o>(&'o mut Vec<u8>);
 
 impl<'de> DeserializeSeed<'de> for ToMsgpack<'_> {
