@@ -1,7 +1,7 @@
-//! A Centrifuge client for thousands of connections in one thread.
+//! A Centrifugo client for thousands of connections in one thread.
 //!
-//! Must not know what a run proves: it hands every message to a `Handler`. Invariant: after `kill`
-//! or `Handler::closed` nothing more is heard of a connection; its key is dead.
+//! Must not know what a run proves: it passes every message to a `Handler`. Invariant: after `kill`
+//! or `Handler::closed` a connection has no more events; its key is dead.
 
 use crate::dialect::Dialect;
 pub use crate::ending::{Cause, Kill};

@@ -1,4 +1,4 @@
-//! How connections of the client end: killed by it, or of themselves.
+//! How connections of the client end: killed by it, or by the server.
 //!
 //! Must not know sockets. Invariant: every end has one cause.
 

@@ -98,7 +98,7 @@ struct Crowd {
     out: Box<dyn Write>,
 }
 
-/// Runs until it is told to quit.
+/// Runs until the command to quit.
 pub fn run(args: &Args) -> Result<()> {
     proc::sockets();
     let mut crowd = Crowd::new(args.clone(), Box::new(std::io::stdout()))?;
@@ -138,7 +138,7 @@ impl Crowd {
         })
     }
 
-    /// Serves until it is told to quit, or fails; nobody is held afterwards.
+    /// Serves until the command to quit, or a failure; no connection is left afterwards.
     fn hold(&mut self, input: &impl AsFd) -> Result<()> {
         self.poller.add(input, INPUT, Want::Read).context("standard input must be a pipe")?;
         let done = self.serve(input);
@@ -275,7 +275,7 @@ impl Crowd {
         }
     }
 
-    /// Sends the upgrade; over loopback the connection usually stands by now.
+    /// Sends the upgrade; over loopback the connection is usually established by now.
     fn send_upgrade(&mut self, index: usize) -> Result<()> {
         let member = &mut self.members[index];
         match send(&member.stream, &self.upgrade) {
@@ -389,7 +389,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Ends everybody by RST, which leaves no port behind.
+    /// Ends all connections by RST, which leaves no port in use.
     fn leave(&mut self) {
         for member in self.members.drain(..) {
             crate::net::reset(member.stream);

@@ -1,6 +1,6 @@
 //! Corecast seen from outside, over real sockets: proofs, figures and attacks.
 //!
-//! Must not know the server's code. Invariant: exit 0 means that what was to be shown was shown.
+//! Must not know the server's code. Invariant: exit 0 means that the run proved what it should.
 
 #[macro_use]
 #[path = "../../src/listed.rs"]
@@ -44,7 +44,7 @@ enum Command {
     Terminate(ledger::TerminateArgs),
     /// Bad input of every kind: each gets its documented answer, and neighbours feel nothing.
     Attack(attack::Args),
-    /// Hold many idle connections in little memory; told what to do on standard input.
+    /// Hold many idle connections in little memory; takes commands on standard input.
     Hold(hold::Args),
     /// Messages that come back to their sender.
     Echo(load::echo::Args),
@@ -68,7 +68,7 @@ enum Command {
     Tokens(load::streaming::TokensArgs),
     /// The least that the kernel allows: servers and threads to measure beside.
     Floor(floor::Args),
-    /// A chat day in small: rooms of all sizes, people who come and go, calls.
+    /// A small chat day: rooms of all sizes, clients that come and go, calls.
     Mixed(load::streaming::MixedArgs),
     /// Ours, the floor and peers side by side, and the report of it.
     Suite(suite::Args),

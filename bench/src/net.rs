@@ -113,7 +113,7 @@ impl Poller {
     }
 }
 
-/// Starts a TCP connect from `source` (any address where it is none).
+/// Starts a TCP connect from `source` (any address if `None`).
 pub fn connect(target: SocketAddrV4, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;

@@ -1,8 +1,8 @@
-//! What the kernel says about a process and the machine, and how many sockets this process may
+//! What the kernel reports about a process and the machine, and how many sockets this process may
 //! have.
 //!
-//! Must not know the runs. CPU time is the sum of the threads' `schedstat`: user and system split
-//! by clock tick is worthless for short turns.
+//! Must not know the runs. CPU time is the sum of the threads' `schedstat`, because user and system
+//! time by clock tick is useless for short turns.
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -94,7 +94,7 @@ fn kilobytes(path: &str, field: &str) -> Result<u64> {
     number.and_then(|number| number.parse().ok()).with_context(|| format!("no {field} in {path}"))
 }
 
-/// Has a process ended? One that nobody has waited for yet counts as ended.
+/// Has a process ended? One that was not waited for yet counts as ended.
 #[must_use]
 pub fn ended(pid: u32) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {

@@ -1,4 +1,4 @@
-//! The Centrifuge protocol in JSON as a client sees it: commands out, messages in.
+//! Centrifugo's protocol in JSON, for a client: commands out, messages in.
 //!
 //! Must not know sockets. Invariant: what is read borrows from the bytes received; a payload is the
 //! raw extent of `data`.

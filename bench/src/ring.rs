@@ -1,7 +1,7 @@
 //! io_uring for load: multishot receives into provided buffers, inline sends, polls, accepts.
 //!
-//! The one file of bench with `unsafe`. Must not know frames. Its invariants: bytes to send are
-//! borrowed until their operations have ended, which is within `flush`; received bytes lie in a
+//! The only file of bench with `unsafe`. Must not know frames. Invariants: bytes to send are
+//! borrowed until their operations have ended, which is within `flush`; received bytes are in a
 //! mapping that lives as long as the process, and a buffer is either the kernel's or lent.
 
 use io_uring::squeue::{Entry, Flags};
@@ -321,7 +321,8 @@ impl Ring {
     }
 }
 
-/// Time is up, a signal, or too little memory or room for now: whoever needs it asks again.
+/// The time is up, or there was a signal, or too little memory or room at the moment: the caller
+/// tries again.
 fn is_passing(error: &io::Error) -> bool {
     let passing = [Errno::TIME, Errno::INTR, Errno::AGAIN, Errno::BUSY, Errno::NOMEM];
     error.raw_os_error().is_some_and(|errno| passing.contains(&Errno::from_raw_os_error(errno)))
@@ -391,7 +392,7 @@ impl Buffers {
         self.tail = self.tail.wrapping_add(1);
         // SAFETY: the base is the first entry, within which the kernel looks for the tail.
         let tail = unsafe { BufRingEntry::tail(self.base.cast()) };
-        // SAFETY: aligned for its type, and written by nobody else while the borrow lasts.
+        // SAFETY: it is aligned for its type, and nothing else writes it during the borrow.
         let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
         tail.store(self.tail, Ordering::Release);
     }

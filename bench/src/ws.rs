@@ -1,7 +1,7 @@
 //! RFC 6455 from the client's side: the upgrade and frames as bytes.
 //!
-//! Must not know sockets or the protocol inside. Invariant: a frame is read only when it lies whole
-//! in the bytes given, and nothing is copied to read it.
+//! Must not know sockets or the protocol inside. Invariant: a frame is read only if it is complete
+//! in the given bytes, and nothing is copied to read it.
 
 /// Opcodes (RFC 6455, section 5.2).
 pub const TEXT: u8 = 1;
@@ -124,7 +124,7 @@ pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     }
 }
 
-/// Code and reason of a close frame's payload; 1005 when it carries none.
+/// Code and reason of a close frame's payload; 1005 if there is none.
 #[must_use]
 pub fn close_parts(payload: &[u8]) -> (u16, String) {
     match payload {

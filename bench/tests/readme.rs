@@ -1,4 +1,4 @@
-//! The tables of README.md and docs/ are the ones that the files which they name make.
+//! The tables of README.md and docs/ must be those made from the files that they name.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
 //! The suite as a program, with servers and a generator that are a few lines of shell: what it
-//! records when all goes well, and what it says and does not record when something breaks.
+//! records when all goes well, and what it reports and does not record when something breaks.
 //!
 //! Must not know the inside of the suite.
 
@@ -12,9 +12,9 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A server that serves nobody, for ever.
+/// A server that serves no clients and never ends.
 const SERVER: &str = "echo ready\nexec sleep 1000";
-/// A generator that notes who was measured, and reports that all went well.
+/// A generator that records which server was measured, and reports success.
 const GENERATOR: &str = r#"
 [ "$1" = floor ] && exit 1
 echo "$@" >>"$0.calls"
@@ -287,7 +287,7 @@ fn an_interrupt_costs_one_case() {
     );
     let results = stage.results();
     assert_eq!((results["complete"].clone(), runs(&results, "uwebsockets")), (false.into(), 1));
-    // The case is whole, so its goals can be told.
+    // The case is complete, so its goals can be shown.
     let goals = stage.shown("--goals");
     assert!(goals.status.success(), "{}", told(&goals));
 }

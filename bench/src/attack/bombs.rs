@@ -1,8 +1,8 @@
-//! Depth and count bombs in the binary codecs: lengths that nothing follows, nesting without end.
-//! JSON's are in `commands`.
+//! Depth and count bombs in the binary codecs: lengths without the bytes, nesting without end.
+//! Those of JSON are in `commands`.
 //!
-//! Must not know the bounds but as docs/configuration.md has them. Invariant: a bomb that is a
-//! command is answered 107 and its connection lives on; anything else ends it with 3501.
+//! Must not know the bounds except from docs/configuration.md. Invariant: a bomb that is a command
+//! is answered 107 and its connection stays; anything else ends it with 3501.
 
 use super::wire::{Next, Wire};
 use super::{Checked, Site, expect};
@@ -179,7 +179,7 @@ fn varint(out: &mut Vec<u8>, mut number: usize) {
     out.push(number as u8);
 }
 
-/// Bytes behind their length.
+/// Bytes after their length.
 fn sized(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len() + 4);
     varint(&mut out, bytes.len());

@@ -1,4 +1,4 @@
-//! Bad commands: of the protocol, but wrong, too many or too large.
+//! Bad commands: valid in the protocol, but wrong, too many or too large.
 //!
 //! Must not know frames beyond whole messages.
 

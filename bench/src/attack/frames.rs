@@ -122,14 +122,14 @@ pub fn fragment_flood(site: &Site) -> Checked {
     Ok(format!("1008 within {sent},000 fragments"))
 }
 
-/// A close is answered with a close, and the peer that never reads it does not stay for ever.
+/// A close is answered with a close, and a peer that never reads it is closed after a while.
 pub fn close_handshake(site: &Site) -> Checked {
     ends(site, "close 1000", 1000, |wire| wire.frame(FIN | ws::CLOSE, &1000u16.to_be_bytes()))?;
     let mut wire = Wire::connected(&site.target)?;
     wire.frame(FIN | 3, b"");
     let code = wire.close_code()?;
     expect(code == 1002, || format!("{code} not 1002"))?;
-    // It is told 1002 and answers nothing: the server waits 5 s, and ends it.
+    // It is sent 1002 and does not answer: the server waits 5 s, and closes it.
     expect(wire.next(Duration::from_secs(7)) == Next::End, || "left open".to_owned())?;
     Ok(String::new())
 }

@@ -1,5 +1,5 @@
-//! What a stranger makes of client ids: version 0.1's first ones gave the seed of all tables away,
-//! and with it names that collide.
+//! Client ids of version 0.1 revealed the seed of all tables, and with it names that collide; this
+//! tries the same.
 //!
 //! Must not know the server's code. The arithmetic is that of splitmix64 and of foldhash 0.2.
 

@@ -1,8 +1,8 @@
-//! Bad input over raw sockets: every attack gets its documented answer, and the neighbour of all
+//! Bad input over raw sockets: every attack gets its documented answer, and a neighbour of all
 //! attackers keeps receiving.
 //!
 //! Must not know the server's code. The server runs with the limits that `scripts/attack` sets;
-//! they are given here as options.
+//! they are passed here as options.
 
 mod bombs;
 mod commands;

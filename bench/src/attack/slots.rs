@@ -1,4 +1,4 @@
-//! More connections than slots: refusals in words, no spinning, and places come back.
+//! More connections than slots: refusals with a reason, no spinning, and slots become free again.
 //!
 //! Must not know the protocol beyond connect.
 
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Time over which the server's CPU is watched.
 const WATCH: Duration = Duration::from_secs(2);
-/// Share of one core that a server may use while everything stands still.
+/// Share of one core that a server may use while nothing happens.
 const FLAT: f64 = 0.15;
 const FREED: Duration = Duration::from_secs(10);
 

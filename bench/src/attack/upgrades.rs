@@ -84,7 +84,7 @@ pub fn drip(site: &Site) -> Checked {
     Ok(format!("408 after {:.1} s and {drops} drops", after.as_secs_f64()))
 }
 
-/// Origins that are not listed: 403; the listed one and none at all are let in.
+/// Origins that are not listed: 403; the listed one, and requests without one, are accepted.
 pub fn origins(site: &Site) -> Checked {
     let listed = &site.origin;
     let mut refused = vec![

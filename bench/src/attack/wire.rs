@@ -1,6 +1,6 @@
-//! A raw connection for bad input: bytes as they are, blocking, with a time-out.
+//! A raw connection for bad input: bytes as given, blocking, with a time-out.
 //!
-//! Must not know what is expected. Invariant: it never repairs what it sends.
+//! Must not know the expected answer. Invariant: it never corrects what it sends.
 
 use crate::net::Target;
 use crate::ws::{self, Parsed, Upgrade};
@@ -199,8 +199,8 @@ impl Wire {
         }
     }
 
-    /// Reads until `take` finds something and says how many bytes that were; none at the end of the
-    /// stream or of the patience.
+    /// Reads until `take` finds something and returns its length; `None` at the end of the stream
+    /// or of the time.
     fn until<T>(
         &mut self,
         patience: Duration,

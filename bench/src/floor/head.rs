@@ -1,4 +1,4 @@
-//! The upgrade as a server answers it, and a call of its API.
+//! A server's answer to an upgrade, and to a call of its API.
 //!
 //! Must not know sockets. Invariant: an upgrade without a key is refused.
 

@@ -1,9 +1,9 @@
-//! Floor programs: they do nothing else for the same bytes, for the same generator.
+//! Floor programs: they handle the same bytes for the same generator and do nothing else.
 //!
-//! They speak raw frames, `/echo` and `/room/NAME`, and answer a publish by HTTP. Must not do what
-//! a gateway does: no protocol, no pings unless asked for, no bounds but one on what waits for a
-//! socket. Invariant: what arrives is what was sent, so that the generator's judgement holds for
-//! them too.
+//! They support raw frames, `/echo` and `/room/NAME`, and answer a publish by HTTP. Must not do
+//! what a gateway does: no protocol, no pings unless asked for, no bounds except one on the bytes
+//! that wait for a socket. Invariant: what arrives is what was sent, so that the generator's checks
+//! are valid for them too.
 
 mod head;
 mod on_epoll;

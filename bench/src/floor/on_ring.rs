@@ -1,6 +1,6 @@
 //! A floor program on io_uring.
 //!
-//! Must not know frames. Invariant: a socket with bytes that wait is sent nothing past them.
+//! Must not know frames. Invariant: new bytes for a socket never overtake bytes that wait.
 
 use super::pings::Pings;
 use super::rooms::Rooms;

@@ -1,7 +1,7 @@
-//! When a floor program pings whom.
+//! When a floor program pings which connection.
 //!
-//! Must not know sockets. Invariant: everybody is pinged once in an interval, in steps as long as a
-//! gateway's, a like share of all in each.
+//! Must not know sockets. Invariant: every connection is pinged once per interval, in steps as long
+//! as a gateway's, with an equal share in each.
 
 use super::rooms::Rooms;
 use crate::load::clock;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Nanoseconds from one step to the next.
 const STEP: u64 = clock::SECOND / 4;
-/// Waiting for ever, for who pings nobody.
+/// The wait of a program without pings.
 const IDLE: Duration = Duration::from_secs(3_600);
 
 /// Whose turn comes when.

@@ -1,7 +1,7 @@
-//! Who is connected, what was said in a turn, and who is to get which bytes.
+//! The connections of rooms, the messages of a turn, and which bytes each receives.
 //!
-//! Must not know sockets. Invariant: a turn's messages leave in the order in which they came, one
-//! run of bytes for each receiver, and nobody gets its own in a room.
+//! Must not know sockets. Invariant: a turn's messages are sent in the order in which they arrived,
+//! as one run of bytes for each receiver, and in a room nobody receives their own.
 
 use super::head::{self, Asked};
 use crate::ws;
@@ -28,7 +28,7 @@ struct Room {
     members: Vec<u32>,
     /// Frames of this turn.
     said: Vec<u8>,
-    /// Who said which part of them.
+    /// The sender of each part of them.
     speakers: Vec<(u32, Range<usize>)>,
 }
 
@@ -182,8 +182,8 @@ impl Rooms {
         }
     }
 
-    /// Ends the turn: `send` is called with all that is to be sent, once for each receiver of a
-    /// room, and once for each run of messages of somebody who gets echoes.
+    /// Ends the turn: calls `send` with everything to be sent, once for each receiver of a room,
+    /// and once for each run of messages to be echoed.
     pub fn flush(&mut self, send: impl FnOnce(&mut dyn Iterator<Item = (u32, &[u8])>)) {
         for number in &self.loud {
             let room = &self.rooms[*number as usize];
@@ -232,7 +232,7 @@ impl Rooms {
     }
 }
 
-/// Marks, within a flush, the place of somebody who spoke.
+/// Marks, within a flush, the entry of a sender.
 const SPEAKER: u32 = 1 << 31;
 
 /// A client's frame.
@@ -243,7 +243,7 @@ struct Frame<'a> {
     length: usize,
 }
 
-/// The frame at the start of `bytes`; `Some(None)`: it is not whole; none: it is not allowed.
+/// The frame at the start of `bytes`; `Some(None)`: it is incomplete; `None`: it is not allowed.
 fn frame(bytes: &[u8]) -> Option<Option<Frame<'_>>> {
     let [first, second, rest @ ..] = bytes else { return Some(None) };
     if second & 0x80 == 0 {

@@ -1,7 +1,7 @@
-//! From one thread to another: over a shared line while both spin, and by eventfd or by a message
-//! from ring to ring while both sleep.
+//! From one thread to another: over a shared cache line while both spin, and by eventfd or by a
+//! message from ring to ring while both sleep.
 //!
-//! Must not know sockets. Invariant: every pass is answered before the next, so that a round is two
+//! Must not know sockets. Invariant: every pass is answered before the next, so a round is two
 //! passes.
 
 use super::Driver;
@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// What somebody who sleeps waits for at most.
+/// Longest wait of a sleeping thread.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, clap::Args)]
@@ -235,10 +235,10 @@ pub fn message(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A ring whose number the other side is told.
+/// A ring whose number is sent to the other side.
 fn known_ring(tell: &mpsc::Sender<RawFd>) -> Result<Ring> {
     let ring = Ring::new(256, 64, 0).context("io_uring")?;
-    // Who is gone says so itself.
+    // If the other side is gone, it reports that itself.
     let _ = tell.send(ring.number());
     Ok(ring)
 }

@@ -1,4 +1,4 @@
-//! The holder against servers that answer as they should, in pieces, or not at all.
+//! The holder against servers that answer correctly, in pieces, or not at all.
 
 use super::*;
 use std::io::Read;

@@ -1,4 +1,4 @@
-//! The judge: what was published, what was acknowledged, and what each subscriber was given.
+//! The judge: what was published, acknowledged, and delivered to each subscriber.
 //!
 //! Must not know connections. Invariant: a subscriber's publications are offsets 1, 2, 3, ... of
 //! one epoch, every subscriber sees the same payload at an offset, no payload has two offsets, a
@@ -50,7 +50,7 @@ pub struct Book {
     /// Largest number seen of each publisher.
     seen: Vec<Option<u32>>,
     pub acknowledged: u64,
-    /// Acknowledged publications that nobody was given yet.
+    /// Acknowledged publications that no subscriber has received yet.
     pub awaited: u64,
 }
 

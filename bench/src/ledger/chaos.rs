@@ -1,6 +1,6 @@
-//! Who is killed, how and when: random from one seed, whatever state a connection is in.
+//! Which connections are killed, how and when: random from one seed, in whatever state they are.
 //!
-//! Must not know the judge. Invariant: what it stalls it lets go again.
+//! Must not know the judge. Invariant: a connection that it stalls is released again.
 
 use super::run::{Run, State};
 use crate::client::{Client, Key, Kill};

@@ -29,7 +29,7 @@ pub enum Codecs {
     Mixed,
 }
 
-/// Who takes part.
+/// The participants.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Setup {
     /// ws://address:port/path

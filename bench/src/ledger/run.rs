@@ -1,7 +1,7 @@
 //! The life of publishers and subscribers: placed, joined, killed, recovered, judged.
 //!
 //! Must not know how kills are chosen. Invariant: a publication is never sent twice; a publisher
-//! that lost its connection goes on with the next number, and leaves what was unanswered
+//! that lost its connection continues with the next number, and does not repeat what was
 //! unanswered.
 
 use super::Setup;
@@ -31,7 +31,7 @@ pub enum State {
 
 pub struct Member {
     pub channel: usize,
-    /// The number that its connection publishes under; none for a subscriber.
+    /// The number that its connection publishes under; `None` for a subscriber.
     pub publisher: Option<u32>,
     pub key: Option<Key>,
     pub state: State,
@@ -74,7 +74,7 @@ pub struct Run {
     pub placed: u64,
     pub opened: u64,
     pub deliveries: u64,
-    /// The close code that is no failure, when the server was told to end.
+    /// The close code that is not a failure, if the server is being ended.
     pub expected_close: Option<u16>,
     pub closed_as_expected: usize,
 }
@@ -182,7 +182,7 @@ impl Run {
         client.command(key, |out| protocol::publish(out, id, &channel.name, &payload.json()));
     }
 
-    /// Asks for the channel's history from where the read-back stands.
+    /// Asks for the channel's history from the current position of the read-back.
     pub fn read_back(&mut self, client: &mut Client, tag: usize) {
         let member = &self.members[tag];
         let (Some(key), channel) = (member.key, &self.channels[member.channel]) else { return };

@@ -1,7 +1,7 @@
 //! The end of a server under load: SIGTERM while publishers publish.
 //!
-//! Must not know the wire. Invariant: what was acknowledged has reached every connected subscriber,
-//! then each client got close code 3001, and the process ended in time.
+//! Must not know the wire. Invariant: acknowledged publications have reached every connected
+//! subscriber, then each client got close code 3001, and the process ended in time.
 
 use super::run::State;
 use super::{Setup, TICK, give_up, pump, start};

@@ -1,7 +1,7 @@
-//! Connections that are cut and come back, and calls, while publications go on.
+//! Connections that are cut and reconnect, and calls, while publications continue.
 //!
-//! Must not judge: `Streams` does. Invariant: who is cut comes back, and nobody is cut after the
-//! window.
+//! Must not judge: `Streams` does. Invariant: every connection that is cut reconnects, and none is
+//! cut after the window.
 
 use super::clock::SECOND;
 use super::streams::Streams;

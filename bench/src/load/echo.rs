@@ -28,7 +28,7 @@ pub struct Args {
     connections: usize,
 }
 
-/// What is under way on each connection, and who is next.
+/// What is under way on each connection, and which is next.
 struct Echoes {
     connections: usize,
     part: usize,

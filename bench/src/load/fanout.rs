@@ -1,6 +1,6 @@
 //! The scenarios `fanout`, `rooms` and `p2p`: publications to the members of rooms.
 //!
-//! Must not know the server. Invariant: what is printed was delivered and checked, all of it.
+//! Must not know the server. Invariant: printed figures are of deliveries that were all checked.
 
 use super::churn::Churn;
 use super::clock::{self, SECOND};
@@ -175,7 +175,7 @@ fn measure(
 /// Everybody connected and subscribed.
 ///
 /// # Errors
-/// When somebody could not be.
+/// If a connection or subscription fails.
 pub fn ready(options: &Options, plan: Plan) -> Result<(Streams, Fleet)> {
     let (mut streams, mut fleet) = prepare(options, plan)?;
     let everybody = streams.connections();
@@ -183,10 +183,10 @@ pub fn ready(options: &Options, plan: Plan) -> Result<(Streams, Fleet)> {
     Ok((streams, fleet))
 }
 
-/// Everybody known, and nobody connected.
+/// All clients known, and none connected.
 ///
 /// # Errors
-/// When the kernel has no ring for us.
+/// If the kernel offers no ring.
 pub fn prepare(options: &Options, plan: Plan) -> Result<(Streams, Fleet)> {
     let name = plan.rooms.iter().map(|room| room.name.as_str()).max_by_key(|name| name.len());
     let tongue = options.tongue(options.pushes(name.unwrap_or_default()));
@@ -200,7 +200,7 @@ pub fn prepare(options: &Options, plan: Plan) -> Result<(Streams, Fleet)> {
 /// Connects and subscribes the first `size` of them.
 ///
 /// # Errors
-/// When somebody could not be.
+/// If a connection or subscription fails.
 pub fn grow(streams: &mut Streams, fleet: &mut Fleet, size: usize) -> Result<()> {
     session::grow(
         fleet,
@@ -226,7 +226,7 @@ pub fn drive(
 ) -> Figures {
     let bar = session::bar("measuring", (window_s * 10.0) as u64);
     let acknowledges = fleet.wire.tongue.acknowledges();
-    // What is missed, and since when no more of it came: a server far behind loses nothing.
+    // How much is missing, and since when that has not changed: a slow server loses nothing.
     let mut behind = (0, 0);
     while fleet.wire.failure.is_none() {
         let now = clock::now();

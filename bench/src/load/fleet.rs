@@ -1,8 +1,8 @@
 //! Thousands of WebSocket connections on one ring, in one thread.
 //!
-//! Must not know what a run proves: it hands all that is said to a `Handler`. Invariants: a
-//! handler never touches the ring, it leaves wishes that the next turn carries out; after `cut`
-//! nothing more is heard of a connection.
+//! Must not know what a run proves: it passes all messages to a `Handler`. Invariants: a handler
+//! never uses the ring, it leaves requests that the next turn carries out; after `cut` a connection
+//! has no more events.
 
 use super::clock;
 use super::wire_state::{Connection, Phase, Wire, Wish};

@@ -1,8 +1,9 @@
-//! The scenario `hop`: what it costs a publication to pass another core.
+//! The scenario `hop`: the cost of a publication that passes another core.
 //!
-//! One connection publishes to two channels that it is subscribed to, in turn: one at home on the
-//! connection's own worker, one on another. Half the difference is a hop. Must not know the server
-//! beyond the rpc `where`. Invariant: every publication comes back once, in order, as sent.
+//! One connection publishes alternately to two channels that it is subscribed to: one at home on
+//! the connection's own worker, one on another. Half the difference is a hop. Must not know the
+//! server except for the rpc `where`. Invariant: every publication comes back once, in order, as
+//! sent.
 
 use super::clock::{self, SECOND};
 use super::fleet::{Fleet, Handler};

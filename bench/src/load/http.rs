@@ -1,8 +1,8 @@
-//! The scenario `http`: publish calls of the server API, over connections that stay.
+//! The scenario `http`: publish calls of the server API, over kept connections.
 //!
-//! Must not know the server. Invariants: every call is answered once, with a result; and of each
-//! connection one publication has reached a subscriber, who is gone before the window, so that its
-//! CPU is that of the calls alone.
+//! Must not know the server. Invariants: every call is answered once, with a result; for each
+//! connection one publication has reached a subscriber, which is gone before the window, so that
+//! the CPU is only that of the calls.
 
 use super::clock::{self, SECOND};
 use super::fleet::{Fleet, Handler};

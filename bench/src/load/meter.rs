@@ -1,7 +1,7 @@
 //! What a run measures: CPU of server and generator and deliveries within a window, latency.
 //!
 //! Must not know what is delivered. Invariant: CPU and deliveries are counted between the same two
-//! moments; the warm-up is in neither.
+//! times, without the warm-up.
 
 use super::clock;
 use crate::proc;

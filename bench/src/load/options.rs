@@ -1,4 +1,4 @@
-//! What all scenarios can be told.
+//! The options of all scenarios.
 //!
 //! Must not know any scenario. Invariant: what is checked here is not checked again.
 
@@ -134,10 +134,10 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Messages per second, or none for a closed loop.
+    /// Messages per second; `None` for a closed loop.
     ///
     /// # Errors
-    /// When the rate is no rate, or the depth none.
+    /// If the rate or the depth is invalid.
     pub fn rate(&self, default: f64) -> Result<Option<f64>> {
         if self.closed {
             if self.depth == 0 {

@@ -1,6 +1,6 @@
-//! Who takes part in a run of rooms.
+//! The participants of a run with rooms.
 //!
-//! Must not know connections. Invariant: all processes of a run have the same plan but for their
+//! Must not know connections. Invariant: all processes of a run have the same plan except for their
 //! own number.
 
 /// A room of a plan, over all processes.
@@ -11,11 +11,11 @@ pub struct Room {
     pub senders: usize,
 }
 
-/// Who takes part.
+/// The participants.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub rooms: Vec<Room>,
-    /// Connections that publish for all senders in turn; none: each sender has its own.
+    /// Connections that publish for all senders in turn; `None`: each sender has its own.
     pub publishers: Option<usize>,
     /// Of how many processes this is which.
     pub processes: usize,

@@ -1,7 +1,7 @@
-//! The scenario `recover`: all are cut, miss something, and come back at once.
+//! The scenario `recover`: all are cut, miss something, and reconnect at once.
 //!
-//! Must not know the server. Invariant: everybody recovers everything; CPU is counted from the
-//! first return to the last recovery, rounds added.
+//! Must not know the server. Invariant: every client recovers everything; CPU is counted from the
+//! first reconnect to the last recovery, summed over rounds.
 
 use super::clock::{self, SECOND};
 use super::fanout::{equal_rooms, ready};
@@ -104,7 +104,7 @@ fn round(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     figures
 }
 
-/// Publishes to everybody who is away, until all is answered.
+/// Publishes to all clients that are offline, until everything is answered.
 fn publish(args: &Args, streams: &mut Streams, fleet: &mut Fleet) {
     let count = (args.missed * streams.senders()) as f64;
     let start = clock::now();

@@ -1,4 +1,4 @@
-//! What a run prints: one line of JSON, or the same for people.
+//! What a run prints: one line of JSON, or text.
 //!
 //! Must not measure. Invariant: a run with a failure is never printed as verified.
 
@@ -41,7 +41,7 @@ fn latency(histogram: &Histogram<u64>) -> Value {
     })
 }
 
-/// The slope of the straight line with the least squares; none for fewer than two points.
+/// The slope of the least-squares line; `None` for fewer than two points.
 #[must_use]
 pub fn slope(points: &[(f64, f64)]) -> Option<f64> {
     let count = points.len() as f64;

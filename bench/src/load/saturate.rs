@@ -19,9 +19,9 @@ const TRIAL_S: f64 = 0.7;
 const LOOK: u64 = SECOND / 100;
 /// Time for the search: then the highest rate so far counts.
 const SEARCH: u64 = 45 * SECOND;
-/// Time for whole windows behind it: some servers take ten seconds to come back from too much.
+/// Time for whole windows afterwards: some servers take ten seconds to recover from overload.
 const WINDOWS: u64 = 90 * SECOND;
-/// Trials of a rate, and windows: one that somebody else's load spoiled is no verdict.
+/// Trials of a rate, and windows: one that other load has disturbed is not a verdict.
 const ATTEMPTS: u32 = 2;
 /// The search ends when the bounds are so close.
 const CLOSE_ENOUGH: f64 = 1.04;
@@ -98,7 +98,7 @@ fn search(
     Ok(holds)
 }
 
-/// A stretch that holds the limit, or has failed; none if the rate does not hold.
+/// A stretch within the limit, or one that failed; `None` if the rate does not hold.
 fn attempt(
     args: &Args,
     streams: &mut Streams,

@@ -1,7 +1,7 @@
-//! When which sender sends which message.
+//! Which sender sends which message when.
 //!
-//! Must not know connections. Invariant: message `k` of all is number `k / senders` of sender
-//! `k % senders`, in an open loop at a time that is known beforehand, also to other processes.
+//! Must not know connections. Invariant: message `k` of all is number `k / senders` of sender `k %
+//! senders`, in an open loop at a time that is known in advance, also to other processes.
 
 use super::clock::SECOND;
 

@@ -1,7 +1,7 @@
 //! The course of a run: its processes, their common start, growth, end, and result.
 //!
-//! Must not know scenarios. Invariant: every process measures the same window, and one failure is
-//! the failure of all.
+//! Must not know scenarios. Invariant: every process measures the same window, and a failure of one
+//! is a failure of all.
 
 use super::clock::{self, SECOND};
 use super::fleet::{Fleet, Handler};
@@ -80,7 +80,7 @@ pub fn run(
     Ok(verified)
 }
 
-/// A failure, or the death of a server that is behind it.
+/// A failure, or the death of a server that caused it.
 fn or_death(failure: String, servers: &[u32]) -> String {
     if servers.is_empty() || failure.contains("died during the run") {
         return failure;

@@ -1,6 +1,7 @@
-//! The scenarios `tokens` and `mixed`: publications to people who come and go.
+//! The scenarios `tokens` and `mixed`: publications to clients that come and go.
 //!
-//! Must not know the server. Invariant: who was away has, at the end, all that was sent meanwhile.
+//! Must not know the server. Invariant: in the end a client that was offline has everything that
+//! was sent meanwhile.
 
 use super::churn::Churn;
 use super::fanout::{drive, equal_rooms, ready};

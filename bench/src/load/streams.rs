@@ -1,8 +1,8 @@
-//! Publications from senders to the members of rooms, and the judgement of every delivery.
+//! Publications from senders to the members of rooms, and the check of every delivery.
 //!
 //! Fan-out, rooms, pairs, token streams and the chat day are plans of this. Must not know sockets.
-//! Invariant: a member is delivered every message of each of its room's senders once, in that
-//! sender's order, with every byte as sent; anything else fails the run.
+//! Invariant: a member receives every message of each of its room's senders once, in that sender's
+//! order, with every byte as sent; anything else fails the run.
 
 use super::fleet::Handler;
 use super::meter::Meter;

@@ -1,6 +1,6 @@
-//! The generator against servers that serve well, and against one that lies.
+//! The generator against servers that work correctly, and against one that does not.
 //!
-//! Must not measure. Invariant: whatever of a delivery is not as it should be fails the run.
+//! Must not measure. Invariant: any wrong delivery fails the run.
 
 use super::clock;
 use super::fanout::{drive, ready};

@@ -1,7 +1,7 @@
-//! The connections of a fleet: their phases, what is queued for them, what the ring is to do.
+//! The connections of a fleet: their phases, what is queued for them, what the ring has to do.
 //!
-//! Must not touch the ring. Invariant: a connection is in `dirty` exactly while its flag says so,
-//! and tokens carry the generation, so that late events of a connection that is gone are known.
+//! Must not use the ring. Invariant: a connection is in `dirty` exactly while its flag is set, and
+//! tags carry the generation, so that late events of a connection that is gone are recognised.
 
 use crate::net::{self, Target};
 use crate::rng::Rng;

@@ -1,6 +1,6 @@
-//! README's figures: Corecast beside what somebody would choose instead, from committed results.
+//! README's figures: Corecast beside its alternatives, from committed results.
 //!
-//! Must not know how it was measured. Invariant: a figure that no file has is said to be missing.
+//! Must not know how it was measured. Invariant: a figure that is in no file is shown as missing.
 
 use super::contender::{self, OURS};
 use super::results::{Case, Results};
@@ -12,7 +12,7 @@ use std::fmt::Write;
 const COLUMNS: [&str; 3] = [OURS, "centrifugo", "socketio-redis"];
 const MISSING: &str = "not measured";
 
-/// A row: what it is called, the case it is from, and how a contender's figure is written.
+/// A row: its name, the case it is from, and how a server's figure is written.
 type Figure = (&'static str, &'static str, fn(&Row) -> Option<String>);
 
 const FIGURES: [Figure; 3] = [

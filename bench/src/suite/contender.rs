@@ -1,12 +1,12 @@
-//! The servers that are compared: what each is called, how it is started, how it is spoken to.
+//! The servers that are compared: their names, how they are started, and their protocols.
 //!
-//! Must not know rounds. Invariant: all are bound alike - 64 KiB messages, 1 MiB backlog, pings
-//! every 25 s, one core.
+//! Must not know rounds. Invariant: all have the same bounds - 64 KiB messages, 1 MiB backlog,
+//! pings every 25 s, one core.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Who takes part. The name is that of results files and of `--only`.
+/// A server in the comparison. Its name is that of results files and of `--only`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contender {
     pub name: &'static str,
@@ -60,7 +60,7 @@ const MESSAGE: Kind = Kind::Threads { program: "message" };
 
 pub const OURS: &str = "corecast-io_uring";
 pub const TWO_WORKERS: &str = "corecast-io_uring-2";
-/// Spins for longer than a message takes in the case that it is in, so that nobody sleeps there.
+/// Spins for longer than a message takes in its case, so that no thread sleeps.
 pub const SPINNING: &str = "corecast-io_uring-2-spin";
 
 /// Key of the server API of those that are measured by it.
@@ -125,8 +125,8 @@ pub const ALL: [Contender; 22] = [
 const PING_INTERVAL_MS: &str = "25000";
 
 /// Centrifugo 6: its documentation's buffers for many connections, and the namespaces of the
-/// scenarios as `--dev` has them; without those it knows no channel "plain:bench". The rest is its
-/// default. `SECRET` and `KEY` stand for what the scenarios sign and publish with.
+/// scenarios as in `--dev`, without which it does not know the channel "plain:bench". The rest is
+/// its default. `SECRET` and `KEY` stand for what the scenarios sign and publish with.
 const CENTRIFUGO: &str = r#"{
   "client": {"insecure": true, "token": {"hmac_secret_key": "SECRET"}},
   "http_api": {"key": "KEY"},
@@ -278,7 +278,7 @@ impl Contender {
         places.scratch.join(format!("{}.{ending}", self.name))
     }
 
-    /// What it is configured with; none where the command says all.
+    /// Its configuration; `None` if the command has all of it.
     #[must_use]
     pub fn configuration(&self, cpus: &[usize], secret: &str) -> Option<String> {
         match self.kind {

@@ -1,4 +1,4 @@
-//! The matrix: what the full set has beyond the standard one.
+//! The matrix: the cases of the full set that the standard one does not have.
 //!
 //! Must not know how a run is made. Invariant: cases that make a curve differ in one option.
 
@@ -227,8 +227,8 @@ fn http() -> Planned {
     )
 }
 
-/// The generator stands on the core of its connection's worker, so the other's is idle: what a
-/// publication over that one takes longer is two wake-ups from core to core, and what they wake.
+/// The generator is on the core of its connection's worker, so the other core is idle: the extra
+/// time of a publication over that one is two wake-ups from core to core, and what they wake.
 fn hop() -> Planned {
     let mut hop = case(
         "hop",

@@ -1,7 +1,7 @@
-//! One run: the generator as a child, watched beside the server.
+//! One run: the generator as a child process, watched together with the server.
 //!
-//! Must not know which case this is. Invariant: a run counts only when its report says `verified`
-//! and the server still runs after it.
+//! Must not know which case this is. Invariant: a run counts only if its report says `verified` and
+//! the server still runs after it.
 
 use super::machine::{Others, Steal};
 use super::results::{Report, Run};

@@ -1,6 +1,7 @@
-//! The goals of the design, each as a row: what is bound, in which case, and what cannot be judged.
+//! The goals of the design, one row each: what is bounded, in which case, and what cannot be
+//! judged.
 //!
-//! Must not judge. Invariant: every goal is here, also one that nothing measures yet, and says so.
+//! Must not judge. Invariant: every goal is here, even if nothing measures it yet.
 
 use super::contender::{OURS, SPINNING, TWO_WORKERS};
 use super::goals::Bound;

@@ -1,9 +1,9 @@
-//! The goals of the design, against what was measured.
+//! The goals of the design compared with the measurements.
 //!
-//! Must not know how it was measured. Invariant: missed only when the whole interval is on the
-//! wrong side of the bound; met only when all of it is on the right side, or, where the goal says
-//! better than a peer, when the median is within the bound and the interval clear of 1; what was
-//! not measured is a row too.
+//! Must not know how it was measured. Invariant: missed only if the whole interval is on the wrong
+//! side of the bound; met only if all of it is on the right side, or, for a goal to be better than
+//! a peer, if the median is within the bound and the interval clear of 1; unmeasured goals have a
+//! row too.
 
 use super::goal_rows::{GOALS, Goal, Judge};
 use super::results::{Case, Entry, Metric, Results};

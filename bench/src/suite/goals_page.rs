@@ -1,6 +1,6 @@
 //! The table of goals in docs/goals.md, made from committed results files.
 //!
-//! Must not judge. Invariant: a row for every goal, also for those that nobody measured.
+//! Must not judge. Invariant: there is a row for every goal, measured or not.
 
 use super::goals::{Outcome, outcomes};
 use super::results::Results;
@@ -19,7 +19,7 @@ pub fn table(sources: &[Results]) -> String {
     text
 }
 
-/// What stands in the columns; a stroke where there is nothing.
+/// The text of the columns; a dash if there is none.
 #[must_use]
 pub fn cells(outcome: &Outcome) -> [String; 7] {
     let or_stroke = |text: &str| if text.is_empty() { "-".into() } else { text.replace('|', "/") };

@@ -1,7 +1,7 @@
 //! Lines over an axis, with their names at the end.
 //!
-//! Must not know what is drawn. Invariant: no name is over another, and everything is there on a
-//! narrow page as well as on a wide one.
+//! Must not know what is drawn. Invariant: names do not overlap, and everything is shown on a
+//! narrow page as on a wide one.
 
 use super::contender::OURS;
 use super::plots::{colour, dash};
@@ -9,8 +9,8 @@ use super::svg::{AXIS, Anchor, Scale, Svg};
 use super::terminal::{number, tick};
 
 const HEIGHT: f64 = 300.0;
-/// A page is one or the other (`page.css`): names stand at the lines' ends, or below where there is
-/// no room beside them.
+/// A page is one or the other (`page.css`): names are at the lines' ends, or below if there is no
+/// room beside them.
 const WIDE: Layout = Layout { class: "wide-plot", width: 840.0, beside: 260.0 };
 const NARROW: Layout = Layout { class: "narrow-plot", width: 380.0, beside: 0.0 };
 const KEY_ROW: f64 = 18.0;
@@ -22,7 +22,7 @@ const DOTS: usize = 8;
 struct Layout {
     class: &'static str,
     width: f64,
-    /// Room for names beside the lines; 0: they stand below.
+    /// Room for names beside the lines; 0: they are below.
     beside: f64,
 }
 
@@ -33,7 +33,7 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// What stands around the lines.
+/// The texts around the lines.
 pub struct LinePlot<'a> {
     pub title: &'a str,
     pub axis: &'a str,
@@ -53,7 +53,7 @@ fn scale(values: &[f64], linear: bool, from: f64, to: f64) -> Scale {
 }
 
 impl LinePlot<'_> {
-    /// The picture for wide pages and the one for narrow pages; none where there is no line.
+    /// The picture for wide pages and the one for narrow pages; `None` without lines.
     #[must_use]
     pub fn draw(&self, lines: &[Line]) -> Option<String> {
         Some(self.draw_on(&WIDE, lines)? + &self.draw_on(&NARROW, lines)?)
@@ -129,7 +129,7 @@ fn name(svg: &mut Svg, line: &Line, key: f64, place: f64) {
     svg.text(weight, (key + 22.0, place + 4.0), Anchor::Start, &line.label);
 }
 
-/// Writes the names at the lines' ends, none over another.
+/// Writes the names at the lines' ends, without overlap.
 fn name_ends(svg: &mut Svg, mut ends: Vec<(f64, &Line)>, right: f64) {
     ends.sort_by(|a, b| a.0.total_cmp(&b.0));
     let places = apart(&ends.iter().map(|(place, _)| *place).collect::<Vec<f64>>());

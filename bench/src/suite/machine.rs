@@ -1,6 +1,6 @@
 //! What has to be known about the machine to read its figures.
 //!
-//! Must not know the runs. Invariant: what the machine does not tell is said to be unknown.
+//! Must not know the runs. Invariant: what the machine does not report is shown as unknown.
 
 use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -56,7 +56,7 @@ fn mitigations() -> BTreeMap<String, String> {
 }
 
 impl Machine {
-    /// Reads it now; `name` stands for the host where it is given.
+    /// Reads it now; `name` replaces the host's name if given.
     #[must_use]
     pub fn read(name: Option<&str>, cores: Cores) -> Machine {
         let about = rustix::system::uname();
@@ -118,8 +118,8 @@ impl Steal {
     }
 }
 
-/// CPU time so far of programs that have no part in a run, in ticks, by process. The kernel's own
-/// threads work for whoever asks, and are not among them.
+/// CPU time so far, in ticks, of programs that have no part in a run, by process. The kernel's own
+/// threads work for all of them, and are not included.
 #[derive(Clone, Debug, Default)]
 pub struct Others(BTreeMap<u32, u64>);
 
@@ -149,8 +149,8 @@ impl Others {
     }
 }
 
-/// A program's parent, and its CPU time with that of children that ended, by /proc/PID/stat; none
-/// for a thread of the kernel.
+/// A program's parent, and its CPU time with that of children that ended, from /proc/PID/stat;
+/// `None` for a thread of the kernel.
 fn program(stat: &str) -> Option<(u32, u64)> {
     const KERNEL_THREAD: u64 = 0x20_0000;
     // The name may hold anything. Behind it: state, parent, ..., flags the 7th, CPU times from the

@@ -1,8 +1,8 @@
-//! Ours, the floor and peers, measured side by side, and the report of it.
+//! Corecast, the floor and peers, measured side by side, and the report about it.
 //!
 //! Must not know the server's code, nor how the generator works: it starts both as programs.
-//! Invariant: results say `complete` only when every run that was asked for was made and verified,
-//! but for those of a peer that could not carry the load, which its row says.
+//! Invariant: results say `complete` only if every requested run was made and verified, except
+//! those of a peer that could not carry the load, whose row says so.
 
 mod beside;
 mod contender;
@@ -252,7 +252,7 @@ fn set_up(args: &Args, set: Set) -> Result<(Rounds, Cores)> {
     Ok((Rounds { places, cores, usable, ports, pace, stop, bar }, cores))
 }
 
-/// The cases with those who can take part, and who cannot.
+/// The cases with the servers that can take part, and those that cannot.
 fn present(mut cases: Vec<Planned>, places: &Places, cores: usize) -> (Vec<Planned>, Vec<Missing>) {
     let too_few = |case: &Planned| {
         let why = format!("needs {} cores, and there are {cores}", case.cores);

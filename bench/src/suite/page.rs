@@ -1,7 +1,7 @@
 //! The report as one HTML page that needs nothing else.
 //!
-//! Must not know how it was measured. Invariant: no script, no link to elsewhere; what is not
-//! whole says so first; nothing stands there that was not measured.
+//! Must not know how it was measured. Invariant: no script, no external link; incomplete results
+//! say so first; it shows nothing that was not measured.
 
 use super::contender::OURS;
 use super::goals;
@@ -52,7 +52,7 @@ fn date(results: &Results) -> &str {
     results.started.split('T').next().unwrap_or_default()
 }
 
-/// Cases that stand alone; the points of a curve are in its picture.
+/// Cases with a section of their own; the points of a curve are in its picture.
 fn is_section(case: &Case) -> bool {
     case.point.is_none() || case.metric == Metric::BytesPerConnection
 }
@@ -152,7 +152,7 @@ fn headline(results: &Results) -> Option<String> {
 }
 
 /// A table's rows under its columns; on a narrow page each cell has its column's name beside it
-/// (`page.css`). A column in which nobody has anything is left out.
+/// (`page.css`). An empty column is left out.
 struct Grid {
     columns: Vec<String>,
     /// Columns of words, which may be broken.

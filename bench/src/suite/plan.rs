@@ -1,7 +1,7 @@
-//! The sets: which scenario, with which options, for whom.
+//! The sets: which scenario, with which options, for which servers.
 //!
-//! Must not know how a run is made. Invariant: everybody in a case has the same load; where one
-//! cannot, its seat says so.
+//! Must not know how a run is made. Invariant: all servers in a case have the same load; if one
+//! cannot, its entry says so.
 
 use super::contender::OURS;
 use super::results::{Metric, Point};
@@ -119,7 +119,7 @@ pub fn case(
     }
 }
 
-/// Who takes part wherever messages are passed on.
+/// The servers of every case in which messages are passed on.
 pub const EVERYBODY: [&str; 7] =
     [OURS, "corecast-epoll", "floor-ring", "floor-epoll", "uwebsockets", "ws", "centrifuge"];
 

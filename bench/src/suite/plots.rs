@@ -1,6 +1,6 @@
 //! The pictures: bars of ratios with their intervals, curves of latency, lines over an axis.
 //!
-//! Must not know how it was measured. Invariant: a contender has one colour in all pictures.
+//! Must not know how it was measured. Invariant: a server has the same colour in all pictures.
 
 use super::lines::{Line, LinePlot};
 use super::results::{Case, Entry, Results};
@@ -25,7 +25,7 @@ pub fn colour(name: &str) -> &'static str {
     }
 }
 
-/// Those that share a colour are told apart by a broken line.
+/// Those that share a colour are distinguished by a dashed line.
 #[must_use]
 pub fn dash(name: &str) -> &'static str {
     let second = ["floor-epoll", "-raw", "-protobuf", "-msgpack", "-redis"];

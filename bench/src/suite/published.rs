@@ -1,7 +1,7 @@
-//! The table that a vendor published and users know, measured here: ours beside npm `ws`.
+//! A table that a vendor published, measured here: Corecast beside npm `ws`.
 //!
-//! Must not know how a run is made. Invariant: where this machine cannot have what the table had,
-//! the row says so.
+//! Must not know how a run is made. Invariant: where this machine cannot provide the table's
+//! conditions, the row says so.
 
 use super::contender::OURS;
 use super::plan::{Planned, Seat, case, words};

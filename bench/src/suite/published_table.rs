@@ -76,7 +76,7 @@ pub fn grid(results: &Results) -> Option<Vec<Vec<String>>> {
     Some(std::iter::once(head).chain(rows).collect())
 }
 
-/// The connections that a row of the load held, as its generator was told.
+/// The connections of a row of the load, from the generator's options.
 fn connections(results: &Results, name: &str) -> String {
     let held = || {
         let case = find(results, "table-load")?;

@@ -1,6 +1,6 @@
 //! The tables of docs/benchmarks.md, made from a committed results file.
 //!
-//! Must not know how it was measured. Invariant: no table from what is not whole.
+//! Must not know how it was measured. Invariant: no table from incomplete results.
 
 use super::published_table::{find, grid};
 use super::results::{COULD_NOT, Results};

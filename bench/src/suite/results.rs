@@ -1,8 +1,8 @@
-//! The results file: every run as it was reported, and what has to be known to read it.
+//! The results file: every run as it was reported, and what is needed to read it.
 //!
-//! Must not know how runs are made or shown. Invariant: `complete` is true only in a file whose
-//! set ran to its end with every run made, but for those of a peer that could not carry the load;
-//! and a file appears whole or not at all.
+//! Must not know how runs are made or shown. Invariant: `complete` is true only in a file whose set
+//! ran to its end with every run made, except those of a peer that could not carry the load; a file
+//! appears as a whole or not at all.
 
 use super::machine::{Cores, Machine};
 use anyhow::{Context, Result, bail};
@@ -28,7 +28,7 @@ pub struct Results {
     pub commit: String,
     pub machine: Machine,
     pub cores: Cores,
-    /// Who could not take part, and why.
+    /// The servers that could not take part, and why.
     pub missing: Vec<Missing>,
     pub cases: Vec<Case>,
 }
@@ -68,7 +68,7 @@ pub struct Point {
     pub x: f64,
 }
 
-/// One scenario with its options, and everybody who ran it.
+/// One scenario with its options, and all servers that ran it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Case {
     pub id: String,
@@ -116,7 +116,7 @@ pub struct Run {
     pub others: Option<f64>,
 }
 
-/// Beyond this share somebody else's load is in the figures.
+/// Above this share the load of other programs affects the figures.
 const DISTURBED: f64 = 0.02;
 
 impl Run {
@@ -181,7 +181,7 @@ pub struct Rss {
 }
 
 impl Report {
-    /// The figure that is compared; none where the run has none.
+    /// The figure that is compared; `None` if the run has none.
     #[must_use]
     pub fn figure(&self, metric: Metric) -> Option<f64> {
         let figure = match metric {

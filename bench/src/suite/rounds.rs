@@ -1,7 +1,7 @@
-//! The rounds of a case: everybody once, then everybody once in the other order, and so on.
+//! The rounds of a case: every server once, then every server once in the other order, and so on.
 //!
-//! Must not know what the figures mean. Invariant: a contender that failed once has no more runs
-//! and its reason is kept; the others go on.
+//! Must not know what the figures mean. Invariant: a server that failed once has no more runs and
+//! its reason is kept; the others continue.
 
 use super::contender::{API_KEY, Contender, Kind, Places};
 use super::generator::{self, ByServer, Interrupted, Order};
@@ -110,7 +110,7 @@ impl Rounds {
         })
     }
 
-    /// One run of one contender, kept or told.
+    /// One run of one server, recorded or reported.
     fn step(&mut self, planned: &Planned, place: &mut Place<'_>, round: u32) -> Result<()> {
         if place.entry.failure.is_some() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! One server under test, from its start to its end.
 //!
 //! Must not know what is measured. Invariant: whatever happens here, what was started is ended; a
-//! server that ends by itself is told with its last words.
+//! server that ends by itself is reported with its last output.
 
 use super::contender::{Contender, Places, Readiness};
 use super::machine::pinned;
@@ -34,10 +34,10 @@ impl Ports {
         Ports { first, count, next: 0 }
     }
 
-    /// The next that nobody listens on. One that is taken is named and passed over.
+    /// The next port on which no program listens. One in use is named and skipped.
     ///
     /// # Errors
-    /// All are taken.
+    /// If all are in use.
     pub fn take(&mut self) -> Result<u16> {
         for _ in 0..self.count {
             let port = self.first.saturating_add(self.next);
@@ -211,7 +211,7 @@ fn wait_until(process: &mut Process, readiness: Readiness, port: u16) -> Result<
         }
         thread::sleep(LOOK_AGAIN);
     }
-    // It may have been somebody else who answered.
+    // Another program may have answered.
     process.must_run()
 }
 

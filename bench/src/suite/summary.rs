@@ -1,4 +1,4 @@
-//! What a case says: medians, ratios to ours in the same round, and what may be concluded.
+//! The summary of a case: medians, ratios to Corecast in the same round, and the conclusion.
 //!
 //! Must not know where it is shown. Invariant: nothing is concluded from inside an interval.
 
@@ -32,11 +32,11 @@ pub struct Row {
     pub notes: Vec<String>,
     /// That it failed, or could not carry the load, and why.
     pub failure: Option<String>,
-    /// It is somebody else's server, and the load was too much for it.
+    /// It is another project's server, and the load was too much for it.
     pub could_not: bool,
 }
 
-/// Whom ratios are to: ours, or the first who has a figure.
+/// The server that ratios refer to: Corecast, or the first that has a figure.
 #[must_use]
 pub fn base(case: &Case) -> Option<&Entry> {
     let has_figure =
@@ -144,7 +144,7 @@ fn notes(entry: &Entry) -> Vec<String> {
     notes
 }
 
-/// What a verdict from two contenders' rounds has to add: nothing, where none was disturbed.
+/// What a verdict from two servers' rounds has to add: nothing, if none was disturbed.
 #[must_use]
 pub fn disturbance(above: &Entry, below: &Entry) -> String {
     let pairs = above.runs.iter().filter_map(|run| {
@@ -158,7 +158,7 @@ pub fn disturbance(above: &Entry, below: &Entry) -> String {
     }
 }
 
-/// Memory from nobody to everybody: more than the slope where pools are touched on the way.
+/// Memory between no connections and all: more than the slope if pools are touched on the way.
 fn pools(runs: &[Run]) -> Option<String> {
     let each = |run: &Run| {
         let states = &run.report.rss_bytes.as_ref()?.states;

@@ -1,4 +1,4 @@
-//! A small writer of SVG, and scales from values to places. Numbers and text alone.
+//! A small writer of SVG, and scales from values to positions. Only numbers and text.
 //!
 //! Must not know what is drawn. Invariant: every text is escaped; colours come from the page's
 //! classes, so that a picture is readable in light and dark.
@@ -45,7 +45,7 @@ impl Svg {
         );
     }
 
-    /// A point, whose `told` shows under the pointer.
+    /// A point, whose tooltip is `told`.
     pub fn dot(&mut self, class: &str, at: (f64, f64), told: &str) {
         let _ = writeln!(
             self.body,
@@ -93,7 +93,7 @@ pub struct Scale {
     high: f64,
     from: f64,
     to: f64,
-    /// Between ticks; none where places are logarithms.
+    /// Interval of ticks; `None` if positions are logarithms.
     step: Option<f64>,
 }
 

@@ -1,7 +1,8 @@
-//! The Centrifuge protocol in JSON.
+//! Centrifugo's protocol in JSON.
 //!
-//! Pushes and echoes of ours are cut without a parser, where every byte around the payload is what
-//! it must be; all else is parsed. Must not know sockets. Invariant: both ways hear the same.
+//! Corecast's pushes and echoes are cut without a parser if every byte around the payload is as
+//! expected; everything else is parsed. Must not know sockets. Invariant: both ways give the same
+//! result.
 
 use super::{CONNECT_ID, FIRST_ID, Heard, Said, Shape};
 use crate::protocol::{self, Message, Position};
@@ -123,7 +124,7 @@ fn data(bytes: &[u8], stamp_bytes: usize) -> Option<(&[u8], &[u8])> {
     plain(stamp).then_some((data, rest))
 }
 
-/// Letters that stand for themselves in a JSON string.
+/// Letters without escapes in a JSON string.
 fn plain(text: &[u8]) -> bool {
     text.iter().fold(true, |plain, byte| {
         plain & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\') & (*byte < 0x80)
@@ -145,7 +146,7 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     (end > 0).then(|| (value, &bytes[end..]))
 }
 
-/// A text of so many bytes and what follows the quote behind it.
+/// A text of this many bytes and what follows the quote after it.
 fn quoted_of(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
     let (text, rest) = bytes.split_at_checked(length)?;
     plain(text).then_some((text, rest.strip_prefix(b"\"")?))

@@ -1,7 +1,7 @@
-//! The ways of speaking to a server: what goes out as bytes, what comes in as `Said`.
+//! The protocols of the servers: commands as bytes, messages as `Said`.
 //!
-//! Must not know sockets or what a run proves. Invariant: what is heard borrows from the bytes
-//! received, and what is not of the dialect is an error, never skipped.
+//! Must not know sockets or what a run proves. Invariant: what is read borrows from the bytes
+//! received, and bytes that break the protocol are an error, never skipped.
 
 mod json;
 mod msgpack;

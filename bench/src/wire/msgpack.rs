@@ -1,4 +1,4 @@
-//! The Centrifuge protocol in MessagePack: the schema's field numbers as keys.
+//! Centrifugo's protocol in MessagePack: the schema's field numbers as keys.
 //!
 //! Must not know sockets. Invariant: a value ends where its head says; payloads are values.
 

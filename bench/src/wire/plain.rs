@@ -1,6 +1,6 @@
-//! Socket.IO 4 in Engine.IO 4, over WebSocket alone. (Plain frames need no words.)
+//! Socket.IO 4 in Engine.IO 4, only over WebSocket. (Plain frames need no code.)
 //!
-//! Must not know sockets. Invariant: a payload holds no letter that JSON would escape.
+//! Must not know sockets. Invariant: a payload has no letter that JSON would escape.
 
 use super::{Heard, Said, Shape};
 use crate::protocol::Position;

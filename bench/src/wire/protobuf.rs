@@ -1,7 +1,7 @@
-//! The Centrifuge protocol in Protobuf: what the runs need of it, by field number.
+//! Centrifugo's protocol in Protobuf: the part that the runs need, by field number.
 //!
 //! Must not know sockets. Invariant: a message ends where its length says, and a field that does
-//! not fit into it makes the whole message none.
+//! not fit into it makes the whole message invalid.
 
 use super::{CONNECT_ID, Heard, Said, json};
 use crate::protocol::Position;

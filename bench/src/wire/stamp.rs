@@ -1,6 +1,6 @@
-//! What a message carries: who sent it and which of theirs it is, and bytes that follow from both.
+//! The content of a message: its sender and number, and bytes that are derived from both.
 //!
-//! Must not know dialects. Invariant: a stamp is read only if every byte of it is as written.
+//! Must not know dialects. Invariant: a stamp is accepted only if every byte of it is as written.
 
 use crate::rng::Rng;
 use crate::rng::mix;

@@ -1,8 +1,8 @@
-//! Many raw connections of an attacker, in one thread: each repeats a block of bytes for as long as
-//! the server takes it, and reads, or does not.
+//! Many raw connections of an attacker in one thread: each repeats a block of bytes as fast as the
+//! server takes it, and reads or does not.
 //!
-//! Must not know what is expected. Invariant: what a connection sends is its block over and over,
-//! cut anywhere, so a block has to be whole frames or requests.
+//! Must not know the expected result. Invariant: a connection sends its block again and again, cut
+//! anywhere, so a block has to be whole frames or requests.
 
 use crate::net::Target;
 use crate::ws::{self, Parsed};
@@ -195,13 +195,13 @@ pub fn text(text: &str) -> Vec<u8> {
     frame
 }
 
-/// Frames of text one behind the other.
+/// Text frames in sequence.
 pub fn texts<'a>(all: impl IntoIterator<Item = &'a String>) -> Vec<u8> {
     all.into_iter().flat_map(|one| text(one)).collect()
 }
 
-/// All push, and read where `reads`, until a moment; whoever is closed stays away. The members that
-/// are left, and what all of them sent.
+/// All push, and read if `reads`, until a time; closed ones do not reconnect. Returns the members
+/// that are left, and what all of them sent.
 pub fn press(members: &mut [Member], until: Instant, reads: bool) -> Pressed {
     let mut bytes = vec![0; 64 << 10];
     while Instant::now() < until {

@@ -16,9 +16,9 @@ const TURN: Duration = Duration::from_micros(100);
 /// The publisher's worker, the channel's, the subscriber's.
 const HOPS: usize = 3;
 
-/// Where the message is, and who waits for it.
+/// Where the message is, and which thread waits for it.
 struct Way {
-    /// Hops that it has behind it; `HOPS` once it has arrived.
+    /// Hops completed; `HOPS` once it has arrived.
     hops: AtomicUsize,
     /// The thread of the first hop.
     first: AtomicUsize,

@@ -1,4 +1,4 @@
-//! HTTP responses that nobody reads, or reads late.
+//! HTTP responses that are not read, or late.
 //!
 //! Must not know WebSocket beyond its first bytes.
 
@@ -30,8 +30,8 @@ pub fn unread(site: &Site) -> Result<Attack, String> {
     Ok(Box::new(move |until| Ok(crowd::press(&mut members, until, false).to_string())))
 }
 
-/// Pipelined requests, an upgrade, a ping and a connect in one go, read at the end: behind the
-/// responses the answer to the upgrade comes first.
+/// Pipelined requests, an upgrade, a ping and a connect at once, read at the end: after the
+/// responses the answer to the upgrade must come first.
 pub fn late_upgrades(site: &Site) -> Result<Attack, String> {
     let mut block = request("/api/openapi.json").repeat(BEHIND).into_bytes();
     block.extend(ws::upgrade_request(&site.target.address.to_string(), &site.target.path, ""));

@@ -1,6 +1,6 @@
-//! Halves of messages and of heads, which a server has to keep, while others come in.
+//! Partial messages and heads, which a server has to keep while other clients connect.
 //!
-//! Must not know how what waits is counted.
+//! Must not know how waiting bytes are counted.
 
 use super::super::wire::Wire;
 use super::super::{Site, expect};
@@ -55,7 +55,7 @@ pub fn halves(site: &Site) -> Result<Attack, String> {
     }))
 }
 
-/// Somebody who connects, and is of use.
+/// A client that connects and works.
 fn newcomer(target: &crate::net::Target) -> Result<(), String> {
     let mut wire = Wire::connected(target).map_err(|wrong| format!("a newcomer: {wrong}"))?;
     let answer = wire.ask(r#"{"id":2,"ping":{}}"#)?;

@@ -1,7 +1,7 @@
-//! Tables that everybody shares: channels, filters, subscriber lists.
+//! Shared tables: channels, filters, subscriber lists.
 //!
-//! Must not know how they are shared out. An error is an answer like another here; what counts is
-//! that others are served.
+//! Must not know how they are divided. An error is an acceptable answer here; what counts is that
+//! other clients are served.
 
 use super::super::wire::Wire;
 use super::super::{Site, expect};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const NAMERS: usize = 8;
 const NAMES: usize = 100;
 const FILTERERS: usize = 20;
-/// Time between new channels of somebody else.
+/// Interval of new channels of the other client.
 const OTHERS_NAME: Duration = Duration::from_millis(50);
 /// Bytes of one filter, which fit into a message.
 const FILTER: usize = 60_000;
@@ -35,8 +35,8 @@ fn unsubscribe(channel: &str) -> String {
     json!({"id": 3, "unsubscribe": {"channel": channel}}).to_string()
 }
 
-/// Subscribes to names that nobody had, in a namespace that keeps history, and leaves them; others
-/// subscribe to new channels meanwhile, and do.
+/// Subscribes to new names in a namespace with history, and leaves them, while another client
+/// subscribes to new channels successfully.
 pub fn new_names(site: &Site) -> Result<Attack, String> {
     let target = site.target.clone();
     let mut members = crowd::members(&target, NAMERS, |_| Vec::new())?;
@@ -98,8 +98,8 @@ pub fn filter_bytes(site: &Site) -> Result<Attack, String> {
     }))
 }
 
-/// As many subscriptions as a connection may have, left one by one in the order in which they were
-/// begun and the other way round, begun again, and left by going.
+/// The most subscriptions of a connection, left one by one in the order of subscribing and in
+/// reverse, subscribed again, and left by disconnecting.
 pub fn leaving(site: &Site) -> Result<Attack, String> {
     let (target, count) = (site.target.clone(), site.channels_per_connection);
     let mut members = crowd::members(&target, LEAVERS, |_| Vec::new())?;
@@ -118,7 +118,7 @@ pub fn leaving(site: &Site) -> Result<Attack, String> {
                 left += count;
             }
             rounds += 1;
-            // Who is closed leaves all at once.
+            // A connection that is closed leaves all at once.
             members[0] = crowd::member(&target, &[])?;
             join(&mut members[0], count)?;
             left += count;

@@ -1,8 +1,8 @@
-//! Work that costs the server much and its sender little: pages, pongs, signatures, lists of who is
-//! there, filters, deltas.
+//! Work that costs the server much and its sender little: pages, pongs, signatures, presence,
+//! filters, deltas.
 //!
-//! Must not know what is charged for any of it. Everybody reads, so nothing is held back by what is
-//! unsent.
+//! Must not know what is charged for any of it. Every client reads, so unsent bytes do not slow
+//! anything down.
 
 use super::super::Site;
 use super::Attack;
@@ -73,7 +73,7 @@ fn forged(channel: &str, rng: &mut Rng) -> String {
     parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
-/// Who is there, asked again and again by many where many are.
+/// Presence of a large channel, queried again and again by many.
 pub fn presence(site: &Site) -> Result<Attack, String> {
     let subscribe = json!({"id": 2, "subscribe": {"channel": "crowd:all"}}).to_string();
     let mut members = crowd::members(&site.target, PRESENT + ASKERS, |_| vec![subscribe.clone()])?;
