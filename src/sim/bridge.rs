@@ -169,23 +169,30 @@ impl Far {
     /// Does something for one worker, whatever comes to hand.
     fn step(&mut self, lanes: &mut bridge::Lanes) {
         let worker = self.random.below(self.peers.len());
+        // What a connection brings comes one by one, or many at once, for which there is no room.
+        let run = self.random.pick(&[1, 1, 40]);
         match self.random.below(4) {
             0 => self.command(worker),
             1 => self.interest(worker),
             2 => {
-                if let Some(answer) = self.peers[worker].answers.pop_front() {
+                for _ in 0..run {
+                    let Some(answer) = self.peers[worker].answers.pop_front() else { return };
                     lanes.answer(worker, answer);
                 }
             }
-            _ => match self.peers[worker].heard.pop_front() {
-                None => {}
-                Some(Heard::Watching { channel }) => {
-                    lanes.answer_watch(worker, Answer::Watching { channel });
+            _ => {
+                for _ in 0..run {
+                    match self.peers[worker].heard.pop_front() {
+                        None => return,
+                        Some(Heard::Watching { channel }) => {
+                            lanes.answer_watch(worker, Answer::Watching { channel });
+                        }
+                        Some(Heard::Publication { channel, position, block }) => {
+                            lanes.forward(worker, channel, position, block);
+                        }
+                    }
                 }
-                Some(Heard::Publication { channel, position, block }) => {
-                    lanes.forward(worker, channel, position, block);
-                }
-            },
+            }
         }
     }
 
