@@ -10,7 +10,7 @@ use crate::proc;
 use crate::protocol::{self, Message};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -74,22 +74,14 @@ impl Neighbour {
             let samples = self.samples.lock().map_err(panicked)?;
             // They arrive in the order in which they were sent.
             if samples.last().is_some_and(|(at, _)| *at > until) {
-                return p99_within(samples, from, until);
+                let within = samples.iter().filter(|(at, _)| (from..until).contains(at));
+                return p99(within.map(|(_, took)| *took).collect());
             }
             drop(samples);
             std::thread::sleep(INTERVAL);
         }
         Err("the neighbour is gone".to_owned())
     }
-}
-
-fn p99_within(
-    samples: MutexGuard<'_, Vec<Sample>>,
-    from: Instant,
-    until: Instant,
-) -> Result<Duration, String> {
-    let within = samples.iter().filter(|(at, _)| (from..until).contains(at));
-    p99(within.map(|(_, took)| *took).collect())
 }
 
 /// The 99th percentile of enough times.

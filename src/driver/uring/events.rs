@@ -65,7 +65,7 @@ impl Uring {
     }
 
     /// Goes on with receives that wait, as many as can have a share of the buffers that there are
-    /// and of the batch: more of them would only find none once more, or wait in the owner's way.
+    /// and of the batch: more of them would only find no buffer again, or delay what comes next.
     fn feed_starved(&mut self) {
         let room = BATCH.saturating_sub(self.in_hand());
         let mut left = room.min(self.buffers.left().into());
@@ -84,8 +84,8 @@ impl Uring {
         }
     }
 
-    /// Arms the next receive of a socket, or lines it up where others wait, or the owner has enough
-    /// to do. One that takes little is in nobody's way.
+    /// Arms the next receive of a socket. If other sockets wait, or the owner has enough to do, it
+    /// is lined up instead, unless its last receive took all there was: it then delays no other.
     fn receive_in_turn(&mut self, index: u32) {
         let slot = &self.slots[index];
         let is_due = slot.state == State::Receiving && slot.under_way & RECV == 0;

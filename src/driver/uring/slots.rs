@@ -74,7 +74,7 @@ pub struct Slot {
     pub state: State,
     /// A cancel of its receive is under way.
     pub cancelling: bool,
-    /// It waits for a buffer.
+    /// Its receive waits in a line (`starved`).
     pub starved: bool,
     /// It was armed because there were buffers, and has received nothing since.
     pub fed: bool,

@@ -1,7 +1,8 @@
-//! Receives that found no buffer, in the order in which they are armed again.
+//! Receives that wait, for a buffer or until the owner has less to do, in the order in which they
+//! are armed again.
 //!
-//! Must not know sockets or buffers. Its invariant: a socket is in one line at most, once; and
-//! whoever is in a line comes to its front, however many join the others.
+//! Must not know sockets or buffers. Its invariant: a socket is in one line at most, once; and it
+//! comes to the front of its line, however many join the other lines.
 
 use std::collections::VecDeque;
 
@@ -48,7 +49,7 @@ impl Starved {
         if self.was_light { self.light.pop_front() } else { self.heavy.pop_front() }
     }
 
-    /// Does nobody wait?
+    /// Are all lines empty?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.again.is_empty() && self.light.is_empty() && self.heavy.is_empty()

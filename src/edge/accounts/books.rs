@@ -1,10 +1,15 @@
 //! The entries of the accounts: what a connection holds more, or less, than before.
 //!
-//! Nobody is ended here: `lifecycle` does that when an account passes its bound.
+//! No connection is closed here: `lifecycle` does that when an account passes its bound.
 
+use crate::edge::accounts::Accounts;
+use crate::edge::accounts::roster::Roster;
 use crate::edge::accounts::spill::{Peer, spill_held};
 use crate::edge::connection::Fact;
 use crate::edge::{ConnectionId, Edge, Late};
+
+/// Picks one of the accounts' rosters.
+type RosterOf = fn(&mut Accounts) -> &mut Roster;
 
 impl Edge {
     /// Counts bytes that a call holds; false when they are more than the worker may hold.
@@ -54,31 +59,36 @@ impl Edge {
 
     /// Notes that a connection has something unsent, so that it can be found.
     pub(in crate::edge) fn note_backlog(&mut self, conn: ConnectionId) {
-        if self.at(conn).facts.replace(Fact::Backlogged, true) {
-            return;
-        }
-        if self.accounts.backlogged.is_crowded() {
-            let mut roster = std::mem::take(&mut self.accounts.backlogged);
-            roster.compact(|conn| self.still_holds(*conn, Fact::Backlogged, Edge::unsent_held));
-            self.accounts.backlogged = roster;
-        }
-        self.accounts.backlogged.push(conn);
+        let roster: RosterOf = |accounts| &mut accounts.backlogged;
+        self.note_holding(conn, Fact::Backlogged, roster, Edge::unsent_held);
     }
 
     /// Notes that a connection keeps something of what came in.
     pub(in crate::edge) fn note_spill(&mut self, conn: ConnectionId) {
-        if self.at(conn).facts.replace(Fact::Spilled, true) {
-            return;
-        }
-        if self.accounts.spilling.is_crowded() {
-            let mut roster = std::mem::take(&mut self.accounts.spilling);
-            roster.compact(|conn| self.still_holds(*conn, Fact::Spilled, Edge::unread_held));
-            self.accounts.spilling = roster;
-        }
-        self.accounts.spilling.push(conn);
+        let roster: RosterOf = |accounts| &mut accounts.spilling;
+        self.note_holding(conn, Fact::Spilled, roster, Edge::unread_held);
     }
 
-    /// Whether a connection holds something; the fact that it does is taken back where not.
+    /// Enters a connection in the roster of those that hold something, once.
+    fn note_holding(
+        &mut self,
+        conn: ConnectionId,
+        fact: Fact,
+        roster: RosterOf,
+        held: fn(&Edge, ConnectionId) -> usize,
+    ) {
+        if self.at(conn).facts.replace(fact, true) {
+            return;
+        }
+        if roster(&mut self.accounts).is_crowded() {
+            let mut entries = std::mem::take(roster(&mut self.accounts));
+            entries.compact(|conn| self.still_holds(*conn, fact, held));
+            *roster(&mut self.accounts) = entries;
+        }
+        roster(&mut self.accounts).push(conn);
+    }
+
+    /// Whether a connection holds something; if not, the fact that it does is cleared.
     fn still_holds(
         &mut self,
         conn: ConnectionId,
@@ -107,7 +117,7 @@ impl Edge {
         if self.is_current(conn) { spill_held(self.connection(conn)) } else { 0 }
     }
 
-    /// More waits unsent on this worker than may: somebody has to go, in a later stage.
+    /// If more waits unsent on this worker than is allowed, a later stage closes connections.
     pub(in crate::edge) fn check_worker_backlog(&mut self) {
         let bound = self.limits.backlog_bytes_per_worker;
         if bound > 0 && self.accounts.unsent_bytes > bound && !self.accounts.set_sheds(true) {

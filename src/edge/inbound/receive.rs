@@ -30,6 +30,11 @@ impl Edge {
         self.work.charge(bytes.len() / cost::COPIED_BYTES_PER_NS);
         let spilled = self.at(conn).input.as_ref().is_some_and(|input| !input.is_empty());
         if spilled || self.at(conn).life == Life::Connecting || self.is_blocked(conn) {
+            let ended = self.at(conn).input.as_ref().and_then(|input| input.ended);
+            if matches!(ended, Some(PeerEnd::Close(_))) {
+                // Nothing follows a close frame (RFC 6455 section 5.5.1).
+                return;
+            }
             self.spill(conn, bytes, turn.now);
             let it = self.at(conn);
             if spilled && it.facts.has(Fact::Ready) {
@@ -152,11 +157,6 @@ impl Edge {
         bytes: &mut [u8],
         turn: &mut Turn<'_>,
     ) -> usize {
-        let ended = self.at(conn).input.as_ref().and_then(|input| input.ended);
-        if matches!(ended, Some(PeerEnd::Close(_))) {
-            // Nothing follows a close frame (RFC 6455 section 5.5.1).
-            return bytes.len();
-        }
         let limits = self.message_limits(conn);
         let mut deframer = std::mem::take(&mut self.at(conn).deframer);
         self.spill_shrank(conn, deframer.held_bytes());

@@ -34,7 +34,7 @@ impl Edge {
     pub(in crate::edge) fn claim_turn(&mut self, home: u16) -> bool {
         self.first_in_line = self.serving == Some(home);
         if self.first_in_line {
-            // Once: what it asks next stands behind the others.
+            // Once: what it asks next waits after the others.
             self.serving = None;
         }
         sabotage!(LaneFifo => return true);

@@ -43,7 +43,7 @@ impl Edge {
         self.serves_ready = true;
         for _ in 0..self.ready.len() {
             if self.work.is_spent() {
-                // Who was not reached stays in front.
+                // The connections that were not reached stay at the front.
                 break;
             }
             let Some(conn) = self.ready.pop_front() else { break };
@@ -63,7 +63,7 @@ impl Edge {
             self.serving = Some(home);
             self.advance(conn, turn);
             self.serving = None;
-            // Still without room: it keeps its place, and so does everybody behind it.
+            // There is still no room: it keeps its place, and so do all after it.
             if self.waiting[line].front() == Some(&conn) {
                 return;
             }

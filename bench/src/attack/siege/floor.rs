@@ -28,6 +28,9 @@ struct Way {
 
 /// The 99th percentile of messages that `threads` threads pass on which otherwise spin.
 pub fn p99(threads: usize, lasts: Duration) -> Result<Duration, String> {
+    if threads == 0 {
+        return Err("the server's metrics name no worker".to_owned());
+    }
     let way = Way {
         hops: AtomicUsize::new(HOPS),
         first: AtomicUsize::new(0),
