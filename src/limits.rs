@@ -226,6 +226,20 @@ pub const USER_COMMANDS_WAITING: usize = 1_024;
 /// Time after which a call about a user is answered with error 100 although it has not taken effect
 /// on every connection.
 pub const USER_CALL_MS: u64 = 5_000;
+/// Time for which a home waits for the answer to a call of its engine; then the call counts as
+/// failed. The bridge's own time-outs are shorter.
+pub const ENGINE_CALL_MS: u64 = 5_000;
+/// Time for which a request waits until its engine may be asked, a subscriber until its channel has
+/// been read, and a publisher until its publication was forwarded; then it is answered with error
+/// 100.
+pub const ENGINE_WAIT_MS: u64 = 5_000;
+/// Time between a call of a channel's replica that failed and the next.
+pub const ENGINE_REST_MS: u64 = 200;
+/// Bytes of requests of one home that wait until their engine may be asked; over it error 100.
+pub const ENGINE_WAITING_BYTES: usize = 16 << 20;
+/// The requests about one channel have one part in so many of a home's unanswered calls; further
+/// ones wait, so that a channel whose calls are stuck does not take what others need.
+pub const ENGINE_SHARE: usize = 4;
 /// Segments of one connection in one turn; further ones are copied to its backlog.
 pub const SEGMENTS_PER_SEND: u32 = 64;
 /// Connections flushed before the worker looks at completions and lanes again.
@@ -302,6 +316,8 @@ pub fn lane_slots(workers: usize, bytes: usize) -> usize {
     power.clamp(2, 1_024)
 }
 
+// A publish that waits behind one under way is not answered before it.
+const _: () = assert!(ENGINE_WAIT_MS >= ENGINE_CALL_MS);
 const _: () = assert!(CHUNK_BYTES > CONTROL_BACKLOG_BYTES);
 const _: () = assert!(ECHO_BACKLOG_BYTES as usize > ECHO_MESSAGE_BYTES as usize);
 

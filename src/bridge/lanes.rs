@@ -6,8 +6,7 @@
 //! stays marked until the lane took the mark. Nothing is pushed after `ring` (rule 6).
 
 use crate::contract::block::Block;
-use crate::contract::engine::{Answer, Call, FromBridge, ToBridge};
-use crate::contract::name::Name;
+use crate::contract::engine::{Answer, FromBridge, Session, ToBridge};
 use crate::contract::position::Position;
 use crate::mesh::{BridgeEndpoint, Doorbell, Receiver, Sender};
 use crate::rules::sabotage;
@@ -16,12 +15,12 @@ use std::collections::{BTreeSet, VecDeque};
 /// What waits for room in the lane to one worker.
 #[derive(Default)]
 struct Outbox {
-    /// Answers to publishes and reads, at most as many as the lane has slots.
+    /// Answers to calls, at most as many as the lane has slots.
     answers: VecDeque<Answer>,
-    /// What the subscription side says, in its order: publications and `Watching`.
+    /// Publications that came by subscriptions, in order.
     notices: VecDeque<Answer>,
-    /// Channels of which publications were dropped: the sticky marks of rule 14.
-    lost: BTreeSet<Name>,
+    /// Sessions of which publications were dropped: the sticky marks of rule 14.
+    lost: BTreeSet<Session>,
     /// Calls that were taken from the worker, and whose answers are not in its lane yet.
     unanswered: usize,
     /// Whose turn it is: answers and notices alternate, so that neither keeps the other waiting.
@@ -40,7 +39,7 @@ impl Outbox {
         if !notices_first {
             return self.answers.pop_front();
         }
-        let mark = self.lost.pop_first().map(|channel| Answer::Lost { channel });
+        let mark = self.lost.pop_first().map(|session| Answer::Lost { session });
         mark.or_else(|| self.notices.pop_front()).or_else(|| self.answers.pop_front())
     }
 }
@@ -80,7 +79,7 @@ impl Lanes {
     pub(super) fn take(&mut self, worker: usize) -> Option<ToBridge> {
         let item = self.from_workers[worker].pop()?;
         if let ToBridge::Call(call) = &item {
-            self.outboxes[worker].unanswered += usize::from(is_answered(call));
+            self.outboxes[worker].unanswered += usize::from(call.id().is_some());
         }
         Some(item)
     }
@@ -97,9 +96,9 @@ impl Lanes {
         self.push(worker, FromBridge::Probe { sequence })
     }
 
-    /// Hands over the answer to a publish or a read.
+    /// Hands over the answer to a call.
     pub fn answer(&mut self, worker: usize, answer: Answer) {
-        debug_assert!(answer.returns_credit(), "not an answer: {answer:?}");
+        debug_assert!(answer.call().is_some(), "not an answer: {answer:?}");
         let slots = self.to_workers[worker].capacity();
         let outbox = &mut self.outboxes[worker];
         debug_assert!(outbox.unanswered > outbox.answers.len(), "a call is answered twice");
@@ -107,30 +106,29 @@ impl Lanes {
         outbox.answers.push_back(answer);
     }
 
-    /// Hands over the answer to a watch, which keeps its place among the publications: those before
-    /// it are of an earlier watch.
-    pub fn answer_watch(&mut self, worker: usize, answer: Answer) {
-        debug_assert!(answer.returns_credit(), "not an answer: {answer:?}");
-        let outbox = &mut self.outboxes[worker];
-        debug_assert!(outbox.unanswered > 0, "an answer without its call: {answer:?}");
-        outbox.notices.push_back(answer);
-    }
-
     /// Hands over a publication that the store sent to its subscribers. Where there is no place for
-    /// it, it is dropped, and its channel marked.
-    pub fn forward(&mut self, worker: usize, channel: Name, position: Position, block: Block) {
-        if self.outboxes[worker].notices.len() >= self.most_notices {
-            return self.mark_lost(worker, channel);
+    /// it, it is dropped, and its session marked; what is not kept (without a position) comes at
+    /// most once, and is only dropped.
+    pub fn forward(
+        &mut self,
+        worker: usize,
+        session: Session,
+        position: Option<Position>,
+        block: Block,
+    ) {
+        if self.outboxes[worker].notices.len() < self.most_notices {
+            let publication = Answer::Publication { session, position, block };
+            self.outboxes[worker].notices.push_back(publication);
+        } else if position.is_some() {
+            self.mark_lost(worker, session);
         }
-        let publication = Answer::Publication { channel, position, block };
-        self.outboxes[worker].notices.push_back(publication);
     }
 
-    /// Publications of the channel may have been lost on their way to this worker: it will be told,
-    /// however long its lane stays full. There is at most one mark for each channel.
-    pub fn mark_lost(&mut self, worker: usize, channel: Name) {
+    /// Publications of a session may have been lost on their way to this worker: it will be told,
+    /// however long its lane stays full. There is at most one mark for each session.
+    pub fn mark_lost(&mut self, worker: usize, session: Session) {
         sabotage!(StickyMark => return);
-        self.outboxes[worker].lost.insert(channel);
+        self.outboxes[worker].lost.insert(session);
     }
 
     /// Moves what waits for a worker into its lane: as much as there is room for, and no more than
@@ -142,7 +140,7 @@ impl Lanes {
             }
             let outbox = &mut self.outboxes[worker];
             let Some(answer) = outbox.next() else { return };
-            if answer.returns_credit() {
+            if answer.call().is_some() {
                 debug_assert!(outbox.unanswered > 0, "an answer without its call: {answer:?}");
                 outbox.unanswered -= 1;
             }
@@ -205,19 +203,12 @@ impl Lanes {
     }
 }
 
-/// Is the call one that is answered?
-fn is_answered(call: &Call) -> bool {
-    match call {
-        Call::Watch { .. } | Call::Publish { .. } | Call::Read { .. } => true,
-        Call::Unwatch { .. } => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::Now;
-    use crate::contract::engine::CallId;
+    use crate::contract::engine::{Call, CallId};
+    use crate::contract::name::Name;
     use crate::contract::position::Epoch;
     use crate::mesh::{Endpoint, Slots, mesh};
 
@@ -233,7 +224,8 @@ mod tests {
 
     fn forward(lanes: &mut Lanes, offset: u64) {
         let position = Position { epoch: Epoch(1), offset };
-        lanes.forward(0, Name::from("a"), position, Block::plain("a", b"1", NOW));
+        let session = Session { place: 0, number: 7 };
+        lanes.forward(0, session, Some(position), Block::plain("a", b"1", NOW));
     }
 
     /// What comes out of the lane, one at a time: offsets, "lost", or "read" for an answer.
@@ -243,7 +235,7 @@ mod tests {
             lanes.send(0, 8);
             let Some(item) = worker.from_bridge.pop() else { return heard };
             heard.push(match item {
-                FromBridge::Answer(Answer::Publication { position, .. }) => {
+                FromBridge::Answer(Answer::Publication { position: Some(position), .. }) => {
                     position.offset.to_string()
                 }
                 FromBridge::Answer(Answer::Lost { .. }) => "lost".into(),
@@ -271,8 +263,8 @@ mod tests {
             let read = Call::Read { id: CallId(id), channel: Name::from("a"), since: 0 };
             assert!(worker.to_bridge.push(ToBridge::Call(read)).is_ok());
             assert!(lanes.take(0).is_some());
-            let (channel, position) = (Name::from("a"), Position { epoch: Epoch(1), offset: id });
-            lanes.answer(0, Answer::Published { id: CallId(id), channel, position });
+            let position = Position { epoch: Epoch(1), offset: id };
+            lanes.answer(0, Answer::Published { id: CallId(id), position });
             forward(&mut lanes, id);
             forward(&mut lanes, id);
         }

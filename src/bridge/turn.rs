@@ -28,7 +28,7 @@ pub struct Parts {
 /// What lies beyond the bridge: the store that homes call, and what wakes a worker.
 pub trait Outside {
     /// Takes over a home's call. Its answer, which every call but `Unwatch` has, comes by
-    /// `Lanes::answer`, or for a `Watch` by `Lanes::answer_watch`.
+    /// `Lanes::answer`.
     fn call(&mut self, worker: usize, call: Call);
 
     /// Wakes a worker that sleeps.

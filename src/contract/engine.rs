@@ -1,8 +1,12 @@
 //! The seam that decides a channel's order: here (`Memory`), or in a store that the bridge speaks
-//! to.
+//! to (`Bridged`).
 //!
-//! A local engine answers inside the call and holds nothing: the home's own ring is the truth. Any
+//! A local engine decides inside the call and keeps nothing: the home's own ring is the truth. Any
 //! other answers by envelope, turns later; the home is then an ordered replica (rules 14 to 18).
+//! Every call but `Unwatch` is answered exactly once, with what it asked for or with `Failed`. The
+//! bridge answers within its own time-outs; a home that has waited for `limits::ENGINE_CALL_MS`
+//! gives the call up itself, and does not look at an answer that comes later. The call keeps its
+//! credit until then, so that the answer has its place in the lane.
 
 use super::block::{Block, Placed};
 use super::name::Name;
@@ -11,43 +15,118 @@ use crate::rules::sabotage;
 use std::collections::VecDeque;
 
 /// Names a call of a home's in its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(pub u64);
+
+/// One time of hearing a channel: from a `Watch` to its failure or to its `Unwatch`. What is said
+/// of an earlier session is not meant for a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Session {
+    /// The channel's place at its home.
+    pub place: u32,
+    /// Counts the home's sessions.
+    pub number: u32,
+}
 
 /// What a home asks of an engine elsewhere.
 #[derive(Clone, Debug)]
 pub enum Call {
-    /// Hear the channel's publications from now on; answered by `Watching` once that is so.
-    Watch { channel: Name },
+    /// Hear the channel's publications from now on, and then read all that is kept: answered by
+    /// `Read`. One that failed is not heard.
+    Watch { id: CallId, channel: Name, session: Session },
     /// Hear them no more. Not answered.
-    Unwatch { channel: Name },
-    /// Put a publication in order.
-    Publish { id: CallId, block: Block },
-    /// Read the stream after `since` (0: all that is kept).
+    Unwatch { channel: Name, session: Session },
+    /// Put a publication in order, and keep it as is wished: answered by `Published`. Publications
+    /// of a channel are put in the order of their calls, and answered in it.
+    Publish { id: CallId, block: Block, wish: Box<Wish> },
+    /// Hand a publication that is not kept to the other nodes that hear its channel, once at most:
+    /// answered by `Passed`. This home has said it to its own subscribers, and does not hear it
+    /// again.
+    Pass { id: CallId, block: Block },
+    /// Read the stream after `since` (0: all that is kept): answered by `Read`.
     Read { id: CallId, channel: Name, since: u64 },
+}
+
+impl Call {
+    /// The name that its answer has; none for what is not answered.
+    #[must_use]
+    pub fn id(&self) -> Option<CallId> {
+        match self {
+            Call::Watch { id, .. }
+            | Call::Publish { id, .. }
+            | Call::Pass { id, .. }
+            | Call::Read { id, .. } => Some(*id),
+            Call::Unwatch { .. } => None,
+        }
+    }
+}
+
+/// How a publication is to be put in order and kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// With a key that was carried out in this channel before, nothing is published, and the answer
+    /// is the first one's, whichever call that was; "" for none. It lasts as long as
+    /// `limits::IDEMPOTENCY_MS`.
+    pub key: Box<str>,
+    /// Publications that the stream keeps.
+    pub size: u32,
+    /// Seconds for which it keeps them after the last, above 0.
+    pub ttl_s: u32,
+    /// Where the channel has come to here. A stream of this epoch that has not come as far has lost
+    /// its end: the publication begins another epoch, for one that has a place may not share it.
+    pub above: Option<Position>,
+}
+
+/// Why a call came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no connection to the store: nothing was carried out.
+    Away,
+    /// The connection ended before the answer: whether it was carried out is not known.
+    Lost,
+    /// The store will not do it, as when it is out of memory or may not be written: nothing was
+    /// carried out, and asking again at once is of no use.
+    Refused,
+    /// The home gave it up, for its time was over: whether it was carried out is not known.
+    Overdue,
+}
+
+impl Failure {
+    /// Could the same call succeed soon?
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        match self {
+            Failure::Away | Failure::Lost | Failure::Overdue => true,
+            Failure::Refused => false,
+        }
+    }
 }
 
 /// What an engine elsewhere says.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    Watching {
-        channel: Name,
-    },
     Published {
         id: CallId,
-        channel: Name,
         position: Position,
     },
+    Passed {
+        id: CallId,
+    },
     Read(Box<StreamRead>),
-    /// Somebody published; may be lost, doubled or late.
+    Failed {
+        id: CallId,
+        why: Failure,
+    },
+    /// Somebody published; may be lost, and, where it is kept, doubled or late.
     Publication {
-        channel: Name,
-        position: Position,
+        session: Session,
+        /// None for what is not kept.
+        position: Option<Position>,
         block: Block,
     },
     /// Publications of the channel may have been dropped on the way.
     Lost {
-        channel: Name,
+        session: Session,
     },
 }
 
@@ -55,7 +134,6 @@ pub enum Answer {
 #[derive(Clone, Debug)]
 pub struct StreamRead {
     pub id: CallId,
-    pub channel: Name,
     pub epoch: Epoch,
     /// The offset before the first entry: everything after it and up to `top` is in `entries`.
     pub after: u64,
@@ -65,10 +143,16 @@ pub struct StreamRead {
 }
 
 impl Answer {
-    /// Whether it answers a call, and so gives a credit back (rule 14).
+    /// The call that it answers, whose credit it gives back (rule 14).
     #[must_use]
-    pub fn returns_credit(&self) -> bool {
-        !matches!(self, Answer::Publication { .. } | Answer::Lost { .. })
+    pub fn call(&self) -> Option<CallId> {
+        match self {
+            Answer::Published { id, .. } | Answer::Passed { id } | Answer::Failed { id, .. } => {
+                Some(*id)
+            }
+            Answer::Read(read) => Some(read.id),
+            Answer::Publication { .. } | Answer::Lost { .. } => None,
+        }
     }
 }
 
@@ -140,6 +224,12 @@ impl Bridged {
         Bridged { credits, in_use: 0, outbox: VecDeque::new(), inbox: VecDeque::new() }
     }
 
+    /// Calls that may be unanswered at once.
+    #[must_use]
+    pub fn credits(&self) -> usize {
+        self.credits
+    }
+
     fn is_spent(&self) -> bool {
         sabotage!(Credit => return false);
         self.in_use >= self.credits
@@ -150,7 +240,7 @@ impl Bridged {
     /// # Errors
     /// Gives the call back when there is no credit or no room: try again after the next answer.
     pub fn call(&mut self, call: Call) -> Result<(), Call> {
-        let answered = !matches!(call, Call::Unwatch { .. });
+        let answered = call.id().is_some();
         if answered && self.is_spent() || self.outbox.len() > self.credits {
             return Err(call);
         }
@@ -194,7 +284,7 @@ impl Bridged {
 
     /// Takes what the bridge said.
     pub fn incoming(&mut self, answer: Answer) {
-        if answer.returns_credit() {
+        if answer.call().is_some() {
             debug_assert!(self.in_use > 0, "an answer has its call");
             self.in_use = self.in_use.saturating_sub(1);
         }

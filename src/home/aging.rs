@@ -27,7 +27,7 @@ impl<E: Engine> Home<E> {
     pub fn timers(&mut self, now: Now) {
         assert!(self.outgoing.is_empty(), "timers wait for the cursor");
         sabotage!(LiveAtRead => self.go_live_late(now));
-        if !self.is_free() || self.answer_late_call(now) {
+        if !self.is_free() || self.answer_late_call(now) || !E::LOCAL && self.end_waits(now) {
             return;
         }
         for _ in 0..CHANNELS_PER_TURN {
@@ -53,7 +53,7 @@ impl<E: Engine> Home<E> {
         self.numberings.forget_old(now, CHANNELS_PER_TURN);
         if !E::LOCAL && now.monotonic_ms() >= self.tails_checked_ms + TAIL_CHECK_MS {
             self.tails_checked_ms = now.monotonic_ms();
-            self.check_tails();
+            self.check_tails(now);
         }
     }
 
@@ -64,7 +64,8 @@ impl<E: Engine> Home<E> {
             self.soonest().map(|(age, _)| age.at_ms).filter(|at_ms| *at_ms < u64::MAX).min();
         let tails = (!E::LOCAL && !self.channels.is_empty())
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);
-        let others = [tails, self.user_calls.next_ms(), self.numberings.next_ms()];
+        let waits = self.asking.next_ms();
+        let others = [tails, waits, self.user_calls.next_ms(), self.numberings.next_ms()];
         expiry.into_iter().chain(others.into_iter().flatten()).min()
     }
 

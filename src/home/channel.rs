@@ -135,6 +135,12 @@ impl Channel {
         Position { epoch: self.epoch, offset: self.last }
     }
 
+    /// Has it a history, and so an order that is the same wherever it is heard?
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.history_size > 0
+    }
+
     /// Where its history belongs among the others, if it has any.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {

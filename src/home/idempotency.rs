@@ -121,6 +121,18 @@ impl Keys {
         }
     }
 
+    /// Its publication came to nothing, as far as is known: the next with the key is the first.
+    /// Gives who else waits for the answer.
+    pub fn failed(&mut self, key: &Name) -> Vec<ReplyTo> {
+        match self.by_key.remove(key.as_str()) {
+            Some(Outcome::UnderWay(waiting)) => waiting,
+            Some(Outcome::Done(_)) | None => {
+                debug_assert!(false, "what failed was under way");
+                Vec::new()
+            }
+        }
+    }
+
     /// Forgets what is too old.
     pub fn forget_old(&mut self, now_ms: u64) {
         while let Some((_, owner)) =

@@ -25,10 +25,11 @@ mod table;
 mod tests;
 mod user_calls;
 mod users;
+mod waits;
 
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
-use crate::contract::engine::{CallId, Engine};
+use crate::contract::engine::{Bridged, Engine};
 use crate::contract::envelope::{Delivery, HistoryAnswer, HistoryRequest, PresenceAnswer, Request};
 use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::name::Name;
@@ -37,14 +38,13 @@ use crate::hashing::Key;
 use crate::limits::{API_ANSWER_BYTES, Limits};
 use crate::namespace::{ChannelOptions, Namespaces};
 use crate::work::{Work, cost};
+use asking::{Asking, Item};
 use channel::{Age, Channel};
-use foldhash::quality::FixedState;
 use history::{History, Page};
 use idempotency::Keys;
 use makers::{Maker, Makers};
 use numberings::Numberings;
-use replica::Asked;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use table::Channels;
 use user_calls::UserCalls;
 use users::Users;
@@ -90,9 +90,6 @@ impl HomeSecrets {
     }
 }
 
-/// What a home did not take: the request comes back, to be offered again later.
-pub type Untaken = Request;
-
 /// The home of one core's share of the channels.
 pub struct Home<E> {
     core: u16,
@@ -116,9 +113,14 @@ pub struct Home<E> {
     published: u64,
     /// Histories that went before their time.
     evicted: u64,
-    /// What an engine elsewhere was asked, by call.
-    asked: HashMap<CallId, Asked, FixedState>,
-    next_call: u64,
+    /// What an engine elsewhere was asked, and what waits until it may be asked.
+    asking: Asking,
+    /// The number of the next session of hearing a channel.
+    next_session: u32,
+    /// Publications that are not kept and did not go to other nodes, for the engine took too long.
+    not_passed: u64,
+    /// Whose turn it is to have a credit first: the lines', or the replicas'.
+    lines_first: bool,
     /// Publications that an engine elsewhere has put in order and that are not forwarded here yet:
     /// their publishers hear them first (rule 34).
     unheard: usize,
@@ -158,8 +160,10 @@ impl<E: Engine> Home<E> {
             history_bytes: 0,
             published: 0,
             evicted: 0,
-            asked: HashMap::with_hasher(FixedState::default()),
-            next_call: 0,
+            asking: Asking::default(),
+            next_session: 0,
+            not_passed: 0,
+            lines_first: false,
             unheard: 0,
             wanting: VecDeque::new(),
             tails_checked_ms: 0,
@@ -179,9 +183,8 @@ impl<E: Engine> Home<E> {
     /// Is there an answer to take, or a credit for a channel that wants one?
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        self.engine.bridged().is_some_and(|engine| {
-            engine.has_answer() || !self.wanting.is_empty() && engine.has_credit()
-        })
+        let wants = !self.wanting.is_empty() || self.has_line();
+        self.engine.bridged().is_some_and(Bridged::has_answer) || wants && self.has_credit()
     }
 
     /// The next delivery, with the core it is for. What finds its lane full is put back.
@@ -212,13 +215,26 @@ impl<E: Engine> Home<E> {
         !self.work.is_spent()
     }
 
-    /// Takes one request and sequences it.
+    /// Takes one request and sequences it. One that needs an engine elsewhere waits in the line of
+    /// its channel until that may be asked.
     ///
-    /// # Errors
-    /// Gives it back, with nothing done, when the engine has no credit for it: offer it again.
-    pub fn take(&mut self, request: Request, now: Now) -> Result<(), Untaken> {
+    /// # Panics
+    /// When the request taken last has not been said in full.
+    pub fn take(&mut self, request: Request, now: Now) {
         assert!(self.is_free(), "one request at a time");
         self.work.charge(cost::ASKED);
+        if let Some(channel) = self.needs_call(&request)
+            && self.must_stand(&channel)
+        {
+            return self.stand(&channel, Item::Request(request), now);
+        }
+        let ends = matches!(request, Request::Marker { .. });
+        self.serve(request, now);
+        debug_assert!(!E::LOCAL || ends || self.is_bounded(), "a request says little to a core");
+    }
+
+    /// Carries out a request whose turn has come.
+    fn serve(&mut self, request: Request, now: Now) {
         match request {
             Request::Subscribe(subscribe) => self.subscribe(*subscribe, now),
             Request::Unsubscribe { connection, channel, awaited } => {
@@ -227,10 +243,8 @@ impl<E: Engine> Home<E> {
                     self.say(connection.core, Delivery::Unsubscribed { awaited });
                 }
             }
-            Request::Publish { to, block, options } => {
-                return self.publish(to, block, options, now);
-            }
-            Request::History(history) => return self.history(*history, now),
+            Request::Publish { to, block, options } => self.publish(to, block, options, now),
+            Request::History(history) => self.history(*history, now),
             Request::Presence { to, channel } => self.presence(to, &channel),
             Request::PresenceStats { to, channel } => self.presence_stats(to, &channel),
             Request::Register { connection, user } => {
@@ -245,11 +259,8 @@ impl<E: Engine> Home<E> {
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;
                 self.answer_markers();
-                return Ok(());
             }
         }
-        debug_assert!(!E::LOCAL || self.is_bounded(), "a request says little to each core");
-        Ok(())
     }
 
     /// Does no core have more than two deliveries to come? Whatever the number of connections, a
@@ -263,7 +274,7 @@ impl<E: Engine> Home<E> {
     /// engine owes no answer. Only then is what another core published before its own marker
     /// delivered ahead of the answers (rule 25).
     fn answer_markers(&mut self) {
-        let answered = self.asked.is_empty() && self.unheard == 0;
+        let answered = self.asking.is_idle() && self.unheard == 0;
         if answered && self.marked.iter().all(|marked| *marked) {
             self.give_up_calls();
             let cores = std::mem::take(&mut self.marked).len();
@@ -288,10 +299,10 @@ impl<E: Engine> Home<E> {
         self.namespaces.options(channel).cloned().unwrap_or_default()
     }
 
-    fn history(&mut self, request: HistoryRequest, now: Now) -> Result<(), Untaken> {
+    fn history(&mut self, request: HistoryRequest, now: Now) {
         let place = self.channels.find(request.channel.as_str());
         if !E::LOCAL && !place.is_some_and(|place| self.is_level(place)) {
-            return self.read_history(request);
+            return self.read_history(request, now);
         }
         let core = request.to.connection.core;
         let bytes_max = self.limits.recovery_bytes as usize;
@@ -312,7 +323,6 @@ impl<E: Engine> Home<E> {
             self.work.charge(page.publications.len() * cost::PLACED);
         }
         self.say(core, answer);
-        Ok(())
     }
 
     /// Forgets what a channel keeps. Whoever comes back from before finds that it cannot be had.
@@ -430,6 +440,13 @@ impl<E> Home<E> {
     #[must_use]
     pub fn published(&self) -> u64 {
         self.published
+    }
+
+    /// Publications since the start that are not kept, and that did not go to other nodes, for the
+    /// engine took too long.
+    #[must_use]
+    pub fn not_passed(&self) -> u64 {
+        self.not_passed
     }
 
     /// Bytes of history held.

@@ -1,17 +1,19 @@
 //! Putting publications in order: given an offset here, or by an engine elsewhere.
 
+use super::Home;
+use super::channel::Channel;
 use super::idempotency::{self, Known};
 use super::makers::Maker;
 use super::replica::Asked;
-use super::{Home, Untaken};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::contract::block::Block;
-use crate::contract::engine::{Call, CallId, Engine};
-use crate::contract::envelope::{Delivery, PublishOptions, Request};
+use crate::contract::engine::{Call, Engine, Wish};
+use crate::contract::envelope::{Delivery, PublishOptions};
 use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position, Version};
+use crate::namespace::ChannelOptions;
 use crate::rules::sabotage;
 use crate::work::cost;
 
@@ -25,7 +27,7 @@ impl<E: Engine> Home<E> {
         block: Block,
         options: Option<Box<PublishOptions>>,
         now: Now,
-    ) -> Result<(), Untaken> {
+    ) {
         let given = options.as_ref().map_or("", |options| &*options.idempotency_key);
         sabotage!(OncePerKey: given = "");
         let key = (!given.is_empty()).then(|| idempotency::key(block.channel(), given));
@@ -33,11 +35,8 @@ impl<E: Engine> Home<E> {
             self.keys.forget_old(now.monotonic_ms());
             match self.keys.look_up(key, to) {
                 Known::Not => {}
-                Known::Waits => return Ok(()),
-                Known::Done(position) => {
-                    self.say(to.connection.core, Delivery::Published { to, position });
-                    return Ok(());
-                }
+                Known::Waits => return,
+                Known::Done(position) => return self.say_published(to, position),
             }
         }
         let key = key.map(|key| (key, self.keys.owner(block.publisher())));
@@ -45,12 +44,20 @@ impl<E: Engine> Home<E> {
         let versioned = options.as_ref().is_some_and(|options| options.version.is_some());
         // A store elsewhere is not asked to compare versions yet: to publish would be a lie.
         let refused = versioned && !E::LOCAL;
-        if !E::LOCAL && !skips && !refused {
-            return self.call_publish(to, block, options, key.map(|(key, _)| key));
+        if !E::LOCAL && !skips && !refused && self.keeps(block.channel()) {
+            let given = options.map(|options| options.idempotency_key).unwrap_or_default();
+            return self.call_publish(to, block, (key.map(|(key, _)| key), given), now);
         }
         let sequenced = match options.and_then(|options| options.version) {
             _ if refused => Err((ErrorCode::NotAvailable, block)),
-            _ if skips => Ok(self.pass_on(&block)),
+            _ if skips || !E::LOCAL => {
+                self.pass_on(&block);
+                self.published += 1;
+                if !E::LOCAL {
+                    self.pass(block, now);
+                }
+                Ok(NOWHERE)
+            }
             version => self.sequence(block, version, now),
         };
         let answer = match sequenced {
@@ -65,7 +72,6 @@ impl<E: Engine> Home<E> {
             }
         };
         self.say(to.connection.core, answer);
-        Ok(())
     }
 
     /// Asks the engine elsewhere to put a publication in order.
@@ -73,21 +79,34 @@ impl<E: Engine> Home<E> {
         &mut self,
         to: ReplyTo,
         block: Block,
-        options: Option<Box<PublishOptions>>,
-        key: Option<Name>,
-    ) -> Result<(), Untaken> {
-        let id = CallId(self.next_call);
-        let own = block.clone();
-        if let Err(call) = self.call(Call::Publish { id, block }) {
-            let Call::Publish { block, .. } = call else { unreachable!("it gives back its call") };
-            return Err(Request::Publish { to, block, options });
-        }
-        self.next_call += 1;
+        (key, given): (Option<Name>, Box<str>),
+        now: Now,
+    ) {
+        let wish = self.wish(&block, if key.is_some() { given } else { Box::default() });
         if let Some(key) = &key {
             self.keys.begin(key.clone());
         }
-        self.asked.insert(id, Asked::Publish(to, key, own));
-        Ok(())
+        let channel = Name::from(block.channel());
+        let sent = block.clone();
+        let publish = |id| Call::Publish { id, block: sent, wish };
+        self.ask_in_line(channel, Asked::Publish { to, key, block }, publish, now);
+    }
+
+    /// How a publication is to be kept.
+    fn wish(&self, block: &Block, key: Box<str>) -> Box<Wish> {
+        let place = self.channels.find(block.channel());
+        let channel = place.and_then(|place| self.channels.get(place));
+        let (size, ttl_s) = match channel {
+            Some(channel) => (channel.history_size, channel.history_ttl_s),
+            None => {
+                let options = self.namespaces.options(block.channel());
+                options.map_or((0, 0), |options| (options.history_size, options.history_ttl_s))
+            }
+        };
+        debug_assert!(size > 0 && ttl_s > 0, "what is not kept is not put in order");
+        let is_live = place.is_some_and(|place| self.is_live(place));
+        let above = channel.filter(|_| is_live).map(Channel::position);
+        Box::new(Wish { key, size, ttl_s, above })
     }
 
     /// The engine elsewhere has put a publication in order. Its publisher, and whoever published
@@ -110,10 +129,9 @@ impl<E: Engine> Home<E> {
         let waiting = std::iter::once(to).chain(waiting);
         sabotage!(OwnFirst: unheard = false);
         match place.and_then(|place| self.replica(place)) {
-            Some(replica) if unheard => {
-                let before = replica.unheard.len();
-                replica.unheard.extend(waiting.map(|to| (to, position)));
-                self.unheard += replica.unheard.len() - before;
+            Some(_) if unheard => {
+                let place = place.expect("it has a replica");
+                waiting.for_each(|to| self.wait_to_be_heard(place, to, Some(position), now));
             }
             _ => waiting.for_each(|to| self.say_published(to, position)),
         }
@@ -125,7 +143,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// Says a publication to every core that listens, without a place in the channel.
-    fn pass_on(&mut self, block: &Block) -> Position {
+    pub(super) fn pass_on(&mut self, block: &Block) {
         if let Some(place) = self.channels.find(block.channel()) {
             let block = self.with_delta(place, block.clone());
             self.say_to_interested(place, |local| Delivery::Publication {
@@ -134,8 +152,14 @@ impl<E: Engine> Home<E> {
                 block: block.clone(),
             });
         }
-        self.published += 1;
-        NOWHERE
+    }
+
+    /// Has a channel a history, whether or not it is here?
+    pub(super) fn keeps(&self, channel: &str) -> bool {
+        match self.channels.find(channel).and_then(|place| self.channels.get(place)) {
+            Some(channel) => channel.keeps(),
+            None => self.namespaces.options(channel).is_some_and(ChannelOptions::keeps_history),
+        }
     }
 
     /// Gives the publication the next offset of its channel and says it to every core that listens.

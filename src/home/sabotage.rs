@@ -52,11 +52,11 @@ impl<E: Engine> Home<E> {
             since.map(|since| since.offset).filter(|offset| *offset >= read.after)
         };
         let Some((index, since)) =
-            replica.pending.iter().enumerate().find_map(|(at, it)| Some((at, since(it)?)))
+            replica.pending.iter().enumerate().find_map(|(at, it)| Some((at, since(&it.0)?)))
         else {
             return self.give_up_on_trimmed(place, read);
         };
-        let Some(request) = replica.pending.remove(index) else { return };
+        let request = self.take_pending(place, index);
         let missed: Box<[Placed]> =
             read.entries.iter().filter(|placed| placed.offset > since).cloned().collect();
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
@@ -70,7 +70,10 @@ impl<E: Engine> Home<E> {
     pub(super) fn answer_as_read(&mut self, place: u32, read: &StreamRead) {
         let Some(replica) = self.replica(place) else { return };
         let since = |request: &SubscribeRequest| request.since.map(|since| since.offset);
-        let Some(request) = replica.pending.pop_front() else { return };
+        if replica.pending.is_empty() {
+            return;
+        }
+        let request = self.take_pending(place, 0);
         let since = since(&request).unwrap_or(read.top);
         let missed = read.entries.iter().filter(|placed| placed.offset > since).cloned().collect();
         let position = Position { epoch: read.epoch, offset: read.top };

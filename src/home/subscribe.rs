@@ -4,6 +4,7 @@
 //! and what is published after it is behind it in the same lane.
 
 use super::Home;
+use super::asking::Waiter;
 use super::channel::{Channel, Present};
 use super::history::Page;
 use super::makers::Maker;
@@ -36,7 +37,9 @@ impl<E: Engine> Home<E> {
             self.refuse_subscribe(request, ErrorCode::LimitExceeded);
             return self.drop_if_unused(place, now);
         }
-        if E::LOCAL
+        // Without a history there is nothing to wait for: other nodes are heard as soon as may be.
+        let at_once = E::LOCAL || !channel.keeps();
+        if at_once
             && request.or_refused
             && matches!(self.recover(place, &request), Recovery::Impossible)
         {
@@ -46,14 +49,19 @@ impl<E: Engine> Home<E> {
         sabotage!(LiveAtRead => if E::LOCAL { return self.read_early(place, request); });
         self.channels.add_pair(place, request.to.connection.core);
         self.age(place);
-        if E::LOCAL {
+        if !E::LOCAL {
+            self.channels.at(place).replica.get_or_insert_with(Box::<Replica>::default);
+        }
+        if at_once {
             let recovery = self.recover(place, &request);
             self.admit(place, request, recovery);
         } else {
-            let channel = self.channels.at(place);
-            let replica = channel.replica.get_or_insert_with(Box::<Replica>::default);
-            replica.pending.push_back(request);
-            self.pump(place);
+            let ticket = self.asking.wait(Waiter::Subscriber(place), now);
+            let replica = self.replica(place).expect("it was just made");
+            replica.pending.push_back((request, ticket));
+        }
+        if !E::LOCAL {
+            self.pump(place, now);
         }
     }
 
@@ -133,7 +141,7 @@ impl<E: Engine> Home<E> {
             });
         }
         if !E::LOCAL {
-            self.leave_stream(place);
+            self.leave_stream(place, now);
         }
         if self.channels.get(place).is_some() {
             self.age(place);
@@ -141,7 +149,7 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    fn refuse_subscribe(&mut self, request: SubscribeRequest, error: ErrorCode) {
+    pub(super) fn refuse_subscribe(&mut self, request: SubscribeRequest, error: ErrorCode) {
         let SubscribeRequest { to, sequence, channel, .. } = request;
         let (method, channel, subscribe) = ("subscribe", Some(channel), Some(sequence));
         let refused = Delivery::Refused { to, error, method, channel, subscribe };

@@ -87,6 +87,7 @@ fn run_with<T: Transport, E: Engine>(
     let faults = StoreFaults {
         loss: plan.loss_per_mille,
         double: plan.double_per_mille,
+        failures: plan.failures,
         trim: plan.trim,
         epoch_text: plan.epoch_text,
     };

@@ -1,20 +1,23 @@
 //! What lies beyond the bridge: for the `late` engine a store that answers turns later, with other
-//! nodes' publications in between, some lost or doubled. The bridge itself is the real one.
+//! nodes' publications in between, some lost or doubled. By seed calls fail, carried out or not,
+//! and now and then nothing of a worker's is carried out for seconds. The bridge itself is the real
+//! one.
 //!
-//! Must not know homes' state. Invariant: the store answers every call once, however late; its way
-//! to the bridge loses publications alone.
+//! Must not know homes' state. Invariant: the store answers every call but `Unwatch` once, however
+//! late, those about one channel in order; its way to the bridge loses publications alone.
 
 use super::ledger::SharedLedger;
 use super::net::SharedNet;
+use super::plan::Failures;
 use super::random::Random;
 use super::stream::Store;
 use crate::bridge::{self, Outside};
 use crate::clock::Now;
 use crate::contract::block::Block;
-use crate::contract::engine::{Answer, Call};
+use crate::contract::engine::{Answer, Call, CallId, Failure, Session, Wish};
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// How the store and the way from it misbehave.
 #[derive(Clone, Copy, Debug)]
@@ -23,30 +26,44 @@ pub struct StoreFaults {
     pub loss: u32,
     /// Copies doubled.
     pub double: u32,
+    pub failures: Failures,
     /// Publications kept of a stream.
     pub trim: usize,
     /// How a channel's epoch is written on the wire.
     pub epoch_text: fn(Epoch) -> String,
 }
 
+/// What is asked of the store.
+enum Command {
+    Call(Call),
+    /// The read that answers a `Watch`.
+    FirstRead {
+        id: CallId,
+        channel: Name,
+    },
+}
+
 /// What the store keeps for one worker: its two connections.
 #[derive(Default)]
 struct Peer {
     /// Publishes and reads, in the order they came.
-    commands: VecDeque<Call>,
+    commands: VecDeque<Command>,
+    /// Nothing is carried out before; 0 when it is.
+    frozen_until_us: u64,
     /// Watches and their ends, on a way of their own.
     interests: VecDeque<Call>,
     /// Answers to commands, on their way.
     answers: VecDeque<Answer>,
     /// What the subscription side says, in order, on its way.
     heard: VecDeque<Heard>,
-    watched: BTreeSet<Name>,
+    watched: BTreeMap<Name, Session>,
 }
 
-/// What comes by a subscription.
-enum Heard {
-    Watching { channel: Name },
-    Publication { channel: Name, position: Position, block: Block },
+/// A publication that comes by a subscription; without a position it is not kept.
+struct Heard {
+    session: Session,
+    position: Option<Position>,
+    block: Block,
 }
 
 /// The store, and its connections to the bridge.
@@ -90,10 +107,18 @@ impl Bridge {
         !self.asleep || rung || now_us >= self.deadline_us()
     }
 
-    /// When it sends its next probes, in simulated time.
+    /// When it does something next by itself, in simulated time.
     #[must_use]
     pub fn deadline_us(&self) -> u64 {
-        self.bridge.deadline_us()
+        let frozen = self.far.peers.iter().map(|peer| peer.frozen_until_us);
+        let thaw = frozen.filter(|until_us| *until_us > 0).min();
+        thaw.unwrap_or(u64::MAX).min(self.bridge.deadline_us())
+    }
+
+    /// Is the store silent, so that what waits for it is not forgotten?
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.far.peers.iter().any(|peer| peer.frozen_until_us > 0)
     }
 
     /// The store, for the host's judgement.
@@ -105,7 +130,7 @@ impl Bridge {
     /// Is every call answered, and everything sent?
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.bridge.lanes().is_idle() && !self.far.has_work()
+        self.bridge.lanes().is_idle() && !self.far.has_work() && !self.is_frozen()
     }
 
     /// Turns the bridge, or lets the store do something; sleeps when there is nothing to do.
@@ -116,10 +141,11 @@ impl Bridge {
             let bridge = self.far.peers.len();
             self.far.net.borrow_mut().bells[bridge] = false;
         }
+        self.far.thaw(now.monotonic_us);
         if self.far.random.chance(400) || !self.far.has_work() {
             self.bridge.turn(now, &mut self.far);
         } else {
-            self.far.step(self.bridge.lanes_mut());
+            self.far.step(self.bridge.lanes_mut(), now.monotonic_us);
         }
         if !self.far.has_work() {
             self.bridge.announce_sleep();
@@ -130,9 +156,16 @@ impl Bridge {
         }
     }
 
-    /// Another node publishes `block` in `channel`.
-    pub fn publish_elsewhere(&mut self, channel: &Name, block: Block) {
-        self.far.publish(channel, block);
+    /// Another node publishes `block`.
+    pub fn publish_elsewhere(&mut self, block: Block, now_us: u64) {
+        let wish = Wish { key: Box::default(), size: u32::MAX, ttl_s: 3_600, above: None };
+        self.far.publish(block, &wish, now_us);
+        self.asleep = false;
+    }
+
+    /// Another node publishes in a channel without history: who watches hears it once, or not.
+    pub fn pass_elsewhere(&mut self, channel: &Name, block: &Block) {
+        self.far.pass(channel, block);
         self.asleep = false;
     }
 
@@ -147,7 +180,9 @@ impl Outside for Far {
         let peer = &mut self.peers[worker];
         match call {
             Call::Watch { .. } | Call::Unwatch { .. } => peer.interests.push_back(call),
-            Call::Publish { .. } | Call::Read { .. } => peer.commands.push_back(call),
+            Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. } => {
+                peer.commands.push_back(Command::Call(call));
+            }
         }
     }
 
@@ -159,7 +194,8 @@ impl Outside for Far {
 impl Far {
     fn has_work(&self) -> bool {
         self.peers.iter().any(|peer| {
-            !(peer.commands.is_empty()
+            let serves = peer.frozen_until_us == 0;
+            !((peer.commands.is_empty() || !serves)
                 && peer.interests.is_empty()
                 && peer.answers.is_empty()
                 && peer.heard.is_empty())
@@ -167,12 +203,12 @@ impl Far {
     }
 
     /// Does something for one worker, whatever comes to hand.
-    fn step(&mut self, lanes: &mut bridge::Lanes) {
+    fn step(&mut self, lanes: &mut bridge::Lanes, now_us: u64) {
         let worker = self.random.below(self.peers.len());
         // What a connection brings comes one by one, or many at once, for which there is no room.
         let run = self.random.pick(&[1, 1, 40]);
         match self.random.below(4) {
-            0 => self.command(worker),
+            0 => self.command(worker, now_us),
             1 => self.interest(worker),
             2 => {
                 for _ in 0..run {
@@ -182,65 +218,131 @@ impl Far {
             }
             _ => {
                 for _ in 0..run {
-                    match self.peers[worker].heard.pop_front() {
-                        None => return,
-                        Some(Heard::Watching { channel }) => {
-                            lanes.answer_watch(worker, Answer::Watching { channel });
-                        }
-                        Some(Heard::Publication { channel, position, block }) => {
-                            lanes.forward(worker, channel, position, block);
-                        }
-                    }
+                    let Some(heard) = self.peers[worker].heard.pop_front() else { return };
+                    let Heard { session, position, block } = heard;
+                    lanes.forward(worker, session, position, block);
                 }
             }
         }
     }
 
-    fn command(&mut self, worker: usize) {
-        match self.peers[worker].commands.pop_front() {
-            Some(Call::Publish { id, block }) => {
-                let channel = Name::from(block.channel());
-                let position = self.publish(&channel, block);
-                let answer = Answer::Published { id, channel, position };
-                self.peers[worker].answers.push_back(answer);
+    fn thaw(&mut self, now_us: u64) {
+        for peer in self.peers.iter_mut().filter(|peer| now_us >= peer.frozen_until_us) {
+            peer.frozen_until_us = 0;
+        }
+    }
+
+    fn command(&mut self, worker: usize, now_us: u64) {
+        let peer = &mut self.peers[worker];
+        if peer.frozen_until_us > 0 || peer.commands.is_empty() {
+            return;
+        }
+        if self.random.below(100_000) < self.faults.failures.freezes as usize {
+            peer.frozen_until_us = now_us + self.random.between(100_000, 12_000_000) as u64;
+            return;
+        }
+        let Some(command) = peer.commands.pop_front() else { return };
+        let failure = self.random.chance(self.faults.failures.calls).then(|| {
+            self.random.pick(&[Failure::Away, Failure::Refused, Failure::Lost, Failure::Lost])
+        });
+        // With its answer lost, a call may have been carried out all the same.
+        let is_done =
+            failure.is_none() || failure == Some(Failure::Lost) && self.random.chance(500);
+        let (id, answer) = self.carry_out(worker, command, is_done, now_us);
+        let answer = match (failure, answer) {
+            (None, Some(answer)) => answer,
+            (why, _) => Answer::Failed { id, why: why.unwrap_or(Failure::Refused) },
+        };
+        self.peers[worker].answers.push_back(answer);
+    }
+
+    /// The call of a command, and the answer to it where it `is_done`.
+    fn carry_out(
+        &mut self,
+        worker: usize,
+        command: Command,
+        is_done: bool,
+        now_us: u64,
+    ) -> (CallId, Option<Answer>) {
+        match command {
+            Command::Call(Call::Publish { id, block, wish }) => {
+                let publish = |it: &mut Self| Answer::Published {
+                    id,
+                    position: it.publish(block, &wish, now_us),
+                };
+                (id, is_done.then(|| publish(self)))
             }
-            Some(Call::Read { id, channel, since }) => {
-                let read = self.store.read(id, &channel, since);
-                self.peers[worker].answers.push_back(Answer::Read(Box::new(read)));
+            Command::Call(Call::Pass { id, block }) => {
+                if is_done {
+                    self.note_passed(&block);
+                }
+                (id, is_done.then_some(Answer::Passed { id }))
             }
-            Some(Call::Watch { .. } | Call::Unwatch { .. }) | None => {}
+            Command::Call(Call::Read { id, channel, since }) => {
+                let read = self.store.read(id, &channel, since, now_us);
+                (id, is_done.then(|| Answer::Read(Box::new(read))))
+            }
+            Command::FirstRead { id, channel } => {
+                if is_done {
+                    let read = self.store.read(id, &channel, 0, now_us);
+                    return (id, Some(Answer::Read(Box::new(read))));
+                }
+                // What failed is not heard.
+                self.peers[worker].watched.remove(&channel);
+                (id, None)
+            }
+            Command::Call(call @ (Call::Watch { .. } | Call::Unwatch { .. })) => {
+                unreachable!("it has a way of its own: {call:?}")
+            }
         }
     }
 
     fn interest(&mut self, worker: usize) {
         let peer = &mut self.peers[worker];
         match peer.interests.pop_front() {
-            Some(Call::Watch { channel }) => {
-                peer.watched.insert(channel.clone());
-                peer.heard.push_back(Heard::Watching { channel });
+            Some(Call::Watch { id, channel, session }) => {
+                peer.watched.insert(channel.clone(), session);
+                peer.commands.push_back(Command::FirstRead { id, channel });
             }
-            Some(Call::Unwatch { channel }) => {
-                peer.watched.remove(&channel);
+            Some(Call::Unwatch { channel, session }) => {
+                if peer.watched.get(&channel) == Some(&session) {
+                    peer.watched.remove(&channel);
+                }
             }
-            Some(Call::Publish { .. } | Call::Read { .. }) | None => {}
+            Some(Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. }) | None => {}
         }
     }
 
     /// Puts a publication in order at the store, and tells everybody who watches.
-    fn publish(&mut self, channel: &Name, block: Block) -> Position {
-        let position = self.store.publish(channel, block.clone());
+    fn publish(&mut self, block: Block, wish: &Wish, now_us: u64) -> Position {
+        let channel = &Name::from(block.channel());
+        let (position, is_new) = self.store.publish(block.clone(), wish, now_us);
+        if !is_new {
+            return position;
+        }
         self.note(channel, &block, position);
         for peer in &mut self.peers {
-            if !peer.watched.contains(channel) || self.random.chance(self.faults.loss) {
+            let Some(session) = peer.watched.get(channel).copied() else { continue };
+            if self.random.chance(self.faults.loss) {
                 continue;
             }
             let copies = if self.random.chance(self.faults.double) { 2 } else { 1 };
             for _ in 0..copies {
-                let (channel, block) = (channel.clone(), block.clone());
-                peer.heard.push_back(Heard::Publication { channel, position, block });
+                let (position, block) = (Some(position), block.clone());
+                peer.heard.push_back(Heard { session, position, block });
             }
         }
         position
+    }
+
+    /// Hands a publication that is not kept to those who watch.
+    fn pass(&mut self, channel: &Name, block: &Block) {
+        for peer in &mut self.peers {
+            let Some(session) = peer.watched.get(channel).copied() else { continue };
+            if !self.random.chance(self.faults.loss) {
+                peer.heard.push_back(Heard { session, position: None, block: block.clone() });
+            }
+        }
     }
 
     /// The store's order is the truth that the clients are held to.
@@ -250,6 +352,18 @@ impl Far {
         if let Some(number) = ledger.recognise(index, block.data(), false) {
             let epoch = (self.faults.epoch_text)(position.epoch);
             ledger.seen_at(index, &epoch, position.offset, number);
+        }
+    }
+
+    /// A worker hands a publication to other nodes.
+    fn note_passed(&self, block: &Block) {
+        let mut ledger = self.ledger.borrow_mut();
+        let Some(index) = self.channels.iter().position(|name| name.as_str() == block.channel())
+        else {
+            return;
+        };
+        if let Some(number) = ledger.recognise(index, block.data(), false) {
+            ledger.passed(number);
         }
     }
 }

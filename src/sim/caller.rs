@@ -311,6 +311,9 @@ impl Caller {
         let good = text.starts_with("HTTP/1.1 200 ") && !text.contains("\"error\"");
         match self.waiting.take() {
             Some(Call::Publish { publication }) if good => around.ledger.acknowledged(publication),
+            Some(Call::Publish { publication }) if has_failed(text, publication, around) => {
+                around.ledger.failed(publication);
+            }
             Some(Call::Batch { publications }) => batch_answered(text, &publications, around),
             Some(Call::Disconnect { .. }) if good => self.disconnected = true,
             Some(Call::Step(publication)) if good => self.stepped(publication, text, around),
@@ -319,6 +322,13 @@ impl Caller {
             call => around.ledger.violation("api_refused", || format!("{call:?}: {text}")),
         }
     }
+}
+
+/// Did a publish come to nothing, as it may where the engine's calls fail?
+fn has_failed(answer: &str, publication: u32, around: &Around) -> bool {
+    let channel = around.ledger.publications[publication as usize].channel;
+    let plan = around.plan;
+    plan.fails() && plan.channels[usize::from(channel)].keeps && answer.contains("\"code\":100,")
 }
 
 /// Each command of a batch is answered in its place; refused only while the host stops.
@@ -331,6 +341,9 @@ fn batch_answered(text: &str, publications: &[Option<u32>], around: &mut Around)
         let known = |name: &str| reply.get(name).is_some();
         match publication {
             Some(publication) if known("publish") => around.ledger.acknowledged(*publication),
+            Some(publication) if has_failed(&reply.to_string(), *publication, around) => {
+                around.ledger.failed(*publication);
+            }
             None if reply["channels"]["channels"].is_object() => {}
             _ => wrong |= !(known("error") && around.plan.shutdown),
         }

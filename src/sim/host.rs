@@ -205,7 +205,12 @@ impl<T: Transport, E: Engine> Host<T, E> {
             ledger.payload(number, &mut data);
         }
         let block = Block::plain(self.names[channel].as_str(), &data, self.now());
-        self.bridge.publish_elsewhere(&self.names[channel].clone(), block);
+        let name = self.names[channel].clone();
+        if self.plan.channels[channel].keeps {
+            self.bridge.publish_elsewhere(block, self.now_us);
+        } else {
+            self.bridge.pass_elsewhere(&name, &block);
+        }
     }
 
     /// Can anything happen without the clock or a client?
@@ -213,6 +218,12 @@ impl<T: Transport, E: Engine> Host<T, E> {
     pub fn is_at_rest(&self) -> bool {
         !self.bridge.is_runnable(self.now_us)
             && !self.cores.iter().any(|core| core.may_run(self.now_us))
+    }
+
+    /// Does anything wait for a store that fails or is silent? Then the time brings it on.
+    fn waits_for_engine(&self) -> bool {
+        let waits = |core: &Core<T, E>| core.worker.home().waits_for_engine();
+        self.plan.fails() && (self.bridge.is_frozen() || self.cores.iter().any(waits))
     }
 
     /// Has every client that reads read all there is?
@@ -236,7 +247,9 @@ impl<T: Transport, E: Engine> Host<T, E> {
             if self.is_broken() {
                 return;
             }
-            if self.is_at_rest() && self.is_read() {
+            if self.is_at_rest() && self.is_read() && self.waits_for_engine() {
+                self.jump();
+            } else if self.is_at_rest() && self.is_read() {
                 if self.cores.iter().all(|core| !core.is_stalled(self.now_us)) {
                     self.judge_rest();
                     if !std::mem::take(&mut burst) {
@@ -304,7 +317,9 @@ impl<T: Transport, E: Engine> Host<T, E> {
             if self.is_broken() {
                 return;
             }
-            if self.is_at_rest() && self.is_read() {
+            if self.is_at_rest() && self.is_read() && self.waits_for_engine() {
+                self.jump();
+            } else if self.is_at_rest() && self.is_read() {
                 self.judge_rest();
                 if self.clients.iter().all(Client::settled) {
                     let since_us = *settled_us.get_or_insert(self.now_us);

@@ -246,6 +246,17 @@ impl Client {
             Waiting::Unsubscribe { channel } => self.left(*channel, id),
             _ => {}
         }
+        if code == 100 && around.plan.fails() && waiting.asks_the_engine(around.plan) {
+            match waiting {
+                Waiting::Publish { publication, .. } => around.ledger.failed(*publication),
+                // One of its subscriptions could not be had: it comes back.
+                Waiting::Connect { .. } => self.leave(around),
+                // What it sent behind, as a member, finds none.
+                Waiting::Subscribe { channel, .. } => self.channels[*channel].taken_out += 1,
+                _ => {}
+            }
+            return;
+        }
         if code == 103 && self.is_fairly_denied(waiting) {
             if let Waiting::Publish { publication, .. } = waiting {
                 around.ledger.publications[*publication as usize].refused = true;

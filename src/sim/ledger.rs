@@ -51,6 +51,12 @@ pub struct Publication {
     pub compact: bool,
     /// Its own connection is not to be told it live.
     pub excluded: bool,
+    /// Some answer to it was an error that passes: it may be in order, or not.
+    pub failed: bool,
+    /// It was sent again.
+    pub repeated: bool,
+    /// It was handed to other nodes, where it is not kept.
+    pub passed: bool,
     /// It was refused: nobody sees it.
     pub refused: bool,
     /// Nobody is subscribed to hear it.
@@ -158,6 +164,9 @@ impl Ledger {
             alone: false,
             compact: false,
             excluded: false,
+            failed: false,
+            repeated: false,
+            passed: false,
             refused: false,
             silent: false,
             handed_over: NEVER,
@@ -350,6 +359,10 @@ impl Ledger {
             let mut last: BTreeMap<(u16, u32), u32> = BTreeMap::new();
             for number in log.entries.iter().flatten() {
                 let publication = &self.publications[*number as usize];
+                // Sent again after it had failed, it comes when it comes.
+                if publication.failed && publication.repeated {
+                    continue;
+                }
                 let of = (publication.client, publication.connection);
                 let before = last.insert(of, publication.sequence);
                 if before.is_some_and(|before| before > publication.sequence) {

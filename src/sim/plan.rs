@@ -37,6 +37,15 @@ pub struct ChannelPlan {
     pub user: Option<usize>,
 }
 
+/// How the store fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// Calls that fail, in 1,000.
+    pub calls: u32,
+    /// Calls upon which it is silent for a while, in 100,000.
+    pub freezes: u32,
+}
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -83,6 +92,7 @@ pub struct Plan {
     /// Copies of a publication that the store's way loses and doubles, in 1,000.
     pub loss_per_mille: u32,
     pub double_per_mille: u32,
+    pub failures: Failures,
     /// Publications that the store keeps of a channel.
     pub trim: usize,
     /// Time between the bridge's probes.
@@ -102,6 +112,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// May a call of the engine come to nothing, and be answered with an error that passes?
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        self.failures != Failures::default()
+    }
+
     /// Draws a run.
     #[must_use]
     pub fn new(seed: u64, size: Size) -> Plan {
@@ -161,6 +177,7 @@ impl Plan {
             lossy: late,
             loss_per_mille: random.pick(&[0, 0, 30, 300]),
             double_per_mille: random.pick(&[0, 30, 300]),
+            failures: if late { failures(&mut random) } else { Failures::default() },
             trim: random.pick(&[4, 12, 100, 1 << 14]),
             probe_us: random.pick(&[10_000, 250_000, 250_000]),
             renew_per_mille: random.pick(&[0, 3, 20]),
@@ -227,6 +244,11 @@ fn faults(random: &mut Random) -> Faults {
         short: random.pick(&[0, 20, 300]),
         dry: random.pick(&[0, 10, 200]),
     }
+}
+
+fn failures(random: &mut Random) -> Failures {
+    let calls = random.pick(&[0, 0, 10, 100, 300]);
+    Failures { calls, freezes: random.pick(&[0, 0, 100, 1_000]) }
 }
 
 fn limits(random: &mut Random) -> Limits {

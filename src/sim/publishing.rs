@@ -5,6 +5,7 @@
 
 use super::client::{Around, Channel, Client, Sub};
 use super::dialect::Dialect;
+use super::ledger::Ledger;
 use super::plan::Plan;
 use super::waiting::{Standing, Waiting};
 use std::io::Write;
@@ -69,6 +70,7 @@ impl Client {
     pub(super) fn repeat(&mut self, around: &mut Around) {
         if !self.repeatable.is_empty() {
             let publication = self.random.pick(&self.repeatable.clone());
+            around.ledger.publications[publication as usize].repeated = true;
             self.write_publish(around, publication);
         }
     }
@@ -123,6 +125,20 @@ impl Client {
         let (from, filter) = ((self.index, self.connection), self.channels[channel].filter);
         for offset in offsets {
             around.ledger.passed_over((channel, epoch, offset), from, filter);
+        }
+    }
+}
+
+impl Ledger {
+    /// A publish came to nothing, as far as is known.
+    pub fn failed(&mut self, number: u32) {
+        self.publications[number as usize].failed = true;
+    }
+
+    /// A publication that is not kept was handed to other nodes.
+    pub fn passed(&mut self, number: u32) {
+        if std::mem::replace(&mut self.publications[number as usize].passed, true) {
+            self.violation("passed_twice", || format!("{number}"));
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use super::client::{Client, Phase, Sub};
 use super::host::Host;
+use super::ledger::NODE;
 use crate::contract::engine::Engine;
 use crate::contract::key::ConnectionKey;
 use crate::contract::position::Position;
@@ -141,6 +142,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
             }
         }
         self.judge_unkept(&mut found);
+        self.judge_passed(&mut found);
         let mut ledger = self.ledger.borrow_mut();
         for (kind, detail) in found {
             ledger.violation(kind, || detail);
@@ -235,6 +237,21 @@ impl<T: Transport, E: Engine> Host<T, E> {
         let there = there.count();
         if known != there {
             found.push(("registration_ghost", format!("{name}: {known} of {there}")));
+        }
+    }
+
+    /// What is not kept went to the other nodes as well.
+    fn judge_passed(&self, found: &mut Vec<(&'static str, String)>) {
+        if !self.plan.late || self.plan.fails() {
+            return;
+        }
+        let ledger = self.ledger.borrow();
+        for (number, publication) in (0_u32..).zip(&ledger.publications) {
+            let channel = usize::from(publication.channel);
+            let is_ours = publication.client != NODE && !self.plan.channels[channel].keeps;
+            if is_ours && publication.acknowledged && !publication.passed {
+                found.push(("not_passed", format!("{number} in {channel}")));
+            }
         }
     }
 

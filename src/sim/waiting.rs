@@ -2,6 +2,7 @@
 //!
 //! Must not know what was answered.
 
+use super::plan::Plan;
 use super::server_side::Since;
 
 /// A command without an answer yet.
@@ -65,6 +66,21 @@ impl Waiting {
             | Waiting::Presence { channel, .. }
             | Waiting::PresenceStats { channel, .. }
             | Waiting::History { channel, .. } => Some(*channel),
+        }
+    }
+
+    /// Does a home ask its engine about it, where that is elsewhere?
+    #[must_use]
+    pub fn asks_the_engine(&self, plan: &Plan) -> bool {
+        match self {
+            Waiting::Subscribe { channel, .. }
+            | Waiting::Publish { channel, .. }
+            | Waiting::History { channel, .. } => plan.channels[*channel].keeps,
+            Waiting::Connect { .. } => plan.channels.iter().any(|channel| channel.user.is_some()),
+            Waiting::Unsubscribe { .. }
+            | Waiting::Presence { .. }
+            | Waiting::PresenceStats { .. }
+            | Waiting::Echo { .. } => false,
         }
     }
 

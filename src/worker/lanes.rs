@@ -145,7 +145,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         served
     }
 
-    /// False: the home waits, for a lane's room or for a credit.
+    /// False: the home waits for a lane's room.
     fn serve_lane(&mut self, core: usize, now: Now, served: &mut bool) -> bool {
         sabotage!(Cursor => return self.serve_lane_from_the_start(core, now, served));
         debug_assert!(
@@ -156,15 +156,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             if !self.home.may_work() {
                 return true;
             }
-            let held = self.held.take();
-            let Some(request) = held.or_else(|| self.mesh.requests_in[core].pop()) else {
-                return true;
-            };
-            if let Err(untaken) = self.home.take(request, now) {
-                self.held = Some(untaken);
-                self.send_calls();
-                return false;
-            }
+            let Some(request) = self.mesh.requests_in[core].pop() else { return true };
+            self.home.take(request, now);
             *served = true;
             self.send_calls();
             if !self.say(served) {
@@ -304,10 +297,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         if self.home.has_call() && self.mesh.to_bridge.has_room() {
             return true;
         }
-        match self.held {
-            Some(_) => self.home.has_credit(),
-            None => self.mesh.requests_in.iter().any(|lane| !lane.is_empty()),
-        }
+        self.mesh.requests_in.iter().any(|lane| !lane.is_empty())
     }
 
     /// This core is awake again.

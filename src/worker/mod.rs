@@ -102,8 +102,6 @@ pub struct Worker<D, T: Transport, E> {
     links: Vec<Link<T::State>>,
     /// Cores to ring at the doorbells stage, a bit each, the bridge's the highest.
     rung: u64,
-    /// A request that the engine had no credit for, from the lane that is served.
-    held: Option<Request>,
     /// The lane whose turn it is.
     serving: usize,
     /// The lane of deliveries that was looked at first.
@@ -141,7 +139,6 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             budgets: parts.budgets,
             links,
             rung: 0,
-            held: None,
             serving: 0,
             taking: 0,
             popped,

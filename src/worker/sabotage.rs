@@ -17,6 +17,8 @@ use std::collections::VecDeque;
 /// What broken rules need to remember.
 #[derive(Default)]
 pub(super) struct Broken {
+    /// Rule 2: the request that is to be carried out again from its start.
+    again: Option<Request>,
     /// Rule 2: what found its lane full, while the home went on with other requests.
     skipped: VecDeque<(u16, Delivery)>,
     /// Rule 7: a probe goes round, and the home waits until the next core's lane takes it.
@@ -32,21 +34,17 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         served: &mut bool,
     ) -> bool {
         for _ in 0..self.budgets.requests_per_lane {
-            let held = self.held.take();
+            let held = self.broken.again.take();
             let Some(request) = held.or_else(|| self.mesh.requests_in[core].pop()) else {
                 return true;
             };
             let again = request.clone();
-            if let Err(untaken) = self.home.take(request, now) {
-                self.held = Some(untaken);
-                self.send_calls();
-                return false;
-            }
+            self.home.take(request, now);
             *served = true;
             self.send_calls();
             if !self.say(served) {
                 while self.home.next_delivery().is_some() {}
-                self.held = Some(again);
+                self.broken.again = Some(again);
                 return false;
             }
         }

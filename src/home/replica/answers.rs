@@ -5,13 +5,15 @@
 //! it will not be.
 
 use super::{Asked, Replica, Stage};
+use crate::clock::Now;
 use crate::contract::block::{Block, Placed};
-use crate::contract::engine::{Call, CallId, Engine, StreamRead};
-use crate::contract::envelope::{HistoryRequest, Request};
+use crate::contract::engine::{Call, Engine, StreamRead};
+use crate::contract::envelope::HistoryRequest;
 use crate::contract::key::ReplyTo;
 use crate::contract::position::Position;
+use crate::home::asking::Waiter;
 use crate::home::history::History;
-use crate::home::{Home, Untaken, history_answer};
+use crate::home::{Home, history_answer};
 
 impl Replica {
     /// Will a publication with this position be forwarded later, where the channel has come to
@@ -57,34 +59,51 @@ impl<E: Engine> Home<E> {
         replica.is_some_and(|replica| !replica.unheard.is_empty())
     }
 
+    /// Lets a publish wait until it, or what was asked before it, is forwarded here.
+    pub(in crate::home) fn wait_to_be_heard(
+        &mut self,
+        place: u32,
+        to: ReplyTo,
+        position: Option<Position>,
+        now: Now,
+    ) {
+        let ticket = self.asking.wait(Waiter::Publisher(place), now);
+        let replica = self.replica(place).expect("only a replica lets publishers wait");
+        replica.unheard.push_back((to, position, ticket));
+        self.unheard += 1;
+    }
+
     /// Answers the publishes that were forwarded meanwhile.
     pub(super) fn answer_heard(&mut self, place: u32) {
         let channel = self.channels.at(place);
         let at = channel.position();
+        let name = channel.name.clone();
         let Some(replica) = channel.replica.as_deref_mut() else { return };
         if replica.unheard.is_empty() {
             return;
         }
         // In order, as they were asked (rule 32).
-        let waits = |(_, position): &(ReplyTo, Position)| replica.is_unheard(*position, at);
+        let waits = |(_, position, _): &(_, Option<Position>, _)| {
+            position.is_some_and(|position| replica.is_unheard(position, at))
+        };
         let heard = replica.unheard.iter().position(waits).unwrap_or(replica.unheard.len());
         let heard: Vec<_> = replica.unheard.drain(..heard).collect();
         self.unheard -= heard.len();
-        for (to, position) in heard {
-            self.say_published(to, position);
+        for (to, position, ticket) in heard {
+            self.asking.stop_waiting(ticket);
+            match position {
+                Some(position) => self.say_published(to, position),
+                None => self.say_not_published(to, name.clone()),
+            }
         }
     }
 
     /// History of a channel that is not live here comes from the stream itself.
-    pub(in crate::home) fn read_history(&mut self, request: HistoryRequest) -> Result<(), Untaken> {
-        let id = CallId(self.next_call);
-        let call = Call::Read { id, channel: request.channel.clone(), since: 0 };
-        if self.call(call).is_err() {
-            return Err(Request::History(Box::new(request)));
-        }
-        self.next_call += 1;
-        self.asked.insert(id, Asked::History(request));
-        Ok(())
+    pub(in crate::home) fn read_history(&mut self, request: HistoryRequest, now: Now) {
+        let channel = request.channel.clone();
+        let of = channel.clone();
+        let read = |id| Call::Read { id, channel: of, since: 0 };
+        self.ask_in_line(channel, Asked::History(request), read, now);
     }
 
     pub(super) fn answer_history(&mut self, request: HistoryRequest, read: &StreamRead) {

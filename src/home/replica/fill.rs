@@ -4,6 +4,7 @@
 //! Must not know who waits for an answer.
 
 use super::{Asked, Stage};
+use crate::clock::Now;
 use crate::contract::block::{Block, Placed};
 use crate::contract::engine::{Call, Engine, StreamRead};
 use crate::contract::envelope::Delivery;
@@ -12,13 +13,16 @@ use crate::home::Home;
 use crate::rules::sabotage;
 
 impl<E: Engine> Home<E> {
-    pub(super) fn pump_fill(&mut self, place: u32) {
+    pub(super) fn pump_fill(&mut self, place: u32, now: Now) {
         let channel = self.channels.at(place);
-        let (name, since) = (channel.name.clone(), channel.last);
+        let (name, since, keeps) = (channel.name.clone(), channel.last, channel.keeps());
         let Some(replica) = self.replica(place) else { return };
+        // What is not kept cannot be read.
+        replica.needs_fill &= keeps;
         if replica.needs_fill && replica.stage == Stage::Live && !replica.filling {
             let read = |id| Call::Read { id, channel: name, since };
-            if self.ask(place, Some(Asked::Fill), read) {
+            let session = self.session(place);
+            if self.ask(place, Asked::Fill(session), read, now) {
                 let replica = self.replica(place).expect("it is one");
                 replica.filling = true;
                 replica.needs_fill = false;
@@ -101,33 +105,33 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    pub(super) fn compare_tail(&mut self, place: u32, top: Position) {
+    pub(super) fn compare_tail(&mut self, place: u32, top: Position, now: Now) {
         let channel = self.channels.at(place);
         let behind = top.epoch != channel.epoch || top.offset > channel.last;
         let Some(replica) = channel.replica.as_deref_mut() else { return };
         if replica.stage == Stage::Live && behind {
-            self.read_again(place);
+            self.read_again(place, now);
         }
     }
 
     /// Compares every live replica's last with its stream's top (rule 17).
-    pub(in crate::home) fn check_tails(&mut self) {
+    pub(in crate::home) fn check_tails(&mut self, now: Now) {
         let places: Vec<u32> = self
             .channels
             .iter()
             .filter_map(|channel| self.channels.find(channel.name.as_str()))
             .collect();
         for place in places {
-            self.read_again(place);
+            self.read_again(place, now);
         }
     }
 
     /// Reads what a replica may have missed.
-    fn read_again(&mut self, place: u32) {
+    fn read_again(&mut self, place: u32, now: Now) {
         sabotage!(TailCheck => return);
         if let Some(replica) = self.replica(place) {
             replica.needs_fill = true;
-            self.pump(place);
+            self.pump(place, now);
         }
     }
 }

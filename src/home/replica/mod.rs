@@ -1,21 +1,28 @@
 //! A channel whose order is decided elsewhere: this home is an ordered replica of its stream.
 //!
 //! Rules 14 to 18: hear first, then read; forward only last+1; on a gap hold, fill, and say what
-//! cannot be filled; compare tails; a recovery answer ends exactly at the home's last.
-//! Must not know how the engine is reached. Invariant: what was forwarded is a run without holes of
-//! one epoch, or every recoverable subscriber was told.
+//! cannot be filled; compare tails; a recovery answer ends exactly at the home's last. A call that
+//! failed is asked again after a rest; who waits meanwhile is answered with an error when
+//! `limits::ENGINE_WAIT_MS` are over. Must not know how the engine is reached. Invariant: what was
+//! forwarded is a run without holes of one epoch, or every recoverable subscriber was told.
 
-use super::Home;
+use super::waits::Ticket;
+use super::{Home, refused};
 use crate::clock::Now;
+use crate::codec::command::ErrorCode;
 use crate::contract::block::Block;
-use crate::contract::engine::{Answer, Bridged, Call, CallId, Engine, StreamRead};
-use crate::contract::envelope::{HistoryRequest, SubscribeRequest};
+use crate::contract::engine::{
+    Answer, Bridged, Call, CallId, Engine, Failure, Session, StreamRead,
+};
+use crate::contract::envelope::{HistoryRequest, Request, SubscribeRequest};
 use crate::contract::key::ReplyTo;
+use crate::contract::name::Name;
 use crate::contract::position::Position;
 use crate::rules::sabotage;
 use std::collections::VecDeque;
 
 mod answers;
+mod failures;
 mod fill;
 mod recover;
 
@@ -25,14 +32,34 @@ const HELD: usize = 64;
 /// What an engine elsewhere was asked for.
 #[derive(Debug)]
 pub enum Asked {
-    Publish(ReplyTo, Option<crate::contract::name::Name>, Block),
-    /// The first read after `Watching`.
-    First,
+    Publish {
+        to: ReplyTo,
+        /// Of the table of keys, where it has one.
+        key: Option<Name>,
+        block: Block,
+    },
+    /// To be heard, and the first read.
+    Watch(Session),
     /// A read that closes a gap, or compares tails.
-    Fill,
+    Fill(Session),
     /// A read for one subscriber who is further back than the ring.
-    Recover,
+    Recover(Session),
     History(HistoryRequest),
+    /// To hand what is not kept in this channel to other nodes.
+    Pass(Name),
+}
+
+impl Asked {
+    /// The channel in whose line it was asked; none for what a replica asks for itself.
+    #[must_use]
+    pub fn line(&self) -> Option<Name> {
+        match self {
+            Asked::Publish { block, .. } => Some(Name::from(block.channel())),
+            Asked::History(request) => Some(request.channel.clone()),
+            Asked::Pass(channel) => Some(channel.clone()),
+            Asked::Watch(_) | Asked::Fill(_) | Asked::Recover(_) => None,
+        }
+    }
 }
 
 /// How far a replica has come.
@@ -42,10 +69,7 @@ enum Stage {
     Cold,
     /// `Watch` was asked.
     Watching,
-    /// `Watching` has come; the first read is to be asked.
-    Watched,
-    /// The first read was asked.
-    Reading,
+    /// The first read has come.
     Live,
 }
 
@@ -53,8 +77,10 @@ enum Stage {
 #[derive(Debug, Default)]
 pub struct Replica {
     stage: Stage,
+    /// The number of the session that is under way, or was last.
+    session: u32,
     /// Subscribers not yet answered.
-    pub pending: VecDeque<SubscribeRequest>,
+    pub pending: VecDeque<(SubscribeRequest, Ticket)>,
     /// Publications that came while a read was out, with their positions.
     held: VecDeque<(Position, Block)>,
     /// A fill is wanted; it waits for a credit, and costs nobody a place (rule 14).
@@ -62,10 +88,15 @@ pub struct Replica {
     filling: bool,
     /// A read for the first of `pending` who needs one is out.
     recovering: bool,
-    unwatch: bool,
+    /// A session that is over, and of which the bridge has not been told.
+    unwatch: Option<Session>,
+    /// A call failed: nothing is asked for until then.
+    resting: Option<Ticket>,
+    /// It is in the list of those that want a credit.
     wanting: bool,
     /// Publishes that are in order and not forwarded here yet, with their positions.
-    pub unheard: VecDeque<(ReplyTo, Position)>,
+    /// One that failed after them has none, and is answered in its turn (rule 32).
+    pub unheard: VecDeque<(ReplyTo, Option<Position>, Ticket)>,
 }
 
 impl Replica {
@@ -74,7 +105,7 @@ impl Replica {
     pub fn is_busy(&self) -> bool {
         self.stage != Stage::Cold
             || !self.pending.is_empty()
-            || self.unwatch
+            || self.unwatch.is_some()
             || !self.unheard.is_empty()
     }
 
@@ -84,17 +115,47 @@ impl Replica {
         }
         self.held.push_back((position, block));
     }
+
+    /// What holds between any two calls of a home.
+    fn check(&self) {
+        let reads = self.filling || self.recovering;
+        assert!(!reads || self.stage == Stage::Live, "only what is live is read again: {self:?}");
+        assert!(self.stage != Stage::Cold || self.held.is_empty(), "a session holds: {self:?}");
+        assert!(self.stage == Stage::Cold || self.unwatch.is_none(), "one at a time: {self:?}");
+        assert!(self.held.len() <= HELD, "what is held is bounded: {}", self.held.len());
+    }
 }
 
 impl<E: Engine> Home<E> {
     /// Takes what the engine said, while there is nothing left to say from before.
     /// Gives whether anything was taken.
+    ///
+    /// # Panics
+    /// When what was taken before has not been said in full.
     pub fn take_answer(&mut self, now: Now) -> bool {
         assert!(self.is_free(), "answers wait for the cursor");
+        // Neither replicas nor lines always have the first credit.
+        self.lines_first = !self.lines_first;
+        let lines_first = self.lines_first;
+        let said = lines_first && self.serve_lines(now)
+            || self.serve_wanting(now)
+            || !lines_first && self.serve_lines(now);
+        if said {
+            return true;
+        }
+        let answer = self.engine.bridged_mut().and_then(Bridged::answer);
+        let Some(answer) = answer else { return false };
+        self.take_in(answer, now);
+        self.answer_markers();
+        true
+    }
+
+    /// Lets replicas ask that found no credit. True: there is something to say now.
+    fn serve_wanting(&mut self, now: Now) -> bool {
         while let Some(place) = self.wanting.pop_front() {
             if let Some(replica) = self.replica(place) {
                 replica.wanting = false;
-                self.pump(place);
+                self.pump(place, now);
                 self.drop_if_unused(place, now);
                 if self.replica(place).is_some_and(|replica| replica.wanting) {
                     break; // no credit yet
@@ -104,53 +165,60 @@ impl<E: Engine> Home<E> {
                 return true;
             }
         }
-        let Some(answer) = self.engine.bridged_mut().and_then(Bridged::answer) else {
-            return false;
-        };
-        match answer {
-            Answer::Watching { channel } => {
-                if let Some(place) = self.channels.find(channel.as_str())
-                    && let Some(replica) = self.replica(place)
-                    && replica.stage == Stage::Watching
-                {
-                    replica.stage = Stage::Watched;
-                    self.pump(place);
-                }
-            }
-            Answer::Published { id, channel, position } => {
-                let asked = self.asked.remove(&id);
-                let Some(Asked::Publish(to, key, block)) = asked else {
-                    debug_assert!(false, "an answer to what was not asked");
-                    return true;
-                };
+        false
+    }
+
+    fn take_in(&mut self, answer: Answer, now: Now) {
+        let asked = answer.call().map(|id| self.answered(id));
+        let line = asked.as_ref().and_then(|asked| asked.as_ref()?.line());
+        self.deal_with(answer, asked, now);
+        self.leave_line(line, now);
+    }
+
+    fn deal_with(&mut self, answer: Answer, asked: Option<Option<Asked>>, now: Now) {
+        match (answer, asked) {
+            // It was given up before.
+            (_, Some(None)) => {}
+            (Answer::Failed { why, .. }, Some(Some(asked))) => self.failed(asked, why, now),
+            (Answer::Published { position, .. }, Some(Some(Asked::Publish { to, key, block }))) => {
+                let place = self.channels.find(block.channel());
                 self.called((to, key, block), position, now);
-                if let Some(place) = self.channels.find(channel.as_str()) {
-                    self.compare_tail(place, position);
+                if let Some(place) = place {
+                    self.compare_tail(place, position, now);
                 }
             }
-            Answer::Read(read) => self.take_read(*read, now),
-            Answer::Publication { channel, position, block } => {
-                if let Some(place) = self.channels.find(channel.as_str()) {
-                    self.take_publication(place, position, block);
-                    self.pump(place);
+            (Answer::Passed { .. }, Some(Some(Asked::Pass(_)))) => {}
+            (Answer::Read(read), Some(Some(asked))) => self.take_read(asked, *read, now),
+            (Answer::Publication { session, position, block }, _) => {
+                match (self.heard(session), position) {
+                    (Some(place), Some(position)) => {
+                        self.take_publication(place, position, block);
+                        self.pump(place, now);
+                    }
+                    (Some(_), None) => self.pass_on(&block),
+                    (None, _) => {}
                 }
             }
-            Answer::Lost { channel } => {
-                if let Some(place) = self.channels.find(channel.as_str())
-                    && let Some(replica) = self.replica(place)
-                {
-                    replica.needs_fill = true;
-                    self.pump(place);
+            (Answer::Lost { session }, _) => {
+                if let Some(place) = self.heard(session) {
+                    self.replica(place).expect("it is heard").needs_fill = true;
+                    self.pump(place, now);
                 }
             }
+            (answer, asked) => debug_assert!(false, "{answer:?} to {asked:?}"),
         }
-        self.answer_markers();
-        true
     }
 
     pub(super) fn replica(&mut self, place: u32) -> Option<&mut Replica> {
         self.channels.get(place)?;
         self.channels.at(place).replica.as_deref_mut()
+    }
+
+    /// The place of a channel in whose session something came; none where that is over.
+    fn heard(&mut self, session: Session) -> Option<u32> {
+        let replica = self.replica(session.place)?;
+        let is_under_way = replica.session == session.number && replica.stage != Stage::Cold;
+        is_under_way.then_some(session.place)
     }
 
     /// Is the ring level with what was forwarded, so that it may answer by itself?
@@ -159,89 +227,123 @@ impl<E: Engine> Home<E> {
         replica.is_some_and(|replica| replica.stage == Stage::Live && !replica.filling)
     }
 
-    /// Asks the engine; false when there is no credit, and then the channel stands in line for one.
-    fn ask(&mut self, place: u32, asked: Option<Asked>, call: impl FnOnce(CallId) -> Call) -> bool {
-        let id = CallId(self.next_call);
-        if self.call(call(id)).is_ok() {
-            self.next_call += 1;
-            if let Some(asked) = asked {
-                self.asked.insert(id, asked);
-            }
-            return true;
+    /// Does a channel follow its stream, so that it has its epoch and a place in it?
+    pub(super) fn is_live(&self, place: u32) -> bool {
+        let replica = self.channels.get(place).and_then(|channel| channel.replica.as_deref());
+        replica.is_some_and(|replica| replica.stage == Stage::Live)
+    }
+
+    /// The session of a replica.
+    fn session(&mut self, place: u32) -> Session {
+        let number = self.replica(place).expect("it is one").session;
+        Session { place, number }
+    }
+
+    /// Asks for a replica; false when it rests, or there is no credit, and then the channel stands
+    /// in line for one.
+    fn ask(
+        &mut self,
+        place: u32,
+        asked: Asked,
+        call: impl FnOnce(CallId) -> Call,
+        now: Now,
+    ) -> bool {
+        if self.replica(place).expect("only a replica asks").resting.is_some() {
+            return false;
         }
+        let is_asked = self.ask_for(|| asked, call, now);
+        if !is_asked {
+            self.want(place);
+        }
+        is_asked
+    }
+
+    fn want(&mut self, place: u32) {
         let replica = self.replica(place).expect("only a replica asks");
         if !std::mem::replace(&mut replica.wanting, true) {
             self.wanting.push_back(place);
         }
-        false
     }
 
     /// Goes on with whatever the channel can do now.
-    pub(super) fn pump(&mut self, place: u32) {
+    pub(super) fn pump(&mut self, place: u32, now: Now) {
         self.answer_heard(place);
-        let name = self.channels.at(place).name.clone();
+        self.pump_session(place, now);
+        self.pump_fill(place, now);
+        self.answer_pending(place, now);
         let Some(replica) = self.replica(place) else { return };
-        if replica.unwatch {
-            let channel = name.clone();
-            if self.ask(place, None, |_| Call::Unwatch { channel }) {
-                self.replica(place).expect("it is one").unwatch = false;
-            }
-        }
-        let Some(replica) = self.replica(place) else { return };
-        let (stage, anyone) = (replica.stage, !replica.pending.is_empty());
-        if stage == Stage::Cold && anyone && !replica.unwatch {
-            let channel = name.clone();
-            if self.ask(place, None, |_| Call::Watch { channel }) {
-                self.replica(place).expect("it is one").stage = Stage::Watching;
-            }
-        }
-        if stage == Stage::Watched {
-            let channel = name.clone();
-            let read = |id| Call::Read { id, channel, since: 0 };
-            if self.ask(place, Some(Asked::First), read) {
-                self.replica(place).expect("it is one").stage = Stage::Reading;
-            }
-        }
-        self.pump_fill(place);
-        self.answer_pending(place);
-        if self.replica(place).is_some_and(|replica| replica.stage == Stage::Live) {
-            self.leave_stream(place);
+        replica.check();
+        if replica.stage == Stage::Live {
+            self.leave_stream(place, now);
         }
     }
 
-    fn take_read(&mut self, read: StreamRead, now: Now) {
-        let asked = self.asked.remove(&read.id);
-        if let Some(Asked::History(request)) = asked {
-            return self.answer_history(request, &read);
-        }
-        let Some(place) = self.channels.find(read.channel.as_str()) else { return };
+    /// Ends the session that is over, and begins one that is wanted.
+    fn pump_session(&mut self, place: u32, now: Now) {
+        let it = self.channels.at(place);
+        // Whoever hears what is not kept was answered at once, and waits for nothing.
+        let is_heard = !it.keeps() && !it.interest.is_empty();
+        let channel = it.name.clone();
         let Some(replica) = self.replica(place) else { return };
-        match asked {
-            Some(Asked::First) if replica.stage == Stage::Reading => {
-                replica.stage = Stage::Live;
-                self.adopt_first(place, &read);
+        if let Some(session) = replica.unwatch {
+            let call = Call::Unwatch { channel: channel.clone(), session };
+            if !self.end_session(call) {
+                return self.want(place);
             }
-            Some(Asked::Fill) => {
-                replica.filling = false;
-                if replica.stage == Stage::Live {
-                    self.adopt(place, &read);
-                }
-            }
-            Some(Asked::Recover) => {
-                replica.recovering = false;
-                if replica.stage == Stage::Live {
-                    self.take_recovery(place, &read);
-                }
-            }
-            _ => debug_assert!(false, "an answer to what was not asked"),
+            self.replica(place).expect("it is one").unwatch = None;
         }
-        self.pump(place);
+        let Some(replica) = self.replica(place) else { return };
+        let wants = !replica.pending.is_empty() || is_heard;
+        if replica.stage == Stage::Cold && wants {
+            let number = self.next_session;
+            let session = Session { place, number };
+            let watch = |id| Call::Watch { id, channel, session };
+            if self.ask(place, Asked::Watch(session), watch, now) {
+                self.next_session = number.wrapping_add(1);
+                let replica = self.replica(place).expect("it is one");
+                replica.stage = Stage::Watching;
+                replica.session = number;
+            }
+        }
+    }
+
+    fn take_read(&mut self, asked: Asked, read: StreamRead, now: Now) {
+        let (Asked::Watch(session) | Asked::Fill(session) | Asked::Recover(session)) = asked else {
+            return match asked {
+                Asked::History(request) => self.answer_history(request, &read),
+                asked => debug_assert!(false, "a read answers no {asked:?}"),
+            };
+        };
+        let Some(place) = self.heard(session) else {
+            return debug_assert!(false, "a session lasts while its reads do");
+        };
+        let replica = self.replica(place).expect("it is heard");
+        match asked {
+            Asked::Watch(_) => {
+                assert_eq!(replica.stage, Stage::Watching, "a session has one first read");
+                replica.stage = Stage::Live;
+                if self.channels.at(place).keeps() {
+                    self.adopt_first(place, &read);
+                }
+            }
+            Asked::Fill(_) => {
+                assert!(replica.filling, "a fill was out");
+                replica.filling = false;
+                self.adopt(place, &read);
+            }
+            _ => {
+                assert!(replica.recovering, "a read for a subscriber was out");
+                replica.recovering = false;
+                self.take_recovery(place, &read);
+            }
+        }
+        self.pump(place, now);
         // Its last subscriber may have left while it was read.
         self.drop_if_unused(place, now);
     }
 
     /// Nobody listens any more: hear the stream no longer, and keep nothing of this session.
-    pub(super) fn leave_stream(&mut self, place: u32) {
+    pub(super) fn leave_stream(&mut self, place: u32, now: Now) {
         let channel = self.channels.at(place);
         let unused = channel.interest.is_empty();
         let Some(replica) = channel.replica.as_deref_mut() else { return };
@@ -252,11 +354,11 @@ impl<E: Engine> Home<E> {
         replica.stage = Stage::Cold;
         replica.held.clear();
         replica.needs_fill = false;
-        replica.unwatch = true;
-        sabotage!(Session => return self.pump(place));
+        replica.unwatch = Some(Session { place, number: replica.session });
+        sabotage!(Session => return self.pump(place, now));
         let before = channel.history.bytes();
         channel.history.clear();
         self.history_bytes -= before;
-        self.pump(place);
+        self.pump(place, now);
     }
 }

@@ -4,6 +4,7 @@
 //! Must not know how a gap is closed.
 
 use super::{Asked, Stage};
+use crate::clock::Now;
 use crate::contract::block::Placed;
 use crate::contract::engine::{Call, Engine, StreamRead};
 use crate::contract::envelope::{Recovery, SubscribeRequest};
@@ -13,7 +14,7 @@ use crate::rules::sabotage;
 impl<E: Engine> Home<E> {
     /// Answers the subscribers that the ring can answer, and asks for what the first other one
     /// needs.
-    pub(super) fn answer_pending(&mut self, place: u32) {
+    pub(super) fn answer_pending(&mut self, place: u32, now: Now) {
         let mut index = 0;
         loop {
             let channel = self.channels.at(place);
@@ -24,7 +25,7 @@ impl<E: Engine> Home<E> {
             if replica.stage != Stage::Live || filling {
                 return;
             }
-            let Some(request) = replica.pending.get(index).cloned() else { return };
+            let Some((request, _)) = replica.pending.get(index).cloned() else { return };
             let recovery = self.recover(place, &request);
             let foreign = request.since.is_none_or(|since| !since.is_of(epoch));
             if matches!(recovery, Recovery::Impossible) && !foreign {
@@ -32,16 +33,25 @@ impl<E: Engine> Home<E> {
                 let replica = self.replica(place).expect("it is one");
                 if !replica.recovering {
                     let read = |id| Call::Read { id, channel: request.channel, since };
-                    if self.ask(place, Some(Asked::Recover), read) {
+                    let session = self.session(place);
+                    if self.ask(place, Asked::Recover(session), read, now) {
                         self.replica(place).expect("it is one").recovering = true;
                     }
                 }
                 index += 1;
                 continue;
             }
-            self.replica(place).expect("it is one").pending.remove(index);
+            self.take_pending(place, index);
             self.admit(place, request, recovery);
         }
+    }
+
+    /// Takes one of those who wait: it is answered now.
+    pub(in crate::home) fn take_pending(&mut self, place: u32, index: usize) -> SubscribeRequest {
+        let replica = self.replica(place).expect("only a replica lets subscribers wait");
+        let (request, ticket) = replica.pending.remove(index).expect("it was just found");
+        self.asking.stop_waiting(ticket);
+        request
     }
 
     /// The read for a subscriber further back than the ring (rule 16).
@@ -59,19 +69,18 @@ impl<E: Engine> Home<E> {
         let channel = self.channels.at(place);
         let (epoch, last) = (channel.epoch, channel.last);
         let replica = channel.replica.as_deref_mut().expect("it is one");
-        let waits = |request: &SubscribeRequest| {
+        let waits = |(request, _): &(SubscribeRequest, _)| {
             request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset >= read.after)
         };
         let Some(index) = replica.pending.iter().position(waits) else {
             return self.give_up_on_trimmed(place, read);
         };
-        let since = replica.pending[index].since.expect("it was just matched").offset;
+        let since = replica.pending[index].0.since.expect("it was just matched").offset;
         let Some(missed) = self.missed(place, read, since, last) else { return };
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
         let fits = bytes <= self.limits.recovery_bytes as usize;
         let whole = fits && since <= last && read.epoch == epoch;
-        let replica = self.replica(place).expect("it is one");
-        let request = replica.pending.remove(index).expect("it was just found");
+        let request = self.take_pending(place, index);
         let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
         self.admit(place, request, recovery);
     }
@@ -99,11 +108,11 @@ impl<E: Engine> Home<E> {
     /// The stream no longer reaches back to a subscriber's position: it is told so.
     pub(in crate::home) fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead) {
         let replica = self.replica(place).expect("it is one");
-        let trimmed = |request: &SubscribeRequest| {
+        let trimmed = |(request, _): &(SubscribeRequest, _)| {
             request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset < read.after)
         };
         if let Some(index) = replica.pending.iter().position(trimmed) {
-            let request = replica.pending.remove(index).expect("it was just found");
+            let request = self.take_pending(place, index);
             self.admit(place, request, Recovery::Impossible);
         }
     }

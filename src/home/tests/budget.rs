@@ -14,7 +14,7 @@ fn an_answer_that_names_many_ends_the_turn() {
         let Request::Subscribe(mut asked) = subscribe("crowd") else { unreachable!() };
         asked.to.connection = ConnectionKey { index, ..CONNECTION };
         asked.overrides.presence = Some(true);
-        home.take(Request::Subscribe(asked), at_ms(0)).expect("it is local");
+        home.take(Request::Subscribe(asked), at_ms(0));
         said(&mut home);
     }
     let (few, many) = (Name::from("few"), Name::from("crowd"));
@@ -25,11 +25,11 @@ fn an_answer_that_names_many_ends_the_turn() {
         };
         home.begin_turn(WORK_PER_STAGE_NS);
         for _ in 0..10 {
-            home.take(ask(&few), at_ms(0)).expect("it is local");
+            home.take(ask(&few), at_ms(0));
             said(&mut home);
         }
         assert!(home.may_work(), "ten that name nobody are no turn's work");
-        home.take(ask(&many), at_ms(0)).expect("it is local");
+        home.take(ask(&many), at_ms(0));
         let answer = said(&mut home);
         let named = match &answer[..] {
             [Delivery::Presence(answer)] => answer.members.len(),
@@ -46,7 +46,7 @@ fn a_search_for_a_delta_ends_the_turn() {
     let mut home = home(Memory, Limits::default());
     let Request::Subscribe(mut asked) = subscribe("deltas") else { unreachable!() };
     asked.delta = true;
-    home.take(Request::Subscribe(asked), at_ms(0)).expect("it is local");
+    home.take(Request::Subscribe(asked), at_ms(0));
     said(&mut home);
     home.begin_turn(WORK_PER_STAGE_NS);
     publish(&mut home, "deltas", &b"a".repeat(DELTA_BYTES), at_ms(0));

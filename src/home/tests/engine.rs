@@ -1,0 +1,253 @@
+//! A home whose engine is elsewhere, and is stuck, silent, or fails.
+
+use super::{TO, at_ms, home, said, subscribe, unsubscribe};
+use crate::clock::Now;
+use crate::codec::command::ErrorCode;
+use crate::contract::block::Block;
+use crate::contract::engine::{Answer, Bridged, Call, CallId, Failure, Session, StreamRead};
+use crate::contract::envelope::{Delivery, Request};
+use crate::contract::key::ReplyTo;
+use crate::contract::position::{Epoch, Position};
+use crate::home::Home;
+use crate::limits::{
+    ENGINE_CALL_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_WAIT_MS, ENGINE_WAITING_BYTES, Limits,
+};
+
+/// Credits of the homes here, and what one channel may have of them.
+const CREDITS: usize = 8;
+const SHARE: usize = CREDITS / ENGINE_SHARE;
+
+fn bridged() -> Home<Bridged> {
+    home(Bridged::new(CREDITS), Limits::default())
+}
+
+fn calls(home: &mut Home<Bridged>) -> Vec<Call> {
+    std::iter::from_fn(|| home.next_call()).collect()
+}
+
+/// Asks, and gives what is said at once.
+fn ask(home: &mut Home<Bridged>, request: Request, now: Now) -> Vec<Delivery> {
+    home.take(request, now);
+    said(home)
+}
+
+fn publish(home: &mut Home<Bridged>, channel: &str, command: u32, data: &[u8], now: Now) {
+    let to = ReplyTo { command, ..TO };
+    let block = Block::plain(channel, data, now);
+    let said = ask(home, Request::Publish { to, block, options: None }, now);
+    assert!(said.is_empty(), "it is answered when it is in order: {said:?}");
+}
+
+fn answer(home: &mut Home<Bridged>, answer: Answer, now: Now) -> Vec<Delivery> {
+    home.hear(answer);
+    let mut deliveries = Vec::new();
+    while home.take_answer(now) {
+        deliveries.extend(said(home));
+    }
+    deliveries
+}
+
+fn empty_read(id: CallId, epoch: u64, top: u64) -> Answer {
+    let entries = Box::default();
+    Answer::Read(Box::new(StreamRead { id, epoch: Epoch(epoch), after: top, entries, top }))
+}
+
+/// Subscribes, and lets the stream be heard from `top`.
+fn live(home: &mut Home<Bridged>, channel: &str, top: u64, now: Now) -> Session {
+    assert!(ask(home, subscribe(channel), now).is_empty());
+    let [Call::Watch { id, session, .. }] = calls(home)[..] else { panic!("it is watched") };
+    let said = answer(home, empty_read(id, 3, top), now);
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "{said:?}");
+    session
+}
+
+fn published(id: CallId, offset: u64) -> Answer {
+    Answer::Published { id, position: Position { epoch: Epoch(3), offset } }
+}
+
+/// The commands that are refused for now.
+fn refused(deliveries: &[Delivery]) -> Vec<u32> {
+    let command = |it: &Delivery| match it {
+        Delivery::Refused { to, error: ErrorCode::Internal, .. } => to.command,
+        other => panic!("{other:?}"),
+    };
+    deliveries.iter().map(command).collect()
+}
+
+/// What the timers say.
+fn timers(home: &mut Home<Bridged>, now: Now) -> Vec<Delivery> {
+    home.timers(now);
+    said(home)
+}
+
+#[test]
+fn a_channel_whose_calls_are_stuck_holds_back_no_other() {
+    let mut home = bridged();
+    live(&mut home, "long:b", 4, at_ms(0));
+    for command in 1..=10 {
+        publish(&mut home, "long:stuck", command, b"1", at_ms(10));
+    }
+    let stuck: Vec<CallId> = calls(&mut home).iter().filter_map(Call::id).collect();
+    assert_eq!(stuck.len(), SHARE, "the others wait, and leave credits to other channels");
+    // Publishers and subscribers elsewhere are served.
+    publish(&mut home, "long:b", 20, b"1", at_ms(20));
+    let [Call::Publish { id, .. }] = calls(&mut home)[..] else { panic!("it is asked") };
+    let said = answer(&mut home, published(id, 5), at_ms(20));
+    assert!(
+        matches!(said[..], [Delivery::Publication { offset: 5, .. }, Delivery::Published { .. }]),
+        "{said:?}"
+    );
+    assert!(matches!(
+        ask(&mut home, subscribe("long:b"), at_ms(30))[..],
+        [Delivery::Subscribed(_)]
+    ));
+    live(&mut home, "long:c", 0, at_ms(30));
+    assert!(ask(&mut home, unsubscribe("long:b"), at_ms(30)).is_empty());
+    // All that waited for the stuck channel is answered, once, in order.
+    assert_eq!(home.next_timer_ms(), Some(10 + ENGINE_CALL_MS));
+    assert!(timers(&mut home, at_ms(9 + ENGINE_CALL_MS)).is_empty());
+    let said = timers(&mut home, at_ms(10 + ENGINE_WAIT_MS));
+    assert_eq!(refused(&said), (1..=10).collect::<Vec<_>>());
+    // What comes later is looked at no more, and gives the credits back.
+    for (id, offset) in stuck.into_iter().zip(1..) {
+        assert!(answer(&mut home, published(id, offset), at_ms(6_000)).is_empty());
+    }
+    publish(&mut home, "long:stuck", 11, b"1", at_ms(6_000));
+    let [Call::Publish { id, .. }] = calls(&mut home)[..] else { panic!("it is asked") };
+    let said = answer(&mut home, published(id, 9), at_ms(6_000));
+    assert!(matches!(said[..], [Delivery::Published { .. }]), "{said:?}");
+}
+
+#[test]
+fn lines_take_turns_and_keep_their_order() {
+    let mut home = home(Bridged::new(1), Limits::default());
+    let order = [("long:a", 1), ("long:a", 2), ("long:a", 3), ("long:b", 4), ("long:b", 5)];
+    for (channel, command) in order {
+        publish(&mut home, channel, command, b"1", at_ms(0));
+    }
+    let mut answered = Vec::new();
+    let mut offsets = [0, 0];
+    while let Some(call) = home.next_call() {
+        let Call::Publish { id, block, .. } = call else { panic!("{call:?}") };
+        let offset = &mut offsets[usize::from(block.channel() == "long:b")];
+        *offset += 1;
+        for said in answer(&mut home, published(id, *offset), at_ms(0)) {
+            let Delivery::Published { to, .. } = said else { panic!("{said:?}") };
+            answered.push(to.command);
+        }
+    }
+    assert_eq!(answered, [1, 4, 2, 5, 3], "in order, and no channel waits for all of another's");
+    assert!(!home.waits_for_engine(), "nothing is left");
+}
+
+#[test]
+fn what_waits_is_bounded_and_the_next_is_refused() {
+    let mut home = home(Bridged::new(1), Limits::default());
+    let data = vec![b'1'; 64 << 10];
+    let fit = u32::try_from(ENGINE_WAITING_BYTES / (66 << 10)).expect("a few hundred");
+    for command in 0..=fit {
+        publish(&mut home, "long:a", command, &data, at_ms(0));
+    }
+    let mut turned_away = 0;
+    for command in 1_000..1_020 {
+        let to = ReplyTo { command, ..TO };
+        let block = Block::plain("long:a", &data, at_ms(0));
+        let said = ask(&mut home, Request::Publish { to, block, options: None }, at_ms(0));
+        turned_away += refused(&said).len();
+    }
+    assert!(turned_away > 10, "{turned_away} of 20");
+    let mut answered = 0;
+    for ms in ENGINE_CALL_MS..ENGINE_CALL_MS + 20 {
+        answered += refused(&timers(&mut home, at_ms(ms))).len();
+    }
+    assert_eq!(answered + turned_away, fit as usize + 1 + 20, "each is answered");
+}
+
+#[test]
+fn a_watch_that_fails_is_asked_again_and_who_waits_is_answered() {
+    let mut home = bridged();
+    assert!(ask(&mut home, subscribe("long:a"), at_ms(0)).is_empty());
+    let mut sessions = Vec::new();
+    let mut ms = 0;
+    while let [Call::Watch { id, session, .. }] = calls(&mut home)[..] {
+        sessions.push(session.number);
+        let failed = Answer::Failed { id, why: Failure::Away };
+        assert!(answer(&mut home, failed, at_ms(ms)).is_empty(), "it is asked again");
+        ms += ENGINE_REST_MS;
+        if ms < ENGINE_WAIT_MS {
+            assert!(timers(&mut home, at_ms(ms)).is_empty());
+        }
+    }
+    assert_eq!(sessions.len() as u64, ENGINE_WAIT_MS / ENGINE_REST_MS);
+    sessions.dedup();
+    assert_eq!(sessions.len() as u64, ENGINE_WAIT_MS / ENGINE_REST_MS, "each has a name");
+    let said = timers(&mut home, at_ms(ENGINE_WAIT_MS));
+    assert!(
+        matches!(
+            said[..],
+            [Delivery::Refused { error: ErrorCode::Internal, subscribe: Some(1), .. }]
+        ),
+        "{said:?}"
+    );
+    assert_eq!(home.channels(), 0, "its Subscribe counts for nothing");
+    // Where asking again is of no use, nobody waits.
+    assert!(ask(&mut home, subscribe("long:a"), at_ms(6_000)).is_empty());
+    let [Call::Watch { id, .. }] = calls(&mut home)[..] else { panic!("it is watched") };
+    let failed = Answer::Failed { id, why: Failure::Refused };
+    assert_eq!(refused(&answer(&mut home, failed, at_ms(6_000))), [TO.command]);
+    assert_eq!(home.channels(), 0);
+}
+
+#[test]
+fn a_watch_that_is_given_up_is_ended_before_the_next() {
+    let mut home = bridged();
+    assert!(ask(&mut home, subscribe("long:a"), at_ms(0)).is_empty());
+    let [Call::Watch { id, session, .. }] = calls(&mut home)[..] else { panic!("it is watched") };
+    assert!(ask(&mut home, subscribe("long:a"), at_ms(100)).is_empty());
+    let said = timers(&mut home, at_ms(ENGINE_CALL_MS));
+    assert_eq!(refused(&said).len(), 1, "the other has 100 ms left");
+    assert!(timers(&mut home, at_ms(ENGINE_CALL_MS + 50)).is_empty());
+    let [Call::Unwatch { session: ended, .. }] = calls(&mut home)[..] else {
+        panic!("it is ended")
+    };
+    assert_eq!(ended, session);
+    assert!(answer(&mut home, empty_read(id, 3, 7), at_ms(5_060)).is_empty(), "it is too late");
+    let position = Some(Position { epoch: Epoch(3), offset: 8 });
+    let block = Block::plain("long:a", b"1", at_ms(0));
+    let late = Answer::Publication { session, position, block };
+    assert!(answer(&mut home, late, at_ms(5_060)).is_empty(), "and so is what it heard");
+    assert_eq!(refused(&timers(&mut home, at_ms(100 + ENGINE_WAIT_MS))).len(), 1);
+    assert_eq!(home.channels(), 0);
+}
+
+#[test]
+fn a_publish_that_fails_is_answered_after_those_before_it() {
+    let mut home = bridged();
+    let session = live(&mut home, "long:a", 4, at_ms(0));
+    for command in [1, 2] {
+        publish(&mut home, "long:a", command, b"1", at_ms(0));
+    }
+    let ids: Vec<CallId> = calls(&mut home).iter().filter_map(Call::id).collect();
+    // Another node's has to be heard before the first, which the second does not overtake.
+    assert!(answer(&mut home, published(ids[0], 6), at_ms(0)).is_empty());
+    let failed = Answer::Failed { id: ids[1], why: Failure::Lost };
+    assert!(answer(&mut home, failed, at_ms(0)).is_empty());
+    let heard = |offset| {
+        let position = Some(Position { epoch: Epoch(3), offset });
+        Answer::Publication { session, position, block: Block::plain("long:a", b"0", at_ms(0)) }
+    };
+    let [Call::Read { id, .. }] = calls(&mut home)[..] else { panic!("the tail is compared") };
+    assert!(answer(&mut home, heard(5), at_ms(0)).is_empty(), "it is held while that is out");
+    assert!(answer(&mut home, heard(6), at_ms(0)).is_empty());
+    let said = answer(&mut home, empty_read(id, 3, 4), at_ms(0));
+    let [
+        Delivery::Publication { offset: 5, .. },
+        Delivery::Publication { offset: 6, .. },
+        Delivery::Published { to: first, .. },
+        Delivery::Refused { to: second, .. },
+    ] = said[..]
+    else {
+        panic!("{said:?}")
+    };
+    assert_eq!((first.command, second.command), (1, 2));
+}
