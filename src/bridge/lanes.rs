@@ -208,7 +208,6 @@ mod tests {
     use super::*;
     use crate::clock::Now;
     use crate::contract::engine::{Call, CallId};
-    use crate::contract::name::Name;
     use crate::contract::position::Epoch;
     use crate::mesh::{Endpoint, Slots, mesh};
 
@@ -260,8 +259,8 @@ mod tests {
     fn answers_and_publications_take_turns() {
         let (mut worker, mut lanes) = lanes(4, 8);
         for id in 1..=2 {
-            let read = Call::Read { id: CallId(id), channel: Name::from("a"), since: 0 };
-            assert!(worker.to_bridge.push(ToBridge::Call(read)).is_ok());
+            let pass = Call::Pass { id: CallId(id), block: Block::plain("a", b"1", NOW) };
+            assert!(worker.to_bridge.push(ToBridge::Call(pass)).is_ok());
             assert!(lanes.take(0).is_some());
             let position = Position { epoch: Epoch(1), offset: id };
             lanes.answer(0, Answer::Published { id: CallId(id), position });

@@ -10,7 +10,7 @@
 
 use super::block::{Block, Placed};
 use super::name::Name;
-use super::position::{Epoch, Position};
+use super::position::{Epoch, Position, Since};
 use crate::rules::sabotage;
 use std::collections::VecDeque;
 
@@ -31,9 +31,9 @@ pub struct Session {
 /// What a home asks of an engine elsewhere.
 #[derive(Clone, Debug)]
 pub enum Call {
-    /// Hear the channel's publications from now on, and then read all that is kept: answered by
-    /// `Read`. One that failed is not heard.
-    Watch { id: CallId, channel: Name, session: Session },
+    /// Hear the channel's publications from now on, and then read its stream: answered by `Read`.
+    /// One that failed is not heard.
+    Watch { id: CallId, channel: Name, session: Session, page: Box<Page> },
     /// Hear them no more. Not answered.
     Unwatch { channel: Name, session: Session },
     /// Put a publication in order, and keep it as is wished: answered by `Published`. Publications
@@ -43,8 +43,10 @@ pub enum Call {
     /// answered by `Passed`. This home has said it to its own subscribers, and does not hear it
     /// again.
     Pass { id: CallId, block: Block },
-    /// Read the stream after `since` (0: all that is kept): answered by `Read`.
-    Read { id: CallId, channel: Name, since: u64 },
+    /// Read a page of the stream: answered by `Read`.
+    Read { id: CallId, channel: Name, page: Box<Page> },
+    /// Forget what the stream keeps; its numbering goes on. Answered by `Removed`.
+    Remove { id: CallId, channel: Name },
 }
 
 impl Call {
@@ -55,7 +57,8 @@ impl Call {
             Call::Watch { id, .. }
             | Call::Publish { id, .. }
             | Call::Pass { id, .. }
-            | Call::Read { id, .. } => Some(*id),
+            | Call::Read { id, .. }
+            | Call::Remove { id, .. } => Some(*id),
             Call::Unwatch { .. } => None,
         }
     }
@@ -112,6 +115,9 @@ pub enum Answer {
     Passed {
         id: CallId,
     },
+    Removed {
+        id: CallId,
+    },
     Read(Box<StreamRead>),
     Failed {
         id: CallId,
@@ -130,14 +136,49 @@ pub enum Answer {
     },
 }
 
+/// What is to be read of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// After this place or, reversed, before it; without one from the first that is kept, or from
+    /// the last. A place in another epoch than the stream's is none, and the newest are read.
+    pub from: Option<Since>,
+    /// The newest first, where not all fit.
+    pub reverse: bool,
+    /// Publications, at most.
+    pub limit: u32,
+    /// Bytes of their blocks, at most; one publication is read in any case, so that whoever reads
+    /// on comes to the end.
+    pub bytes: usize,
+}
+
+impl Page {
+    /// The newest that are kept.
+    #[must_use]
+    pub fn newest(limit: u32, bytes: usize) -> Page {
+        Page { from: None, reverse: true, limit, bytes }
+    }
+
+    /// What follows a position.
+    #[must_use]
+    pub fn after(position: Position, bytes: usize) -> Page {
+        let from = Since { epoch: Some(position.epoch), offset: position.offset };
+        Page { from: Some(from), reverse: false, limit: u32::MAX, bytes }
+    }
+}
+
 /// What a stream held when it was read.
 #[derive(Clone, Debug)]
 pub struct StreamRead {
     pub id: CallId,
     pub epoch: Epoch,
-    /// The offset before the first entry: everything after it and up to `top` is in `entries`.
+    /// The offset before the first entry: everything after it and up to `end` is in `entries`, by
+    /// rising offsets.
     pub after: u64,
     pub entries: Box<[Placed]>,
+    /// The last entry's offset; `top`, or less where the page ends before it.
+    pub end: u64,
+    /// The bound on bytes kept some back.
+    pub cut: bool,
     /// The stream's last offset.
     pub top: u64,
 }
@@ -147,9 +188,10 @@ impl Answer {
     #[must_use]
     pub fn call(&self) -> Option<CallId> {
         match self {
-            Answer::Published { id, .. } | Answer::Passed { id } | Answer::Failed { id, .. } => {
-                Some(*id)
-            }
+            Answer::Published { id, .. }
+            | Answer::Passed { id }
+            | Answer::Removed { id }
+            | Answer::Failed { id, .. } => Some(*id),
             Answer::Read(read) => Some(read.id),
             Answer::Publication { .. } | Answer::Lost { .. } => None,
         }

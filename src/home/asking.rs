@@ -274,6 +274,9 @@ impl<E: Engine> Home<E> {
                 let is_level = place.is_some_and(|place| self.is_level(place));
                 (!is_level).then(|| asked.channel.clone())
             }
+            Request::RemoveHistory { channel, .. } => {
+                self.keeps(channel.as_str()).then(|| channel.clone())
+            }
             Request::Subscribe(_)
             | Request::Unsubscribe { .. }
             | Request::Presence { .. }
@@ -282,7 +285,6 @@ impl<E: Engine> Home<E> {
             | Request::Deregister { .. }
             | Request::ToUser(_)
             | Request::UserDone { .. }
-            | Request::RemoveHistory { .. }
             | Request::Channels { .. }
             | Request::Marker { .. } => None,
         }

@@ -29,7 +29,7 @@ mod waits;
 
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
-use crate::contract::engine::{Bridged, Engine};
+use crate::contract::engine::{Bridged, Call, Engine};
 use crate::contract::envelope::{Delivery, HistoryAnswer, HistoryRequest, PresenceAnswer, Request};
 use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::name::Name;
@@ -44,6 +44,7 @@ use history::{History, Page};
 use idempotency::Keys;
 use makers::{Maker, Makers};
 use numberings::Numberings;
+use replica::Asked;
 use std::collections::{BTreeSet, VecDeque};
 use table::Channels;
 use user_calls::UserCalls;
@@ -328,9 +329,11 @@ impl<E: Engine> Home<E> {
     /// Forgets what a channel keeps. Whoever comes back from before finds that it cannot be had.
     fn remove_history(&mut self, to: ReplyTo, name: &Name, now: Now) {
         let core = to.connection.core;
-        if !E::LOCAL {
-            // The stream is not the home's.
-            return self.say(core, refused(to, ErrorCode::NotAvailable, "", Some(name.clone())));
+        if !E::LOCAL && self.keeps(name.as_str()) {
+            let (channel, of) = (name.clone(), name.clone());
+            let asked = Asked::Remove { to, channel: name.clone() };
+            let remove = |id| Call::Remove { id, channel };
+            return self.ask_in_line(of, asked, remove, now);
         }
         if let Some(place) = self.channels.find(name.as_str()) {
             self.evict(place);

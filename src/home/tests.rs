@@ -169,7 +169,8 @@ fn a_replica_left_while_it_reads_is_dropped() {
     };
     let read = |id, top| {
         let entries = Box::default();
-        let read = StreamRead { id, epoch: Epoch(3), after: top, entries, top };
+        let read =
+            StreamRead { id, epoch: Epoch(3), after: top, entries, end: top, cut: false, top };
         Answer::Read(Box::new(read))
     };
     ask(&mut home, subscribe("long:a"), now);
@@ -421,7 +422,7 @@ fn a_replica_knows_the_epoch_that_a_position_does_not_name() {
         let block = || Block::plain("long:a", b"1", now);
         let entries = kept.map(|offset| Placed { offset, block: block() }).collect();
         let (epoch, top) = (Epoch(3), 6);
-        let read = StreamRead { id, epoch, after, entries, top };
+        let read = StreamRead { id, epoch, after, entries, end: top, cut: false, top };
         home.hear(Answer::Read(Box::new(read)));
         assert!(home.take_answer(now));
         brought(&said(home))

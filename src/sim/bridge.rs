@@ -14,7 +14,7 @@ use super::stream::Store;
 use crate::bridge::{self, Outside};
 use crate::clock::Now;
 use crate::contract::block::Block;
-use crate::contract::engine::{Answer, Call, CallId, Failure, Session, Wish};
+use crate::contract::engine::{Answer, Call, CallId, Failure, Page, Session, Wish};
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position};
 use std::collections::{BTreeMap, VecDeque};
@@ -40,6 +40,7 @@ enum Command {
     FirstRead {
         id: CallId,
         channel: Name,
+        page: Box<Page>,
     },
 }
 
@@ -180,7 +181,7 @@ impl Outside for Far {
         let peer = &mut self.peers[worker];
         match call {
             Call::Watch { .. } | Call::Unwatch { .. } => peer.interests.push_back(call),
-            Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. } => {
+            Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. } | Call::Remove { .. } => {
                 peer.commands.push_back(Command::Call(call));
             }
         }
@@ -278,13 +279,19 @@ impl Far {
                 }
                 (id, is_done.then_some(Answer::Passed { id }))
             }
-            Command::Call(Call::Read { id, channel, since }) => {
-                let read = self.store.read(id, &channel, since, now_us);
+            Command::Call(Call::Remove { id, channel }) => {
+                if is_done {
+                    self.store.remove(&channel, now_us);
+                }
+                (id, is_done.then_some(Answer::Removed { id }))
+            }
+            Command::Call(Call::Read { id, channel, page }) => {
+                let read = self.store.read(id, &channel, &page, now_us);
                 (id, is_done.then(|| Answer::Read(Box::new(read))))
             }
-            Command::FirstRead { id, channel } => {
+            Command::FirstRead { id, channel, page } => {
                 if is_done {
-                    let read = self.store.read(id, &channel, 0, now_us);
+                    let read = self.store.read(id, &channel, &page, now_us);
                     return (id, Some(Answer::Read(Box::new(read))));
                 }
                 // What failed is not heard.
@@ -300,16 +307,19 @@ impl Far {
     fn interest(&mut self, worker: usize) {
         let peer = &mut self.peers[worker];
         match peer.interests.pop_front() {
-            Some(Call::Watch { id, channel, session }) => {
+            Some(Call::Watch { id, channel, session, page }) => {
                 peer.watched.insert(channel.clone(), session);
-                peer.commands.push_back(Command::FirstRead { id, channel });
+                peer.commands.push_back(Command::FirstRead { id, channel, page });
             }
             Some(Call::Unwatch { channel, session }) => {
                 if peer.watched.get(&channel) == Some(&session) {
                     peer.watched.remove(&channel);
                 }
             }
-            Some(Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. }) | None => {}
+            Some(
+                Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. } | Call::Remove { .. },
+            )
+            | None => {}
         }
     }
 

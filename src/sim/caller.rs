@@ -29,6 +29,8 @@ pub enum Call {
     Disconnect {
         user: usize,
     },
+    /// A history is to be forgotten.
+    Remove,
     /// A step of the errand, and what it published.
     Step(Option<u32>),
 }
@@ -106,6 +108,14 @@ impl Caller {
         }
         if self.random.chance(200) {
             self.batch(around);
+            return None;
+        }
+        if around.plan.late && self.random.chance(50) {
+            let kept = around.plan.channels.iter().filter(|channel| channel.keeps);
+            let name = &self.random.pick(&kept.collect::<Vec<_>>()).name;
+            let body = format!("{{\"channel\":\"{name}\"}}");
+            self.request("history_remove", body.as_bytes(), around);
+            self.waiting = Some(Call::Remove);
             return None;
         }
         let mut body = Vec::new();
@@ -316,6 +326,8 @@ impl Caller {
             }
             Some(Call::Batch { publications }) => batch_answered(text, &publications, around),
             Some(Call::Disconnect { .. }) if good => self.disconnected = true,
+            Some(Call::Remove) if good => {}
+            Some(Call::Remove) if around.plan.fails() && text.contains("\"code\":100,") => {}
             Some(Call::Step(publication)) if good => self.stepped(publication, text, around),
             // While the host stops, it says so.
             _ if around.plan.shutdown => {}

@@ -4,7 +4,7 @@
 //! Must not know homes or lanes. Invariant: within an epoch offsets go up by one from 1.
 
 use crate::contract::block::{Block, Placed};
-use crate::contract::engine::{CallId, StreamRead, Wish};
+use crate::contract::engine::{CallId, Page, StreamRead, Wish};
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position};
 use std::collections::{BTreeMap, VecDeque};
@@ -75,15 +75,44 @@ impl Store {
         (position, true)
     }
 
-    /// What the stream holds after `since`.
-    pub fn read(&mut self, id: CallId, channel: &Name, since: u64, now_us: u64) -> StreamRead {
+    /// A page of what the stream holds.
+    pub fn read(&mut self, id: CallId, channel: &Name, page: &Page, now_us: u64) -> StreamRead {
         let stream = self.stream(channel, now_us);
-        let first = stream.kept.front().map_or(stream.top, |placed| placed.offset - 1);
-        // A position that this epoch never had reads nothing; what the top is tells its owner.
-        let after = since.max(first).min(stream.top.max(first));
-        let entries = stream.kept.iter().filter(|placed| placed.offset > after).cloned().collect();
         let (epoch, top) = (stream.epoch, stream.top);
-        StreamRead { id, epoch, after, entries, top }
+        let from = page.from.filter(|from| from.is_of(epoch)).map(|from| from.offset);
+        let is_foreign = page.from.is_some() && from.is_none();
+        let reverse = page.reverse || is_foreign;
+        let low = if reverse { 0 } else { from.unwrap_or(0) };
+        let high = if reverse { from.map_or(top, |from| from.saturating_sub(1)) } else { top };
+        let inside = |placed: &&Placed| placed.offset > low && placed.offset <= high;
+        let inside: Vec<&Placed> = stream.kept.iter().filter(inside).collect();
+        let mut bytes = 0;
+        let mut fits = |placed: &&&Placed| {
+            let is_first = bytes == 0;
+            bytes += placed.block.size();
+            is_first || bytes <= page.bytes
+        };
+        let most = page.limit as usize;
+        let count = if reverse {
+            inside.iter().rev().take(most).take_while(&mut fits).count()
+        } else {
+            inside.iter().take(most).take_while(&mut fits).count()
+        };
+        let cut = count < inside.len().min(most);
+        let first = if reverse { inside.len() - count } else { 0 };
+        let entries: Box<[Placed]> =
+            inside[first..first + count].iter().map(|placed| (*placed).clone()).collect();
+        // A position that this epoch never had reads nothing; what the top is tells its owner.
+        let begin = stream.kept.front().map_or(top, |placed| placed.offset - 1);
+        let nothing = if reverse { high } else { low.max(begin) }.min(top);
+        let after = entries.first().map_or(nothing, |placed| placed.offset - 1);
+        let end = entries.last().map_or(after, |placed| placed.offset);
+        StreamRead { id, epoch, after, entries, end, cut, top }
+    }
+
+    /// Forgets what a stream keeps; its numbering goes on.
+    pub fn remove(&mut self, channel: &Name, now_us: u64) {
+        self.stream(channel, now_us).kept.clear();
     }
 
     /// The store forgets a stream: it starts again, in another epoch.
@@ -103,6 +132,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::clock::Now;
+    use crate::contract::position::Since;
 
     const ZERO: Now = Now { monotonic_us: 0, unix_ms: 0 };
 
@@ -116,7 +146,8 @@ mod tests {
         let mut put = |key: &str, above, now_us| {
             let block = Block::plain("a", b"1", ZERO);
             let (position, is_new) = store.publish(block, &wish(key, 3, above), now_us);
-            let kept = store.read(CallId(0), &channel, 0, now_us).entries.len();
+            let page = Page::newest(u32::MAX, usize::MAX);
+            let kept = store.read(CallId(0), &channel, &page, now_us).entries.len();
             (position, is_new, kept)
         };
         let (first, ..) = put("k", None, 0);
@@ -134,13 +165,49 @@ mod tests {
     }
 
     #[test]
+    fn pages_follow_each_other_and_say_where_they_end() {
+        let (mut store, channel) = (Store::new(100), Name::from("a"));
+        let size = Block::plain("a", b"1", ZERO).size();
+        for _ in 0..5 {
+            store.publish(Block::plain("a", b"1", ZERO), &wish("", 10, None), 0);
+        }
+        let epoch = store.position("a").expect("it is there").epoch;
+        let mut read = |from: Option<(u64, u64)>, reverse, limit, bytes| {
+            let of = |epoch| (epoch > 0).then_some(Epoch(epoch));
+            let from = from.map(|(epoch, offset)| Since { epoch: of(epoch), offset });
+            let page = Page { from, reverse, limit, bytes };
+            let read = store.read(CallId(0), &channel, &page, 0);
+            let offsets: Vec<u64> = read.entries.iter().map(|placed| placed.offset).collect();
+            (read.after, offsets, read.end, read.cut)
+        };
+        let all = u32::MAX;
+        assert_eq!(read(None, false, all, 2 * size), (0, vec![1, 2], 2, true));
+        assert_eq!(read(Some((epoch.0, 2)), false, all, 2 * size), (2, vec![3, 4], 4, true));
+        assert_eq!(read(Some((epoch.0, 4)), false, all, 2 * size), (4, vec![5], 5, false));
+        assert_eq!(read(Some((0, 5)), false, all, 1), (5, vec![], 5, false));
+        assert_eq!(read(None, true, all, 2 * size), (3, vec![4, 5], 5, true));
+        assert_eq!(read(None, true, 2, usize::MAX), (3, vec![4, 5], 5, false));
+        assert_eq!(read(Some((0, 4)), true, 2, usize::MAX), (1, vec![2, 3], 3, false));
+        assert_eq!(read(None, false, all, 1), (0, vec![1], 1, true), "one in any case");
+        // Another epoch's place is none.
+        assert_eq!(read(Some((99, 1)), false, all, 2 * size), (3, vec![4, 5], 5, true));
+        store.remove(&channel, 0);
+        assert_eq!(store.position("a").expect("it is there").offset, 5);
+        let page = Page::newest(all, usize::MAX);
+        let read = store.read(CallId(0), &channel, &page, 0);
+        assert_eq!((read.after, read.end, read.top), (5, 5, 5));
+    }
+
+    #[test]
     fn a_read_says_how_far_back_it_reaches() {
         let (mut store, channel) = (Store::new(3), Name::from("a"));
         for number in 0..5_u8 {
             store.publish(Block::plain("a", &[number], ZERO), &wish("", 10, None), 0);
         }
         let read = |store: &mut Store, since| {
-            let read = store.read(CallId(0), &channel, since, 0);
+            let from = Some(Since { epoch: None, offset: since });
+            let page = Page { from, reverse: false, limit: u32::MAX, bytes: usize::MAX };
+            let read = store.read(CallId(0), &channel, &page, 0);
             let offsets: Vec<u64> = read.entries.iter().map(|placed| placed.offset).collect();
             (read.after, offsets, read.top)
         };

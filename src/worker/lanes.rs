@@ -148,10 +148,6 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     /// False: the home waits for a lane's room.
     fn serve_lane(&mut self, core: usize, now: Now, served: &mut bool) -> bool {
         sabotage!(Cursor => return self.serve_lane_from_the_start(core, now, served));
-        debug_assert!(
-            self.held.is_none() || core == self.serving,
-            "a request that is held is served before another lane's"
-        );
         for _ in 0..self.budgets.requests_per_lane {
             if !self.home.may_work() {
                 return true;

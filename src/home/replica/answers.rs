@@ -6,14 +6,16 @@
 
 use super::{Asked, Replica, Stage};
 use crate::clock::Now;
+use crate::codec::command::ErrorCode;
 use crate::contract::block::{Block, Placed};
-use crate::contract::engine::{Call, Engine, StreamRead};
+use crate::contract::engine::{Call, Engine, Page, StreamRead};
 use crate::contract::envelope::HistoryRequest;
 use crate::contract::key::ReplyTo;
 use crate::contract::position::Position;
 use crate::home::asking::Waiter;
 use crate::home::history::History;
-use crate::home::{Home, history_answer};
+use crate::home::{Home, history_answer, refused};
+use crate::limits::API_ANSWER_BYTES;
 
 impl Replica {
     /// Will a publication with this position be forwarded later, where the channel has come to
@@ -102,7 +104,12 @@ impl<E: Engine> Home<E> {
     pub(in crate::home) fn read_history(&mut self, request: HistoryRequest, now: Now) {
         let channel = request.channel.clone();
         let of = channel.clone();
-        let read = |id| Call::Read { id, channel: of, since: 0 };
+        // What the server API asks for it has whole or not at all.
+        let most = self.limits.recovery_bytes as usize;
+        let bytes = if request.whole { API_ANSWER_BYTES } else { most };
+        let limit = u32::try_from(request.limit).unwrap_or(u32::MAX);
+        let page = Page { from: request.since, reverse: request.reverse, limit, bytes };
+        let read = |id| Call::Read { id, channel: of, page: Box::new(page) };
         self.ask_in_line(channel, Asked::History(request), read, now);
     }
 
@@ -114,6 +121,10 @@ impl<E: Engine> Home<E> {
         let position = Position { epoch: read.epoch, offset: read.top };
         let bytes_max = self.limits.recovery_bytes as usize;
         let core = request.to.connection.core;
+        if request.whole && read.cut {
+            let (to, channel) = (request.to, Some(request.channel));
+            return self.say(core, refused(to, ErrorCode::LimitExceeded, "history", channel));
+        }
         let answer = history_answer(request, position, &history, bytes_max);
         self.say(core, answer);
     }

@@ -12,6 +12,9 @@ impl<E: Engine> Home<E> {
         match asked {
             Asked::Publish { to, key, block } => self.publish_failed(to, key, &block, now),
             Asked::History(request) => self.refuse(Request::History(Box::new(request)), now),
+            Asked::Remove { to, channel } => {
+                self.refuse(Request::RemoveHistory { to, channel }, now);
+            }
             // At most once, and its publisher has its answer.
             Asked::Pass(_) => self.not_passed += 1,
             Asked::Watch(session) => self.watch_failed(session, why, now),

@@ -6,7 +6,7 @@
 use super::{Asked, Stage};
 use crate::clock::Now;
 use crate::contract::block::{Block, Placed};
-use crate::contract::engine::{Call, Engine, StreamRead};
+use crate::contract::engine::{Call, Engine, Page, StreamRead};
 use crate::contract::envelope::Delivery;
 use crate::contract::position::{Epoch, Position};
 use crate::home::Home;
@@ -15,12 +15,13 @@ use crate::rules::sabotage;
 impl<E: Engine> Home<E> {
     pub(super) fn pump_fill(&mut self, place: u32, now: Now) {
         let channel = self.channels.at(place);
-        let (name, since, keeps) = (channel.name.clone(), channel.last, channel.keeps());
+        let (name, at, keeps) = (channel.name.clone(), channel.position(), channel.keeps());
+        let page = Box::new(Page::after(at, self.limits.recovery_bytes as usize));
         let Some(replica) = self.replica(place) else { return };
         // What is not kept cannot be read.
         replica.needs_fill &= keeps;
         if replica.needs_fill && replica.stage == Stage::Live && !replica.filling {
-            let read = |id| Call::Read { id, channel: name, since };
+            let read = |id| Call::Read { id, channel: name, page };
             let session = self.session(place);
             if self.ask(place, Asked::Fill(session), read, now) {
                 let replica = self.replica(place).expect("it is one");
@@ -74,24 +75,28 @@ impl<E: Engine> Home<E> {
                     self.forward(place, placed.block.clone());
                 }
             }
+            // The next page follows.
+            let is_behind = self.channels.at(place).last < read.top;
+            self.replica(place).expect("it is one").needs_fill |= is_behind;
         }
         self.take_held(place, read.epoch);
     }
 
-    /// The ring starts again from what was read.
+    /// The ring starts again from what was read, where that reaches the stream's end.
     pub(super) fn restart(&mut self, place: u32, read: &StreamRead) {
         let channel = self.channels.at(place);
         let before = channel.history.bytes();
         channel.epoch = read.epoch;
         channel.last = read.top;
         channel.history.clear();
-        if channel.history_size > 0 {
+        if channel.history_size > 0 && read.end == read.top {
             for Placed { offset, block } in &read.entries {
                 channel.history.push(*offset, block.clone(), channel.history_size as usize);
             }
         }
         let after = channel.history.bytes();
         self.history_bytes = self.history_bytes - before + after;
+        assert!(read.after <= read.end && read.end <= read.top, "a read is in order: {read:?}");
     }
 
     pub(super) fn take_held(&mut self, place: u32, epoch: Epoch) {

@@ -12,9 +12,9 @@ use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::contract::block::Block;
 use crate::contract::engine::{
-    Answer, Bridged, Call, CallId, Engine, Failure, Session, StreamRead,
+    Answer, Bridged, Call, CallId, Engine, Failure, Page, Session, StreamRead,
 };
-use crate::contract::envelope::{HistoryRequest, Request, SubscribeRequest};
+use crate::contract::envelope::{Delivery, HistoryRequest, Request, SubscribeRequest};
 use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
 use crate::contract::position::Position;
@@ -45,6 +45,11 @@ pub enum Asked {
     /// A read for one subscriber who is further back than the ring.
     Recover(Session),
     History(HistoryRequest),
+    /// To forget what a channel keeps.
+    Remove {
+        to: ReplyTo,
+        channel: Name,
+    },
     /// To hand what is not kept in this channel to other nodes.
     Pass(Name),
 }
@@ -56,7 +61,7 @@ impl Asked {
         match self {
             Asked::Publish { block, .. } => Some(Name::from(block.channel())),
             Asked::History(request) => Some(request.channel.clone()),
-            Asked::Pass(channel) => Some(channel.clone()),
+            Asked::Remove { channel, .. } | Asked::Pass(channel) => Some(channel.clone()),
             Asked::Watch(_) | Asked::Fill(_) | Asked::Recover(_) => None,
         }
     }
@@ -188,6 +193,12 @@ impl<E: Engine> Home<E> {
                 }
             }
             (Answer::Passed { .. }, Some(Some(Asked::Pass(_)))) => {}
+            (Answer::Removed { .. }, Some(Some(Asked::Remove { to, channel }))) => {
+                if let Some(place) = self.channels.find(channel.as_str()) {
+                    self.evict(place);
+                }
+                self.say(to.connection.core, Delivery::HistoryRemoved { to });
+            }
             (Answer::Read(read), Some(Some(asked))) => self.take_read(asked, *read, now),
             (Answer::Publication { session, position, block }, _) => {
                 match (self.heard(session), position) {
@@ -283,6 +294,7 @@ impl<E: Engine> Home<E> {
         let it = self.channels.at(place);
         // Whoever hears what is not kept was answered at once, and waits for nothing.
         let is_heard = !it.keeps() && !it.interest.is_empty();
+        let page = Page::newest(it.history_size, self.limits.recovery_bytes as usize);
         let channel = it.name.clone();
         let Some(replica) = self.replica(place) else { return };
         if let Some(session) = replica.unwatch {
@@ -297,7 +309,8 @@ impl<E: Engine> Home<E> {
         if replica.stage == Stage::Cold && wants {
             let number = self.next_session;
             let session = Session { place, number };
-            let watch = |id| Call::Watch { id, channel, session };
+            let page = Box::new(page);
+            let watch = |id| Call::Watch { id, channel, session, page };
             if self.ask(place, Asked::Watch(session), watch, now) {
                 self.next_session = number.wrapping_add(1);
                 let replica = self.replica(place).expect("it is one");

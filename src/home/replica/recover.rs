@@ -6,8 +6,9 @@
 use super::{Asked, Stage};
 use crate::clock::Now;
 use crate::contract::block::Placed;
-use crate::contract::engine::{Call, Engine, StreamRead};
+use crate::contract::engine::{Call, Engine, Page, StreamRead};
 use crate::contract::envelope::{Recovery, SubscribeRequest};
+use crate::contract::position::Position;
 use crate::home::Home;
 use crate::rules::sabotage;
 
@@ -29,10 +30,12 @@ impl<E: Engine> Home<E> {
             let recovery = self.recover(place, &request);
             let foreign = request.since.is_none_or(|since| !since.is_of(epoch));
             if matches!(recovery, Recovery::Impossible) && !foreign {
-                let since = request.since.map_or(0, |since| since.offset);
+                let offset = request.since.map_or(0, |since| since.offset);
+                let bytes = self.limits.recovery_bytes as usize;
+                let page = Box::new(Page::after(Position { epoch, offset }, bytes));
                 let replica = self.replica(place).expect("it is one");
                 if !replica.recovering {
-                    let read = |id| Call::Read { id, channel: request.channel, since };
+                    let read = |id| Call::Read { id, channel: request.channel, page };
                     let session = self.session(place);
                     if self.ask(place, Asked::Recover(session), read, now) {
                         self.replica(place).expect("it is one").recovering = true;
@@ -76,6 +79,11 @@ impl<E: Engine> Home<E> {
             return self.give_up_on_trimmed(place, read);
         };
         let since = replica.pending[index].0.since.expect("it was just matched").offset;
+        if read.end < last.min(read.top) {
+            // The page is as large as a recovery may be, and that was not all.
+            let request = self.take_pending(place, index);
+            return self.admit(place, request, Recovery::Impossible);
+        }
         let Some(missed) = self.missed(place, read, since, last) else { return };
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
         let fits = bytes <= self.limits.recovery_bytes as usize;

@@ -49,7 +49,8 @@ fn answer(home: &mut Home<Bridged>, answer: Answer, now: Now) -> Vec<Delivery> {
 
 fn empty_read(id: CallId, epoch: u64, top: u64) -> Answer {
     let entries = Box::default();
-    Answer::Read(Box::new(StreamRead { id, epoch: Epoch(epoch), after: top, entries, top }))
+    let (epoch, after) = (Epoch(epoch), top);
+    Answer::Read(Box::new(StreamRead { id, epoch, after, entries, end: top, cut: false, top }))
 }
 
 /// Subscribes, and lets the stream be heard from `top`.
