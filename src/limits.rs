@@ -248,6 +248,12 @@ pub const SENDS_PER_FLUSH: usize = 256;
 pub const CONTROL_BACKLOG_BYTES: usize = 4 << 10;
 /// Bytes of one armed send of a backlog, and of one of the blocks of memory that hold a backlog.
 pub const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes that a connection's transport may have to say by itself, unsent: handshakes, tickets,
+/// alerts. Over it the connection ends.
+pub const TRANSPORT_BYTES: usize = 16 << 10;
+/// Plain bytes that are sealed for the connections of one flush; with more they go to backlogs, and
+/// are sealed as their sockets take them.
+pub const SEALED_BYTES_PER_FLUSH: usize = 1 << 20;
 /// Requests that a home takes from one lane before the next lane's turn.
 pub const REQUESTS_PER_LANE: usize = 64;
 /// Deliveries that an edge takes from one lane in one turn.

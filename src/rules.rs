@@ -102,6 +102,8 @@ rules! {
     Fenced = "fenced",
     /// Rule 34: a publisher receives its publication before the answer to its publish.
     OwnFirst = "own_first",
+    /// Rule 35: what a transport has to say goes out before what is sealed after it.
+    SaysFirst = "says_first",
 }
 
 /// Breaks a rule on purpose, where the simulation has switched it off; without the feature

@@ -118,6 +118,7 @@ impl Rig {
         let worker = Worker::new(Parts {
             driver: Sink::default(),
             transport: Plain,
+            internal_listener: None,
             edge: Edge::new(edge(namespaces, limits, &metrics)),
             home: Home::new(home, Memory),
             mesh,

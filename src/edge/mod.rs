@@ -166,6 +166,8 @@ enum Late {
     Slow(ConnectionId),
     /// It missed what the server wants it to have: 3010, and it comes back.
     Insufficient(ConnectionId),
+    /// Its transport can seal nothing more.
+    Unsealed(ConnectionId),
 }
 
 /// The connections of one core.

@@ -148,6 +148,12 @@ listed! {
         Spill = "spill",
         /// Closed before it was a session, because another connection needed its slot.
         Displaced = "displaced",
+        /// A handshake of its transport that is wrong, or took too long (closed).
+        TransportHandshake = "transport_handshake",
+        /// A record of its transport that cannot be opened (closed).
+        TransportRecord = "transport_record",
+        /// Its client ended the transport with an alert (closed).
+        TransportAlert = "transport_alert",
         /// A user whose id does not fit into a channel's name (connected, without a personal
         /// channel).
         PersonalChannel = "personal_channel",
@@ -349,6 +355,12 @@ impl CoreMetrics {
     /// Counts an error reply.
     pub fn error(&self, code: u16) {
         self.errors[place(&ERROR_CODES, code)].add(1);
+    }
+
+    /// Refusals of this cause so far.
+    #[must_use]
+    pub fn refused(&self, cause: Cause) -> u64 {
+        self.refusals[cause as usize].get()
     }
 
     /// Counts a refusal.

@@ -191,6 +191,7 @@ fn work<D: Driver>(
     let worker = Worker::new(Parts {
         driver,
         transport: Plain,
+        internal_listener: Some(1),
         edge: Edge::new(seat.edge),
         home: Home::new(seat.home, Memory),
         mesh: seat.mesh,

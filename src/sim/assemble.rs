@@ -46,7 +46,7 @@ fn bridged(plan: &Plan) -> Bridged {
 }
 
 fn record(plan: &Plan) -> Record {
-    Record::new(plan.record.unwrap_or(1))
+    Record::new(plan.record.unwrap_or(1), plan.sealing.wears_after)
 }
 
 fn run_with<T: Transport, E: Engine>(
@@ -76,6 +76,7 @@ fn run_with<T: Transport, E: Engine>(
         Core::new(Worker::new(Parts {
             driver,
             transport: transport(&plan),
+            internal_listener: None,
             edge: Edge::new(edge),
             home: Home::new(home, engine(&plan)),
             metrics: Arc::clone(&metrics[ends.core]),
@@ -94,7 +95,7 @@ fn run_with<T: Transport, E: Engine>(
     let names: Vec<Name> =
         plan.channels.iter().map(|channel| Name::from(channel.name.as_str())).collect();
     let shared = (Rc::clone(&net), Rc::clone(&ledger));
-    let bridge = real_bridge(&plan, bridge_ends, metrics, &mut random);
+    let bridge = real_bridge(&plan, bridge_ends, metrics.clone(), &mut random);
     let bridge = Bridge::new(bridge, faults, names.clone(), shared, random.fork());
     let clients = (0..plan.clients).map(|n| Client::new(n as u16, &plan, random.fork())).collect();
     let mut host = Host {
@@ -110,6 +111,7 @@ fn run_with<T: Transport, E: Engine>(
         now_us: 1_000_000,
         elsewhere: 0,
         steps: 0,
+        metrics,
         plan,
     };
     host.run();

@@ -5,12 +5,11 @@
 //! one is answered with 200, once.
 
 use super::client::Around;
+use super::ends::Ends;
 use super::errand::{Errand, Promise, Step};
 use super::ledger::API;
 use super::net::LinkId;
 use super::random::Random;
-use super::record::{self, Record};
-use crate::transport::Transport;
 use std::io::Write;
 
 /// The key that the host is given for its API.
@@ -48,8 +47,8 @@ pub struct Caller {
     pub errand: Option<Errand>,
     core: usize,
     inbox: Vec<u8>,
-    open: record::State,
-    seal: record::State,
+    ends: Ends,
+    sealing: Random,
     connection: u32,
     sequence: u32,
     random: Random,
@@ -65,8 +64,8 @@ impl Caller {
             errand: None,
             core: 0,
             inbox: Vec::new(),
-            open: record::State::default(),
-            seal: record::State::default(),
+            ends: Ends::default(),
+            sealing: Random::new(0xCA11),
             connection: 0,
             sequence: 0,
             random,
@@ -258,9 +257,15 @@ impl Caller {
 
     fn connect(&mut self, around: &mut Around) {
         self.core = self.random.below(around.plan.workers);
-        self.link = Some(around.net.connect(self.core, 1 << 16));
+        let record = around.plan.record.filter(|_| self.sealing.chance(500));
+        let link = around.net.connect(self.core, 1 << 16, u8::from(record.is_some()));
+        self.link = Some(link);
         self.connection += 1;
-        (self.open, self.seal) = Default::default();
+        self.ends = Ends::default();
+        if let Some(bytes) = record {
+            self.ends = Ends::sealed(bytes, false, &mut self.sealing);
+            around.net.write(link, &self.ends.begin());
+        }
         self.inbox.clear();
     }
 
@@ -283,30 +288,18 @@ impl Caller {
              Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         );
         plain.extend_from_slice(body);
-        match around.plan.record {
-            None => around.net.write(link, &plain),
-            Some(bytes) => {
-                let mut wire = Vec::new();
-                Record::new(bytes).seal(&mut self.seal, &plain, &mut wire);
-                around.net.write(link, &wire);
-            }
-        }
+        around.net.write(link, &self.ends.send(&plain));
     }
 
     /// Reads the answer, if it has come.
     pub fn read(&mut self, around: &mut Around) {
         let Some(link) = self.link else { return };
-        let mut wire = Vec::new();
+        let (mut wire, mut back) = (Vec::new(), Vec::new());
         around.net.read(link, usize::MAX, &mut wire);
-        match around.plan.record {
-            None => self.inbox.append(&mut wire),
-            Some(bytes) => {
-                let record = Record::new(bytes);
-                if record.open(&mut self.open, &wire, &mut self.inbox).is_err() {
-                    around.ledger.violation("stream_corrupt", || "the API's".to_owned());
-                }
-            }
+        if self.ends.take(&wire, &mut self.inbox, &mut back).is_err() {
+            around.ledger.violation("stream_corrupt", || "the API's".to_owned());
         }
+        around.net.write(link, &back);
         if let Some(length) = whole_response(&self.inbox) {
             let text = String::from_utf8_lossy(&self.inbox[..length]).into_owned();
             self.inbox.drain(..length);

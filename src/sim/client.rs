@@ -5,15 +5,14 @@
 //! the server answers to it is the server's doing.
 
 use super::dialect::Dialect;
+use super::ends::Ends;
 use super::filter::{FILTERS, Filter};
 use super::ledger::Ledger;
 use super::net::{LinkId, Net};
 use super::plan::Plan;
 use super::random::Random;
-use super::record::{self, Record};
 use super::waiting::Waiting;
 use super::wire;
-use crate::transport::Transport;
 use std::io::Write;
 
 /// What a client acts upon.
@@ -29,6 +28,8 @@ pub enum Phase {
     Offline,
     /// Waits for the 101.
     Upgrading,
+    /// It broke its transport's rules; its server is to end the connection.
+    Outcast,
     /// Waits for the answer to `connect`.
     Connecting,
     Connected,
@@ -66,13 +67,6 @@ pub struct Channel {
     pub unheard: u32,
     /// How often the server has ended the subscription.
     pub taken_out: u32,
-}
-
-/// Both ends of the transport under one connection.
-#[derive(Default)]
-pub(super) struct Ends {
-    pub open: record::State,
-    pub seal: record::State,
 }
 
 /// See the module's page.
@@ -113,6 +107,10 @@ pub struct Client {
     pub(super) inbox: Vec<u8>,
     pub(super) at: usize,
     pub(super) ends: Ends,
+    /// What its transport draws: a source of its own, so that plain runs stay what they are.
+    sealing: Random,
+    /// Its server's stream ended, with a transport of records, and without a goodbye.
+    pub cut: bool,
     pub(super) random: Random,
     pub(super) outbox: Vec<u8>,
     frames: Vec<u8>,
@@ -166,6 +164,8 @@ impl Client {
             inbox: Vec::new(),
             at: 0,
             ends: Ends::default(),
+            sealing: Random::new(plan.seed ^ u64::from(index) << 32),
+            cut: false,
             random,
             outbox: Vec::new(),
             frames: Vec::new(),
@@ -180,7 +180,7 @@ impl Client {
     pub fn act(&mut self, around: &mut Around, now_us: u64) {
         match self.phase {
             Phase::Offline => self.connect(around),
-            Phase::Upgrading | Phase::Connecting | Phase::Closed { .. } => {
+            Phase::Outcast | Phase::Upgrading | Phase::Connecting | Phase::Closed { .. } => {
                 // Likelier than later on: the server's work is just under way.
                 if self.random.chance(around.plan.kill_per_mille * 5) {
                     self.leave(around);
@@ -188,6 +188,13 @@ impl Client {
             }
             Phase::Connected if self.random.chance(around.plan.kill_per_mille) => {
                 self.leave(around);
+            }
+            Phase::Connected
+                if self.ends.is_open()
+                    && self.sealing.chance(around.plan.sealing.sins_per_mille) =>
+            {
+                let wire = self.ends.sin_now(&mut self.sealing);
+                self.sins(around, &wire);
             }
             Phase::Connected if self.random.chance(around.plan.stall_per_mille) => {
                 let us = self.random.between(100, around.plan.stall_us);
@@ -235,7 +242,7 @@ impl Client {
                 self.subscribe_all(around.plan);
                 self.post(around);
             }
-            Phase::Upgrading | Phase::Connecting | Phase::Closed { .. } => {}
+            Phase::Outcast | Phase::Upgrading | Phase::Connecting | Phase::Closed { .. } => {}
         }
     }
 
@@ -252,15 +259,35 @@ impl Client {
         let plan = around.plan;
         self.core = self.random.below(plan.workers);
         let capacity = self.random.pick(&plan.socket_bytes);
-        self.link = Some(around.net.connect(self.core, capacity));
+        let is_sealed = self.sealing.chance(plan.sealing.per_mille);
+        self.link = Some(around.net.connect(self.core, capacity, u8::from(is_sealed)));
         self.connection += 1;
         self.sequence = 0;
         self.phase = Phase::Upgrading;
-        (self.inbox, self.at, self.ends) = (Vec::new(), 0, Ends::default());
+        (self.inbox, self.at, self.ends, self.cut) = (Vec::new(), 0, Ends::default(), false);
         (self.mute, self.slow) = (false, capacity < 4_000);
         self.must_end = false;
         self.told_end = None;
+        if let Some(bytes) = plan.record.filter(|_| is_sealed) {
+            let sins = self.sealing.chance(plan.sealing.sins_per_mille);
+            self.ends = Ends::sealed(bytes, sins, &mut self.sealing);
+            let hello = self.ends.begin();
+            if sins {
+                return self.sins(around, &hello);
+            }
+            self.put(&hello, around);
+        }
         self.wire(&wire::upgrade(self.dialect.subprotocol()), around);
+    }
+
+    /// Breaks its transport's rules, or begins to: what it asked is forgotten.
+    fn sins(&mut self, around: &mut Around, wire: &[u8]) {
+        if let Some(cause) = self.ends.sin().and_then(super::ends::Sin::cause) {
+            around.ledger.sins.push((cause, false));
+        }
+        self.phase = Phase::Outcast;
+        self.waiting.clear();
+        self.put(wire, around);
     }
 
     /// After the 101: the connect command, and often all subscriptions in the same message.
@@ -412,14 +439,14 @@ impl Client {
     }
 
     fn wire(&mut self, plain: &[u8], around: &mut Around) {
-        let Some(link) = self.link else { return };
-        match around.plan.record {
-            None => around.net.write(link, plain),
-            Some(bytes) => {
-                let mut wire = Vec::new();
-                Record::new(bytes).seal(&mut self.ends.seal, plain, &mut wire);
-                around.net.write(link, &wire);
-            }
+        let wire = self.ends.send(plain);
+        self.put(&wire, around);
+    }
+
+    /// Sends wire bytes.
+    pub(super) fn put(&mut self, wire: &[u8], around: &mut Around) {
+        if let Some(link) = self.link {
+            around.net.write(link, wire);
         }
     }
 

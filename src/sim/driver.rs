@@ -172,11 +172,9 @@ impl SimDriver {
                 Some(slot) => *slot = open,
                 None => self.slots.push(open),
             }
-            self.events.push_back(Event::Accepted {
-                socket: Socket(number as u32),
-                peer: None,
-                listener: 0,
-            });
+            let listener = self.net.borrow().links[link].listener;
+            let socket = Socket(number as u32);
+            self.events.push_back(Event::Accepted { socket, peer: None, listener });
         }
     }
 

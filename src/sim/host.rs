@@ -16,7 +16,9 @@ use crate::clock::Now;
 use crate::contract::block::Block;
 use crate::contract::engine::Engine;
 use crate::contract::name::Name;
+use crate::metrics::CoreMetrics;
 use crate::transport::Transport;
+use std::sync::Arc;
 
 /// Steps in which a lull, or the end, must have come to rest.
 const REST_STEPS: u32 = 2_000_000;
@@ -37,6 +39,8 @@ pub struct Host<T: Transport, E> {
     /// Connections of the user whose disconnect is out.
     pub doomed: Vec<(u16, u32)>,
     pub names: Vec<Name>,
+    /// What the cores count.
+    pub metrics: Vec<Arc<CoreMetrics>>,
     pub random: Random,
     pub now_us: u64,
     pub elsewhere: u32,

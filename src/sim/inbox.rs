@@ -4,11 +4,9 @@
 //! and once, it was told of; everything else is a violation.
 
 use super::client::{Around, Client, Phase, Sub};
-use super::record::Record;
 use super::server_side::Since;
 use super::waiting::{Standing, Waiting};
 use super::wire::{self, Corrupt, Frame, Message};
-use crate::transport::Transport;
 
 /// How late a delivery may come, in microseconds of clean time.
 pub(super) const LATE_US: u64 = 100_000;
@@ -26,18 +24,17 @@ impl Client {
             self.clear_since_us = around.ledger.clean_us;
         }
         let Some(link) = self.link else { return };
-        let corrupt = match around.plan.record {
-            None => {
-                around.net.read(link, limit, &mut self.inbox);
-                false
+        let (mut wire, mut back) = (Vec::new(), Vec::new());
+        around.net.read(link, limit, &mut wire);
+        let opened = self.ends.take(&wire, &mut self.inbox, &mut back);
+        self.put(&back, around);
+        let taken = opened.and_then(|()| match self.phase {
+            Phase::Outcast => {
+                self.inbox.clear();
+                Ok(())
             }
-            Some(bytes) => {
-                let mut wire = Vec::new();
-                around.net.read(link, limit, &mut wire);
-                Record::new(bytes).open(&mut self.ends.open, &wire, &mut self.inbox).is_err()
-            }
-        };
-        let taken = if corrupt { Err(Corrupt("record")) } else { self.take_all(around) };
+            _ => self.take_all(around),
+        });
         if let Err(Corrupt(what)) = taken {
             let (index, connection) = (self.index, self.connection);
             around.ledger.violation("stream_corrupt", || {
@@ -58,9 +55,19 @@ impl Client {
             }
             _ => false,
         };
-        if over || around.net.at_end(link) {
-            self.leave(around);
+        if !over && !around.net.at_end(link) {
+            return;
         }
+        let (fin, sin) = (around.net.links[link].down_fin, self.ends.sin());
+        self.cut = self.ends.is_sealed() && self.ends.is_open();
+        if self.phase == Phase::Outcast && self.ends.is_alerted() {
+            let cause = sin.and_then(super::ends::Sin::cause).unwrap_or_default();
+            around.ledger.sins.push((cause, true));
+        } else if fin && self.ends.misses_an_alert() && around.plan.sealing.wears_after == u32::MAX
+        {
+            self.wrong("no_alert", around, || format!("{sin:?}"));
+        }
+        self.leave(around);
     }
 
     fn take_all(&mut self, around: &mut Around) -> Result<(), Corrupt> {

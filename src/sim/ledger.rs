@@ -106,6 +106,9 @@ pub struct Ledger {
     pub now_us: u64,
     /// Time in which no core was stalled and no timer fired, in microseconds.
     pub clean_us: u64,
+    /// What clients did to their transports, and were told by an alert, by the cause under which it
+    /// is counted.
+    pub sins: Vec<(&'static str, bool)>,
     /// Publications delivered, and the times that a client was told it had missed some.
     pub deliveries: u64,
     pub told: u64,

@@ -10,6 +10,7 @@ pub mod client;
 pub mod core;
 pub mod dialect;
 pub mod driver;
+mod ends;
 mod errand;
 mod fairness;
 mod filter;

@@ -24,6 +24,8 @@ pub struct Link {
     /// Bytes on their way to the client, at most `capacity`.
     pub down: VecDeque<u8>,
     pub capacity: usize,
+    /// The listener that it came in by.
+    pub listener: u8,
     /// The client sent its FIN.
     pub up_fin: bool,
     /// The server sent its FIN.
@@ -111,9 +113,9 @@ impl Net {
         }
     }
 
-    /// A client connects to a core's listener.
-    pub fn connect(&mut self, core: usize, capacity: usize) -> LinkId {
-        self.links.push(Link { capacity, ..Link::default() });
+    /// A client connects to one of a core's listeners.
+    pub fn connect(&mut self, core: usize, capacity: usize, listener: u8) -> LinkId {
+        self.links.push(Link { capacity, listener, ..Link::default() });
         let link = self.links.len() - 1;
         self.accepts[core].push_back(link);
         link
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn marks_are_reported_when_their_last_byte_is_handed_over() {
         let mut net = Net::new(1);
-        let link = net.connect(0, 10);
+        let link = net.connect(0, 10, 0);
         net.write(link, b"abcd");
         net.mark(link, 7);
         net.write(link, b"ef");

@@ -46,14 +46,39 @@ pub struct Failures {
     pub freezes: u32,
 }
 
+/// What a run with records draws: from a source of its own, so that it does not move the rest.
+#[derive(Clone, Copy, Debug)]
+pub struct Sealing {
+    /// Connections that have records, in 1,000; the others are plain, beside them.
+    pub per_mille: u32,
+    /// Of those, how many break their transport's rules at the start, in 1,000; and strokes of a
+    /// client's by which it does so later.
+    pub sins_per_mille: u32,
+    /// Records that a server's end seals before it can seal no more.
+    pub wears_after: u32,
+}
+
+impl Sealing {
+    fn new(seed: u64, has_records: bool) -> Sealing {
+        let mut random = Random::new(seed ^ 0x05EA_1ED0);
+        Sealing {
+            per_mille: if has_records { random.pick(&[300, 700, 1_000]) } else { 0 },
+            sins_per_mille: random.pick(&[0, 5, 30]),
+            wears_after: random.pick(&[u32::MAX, u32::MAX, u32::MAX, 3_000]),
+        }
+    }
+}
+
 /// See the module's page.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
     /// The engine answers turns later; else it is the home's memory.
     pub late: bool,
-    /// Bytes of a record; none runs without a transport.
+    /// Bytes of a record; none: all connections are plain.
     pub record: Option<usize>,
+    /// How records are spoken, where they are.
+    pub sealing: Sealing,
     pub workers: usize,
     pub clients: usize,
     pub publications: usize,
@@ -138,22 +163,19 @@ impl Plan {
         let users = if random.chance(600) { USERS } else { 0 };
         let personal = users > 0 && random.chance(600);
         let errands = users > 0 && random.chance(700);
+        let own = if personal { users } else { 0 };
         Plan {
             seed,
             late,
             record,
+            sealing: Sealing::new(seed, record.is_some()),
             workers: if small { random.between(1, 4) } else { 4 },
             clients: if small { random.between(3, 8) } else { 20 },
             publications: if small { 200 } else { 2_000 },
             slots,
             budgets: budgets(&mut random),
             namespaces: namespaces(history_size as u32, personal),
-            channels: channels(
-                kept,
-                random.between(0, 2),
-                if personal { users } else { 0 },
-                errands,
-            ),
+            channels: channels(kept, random.between(0, 2), own, errands),
             users,
             tokens: tokens(users),
             faults: faults(&mut random),
@@ -207,6 +229,15 @@ fn tokens(users: usize) -> Vec<String> {
     TOKENS.get_or_init(|| (0..USERS).map(make).collect())[..users].to_vec()
 }
 
+impl Plan {
+    /// The transport in a word or two.
+    fn transport(&self) -> String {
+        let Some(bytes) = self.record else { return "plain".into() };
+        let (sealed, sins) = (self.sealing.per_mille, self.sealing.sins_per_mille);
+        format!("record({bytes}, {sealed} in 1,000, {sins} of them sin)")
+    }
+}
+
 /// The plan in one line.
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -216,7 +247,7 @@ impl std::fmt::Display for Plan {
              arena {}, backlog {}, recovery {}, sockets {:?}, ping {} ms{}{}{}{}{}",
             self.seed,
             if self.late { "late" } else { "memory" },
-            self.record.map_or("plain".into(), |bytes| format!("record({bytes})")),
+            self.transport(),
             self.workers,
             self.slots.requests,
             self.slots.deliveries,

@@ -4,11 +4,13 @@
 //! Must not move anything. Invariant: what it holds against a host no schedule can excuse.
 
 use super::client::{Client, Phase, Sub};
+use super::ends::Sin;
 use super::host::Host;
 use super::ledger::NODE;
 use crate::contract::engine::Engine;
 use crate::contract::key::ConnectionKey;
 use crate::contract::position::Position;
+use crate::metrics::Cause;
 use crate::transport::Transport;
 use std::collections::BTreeSet;
 
@@ -27,6 +29,9 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 found.push(("disconnect_missed_a_connection", who.clone()));
             }
             match client.phase {
+                Phase::Outcast if client.ends.sin() != Some(Sin::Silence) => {
+                    found.push(("sin_without_an_end", format!("{who}: {:?}", client.ends.sin())));
+                }
                 Phase::Upgrading => found.push(("asleep_while_owed", format!("{who}: a 101"))),
                 Phase::Connecting | Phase::Connected => {
                     if let Some((_, waiting)) = client.waiting.first() {
@@ -34,7 +39,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                     }
                     self.judge_tails(client, &who, &mut found);
                 }
-                Phase::Offline | Phase::Closed { .. } => {}
+                Phase::Offline | Phase::Outcast | Phase::Closed { .. } => {}
             }
         }
         if let Some(call) = &self.caller.waiting {
@@ -143,6 +148,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
         }
         self.judge_unkept(&mut found);
         self.judge_passed(&mut found);
+        self.judge_sins(&mut found);
         let mut ledger = self.ledger.borrow_mut();
         for (kind, detail) in found {
             ledger.violation(kind, || detail);
@@ -251,6 +257,29 @@ impl<T: Transport, E: Engine> Host<T, E> {
             let is_ours = publication.client != NODE && !self.plan.channels[channel].keeps;
             if is_ours && publication.acknowledged && !publication.passed {
                 found.push(("not_passed", format!("{number} in {channel}")));
+            }
+        }
+    }
+
+    /// What was done to a transport on purpose ended its connection, and was counted once; nothing
+    /// else was counted. It may have been ended before for something else.
+    pub(super) fn judge_sins(&self, found: &mut Vec<(&'static str, String)>) {
+        let ledger = self.ledger.borrow();
+        for cause in [Cause::TransportHandshake, Cause::TransportRecord, Cause::TransportAlert] {
+            let counted: u64 = self.metrics.iter().map(|core| core.refused(cause)).sum();
+            let of = |told: bool| {
+                ledger.sins.iter().filter(|sin| **sin == (cause.name(), told)).count() as u64
+            };
+            let (committed, told) = (of(false), of(true));
+            // Whoever hangs may do so amid its handshake.
+            let others = match cause {
+                Cause::TransportRecord => self.plan.sealing.wears_after < u32::MAX,
+                Cause::TransportHandshake => self.plan.hang,
+                _ => false,
+            };
+            if counted < told || counted > committed && !others {
+                let detail = format!("{}: {counted} of {committed}, {told} told", cause.name());
+                found.push(("sins_miscounted", detail));
             }
         }
     }

@@ -71,7 +71,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 // It was slow, mute or disconnected before its turn came.
                 Some(3008 | 3010 | 3012 | 3503) => continue,
                 // One that overflows while what was acknowledged goes out is cut, amid a frame too.
-                None if client.slow => continue,
+                None if client.slow || client.cut => continue,
                 other => found.push(("closed_without_3001", format!("{who}: {other:?}"))),
             }
             for (number, publication) in (0_u32..).zip(&ledger.publications) {
@@ -91,6 +91,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
             }
         }
         drop(ledger);
+        self.judge_sins(&mut found);
         let mut ledger = self.ledger.borrow_mut();
         for (kind, detail) in found {
             ledger.violation(kind, || detail);

@@ -1,50 +1,75 @@
-//! The seam between driver and ws: what turns wire bytes into plain bytes and back.
+//! The seam between driver and edge: what turns wire bytes into plain bytes and back.
 //!
-//! `plain` copies nothing and costs nothing. TLS will be a second transport; until then the
-//! simulation's `record` tests the seam. A transport must not know frames: its caller says where
-//! one ends.
+//! Each connection has its own: the listener that it came in by decides. `plain` is for those whose
+//! wire bytes are the plain bytes; they cost nothing here and have no state. Any other connection
+//! has a `Session`, which may fail, and which may have bytes of its own to send: a handshake, an
+//! alert, a goodbye. TLS will be one; the simulation's `record` is one.
+//!
+//! Must not know frames, sockets or time. Invariant: bytes of one session go out in the order in
+//! which it wrote them, sealed ones and its own together, for its peer counts them.
 
-/// The received bytes cannot be opened, and the connection is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unreadable;
+pub mod plain;
 
-/// How bytes travel. The transport defines the state of each connection, `()` for plain.
+pub use plain::Plain;
+
+/// How a server's connections travel.
 pub trait Transport {
-    /// The state of one connection.
-    type State: Default;
+    type Session: Session;
 
-    /// Wire bytes are the plain bytes: nothing is copied in either direction.
-    const IDENTITY: bool;
-
-    /// Opens received wire bytes and appends the plain ones. What is not complete yet is kept in
-    /// `state`.
-    ///
-    /// # Errors
-    /// If the bytes are not valid in this transport.
-    fn open(
-        &self,
-        state: &mut Self::State,
-        wire: &[u8],
-        plain: &mut Vec<u8>,
-    ) -> Result<(), Unreadable>;
-
-    /// Seals plain bytes and appends what goes over the wire.
-    fn seal(&self, state: &mut Self::State, plain: &[u8], wire: &mut Vec<u8>);
+    /// Begins the session of a connection that came in by a listener, by its place in the driver's
+    /// options. None: its bytes are plain.
+    fn begin(&mut self, listener: u8) -> Option<Self::Session>;
 }
 
-/// No transport layer: wire bytes are plain bytes.
-pub struct Plain;
+/// The server's side of one connection that is not plain.
+pub trait Session {
+    /// Takes received wire bytes, which it may change. Appends the plain bytes in them to `plain`,
+    /// and what it has to send by itself to `own`. What is not whole yet it keeps.
+    ///
+    /// # Errors
+    /// The session is over: it is not to be used again. Plain bytes that came before are in
+    /// `plain`, and what it has to say about it, an alert, is in `own`.
+    fn open(
+        &mut self,
+        wire: &mut [u8],
+        plain: &mut Vec<u8>,
+        own: &mut Vec<u8>,
+    ) -> Result<Opened, Failure>;
 
-impl Transport for Plain {
-    type State = ();
-    const IDENTITY: bool = true;
+    /// Is its handshake done? Nothing may be sealed before, and no plain bytes come before.
+    fn is_open(&self) -> bool;
 
-    fn open(&self, (): &mut (), wire: &[u8], plain: &mut Vec<u8>) -> Result<(), Unreadable> {
-        plain.extend_from_slice(wire);
-        Ok(())
-    }
+    /// Seals plain bytes, appending what goes over the wire.
+    ///
+    /// # Errors
+    /// The session is over, and nothing was appended.
+    fn seal(&mut self, plain: &[u8], wire: &mut Vec<u8>) -> Result<(), Failure>;
 
-    fn seal(&self, (): &mut (), plain: &[u8], wire: &mut Vec<u8>) {
-        wire.extend_from_slice(plain);
-    }
+    /// Appends the goodbye that says that nothing more follows. Nothing may be sealed afterwards.
+    fn close(&mut self, wire: &mut Vec<u8>);
+
+    /// Memory of what it keeps of bytes that came in.
+    fn held_bytes(&self) -> usize;
+}
+
+/// What came of bytes that were opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// The peer said goodbye: nothing more comes from it. It may still be sent something.
+    pub is_closed: bool,
+    /// What opening cost, in nanoseconds, where that is much: a handshake's share of a turn.
+    pub work_ns: u32,
+}
+
+/// Why a session is over before its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The peer's part of the handshake is wrong.
+    Handshake,
+    /// A record cannot be opened, or none can be sealed any more.
+    Record,
+    /// The peer ended the session with an alert.
+    Alert,
+    /// The peer does not read what the session has to say by itself, and makes it say more.
+    Unread,
 }

@@ -59,12 +59,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         batch.bytes = 0;
         while let Some(conn) = batch.conns.get(batch.sends.len()).copied() {
             let added = match self.edge.flush_of(conn, &mut batch.ranges) {
-                Flush::One(range) if T::IDENTITY => self.add_one(batch, conn, range),
-                Flush::One(range) => {
-                    batch.ranges.clear();
-                    batch.ranges.push(range);
-                    self.add(batch, conn)
-                }
+                Flush::One(range) => self.add_one(batch, conn, range),
                 Flush::Send => self.add(batch, conn),
                 Flush::Nothing => false,
             };
@@ -74,45 +69,41 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         }
     }
 
-    /// A send of one range. False: its socket is closed.
+    /// A send of one range. False: nothing is sent.
     fn add_one(&mut self, batch: &mut Batch, conn: ConnectionId, range: Range) -> bool {
-        let link = &self.links[conn.index as usize];
-        if !link.is_open() {
-            return false;
-        }
+        let Some(socket) = self.links[conn.index as usize].plain() else {
+            batch.ranges.clear();
+            batch.ranges.push(range);
+            return self.add_sealed(batch, conn);
+        };
         batch.bytes += u64::from(range.end - range.start);
-        batch.sends.push(Send { socket: link.socket, pieces: Pieces::One(segment(range)) });
+        batch.sends.push(Send { socket, pieces: Pieces::One(segment(range)) });
         true
     }
 
+    /// A send of the batch's ranges. False: nothing is sent.
     fn add(&mut self, batch: &mut Batch, conn: ConnectionId) -> bool {
         batch.awaited = true;
-        let link = &mut self.links[conn.index as usize];
-        if !link.is_open() {
-            return false;
-        }
+        let Some(socket) = self.links[conn.index as usize].plain() else {
+            return self.add_sealed(batch, conn);
+        };
         let first = u32::try_from(batch.segments.len()).expect("a flush is bounded");
-        if T::IDENTITY {
-            batch.segments.extend(batch.ranges.iter().copied().map(segment));
-        } else {
-            let start = batch.pool.len();
-            for range in &batch.ranges {
-                let plain = &self.edge.arena()[range.start as usize..range.end as usize];
-                self.transport.seal(&mut link.state, plain, &mut batch.pool);
-            }
-            let bounded = |number: usize| u32::try_from(number).expect("the arena is bounded");
-            batch.segments.push(Segment {
-                place: Place::Pool,
-                start: bounded(start),
-                len: bounded(batch.pool.len() - start),
-            });
-        }
+        batch.segments.extend(batch.ranges.iter().copied().map(segment));
         let count = u32::try_from(batch.segments.len()).expect("a flush is bounded") - first;
         debug_assert!(count > 0, "a send of nothing");
         let pieces = Pieces::Many { first, count };
-        sabotage!(OneSend: pieces = batch.send_first_apart(first, count, link.socket, conn));
-        batch.sends.push(Send { socket: link.socket, pieces });
+        sabotage!(OneSend: pieces = batch.send_first_apart(first, count, socket, conn));
+        batch.sends.push(Send { socket, pieces });
         true
+    }
+
+    /// The same for a connection that is not plain, or whose socket is closed.
+    #[cold]
+    fn add_sealed(&mut self, batch: &mut Batch, conn: ConnectionId) -> bool {
+        batch.awaited = true;
+        let send = self.seal_ranges(conn, &batch.ranges, &mut batch.pool);
+        batch.sends.extend(send);
+        send.is_some()
     }
 
     /// What went out is done with; what did not becomes backlog.
@@ -132,20 +123,19 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             };
             debug_assert!(short.sent < bytes, "all of it went out");
             self.metrics.bytes_out.add(u64::from(short.sent));
-            if T::IDENTITY {
-                batch.ranges.clear();
-                batch.ranges.extend(segments.iter().map(|segment| Range {
+            if segments[0].place == Place::Pool {
+                let rest = &segments[0].of(&[], &batch.pool)[short.sent as usize..];
+                self.arm_rest(*conn, Bytes::copy_from_slice(rest));
+                continue;
+            }
+            batch.ranges.clear();
+            batch.ranges.extend(
+                segments.iter().map(|segment| Range {
                     start: segment.start,
                     end: segment.start + segment.len,
-                }));
-                self.edge.unsent(*conn, &batch.ranges, short.sent);
-            } else {
-                let start = (segments[0].start + short.sent) as usize;
-                let end = (segments[0].start + segments[0].len) as usize;
-                let rest = Bytes::copy_from_slice(&batch.pool[start..end]);
-                self.edge.unsent_sealed(*conn, rest.len());
-                self.driver.arm_send(send.socket, rest);
-            }
+                }),
+            );
+            self.edge.unsent(*conn, &batch.ranges, short.sent);
         }
         debug_assert!(unsent.next().is_none(), "every rest belongs to a send");
     }

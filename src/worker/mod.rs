@@ -9,14 +9,16 @@
 mod drain;
 mod flush;
 mod lanes;
+mod link;
 mod recv;
 #[cfg(feature = "sabotage")]
 mod sabotage;
+mod sealed;
 mod turn;
 
 use crate::contract::engine::{Engine, FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
-use crate::driver::{Driver, Segment, Send, Socket, Unsent};
+use crate::driver::{Driver, Segment, Send, Unsent};
 use crate::edge::{ConnectionId, Edge, Effect, Range};
 use crate::home::Home;
 use crate::limits::Budgets;
@@ -24,7 +26,10 @@ use crate::mesh::Endpoint;
 use crate::metrics::CoreMetrics;
 use crate::transport::Transport;
 use drain::Drain;
-use std::collections::VecDeque;
+use foldhash::quality::FixedState;
+use link::Link;
+use sealed::Sealed;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +42,8 @@ pub type WorkerEndpoint = Endpoint<Request, Delivery, ToBridge, FromBridge>;
 pub struct Parts<D, T, E> {
     pub driver: D,
     pub transport: T,
+    /// The listener whose connections are internal, by its place in the driver's options.
+    pub internal_listener: Option<u8>,
     pub edge: Edge,
     pub home: Home<E>,
     pub mesh: WorkerEndpoint,
@@ -61,45 +68,19 @@ pub enum Rest {
     Until(Option<u64>),
 }
 
-/// A connection's socket, beside the edge's entry.
-struct Link<S> {
-    /// `NO_SOCKET` where none is open.
-    socket: Socket,
-    generation: u32,
-    state: S,
-}
-
-const NO_SOCKET: Socket = Socket(u32::MAX);
-
-impl<S: Default> Default for Link<S> {
-    fn default() -> Self {
-        Link { socket: NO_SOCKET, generation: 0, state: S::default() }
-    }
-}
-
-impl<S> Link<S> {
-    fn is_open(&self) -> bool {
-        self.socket != NO_SOCKET
-    }
-
-    /// The link, if it is still this connection's.
-    fn of(&mut self, conn: ConnectionId) -> Option<&mut Self> {
-        (self.generation == conn.generation && self.is_open()).then_some(self)
-    }
-}
-
-const _: () = assert!(size_of::<Link<()>>() == 8);
-
 /// One core's worker.
 pub struct Worker<D, T: Transport, E> {
     driver: D,
     transport: T,
+    internal_listener: Option<u8>,
     edge: Edge,
     home: Home<E>,
     mesh: WorkerEndpoint,
     metrics: Arc<CoreMetrics>,
     budgets: Budgets,
-    links: Vec<Link<T::State>>,
+    links: Vec<Link>,
+    /// By place: connections that are not plain.
+    sealed: HashMap<u32, Box<Sealed<T::Session>>, FixedState>,
     /// Cores to ring at the doorbells stage, a bit each, the bridge's the highest.
     rung: u64,
     /// The lane whose turn it is.
@@ -138,6 +119,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             metrics: parts.metrics,
             budgets: parts.budgets,
             links,
+            internal_listener: parts.internal_listener,
+            sealed: HashMap::with_hasher(FixedState::default()),
             rung: 0,
             serving: 0,
             taking: 0,
@@ -196,7 +179,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.driver.look_for_news()
     }
 
-    fn link(&mut self, conn: ConnectionId) -> Option<&mut Link<T::State>> {
-        self.links.get_mut(conn.index as usize)?.of(conn)
+    fn link(&mut self, conn: ConnectionId) -> Option<&mut Link> {
+        self.links.get_mut(conn.index as usize).filter(|link| link.is_of(conn))
     }
 }

@@ -1,13 +1,14 @@
-//! The read path: what the driver says happened, opened by the transport and given to the edge.
+//! The read path: what the driver says happened, given to the edge.
 
 use super::lanes::Out;
-use super::{Link, Worker};
+use super::link::Link;
+use super::sealed::Sealed;
+use super::{Range, Worker};
 use crate::clock::Now;
 use crate::contract::engine::Engine;
 use crate::driver::{self, Buffer, Driver, End, Event, Socket};
 use crate::edge::{ConnectionId, Effect, Turn};
 use crate::transport::Transport;
-use bytes::Bytes;
 use std::net::IpAddr;
 
 pub(super) fn to_tag(conn: ConnectionId) -> driver::Tag {
@@ -32,14 +33,14 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             any = true;
             match event {
                 Event::Accepted { socket, peer, listener } => {
-                    self.accepted(socket, peer, listener > 0, now)
+                    self.accepted(socket, peer, listener, now);
                 }
                 Event::Received { tag, buffer } => self.received(of_tag(tag), buffer, now),
                 Event::Ended { tag, end: End::Closed } => {
                     self.edge.ended(of_tag(tag), now);
                 }
                 Event::Ended { tag, .. } => self.edge.reset(of_tag(tag), now),
-                Event::Sent { tag } => self.edge.chunk_sent(of_tag(tag)),
+                Event::Sent { tag } => self.sent(of_tag(tag), now),
                 Event::SendFailed { tag, .. } => self.edge.failed(of_tag(tag), now),
             }
             self.apply_effects();
@@ -54,7 +55,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.apply_effects();
     }
 
-    fn accepted(&mut self, socket: Socket, peer: Option<IpAddr>, internal: bool, now: Now) {
+    fn accepted(&mut self, socket: Socket, peer: Option<IpAddr>, listener: u8, now: Now) {
+        let internal = self.internal_listener == Some(listener);
         let Some(conn) = self.edge.accept(internal, now) else {
             self.edge.turned_away(peer, now);
             return self.driver.close(socket);
@@ -64,25 +66,33 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         if self.links.len() <= index {
             self.links.resize_with(index + 1, Link::default);
         }
-        let state = T::State::default();
-        self.links[index] = Link { socket, generation: conn.generation, state };
+        assert!(self.links[index].socket().is_none(), "a place is free when its socket is closed");
+        let session = self.transport.begin(listener);
+        self.links[index] = Link::new(socket, conn.generation, session.is_some());
+        if let Some(session) = session {
+            self.sealed.insert(conn.index, Box::new(Sealed::new(session)));
+            self.edge.begin_handshake(conn);
+        }
         self.driver.adopt(socket, to_tag(conn));
     }
 
     fn received(&mut self, conn: ConnectionId, buffer: Buffer, now: Now) {
+        if self.links[conn.index as usize].plain().is_none() {
+            return self.received_sealed(conn, buffer, now);
+        }
         let mut lanes = Out { lanes: &mut self.mesh.requests_out, rung: &mut self.rung };
         let mut turn = Turn::new(now, &mut lanes);
         let bytes = self.driver.bytes(&buffer);
-        if T::IDENTITY {
-            self.edge.receive(conn, bytes, &mut turn);
-        } else if let Some(link) = self.links[conn.index as usize].of(conn) {
-            self.plain.clear();
-            match self.transport.open(&mut link.state, bytes, &mut self.plain) {
-                Ok(()) => self.edge.receive(conn, &mut self.plain, &mut turn),
-                Err(crate::transport::Unreadable) => self.edge.failed(conn, now),
-            }
-        }
+        self.edge.receive(conn, bytes, &mut turn);
         self.driver.release(buffer);
+    }
+
+    /// What was armed is out.
+    fn sent(&mut self, conn: ConnectionId, now: Now) {
+        match self.links[conn.index as usize].plain() {
+            Some(_) => self.edge.chunk_sent(conn),
+            None => self.sent_sealed(conn, now),
+        }
     }
 
     /// Carries out what the edge wants done to sockets.
@@ -94,8 +104,9 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 Effect::Arm(conn) => self.arm(conn),
                 Effect::Pause(conn) => self.with_socket(conn, |driver, it| driver.pause(it)),
                 Effect::Resume(conn) => self.with_socket(conn, |driver, it| driver.resume(it)),
-                Effect::Shutdown(conn) => self.with_socket(conn, |driver, it| driver.shutdown(it)),
+                Effect::Shutdown(conn) => self.shutdown(conn),
                 Effect::Close(conn) => {
+                    self.forget_sealed(conn);
                     self.with_socket(conn, |driver, it| driver.close(it));
                     if let Some(link) = self.link(conn) {
                         *link = Link::default();
@@ -107,27 +118,30 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
     }
 
     fn with_socket(&mut self, conn: ConnectionId, what: impl FnOnce(&mut D, Socket)) {
-        if let Some(socket) = self.link(conn).map(|link| link.socket) {
+        if let Some(socket) = self.link(conn).and_then(|link| link.socket()) {
             what(&mut self.driver, socket);
+        }
+    }
+
+    fn shutdown(&mut self, conn: ConnectionId) {
+        match self.link(conn).and_then(|link| link.plain()) {
+            Some(socket) => self.driver.shutdown(socket),
+            None => self.shut_sealed(conn),
         }
     }
 
     /// Hands the driver the next chunk of a backlog.
     fn arm(&mut self, conn: ConnectionId) {
-        if self.link(conn).is_none() {
-            return;
-        }
+        let Some(socket) = self.link(conn).and_then(|link| link.plain()) else {
+            return self.arm_sealed(conn);
+        };
         let Some(chunk) = self.edge.next_chunk(conn) else { return };
         self.metrics.bytes_out.add(chunk.len() as u64);
-        let link = &mut self.links[conn.index as usize];
-        let wire = if T::IDENTITY {
-            chunk
-        } else {
-            let mut wire = Vec::with_capacity(chunk.len() + chunk.len() / 8);
-            self.transport.seal(&mut link.state, &chunk, &mut wire);
-            Bytes::from(wire)
-        };
-        let socket = link.socket;
-        self.driver.arm_send(socket, wire);
+        self.driver.arm_send(socket, chunk);
     }
+}
+
+/// The bytes of a range of the arena.
+pub(super) fn bytes_of(arena: &[u8], range: Range) -> &[u8] {
+    &arena[range.start as usize..range.end as usize]
 }

@@ -5,7 +5,7 @@
 use crate::edge::accounts::Accounts;
 use crate::edge::accounts::roster::Roster;
 use crate::edge::accounts::spill::{Peer, spill_held};
-use crate::edge::connection::Fact;
+use crate::edge::connection::{Connection, Fact, Life};
 use crate::edge::{ConnectionId, Edge, Late};
 
 /// Picks one of the accounts' rosters.
@@ -44,14 +44,25 @@ impl Edge {
         if let Some(input) = it.input.as_mut() {
             (input.wire, input.message) = (Vec::new(), Vec::new());
             input.later = Vec::new();
+            input.transport_bytes = 0;
         }
+    }
+
+    /// A connection has become a WebSocket, with what it keeps.
+    pub(in crate::edge) fn becomes_websocket(&mut self, conn: ConnectionId, life: Life) {
+        self.change_peer(conn, |it| it.become_(life));
     }
 
     /// A WebSocket has become a session, with what it keeps.
     pub(in crate::edge) fn spill_becomes_sessions(&mut self, conn: ConnectionId) {
+        self.change_peer(conn, |it| it.facts.set(Fact::Counted, true));
+    }
+
+    /// Makes a connection another kind of peer, with what it keeps.
+    fn change_peer(&mut self, conn: ConnectionId, change: impl FnOnce(&mut Connection)) {
         let held = spill_held(self.at(conn));
         let before = Peer::of(self.at(conn));
-        self.at(conn).facts.set(Fact::Counted, true);
+        change(self.at(conn));
         let after = Peer::of(self.at(conn));
         self.accounts.spill_less(before, held);
         self.accounts.spill_more(after, held);

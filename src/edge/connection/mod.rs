@@ -144,6 +144,8 @@ pub struct Input {
     pub message: Vec<u8>,
     /// Bytes as they came, not yet cut into frames: the spill.
     pub wire: Vec<u8>,
+    /// Memory that the connection's transport holds for it, which the worker has.
+    pub transport_bytes: usize,
     /// The command that waits for a lane.
     pub parked: Option<Parked>,
     /// How far the first of the tokens that wait was checked, where that takes more than a slice.
@@ -165,7 +167,8 @@ impl Input {
     /// Memory of what waits; what the worker's bound counts.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.message.capacity() + self.wire.capacity() + self.later_bytes()
+        let held = self.message.capacity() + self.wire.capacity() + self.later_bytes();
+        held + self.transport_bytes
     }
 
     /// Bytes of the commands that wait for answers.
@@ -174,6 +177,7 @@ impl Input {
         self.later.iter().map(|later| later.bytes.len()).sum()
     }
 
+    /// Is there nothing to be worked off?
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.message.is_empty()
@@ -234,6 +238,8 @@ pub enum Fact {
     Proxied,
     /// It stands in the line of those who ask who is present.
     AwaitsPresence,
+    /// Its transport's handshake is under way: nothing can be said to it yet.
+    Handshaking,
 }
 
 /// The facts about a connection, one bit each: a connection pays for every byte.

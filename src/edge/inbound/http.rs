@@ -275,11 +275,10 @@ impl Edge {
         let (codec, own) = subprotocol::choose(accepted.protocol, head.query);
         it.codec = codec;
         it.facts.set(Fact::OwnProtocol, own);
+        self.becomes_websocket(conn, if echo { Life::Active } else { Life::Authenticating });
         if echo {
-            it.become_(Life::Active);
             self.start_pings(conn, now);
         } else {
-            it.become_(Life::Authenticating);
             if let Some(offered) = self.auth.offered(head.headers()) {
                 let offered = offered.into();
                 self.details(conn).offered = Some(offered);
@@ -302,9 +301,16 @@ impl Edge {
 
     /// A head or a body did not come in time, or nothing came at all.
     pub(in crate::edge) fn http_deadline(&mut self, conn: ConnectionId, now: Now) {
+        let facts = self.at(conn).facts;
+        if facts.has(Fact::Handshaking) {
+            return self.handshake_timeout(conn, now);
+        }
+        if facts.has(Fact::Failed) {
+            return self.kill(conn, now);
+        }
         let input = self.at(conn).input.as_ref();
         let started = input.is_some_and(|input| request::begins_a_head(&input.wire));
-        let refused = self.at(conn).facts.has(Fact::Refused);
+        let refused = facts.has(Fact::Refused);
         if self.unsent_bytes(conn) > 0 {
             return self.unread(conn, now);
         }

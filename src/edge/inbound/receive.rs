@@ -128,7 +128,7 @@ impl Edge {
         if let Some(end) = input.ended {
             return self.input_ended(conn, end, now);
         }
-        if input.is_empty() && upgraded {
+        if input.is_empty() && input.transport_bytes == 0 && upgraded {
             self.at(conn).input = None;
         }
         self.resume_reading(conn);

@@ -8,6 +8,7 @@ use crate::edge::output::frames::opcode;
 use crate::edge::output::replay::Replayed;
 use crate::edge::{ConnectionId, Edge, Late};
 use crate::limits::CLOSE_WAIT_MS;
+use crate::metrics::Cause;
 use crate::rules::sabotage;
 use crate::ws::frame;
 
@@ -111,7 +112,7 @@ impl Edge {
     }
 
     /// Gives up what a failed connection sent and nobody will look at.
-    fn drop_unread(&mut self, conn: ConnectionId) {
+    pub(in crate::edge) fn drop_unread(&mut self, conn: ConnectionId) {
         let fragments = std::mem::take(&mut self.at(conn).deframer).held_bytes();
         let input = self.at(conn).input.as_mut();
         let wire = input.map_or(Vec::new(), |input| std::mem::take(&mut input.wire));
@@ -120,12 +121,16 @@ impl Edge {
 
     /// What was asked and not yet run never will be. Bytes not yet cut into frames are kept: the
     /// deframer stands in them, and the peer's close frame is still to come.
-    fn drop_commands(&mut self, conn: ConnectionId) {
+    pub(in crate::edge) fn drop_commands(&mut self, conn: ConnectionId) {
         let Some(mut input) = self.at(conn).input.take() else { return };
         let (wire, ended) = (std::mem::take(&mut input.wire), input.ended);
+        let transport_bytes = input.transport_bytes;
         self.spill_shrank(conn, input.message.capacity() + input.later_bytes());
         (input.message, input.later) = (Vec::new(), Vec::new());
         self.drop_parked(conn, Some(input));
+        if transport_bytes > 0 {
+            self.at(conn).input().transport_bytes = transport_bytes;
+        }
         if !wire.is_empty() || ended.is_some() {
             let kept = self.at(conn).input();
             (kept.wire, kept.ended) = (wire, ended);
@@ -168,6 +173,10 @@ impl Edge {
                 Late::Slow(conn) if self.is_current(conn) => self.close_slow(conn, now),
                 Late::Insufficient(conn) if self.is_current(conn) => {
                     self.disconnect(conn, Disconnect::InsufficientState, now);
+                }
+                Late::Unsealed(conn) => {
+                    let reason = "its transport can seal nothing more";
+                    self.transport_failed(conn, Cause::TransportRecord, reason, now);
                 }
                 _ => {}
             }

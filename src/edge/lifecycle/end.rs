@@ -105,7 +105,7 @@ impl Edge {
     }
 
     /// Ends a WebSocket whose peer has ended: nothing more is written for it, what was goes out.
-    fn close_unsaid(&mut self, conn: ConnectionId, now: Now) {
+    pub(in crate::edge) fn close_unsaid(&mut self, conn: ConnectionId, now: Now) {
         self.note_end(conn);
         self.drop_server_side(conn);
         self.leave_lists(conn);

@@ -11,3 +11,4 @@ mod reading;
 mod shedding;
 mod strangers;
 mod subscription_end;
+mod transport;

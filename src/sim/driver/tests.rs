@@ -19,7 +19,7 @@ fn driver(seed: u64, faults: Faults) -> (SimDriver, SharedNet, SharedLedger) {
 /// One accepted and adopted connection.
 fn adopted(seed: u64, faults: Faults) -> (SimDriver, SharedNet, SharedLedger, Socket) {
     let (mut driver, net, ledger) = driver(seed, faults);
-    net.borrow_mut().connect(0, 50);
+    net.borrow_mut().connect(0, 50, 0);
     driver.wait(None);
     let Some(Event::Accepted { socket, .. }) = driver.next_event() else { panic!("no accept") };
     driver.adopt(socket, Tag(5));
