@@ -11,7 +11,6 @@ use crate::contract::name::Name;
 use crate::edge::channels::{Arrival, NO_FILTER, number_of};
 use crate::edge::connection::{Fact, Life, SubscriptionState, Traits};
 use crate::edge::ids::epoch::EpochText;
-use crate::edge::outbound::fanout::ACKNOWLEDGEMENT_BYTES;
 use crate::edge::output::frames::{info, publications};
 use crate::edge::output::replay::{Replay, Replayed};
 use crate::edge::subscriptions::Start;
@@ -97,11 +96,10 @@ impl Edge {
 
     /// Who publishes hears the publication before its answer (rule 34): it may be staged still.
     fn published(&mut self, to: ReplyTo) {
-        if self.staged.is_empty() {
+        if self.staging.is_empty() {
             return self.answer(to, &Reply::Publish { id: to.command });
         }
-        self.staged_bytes += ACKNOWLEDGEMENT_BYTES;
-        self.acknowledged.push(to);
+        self.staging.acknowledge(to);
     }
 
     fn registered(&mut self, connection: ConnectionKey, now: Now) {

@@ -35,11 +35,11 @@ mod views;
 use crate::auth::Auth;
 use crate::clock::Now;
 use crate::contract::envelope::Request;
-use crate::contract::key::ReplyTo;
 use crate::edge::accounts::Accounts;
 use crate::edge::accounts::roster::Roster;
 use crate::edge::channels::EdgeChannels;
-use crate::edge::connection::details::Details;
+use crate::edge::channels::filters::ChargedFilters;
+use crate::edge::connection::details::AllDetails;
 use crate::edge::connection::peers::Peers;
 use crate::edge::connection::places::Places;
 use crate::edge::connection::rate::ControlRate;
@@ -47,19 +47,18 @@ use crate::edge::connection::under_way::UnderWay;
 use crate::edge::connection::wheel::Wheel;
 use crate::edge::ids::client_id::ClientIds;
 use crate::edge::lines::presences::Presences;
-use crate::edge::outbound::fanout::{Judging, Staged};
+use crate::edge::lines::queues::Lines;
+use crate::edge::outbound::staging::{Judging, Staging};
 use crate::edge::output::arena::Output;
 use crate::edge::refusals::Refusals;
 use crate::edge::user_calls::UserCalls;
-use crate::filter::Filters;
 use crate::hashing::{Key, Keyed};
 use crate::http::date::Date;
 use crate::limits::Limits;
 use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
 use crate::work::Work;
-use foldhash::quality::FixedState;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -190,34 +189,17 @@ pub struct Edge {
     refusals: Refusals,
     places: Places,
     strangers: Roster,
-    /// By place: what few connections have.
-    details: HashMap<u32, Box<Details>, FixedState>,
+    details: AllDetails,
     channels: EdgeChannels,
-    filters: Filters,
-    /// By place: connections that have filters.
-    filters_held: HashMap<u32, crate::filter::Held, FixedState>,
+    filters: ChargedFilters,
     subscriptions: u32,
     next_sequence: u32,
     output: Output,
-    staged: Vec<Staged>,
-    staged_bytes: usize,
-    /// Publications that were acknowledged while some are staged: their publishers hear those first
-    /// (rule 34).
-    acknowledged: Vec<ReplyTo>,
+    staging: Staging,
     under_way: UnderWay,
     user_calls: UserCalls,
     wheel: Wheel,
-    /// By home: connections whose next request found the lane full, first come first served (rule
-    /// 4).
-    waiting: Vec<VecDeque<ConnectionId>>,
-    /// The home whose line is being served: its first may pass the line.
-    serving: Option<u16>,
-    /// The push now tried is that of the first in line: without room it keeps its place.
-    first_in_line: bool,
-    /// Connections with commands or bytes left over.
-    ready: VecDeque<ConnectionId>,
-    /// Connections with Unsubscribes or a Deregister to push (rules 3 and 10).
-    owing: VecDeque<ConnectionId>,
+    lines: Lines,
     late: VecDeque<Late>,
     effects: Vec<Effect>,
     accounts: Accounts,
@@ -263,24 +245,17 @@ impl Edge {
             refusals: Refusals::default(),
             places: Places::new(&options.limits),
             strangers: Roster::default(),
-            details: HashMap::with_hasher(FixedState::default()),
+            details: AllDetails::default(),
             channels: EdgeChannels::new(homes, options.secrets.channels),
-            filters: Filters::new(&options.limits, options.secrets.filters),
-            filters_held: HashMap::with_hasher(FixedState::default()),
+            filters: ChargedFilters::new(&options.limits, options.secrets.filters),
             subscriptions: 0,
             next_sequence: 0,
             output: Output::new(places, options.limits.arena_bytes as usize),
-            staged: Vec::new(),
-            staged_bytes: 0,
-            acknowledged: Vec::new(),
+            staging: Staging::default(),
             under_way: UnderWay::default(),
             user_calls: UserCalls::new(homes),
             wheel: Wheel::default(),
-            waiting: vec![VecDeque::new(); homes],
-            serving: None,
-            first_in_line: false,
-            ready: VecDeque::new(),
-            owing: VecDeque::new(),
+            lines: Lines::new(homes),
             late: VecDeque::new(),
             effects: Vec::new(),
             accounts: Accounts::default(),
@@ -307,13 +282,13 @@ impl Edge {
     /// May a delivery be taken in, as far as the arena goes (rule 23)?
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.output.room() > self.staged_bytes
+        self.output.room() > self.staging.bytes()
     }
 
     /// Would this much more still fit the arena?
     #[must_use]
     pub fn has_room_for(&self, bytes: usize) -> bool {
-        self.output.room() > self.staged_bytes + bytes
+        self.output.room() > self.staging.bytes() + bytes
     }
 
     /// Begins the next stage, as long as the one before.
@@ -326,7 +301,7 @@ impl Edge {
     /// homes before it is.
     #[must_use]
     pub fn has_staged(&self) -> bool {
-        !self.staged.is_empty()
+        !self.staging.is_empty()
     }
 
     /// May what came in be looked at, as far as the stage's work goes? What is left waits for the
@@ -339,11 +314,10 @@ impl Edge {
     /// Is there work that no event will bring? Lines of full lanes are not: their room rings.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty()
-            || !self.owing.is_empty()
+        self.lines.has_work()
             || !self.late.is_empty()
             || !self.effects.is_empty()
-            || !self.staged.is_empty()
+            || !self.staging.is_empty()
             || self.output.is_dirty()
             || self.presences.has_work()
     }
@@ -351,7 +325,7 @@ impl Edge {
     /// Does anything wait for this home's lane?
     #[must_use]
     pub fn waits_for(&self, home: u16) -> bool {
-        !self.waiting[usize::from(home)].is_empty() || self.user_calls.has_report(home)
+        self.lines.has_line(home) || self.user_calls.has_report(home)
     }
 }
 

@@ -45,7 +45,7 @@ impl Edge {
             let channel = subscription.channel;
             if !self.push_unsubscribe_request(conn, subscription, turn) {
                 let home = self.channels.at(channel).home;
-                self.stand_in_line(conn, home);
+                self.join_line(conn, home);
                 return false;
             }
             self.take_subscription(conn, channel);
@@ -64,20 +64,12 @@ impl Edge {
     ) -> Subscription {
         let subscription = self.at(conn).subscriptions.remove(channel).expect("it has one");
         self.subscriptions -= 1;
-        self.drop_subscription_details(conn, subscription.sequence);
+        self.details.drop_subscription(conn.index, subscription.sequence);
         self.user_calls.forget_withdrawal(subscription.sequence);
         if subscription.filter != NO_FILTER {
-            self.give_filter_back(conn, subscription.filter);
+            self.filters.take_back(conn.index, subscription.filter);
         }
         subscription
-    }
-
-    fn give_filter_back(&mut self, conn: ConnectionId, filter: u16) {
-        let held = self.filters_held.get_mut(&conn.index).expect("who has a filter is charged");
-        self.filters.remove(filter, held);
-        if held.filters == 0 {
-            self.filters_held.remove(&conn.index);
-        }
     }
 
     /// Takes a Subscribe back at the home; false when the lane has no room.

@@ -41,7 +41,7 @@ impl Edge {
         let offered;
         let text: &str = match &command.method {
             Method::Connect(connect) if connect.token.is_empty() => {
-                let details = self.details.get(&conn.index);
+                let details = self.details.get(conn.index);
                 offered = details.and_then(|it| it.offered.clone());
                 offered.as_deref().unwrap_or("")
             }
@@ -78,7 +78,7 @@ impl Edge {
         given: &str,
         now: Now,
     ) -> Result<Identity, Refusal> {
-        let offered = self.details.get(&conn.index).and_then(|it| it.offered.as_deref());
+        let offered = self.details.get(conn.index).and_then(|it| it.offered.as_deref());
         let text = if given.is_empty() { offered.unwrap_or("") } else { given };
         let judged = self.auth.connect(text, now);
         self.work.charge(self.auth.take_spent_ns());
@@ -102,10 +102,10 @@ impl Edge {
         shown: bool,
         now: Now,
     ) {
-        self.keep_info(conn, info);
+        self.details.keep_info(conn.index, info);
         let grace_ms = if shown { REFRESH_GRACE_MS } else { 0 };
         if shown {
-            self.drop_offered(conn);
+            self.details.drop_offered(conn.index);
         }
         let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(grace_ms));
         self.at(conn).expires_s = end_s;
@@ -113,7 +113,7 @@ impl Edge {
 
     /// What the client of a connection is told of its end: nothing, when the token is not its own.
     pub(in crate::edge) fn expiry(&mut self, conn: ConnectionId, now: Now) -> Expiry {
-        let details = self.details.get(&conn.index);
+        let details = self.details.get(conn.index);
         let offered = details.is_some_and(|details| details.offered.is_some());
         told(if offered { 0 } else { self.at(conn).expires_s }, now)
     }
@@ -135,7 +135,7 @@ impl Edge {
         self.at(conn).expires_s = end_s;
         self.rearm(conn);
         if !info.is_empty() {
-            self.keep_info(conn, info.into());
+            self.details.keep_info(conn.index, info.into());
         }
         let push = Push::Refresh(self.expiry(conn, now));
         self.reply(conn, &Reply::Push { channel: "", push });
@@ -172,7 +172,7 @@ impl Edge {
         let Grant { expires_ms, info, data, .. } = grant;
         let expires_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
         let kept = SubscriptionDetails { info, data, expires_s };
-        self.keep_subscription(conn, sequence, kept);
+        self.details.keep_subscription(conn.index, sequence, kept);
         if expires_s > 0 {
             self.rearm(conn);
         }
@@ -190,7 +190,11 @@ impl Edge {
     ) {
         let expires_s = expire_at_s.map_or(0, |at| end_s(at.saturating_mul(1_000), now));
         let data = Box::default();
-        self.keep_subscription(conn, sequence, SubscriptionDetails { info, data, expires_s });
+        self.details.keep_subscription(
+            conn.index,
+            sequence,
+            SubscriptionDetails { info, data, expires_s },
+        );
         if expires_s > 0 {
             self.rearm(conn);
         }
@@ -203,7 +207,7 @@ impl Edge {
         sequence: u32,
         now: Now,
     ) -> (Expiry, Box<[u8]>) {
-        let Some(details) = self.subscription_details(conn, sequence) else {
+        let Some(details) = self.details.subscription(conn.index, sequence) else {
             return Default::default();
         };
         (told(details.expires_s, now), std::mem::take(&mut details.data))
@@ -216,7 +220,7 @@ impl Edge {
         if over(own) {
             return self.disconnect(conn, Disconnect::Expired, now);
         }
-        let Some(details) = self.details.get(&conn.index) else { return };
+        let Some(details) = self.details.get(conn.index) else { return };
         let ends = details.ends.iter().take_while(|(end, _)| over(*end));
         let ends: BTreeSet<u32> = ends.map(|(_, sequence)| *sequence).collect();
         // One that is not answered yet ends when it is.
@@ -225,7 +229,7 @@ impl Edge {
         let ended = active.filter(|it| ends.contains(&it.sequence));
         let ended: Vec<(u32, u32)> = ended.map(|it| (it.channel, it.sequence)).collect();
         for (channel, sequence) in ended {
-            self.drop_subscription_details(conn, sequence);
+            self.details.drop_subscription(conn.index, sequence);
             self.end_with(conn, channel, UNSUBSCRIBE_EXPIRED);
         }
     }

@@ -2,7 +2,6 @@
 
 use crate::contract::key::ConnectionKey;
 use crate::edge::Edge;
-use std::collections::VecDeque;
 
 impl Edge {
     /// Channels here: name, pairs, number of subscribers.
@@ -22,7 +21,7 @@ impl Edge {
     /// Connections that wait in line for a full lane.
     #[must_use]
     pub fn parked(&self) -> usize {
-        self.waiting.iter().map(VecDeque::len).sum()
+        self.lines.waiting()
     }
 
     /// Commands about users that are not reported to their homes.
@@ -69,6 +68,6 @@ impl Edge {
     /// Bytes in the arena.
     #[must_use]
     pub fn arena_bytes(&self) -> usize {
-        self.output.arena.len()
+        self.output.arena().len()
     }
 }

@@ -12,6 +12,7 @@ use crate::codec::command::{
 use crate::codec::{payload, tags};
 use crate::contract::block::{Block, Parts, Publisher};
 use crate::contract::envelope::{PublishOptions, Request};
+use crate::contract::infos::Infos;
 use crate::contract::key::ReplyTo;
 use crate::edge::commands::subscribe::takes_numbers;
 use crate::edge::connection::under_way::{About, channel_of};
@@ -276,6 +277,14 @@ impl Edge {
             .then(|| Box::new(PublishOptions { idempotency_key, ..PublishOptions::default() }));
         self.issue(conn, home, Request::Publish { to, block, options }, turn);
         Ok(())
+    }
+
+    /// What the others are told of whoever publishes in a channel, besides its user.
+    fn publisher_infos(&self, conn: ConnectionId, name: &str) -> Option<Infos> {
+        self.details.get(conn.index)?;
+        let channel = self.channels.find(name);
+        let of = channel.and_then(|channel| self.connection(conn).subscription(channel));
+        self.details.infos(conn.index, of.map(|it| it.sequence))
     }
 
     fn history(

@@ -80,7 +80,7 @@ impl Edge {
         if let Some(grant) = grant {
             self.granted(conn, request.sequence, grant, turn.now);
         }
-        request.infos = self.infos(conn, Some(request.sequence));
+        request.infos = self.details.infos(conn.index, Some(request.sequence));
         self.issue(conn, home, Request::Subscribe(Box::new(request)), turn);
         Ok(())
     }
@@ -102,10 +102,7 @@ impl Edge {
             return Err(ErrorCode::BadRequest);
         }
         let filter = Filter::compile(node).map_err(FilterError::code)?;
-        let mut held = self.filters_held.get(&conn.index).copied().unwrap_or_default();
-        let number = self.filters.add(filter, &mut held).ok_or(ErrorCode::LimitExceeded)?;
-        self.filters_held.insert(conn.index, held);
-        Ok(number)
+        self.filters.give(conn.index, filter).ok_or(ErrorCode::LimitExceeded)
     }
 
     /// Runs an unsubscribe command. It is answered at once; the Unsubscribe goes ahead of what the

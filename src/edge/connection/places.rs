@@ -119,6 +119,8 @@ impl Places {
     pub fn free(&mut self, conn: ConnectionId) -> ConnectionId {
         let it = self.at(conn);
         assert!(it.subscriptions.is_empty() && !it.facts.has(Fact::Registered), "nothing is owed");
+        debug_assert!(!it.facts.has(Fact::Waiting), "it is in no line");
+        debug_assert!(it.backlog.is_none(), "nothing is kept for it");
         it.become_(Life::Free);
         let next = ConnectionId { index: conn.index, generation: conn.generation.wrapping_add(1) };
         *it = Connection { generation: next.generation, ..Connection::default() };

@@ -281,7 +281,7 @@ impl Edge {
         } else {
             if let Some(offered) = self.auth.offered(head.headers()) {
                 let offered = offered.into();
-                self.details(conn).offered = Some(offered);
+                self.details.of(conn.index).offered = Some(offered);
             }
             let wait = u64::from(self.times.connect_timeout_ms);
             self.set_deadline(conn, now.monotonic_ms() + wait);

@@ -7,7 +7,6 @@ use crate::clock::Now;
 use crate::codec::Codec;
 use crate::codec::command::{Command, Disconnect, Method};
 use crate::edge::connection::{Fact, Later, Life, PeerEnd};
-use crate::edge::output::arena::{Class, NO_CHANNEL, Range};
 use crate::edge::{ConnectionId, Edge, Turn, ms};
 use crate::limits::{COMMANDS_IN_FLIGHT, COMMANDS_PER_TURN, ECHO_MESSAGE_BYTES};
 use crate::work::cost;
@@ -239,9 +238,7 @@ impl Edge {
     }
 
     fn echo(&mut self, conn: ConnectionId, opcode: OpCode, payload: &[u8]) {
-        let start = self.output.begin(Class::Reply, NO_CHANNEL);
-        frame::write(&mut self.output.arena, opcode, payload);
-        let range = Range { start, end: self.output.end() };
+        let range = self.output.bytes(|out| frame::write(out, opcode, payload));
         self.mark_or_spill(conn, range);
     }
 

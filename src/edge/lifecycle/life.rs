@@ -145,7 +145,7 @@ impl Edge {
         self.drop_server_side(conn);
         self.leave_lists(conn);
         self.discharge(conn);
-        self.drop_details(conn);
+        self.details.remove(conn.index);
         self.forget_spill(conn);
         self.places.give_slot_back(conn);
         let it = self.at(conn);
@@ -207,7 +207,7 @@ impl Edge {
         }
         let own = it.expires_s;
         let mut nearest = (own > 0).then_some(own);
-        if let Some(details) = self.details.get(&conn.index) {
+        if let Some(details) = self.details.get(conn.index) {
             let first = details.ends.first().map(|(end, _)| *end);
             nearest = first.into_iter().chain(nearest).min();
         }

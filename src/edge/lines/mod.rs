@@ -1,10 +1,10 @@
-//! The lines before full lanes, and the queues of connections that have work left over or owe
-//! something to homes. Who is served next is decided in `turn`.
+//! Pushing requests, or waiting for a lane. Who is served next is decided in `turn`.
 //!
-//! Rule 4: each lane has one line, dead connections included, and newcomers go to its end.
-//! Invariant: a connection is in at most one line.
+//! Rule 4: each lane has one line, dead connections included, and newcomers go to its end
+//! (`queues`).
 
 pub mod presences;
+pub mod queues;
 
 use crate::contract::envelope::Request;
 use crate::contract::key::ReplyTo;
@@ -32,15 +32,10 @@ impl Edge {
 
     /// Takes this connection's turn at a lane. False: others wait in its line before it.
     pub(in crate::edge) fn claim_turn(&mut self, home: u16) -> bool {
-        self.first_in_line = self.serving == Some(home);
-        if self.first_in_line {
-            // Once: what it asks next waits after the others.
-            self.serving = None;
-        }
-        sabotage!(LaneFifo => return true);
-        self.first_in_line || self.waiting[usize::from(home)].is_empty()
+        self.lines.claim_turn(home)
     }
 
+    /// Pushes a request whose turn it is; gives it back when the lane is full.
     pub(in crate::edge) fn push(
         &mut self,
         conn: ConnectionId,
@@ -97,23 +92,17 @@ impl Edge {
         sabotage!(ConnFifo => return self.put_aside(conn, home, request));
         let before = self.at(conn).input().parked.replace(Parked { home, request });
         debug_assert!(before.is_none(), "nothing is parsed after a command that waits");
-        self.stand_in_line(conn, home);
+        self.join_line(conn, home);
     }
 
-    pub(in crate::edge) fn stand_in_line(&mut self, conn: ConnectionId, home: u16) {
-        let first = std::mem::take(&mut self.first_in_line);
-        sabotage!(LaneFifo: first = true);
-        if !self.at(conn).facts.replace(Fact::Waiting, true) {
-            let line = &mut self.waiting[usize::from(home)];
-            if first { line.push_front(conn) } else { line.push_back(conn) }
-        }
+    /// Puts a connection in a lane's line, where it is in none.
+    pub(in crate::edge) fn join_line(&mut self, conn: ConnectionId, home: u16) {
+        self.lines.join(conn, &mut self.places.at(conn).facts, home);
     }
 
     /// Puts a connection in the queue of those that owe.
     pub(in crate::edge) fn owe(&mut self, conn: ConnectionId) {
-        if !self.at(conn).facts.replace(Fact::Owing, true) {
-            self.owing.push_back(conn);
-        }
+        self.lines.owe(conn, &mut self.places.at(conn).facts);
     }
 
     /// One command less is under way; what waited for that goes on.
@@ -131,8 +120,6 @@ impl Edge {
 
     /// Puts a connection in the queue of those with work left over.
     pub(in crate::edge) fn make_ready(&mut self, conn: ConnectionId) {
-        if !self.at(conn).facts.replace(Fact::Ready, true) {
-            self.ready.push_back(conn);
-        }
+        self.lines.make_ready(conn, &mut self.places.at(conn).facts);
     }
 }

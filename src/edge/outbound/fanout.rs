@@ -7,35 +7,20 @@
 #[cfg(feature = "sabotage")]
 mod sabotage;
 
-use crate::codec::command::{Named, Payload, Reply};
+use super::staging::{Staged, What};
+use crate::codec::command::{Named, Reply};
 use crate::contract::block::Block;
 use crate::contract::envelope::Member;
 use crate::contract::key::ConnectionKey;
 use crate::edge::Edge;
-use crate::edge::channels::{EdgeChannel, Form, NO_FILTER, Subscriber, Variant, number_of};
+use crate::edge::channels::filters::ChargedFilters;
+use crate::edge::channels::{EdgeChannel, Form, NO_FILTER, Variant, number_of};
 use crate::edge::connection::SubscriptionState;
-use crate::edge::output::arena::Range;
+use crate::edge::ids::client_id::ClientIds;
+use crate::edge::output::arena::{Output, Range};
 use crate::edge::output::frames::{formed, info, publisher_id};
-use crate::filter::Filters;
 use crate::rules::sabotage;
-use crate::work::{Work, cost};
-
-/// Bytes that the answer to a publish takes in the arena, at most.
-pub const ACKNOWLEDGEMENT_BYTES: usize = 48;
-
-/// What a home delivered for a channel, not yet framed.
-#[derive(Debug)]
-pub struct Staged {
-    channel: u32,
-    order: u32,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Publication { offset: u64, block: Block },
-    Membership { who: Box<Member>, joined: bool },
-}
+use crate::work::cost;
 
 /// A run's range by variant; empty where nobody has the variant.
 struct Ranges {
@@ -58,58 +43,6 @@ impl Ranges {
     }
 }
 
-/// How far the filters of the first publication staged have been asked.
-#[derive(Debug, Default)]
-pub struct Judging {
-    /// Some were, about this publication.
-    under_way: bool,
-    /// Subscribers before this one in the channel's list were looked at. Whoever took another's
-    /// place meanwhile is asked when it is marked.
-    asked: usize,
-    /// What may still be asked within the turn.
-    work: Work,
-}
-
-impl Judging {
-    pub fn begin_stage(&mut self, like: &Work) {
-        self.work = like.alike();
-    }
-}
-
-impl Staged {
-    /// The publisher, where it is not told.
-    fn excluded(&self) -> Option<ConnectionKey> {
-        let What::Publication { block, .. } = &self.what else { return None };
-        sabotage!(NotTold => return None);
-        if !block.excludes_self() {
-            return None;
-        }
-        block.publisher().map(|publisher| publisher.key)
-    }
-
-    /// Is it for this subscriber?
-    fn is_for(&self, subscriber: &Subscriber, filters: &mut Filters) -> bool {
-        match &self.what {
-            What::Membership { .. } => subscriber.join_leave,
-            What::Publication { .. } if subscriber.filter == NO_FILTER => true,
-            What::Publication { block, .. } => filters.matches(subscriber.filter, block.tags()),
-        }
-    }
-
-    /// Bytes its frame will take, roughly; what the arena's bound reckons with.
-    fn size(&self) -> usize {
-        match &self.what {
-            What::Publication { block, .. } => {
-                // Bytes are a third more in base64.
-                let binary = block.payload() == Payload::Binary;
-                let more = if binary { block.data().len().div_ceil(3) } else { 0 };
-                block.size() + more + 160
-            }
-            What::Membership { .. } => 256,
-        }
-    }
-}
-
 impl Edge {
     /// Stages a publication, in lane order.
     pub(in crate::edge) fn stage_publication(&mut self, channel: u32, offset: u64, block: Block) {
@@ -129,20 +62,17 @@ impl Edge {
     }
 
     fn stage(&mut self, channel: u32, what: What) {
-        let order = u32::try_from(self.staged.len()).expect("a turn's deliveries are bounded");
-        let staged = Staged { channel, order, what };
-        let bytes = self.arena_bytes_of(&staged);
-        self.staged_bytes += bytes;
         let known = self.channels.at(channel);
+        let bytes = what.size() * known.variants_in_use();
         let marks_ns = known.subscribers.len() * cost::MARK + known.filters_ns;
         self.work.charge(marks_ns + bytes / cost::RESPONSE_BYTES_PER_NS);
-        self.staged.push(staged);
+        self.staging.add(channel, what, bytes);
     }
 
     /// Bytes of the arena that it will take: each variant of its subscribers is a frame of its own.
     fn arena_bytes_of(&self, staged: &Staged) -> usize {
         let known = self.channels.get(staged.channel);
-        staged.size() * known.map_or(0, EdgeChannel::variants_in_use)
+        staged.what.size() * known.map_or(0, EdgeChannel::variants_in_use)
     }
 
     /// Frames and marks all that was staged, channel by channel.
@@ -157,26 +87,25 @@ impl Edge {
     }
 
     fn mark_as_far_as(&mut self, mut may_mark: impl FnMut(&mut Edge, &Staged) -> bool) {
-        if self.staged.is_empty() {
+        if self.staging.is_empty() {
             return;
         }
         let large_bytes = self.output.large_bytes();
-        let mut staged = std::mem::take(&mut self.staged);
-        staged.sort_unstable_by_key(|staged| (staged.channel, staged.order));
+        let mut staged = self.staging.take();
         // Channels of which something is left, and how much of the first was marked.
         let (mut left, mut marked) = (Vec::new(), 0);
         for group in staged.chunk_by(|a, b| a.channel == b.channel) {
             // Joins and leaves are not for every subscriber, so each run of one kind is a pass.
-            let publication = |staged: &Staged| matches!(staged.what, What::Publication { .. });
             // A frame that is large for the arena goes alone: a burst of small ones is none. So
             // does one that is not for all.
             let known = self.channels.get(group[0].channel);
             let filtered = known.is_some_and(EdgeChannel::is_filtered);
             let alone = |staged: &Staged| {
-                filtered || staged.size() > large_bytes || staged.excluded().is_some()
+                filtered || staged.what.size() > large_bytes || staged.excluded().is_some()
             };
-            let same =
-                |a: &Staged, b: &Staged| publication(a) == publication(b) && !alone(a) && !alone(b);
+            let same = |a: &Staged, b: &Staged| {
+                a.is_publication() == b.is_publication() && !alone(a) && !alone(b)
+            };
             for run in group.chunk_by(same) {
                 // Of several channels with filters one is asked at a time.
                 if filtered && (!left.is_empty() || !may_mark(self, &run[0])) {
@@ -199,13 +128,11 @@ impl Edge {
             marked -= usize::from(is_marked);
             is_left && !is_marked
         });
-        self.staged = staged;
-        if self.staged.is_empty() {
-            self.staged_bytes = 0;
-            return self.answer_acknowledged();
+        let left_bytes = staged.iter().map(|it| self.arena_bytes_of(it)).sum();
+        self.staging.put_back(staged, left_bytes);
+        if self.staging.is_empty() {
+            self.answer_acknowledged();
         }
-        let left_bytes: usize = self.staged.iter().map(|it| self.arena_bytes_of(it)).sum();
-        self.staged_bytes = left_bytes + self.acknowledged.len() * ACKNOWLEDGEMENT_BYTES;
     }
 
     /// Asks the filters of a channel about a publication; false: some are left for the next turn.
@@ -249,8 +176,11 @@ impl Edge {
     fn mark_run(&mut self, run: &[Staged]) {
         let channel = run[0].channel;
         let asked = std::mem::take(&mut self.judging.under_way);
-        let Some(ranges) = self.frame_run(channel, run) else { return };
-        let all = matches!(run[0].what, What::Publication { .. });
+        // The last subscriber may have left since it was staged.
+        let known = self.channels.get(channel).filter(|known| !known.subscribers.is_empty());
+        let Some(known) = known else { return };
+        let ranges = frame_run(&mut self.output, &self.ids, channel, known, run);
+        let all = run[0].is_publication();
         if !asked {
             self.filters.begin();
         }
@@ -265,62 +195,13 @@ impl Edge {
     }
 
     fn mark_ranges(&mut self, channel: u32, ranges: &Ranges, run: &[Staged]) {
-        let all = matches!(run[0].what, What::Publication { .. });
-        sabotage!(WholePass => return self.mark_and_remove(channel, ranges, all));
+        sabotage!(WholePass => return self.mark_and_remove(channel, ranges, run));
         let Some(known) = self.channels.get(channel) else { return };
-        let mut marked = 0;
-        if all && let Some(variant) = known.only_variant() {
-            let range = ranges.of(variant);
-            for subscriber in &known.subscribers {
-                self.output.mark(subscriber.connection, range);
-            }
-            marked = known.subscribers.len() as u64;
-        } else {
-            for subscriber in &known.subscribers {
-                if run[0].is_for(subscriber, &mut self.filters) {
-                    self.output.mark(subscriber.connection, ranges.of(subscriber.variant));
-                    marked += 1;
-                }
-            }
-        }
+        let marked = mark_pass(&mut self.output, &mut self.filters, known, ranges, run);
         let frames = run.len() as u64;
         self.metrics.deliveries.add(marked * frames);
         self.metrics.namespace(known.namespace).deliveries.add(marked * frames);
         self.metrics.messages_out.add(marked * frames);
-    }
-
-    /// Frames a run for every variant that has subscribers; none when nobody has any: the last one
-    /// may have left since it was staged.
-    fn frame_run(&mut self, channel: u32, run: &[Staged]) -> Option<Ranges> {
-        let known = self.channels.get(channel).filter(|known| !known.subscribers.is_empty())?;
-        let mut ranges = Ranges::new();
-        for variant in known.variants() {
-            let start = self.output.end();
-            let named = match variant.is_numbered() {
-                true => Named::Number(number_of(channel)),
-                false => Named::Name(known.name.as_str()),
-            };
-            let to = (channel, named);
-            let (codec, mut form) = (variant.codec(), variant.form());
-            for staged in run {
-                match &staged.what {
-                    What::Publication { offset, block } => {
-                        let offset = if known.keeps_history { *offset } else { 0 };
-                        let id = publisher_id(block, &self.ids);
-                        let publication = formed(block, offset, id.as_ref(), codec, form);
-                        self.output.publication(codec, to, &publication);
-                        if form == Form::Fresh {
-                            form = Form::Delta;
-                        }
-                    }
-                    What::Membership { who, joined } => {
-                        self.output.membership(codec, to, info(who, &self.ids), *joined);
-                    }
-                }
-            }
-            ranges.set(variant, Range { start, end: self.output.end() });
-        }
-        Some(ranges)
     }
 
     /// A run that is large for the arena goes straight to backlogs, and the arena is given back.
@@ -346,11 +227,75 @@ impl Edge {
 
     /// Answers the publications that were acknowledged while others were staged.
     pub(in crate::edge) fn answer_acknowledged(&mut self) {
-        debug_assert!(self.staged.is_empty(), "publications go before their answers");
-        let mut acknowledged = std::mem::take(&mut self.acknowledged);
+        let mut acknowledged = self.staging.take_acknowledged();
         for to in acknowledged.drain(..) {
             self.answer(to, &Reply::Publish { id: to.command });
         }
-        self.acknowledged = acknowledged;
+        self.staging.recycle(acknowledged);
     }
+}
+
+/// Frames a run for every variant that a channel's subscribers have.
+fn frame_run(
+    output: &mut Output,
+    ids: &ClientIds,
+    channel: u32,
+    known: &EdgeChannel,
+    run: &[Staged],
+) -> Ranges {
+    let mut ranges = Ranges::new();
+    for variant in known.variants() {
+        let start = output.end();
+        let named = match variant.is_numbered() {
+            true => Named::Number(number_of(channel)),
+            false => Named::Name(known.name.as_str()),
+        };
+        let to = (channel, named);
+        let (codec, mut form) = (variant.codec(), variant.form());
+        for staged in run {
+            match &staged.what {
+                What::Publication { offset, block } => {
+                    let offset = if known.keeps_history { *offset } else { 0 };
+                    let id = publisher_id(block, ids);
+                    let publication = formed(block, offset, id.as_ref(), codec, form);
+                    output.publication(codec, to, &publication);
+                    if form == Form::Fresh {
+                        form = Form::Delta;
+                    }
+                }
+                What::Membership { who, joined } => {
+                    output.membership(codec, to, info(who, ids), *joined);
+                }
+            }
+        }
+        ranges.set(variant, Range { start, end: output.end() });
+    }
+    ranges
+}
+
+/// Gives each subscriber that a run is for the range of its variant; how many those are.
+fn mark_pass(
+    output: &mut Output,
+    filters: &mut ChargedFilters,
+    known: &EdgeChannel,
+    ranges: &Ranges,
+    run: &[Staged],
+) -> u64 {
+    if run[0].is_publication()
+        && let Some(variant) = known.only_variant()
+    {
+        let range = ranges.of(variant);
+        for subscriber in &known.subscribers {
+            output.mark(subscriber.connection, range);
+        }
+        return known.subscribers.len() as u64;
+    }
+    let mut marked = 0;
+    for subscriber in &known.subscribers {
+        if run[0].is_for(subscriber, filters) {
+            output.mark(subscriber.connection, ranges.of(subscriber.variant));
+            marked += 1;
+        }
+    }
+    marked
 }

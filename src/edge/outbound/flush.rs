@@ -26,7 +26,7 @@ impl Edge {
     /// The bytes that ranges refer to.
     #[must_use]
     pub fn arena(&self) -> &[u8] {
-        &self.output.arena
+        self.output.arena()
     }
 
     /// Up to `count` connections that something was written for: each is to be asked for with
@@ -134,7 +134,7 @@ impl Edge {
         let backlog = it.backlog.get_or_insert_with(Box::default);
         let before = backlog.held_bytes();
         for (frame, part, whole) in self.output.frames_in(range) {
-            let bytes = &self.output.arena[part.start as usize..part.end as usize];
+            let bytes = self.output.bytes_of(part);
             let control = frame.class == Class::Control && whole && bytes.first() != Some(&0x88);
             let begun = !whole || frame.class == Class::Upgrade && backlog.is_empty();
             if begun {

@@ -26,7 +26,7 @@ impl Edge {
         let before = held.bytes.len();
         for range in ranges {
             for (frame, part, _) in self.output.frames_in(*range) {
-                let bytes = &self.output.arena[part.start as usize..part.end as usize];
+                let bytes = self.output.bytes_of(part);
                 held.bytes.extend_from_slice(bytes);
                 let (class, channel) = (frame.class, frame.channel);
                 held.frames.push(HeldFrame { bytes: part.end - part.start, class, channel });
@@ -59,9 +59,7 @@ impl Edge {
         for frame in &held.frames {
             let (bytes, after) = rest.split_at(frame.bytes as usize);
             rest = after;
-            let start = self.output.begin(frame.class, frame.channel);
-            self.output.arena.extend_from_slice(bytes);
-            let range = Range { start, end: self.output.end() };
+            let range = self.output.copy(frame.class, frame.channel, bytes);
             if self.output.room() == 0 {
                 self.output_to_backlog(conn.index, range);
                 self.output.give_back(range);

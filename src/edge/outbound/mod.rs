@@ -7,3 +7,4 @@ pub mod fanout;
 pub mod flush;
 mod holding;
 mod replies;
+pub mod staging;

@@ -62,7 +62,7 @@ struct Link {
 /// The output of one core's turn.
 #[derive(Debug)]
 pub struct Output {
-    pub arena: Vec<u8>,
+    pub(super) arena: Vec<u8>,
     frames: Vec<FrameMark>,
     pending: Vec<Pending>,
     links: Vec<Link>,
@@ -129,6 +129,7 @@ impl Output {
 
     /// Takes bytes back that were copied elsewhere, where nothing was written behind them.
     pub fn give_back(&mut self, range: Range) {
+        debug_assert!(range.start <= range.end && range.end <= self.end(), "it is in the arena");
         if range.end as usize == self.arena.len() {
             self.arena.truncate(range.start as usize);
             while self.frames.last().is_some_and(|frame| frame.start >= range.start) {
@@ -141,6 +142,26 @@ impl Output {
     #[must_use]
     pub fn end(&self) -> u32 {
         u32::try_from(self.arena.len()).expect("the arena is bounded")
+    }
+
+    /// The bytes that ranges refer to.
+    #[must_use]
+    pub fn arena(&self) -> &[u8] {
+        &self.arena
+    }
+
+    /// The bytes of a range.
+    #[must_use]
+    pub fn bytes_of(&self, range: Range) -> &[u8] {
+        debug_assert!(range.start <= range.end, "a range does not end before it starts");
+        &self.arena[range.start as usize..range.end as usize]
+    }
+
+    /// Writes a frame again that was written before, as it is.
+    pub fn copy(&mut self, class: Class, channel: u32, frame: &[u8]) -> Range {
+        let start = self.begin(class, channel);
+        self.arena.extend_from_slice(frame);
+        Range { start, end: self.end() }
     }
 
     /// Gives a connection a range: a nanosecond or two, whatever the range holds. Called in three
@@ -233,6 +254,7 @@ impl Output {
 
     /// Takes up to `count` dirty connections off the list, to be flushed.
     pub fn take_dirty(&mut self, count: usize, conns: &mut Vec<ConnectionId>) {
+        debug_assert!(self.flushed <= self.dirty.len(), "what is flushed was dirty");
         let left = &self.dirty[self.flushed..];
         let taken = &left[..count.min(left.len())];
         conns.extend_from_slice(taken);
@@ -244,6 +266,10 @@ impl Output {
         if self.flushed < self.dirty.len() {
             return false;
         }
+        debug_assert!(
+            self.dirty.iter().all(|conn| !self.has_pending(conn.index)),
+            "whoever was taken off the list was given its ranges"
+        );
         self.dirty.clear();
         self.links.clear();
         self.frames.clear();

@@ -141,7 +141,7 @@ impl Edge {
         let connect = server.and_then(|server| server.connect.take());
         let answers = connect.map_or(Vec::new(), |connect| connect.answers);
         self.connect_reply(conn, id, &answers, now);
-        self.drop_offered(conn);
+        self.details.drop_offered(conn.index);
         self.release_held(conn);
         self.start_pings(conn, now);
         if self.at(conn).server().is_some() {

@@ -174,7 +174,7 @@ impl Edge {
         let (home, mut request) = self.new_subscription(conn, to, &asked);
         let sequence = request.sequence;
         self.keep_until(conn, sequence, info, expire_at_s, turn.now);
-        request.infos = self.infos(conn, Some(sequence));
+        request.infos = self.details.infos(conn.index, Some(sequence));
         self.server_side(conn).begun.push(Begun { sequence, data, in_connect, call });
         self.push_begun(conn, home, Request::Subscribe(Box::new(request)), turn)
     }
@@ -228,7 +228,7 @@ impl Edge {
             if self.claim_turn(home) { self.push(conn, home, request, turn) } else { Err(request) };
         if let Err(request) = pushed {
             self.server_side(conn).parked = Some(Parked { home, request });
-            self.stand_in_line(conn, home);
+            self.join_line(conn, home);
             return false;
         }
         true

@@ -320,13 +320,13 @@ fn filters_are_asked_over_turns_and_order_holds() {
     turns.bench.deliver(publication(2, 1, "1"));
     assert!(!turns.bench.edge.may_work(), "nothing more is taken in this turn");
     turns.bench.deliver(publication(2, 2, "2"));
-    let staged_bytes = turns.bench.edge.staged_bytes;
+    let staged_bytes = turns.bench.edge.staging.bytes();
     turns.bench.deliver(publication(1, 1, "3"));
     let mut rounds = 0;
     let mut order: HashMap<u32, String> = HashMap::new();
     turns.bench.edge.mark_within_turn();
     assert!(turns.bench.edge.has_staged() && turns.bench.edge.has_work());
-    assert_eq!(turns.bench.edge.staged_bytes, staged_bytes, "what is left still counts in full");
+    assert_eq!(turns.bench.edge.staging.bytes(), staged_bytes, "what is left still counts in full");
     loop {
         for (index, bytes) in turns.bench.flush_all() {
             *order.entry(index).or_default() += &String::from_utf8_lossy(&bytes);

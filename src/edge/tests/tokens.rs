@@ -224,7 +224,7 @@ fn a_token_may_come_with_the_upgrade() {
     // The command's own goes first.
     let it = bench.opened(forged.as_bytes(), &minted(r#"{"sub":"bo"}"#));
     assert!(bench.heard(it).contains("connect"));
-    assert!(!bench.edge.details.contains_key(&it.index), "the upgrade's is not kept");
+    assert!(!bench.edge.details.get(it.index).is_some(), "the upgrade's is not kept");
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn the_server_api_gives_another_info() {
     let refresh = |bench: &mut Bench, info: &[u8]| {
         let action = UserAction::Refresh { expire_at_s: None, info: info.into() };
         bench.user_command(it, action);
-        bench.edge.infos(it, None).expect("it has one").connection().to_vec()
+        bench.edge.details.infos(it.index, None).expect("it has one").connection().to_vec()
     };
     assert_eq!(refresh(&mut bench, b""), b"{\"n\":1}", "what was said before stays");
     assert_eq!(refresh(&mut bench, b"[2]"), b"[2]");
@@ -383,7 +383,7 @@ fn what_the_server_subscribes_until_a_time_ends_then() {
     let ended = r#""channel":"a","unsubscribe":{"code":2501,"reason":"subscription expired"}"#;
     assert!(told.contains(ended), "{told}");
     assert!(!bench.pass(it, 60).contains("unsubscribe"), "the other has no end");
-    assert!(bench.edge.details.values().all(|it| it.subscriptions.is_empty()), "nothing is kept");
+    assert!(bench.edge.details.keeps_no_subscription(), "nothing is kept");
 }
 
 #[test]

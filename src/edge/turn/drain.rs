@@ -71,7 +71,7 @@ impl Edge {
     /// Is all that was said to connections with their sockets or in their backlogs?
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.staged.is_empty() && !self.output.is_dirty()
+        self.staging.is_empty() && !self.output.is_dirty()
     }
 
     /// Tells every client that the server goes. Nothing is owed to homes any more: they go too.

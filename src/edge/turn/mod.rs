@@ -30,8 +30,8 @@ impl Edge {
         for home in 0..self.homes {
             self.serve_line(home, turn);
         }
-        for _ in 0..self.owing.len() {
-            let Some(conn) = self.owing.pop_front() else { break };
+        for _ in 0..self.lines.owing_len() {
+            let Some(conn) = self.lines.pop_owing() else { break };
             if self.is_current(conn) {
                 self.at(conn).facts.set(Fact::Owing, false);
                 self.advance(conn, turn);
@@ -41,12 +41,12 @@ impl Edge {
         // Apart from what came in: neither is to starve the other.
         self.work.begin();
         self.serves_ready = true;
-        for _ in 0..self.ready.len() {
+        for _ in 0..self.lines.ready_len() {
             if self.work.is_spent() {
                 // The connections that were not reached stay at the front.
                 break;
             }
-            let Some(conn) = self.ready.pop_front() else { break };
+            let Some(conn) = self.lines.pop_ready() else { break };
             if self.is_current(conn) {
                 self.at(conn).facts.set(Fact::Ready, false);
                 self.advance(conn, turn);
@@ -56,15 +56,12 @@ impl Edge {
     }
 
     fn serve_line(&mut self, home: u16, turn: &mut Turn<'_>) {
-        let line = usize::from(home);
-        for _ in 0..self.waiting[line].len() {
-            let Some(conn) = self.waiting[line].pop_front() else { return };
+        for _ in 0..self.lines.line_len(home) {
+            let Some(conn) = self.lines.begin_turn(home) else { return };
             self.at(conn).facts.set(Fact::Waiting, false);
-            self.serving = Some(home);
             self.advance(conn, turn);
-            self.serving = None;
             // There is still no room: it keeps its place, and so do all after it.
-            if self.waiting[line].front() == Some(&conn) {
+            if self.lines.end_turn(conn, home) {
                 return;
             }
         }
@@ -116,7 +113,7 @@ impl Edge {
             let pushed = self.claim_turn(home)
                 && turn.lanes.push(home, Request::Deregister { connection, user }).is_ok();
             if !pushed {
-                return self.stand_in_line(conn, home);
+                return self.join_line(conn, home);
             }
             self.at(conn).facts.set(Fact::Registered, false);
         }

@@ -5,79 +5,16 @@
 //! one waits to be pushed; its local id is mapped from the first Subscribed answer until the last
 //! pair is taken back.
 
-use crate::codec::Codec;
+pub mod filters;
+mod variant;
+
 use crate::contract::name::Name;
 use crate::hashing::{Key, Keyed};
 use crate::rules::sabotage;
 use std::collections::HashMap;
+use variant::FRESH;
 
-/// The form in which a subscriber receives a channel's publications.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// In full.
-    Plain,
-    /// As deltas; it has the previous publication.
-    Delta,
-    /// As deltas, but it does not have the previous publication: the next is sent in full.
-    Fresh,
-}
-
-/// How deliveries are framed for a subscriber: its codec, its form, and whether the channel is
-/// named by its name or number. For each variant in a channel a delivery is framed once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Variant(u8);
-
-impl Variant {
-    /// Number of variants.
-    pub const COUNT: usize = Codec::ALL.len() * Variant::FORMS.len() * 2;
-    const FORMS: [Form; 3] = [Form::Plain, Form::Delta, Form::Fresh];
-
-    #[must_use]
-    pub fn new(codec: Codec, form: Form, numbered: bool) -> Variant {
-        let form = codec as u8 * Variant::FORMS.len() as u8 + form as u8;
-        Variant(form * 2 + u8::from(numbered))
-    }
-
-    #[must_use]
-    pub fn codec(self) -> Codec {
-        Codec::ALL[self.index() / (2 * Variant::FORMS.len())]
-    }
-
-    #[must_use]
-    pub fn form(self) -> Form {
-        Variant::FORMS[self.index() / 2 % Variant::FORMS.len()]
-    }
-
-    /// The channel is named by its number.
-    #[must_use]
-    pub fn is_numbered(self) -> bool {
-        self.0 % 2 == 1
-    }
-
-    /// The same variant in another form.
-    #[must_use]
-    pub fn in_form(self, form: Form) -> Variant {
-        Variant::new(self.codec(), form, self.is_numbered())
-    }
-
-    /// Its index in a table of `COUNT`.
-    #[must_use]
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
-}
-
-/// The bits of all variants in the form `Fresh`.
-const FRESH: u32 = {
-    let (mut bits, mut index) = (0, 0);
-    while index < Variant::COUNT {
-        if index / 2 % Variant::FORMS.len() == Form::Fresh as usize {
-            bits |= 1 << index;
-        }
-        index += 1;
-    }
-    bits
-};
+pub use variant::{Form, Variant};
 
 /// One subscriber in a channel's dense list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,6 +304,7 @@ impl EdgeChannels {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Codec;
 
     #[test]
     fn variants_are_counted_and_told_apart() {
