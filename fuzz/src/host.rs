@@ -265,10 +265,10 @@ impl Host {
         it.client.wild = true;
         self.edges[core].settle_late(now);
         if reset {
-            self.edges[core].failed(conn, now);
+            self.edges[core].peer_lost(conn, now);
         } else {
             it.ended = true;
-            self.edges[core].ended(conn, now);
+            self.edges[core].peer_ended(conn, now);
         }
         self.apply_effects(core);
     }

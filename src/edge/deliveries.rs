@@ -45,7 +45,7 @@ impl Edge {
             }
             Delivery::PositionLost { local } => {
                 if let Some(channel) = self.channels.mapped(home, local) {
-                    self.position_lost(channel);
+                    self.end_positioned(channel);
                 }
             }
             Delivery::Subscribed(answer) => self.subscribed(*answer, now),
@@ -89,7 +89,7 @@ impl Edge {
         match self.channels.at(channel).arrival(offset) {
             Arrival::Next => {}
             Arrival::Repeated => return self.metrics.duplicates.add(1),
-            Arrival::Gap => self.position_lost(channel),
+            Arrival::Gap => self.end_positioned(channel),
         }
         self.stage_publication(channel, offset, block);
     }
@@ -104,7 +104,7 @@ impl Edge {
 
     fn registered(&mut self, connection: ConnectionKey, now: Now) {
         let Some(conn) = self.of(connection) else { return };
-        if !self.at(conn).facts.has(Fact::Connecting) {
+        if !self.at(conn).facts.has(Fact::AwaitsConnect) {
             return;
         }
         self.connect_registered(conn, now);
@@ -127,7 +127,7 @@ impl Edge {
         let conn = if ours { self.of(to.connection) } else { self.answered(to) };
         let Some(conn) = conn else { return };
         let life = self.life(conn);
-        let awaited = life == Life::Authenticating && self.at(conn).facts.has(Fact::Connecting);
+        let awaited = life == Life::Authenticating && self.at(conn).facts.has(Fact::AwaitsConnect);
         let pending = |it: &crate::edge::connection::Subscription| {
             it.sequence == sequence && it.state == SubscriptionState::Pending
         };
@@ -143,7 +143,7 @@ impl Edge {
         subscription.state = SubscriptionState::Active;
         let (traits, filter) = (subscription.traits, subscription.filter);
         if awaited {
-            self.hold(conn);
+            self.defer_output(conn);
         }
         self.add_subscriber(conn, channel);
         let subscription = Replayed { channel, sequence };

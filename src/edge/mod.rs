@@ -160,7 +160,7 @@ enum Late {
     /// The backlogs of all passed theirs.
     Shed,
     /// All was written to a connection that ends.
-    Finished(ConnectionId),
+    Close(ConnectionId),
     /// More was held for a connection than may be.
     Slow(ConnectionId),
     /// It missed what the server wants it to have: 3010, and it comes back.

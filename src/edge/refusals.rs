@@ -361,7 +361,7 @@ impl Edge {
 
     /// The client id as SDKs show it; `None` for a connection that is not a WebSocket.
     fn shown_client(&self, conn: ConnectionId) -> Option<tracing::field::DisplayValue<String>> {
-        let is_client = !matches!(self.life(conn), Life::Free | Life::Connecting | Life::Dead);
+        let is_client = !matches!(self.life(conn), Life::Free | Life::Http | Life::Dead);
         is_client.then(|| display(self.ids.of(self.key(conn)).as_str().to_owned()))
     }
 }

@@ -122,7 +122,7 @@ impl Edge {
             return self.set_deadline(conn, now.monotonic_ms() + keep_ms.min(READ_ON_MS));
         }
         self.exchange(conn).last = true;
-        self.shut(conn, now);
+        self.close_http(conn, now);
     }
 
     /// Refuses a request, and ends the connection.

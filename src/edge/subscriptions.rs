@@ -110,7 +110,7 @@ impl Edge {
     }
 
     /// Ends one subscription from this side; its Unsubscribe is owed. False: there is none.
-    pub(in crate::edge) fn lose_position(&mut self, conn: ConnectionId, channel: u32) -> bool {
+    pub(in crate::edge) fn end_subscription(&mut self, conn: ConnectionId, channel: u32) -> bool {
         let Some(subscription) = self.at(conn).subscription(channel) else { return false };
         if subscription.state != SubscriptionState::Active {
             return false;
@@ -122,7 +122,7 @@ impl Edge {
     }
 
     /// Takes a connection off every subscriber list; its subscriptions become owed.
-    pub(in crate::edge) fn leave_lists(&mut self, conn: ConnectionId) {
+    pub(in crate::edge) fn end_subscriptions(&mut self, conn: ConnectionId) {
         for place in 0..self.at(conn).subscriptions.len() {
             let Subscription { state, channel, .. } = self.at(conn).subscriptions.as_slice()[place];
             if state == SubscriptionState::Active {

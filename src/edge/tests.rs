@@ -345,10 +345,10 @@ fn a_dead_connection_gets_no_backlog() {
         bench.receive(conn, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
         bench.receive(other, &text(&format!(r#"{{"id":{},"ping":{{}}}}"#, id + 2)));
     }
-    bench.edge.reset(conn, bench.now);
+    bench.edge.peer_reset(conn, bench.now);
     bench.flush(conn);
     let held: u64 = bench.edge.backlog_bytes();
-    bench.edge.reset(other, bench.now);
+    bench.edge.peer_reset(other, bench.now);
     bench.resume();
     assert_eq!(bench.edge.backlog_bytes(), 0, "{held} at first");
     assert_eq!(bench.edge.places_used(), 0);
@@ -407,7 +407,7 @@ fn every_byte_of_a_message_that_is_not_whole_is_counted() {
     frame::write_masked(&mut part, OpCode::Text, false, [1, 2, 3, 4], &[b' '; 5_000]);
     bench.receive(conn, &part);
     assert!(bench.edge.spill_bytes() >= 5_000, "{}", bench.edge.spill_bytes());
-    bench.edge.ended(conn, bench.now);
+    bench.edge.peer_ended(conn, bench.now);
     assert_eq!(bench.edge.spill_bytes(), 0);
 }
 
@@ -461,11 +461,11 @@ fn who_half_closes_still_gets_its_answer() {
     let mut bench = Bench::new(8, Limits::default());
     let conn = bench.accept();
     bench.receive(conn, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-    bench.edge.ended(conn, bench.now);
+    bench.edge.peer_ended(conn, bench.now);
     assert!(bench.flush(conn).starts_with(b"HTTP/1.1 200"));
     let failed = bench.client();
     bench.receive(failed, &[0xff; 8]);
-    bench.edge.ended(failed, bench.now);
+    bench.edge.peer_ended(failed, bench.now);
     let close = bench.flush(failed);
     assert_eq!((close[0], &close[2..4]), (0x88, &[3, 0xea][..]), "1002");
     bench.resume();
@@ -477,7 +477,7 @@ fn who_sent_its_fin_is_waited_for_while_it_reads() {
     let mut bench = Bench::new(8, Limits::default());
     let conn = bench.client();
     bench.receive(conn, &publish(2));
-    bench.edge.ended(conn, bench.now);
+    bench.edge.peer_ended(conn, bench.now);
     bench.resume();
     assert_eq!(bench.edge.places_used(), 1, "an answer is owed");
     let Some(Request::Publish { to, .. }) = bench.lane.requests.pop_front() else {

@@ -129,7 +129,7 @@ impl Edge {
     ) {
         let expires_ms = expire_at_s.map(|at| at.saturating_mul(1_000));
         if expires_ms.is_some_and(|at| at <= now.unix_ms) {
-            return self.disconnect(conn, Disconnect::Expired, now);
+            return self.close_with(conn, Disconnect::Expired, now);
         }
         let end_s = expires_ms.map_or(0, |ms| end_s(ms, now) + whole_s(REFRESH_GRACE_MS));
         self.at(conn).expires_s = end_s;
@@ -218,7 +218,7 @@ impl Edge {
         let own = self.at(conn).expires_s;
         let over = |second: u32| second > 0 && u64::from(second) * 1_000 <= now.monotonic_ms();
         if over(own) {
-            return self.disconnect(conn, Disconnect::Expired, now);
+            return self.close_with(conn, Disconnect::Expired, now);
         }
         let Some(details) = self.details.get(conn.index) else { return };
         let ends = details.ends.iter().take_while(|(end, _)| over(*end));
@@ -230,7 +230,7 @@ impl Edge {
         let ended: Vec<(u32, u32)> = ended.map(|it| (it.channel, it.sequence)).collect();
         for (channel, sequence) in ended {
             self.details.drop_subscription(conn.index, sequence);
-            self.end_with(conn, channel, UNSUBSCRIBE_EXPIRED);
+            self.end_with_code(conn, channel, UNSUBSCRIBE_EXPIRED);
         }
     }
 }

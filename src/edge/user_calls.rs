@@ -141,7 +141,7 @@ impl UserCalls {
 
     /// The host shuts down: no more reports are sent, because homes answer their calls by
     /// themselves.
-    pub fn close(&mut self) {
+    pub fn stop(&mut self) {
         self.closed = true;
         self.reports.iter_mut().for_each(VecDeque::clear);
     }

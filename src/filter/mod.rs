@@ -225,7 +225,7 @@ fn sorted(node: &FilterNode<'_>) -> Box<[Box<str>]> {
 /// How much of the bounds on filters one connection uses. A filter counts in full for each
 /// subscription, even if other connections share it, because it exists as long as any of them does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct Charge {
     pub bytes: usize,
     pub filters: usize,
 }
@@ -286,9 +286,9 @@ impl Filters {
     /// Adds a subscription with this filter to a connection that uses `held` already, and returns
     /// the filter's number; `None` if that connection would use too much, or too much of what is
     /// left (106).
-    pub fn add(&mut self, filter: Filter, held: &mut Held) -> Option<u16> {
+    pub fn add(&mut self, filter: Filter, held: &mut Charge) -> Option<u16> {
         let bytes = ENTRY_BYTES + filter.bytes();
-        let with = Held { bytes: held.bytes + bytes, filters: held.filters + 1 };
+        let with = Charge { bytes: held.bytes + bytes, filters: held.filters + 1 };
         if with.bytes > self.bytes_each_max {
             return None;
         }
@@ -299,7 +299,7 @@ impl Filters {
 
     /// The filter's number; `None` if the filter is new and larger than the connection's share of
     /// what is left.
-    fn number(&mut self, mut filter: Filter, bytes: usize, with: Held) -> Option<u16> {
+    fn number(&mut self, mut filter: Filter, bytes: usize, with: Charge) -> Option<u16> {
         let comparisons = filter.keyed(self.by_hash.hasher());
         let hash = self.by_hash.hasher().hash_one(&filter);
         let alike = self.by_hash.get(&hash).map_or(&[][..], Vec::as_slice);
@@ -346,11 +346,11 @@ impl Filters {
     ///
     /// # Panics
     /// If the number is not in use.
-    pub fn remove(&mut self, number: u16, held: &mut Held) {
+    pub fn remove(&mut self, number: u16, held: &mut Charge) {
         let place = &mut self.entries[usize::from(number)];
         let entry = place.as_mut().expect("a number is in use until its last subscription ends");
         entry.subscriptions -= 1;
-        *held = Held { bytes: held.bytes - entry.bytes, filters: held.filters - 1 };
+        *held = Charge { bytes: held.bytes - entry.bytes, filters: held.filters - 1 };
         if entry.subscriptions > 0 {
             return;
         }

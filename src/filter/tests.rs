@@ -205,7 +205,7 @@ fn equal_filters_are_one_and_are_asked_once() {
         Filter::compile(&node).expect("it is well formed")
     };
     let mut filters = Filters::new(&Limits::default(), Key::of(7));
-    let mut held = Held::default();
+    let mut held = Charge::default();
     let mut add = |filters: &mut Filters, value| filters.add(filter(value), &mut held);
     let (one, two) = (add(&mut filters, "1"), add(&mut filters, "2"));
     assert_eq!((one, two, add(&mut filters, "1")), (Some(0), Some(1), Some(0)));
@@ -226,7 +226,7 @@ fn equal_filters_are_one_and_are_asked_once() {
     filters.remove(0, &mut held);
     filters.remove(1, &mut held);
     assert!(filters.is_unused());
-    assert_eq!((held, filters.bytes()), (Held::default(), 0));
+    assert_eq!((held, filters.bytes()), (Charge::default(), 0));
 }
 
 /// A filter that compares one tag with this many values.
@@ -240,10 +240,10 @@ fn with_values(name: usize, values: usize) -> Filter {
 fn there_are_no_more_filters_than_their_bound() {
     let mut filters = Filters::new(&Limits::default(), Key::of(1));
     for number in 0..usize::from(FILTERS_PER_WORKER) {
-        assert!(filters.add(with_values(number, 1), &mut Held::default()).is_some());
+        assert!(filters.add(with_values(number, 1), &mut Charge::default()).is_some());
     }
-    assert_eq!(filters.add(with_values(0, 2), &mut Held::default()), None);
-    let shared = filters.add(with_values(5, 1), &mut Held::default());
+    assert_eq!(filters.add(with_values(0, 2), &mut Charge::default()), None);
+    let shared = filters.add(with_values(5, 1), &mut Charge::default());
     assert!(shared.is_some(), "an existing filter may be shared");
 }
 
@@ -258,7 +258,7 @@ fn a_connection_has_its_bound_and_a_share_of_what_is_left() {
     let mut names = 0..;
     // As many filters as one connection may have, with this many values each.
     let mut fill = |filters: &mut Filters, values: usize| {
-        let mut held = Held::default();
+        let mut held = Charge::default();
         while filters.add(with_values(names.next().expect("no end"), values), &mut held).is_some() {
         }
         held

@@ -37,11 +37,11 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 }
                 Event::Received { tag, buffer } => self.received(of_tag(tag), buffer, now),
                 Event::Ended { tag, end: End::Closed } => {
-                    self.edge.ended(of_tag(tag), now);
+                    self.edge.peer_ended(of_tag(tag), now);
                 }
-                Event::Ended { tag, .. } => self.edge.reset(of_tag(tag), now),
+                Event::Ended { tag, .. } => self.edge.peer_reset(of_tag(tag), now),
                 Event::Sent { tag } => self.sent(of_tag(tag), now),
-                Event::SendFailed { tag, .. } => self.edge.failed(of_tag(tag), now),
+                Event::SendFailed { tag, .. } => self.edge.peer_lost(of_tag(tag), now),
             }
             self.apply_effects();
         }

@@ -119,7 +119,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         }
         self.plain = plain;
         match opened {
-            Ok(true) => self.edge.ended(conn, now),
+            Ok(true) => self.edge.peer_ended(conn, now),
             Ok(false) => {}
             Err(failure) => {
                 let (cause, reason) = cause_of(failure);

@@ -4,7 +4,7 @@
 
 use crate::edge::accounts::Accounts;
 use crate::edge::accounts::roster::Roster;
-use crate::edge::accounts::spill::{Peer, spill_held};
+use crate::edge::accounts::spill::{Peer, spill_memory};
 use crate::edge::connection::{Connection, Fact, Life};
 use crate::edge::{ConnectionId, Edge, Late};
 
@@ -37,7 +37,7 @@ impl Edge {
 
     /// A connection that ends keeps nothing.
     pub(in crate::edge) fn forget_spill(&mut self, conn: ConnectionId) {
-        let held = spill_held(self.at(conn));
+        let held = spill_memory(self.at(conn));
         self.spill_shrank(conn, held);
         let it = self.at(conn);
         drop(std::mem::take(&mut it.deframer));
@@ -60,7 +60,7 @@ impl Edge {
 
     /// Makes a connection another kind of peer, with what it keeps.
     fn change_peer(&mut self, conn: ConnectionId, change: impl FnOnce(&mut Connection)) {
-        let held = spill_held(self.at(conn));
+        let held = spill_memory(self.at(conn));
         let before = Peer::of(self.at(conn));
         change(self.at(conn));
         let after = Peer::of(self.at(conn));
@@ -71,13 +71,13 @@ impl Edge {
     /// Notes that a connection has something unsent, so that it can be found.
     pub(in crate::edge) fn note_backlog(&mut self, conn: ConnectionId) {
         let roster: RosterOf = |accounts| &mut accounts.backlogged;
-        self.note_holding(conn, Fact::Backlogged, roster, Edge::unsent_held);
+        self.note_holding(conn, Fact::Backlogged, roster, Edge::unsent_memory);
     }
 
     /// Notes that a connection keeps something of what came in.
     pub(in crate::edge) fn note_spill(&mut self, conn: ConnectionId) {
         let roster: RosterOf = |accounts| &mut accounts.spilling;
-        self.note_holding(conn, Fact::Spilled, roster, Edge::unread_held);
+        self.note_holding(conn, Fact::Spilled, roster, Edge::unread_memory);
     }
 
     /// Enters a connection in the roster of those that hold something, once.
@@ -114,18 +114,18 @@ impl Edge {
     }
 
     /// Memory of what a connection has not been sent.
-    pub(in crate::edge) fn unsent_held(&self, conn: ConnectionId) -> usize {
+    pub(in crate::edge) fn unsent_memory(&self, conn: ConnectionId) -> usize {
         if !self.is_current(conn) {
             return 0;
         }
         let it = self.connection(conn);
-        let held = it.server().map_or(0, |server| server.held.bytes());
+        let held = it.server().map_or(0, |server| server.deferred.bytes());
         held + it.backlog.as_ref().map_or(0, |backlog| backlog.held_bytes())
     }
 
     /// Memory of what a connection keeps of what came in.
-    pub(in crate::edge) fn unread_held(&self, conn: ConnectionId) -> usize {
-        if self.is_current(conn) { spill_held(self.connection(conn)) } else { 0 }
+    pub(in crate::edge) fn unread_memory(&self, conn: ConnectionId) -> usize {
+        if self.is_current(conn) { spill_memory(self.connection(conn)) } else { 0 }
     }
 
     /// If more waits unsent on this worker than is allowed, a later stage closes connections.

@@ -24,7 +24,7 @@ impl Peer {
     pub fn of(it: &Connection) -> Peer {
         if it.facts.has(Fact::Internal) {
             Peer::Internal
-        } else if it.life == Life::Connecting {
+        } else if it.life == Life::Http {
             Peer::Http
         } else if it.facts.has(Fact::Counted) || it.facts.has(Fact::Echo) {
             Peer::Session
@@ -68,6 +68,6 @@ impl Spilled {
 }
 
 /// Memory of the received bytes that a connection keeps.
-pub fn spill_held(it: &Connection) -> usize {
+pub fn spill_memory(it: &Connection) -> usize {
     it.deframer.held_bytes() + it.input.as_ref().map_or(0, |input| input.held_bytes())
 }

@@ -150,7 +150,7 @@ impl Edge {
     /// Continues a connection's call: begins commands, and sends further requests of those that
     /// have begun, as far as lanes, answers and the turn allow.
     pub(in crate::edge) fn call_on(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) {
-        if self.life(conn) != Life::Connecting {
+        if self.life(conn) != Life::Http {
             return;
         }
         let Some(mut call) = self.exchange(conn).call.take() else { return };
@@ -262,7 +262,7 @@ impl Edge {
         now: Now,
     ) -> Option<Delivery> {
         let Some(to) = answers(&delivery) else { return Some(delivery) };
-        let asker = self.of(to.connection).filter(|conn| self.life(*conn) == Life::Connecting);
+        let asker = self.of(to.connection).filter(|conn| self.life(*conn) == Life::Http);
         if asker.is_none() {
             return Some(delivery);
         }

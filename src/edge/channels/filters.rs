@@ -6,7 +6,7 @@
 
 use crate::codec::command::Tags;
 use crate::contract::block::Placed;
-use crate::filter::{Filter, Filters, Held};
+use crate::filter::{Charge, Filter, Filters};
 use crate::hashing::Key;
 use crate::limits::Limits;
 use foldhash::quality::FixedState;
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 /// The table, with the charges by a connection's place.
 pub struct ChargedFilters {
     table: Filters,
-    charged: HashMap<u32, Held, FixedState>,
+    charged: HashMap<u32, Charge, FixedState>,
 }
 
 impl ChargedFilters {

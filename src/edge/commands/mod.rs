@@ -104,13 +104,13 @@ impl Edge {
             (Method::Pong, _) => return Ok(()),
             // The first command must be connect, and only the first may be.
             (Method::Connect(_) | Method::ExcessiveConnect, true) | (_, false) => {
-                self.disconnect(conn, Disconnect::BadRequest, turn.now);
+                self.close_with(conn, Disconnect::BadRequest, turn.now);
                 return Ok(());
             }
             _ => {}
         }
         if id == 0 && !matches!(method, Method::Send { .. }) {
-            self.disconnect(conn, Disconnect::BadRequest, turn.now);
+            self.close_with(conn, Disconnect::BadRequest, turn.now);
             return Ok(());
         }
         let malformed = match &method {
@@ -127,7 +127,7 @@ impl Edge {
             _ => false,
         };
         if malformed {
-            self.disconnect(conn, Disconnect::BadRequest, turn.now);
+            self.close_with(conn, Disconnect::BadRequest, turn.now);
             return Ok(());
         }
         if attributes {
@@ -182,16 +182,16 @@ impl Edge {
         turn: &mut Turn<'_>,
     ) {
         if id == 0 {
-            return self.disconnect(conn, Disconnect::BadRequest, turn.now);
+            return self.close_with(conn, Disconnect::BadRequest, turn.now);
         }
         let identity = match self.authenticate(conn, &command.token, turn.now) {
             Ok(identity) => identity,
             Err(Refusal::Error(error)) => return self.reply(conn, &Reply::Error { id, error }),
-            Err(Refusal::Disconnect(why)) => return self.disconnect(conn, why, turn.now),
+            Err(Refusal::Disconnect(why)) => return self.close_with(conn, why, turn.now),
         };
         if self.at(conn).facts.has(Fact::Registered) {
             // Its connect was refused over a subscription.
-            return self.disconnect(conn, Disconnect::BadRequest, turn.now);
+            return self.close_with(conn, Disconnect::BadRequest, turn.now);
         }
         let Identity { user, expires_ms, info, subs, .. } = identity;
         let personal = self.personal_channel(&user).unwrap_or_else(|_| {
@@ -209,7 +209,7 @@ impl Edge {
         let anonymous = user.as_str().is_empty();
         let it = self.at(conn);
         it.user = (!anonymous).then(|| user.clone());
-        it.facts.set(Fact::Connecting, true);
+        it.facts.set(Fact::AwaitsConnect, true);
         it.connect_id = id;
         it.facts.set(Fact::TakesNumbers, takes_numbers(it.codec, &command.name));
         let subscribes = !begins.is_empty();

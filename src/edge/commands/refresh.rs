@@ -15,7 +15,7 @@ impl Edge {
         now: Now,
     ) -> Result<(), ErrorCode> {
         if text.is_empty() {
-            self.disconnect(conn, Disconnect::BadRequest, now);
+            self.close_with(conn, Disconnect::BadRequest, now);
             return Ok(());
         }
         let own = self.at(conn).user.clone();
@@ -31,7 +31,7 @@ impl Edge {
                 return match error.refresh_refusal() {
                     Refusal::Error(error) => Err(error),
                     Refusal::Disconnect(why) => {
-                        self.disconnect(conn, why, now);
+                        self.close_with(conn, why, now);
                         Ok(())
                     }
                 };

@@ -33,8 +33,8 @@ pub enum Life {
     /// Nobody is here.
     #[default]
     Free,
-    /// An HTTP head is awaited, or its request is served.
-    Connecting,
+    /// It speaks HTTP: a head is awaited, or its request is served.
+    Http,
     /// WebSocket, and no answered connect yet.
     Authenticating,
     /// Connected (or an echo).
@@ -49,11 +49,11 @@ impl Life {
     /// May a connection go from here to `next`?
     #[must_use]
     pub fn may_become(self, next: Life) -> bool {
-        use Life::{Active, Authenticating, Closing, Connecting, Dead, Free};
+        use Life::{Active, Authenticating, Closing, Dead, Free, Http};
         matches!(
             (self, next),
-            (Free, Connecting)
-                | (Connecting, Authenticating | Active | Closing | Dead)
+            (Free, Http)
+                | (Http, Authenticating | Active | Closing | Dead)
                 | (Authenticating, Active | Closing | Dead)
                 | (Active, Closing | Dead)
                 | (Closing, Dead)
@@ -200,8 +200,8 @@ pub enum Fact {
     Owing,
     /// Its reading is paused.
     Paused,
-    /// Its connect command waits for home(#user).
-    Connecting,
+    /// Its connect command is not answered: home(#user), or a subscription, is waited for.
+    AwaitsConnect,
     /// A Register was pushed for it.
     Registered,
     /// It is an `/echo`.
@@ -209,11 +209,11 @@ pub enum Fact {
     /// There was no place for it: it is told 503.
     Refused,
     /// It is closed once what was written is out.
-    Finishing,
+    ClosesWhenSent,
     /// It broke the rules of its protocol: what it still sends is not looked at.
     Failed,
     /// Its peer sent its FIN; only what it is still owed is awaited.
-    Ended,
+    PeerEnded,
     /// A ping is out and no frame has come since.
     PongDue,
     /// Its socket sent its FIN or failed.
@@ -225,7 +225,7 @@ pub enum Fact {
     /// It speaks a subprotocol of ours, and so understands what SDKs of Centrifugo do not.
     OwnProtocol,
     /// What is written for it is held until its connect reply.
-    Held,
+    Deferring,
     /// Its SDK finds a subscription by its channel's number (`takes_numbers`).
     TakesNumbers,
     /// It is in the list of those with something unsent.
@@ -375,8 +375,8 @@ mod tests {
 
     #[test]
     fn a_life_has_one_direction() {
-        use Life::{Active, Authenticating, Closing, Connecting, Dead, Free};
-        let order = [Free, Connecting, Authenticating, Active, Closing, Dead];
+        use Life::{Active, Authenticating, Closing, Dead, Free, Http};
+        let order = [Free, Http, Authenticating, Active, Closing, Dead];
         for (from, earlier) in order.iter().enumerate() {
             for later in &order[..from] {
                 let freed = *earlier == Dead && *later == Free;

@@ -90,7 +90,7 @@ impl Places {
             u32::try_from(self.connections.len() - 1).expect("places are bounded")
         });
         let it = &mut self.connections[index as usize];
-        it.become_(Life::Connecting);
+        it.become_(Life::Http);
         it.since_ms = since_ms;
         it.facts = Facts::default();
         it.facts.set(Fact::Refused, slot == Slot::Refusal);

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 /// What a connect reply waits for.
 #[derive(Debug, Default)]
-pub struct Connecting {
+pub struct ConnectReply {
     /// The home of its user has registered the connection, or it has no user.
     pub registered: bool,
     /// Subscriptions not yet answered.
@@ -38,12 +38,12 @@ pub struct Answer {
 
 /// Frames that wait for the connect reply.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct Deferred {
     pub bytes: Vec<u8>,
-    pub frames: Vec<HeldFrame>,
+    pub frames: Vec<DeferredFrame>,
 }
 
-impl Held {
+impl Deferred {
     /// Bytes that are held.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -52,7 +52,7 @@ impl Held {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct HeldFrame {
+pub struct DeferredFrame {
     pub bytes: u32,
     pub class: Class,
     pub channel: u32,
@@ -97,9 +97,9 @@ pub struct ServerSide {
     /// Subscriptions that were begun and are not answered.
     pub begun: Vec<Begun>,
     /// What the connect reply waits for, until it is written.
-    pub connect: Option<Box<crate::edge::connection::server_side::Connecting>>,
+    pub connect: Option<Box<crate::edge::connection::server_side::ConnectReply>>,
     /// Frames for the connection before its connect reply.
-    pub held: crate::edge::connection::server_side::Held,
+    pub deferred: crate::edge::connection::server_side::Deferred,
 }
 
 impl ServerSide {

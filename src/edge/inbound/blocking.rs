@@ -26,11 +26,11 @@ impl Edge {
         let it = self.connection(conn);
         let called = it.http().is_some_and(|http| http.call.is_some());
         let awaits_answers =
-            it.facts.has(Fact::Connecting) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
+            it.facts.has(Fact::AwaitsConnect) || it.in_flight >= COMMANDS_IN_FLIGHT || called;
         awaits_answers
             || it.is_parked()
             || self.is_turn_over()
-            || self.is_held_back(conn)
+            || self.waits_for_drain(conn)
             || self.is_behind_responses(conn)
     }
 
@@ -51,7 +51,7 @@ impl Edge {
 
     /// During a shutdown nothing is parsed before the close frame is written. Input is kept,
     /// because the peer's close frame follows it (rule 25).
-    pub(in crate::edge) fn is_held_back(&self, conn: ConnectionId) -> bool {
+    pub(in crate::edge) fn waits_for_drain(&self, conn: ConnectionId) -> bool {
         self.draining && matches!(self.life(conn), Life::Authenticating | Life::Active)
     }
 
@@ -65,11 +65,11 @@ impl Edge {
 
     /// The same, if neither an answer nor room in a lane will bring the connection back.
     pub(in crate::edge) fn make_ready_unless_waiting(&mut self, conn: ConnectionId) {
-        let held_back = self.is_held_back(conn);
+        let held_back = self.waits_for_drain(conn);
         let it = self.at(conn);
         let later = it.input.as_ref().map_or(0, |input| input.later.len());
         let full = usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT);
-        let answers = it.facts.has(Fact::Connecting) || full;
+        let answers = it.facts.has(Fact::AwaitsConnect) || full;
         if !answers && !it.is_parked() && !held_back {
             self.make_ready(conn);
         }

@@ -71,7 +71,7 @@ impl Edge {
         turn: &mut Turn<'_>,
     ) -> usize {
         let mut at = 0;
-        while self.life(conn) == Life::Connecting && !self.is_blocked(conn) {
+        while self.life(conn) == Life::Http && !self.is_blocked(conn) {
             let exchange = self.exchange(conn);
             if exchange.call.is_some() || exchange.last {
                 // Behind the last response nothing is read any more.
@@ -296,7 +296,7 @@ impl Edge {
         let bytes = self.unsent_bytes(conn);
         let reason = format_args!("its response of {bytes} bytes more is not read");
         self.refused(conn, Cause::Unread, reason, &About::default(), now);
-        self.kill(conn, now);
+        self.close_now(conn, now);
     }
 
     /// A head or a body did not come in time, or nothing came at all.
@@ -306,7 +306,7 @@ impl Edge {
             return self.handshake_timeout(conn, now);
         }
         if facts.has(Fact::Failed) {
-            return self.kill(conn, now);
+            return self.close_now(conn, now);
         }
         let input = self.at(conn).input.as_ref();
         let started = input.is_some_and(|input| request::begins_a_head(&input.wire));
@@ -321,7 +321,7 @@ impl Edge {
             return self.set_deadline(conn, until_ms);
         }
         if exchange.last || idle {
-            return self.kill(conn, now);
+            return self.close_now(conn, now);
         }
         if exchange.call.is_some() {
             return self.set_deadline(conn, now.monotonic_ms() + HTTP_CALL_MS);

@@ -18,7 +18,7 @@ impl Edge {
     /// Bytes of a connection, opened by its transport. They may be changed in place.
     pub fn receive(&mut self, conn: ConnectionId, bytes: &mut [u8], turn: &mut Turn<'_>) {
         let life = self.life(conn);
-        if matches!(life, Life::Free | Life::Dead) || self.draining && life == Life::Connecting {
+        if matches!(life, Life::Free | Life::Dead) || self.draining && life == Life::Http {
             return;
         }
         self.metrics.bytes_in.add(bytes.len() as u64);
@@ -28,7 +28,7 @@ impl Edge {
         self.work.begin_slice();
         self.work.charge(bytes.len() / cost::COPIED_BYTES_PER_NS);
         let spilled = self.at(conn).input.as_ref().is_some_and(|input| !input.is_empty());
-        if spilled || self.at(conn).life == Life::Connecting || self.is_blocked(conn) {
+        if spilled || self.at(conn).life == Life::Http || self.is_blocked(conn) {
             let ended = self.at(conn).input.as_ref().and_then(|input| input.ended);
             if matches!(ended, Some(PeerEnd::Close(_))) {
                 // Nothing follows a close frame (RFC 6455 section 5.5.1).
@@ -85,7 +85,7 @@ impl Edge {
             let mut wire = std::mem::take(&mut self.at(conn).input().wire);
             self.spill_shrank(conn, wire.capacity());
             let mut consumed = 0;
-            if self.life(conn) == Life::Connecting {
+            if self.life(conn) == Life::Http {
                 consumed = self.requests(conn, &wire, turn);
             }
             // Frames may have come in the upgrade's own packet.
@@ -119,13 +119,13 @@ impl Edge {
         }
         let life = self.at(conn).life;
         let blocked = self.is_blocked(conn);
-        let upgraded = life != Life::Connecting;
+        let upgraded = life != Life::Http;
         let Some(input) = self.at(conn).input.as_ref() else { return };
         if blocked {
             return self.pause_if_blocked_or_ready(conn);
         }
         if let Some(end) = input.ended {
-            return self.input_ended(conn, end, now);
+            return self.close_if_answered(conn, end, now);
         }
         if input.is_empty() && input.transport_bytes == 0 && upgraded {
             self.at(conn).input = None;
@@ -189,13 +189,13 @@ impl Edge {
     }
 
     fn violated(&mut self, conn: ConnectionId, violation: Violation, now: Now) {
-        self.fail(conn, violation.close_code(), violation.reason(), now);
+        self.close_failed(conn, violation.close_code(), violation.reason(), now);
     }
 
     fn item(&mut self, conn: ConnectionId, item: Item<'_>, turn: &mut Turn<'_>) {
         let closing = self.life(conn) == Life::Closing;
         match item {
-            Item::Close { code, .. } => self.receive_close(conn, code, turn.now),
+            Item::Close { code, .. } => self.peer_sent_close(conn, code, turn.now),
             _ if closing => {}
             Item::Ping(payload) => {
                 if self.admit_control(conn, turn.now) {
@@ -218,7 +218,7 @@ impl Edge {
                 if self.at(conn).codec == Codec::Json
                     && simdutf8::basic::from_utf8(payload).is_err() =>
             {
-                self.disconnect(conn, Disconnect::BadRequest, turn.now);
+                self.close_with(conn, Disconnect::BadRequest, turn.now);
             }
             Item::Text(payload) | Item::Binary(payload) => {
                 self.metrics.messages_in.add(1);
@@ -232,7 +232,7 @@ impl Edge {
         let (rate, burst) = (self.limits.control_frames_per_s, self.limits.control_frames_burst);
         let takes = self.at(conn).control_rate.take(ms(now), rate, burst);
         if !takes {
-            self.fail(conn, close_code::POLICY, "too many control frames", now);
+            self.close_failed(conn, close_code::POLICY, "too many control frames", now);
         }
         takes
     }
@@ -250,7 +250,7 @@ impl Edge {
             let rest = commands.rest();
             let Some(command) = commands.next() else { break };
             let Ok(command) = command else {
-                return self.disconnect(conn, Disconnect::BadRequest, turn.now);
+                return self.close_with(conn, Disconnect::BadRequest, turn.now);
             };
             // A pong may pass: it asks for nothing, but for its time.
             let pong = command.method == Method::Pong;

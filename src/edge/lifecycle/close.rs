@@ -14,13 +14,13 @@ use crate::ws::frame;
 
 impl Edge {
     /// Ends a connection with a code of the protocol.
-    pub(in crate::edge) fn disconnect(&mut self, conn: ConnectionId, why: Disconnect, now: Now) {
+    pub(in crate::edge) fn close_with(&mut self, conn: ConnectionId, why: Disconnect, now: Now) {
         let (code, reason) = why.parts();
-        self.disconnect_with(conn, code, reason, now);
+        self.close_with_code(conn, code, reason, now);
     }
 
     /// The same, with a code and reason of somebody's choice.
-    pub(in crate::edge) fn disconnect_with(
+    pub(in crate::edge) fn close_with_code(
         &mut self,
         conn: ConnectionId,
         code: u16,
@@ -31,25 +31,31 @@ impl Edge {
             let push = Push::disconnect(code, reason);
             self.reply(conn, &Reply::Push { channel: "", push });
         }
-        self.close(conn, code, reason, now);
+        self.close_websocket(conn, code, reason, now);
     }
 
     /// Ends a WebSocket: close frame, then the peer's close is awaited. What was written before
     /// goes out before it.
-    pub(in crate::edge) fn close(&mut self, conn: ConnectionId, code: u16, reason: &str, now: Now) {
+    pub(in crate::edge) fn close_websocket(
+        &mut self,
+        conn: ConnectionId,
+        code: u16,
+        reason: &str,
+        now: Now,
+    ) {
         if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
             return;
         }
         self.metrics.disconnect(code);
         self.note_closed(conn, code, reason);
         self.drop_server_side(conn);
-        sabotage!(CloseLast skips self.leave_lists(conn));
+        sabotage!(CloseLast skips self.end_subscriptions(conn));
         let mut close = Vec::with_capacity(64);
         frame::write_close(&mut close, code, reason);
         let written = self.control_frame(conn, &close);
         self.at(conn).become_(Life::Closing);
         if !written {
-            return self.late.push_back(Late::Finished(conn));
+            return self.late.push_back(Late::Close(conn));
         }
         self.drop_commands(conn);
         self.resume_reading(conn);
@@ -60,11 +66,11 @@ impl Edge {
     /// Ends a slow connection: what waits is discarded, the close goes behind the chunk in flight.
     pub(in crate::edge) fn close_slow(&mut self, conn: ConnectionId, now: Now) {
         if !matches!(self.life(conn), Life::Authenticating | Life::Active) {
-            return self.kill(conn, now);
+            return self.close_now(conn, now);
         }
         let (code, reason) = Disconnect::Slow.parts();
         self.drop_server_side(conn);
-        self.leave_lists(conn);
+        self.end_subscriptions(conn);
         self.metrics.disconnect(code);
         self.note_closed(conn, code, reason);
         self.forget_pending(conn);
@@ -84,7 +90,7 @@ impl Edge {
         self.set_deadline(conn, now.monotonic_ms() + CLOSE_WAIT_MS);
         self.owe(conn);
         if !fits {
-            self.kill(conn, now);
+            self.close_now(conn, now);
         }
     }
 
@@ -96,18 +102,18 @@ impl Edge {
 
     /// Fails a WebSocket (RFC 6455 section 7.1.7): close frame, FIN, and what the peer still sends
     /// is passed over until it closes too, or a reset could overtake the close frame.
-    pub(in crate::edge) fn fail(
+    pub(in crate::edge) fn close_failed(
         &mut self,
         conn: ConnectionId,
         code: u16,
         reason: &'static str,
         now: Now,
     ) {
-        self.close(conn, code, reason, now);
+        self.close_websocket(conn, code, reason, now);
         if self.life(conn) == Life::Closing {
             self.at(conn).facts.set(Fact::Failed, true);
             self.drop_unread(conn);
-            self.finish(conn);
+            self.close_when_sent(conn);
         }
     }
 
@@ -139,27 +145,32 @@ impl Edge {
     }
 
     /// The peer's close frame came: it is answered, and the socket closed once the answer is out.
-    pub(in crate::edge) fn peer_closed(&mut self, conn: ConnectionId, code: Option<u16>, now: Now) {
+    pub(in crate::edge) fn close_in_answer(
+        &mut self,
+        conn: ConnectionId,
+        code: Option<u16>,
+        now: Now,
+    ) {
         if self.life(conn) != Life::Closing {
-            self.close(conn, code.unwrap_or(1000), "", now);
+            self.close_websocket(conn, code.unwrap_or(1000), "", now);
         }
         if self.life(conn) == Life::Closing {
-            self.finish(conn);
+            self.close_when_sent(conn);
         }
     }
 
     /// Ends an HTTP connection: no more is written; the socket closes when the peer has closed too.
-    pub(in crate::edge) fn shut(&mut self, conn: ConnectionId, now: Now) {
-        self.at(conn).facts.set(Fact::Finishing, true);
+    pub(in crate::edge) fn close_http(&mut self, conn: ConnectionId, now: Now) {
+        self.at(conn).facts.set(Fact::ClosesWhenSent, true);
         self.await_close(conn, now);
     }
 
     /// Closes the socket once everything written is out.
-    pub(in crate::edge) fn finish(&mut self, conn: ConnectionId) {
-        self.at(conn).facts.set(Fact::Finishing, true);
+    pub(in crate::edge) fn close_when_sent(&mut self, conn: ConnectionId) {
+        self.at(conn).facts.set(Fact::ClosesWhenSent, true);
         let clear = !self.output.has_pending(conn.index) && self.at(conn).backlog.is_none();
         if clear {
-            self.written(conn);
+            self.close_sent(conn);
         }
     }
 
@@ -169,10 +180,10 @@ impl Edge {
             match late {
                 Late::Overflow(conn) if self.is_current(conn) => self.overflow(conn, now),
                 Late::Shed => self.shed_backlogs(now),
-                Late::Finished(conn) if self.is_current(conn) => self.kill(conn, now),
+                Late::Close(conn) if self.is_current(conn) => self.close_now(conn, now),
                 Late::Slow(conn) if self.is_current(conn) => self.close_slow(conn, now),
                 Late::Insufficient(conn) if self.is_current(conn) => {
-                    self.disconnect(conn, Disconnect::InsufficientState, now);
+                    self.close_with(conn, Disconnect::InsufficientState, now);
                 }
                 Late::Unsealed(conn) => {
                     let reason = "its transport can seal nothing more";
@@ -199,7 +210,7 @@ impl Edge {
             // The client may have left that channel, and its number be another's now.
             let lasts =
                 self.at(conn).subscription(channel).is_some_and(|it| it.sequence == sequence);
-            if lasts && self.lose_position(conn, channel) {
+            if lasts && self.end_subscription(conn, channel) {
                 // What an earlier turn wrote and no flush has reached yet is dropped with the rest.
                 self.pending_to_backlog(conn);
                 self.with_backlog(conn, |backlog| backlog.drop_publications(channel));

@@ -11,7 +11,7 @@ use crate::ws::frame::close_code;
 
 impl Edge {
     /// The peer sent its FIN: the connection dies once what came before is answered.
-    pub fn ended(&mut self, conn: ConnectionId, now: Now) {
+    pub fn peer_ended(&mut self, conn: ConnectionId, now: Now) {
         if matches!(self.life(conn), Life::Free | Life::Dead) {
             return;
         }
@@ -23,29 +23,29 @@ impl Edge {
             self.at(conn).input().ended = Some(PeerEnd::Fin);
             return self.make_ready(conn);
         }
-        self.end_when_written(conn, now);
+        self.close_when_answered(conn, now);
     }
 
     /// The connection is gone, and nothing can be said to its peer any more. What it asked before
     /// is carried out.
-    pub fn reset(&mut self, conn: ConnectionId, now: Now) {
+    pub fn peer_reset(&mut self, conn: ConnectionId, now: Now) {
         if !matches!(self.life(conn), Life::Free | Life::Dead) {
             self.at(conn).facts.set(Fact::PeerGone, true);
-            self.ended(conn, now);
+            self.peer_ended(conn, now);
         }
     }
 
     /// A send failed: the peer is gone, and nothing can be said to it.
-    pub fn failed(&mut self, conn: ConnectionId, now: Now) {
+    pub fn peer_lost(&mut self, conn: ConnectionId, now: Now) {
         if !matches!(self.life(conn), Life::Free | Life::Dead) {
             self.at(conn).facts.set(Fact::PeerGone, true);
-            self.kill(conn, now);
+            self.close_now(conn, now);
         }
     }
 
     /// The peer's close frame came. Commands that it sent before and that still wait for their
     /// turn take effect first (rule 32).
-    pub(in crate::edge) fn receive_close(
+    pub(in crate::edge) fn peer_sent_close(
         &mut self,
         conn: ConnectionId,
         code: Option<u16>,
@@ -57,13 +57,18 @@ impl Edge {
             Some(input) if open && !input.later.is_empty() => {
                 input.ended = Some(PeerEnd::Close(code));
             }
-            _ => self.peer_closed(conn, code, now),
+            _ => self.close_in_answer(conn, code, now),
         }
     }
 
     /// All that could be read of what came before the peer's end has been looked at. A partial
     /// frame, or head, will never be whole.
-    pub(in crate::edge) fn input_ended(&mut self, conn: ConnectionId, end: PeerEnd, now: Now) {
+    pub(in crate::edge) fn close_if_answered(
+        &mut self,
+        conn: ConnectionId,
+        end: PeerEnd,
+        now: Now,
+    ) {
         let input = self.at(conn).input();
         if !input.later.is_empty() {
             return;
@@ -71,10 +76,10 @@ impl Edge {
         match end {
             PeerEnd::Close(code) => {
                 input.ended = None;
-                self.peer_closed(conn, code, now);
+                self.close_in_answer(conn, code, now);
             }
             PeerEnd::Fin if self.awaits_answers(conn) => {}
-            PeerEnd::Fin => self.end_when_written(conn, now),
+            PeerEnd::Fin => self.close_when_answered(conn, now),
         }
     }
 
@@ -83,39 +88,39 @@ impl Edge {
         let it = self.at(conn);
         let open = matches!(it.life, Life::Authenticating | Life::Active);
         open && !it.facts.has(Fact::PeerGone)
-            && (it.in_flight > 0 || it.facts.has(Fact::Connecting))
+            && (it.in_flight > 0 || it.facts.has(Fact::AwaitsConnect))
     }
 
     /// Who asked and then sent its FIN still reads: what is under way goes out before the end.
-    fn end_when_written(&mut self, conn: ConnectionId, now: Now) {
+    fn close_when_answered(&mut self, conn: ConnectionId, now: Now) {
         let facts = self.at(conn).facts;
         let called = self.at(conn).http_mut().filter(|http| http.call.is_some());
         if let Some(http) = called {
             http.keep_alive = false;
-            return self.at(conn).facts.set(Fact::Ended, true);
+            return self.at(conn).facts.set(Fact::PeerEnded, true);
         }
         if facts.has(Fact::PeerGone) || self.unsent_bytes(conn) == 0 {
-            return self.kill(conn, now);
+            return self.close_now(conn, now);
         }
-        self.at(conn).facts.set(Fact::Finishing, true);
-        self.at(conn).facts.set(Fact::Ended, true);
+        self.at(conn).facts.set(Fact::ClosesWhenSent, true);
+        self.at(conn).facts.set(Fact::PeerEnded, true);
         if matches!(self.life(conn), Life::Authenticating | Life::Active) {
-            self.close_unsaid(conn, now);
+            self.close_without_frame(conn, now);
         }
     }
 
     /// Ends a WebSocket whose peer has ended: nothing more is written for it, what was goes out.
-    pub(in crate::edge) fn close_unsaid(&mut self, conn: ConnectionId, now: Now) {
-        self.note_end(conn);
+    pub(in crate::edge) fn close_without_frame(&mut self, conn: ConnectionId, now: Now) {
+        self.note_closed_without_frame(conn);
         self.drop_server_side(conn);
-        self.leave_lists(conn);
+        self.end_subscriptions(conn);
         self.at(conn).become_(Life::Closing);
         self.await_close(conn, now);
         self.owe(conn);
     }
 
     /// Counts a WebSocket that ends without a close frame, and leaves a line.
-    pub(in crate::edge) fn note_end(&mut self, conn: ConnectionId) {
+    pub(in crate::edge) fn note_closed_without_frame(&mut self, conn: ConnectionId) {
         self.metrics.disconnect(close_code::NONE);
         self.note_closed(conn, close_code::NONE, "by its peer's end");
     }

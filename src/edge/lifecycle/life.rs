@@ -68,7 +68,7 @@ impl Edge {
             return self.set_deadline(conn, pong_by);
         }
         if facts.has(Fact::PongDue) {
-            return self.disconnect(conn, Disconnect::NoPong, now);
+            return self.close_with(conn, Disconnect::NoPong, now);
         }
         self.send_ping(conn);
         self.at(conn).facts.set(Fact::PongDue, true);
@@ -134,16 +134,16 @@ impl Edge {
     }
 
     /// The socket is gone, or is to go now: what is owed to homes stays owed (rule 10).
-    pub(in crate::edge) fn kill(&mut self, conn: ConnectionId, now: Now) {
+    pub(in crate::edge) fn close_now(&mut self, conn: ConnectionId, now: Now) {
         if matches!(self.life(conn), Life::Dead | Life::Free) {
             return;
         }
         if matches!(self.life(conn), Life::Authenticating | Life::Active) {
-            self.note_end(conn);
+            self.note_closed_without_frame(conn);
         }
         self.note_cut(conn);
         self.drop_server_side(conn);
-        self.leave_lists(conn);
+        self.end_subscriptions(conn);
         self.discharge(conn);
         self.details.remove(conn.index);
         self.forget_spill(conn);
@@ -186,7 +186,7 @@ impl Edge {
             return;
         }
         let Some(Aside::Server(server)) = it.aside.take().map(|aside| *aside) else { return };
-        self.drop_held(conn, &server.held);
+        self.drop_deferred(conn, &server.deferred);
         let waiting = server.queue.iter().map(|wish| match wish {
             Wish::Begin(_) | Wish::End(_) => NOBODY,
             Wish::Command(_, call) => *call,

@@ -8,7 +8,7 @@ impl Edge {
     /// Stops reading a connection whose input could not be processed.
     pub(in crate::edge) fn pause(&mut self, conn: ConnectionId) {
         let it = self.at(conn);
-        let open = matches!(it.life, Life::Connecting | Life::Authenticating | Life::Active);
+        let open = matches!(it.life, Life::Http | Life::Authenticating | Life::Active);
         if open && !it.facts.replace(Fact::Paused, true) {
             self.effects.push(Effect::Pause(conn));
             self.work.charge(cost::PAUSE);

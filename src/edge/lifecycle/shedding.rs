@@ -45,7 +45,7 @@ impl Edge {
     pub(in crate::edge) fn spill_holders(&self, peer: Peer) -> BinaryHeap<Holder> {
         let mut heap = BinaryHeap::new();
         for conn in self.accounts.spilling().iter() {
-            let bytes = self.unread_held(*conn);
+            let bytes = self.unread_memory(*conn);
             if bytes > 0 && Peer::of(self.connection(*conn)) == peer {
                 heap.push(self.holder(*conn, bytes));
             }
@@ -63,7 +63,7 @@ impl Edge {
         let before = self.accounts.unsent_bytes();
         let mut heap = BinaryHeap::with_capacity(self.accounts.backlogged().len());
         for conn in self.accounts.backlogged().iter() {
-            let bytes = self.unsent_held(*conn);
+            let bytes = self.unsent_memory(*conn);
             if bytes > 0 {
                 heap.push(self.holder(*conn, bytes));
             }
@@ -71,7 +71,7 @@ impl Edge {
         let mut ended = 0_u32;
         while self.accounts.unsent_bytes() > relieved(bound) {
             let Some(holder) = heap.pop() else { break };
-            self.end_holder(holder.id(), now);
+            self.close_holder(holder.id(), now);
             ended += 1;
         }
         let bytes = before - self.accounts.unsent_bytes();
@@ -83,19 +83,19 @@ impl Edge {
         );
     }
 
-    fn end_holder(&mut self, conn: ConnectionId, now: Now) {
+    fn close_holder(&mut self, conn: ConnectionId, now: Now) {
         match self.life(conn) {
             Life::Authenticating | Life::Active => self.close_slow(conn, now),
-            Life::Connecting => {
+            Life::Http => {
                 let reason = "its response is not read, and the worker holds more than it may";
                 self.refused(conn, Cause::Unread, reason, &About::default(), now);
-                self.kill(conn, now);
+                self.close_now(conn, now);
             }
-            _ => self.kill(conn, now),
+            _ => self.close_now(conn, now),
         }
         // The chunk in flight would be kept until its reader makes progress or the time is up.
         if self.accounts.unsent_bytes() > self.limits.backlog_bytes_per_worker {
-            self.kill(conn, now);
+            self.close_now(conn, now);
         }
     }
 
@@ -130,7 +130,7 @@ impl Edge {
         let mut ended = 0_u32;
         while self.accounts.spilled_of(peer) > relieved(bound) {
             let Some(holder) = heap.pop() else { break };
-            self.end_spilling(holder.id(), now);
+            self.close_spilling(holder.id(), now);
             ended += 1;
         }
         let bytes = before - self.accounts.spilled_of(peer);
@@ -143,13 +143,13 @@ impl Edge {
         );
     }
 
-    fn end_spilling(&mut self, conn: ConnectionId, now: Now) {
+    fn close_spilling(&mut self, conn: ConnectionId, now: Now) {
         let reason = "it held most of what came in and waits";
         self.refused(conn, Cause::Spill, reason, &About::default(), now);
         if matches!(self.life(conn), Life::Authenticating | Life::Active) {
-            self.fail(conn, close_code::TRY_AGAIN_LATER, "try again later", now);
+            self.close_failed(conn, close_code::TRY_AGAIN_LATER, "try again later", now);
         } else {
-            self.kill(conn, now);
+            self.close_now(conn, now);
         }
     }
 }

@@ -23,8 +23,8 @@ impl Edge {
 
     fn is_stranger(&self, conn: ConnectionId) -> bool {
         match self.life(conn) {
-            Life::Connecting => true,
-            Life::Authenticating => !self.places.get(conn.index).facts.has(Fact::Connecting),
+            Life::Http => true,
+            Life::Authenticating => !self.places.get(conn.index).facts.has(Fact::AwaitsConnect),
             _ => false,
         }
     }
@@ -46,7 +46,7 @@ impl Edge {
             }
             let reason = "all slots are taken: the longest without a session made room";
             self.refused(conn, Cause::Displaced, reason, &About::default(), now);
-            return self.kill(conn, now);
+            return self.close_now(conn, now);
         }
     }
 }

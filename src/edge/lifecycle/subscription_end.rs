@@ -7,7 +7,7 @@ use crate::edge::{ConnectionId, Edge, Late};
 
 impl Edge {
     /// Ends a subscription, whoever began it. The client is sent a push; its Unsubscribe is owed.
-    pub(in crate::edge) fn end_subscription(
+    pub(in crate::edge) fn end_by_server(
         &mut self,
         conn: ConnectionId,
         name: &str,
@@ -27,7 +27,7 @@ impl Edge {
 
     /// Tells every subscriber that relies on missing nothing that it has missed something: SDKs
     /// subscribe again and recover.
-    pub(in crate::edge) fn position_lost(&mut self, channel: u32) {
+    pub(in crate::edge) fn end_positioned(&mut self, channel: u32) {
         self.mark_staged();
         self.metrics.position_lost.add(1);
         let known = self.channels.at(channel);
@@ -43,7 +43,7 @@ impl Edge {
                 .at(conn)
                 .subscription(channel)
                 .is_some_and(|it| it.traits.has(Traits::SERVER_SIDE));
-            if promised && self.lose_position(conn, channel) {
+            if promised && self.end_subscription(conn, channel) {
                 if server_side {
                     // Its client cannot subscribe again; when it reconnects, it recovers.
                     self.late.push_back(Late::Insufficient(conn));
@@ -56,11 +56,16 @@ impl Edge {
     }
 
     /// Ends one subscription, and sends its client this code and reason.
-    pub(in crate::edge) fn end_with(&mut self, conn: ConnectionId, channel: u32, why: (u32, &str)) {
+    pub(in crate::edge) fn end_with_code(
+        &mut self,
+        conn: ConnectionId,
+        channel: u32,
+        why: (u32, &str),
+    ) {
         // Earlier publications must reach it before.
         self.mark_staged();
         let name = self.channels.at(channel).name.clone();
-        if self.lose_position(conn, channel) {
+        if self.end_subscription(conn, channel) {
             let push = Push::Unsubscribe { code: why.0, reason: why.1 };
             self.reply(conn, &Reply::Push { channel: name.as_str(), push });
         }

@@ -15,7 +15,7 @@ use crate::metrics::Cause;
 impl Edge {
     /// A connection that came in has a transport whose handshake comes first.
     pub fn begin_handshake(&mut self, conn: ConnectionId) {
-        assert_eq!(self.life(conn), Life::Connecting, "it has just come");
+        assert_eq!(self.life(conn), Life::Http, "it has just come");
         self.at(conn).facts.set(Fact::Handshaking, true);
     }
 
@@ -48,7 +48,7 @@ impl Edge {
     pub(in crate::edge) fn handshake_timeout(&mut self, conn: ConnectionId, now: Now) {
         let reason = "its transport's handshake took too long";
         self.refused(conn, Cause::TransportHandshake, reason, &About::default(), now);
-        self.kill(conn, now);
+        self.close_now(conn, now);
     }
 
     /// A connection's transport cannot seal any more, which a flush found: it fails in the next
@@ -80,10 +80,10 @@ impl Edge {
         self.accounts.unsent_changed(backlog.map_or(0, |backlog| backlog.held_bytes()), 0);
         match self.life(conn) {
             Life::Authenticating | Life::Active => {
-                self.close_unsaid(conn, now);
+                self.close_without_frame(conn, now);
                 self.drop_commands(conn);
             }
-            Life::Connecting | Life::Closing => self.shut(conn, now),
+            Life::Http | Life::Closing => self.close_http(conn, now),
             Life::Free | Life::Dead => unreachable!("it is open"),
         }
         self.drop_unread(conn);

@@ -5,6 +5,8 @@
 
 pub mod presences;
 pub mod queues;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 
 use crate::contract::envelope::Request;
 use crate::contract::key::ReplyTo;
@@ -81,7 +83,7 @@ impl Edge {
         conn: ConnectionId,
         request: &Request,
     ) -> Option<About> {
-        if self.life(conn) == Life::Connecting {
+        if self.life(conn) == Life::Http {
             return None;
         }
         let (id, name, kind) = channel_of_request(request)?;

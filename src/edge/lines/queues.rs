@@ -1,8 +1,8 @@
 //! Which connections wait for which lane, which have work left over, and which owe something.
 //!
 //! Must not know requests or lanes: whoever pushes asks `claim_turn` first. Invariants: a
-//! connection is in at most one line, and in each queue at most once, because a fact of its own says that it
-//! is there; whoever is served first and finds no room keeps the first place (rule 4).
+//! connection is in at most one line, and in each queue at most once, because a fact of its own
+//! says that it is there; whoever is served first and finds no room keeps the first place (rule 4).
 
 use crate::edge::ConnectionId;
 use crate::edge::connection::{Fact, Facts};

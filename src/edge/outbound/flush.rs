@@ -43,7 +43,7 @@ impl Edge {
         if plain
             && it.backlog.is_none()
             && !it.facts.has(Fact::PeerGone)
-            && !it.facts.has(Fact::Finishing)
+            && !it.facts.has(Fact::ClosesWhenSent)
         {
             // Nearly every send: it costs what it has to, and no more.
             if let Some(range) = self.output.take_only(conn.index) {
@@ -66,8 +66,8 @@ impl Edge {
         if ranges.is_empty() {
             return Flush::Nothing;
         }
-        if self.at(conn).facts.has(Fact::Held) {
-            self.keep_held(conn, ranges);
+        if self.at(conn).facts.has(Fact::Deferring) {
+            self.keep_deferred(conn, ranges);
             return Flush::Nothing;
         }
         let behind = self.at(conn).backlog.is_some();
@@ -85,21 +85,21 @@ impl Edge {
     /// All of an inline send went out.
     #[inline]
     pub fn sent_inline(&mut self, conn: ConnectionId) {
-        if self.at(conn).facts.has(Fact::Finishing) {
-            self.written(conn);
+        if self.at(conn).facts.has(Fact::ClosesWhenSent) {
+            self.close_sent(conn);
         }
     }
 
     /// All was written to a connection that ends. Where both sides said goodbye it is closed; else
     /// by FIN, and what the peer still sends is waited for, or the response could be lost to a
     /// reset.
-    pub(in crate::edge) fn written(&mut self, conn: ConnectionId) {
+    pub(in crate::edge) fn close_sent(&mut self, conn: ConnectionId) {
         let facts = self.at(conn).facts;
-        let open = self.life(conn) == Life::Connecting || facts.has(Fact::Failed);
-        if open && !facts.has(Fact::Ended) {
+        let open = self.life(conn) == Life::Http || facts.has(Fact::Failed);
+        if open && !facts.has(Fact::PeerEnded) {
             self.effects.push(crate::edge::Effect::Shutdown(conn));
         } else {
-            self.late.push_back(Late::Finished(conn));
+            self.late.push_back(Late::Close(conn));
         }
     }
 
@@ -159,9 +159,9 @@ impl Edge {
     /// Gives a connection's range to its backlog at once, behind what it was given before.
     pub(in crate::edge) fn output_to_backlog(&mut self, index: u32, range: Range) {
         let conn = ConnectionId { index, generation: self.output.generation(index) };
-        if self.at(conn).facts.has(Fact::Held) {
-            self.hold_pending(conn);
-            return self.keep_held(conn, &[range]);
+        if self.at(conn).facts.has(Fact::Deferring) {
+            self.defer_pending(conn);
+            return self.keep_deferred(conn, &[range]);
         }
         self.pending_to_backlog(conn);
         self.append(conn, range);
@@ -210,7 +210,7 @@ impl Edge {
         let echo = self.connection(conn).facts.has(Fact::Echo);
         let bound = if echo {
             ECHO_BACKLOG_BYTES
-        } else if self.life(conn) == Life::Connecting {
+        } else if self.life(conn) == Life::Http {
             // A response is bounded before it is written, and the next is not written before it is
             // out (`unsent_bytes`).
             0
@@ -237,8 +237,8 @@ impl Edge {
         self.accounts.unsent_changed(before, backlog.held_bytes());
         if chunk.is_none() && backlog.is_empty() {
             it.backlog = None;
-            if it.facts.has(Fact::Finishing) && !self.output.has_pending(conn.index) {
-                self.written(conn);
+            if it.facts.has(Fact::ClosesWhenSent) && !self.output.has_pending(conn.index) {
+                self.close_sent(conn);
             }
         }
         chunk
@@ -256,7 +256,7 @@ impl Edge {
         let after = backlog.held_bytes();
         self.accounts.unsent_changed(before, after);
         self.effects.push(crate::edge::Effect::Arm(conn));
-        if it.life == Life::Connecting && it.input.as_ref().is_some_and(|input| !input.is_empty()) {
+        if it.life == Life::Http && it.input.as_ref().is_some_and(|input| !input.is_empty()) {
             // The next request may have waited for this.
             self.make_ready(conn);
         }

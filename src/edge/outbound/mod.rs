@@ -3,8 +3,8 @@
 //!
 //! Nothing here is given the lanes: a delivery never causes a push (rule 3).
 
+mod deferring;
 pub mod fanout;
 pub mod flush;
-mod holding;
 mod replies;
 pub mod staging;

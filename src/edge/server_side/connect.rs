@@ -10,7 +10,7 @@ use crate::codec::command::{
 use crate::contract::envelope::Recovery;
 use crate::contract::position::Since;
 use crate::contract::user::ServerSubscription;
-use crate::edge::connection::server_side::{Answer, Connecting, ServerBegin, Wish};
+use crate::edge::connection::server_side::{Answer, ConnectReply, ServerBegin, Wish};
 use crate::edge::connection::{Fact, Life, Traits};
 use crate::edge::ids::client_id::ClientId;
 use crate::edge::ids::epoch::EpochText;
@@ -63,7 +63,8 @@ impl Edge {
         let registered = self.at(conn).user.is_none();
         let server = self.server_side(conn);
         let left = begins.len();
-        server.connect = Some(Box::new(Connecting { registered, left, ..Connecting::default() }));
+        server.connect =
+            Some(Box::new(ConnectReply { registered, left, ..ConnectReply::default() }));
         server.queue = begins.into_iter().map(|begin| Wish::Begin(Box::new(begin))).collect();
         if registered {
             self.owe(conn);
@@ -114,13 +115,13 @@ impl Edge {
     /// One of connect's subscriptions cannot be had: connect is refused, and the others are taken
     /// back.
     pub(in crate::edge) fn connect_refused(&mut self, conn: ConnectionId, error: ErrorCode) {
-        if !self.at(conn).facts.has(Fact::Connecting) {
+        if !self.at(conn).facts.has(Fact::AwaitsConnect) {
             return;
         }
         self.drop_server_side(conn);
-        self.leave_lists(conn);
+        self.end_subscriptions(conn);
         let it = self.at(conn);
-        it.facts.set(Fact::Connecting, false);
+        it.facts.set(Fact::AwaitsConnect, false);
         let id = it.connect_id;
         self.reply(conn, &Reply::Error { id, error });
         self.owe(conn);
@@ -130,19 +131,19 @@ impl Edge {
     pub(in crate::edge) fn connected(&mut self, conn: ConnectionId, now: Now) {
         let it = self.at(conn);
         let id = it.connect_id;
-        if !it.facts.replace(Fact::Connecting, false) || it.life != Life::Authenticating {
+        if !it.facts.replace(Fact::AwaitsConnect, false) || it.life != Life::Authenticating {
             return;
         }
         it.become_(Life::Active);
         self.spill_becomes_sessions(conn);
         self.metrics.connections.set(self.metrics.connections.get() + 1);
-        self.hold_pending(conn);
+        self.defer_pending(conn);
         let server = self.at(conn).server_mut();
         let connect = server.and_then(|server| server.connect.take());
         let answers = connect.map_or(Vec::new(), |connect| connect.answers);
         self.connect_reply(conn, id, &answers, now);
         self.details.drop_offered(conn.index);
-        self.release_held(conn);
+        self.send_deferred(conn);
         self.start_pings(conn, now);
         if self.at(conn).server().is_some() {
             self.owe(conn);

@@ -105,7 +105,7 @@ impl Edge {
                 return self.begin(conn, *begin, in_connect, NOBODY, turn);
             }
             Wish::End(channel) => {
-                self.end_subscription(conn, channel.as_str(), UNSUBSCRIBE_SERVER, NOBODY);
+                self.end_by_server(conn, channel.as_str(), UNSUBSCRIBE_SERVER, NOBODY);
                 return self.settle(conn, turn);
             }
             Wish::Command(command, call) => (command, call),
@@ -119,7 +119,7 @@ impl Edge {
                 self.begin(conn, begin, false, call, turn)
             }
             UserAction::Unsubscribe { channel, code, reason } => {
-                self.end_subscription(conn, channel.as_str(), (*code, reason), call);
+                self.end_by_server(conn, channel.as_str(), (*code, reason), call);
                 self.user_calls.part_done(call);
                 self.settle(conn, turn)
             }
@@ -211,7 +211,7 @@ impl Edge {
             self.connect_refused(conn, error);
         } else if error == ErrorCode::LimitExceeded && have >= most as usize {
             self.count_error(error);
-            self.disconnect(conn, Disconnect::ChannelLimit, now);
+            self.close_with(conn, Disconnect::ChannelLimit, now);
         } else {
             self.count_error(error);
         }

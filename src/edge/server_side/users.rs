@@ -69,7 +69,7 @@ impl Edge {
         let open = matches!(self.life(conn), Life::Authenticating | Life::Active);
         match &command.action {
             UserAction::Disconnect { code, reason } => {
-                self.disconnect_with(conn, *code, reason, now);
+                self.close_with_code(conn, *code, reason, now);
             }
             UserAction::Send { data } => {
                 let push = Push::Message { data };

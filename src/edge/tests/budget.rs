@@ -162,7 +162,7 @@ fn a_fin_behind_requests_that_wait_ends_nothing_that_is_owed() {
     let flood = turns.bench.accept();
     turns.came.push_back((flood, HEAD.repeat(300)));
     turns.turn();
-    turns.bench.edge.ended(flood, turns.bench.now);
+    turns.bench.edge.peer_ended(flood, turns.bench.now);
     let mut answered = 0;
     for _ in 0..300 {
         answered += turns.sent_to(flood).matches("200 OK").count();
@@ -279,7 +279,7 @@ fn of_questions_about_presence_only_so_many_are_under_way() {
     }
     turns.turn();
     for asker in &askers {
-        turns.bench.edge.ended(*asker, turns.bench.now);
+        turns.bench.edge.peer_ended(*asker, turns.bench.now);
         turns.turn();
     }
     answer_presences(&mut turns.bench);

@@ -148,7 +148,7 @@ fn what_comes_before_the_connect_reply_is_held() {
     // The upgrade's answer is still to be flushed when the first subscription is answered.
     bench.receive(conn, UPGRADE);
     let it = bench.edge.at(conn);
-    it.facts.set(Fact::Connecting, true);
+    it.facts.set(Fact::AwaitsConnect, true);
     it.connect_id = 1;
     let begin = |channel| ServerBegin {
         subscription: subscription(channel),
@@ -222,7 +222,7 @@ fn a_connection_that_dies_connecting_owes_what_it_was_given() {
     let mut bench = Bench::personal();
     let conn = bench.registered("");
     let asked = bench.pushed_subscribe();
-    bench.edge.reset(conn, bench.now);
+    bench.edge.peer_reset(conn, bench.now);
     bench.resume();
     assert!(bench.lane.requests.is_empty(), "the answer says whether there is anything");
     bench.admit(&asked, 3, 0, Recovery::NotAsked);
@@ -273,7 +273,7 @@ fn a_full_lane_holds_what_the_server_begins() {
     // And one that dies meanwhile asks for nothing.
     bench.lane.slots = 0;
     bench.command(conn, subscribe("e"));
-    bench.edge.reset(conn, bench.now);
+    bench.edge.peer_reset(conn, bench.now);
     bench.lane.slots = 8;
     bench.admit(&c, 0, 0, Recovery::NotAsked);
     bench.admit(&d, 1, 0, Recovery::NotAsked);
@@ -342,7 +342,7 @@ fn a_publisher_may_not_be_told_its_own() {
         assert_eq!((of("1"), of("2")), (expected.contains('1'), expected.contains('2')), "{sent}");
         assert!(sent.contains("for all"), "{sent}");
     }
-    bench.edge.ended(two, bench.now);
+    bench.edge.peer_ended(two, bench.now);
     bench.deliver(publication(3, 4, "\"still\""));
     let left = bench.sent_to([one, three]);
     assert!(left.iter().all(|sent| sent.contains("still")), "the list is whole: {left:?}");

@@ -224,7 +224,7 @@ fn a_token_may_come_with_the_upgrade() {
     // The command's own goes first.
     let it = bench.opened(forged.as_bytes(), &minted(r#"{"sub":"bo"}"#));
     assert!(bench.heard(it).contains("connect"));
-    assert!(!bench.edge.details.get(it.index).is_some(), "the upgrade's is not kept");
+    assert!(bench.edge.details.get(it.index).is_none(), "the upgrade's is not kept");
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn infos_go_where_others_see_them() {
     };
     let by = block.publisher().expect("a client");
     assert_eq!((by.conn_info, by.chan_info), (&b"{\"n\":1}"[..], &b"[2]"[..]));
-    bench.edge.reset(it, bench.now);
+    bench.edge.peer_reset(it, bench.now);
     bench.resume();
     assert!(bench.edge.details.is_empty(), "who is gone leaves nothing");
     bench.effects.retain(|effect| !matches!(effect, Effect::Close(_)));

@@ -18,7 +18,7 @@ impl Edge {
     pub fn begin_drain(&mut self, now: Now) {
         self.draining = true;
         self.tell_left_out(None);
-        self.user_calls.close();
+        self.user_calls.stop();
         for conn in self.places.conns().collect::<Vec<_>>() {
             let parked = self.at(conn).input.as_mut().and_then(|input| input.parked.take());
             if let Some(parked) = parked {
@@ -30,22 +30,22 @@ impl Edge {
                 server.parked = None;
             }
             self.forget_unpushed(conn);
-            if self.life(conn) == Life::Connecting {
+            if self.life(conn) == Life::Http {
                 self.drain_call(conn, now);
                 if self.exchange(conn).is_quiet() {
-                    self.end_idle_exchange(conn, now);
+                    self.close_idle(conn, now);
                 }
             }
         }
     }
 
     /// Ends a connection between two requests, when its responses are out.
-    fn end_idle_exchange(&mut self, conn: ConnectionId, now: Now) {
+    fn close_idle(&mut self, conn: ConnectionId, now: Now) {
         if self.unsent_bytes(conn) == 0 {
-            return self.kill(conn, now);
+            return self.close_now(conn, now);
         }
         self.exchange(conn).last = true;
-        self.shut(conn, now);
+        self.close_http(conn, now);
     }
 
     fn refuse_parked(&mut self, conn: ConnectionId, request: &Request) {
@@ -60,7 +60,7 @@ impl Edge {
             Request::ToUser(to_user) => to_user.to.command,
             _ => 0,
         };
-        if self.life(conn) == Life::Connecting {
+        if self.life(conn) == Life::Http {
             return self.call_not_asked(conn, id);
         }
         if id > 0 {
@@ -79,11 +79,11 @@ impl Edge {
         for conn in self.places.conns().collect::<Vec<_>>() {
             match self.life(conn) {
                 Life::Authenticating | Life::Active => {
-                    self.disconnect(conn, Disconnect::Shutdown, now);
+                    self.close_with(conn, Disconnect::Shutdown, now);
                 }
                 // A last response that is still on its way ends by itself.
-                Life::Connecting if !self.exchange(conn).last => {
-                    self.end_idle_exchange(conn, now);
+                Life::Http if !self.exchange(conn).last => {
+                    self.close_idle(conn, now);
                 }
                 _ => {}
             }

@@ -1,17 +1,10 @@
 //! What lines and debts do where a rule is broken on purpose. Compiled with the feature `sabotage`
 //! only.
 
-use crate::contract::envelope::Request;
 use crate::edge::connection::{Fact, Life};
 use crate::edge::{ConnectionId, Edge, Turn};
 
 impl Edge {
-    /// Rule 4, `conn_fifo`: a request without room is put aside, and its connection's next ones are
-    /// carried out before it.
-    pub(in crate::edge) fn put_aside(&mut self, conn: ConnectionId, home: u16, request: Request) {
-        self.broken.aside.push_back((conn, home, request));
-    }
-
     /// Pushes the requests that were put aside and find room now.
     pub(super) fn push_what_was_put_aside(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..self.broken.aside.len() {

@@ -39,21 +39,21 @@ impl Edge {
 
     fn deadline(&mut self, conn: ConnectionId, now: Now) {
         let it = self.at(conn);
-        let ours = it.facts.has(Fact::Paused) || it.facts.has(Fact::Connecting);
+        let ours = it.facts.has(Fact::Paused) || it.facts.has(Fact::AwaitsConnect);
         match it.life {
-            Life::Connecting => self.http_deadline(conn, now),
+            Life::Http => self.http_deadline(conn, now),
             Life::Authenticating if ours => {
                 // The server causes the delay, so its time does not count.
                 let wait = u64::from(self.times.connect_timeout_ms);
                 self.set_deadline(conn, now.monotonic_ms() + wait);
             }
-            Life::Authenticating => self.disconnect(conn, Disconnect::Stale, now),
+            Life::Authenticating => self.close_with(conn, Disconnect::Stale, now),
             Life::Active => self.ping_deadline(conn, now),
             Life::Closing => {
                 if self.take_moved(conn) {
                     self.await_close(conn, now);
                 } else {
-                    self.kill(conn, now);
+                    self.close_now(conn, now);
                 }
             }
             Life::Dead | Life::Free => {}

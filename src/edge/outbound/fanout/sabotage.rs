@@ -22,7 +22,7 @@ impl Edge {
             let slow = self.at(conn).backlog.is_some();
             if slow {
                 let name = self.channels.at(channel).name.clone();
-                if self.lose_position(conn, channel) {
+                if self.end_subscription(conn, channel) {
                     self.push_unsubscribe(conn, name.as_str());
                 }
             }
