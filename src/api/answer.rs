@@ -167,7 +167,11 @@ pub fn status(error: ErrorCode) -> Status {
         // Not a 5xx, because the caller is at fault and not the server.
         ErrorCode::LimitExceeded | ErrorCode::TooManyRequests => Status::TOO_MANY_REQUESTS,
         ErrorCode::UnrecoverablePosition => Status::RANGE_NOT_SATISFIABLE,
-        _ => Status::INTERNAL_ERROR,
+        ErrorCode::Internal
+        | ErrorCode::Unauthorized
+        | ErrorCode::PermissionDenied
+        | ErrorCode::AlreadySubscribed
+        | ErrorCode::TokenExpired => Status::INTERNAL_ERROR,
     }
 }
 

@@ -55,10 +55,8 @@ fn request(method: ApiMethod, body: &[u8]) -> Result<ApiRequest<'_>, Unfit> {
 /// is nothing to add to the code.
 #[must_use]
 pub fn explain(method: ApiMethod, body: &[u8]) -> Option<String> {
-    let unfit = match method {
-        ApiMethod::Batch | ApiMethod::Commands => ErrorCode::BadRequest.into(),
-        _ => request(method, body).err()?,
-    };
+    let many = matches!(method, ApiMethod::Batch | ApiMethod::Commands);
+    let unfit = if many { ErrorCode::BadRequest.into() } else { request(method, body).err()? };
     match method {
         ApiMethod::Publish => unfit::explain::<PublishBody<'_>>(body, unfit),
         ApiMethod::Broadcast => unfit::explain::<BroadcastBody<'_>>(body, unfit),

@@ -57,7 +57,12 @@ impl ApiRequest<'_> {
             | ApiRequest::HistoryRemove { channel } => Some(channel),
             ApiRequest::Subscribe(subscribe) => Some(&subscribe.channel),
             ApiRequest::History(history) => Some(&history.channel),
-            _ => None,
+            ApiRequest::Broadcast { .. }
+            | ApiRequest::Disconnect(_)
+            | ApiRequest::Refresh(_)
+            | ApiRequest::Channels { .. }
+            | ApiRequest::Info
+            | ApiRequest::Rpc { .. } => None,
         }
     }
 }

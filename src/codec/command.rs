@@ -95,7 +95,15 @@ impl<'a> Method<'a> {
             | Method::Presence { channel }
             | Method::PresenceStats { channel }
             | Method::SubRefresh { channel, .. } => channel.clone(),
-            _ => Cow::Borrowed(""),
+            Method::Connect(_)
+            | Method::Ping
+            | Method::Send { .. }
+            | Method::Rpc { .. }
+            | Method::Refresh { .. }
+            | Method::Pong
+            | Method::Attributes
+            | Method::Excessive
+            | Method::ExcessiveConnect => Cow::Borrowed(""),
         }
     }
 }

@@ -102,7 +102,12 @@ impl<'a> Source<'a> for Reader<'a> {
             Item::Unsigned(field) => u32::try_from(field).unwrap_or(UNKNOWN),
             Item::Text(name) => named(name, names),
             Item::Array(_) | Item::Map(_) => return Err(DecodeError::WrongType),
-            _ => UNKNOWN,
+            Item::Nil
+            | Item::Bool(_)
+            | Item::Negative(_)
+            | Item::Float(_)
+            | Item::Bytes(_)
+            | Item::Extension => UNKNOWN,
         }))
     }
 

@@ -140,7 +140,14 @@ pub(super) fn value<'a>(rest: &mut &'a [u8], levels: usize) -> Result<Extent<'a>
         let inside = match item(rest)? {
             Item::Array(length) => u64::from(length),
             Item::Map(pairs) => 2 * u64::from(pairs),
-            _ => continue,
+            Item::Nil
+            | Item::Bool(_)
+            | Item::Unsigned(_)
+            | Item::Negative(_)
+            | Item::Float(_)
+            | Item::Text(_)
+            | Item::Bytes(_)
+            | Item::Extension => continue,
         };
         if inside > rest.len() as u64 {
             return Err(DecodeError::Malformed);

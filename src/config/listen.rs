@@ -9,7 +9,7 @@ use std::path::PathBuf;
 const UNIX_PATH_BYTES: usize = 107;
 
 /// The message for an invalid address.
-pub const RULE: &str = "must be an address and a port, such as \"0.0.0.0:8000\", \"[::]:8000\", \
+const RULE: &str = "must be an address and a port, such as \"0.0.0.0:8000\", \"[::]:8000\", \
                         \"localhost:8000\" or \":8000\" (every address), or \
                         \"unix:/run/corecast.sock\"";
 
@@ -72,8 +72,8 @@ impl Listen {
     pub fn collides(&self, other: &Listen) -> bool {
         // An unspecified address covers every address of the host.
         let ip = |listen: &Listen| match listen {
-            Listen::Tcp(addr) if !addr.ip().is_unspecified() => Some(addr.ip()),
-            _ => None,
+            Listen::Tcp(addr) => Some(addr.ip()).filter(|ip| !ip.is_unspecified()),
+            Listen::EveryAddress(_) | Listen::Unix(_) => None,
         };
         match (self, other) {
             (Listen::Unix(one), Listen::Unix(two)) => one == two,

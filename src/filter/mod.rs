@@ -203,7 +203,11 @@ fn comparison(node: &FilterNode<'_>) -> Result<Filter, FilterError> {
     let (one, many) = match test {
         Test::Exists => (false, false),
         Test::In(_) => (false, true),
-        _ => (true, false),
+        Test::Equal(_)
+        | Test::StartsWith(_)
+        | Test::EndsWith(_)
+        | Test::Contains(_)
+        | Test::Number { .. } => (true, false),
     };
     if node.val.is_empty() == one || node.vals.is_empty() == many {
         return Err(FilterError::WrongValues);

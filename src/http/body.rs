@@ -122,7 +122,16 @@ impl Body {
                     self.state = if left == 0 { State::DataCr } else { State::Data(left) };
                     taken
                 }
-                _ => {
+                State::Size { .. }
+                | State::Extension { .. }
+                | State::SizeLf { .. }
+                | State::DataCr
+                | State::DataLf
+                | State::LineStart
+                | State::Line
+                | State::LineLf
+                | State::LastLf
+                | State::Done => {
                     self.state = self.step(input[at])?;
                     1
                 }

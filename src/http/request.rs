@@ -57,27 +57,27 @@ pub enum HeadError {
 impl HeadError {
     #[must_use]
     pub fn status(self) -> Status {
-        match self {
-            HeadError::TooLong | HeadError::TooManyHeaders => Status::HEAD_TOO_LARGE,
-            HeadError::Expectation => Status::EXPECTATION_FAILED,
-            HeadError::TransferCoding => Status::NOT_IMPLEMENTED,
-            _ => Status::BAD_REQUEST,
-        }
+        self.parts().0
     }
 
-    /// The answer's body, one line.
     #[must_use]
     pub fn reason(self) -> &'static str {
+        self.parts().1
+    }
+
+    fn parts(self) -> (Status, &'static str) {
         match self {
-            HeadError::Malformed => "malformed request",
-            HeadError::TooLong => "request head too long",
-            HeadError::TooManyHeaders => "too many header lines",
-            HeadError::Host => "exactly one Host expected",
-            HeadError::Origin => "at most one Origin expected",
-            HeadError::ContentLength => "bad Content-Length",
-            HeadError::TransferEncoding => "bad Transfer-Encoding",
-            HeadError::TransferCoding => "transfer coding other than chunked",
-            HeadError::Expectation => "unknown expectation",
+            HeadError::Malformed => (Status::BAD_REQUEST, "malformed request"),
+            HeadError::TooLong => (Status::HEAD_TOO_LARGE, "request head too long"),
+            HeadError::TooManyHeaders => (Status::HEAD_TOO_LARGE, "too many header lines"),
+            HeadError::Host => (Status::BAD_REQUEST, "exactly one Host expected"),
+            HeadError::Origin => (Status::BAD_REQUEST, "at most one Origin expected"),
+            HeadError::ContentLength => (Status::BAD_REQUEST, "bad Content-Length"),
+            HeadError::TransferEncoding => (Status::BAD_REQUEST, "bad Transfer-Encoding"),
+            HeadError::TransferCoding => {
+                (Status::NOT_IMPLEMENTED, "transfer coding other than chunked")
+            }
+            HeadError::Expectation => (Status::EXPECTATION_FAILED, "unknown expectation"),
         }
     }
 }

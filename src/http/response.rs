@@ -9,8 +9,6 @@ pub struct Status(pub u16);
 
 impl Status {
     pub const OK: Status = Status(200);
-    pub const NO_CONTENT: Status = Status(204);
-    pub const NOT_MODIFIED: Status = Status(304);
     pub const BAD_REQUEST: Status = Status(400);
     pub const UNAUTHORIZED: Status = Status(401);
     pub const FORBIDDEN: Status = Status(403);
@@ -20,7 +18,6 @@ impl Status {
     pub const CONTENT_TOO_LARGE: Status = Status(413);
     pub const RANGE_NOT_SATISFIABLE: Status = Status(416);
     pub const EXPECTATION_FAILED: Status = Status(417);
-    pub const UPGRADE_REQUIRED: Status = Status(426);
     pub const TOO_MANY_REQUESTS: Status = Status(429);
     pub const HEAD_TOO_LARGE: Status = Status(431);
     pub const INTERNAL_ERROR: Status = Status(500);
@@ -29,7 +26,7 @@ impl Status {
 
     /// The phrase after the number; empty for a number that is not listed here.
     #[must_use]
-    pub fn phrase(self) -> &'static str {
+    fn phrase(self) -> &'static str {
         match self.0 {
             200 => "OK",
             204 => "No Content",
@@ -147,7 +144,7 @@ mod tests {
             head.ends_with(b"\r\nContent-Length: 1234567890\r\nConnection: keep-alive\r\n\r\n")
         );
         let mut empty = Vec::new();
-        write(&mut empty, Status::NO_CONTENT, "now", &[], b"no", true);
+        write(&mut empty, Status(204), "now", &[], b"no", true);
         assert_eq!(
             empty,
             b"HTTP/1.1 204 No Content\r\nDate: now\r\nConnection: keep-alive\r\n\r\n"

@@ -285,7 +285,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
     }
 
     /// Channels without offsets: who stayed saw everything acknowledged since it came.
-    pub(super) fn judge_unkept(&self, found: &mut Vec<(&'static str, String)>) {
+    fn judge_unkept(&self, found: &mut Vec<(&'static str, String)>) {
         if self.plan.lossy {
             return;
         }

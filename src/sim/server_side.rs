@@ -14,7 +14,7 @@ pub type Since = (usize, (String, u64));
 impl Client {
     /// Does the server subscribe this client to a channel?
     #[must_use]
-    pub fn is_given(&self, channel: usize, around: &Around) -> bool {
+    fn is_given(&self, channel: usize, around: &Around) -> bool {
         let user = around.plan.channels[channel].user;
         user.is_some() && user == self.user
     }

@@ -126,6 +126,13 @@ fn module_of(path: &str) -> Option<String> {
 
 /// Every path from the crate's root in the code, groups expanded, with its line.
 pub fn paths(code: &[Token], module: &str) -> Vec<(String, usize)> {
+    let mut found = every_path(code, module);
+    found.retain(|(path, _)| is_module(path));
+    found
+}
+
+/// The same, whatever the crate is.
+pub fn every_path(code: &[Token], module: &str) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (index, token) in code.iter().enumerate() {
         let follows = index > 0 && code[index - 1].text == "::";
@@ -144,7 +151,6 @@ pub fn paths(code: &[Token], module: &str) -> Vec<(String, usize)> {
             tree(code, index + 2, prefix, &mut found);
         }
     }
-    found.retain(|(path, _)| is_module(path));
     found
 }
 
@@ -155,7 +161,7 @@ fn is_module(path: &str) -> bool {
 }
 
 /// Reads one use-tree from `at`; returns the index after it.
-fn tree(
+pub fn tree(
     code: &[Token],
     mut at: usize,
     mut prefix: Vec<String>,

@@ -4,6 +4,10 @@
 //! change the table, not the checker.
 
 mod bans;
+mod circles;
+mod counts;
+mod dead;
+mod enums;
 mod layers;
 mod sabotage;
 mod shape;
@@ -56,4 +60,38 @@ fn a_release_has_no_trace_of_sabotage() {
     let rules: Vec<String> =
         corecast::rules::RULES.iter().map(|(_, rule)| format!("{rule:?}")).collect();
     none_wrong(&sabotage::count(&Source::all(root(), "src"), &rules));
+}
+
+#[test]
+fn imports_make_no_circle() {
+    let src = Source::all(root(), "src");
+    none_wrong(&circles::check(&src, circles::LEFT));
+    none_wrong(&circles::check(&Source::all(root(), "bench/src"), &[]));
+}
+
+#[test]
+fn own_enums_are_matched_by_name() {
+    none_wrong(&enums::check_all(&Source::all(root(), "src")));
+}
+
+#[test]
+fn assertions_do_not_get_fewer() {
+    none_wrong(&counts::check_assertions(&Source::all(root(), "src")));
+}
+
+#[test]
+fn counts() {
+    let src = Source::all(root(), "src");
+    let enums = enums::declared(&src);
+    let wildcards = src.iter().flat_map(|source| enums::check(source, &enums)).count();
+    println!("{}", counts::report(&src, wildcards));
+}
+
+#[test]
+fn public_items_are_used_elsewhere() {
+    let directories = ["src", "bench/src", "bench/tests", "tests", "fuzz", "examples", "tuning"];
+    let all: Vec<Source> =
+        directories.iter().flat_map(|directory| Source::all(root(), directory)).collect();
+    none_wrong(&dead::check(&Source::all(root(), "src"), &all));
+    none_wrong(&dead::check(&Source::all(root(), "bench/src"), &all));
 }

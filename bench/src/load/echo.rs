@@ -2,12 +2,12 @@
 //!
 //! Must not know the server. Invariant: every message comes back once, in order, as it was sent.
 
-use super::clock::{self, SECOND};
+use super::drive::{Driven, drive, nothing_beside};
 use super::fleet::Handler;
-use super::meter::{Figures, Meter};
+use super::meter::{Figures, Meter, Times};
 use super::options::{Options, Pace};
 use super::schedule::{Schedule, count_of, message};
-use super::session::{self, LAST_DELIVERY};
+use super::session;
 use super::wire_state::Wire;
 use crate::wire::{FIRST_ID, Heard, Said, Shape};
 use anyhow::Result;
@@ -121,10 +121,27 @@ impl Echoes {
             meter.arrived(time, now);
         }
     }
+}
 
-    fn missing(&self) -> u64 {
+impl Driven for Echoes {
+    fn times(&self) -> Option<Times> {
+        self.meter.as_ref().map(|meter| meter.times)
+    }
+
+    fn send_due(&mut self, wire: &mut Wire, now: u64) -> Result<u64, String> {
+        if let Some(meter) = &mut self.meter {
+            meter.tick(now)?;
+        }
+        Ok(self.pump(wire, now))
+    }
+
+    fn missing(&self, _wire: &Wire) -> u64 {
         let each = self.sent.iter().zip(&self.returned);
         each.map(|(sent, returned)| sent - returned).sum()
+    }
+
+    fn describe(&self, missing: u64) -> String {
+        format!("{missing} messages")
     }
 }
 
@@ -201,36 +218,11 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
             echoes.turn = all.flat_map(|who| std::iter::repeat_n(who, echoes.depth)).collect();
         }
     }
-    drive(&mut echoes, &mut fleet);
+    drive(&mut echoes, &mut fleet, nothing_beside);
     let failure = fleet.wire.failure.take();
     let Some(meter) = &echoes.meter else { anyhow::bail!("nothing was sent") };
     let mut figures = meter.figures(failure);
     figures.more.insert("late_us_max".into(), echoes.late as f64 / 1e3);
     figures.more.insert("frame_bytes".into(), fleet.wire.frame_bytes as f64);
     Ok(figures)
-}
-
-fn drive(echoes: &mut Echoes, fleet: &mut super::fleet::Fleet) {
-    while fleet.wire.failure.is_none() {
-        let now = clock::now();
-        let Some(meter) = &mut echoes.meter else { return };
-        let times = meter.times;
-        if let Err(why) = meter.tick(now) {
-            return fleet.wire.fail(why);
-        }
-        let due = echoes.pump(&mut fleet.wire, now);
-        if now >= times.close && due == u64::MAX {
-            let missing = echoes.missing();
-            if missing == 0 {
-                return;
-            }
-            if now > times.close + LAST_DELIVERY {
-                let late = LAST_DELIVERY / SECOND;
-                let why = format!("{missing} messages did not come back within {late} s");
-                return fleet.wire.fail(why);
-            }
-        }
-        let next = if now < times.open { times.open } else { times.close.max(now + SECOND / 100) };
-        fleet.turn(echoes, due.min(next));
-    }
 }

@@ -2,20 +2,16 @@
 //!
 //! Must not know the server. Invariant: printed figures are of deliveries that were all checked.
 
-use super::churn::Churn;
-use super::clock::{self, SECOND};
 use super::fleet::Fleet;
-use super::meter::{Figures, Meter};
+use super::meter::Meter;
 use super::options::{Options, Pace};
 use super::plan::{Plan, Room};
-use super::saturate;
+use super::saturate::{self, Search};
 use super::schedule::Schedule;
-use super::session::{self, LAST_DELIVERY};
+use super::session;
 use super::streams::Streams;
+use super::window::measure_window;
 use anyhow::{Result, bail};
-
-/// How long it is listened for deliveries too many.
-const LINGER: u64 = SECOND / 20;
 
 #[derive(Clone, Debug, clap::Args, serde::Serialize)]
 #[command(after_help = "Examples:
@@ -118,7 +114,9 @@ pub fn fanout(args: &Args) -> Result<bool> {
     let own = serde_json::to_value(args)?;
     session::run("fanout", &args.options, own, None, || {
         let (mut streams, mut fleet) = ready(&args.options, plan)?;
-        Ok(saturate::run(args, &mut streams, &mut fleet))
+        let search =
+            Search { options: &args.options, limit_ms: args.limit_ms, first_rate: args.pace.rate };
+        Ok(saturate::run(&search, &mut streams, &mut fleet))
     })
 }
 
@@ -168,7 +166,7 @@ fn measure(
             }
             None => streams.begin_closed(pace.depth, meter),
         }
-        Ok(drive(&mut streams, &mut fleet, None, options.window_s))
+        Ok(measure_window(&mut streams, &mut fleet, None, options.window_s))
     })
 }
 
@@ -215,70 +213,4 @@ pub fn grow(streams: &mut Streams, fleet: &mut Fleet, size: usize) -> Result<()>
         None => Ok(()),
         Some(failure) => bail!("{failure}"),
     }
-}
-
-/// Sends, receives and judges until all has arrived.
-pub fn drive(
-    streams: &mut Streams,
-    fleet: &mut Fleet,
-    mut churn: Option<&mut Churn>,
-    window_s: f64,
-) -> Figures {
-    let bar = session::bar("measuring", (window_s * 10.0) as u64);
-    let acknowledges = fleet.wire.tongue.acknowledges();
-    // How much is missing, and since when that has not changed: a slow server loses nothing.
-    let mut behind = (0, 0);
-    while fleet.wire.failure.is_none() {
-        let now = clock::now();
-        let mut due = streams.pump(&mut fleet.wire, now);
-        if let Some(churn) = &mut churn {
-            due = due.min(churn.pump(streams, &mut fleet.wire, now));
-        }
-        let Some(times) = streams.meter.as_ref().map(|meter| meter.times) else { break };
-        if now >= times.close && due == u64::MAX {
-            let missing = streams.missing(acknowledges);
-            if missing == 0 {
-                break;
-            }
-            if missing != behind.0 {
-                behind = (missing, now);
-            }
-            if now > behind.1 + LAST_DELIVERY {
-                let why = streams.audit().err().unwrap_or_else(|| "publishes".into());
-                let late = LAST_DELIVERY / SECOND;
-                fleet.wire.fail(format!(
-                    "{missing} deliveries or answers did not come within {late} s: {why}"
-                ));
-            }
-        }
-        let next = if now < times.open { times.open } else { times.close.max(now + SECOND / 100) };
-        fleet.turn(streams, due.min(next));
-        bar.set_position(
-            (now.saturating_sub(times.open) / (SECOND / 10)).min(bar.length().unwrap_or(0)),
-        );
-    }
-    bar.finish_and_clear();
-    // What came twice may have come last.
-    let until = clock::now() + LINGER;
-    while fleet.wire.failure.is_none() && clock::now() < until {
-        fleet.turn(streams, until);
-    }
-    finish(streams, fleet)
-}
-
-/// What was measured and judged.
-fn finish(streams: &mut Streams, fleet: &mut Fleet) -> Figures {
-    let failure = fleet.wire.failure.take().or_else(|| streams.audit().err());
-    let Some(meter) = &streams.meter else { return Figures::failed("nothing was sent".into()) };
-    let mut figures = meter.figures(failure);
-    figures.more.insert("late_us_max".into(), streams.late as f64 / 1e3);
-    figures.more.insert("frame_bytes".into(), fleet.wire.frame_bytes as f64);
-    if streams.resumed > 0 {
-        figures.more.insert("resumed".into(), streams.resumed as f64);
-        figures.more.insert("recovered".into(), streams.recovered as f64);
-    }
-    if streams.answered > 0 {
-        figures.more.insert("answered".into(), streams.answered as f64);
-    }
-    figures
 }

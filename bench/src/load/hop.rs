@@ -5,12 +5,12 @@
 //! server except for the rpc `where`. Invariant: every publication comes back once, in order, as
 //! sent.
 
-use super::clock::{self, SECOND};
-use super::fleet::{Fleet, Handler};
-use super::meter::{Figures, Meter};
+use super::drive::{Driven, drive, nothing_beside};
+use super::fleet::Handler;
+use super::meter::{Figures, Meter, Times};
 use super::options::{Options, Pace};
 use super::schedule::Schedule;
-use super::session::{self, LAST_DELIVERY};
+use super::session;
 use super::wire_state::Wire;
 use crate::protocol::{self, Place};
 use crate::wire::{Dialect, FIRST_ID, SETUP_ID, Said};
@@ -87,6 +87,28 @@ impl Hops {
             meters[which].sent();
         }
         u64::MAX
+    }
+}
+
+impl Driven for Hops {
+    fn times(&self) -> Option<Times> {
+        self.meters.as_ref().map(|meters| meters[LOCAL].times)
+    }
+
+    fn send_due(&mut self, wire: &mut Wire, now: u64) -> Result<u64, String> {
+        for meter in self.meters.iter_mut().flatten() {
+            meter.tick(now)?;
+        }
+        Ok(self.pump(wire, now))
+    }
+
+    fn missing(&self, _wire: &Wire) -> u64 {
+        let each = self.sent.iter().zip(&self.returned);
+        each.map(|(sent, returned)| sent - returned).sum()
+    }
+
+    fn describe(&self, _missing: u64) -> String {
+        "a publication".into()
     }
 }
 
@@ -181,7 +203,7 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     let meter = || Meter::new(times, session::servers(options));
     hops.meters = Some([meter(), meter()]);
     hops.schedule = rate.map(|rate| Schedule::new(start, 0, rate, options.seconds(), 1));
-    drive(&mut hops, &mut fleet);
+    drive(&mut hops, &mut fleet, nothing_beside);
     let failure = fleet.wire.failure.take();
     let Some([local, remote]) = &hops.meters else { bail!("nothing was sent") };
     let mut figures = remote.figures(failure);
@@ -208,24 +230,4 @@ fn choose(hops: &mut Hops) -> Result<()> {
         _ => bail!("hop needs a server with at least two workers"),
     }
     Ok(())
-}
-
-fn drive(hops: &mut Hops, fleet: &mut Fleet) {
-    while fleet.wire.failure.is_none() {
-        let now = clock::now();
-        let Some(meters) = &mut hops.meters else { return };
-        let times = meters[LOCAL].times;
-        if let Some(why) = meters.iter_mut().find_map(|meter| meter.tick(now).err()) {
-            return fleet.wire.fail(why);
-        }
-        let due = hops.pump(&mut fleet.wire, now);
-        if now >= times.close && due == u64::MAX && hops.sent == hops.returned {
-            return;
-        }
-        if now > times.close + LAST_DELIVERY {
-            return fleet.wire.fail("a publication did not come back".into());
-        }
-        let next = if now < times.open { times.open } else { times.close.max(now + SECOND / 100) };
-        fleet.turn(hops, due.min(next));
-    }
 }

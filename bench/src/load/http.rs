@@ -5,11 +5,12 @@
 //! the CPU is only that of the calls.
 
 use super::clock::{self, SECOND};
-use super::fleet::{Fleet, Handler};
-use super::meter::{Figures, Meter};
+use super::drive::{Driven, drive, nothing_beside};
+use super::fleet::Handler;
+use super::meter::{Figures, Meter, Times};
 use super::options::{Options, Pace};
 use super::schedule::Schedule;
-use super::session::{self, LAST_DELIVERY};
+use super::session;
 use super::wire_state::Wire;
 use crate::wire::stamp::Stamps;
 use crate::wire::{Dialect, LEAST_PAYLOAD, SETUP_ID, Said, Shape, payload, stamp};
@@ -99,6 +100,25 @@ impl Calls {
         wire.call(who, &request);
         self.sent += 1;
         self.meter.sent();
+    }
+}
+
+impl Driven for Calls {
+    fn times(&self) -> Option<Times> {
+        Some(self.meter.times)
+    }
+
+    fn send_due(&mut self, wire: &mut Wire, now: u64) -> Result<u64, String> {
+        self.meter.tick(now)?;
+        Ok(self.pump(wire, now))
+    }
+
+    fn missing(&self, _wire: &Wire) -> u64 {
+        self.sent - self.answered + self.waiting.len() as u64
+    }
+
+    fn describe(&self, missing: u64) -> String {
+        format!("answers to {missing} calls")
     }
 }
 
@@ -214,31 +234,6 @@ fn measure(args: &Args, rate: Option<f64>) -> Result<Figures> {
     let start = clock::now() + SECOND / 20;
     calls.schedule = rate.map(|rate| Schedule::new(start, 0, rate, seconds, 1));
     calls.meter = meter(start);
-    drive(&mut calls, &mut fleet);
+    drive(&mut calls, &mut fleet, nothing_beside);
     Ok(calls.meter.figures(fleet.wire.failure.take()))
-}
-
-fn drive(calls: &mut Calls, fleet: &mut Fleet) {
-    let times = calls.meter.times;
-    while fleet.wire.failure.is_none() {
-        let now = clock::now();
-        if let Err(why) = calls.meter.tick(now) {
-            return fleet.wire.fail(why);
-        }
-        let due = calls.pump(&mut fleet.wire, now);
-        if now >= times.close && due == u64::MAX {
-            let missing = calls.sent - calls.answered + calls.waiting.len() as u64;
-            if missing == 0 {
-                return;
-            }
-            if now > times.close + LAST_DELIVERY {
-                let late = LAST_DELIVERY / SECOND;
-                return fleet
-                    .wire
-                    .fail(format!("{missing} calls were not answered within {late} s"));
-            }
-        }
-        let next = if now < times.open { times.open } else { times.close.max(now + SECOND / 100) };
-        fleet.turn(calls, due.min(next));
-    }
 }

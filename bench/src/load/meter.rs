@@ -224,7 +224,7 @@ impl Meter {
 ///
 /// # Errors
 /// When one of them is gone.
-pub fn servers_cpu(servers: &[u32]) -> Result<u64, String> {
+fn servers_cpu(servers: &[u32]) -> Result<u64, String> {
     let each = servers.iter().map(|pid| match (proc::ended(*pid), proc::cpu(*pid)) {
         (false, Ok(cpu)) => Ok(cpu.as_nanos() as u64),
         (true, _) => Err(format!("the server (process {pid}) died during the run")),

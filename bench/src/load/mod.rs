@@ -6,6 +6,7 @@
 mod churn;
 pub mod clock;
 pub mod connect;
+mod drive;
 pub mod echo;
 pub mod fanout;
 mod fleet;
@@ -24,6 +25,7 @@ pub mod streaming;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod window;
 mod wire_state;
 
 pub use session::pin;

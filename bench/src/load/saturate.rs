@@ -4,12 +4,13 @@
 //! every delivery judged, and held.
 
 use super::clock::{self, SECOND};
-use super::fanout::{Args, drive};
 use super::fleet::Fleet;
 use super::meter::{Figures, Meter, Times};
+use super::options::Options;
 use super::schedule::Schedule;
 use super::session;
 use super::streams::Streams;
+use super::window::measure_window;
 
 /// A delivery so late means that the rate is far too high.
 const HOPELESS: u64 = SECOND / 4;
@@ -31,46 +32,54 @@ const STEP_DOWN: f64 = 1.1;
 /// At the end of a search this much more is tried: a bound that only noise has set falls then.
 const DOUBT: f64 = 1.2;
 
+/// What is searched for, and where it begins.
+pub struct Search<'a> {
+    pub options: &'a Options,
+    /// Latency that is allowed.
+    pub limit_ms: f64,
+    pub first_rate: Option<f64>,
+}
+
 /// The rate that was found, and what was measured at it.
-pub fn run(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
-    let limit = (args.limit_ms * 1e6) as u64;
+pub fn run(search_for: &Search<'_>, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
+    let limit = (search_for.limit_ms * 1e6) as u64;
     let begun = clock::now();
-    let mut rate = match search(args, streams, fleet, limit, begun + SEARCH) {
+    let mut rate = match search(search_for, streams, fleet, limit, begun + SEARCH) {
         Ok(rate) => rate,
         Err(figures) => return *figures,
     };
-    let seconds = (args.options.warm_s, args.options.window_s);
+    let seconds = (search_for.options.warm_s, search_for.options.window_s);
     // The whole window is harder than a trial: step down until one holds.
     while clock::now() < begun + SEARCH + WINDOWS {
-        if let Some(held) = attempt(args, streams, fleet, rate, seconds, limit) {
+        if let Some(held) = attempt(search_for, streams, fleet, rate, seconds, limit) {
             return Figures { offered_per_s: Some(rate), ..held };
         }
         rate /= STEP_DOWN;
     }
-    let limit_ms = args.limit_ms;
+    let limit_ms = search_for.limit_ms;
     Figures::failed(format!("down to {rate:.0} a second, none holds {limit_ms} ms for the window"))
 }
 
 /// The highest rate, about, that holds for a short while; or the run that failed. At `end` it is
 /// the highest so far.
 fn search(
-    args: &Args,
+    search_for: &Search<'_>,
     streams: &mut Streams,
     fleet: &mut Fleet,
     limit: u64,
     end: u64,
 ) -> Result<f64, Box<Figures>> {
     let (mut holds, mut fails) = (0.0, f64::INFINITY);
-    let mut rate = args.pace.rate.unwrap_or(FIRST_RATE);
+    let mut rate = search_for.first_rate.unwrap_or(FIRST_RATE);
     let bar = session::bar("searching", 20);
     let mut doubted = false;
     loop {
         if rate < 1.0 {
-            let why = format!("not even one message a second holds {} ms", args.limit_ms);
+            let why = format!("not even one message a second holds {} ms", search_for.limit_ms);
             return Err(Box::new(Figures::failed(why)));
         }
         let seconds = (TRIAL_WARM_S, TRIAL_S);
-        let held = match attempt(args, streams, fleet, rate, seconds, limit) {
+        let held = match attempt(search_for, streams, fleet, rate, seconds, limit) {
             Some(figures) if figures.failure.is_some() => return Err(Box::new(figures)),
             held => held.is_some(),
         };
@@ -100,7 +109,7 @@ fn search(
 
 /// A stretch within the limit, or one that failed; `None` if the rate does not hold.
 fn attempt(
-    args: &Args,
+    search_for: &Search<'_>,
     streams: &mut Streams,
     fleet: &mut Fleet,
     rate: f64,
@@ -108,7 +117,7 @@ fn attempt(
     limit: u64,
 ) -> Option<Figures> {
     for _ in 0..ATTEMPTS {
-        let (hopeless, figures) = stretch(args, streams, fleet, rate, seconds, limit);
+        let (hopeless, figures) = stretch(search_for, streams, fleet, rate, seconds, limit);
         let holds = !hopeless && figures.histogram().value_at_quantile(0.99) <= limit;
         if holds || figures.failure.is_some() {
             return Some(figures);
@@ -119,7 +128,7 @@ fn attempt(
 
 /// One stretch at a rate; true: it could not hold any more and was broken off.
 fn stretch(
-    args: &Args,
+    search_for: &Search<'_>,
     streams: &mut Streams,
     fleet: &mut Fleet,
     rate: f64,
@@ -130,7 +139,7 @@ fn stretch(
     let first = streams.next;
     let schedule = Schedule::new(start, first, rate, warm_s + window_s, streams.senders());
     let times = Times::new(start, warm_s, window_s);
-    streams.begin(schedule, Meter::new(times, &args.options.server_pid));
+    streams.begin(schedule, Meter::new(times, &search_for.options.server_pid));
     let before = first + (warm_s * rate) as u64;
     let window = streams.deliveries_of(first + schedule.count) - streams.deliveries_of(before);
     let mut look = times.open;
@@ -154,8 +163,8 @@ fn stretch(
         }
         if hopeless {
             streams.stop_here();
-            return (true, drive(streams, fleet, None, 0.0));
+            return (true, measure_window(streams, fleet, None, 0.0));
         }
     }
-    (false, drive(streams, fleet, None, 0.0))
+    (false, measure_window(streams, fleet, None, 0.0))
 }

@@ -4,12 +4,13 @@
 //! was sent meanwhile.
 
 use super::churn::Churn;
-use super::fanout::{drive, equal_rooms, ready};
+use super::fanout::{equal_rooms, ready};
 use super::meter::Meter;
 use super::options::Options;
 use super::plan::{Plan, Room};
 use super::schedule::Schedule;
 use super::session;
+use super::window::measure_window;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
@@ -157,6 +158,6 @@ fn measure(
         let share = options.processes as f64;
         let (cuts, calls) = (life.cuts_per_s / share, life.calls_per_s / share);
         let mut churn = Churn::new(subscribers, span, cuts, life.away_ms, calls);
-        Ok(drive(&mut streams, &mut fleet, Some(&mut churn), options.window_s))
+        Ok(measure_window(&mut streams, &mut fleet, Some(&mut churn), options.window_s))
     })
 }

@@ -3,12 +3,13 @@
 //! Must not measure. Invariant: any wrong delivery fails the run.
 
 use super::clock;
-use super::fanout::{drive, ready};
+use super::fanout::ready;
 use super::meter::{Figures, Meter};
 use super::options::Options;
 use super::plan::{Plan, Room};
 use super::schedule::Schedule;
 use super::session;
+use super::window::measure_window;
 use crate::floor::{Driver, Rooms, serve_for_test};
 use clap::Parser;
 use std::io::{ErrorKind, Read, Write};
@@ -43,7 +44,7 @@ fn fanout(port: u16) -> Figures {
     let start = clock::now();
     let schedule = Schedule::new(start, 0, RATE, options.seconds(), 2);
     streams.begin(schedule, Meter::new(session::times(&options, start), &[]));
-    drive(&mut streams, &mut fleet, None, 0.0)
+    measure_window(&mut streams, &mut fleet, None, 0.0)
 }
 
 #[test]

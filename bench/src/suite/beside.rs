@@ -3,9 +3,9 @@
 //! Must not know how it was measured. Invariant: a figure that is in no file is shown as missing.
 
 use super::contender::{self, OURS};
+use super::numbers::milliseconds;
 use super::results::{Case, Results};
 use super::summary::{Row, rows};
-use super::terminal::milliseconds;
 use std::fmt::Write;
 
 /// The columns, by the names of results files.

@@ -323,7 +323,7 @@ impl Contender {
 
 /// Is a program on PATH?
 #[must_use]
-pub fn on_path(program: &str) -> bool {
+fn on_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

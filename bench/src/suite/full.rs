@@ -3,7 +3,7 @@
 //! Must not know how a run is made. Invariant: cases that make a curve differ in one option.
 
 use super::contender::{OURS, SPINNING, TWO_WORKERS};
-use super::plan::{EVERYBODY, Planned, case};
+use super::planned::{EVERYBODY, Planned, case};
 use super::results::{Metric, Point};
 
 const OURS_BOTH: [&str; 2] = [OURS, "corecast-epoll"];

@@ -4,8 +4,23 @@
 //! Must not judge. Invariant: every goal is here, even if nothing measures it yet.
 
 use super::contender::{OURS, SPINNING, TWO_WORKERS};
-use super::goals::Bound;
 use super::results::Metric;
+
+/// A bound on a ratio of two contenders in a case, or on a figure of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    pub case: &'static str,
+    pub ours: &'static str,
+    /// Empty: the figure itself is bound.
+    pub to: &'static str,
+    /// None: the figure that the case compares.
+    pub metric: Option<Metric>,
+    pub at_most: bool,
+    pub bound: f64,
+    /// Where the interval has to be on the bound's side for the goal to be met: at 1 for a goal
+    /// that says better than a peer, which a median alone does not show.
+    pub clear_of: Option<f64>,
+}
 
 const EPOLL: &str = "corecast-epoll";
 const UWEBSOCKETS: &str = "uwebsockets";

@@ -5,33 +5,17 @@
 //! a peer, if the median is within the bound and the interval clear of 1; unmeasured goals have a
 //! row too.
 
-use super::goal_rows::{GOALS, Goal, Judge};
+use super::goal_rows::{Bound, GOALS, Goal, Judge};
+use super::numbers::{interval, number};
 use super::results::{Case, Entry, Metric, Results};
 use super::stats::{Estimate, ROUNDS_FOR_A_VERDICT, estimate};
 use super::summary::{disturbance, ratio};
-use super::terminal::{interval, number};
 use serde::Deserialize;
 
 /// What scripts/instructions counted of the tree that this program is built from.
 const INSTRUCTIONS: &str = include_str!("../../instructions.json");
 /// Receivers of the publication that its deliveries are counted from.
 const RECEIVERS: f64 = 1_000.0;
-
-/// A bound on a ratio of two contenders in a case, or on a figure of one.
-#[derive(Clone, Copy, Debug)]
-pub struct Bound {
-    pub case: &'static str,
-    pub ours: &'static str,
-    /// Empty: the figure itself is bound.
-    pub to: &'static str,
-    /// None: the figure that the case compares.
-    pub metric: Option<Metric>,
-    pub at_most: bool,
-    pub bound: f64,
-    /// Where the interval has to be on the bound's side for the goal to be met: at 1 for a goal
-    /// that says better than a peer, which a median alone does not show.
-    pub clear_of: Option<f64>,
-}
 
 /// A goal's line in the report.
 #[derive(Clone, Debug, Default, PartialEq)]

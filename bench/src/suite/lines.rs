@@ -3,10 +3,10 @@
 //! Must not know what is drawn. Invariant: names do not overlap, and everything is shown on a
 //! narrow page as on a wide one.
 
+use super::colours::{colour, dash};
 use super::contender::OURS;
-use super::plots::{colour, dash};
+use super::numbers::{number, tick};
 use super::svg::{AXIS, Anchor, Scale, Svg};
-use super::terminal::{number, tick};
 
 const HEIGHT: f64 = 300.0;
 /// A page is one or the other (`page.css`): names are at the lines' ends, or below if there is no

@@ -5,6 +5,7 @@
 //! those of a peer that could not carry the load, whose row says so.
 
 mod beside;
+mod colours;
 mod contender;
 mod full;
 mod generator;
@@ -13,8 +14,10 @@ mod goals;
 mod goals_page;
 mod lines;
 mod machine;
+mod numbers;
 mod page;
 mod plan;
+mod planned;
 mod plots;
 mod published;
 mod published_table;

@@ -6,13 +6,13 @@
 use super::contender::OURS;
 use super::goals;
 use super::goals_page::cells;
+use super::numbers::{interval, maybe, milliseconds};
 use super::plots::{latency_curves, memory, over_axis, ratio_bars};
 use super::published_table::grid;
 use super::results::{Case, Metric, Results};
 use super::stats::ROUNDS_FOR_A_VERDICT;
 use super::summary::{Row, base, ranked};
 use super::svg::escape;
-use super::terminal::{interval, maybe, milliseconds};
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("page.css");

@@ -2,35 +2,14 @@
 //!
 //! Must not know how it was measured. Invariant: a server has the same colour in all pictures.
 
+use super::colours::colour;
 use super::lines::{Line, LinePlot};
+use super::numbers::{interval, maybe, tick};
 use super::results::{Case, Entry, Results};
 use super::stats::median;
 use super::summary::{Row, base, ranked, rows};
 use super::svg::{Scale, escape};
-use super::terminal::{interval, maybe, tick};
 use std::fmt::Write;
-
-/// The class that gives a contender its colour.
-#[must_use]
-pub fn colour(name: &str) -> &'static str {
-    match name {
-        "floor-ring" | "floor-epoll" => "floor",
-        "uwebsockets" => "c3",
-        "ws" => "c4",
-        "centrifuge" | "centrifugo" => "c5",
-        "socketio" | "socketio-redis" => "c6",
-        name if name.starts_with("centrif") => "c5",
-        name if name.starts_with("corecast-epoll") => "c2",
-        _ => "c1",
-    }
-}
-
-/// Those that share a colour are distinguished by a dashed line.
-#[must_use]
-pub fn dash(name: &str) -> &'static str {
-    let second = ["floor-epoll", "-raw", "-protobuf", "-msgpack", "-redis"];
-    if second.iter().any(|end| name.ends_with(end)) { " dash" } else { "" }
-}
 
 /// Ratios to ours, a bar each, the best first, the interval on it. In HTML: names and figures stay
 /// readable at any width.

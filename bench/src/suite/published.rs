@@ -4,14 +4,14 @@
 //! conditions, the row says so.
 
 use super::contender::OURS;
-use super::plan::{Planned, Seat, case, words};
+use super::planned::{Planned, Seat, case, words};
 use super::results::{Metric, Point};
 
 /// Connections of the table, and those that one process here can hold.
 const CONNECTIONS: u32 = 50_000;
 const CONNECTIONS_OF_ONE_PROCESS: u32 = 15_000;
 /// Deliveries a second of the table.
-pub const DELIVERIES_PER_S: u32 = 120_000;
+const DELIVERIES_PER_S: u32 = 120_000;
 /// A room has so many members, so that a message is delivered to all but one.
 const ROOM: u32 = 10;
 

@@ -2,10 +2,10 @@
 //!
 //! Must not know where it is shown. Invariant: no table without all three of its cases.
 
+use super::numbers::{maybe, milliseconds, number};
 use super::published::PUBLISHED;
 use super::results::{COULD_NOT, Case, Results};
 use super::summary::{Row, rows};
-use super::terminal::{maybe, milliseconds, number};
 
 /// Columns of the published table.
 const HERE: [&str; 3] = ["Corecast, io_uring", "Corecast, epoll", "npm ws"];

@@ -2,10 +2,10 @@
 //!
 //! Must not know how it was measured. Invariant: no table from incomplete results.
 
+use super::numbers::milliseconds;
 use super::published_table::{find, grid};
 use super::results::{COULD_NOT, Results};
 use super::summary::{Row, rows};
-use super::terminal::milliseconds;
 use std::fmt::Write;
 
 /// The cases of the headline table, and what each column is called.

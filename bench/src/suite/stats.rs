@@ -37,7 +37,7 @@ impl Estimate {
 
     /// Where the ratio lies to a bound, if the interval is clear of it.
     #[must_use]
-    pub fn verdict_at(&self, bound: f64) -> Verdict {
+    fn verdict_at(&self, bound: f64) -> Verdict {
         if self.pairs < ROUNDS_FOR_A_VERDICT {
             Verdict::None
         } else if self.low > bound {

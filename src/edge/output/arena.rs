@@ -3,9 +3,6 @@
 //! Must not know what the bytes mean. Invariant: a connection with ranges is on the dirty list
 //! once, and its ranges lie in the order in which they were written.
 
-#[cfg(feature = "sabotage")]
-mod sabotage;
-
 use crate::edge::ConnectionId;
 use crate::rules::sabotage;
 
@@ -98,7 +95,7 @@ impl Output {
         if index == self.pending.len() {
             return self.pending.push(fresh);
         }
-        sabotage!(DirtyGen => return self.inherit(conn));
+        sabotage!(DirtyGen => return);
         self.pending[index] = fresh;
     }
 

@@ -7,9 +7,9 @@ use serde::Serialize;
 /// Bytes of kernel and user memory of one idle connection on the server's host: socket, armed
 /// receive, open file, and the server's own (measured by scripts/million, with the clients
 /// elsewhere).
-pub const BYTES_PER_CONNECTION: u64 = 6 << 10;
+const BYTES_PER_CONNECTION: u64 = 6 << 10;
 /// Memory left for everything else.
-pub const SPARE_BYTES: u64 = 1 << 30;
+const SPARE_BYTES: u64 = 1 << 30;
 
 /// Bounds on the number of connections.
 #[derive(Clone, Copy, Debug)]

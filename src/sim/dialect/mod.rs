@@ -48,7 +48,7 @@ impl Dialect {
     }
 
     #[must_use]
-    pub fn is_json(self) -> bool {
+    fn is_json(self) -> bool {
         matches!(self, Dialect::Plain | Dialect::Json)
     }
 
