@@ -24,23 +24,24 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Places of the bridge's submission queue: the fewest that monoio makes. Its queues are locked
+/// Entries of the bridge's submission queue, the fewest that monoio allows. The queues use locked
 /// memory, of which a user may have little.
 const RING_ENTRIES: u32 = 256;
 
 /// Rings of the bell that are taken at once.
 const BELL_BYTES: usize = 256;
 
-/// How a bridge may wait for sockets and time.
+/// How a bridge waits for sockets and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// On a ring, or by polling where there is none to be had.
+    /// On a ring, or by polling if it cannot have one.
     RingOrPolling,
-    /// Without a call of io_uring: who forbids it may kill who calls it.
+    /// Without any io_uring call, because a host that forbids io_uring may kill processes that call
+    /// it.
     Polling,
 }
 
-/// What a bridge runs on. It belongs to the thread that made it.
+/// The bridge's runtime. It belongs to the thread that made it.
 pub struct Runtime(Built);
 
 enum Built {
@@ -49,11 +50,11 @@ enum Built {
 }
 
 impl Runtime {
-    /// Makes it. monoio's own choice looks for a ring whatever was chosen for the workers, and ends
-    /// where a small ring is there and the one that it needs is not.
+    /// Makes it. monoio's own choice tries io_uring whatever driver the workers use, and fails if a
+    /// small ring can be had but not the one that it needs.
     ///
     /// # Errors
-    /// What the kernel says, which is that descriptors have run out.
+    /// If descriptors have run out.
     pub fn new(via: Via) -> io::Result<Runtime> {
         if via == Via::RingOrPolling {
             let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);

@@ -1,7 +1,6 @@
-//! Where the chunks of armed sends are kept, so that a connection without one pays four bytes.
+//! Stores the chunks of armed sends, so that a connection without one needs only four bytes.
 //!
-//! Must not know sockets. Its invariant: a chunk stays until it is removed, however often others
-//! come and go.
+//! Must not know sockets. Invariant: a chunk stays until it is removed, whatever happens to others.
 
 use bytes::Bytes;
 
@@ -16,7 +15,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// Keeps a chunk; its number.
+    /// Stores a chunk and returns its number.
     pub fn insert(&mut self, chunk: Bytes) -> u32 {
         if let Some(number) = self.free.pop() {
             debug_assert!(self.chunks[number as usize].is_empty(), "a number that is in use");
@@ -32,7 +31,7 @@ impl Chunks {
         &mut self.chunks[number as usize]
     }
 
-    /// Forgets a chunk; its number is used again.
+    /// Removes a chunk; its number is reused.
     pub fn remove(&mut self, number: u32) {
         if number != NONE {
             self.chunks[number as usize] = Bytes::new();

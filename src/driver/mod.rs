@@ -1,9 +1,9 @@
-//! The seam to the kernel: what a worker needs of sockets, and nothing more.
+//! The seam to the kernel: the socket operations that a worker needs.
 //!
-//! Three implementations keep one behaviour: `uring`, `epoll`, and the simulation's. A driver must
-//! not know frames, commands or channels. Its invariant: what an operation in flight reads or
-//! writes belongs to the driver until that operation has ended, and a socket's number is not used
-//! again before its last one has.
+//! The three implementations, `uring`, `epoll` and the simulation's, behave the same. A driver must
+//! not know frames, commands or channels. Invariant: memory that an operation in flight reads or
+//! writes belongs to the driver until the operation has ended, and a socket's number is not reused
+//! before its last operation has ended.
 
 mod chunks;
 pub mod epoll;
@@ -20,30 +20,31 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-/// What a driver is made of.
+/// What a driver is made from.
 #[derive(Debug)]
 pub struct Options {
-    /// Connections open at once, refusals included; more wait in the listener's backlog.
+    /// Most connections open at once, including those to be refused; others wait in the listener's
+    /// backlog.
     pub slots: u32,
-    /// Of these, slots that connections of the first listener may not take.
+    /// Slots among them that connections of the first listener may not use.
     pub kept_slots: u32,
     /// Non-blocking listeners (`socket::listen`).
     pub listeners: Vec<OwnedFd>,
-    /// What wakes this core (`socket::bell`).
+    /// Wakes this core (`socket::bell`).
     pub own_bell: OwnedFd,
-    /// A descriptor, of whatever, that becomes this core's ring where it has one: others know its
-    /// number, and send to it instead of ringing the bell.
+    /// A descriptor, of any kind, that becomes this core's ring if it has one: other cores know its
+    /// number, and send messages to it instead of ringing the bell.
     pub own_ring: Option<OwnedFd>,
-    /// The other cores' bells by index in the mesh; none cannot be rung.
+    /// The other cores' bells by index in the mesh; `None` cannot be rung.
     pub bells: Vec<Option<socket::Bell>>,
 }
 
-/// Why a driver could not be made.
+/// Why a driver cannot be made.
 #[derive(Debug)]
 pub enum Error {
     /// The epoll instance could not be made or filled.
     Epoll(std::io::Error),
-    /// The kernel has no ring for us, or not one with all that is needed.
+    /// The kernel offers no ring, or not one with all required features.
     Ring(std::io::Error),
 }
 
@@ -58,12 +59,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A socket of this driver, dense from 0. Its owner may name it from `Accepted` until it calls
-/// `close`, never after.
+/// A socket of this driver, dense from 0. Its owner may use it from `Accepted` until it calls
+/// `close`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket(pub u32);
 
-/// What the owner calls a connection; opaque here and given back with every event.
+/// The owner's name of a connection; opaque to the driver and returned with every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(pub u64);
 
@@ -94,21 +95,21 @@ impl Segment {
     }
 }
 
-/// Where a segment lies.
+/// The memory that a segment is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Arena,
     Pool,
 }
 
-/// One send of a flush. At most one per socket and flush (two in one submission tore the stream).
+/// One send of a flush. At most one per socket and flush: two in one submission can interleave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Send {
     pub socket: Socket,
     pub pieces: Pieces,
 }
 
-/// What a send consists of: nearly always one segment, which so needs no look-up.
+/// The segments of a send: nearly always one, which then needs no look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pieces {
     One(Segment),
@@ -132,74 +133,73 @@ impl Pieces {
     }
 }
 
-/// Whether no socket is named twice: two sends to one tear its stream, where the first stops short
-/// or they overtake each other.
+/// Whether no socket appears twice: two sends to one socket corrupt its stream if the first stops
+/// short or they overtake each other.
 fn one_each(sends: &[Send]) -> bool {
     let mut sockets: Vec<u32> = sends.iter().map(|send| send.socket.0).collect();
     sockets.sort_unstable();
     sockets.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// A send of a flush of which not all bytes went out.
+/// A send of a flush that was not sent completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsent {
-    /// Which of the flush's sends.
+    /// Index of the send in the flush.
     pub index: u32,
-    /// Bytes that did go out.
+    /// Bytes that were sent.
     pub sent: u32,
 }
 
-/// Why receiving ended for good.
+/// Why receiving ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The peer sent its FIN.
     Closed,
-    /// The kernel says the connection is gone; its errno.
+    /// The kernel reports that the connection is gone; its errno.
     Failed(i32),
 }
 
 /// What happened since the last turn.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A connection came in. The owner answers with `adopt` or `close`; until then nothing is
+    /// A connection was accepted. The owner calls `adopt` or `close`; until then nothing is
     /// received.
-    /// `listener` is the place of its listener in `Options::listeners`.
+    /// `listener` is the index of its listener in `Options::listeners`.
     Accepted { socket: Socket, peer: Option<IpAddr>, listener: u8 },
-    /// Bytes came in. The owner must `release` the buffer. May still come after `pause`.
+    /// Bytes were received. The owner must `release` the buffer. May still arrive after `pause`.
     Received { tag: Tag, buffer: Buffer },
-    /// No more bytes will come. The socket is still the owner's, to `close`.
+    /// No more bytes will arrive. The owner still has to `close` the socket.
     Ended { tag: Tag, end: End },
-    /// The armed send went out whole.
+    /// The armed send was sent completely.
     Sent { tag: Tag },
-    /// A send failed: the peer is gone. The socket is still the owner's, to `close`.
+    /// A send failed because the peer is gone. The owner still has to `close` the socket.
     SendFailed { tag: Tag, errno: i32 },
 }
 
-/// Sockets, as a worker needs them. No call blocks but `wait`.
+/// The socket operations of a worker. Only `wait` blocks.
 pub trait Driver {
-    /// The next event, none when nothing more is known without asking the kernel. Events of a
-    /// socket come in the order of its bytes, and none comes after its `close`.
+    /// The next event, or `None` if there is none without asking the kernel. Events of a socket
+    /// come in the order of its bytes, and none comes after its `close`.
     fn next_event(&mut self) -> Option<Event>;
 
     /// The bytes of a received buffer.
     fn bytes(&mut self, buffer: &Buffer) -> &mut [u8];
 
-    /// Gives a received buffer back.
+    /// Returns a received buffer.
     fn release(&mut self, buffer: Buffer);
 
-    /// Takes an accepted socket over: `tag` names it from here on, and receiving begins.
+    /// Takes over an accepted socket: `tag` identifies it from now on, and receiving begins.
     fn adopt(&mut self, socket: Socket, tag: Tag);
 
-    /// Stops receiving. What was under way may still arrive; no byte is lost or doubled.
+    /// Pauses receiving. Bytes that are under way may still arrive; none is lost or doubled.
     fn pause(&mut self, socket: Socket);
 
-    /// Goes on receiving. Pausing and resuming twice is the same as once.
+    /// Resumes receiving. Calling `pause` or `resume` twice has no further effect.
     fn resume(&mut self, socket: Socket);
 
-    /// Sends what one turn wrote, at once and without waiting; what did not go out is listed in
-    /// `unsent` (cleared first), in the order of `sends`. A socket whose peer is gone counts as
-    /// unsent, and its `Ended` or `SendFailed` follows. `arena` and `pool` may be overwritten when
-    /// this returns.
+    /// Sends what one turn wrote, without waiting. Incomplete sends are listed in `unsent` (cleared
+    /// first), in the order of `sends`. A socket whose peer is gone counts as unsent, and its
+    /// `Ended` or `SendFailed` follows. `arena` and `pool` may be overwritten when this returns.
     fn flush(
         &mut self,
         arena: &[u8],
@@ -209,40 +209,41 @@ pub trait Driver {
         unsent: &mut Vec<Unsent>,
     );
 
-    /// Arms a send of a backlog's chunk: it goes out as the socket drains, then `Sent` comes. At
-    /// most one per socket, and no flush names that socket meanwhile.
+    /// Arms a send of a backlog's chunk: it is sent as the socket drains, then `Sent` comes. At
+    /// most one per socket, and no flush may contain that socket meanwhile.
     fn arm_send(&mut self, socket: Socket, chunk: Bytes);
 
-    /// Sends a FIN once what was sent before is out, an armed send too; receiving goes on.
+    /// Sends a FIN after everything that was sent before, including an armed send; receiving
+    /// continues.
     fn shutdown(&mut self, socket: Socket);
 
-    /// Closes for good: ends what is under way, sends a FIN, forgets the tag.
+    /// Closes for good: ends operations under way, sends a FIN, and forgets the tag.
     fn close(&mut self, socket: Socket);
 
-    /// Stops taking connections; those already accepted stay.
+    /// Stops accepting; accepted connections stay.
     fn stop_listening(&mut self);
 
-    /// What it counted since its start.
+    /// Counters since the start.
     fn stats(&self) -> DriverStats {
         DriverStats::default()
     }
 
-    /// Looks whether something is known to have happened, without asking the kernel.
+    /// Is an event known, without asking the kernel?
     fn look_for_news(&mut self) -> bool;
 
-    /// Rings another core's doorbell (its index in the mesh), with the next `wait` at the latest.
+    /// Rings another core's doorbell (its index in the mesh), at the latest with the next `wait`.
     fn notify(&mut self, core: usize);
 
-    /// Hands the kernel what was asked of it, and sleeps until something happened, this core was
-    /// rung, or `timeout` is over; none is for ever, zero does not sleep.
+    /// Submits what was queued, and sleeps until an event, a ring of this core, or `timeout`;
+    /// `None` sleeps without a limit, zero does not sleep.
     fn wait(&mut self, timeout: Option<Duration>);
 }
 
-/// Counters that a driver keeps for the metrics.
+/// Counters of a driver for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DriverStats {
-    /// Times the provided buffers had run out.
+    /// Times that the provided buffers had run out.
     pub out_of_buffers: u64,
-    /// Completions that found their queue full.
+    /// Completions that found the completion queue full.
     pub overflows: u64,
 }

@@ -1,7 +1,7 @@
-//! Which driver this host can run: found out by carrying a byte over a ring.
+//! Chooses the driver for this host, by sending a byte through a ring.
 //!
-//! Must not know what the drivers are used for. Its invariant: a ring that is chosen has done all
-//! that the driver asks of one, once.
+//! Must not know what the drivers are used for. Invariant: a chosen ring has done everything that
+//! the driver needs, once.
 
 use super::uring::{Tuning, Uring};
 use super::{Driver, Error, Event, Options, Tag, socket};
@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name that configuration, logs and metrics use.
+    /// Its name in configuration, logs and metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -37,11 +37,11 @@ impl fmt::Display for Kind {
 /// Time that one byte may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What is said of a kernel whose ring is used.
+/// The reason given for choosing the ring.
 pub const WORKS: &str = "the kernel's ring does all that is needed";
 
-/// The driver for this host, and why, as text for a log line. Locked memory apart: one small ring
-/// may fit where those of all workers do not.
+/// The driver for this host, and why, as text for a log line. Does not consider locked memory: one
+/// small ring may fit where those of all workers do not.
 #[must_use]
 pub fn probe() -> (Kind, String) {
     match try_ring() {
@@ -50,14 +50,14 @@ pub fn probe() -> (Kind, String) {
     }
 }
 
-/// What keeps us from the ring, as this host says.
+/// Why this host cannot use the ring.
 #[must_use]
 pub fn why(error: &io::Error) -> String {
     reason(error, disabled_by().as_deref(), is_filtered())
 }
 
-/// What keeps us from the ring; `disabled` is the sysctl's value, if there is one, `filtered`
-/// whether a seccomp profile is on this process.
+/// Why the ring cannot be used; `disabled` is the value of the sysctl, if there is one, `filtered`
+/// whether this process has a seccomp profile.
 fn reason(error: &io::Error, disabled: Option<&str>, filtered: bool) -> String {
     let why = match (error.raw_os_error(), disabled) {
         (Some(libc::EPERM), Some("1" | "2")) => "kernel.io_uring_disabled forbids io_uring",
@@ -86,7 +86,7 @@ fn disabled_by() -> Option<String> {
     Some(value.trim().to_owned())
 }
 
-/// Is a seccomp profile on this process?
+/// Does this process have a seccomp profile?
 fn is_filtered() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]))
@@ -95,7 +95,7 @@ fn is_filtered() -> bool {
 /// Accepts one connection over loopback, receives its byte and closes it.
 ///
 /// # Errors
-/// What the kernel says to the first step that it refuses.
+/// That of the first step that the kernel refuses.
 pub fn try_ring() -> io::Result<()> {
     let listener = socket::listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1, false)?;
     let addr = SocketAddr::try_from(rustix::net::getsockname(&listener)?)

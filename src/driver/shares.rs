@@ -1,18 +1,19 @@
-//! Which listener's connections hold how many of a driver's slots: some are kept for all listeners
-//! but the first, so that whoever fills the public one cannot lock out the internal one.
+//! How many of a driver's slots the connections of each listener use. Some slots are kept for all
+//! listeners except the first, so that clients that fill the public listener cannot block the
+//! internal one.
 //!
-//! Must not know sockets. Invariant: connections of the first listener never hold a slot that is
+//! Must not know sockets. Invariant: connections of the first listener never use a slot that is
 //! kept for the others.
 
-/// The slots of a driver by who holds them.
+/// The slots of a driver, by listener.
 #[derive(Debug)]
 pub struct Shares {
     max: u32,
-    /// Of `max`, those that the first listener's connections may not take.
+    /// Of `max`, those that connections of the first listener may not use.
     kept: u32,
     first: u32,
     others: u32,
-    /// A bit for each slot that another listener's connection holds; as long as it has to be.
+    /// One bit for each slot that a connection of another listener uses; only as long as necessary.
     of_others: Vec<u64>,
 }
 
@@ -44,7 +45,7 @@ impl Shares {
         self.of_others[word] |= 1 << (slot % 64);
     }
 
-    /// A slot is free again.
+    /// Frees a slot.
     pub fn give(&mut self, slot: u32) {
         debug_assert!(self.first + self.others > 0, "a slot that nobody took");
         let bit = 1 << (slot % 64);

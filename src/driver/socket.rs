@@ -1,7 +1,7 @@
 //! Listeners and bells: the descriptors that a driver is given.
 //!
-//! Must not know drivers or what travels over a connection. Its invariant: every descriptor made
-//! here is closed on exec, and none of them blocks.
+//! Must not know drivers or what travels over a connection. Invariant: every descriptor made here
+//! is closed on exec, and none of them blocks.
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -14,12 +14,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
-/// Opens a listener that shares its address with those of other workers (SO_REUSEPORT). What it
-/// accepts has TCP_NODELAY set. `backlog` is cut by net.core.somaxconn. `both`: one of IPv6 takes
-/// IPv4 too, whatever net.ipv6.bindv6only says.
+/// Opens a listener that shares its address with those of other workers (SO_REUSEPORT). Its
+/// connections have TCP_NODELAY set. net.core.somaxconn limits `backlog`. `both`: an IPv6 listener
+/// accepts IPv4 too, whatever net.ipv6.bindv6only says.
 ///
 /// # Errors
-/// What the kernel says to socket, setsockopt, bind or listen.
+/// If socket, setsockopt, bind or listen fails.
 pub fn listen(addr: SocketAddr, backlog: i32, both: bool) -> io::Result<OwnedFd> {
     let fd = tcp(addr, both)?;
     sockopt::set_socket_reuseport(&fd, true)?;
@@ -30,11 +30,11 @@ pub fn listen(addr: SocketAddr, backlog: i32, both: bool) -> io::Result<OwnedFd>
     Ok(fd)
 }
 
-/// Says whether `addr` is nobody's. Listeners that share an address would share it with another
-/// server of the same user too, and each of the two would get a part of the connections.
+/// Checks that no other program listens at `addr`. Listeners that share an address would share it
+/// with another server of the same user too, and each would get a part of the connections.
 ///
 /// # Errors
-/// `AddrInUse` when somebody listens there, and what else the kernel says to bind.
+/// `AddrInUse` if another program listens there, or another error of bind.
 pub fn check_unused(addr: SocketAddr, both: bool) -> io::Result<()> {
     let fd = tcp(addr, both)?;
     Ok(net::bind(&fd, &addr)?)
@@ -44,7 +44,7 @@ fn tcp(addr: SocketAddr, both: bool) -> io::Result<OwnedFd> {
     let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = net::socket_with(family, SocketType::STREAM, flags, None)?;
-    // Connections of an earlier server that linger in TIME_WAIT are no listeners.
+    // Connections of an earlier server in TIME_WAIT do not count.
     sockopt::set_socket_reuseaddr(&fd, true)?;
     if both && addr.is_ipv6() {
         sockopt::set_ipv6_v6only(&fd, false)?;
@@ -52,20 +52,20 @@ fn tcp(addr: SocketAddr, both: bool) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Where a listener stands.
+/// The address of a listener.
 ///
 /// # Errors
-/// What the kernel says to getsockname.
+/// If getsockname fails.
 pub fn local_addr(listener: &OwnedFd) -> io::Result<SocketAddr> {
     let addr = net::getsockname(listener)?;
     SocketAddr::try_from(addr).map_err(|_| io::ErrorKind::Unsupported.into())
 }
 
-/// Opens a listener at a path. A file that a server left there is replaced; who may connect is
-/// ruled by the folder, for the file lets everybody.
+/// Opens a listener at a path. A socket file that a server left there is replaced. The file itself
+/// admits every user, so the folder's permissions decide who may connect.
 ///
 /// # Errors
-/// `AddrInUse` where somebody listens, or the file is no socket; what else the kernel says.
+/// `AddrInUse` if a program listens there, or the file is not a socket; or another error.
 pub fn listen_unix(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let fd = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -82,7 +82,7 @@ pub fn listen_unix(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Is it a socket at which nobody listens any more?
+/// Is it a socket at which no program listens any more?
 fn is_left_over(path: &Path) -> io::Result<bool> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Ok(false);
@@ -92,16 +92,16 @@ fn is_left_over(path: &Path) -> io::Result<bool> {
     Ok(net::connect(&fd, &SocketAddrUnix::new(path)?) == Err(Errno::CONNREFUSED))
 }
 
-/// The right to open listeners: one process of a network namespace has it at a time. It ends with
-/// the value, or with the process.
+/// The right to open listeners, which one process of a network namespace has at a time. It ends
+/// with the value, or with the process.
 #[derive(Debug)]
 pub struct Claim {
     _name: OwnedFd,
 }
 
-/// Takes that right. Between the look whether an address is anybody's and the listener on it,
-/// another server could open its own, and with SO_REUSEPORT both would be let: of 30 pairs that
-/// were started at once, 17 ran side by side.
+/// Takes that right. Between the check that an address is free and the listener on it, another
+/// server could open its own, and with SO_REUSEPORT both would succeed: of 30 pairs that were
+/// started at once, 17 ran side by side.
 ///
 /// # Errors
 /// `AddrInUse` while another process has it.
@@ -111,10 +111,10 @@ pub fn claim() -> io::Result<Claim> {
     Ok(Claim { _name: fd })
 }
 
-/// Makes a core's bell: an eventfd, nothing rung yet.
+/// Makes a core's bell: an eventfd that has not been rung.
 ///
 /// # Errors
-/// What the kernel says, which is that descriptors have run out.
+/// If descriptors have run out.
 pub fn bell() -> io::Result<OwnedFd> {
     Ok(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
@@ -133,30 +133,30 @@ impl AsFd for Bell {
 }
 
 impl Bell {
-    /// Takes a copy of `fd`, which must not block.
+    /// Duplicates `fd`, which must not block.
     ///
     /// # Errors
-    /// What the kernel says, which is that descriptors have run out.
+    /// If descriptors have run out.
     pub fn new(fd: impl AsFd) -> io::Result<Bell> {
         Ok(Bell { fd: fd.as_fd().try_clone_to_owned()?, ring: None })
     }
 
-    /// The same, of a core whose ring, if any, is known by that number (`Options::own_ring`).
+    /// The same, for a core whose ring, if it has one, has this number (`Options::own_ring`).
     #[must_use]
     pub fn of_ring(self, ring: Option<RawFd>) -> Bell {
         Bell { ring, ..self }
     }
 
-    /// The number of the core's ring. It may not be there yet, or be gone: a message may fail.
+    /// The number of the core's ring. It may not exist yet or any more, so a message may fail.
     #[must_use]
     pub fn ring_fd(&self) -> Option<RawFd> {
         self.ring
     }
 
-    /// Wakes whoever waits at the other end.
+    /// Wakes the core that waits at the other end.
     pub fn ring(&self) {
-        // A full pipe or counter means that it is ringing already, and a core that is gone needs
-        // no waking.
+        // A full pipe or counter means that it has been rung already, and a core that is gone need
+        // not wake.
         let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
     }
 }

@@ -1,6 +1,7 @@
-//! What the kernel's ring can do, step by step, for an operator who asks why it is not used.
+//! What the kernel's ring can do, step by step, for an operator who wants to know why it is not
+//! used.
 //!
-//! Must not know the server. Its invariant: what it made is gone when it returns.
+//! Must not know the server. Invariant: everything that it made is gone when it returns.
 
 use super::probe::{self, Kind};
 use super::uring::buffers::BufRing;
@@ -11,11 +12,11 @@ use std::io;
 use std::sync::Barrier;
 use std::thread;
 
-/// One step: what was tried, and what came of it.
+/// One step: what was tried, and the result.
 #[derive(Debug)]
 pub struct Step {
     pub name: &'static str,
-    /// What was found, or what stands in the way.
+    /// What was found, or why it does not work.
     pub found: Result<String, String>,
 }
 
@@ -31,7 +32,7 @@ pub struct Plan {
 
 impl Plan {
     /// Memory that the kernel locks for the rings of all workers (Linux 6.18; others lock less):
-    /// queues, and the ring through which buffers are given.
+    /// queues, and the rings of buffers.
     #[must_use]
     pub fn locked_bytes(&self) -> u64 {
         const PAGE: u64 = 4_096;
@@ -42,7 +43,7 @@ impl Plan {
     }
 }
 
-/// Tries everything that a start of the server needs. A ring that cannot be had ends it.
+/// Tries everything that a start of the server needs. If there is no ring, it ends there.
 #[must_use]
 pub fn survey(plan: Plan) -> Vec<Step> {
     let ring = match IoUring::new(8) {
@@ -85,7 +86,7 @@ fn features(ring: &IoUring) -> Result<String, String> {
     complete(&all)
 }
 
-/// What is there, or what is missing.
+/// What is available, or what is missing.
 fn complete(all: &[(&'static str, bool)]) -> Result<String, String> {
     let names = |there: bool| {
         let some = all.iter().filter(|(_, has)| *has == there).map(|(name, _)| *name);
@@ -112,7 +113,7 @@ fn operations(ring: &IoUring) -> Result<String, String> {
 
 fn provided_buffers() -> Result<String, String> {
     let tried = || -> io::Result<()> {
-        // Declared first, it outlives the ring.
+        // Declared first, so that it outlives the ring.
         let buffers = BufRing::new(1, 4_096)?;
         let ring = IoUring::new(8)?;
         buffers.register(&ring)
@@ -136,11 +137,12 @@ fn connection() -> Result<String, String> {
     }
 }
 
-/// Makes the rings of all workers at once, as a start does: locked memory is counted together. Each
-/// is made in a thread of its own, as a worker's is: the kernel lets a thread register 16.
+/// Makes the rings of all workers at once, as a start does, because locked memory is counted for
+/// all together. Each is made in its own thread, like a worker's, because a thread may register
+/// only 16.
 ///
 /// # Errors
-/// Which worker gets none, and why.
+/// Which worker cannot have one, and why.
 pub fn rings(plan: Plan) -> Result<(), String> {
     let all_tried = Barrier::new(plan.workers);
     let hold = |worker: usize| {
@@ -186,7 +188,7 @@ mod tests {
 
     #[test]
     fn locked_memory_is_what_was_measured() {
-        // 8 MiB held the rings of 40 workers that share cores, and not those of 41.
+        // 8 MiB were enough for the rings of 40 workers that share cores, and not for 41.
         let tuning = Tuning { buffers: 256, ..Tuning::default() };
         let plan = |workers| Plan { workers, slots: 1, tuning };
         assert!(plan(40).locked_bytes() <= 8 << 20 && plan(41).locked_bytes() > 8 << 20);

@@ -1,5 +1,5 @@
 //! One direction between two cores: a bounded ring, and the flag by which a producer asks to be
-//! rung when there is room again. A full lane is an answer, never a wait.
+//! rung when there is room again. A push into a full lane returns at once.
 
 use super::room::Room;
 use crate::rules::sabotage;
@@ -27,7 +27,7 @@ impl<T> Sender<T> {
     /// Puts an item in.
     ///
     /// # Errors
-    /// Gives the item back when the lane is full; the consumer then rings once it has made room.
+    /// Returns the item if the lane is full; the consumer then rings once it has made room.
     pub fn push(&mut self, item: T) -> Result<(), T> {
         self.room
             .push(item, |item| self.ring.push(item).map_err(|rtrb::PushError::Full(item)| item))
@@ -80,7 +80,7 @@ impl<T> Receiver<T> {
         self.ring.peek().ok()
     }
 
-    /// Items that are in it now.
+    /// Number of items in the lane.
     #[must_use]
     pub fn waiting(&self) -> usize {
         let waiting = self.ring.slots();

@@ -116,7 +116,7 @@ fn commands_before_a_close_frame_take_effect(driver: &str) {
     }
 }
 
-/// The same behind an upgrade and a connect that are in that packet too.
+/// The same after an upgrade and a connect in the same packet.
 fn a_connect_before_a_fin_is_answered(driver: &str) {
     for workers in WORKERS {
         let server = serve!(driver, Setup { workers, ..Setup::default() });

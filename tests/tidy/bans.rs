@@ -1,8 +1,8 @@
-//! Names that are banned, with the places that are let off and the reason for each.
+//! Names that are banned, with the places that are exempt and the reason for each.
 
 use crate::source::{Source, Token, closing, tokens};
 
-/// What is banned, why, and which paths (as prefixes) are let off.
+/// What is banned, why, and the exempt paths (as prefixes).
 pub struct Ban {
     pub name: &'static str,
     pub reason: &'static str,
@@ -53,7 +53,7 @@ const ARCS: &[Exception] = &[
     except("src/server", "hands counters and configuration to the cores"),
 ];
 
-/// The table. A name is a run of words and marks; `*` at the end of one stands for any rest.
+/// The table. A name is a sequence of words and marks; `*` at the end of one matches any rest.
 pub const BANS: &[Ban] = &[
     Ban { name: "TcpListener", reason: "sockets belong to the driver", except: SOCKETS },
     Ban { name: "TcpStream", reason: "sockets belong to the driver", except: SOCKETS },
@@ -116,7 +116,7 @@ pub const BANS: &[Ban] = &[
     Ban { name: "topic*", reason: "one word for one thing: channel", except: &[] },
 ];
 
-/// The only files that may say `unsafe`, tests included.
+/// The only files that may contain `unsafe`, tests included.
 const UNSAFE: [&str; 2] = ["src/driver/uring/mod.rs", "src/driver/uring/buffers.rs"];
 
 /// Banned names in a file's product code, and `unsafe` anywhere in its code.
@@ -144,7 +144,7 @@ pub fn check(source: &Source) -> Vec<String> {
     wrong
 }
 
-/// The lines where a run of words and marks begins.
+/// The lines where a sequence of words and marks begins.
 pub fn lines_with(code: &[Token], name: &str) -> Vec<usize> {
     let name = name_tokens(name);
     let fits = |window: &[Token]| {
@@ -163,7 +163,7 @@ fn name_tokens(name: &str) -> Vec<String> {
     }
 }
 
-/// Lines that name a map or set by its contents alone, in files that do not take foldhash's.
+/// Lines that name a map or set without a hasher, in files that do not use foldhash's.
 fn default_hashers(code: &[Token]) -> Vec<usize> {
     let own = |name: &str| {
         ["foldhash::", "foldhash::{"]

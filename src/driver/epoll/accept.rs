@@ -14,19 +14,19 @@ use rustix::net::{self, SocketFlags};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// Connections taken per wait from each listener.
+/// Most connections taken per wait from each listener.
 pub const ACCEPTS: u32 = 64;
 /// Time that accepting rests when descriptors or memory have run out.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 
-/// Whether connections are taken.
+/// Whether connections are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accepting {
-    /// The listeners are in the epoll set, the first but for when its share is in use.
+    /// The listeners are in the epoll set, except the first while its share of slots is in use.
     On,
     /// Every slot is in use: until one is freed.
     Full,
-    /// Descriptors or memory had run out: until then, or until a slot is freed.
+    /// Descriptors or memory had run out: paused until this time, or until a slot is free.
     Resting(Instant),
 }
 
@@ -38,7 +38,7 @@ impl Epoll {
         Ok(())
     }
 
-    /// Takes the listeners out of the set: what they would report goes on and could not be served.
+    /// Removes the listeners from the set, since their events would repeat and could not be served.
     fn unwatch_listeners(&mut self, why: Accepting) {
         debug_assert_eq!(self.accepting, Accepting::On);
         for listener in &self.listeners[usize::from(self.first_full)..] {
@@ -49,18 +49,18 @@ impl Epoll {
         self.accepting = why;
     }
 
-    /// Takes the first listener out of the set, or puts it back.
+    /// Removes the first listener from the set, or adds it again.
     fn watch_first(&mut self, on: bool) {
         debug_assert_eq!(self.first_full, on, "it is so already");
         let Some(first) = self.listeners.first() else { return };
-        // Without memory for the entry it is tried again with the next wait.
+        // If there is no memory for the entry it is tried again with the next wait.
         self.first_full = match on {
             true => epoll::add(&self.epoll, first, key(0, SPECIAL), EventFlags::IN).is_err(),
             false => epoll::delete(&self.epoll, first).is_ok(),
         };
     }
 
-    /// Takes connections again if what hindered it is over.
+    /// Accepts connections again if the obstacle is gone.
     pub(super) fn resume_accepting(&mut self) {
         if self.first_full && self.shares.has_room(0) {
             self.watch_first(true);
@@ -74,7 +74,7 @@ impl Epoll {
             self.accepting = match self.watch_listeners() {
                 Ok(()) => Accepting::On,
                 Err(_) => {
-                    // Some may have gone in; out again, so that all are in or none is.
+                    // Some may have been added; they are removed again, so all are in or none.
                     for listener in &self.listeners {
                         let _ = epoll::delete(&self.epoll, listener);
                     }
@@ -84,7 +84,7 @@ impl Epoll {
         }
     }
 
-    /// One connection of a ready listener; none when the listener is done with for this wait.
+    /// Accepts one connection of a ready listener; `None` if this wait may take no more.
     pub(super) fn accept(&mut self, listener: usize) -> Option<Event> {
         while self.accepting == Accepting::On && self.accepts_left.get(listener) > Some(&0) {
             if !self.shares.has_room(u32::MAX) {
@@ -112,7 +112,7 @@ impl Epoll {
                     self.unwatch_listeners(Accepting::Resting(Instant::now() + ACCEPT_REST));
                     return None;
                 }
-                // That one connection failed before it was taken.
+                // Only that connection failed before it was accepted.
                 Err(_) => self.accepts_left[listener] -= 1,
             }
         }

@@ -1,9 +1,9 @@
 //! The driver for hosts where io_uring is blocked: epoll, one system call per receive and send.
 //!
-//! Must not know rings. Its invariants: a slot's descriptor is in the epoll set whenever somebody
-//! waits for it, an event of a socket closed meanwhile finds another generation and is dropped, and
-//! no condition that persists (a full table, no descriptors left, a paused socket whose peer is
-//! gone) makes `wait` return over and over.
+//! Must not know rings. Invariants: a slot's descriptor is in the epoll set whenever the owner
+//! waits for it; an event of a socket closed meanwhile has another generation and is dropped; no
+//! lasting condition (a full table, no descriptors left, a paused socket whose peer is gone) makes
+//! `wait` return again and again.
 
 mod accept;
 mod send;
@@ -28,9 +28,9 @@ use slot::{BELL, Interest, SPECIAL, Slot, State, flags, key, unkey};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Bytes one socket may take per wait, one receive: as much as a ring gives it.
+/// Bytes that one socket may receive per wait, in one call: as many as with a ring.
 const RECEIVE_BYTES: usize = 16 << 10;
-/// Readiness reports taken per wait.
+/// Most events taken per wait.
 const READY: usize = 1_024;
 
 /// See the module's page.
@@ -38,32 +38,32 @@ pub struct Epoll {
     epoll: OwnedFd,
     listeners: Vec<OwnedFd>,
     accepting: Accepting,
-    /// By listener: connections that this wait may still bring.
+    /// By listener: connections that may still be accepted in this wait.
     accepts_left: Vec<u32>,
-    /// The first listener is out of the set: its share of slots is in use.
+    /// The first listener is not in the set, because its share of slots is in use.
     first_full: bool,
-    /// Kept open for the epoll set, which reports each ring once, so nobody reads it.
+    /// Kept open for the epoll set, which reports each ring once, so it is never read.
     _own_bell: OwnedFd,
     bells: Vec<Option<Bell>>,
     shares: Shares,
     slots: Vec<Slot>,
     free: Vec<u32>,
     chunks: Chunks,
-    /// What the last wait reported, taken up to `cursor`.
+    /// Events of the last wait, taken up to `cursor`.
     ready: Vec<epoll::Event>,
     cursor: usize,
-    /// Events that came about otherwise, with the generation of their socket.
+    /// Events that did not come from the epoll set, with their socket's generation.
     queue: VecDeque<(Socket, u32, Event)>,
     buffer: Box<[u8]>,
-    /// The one buffer is with the owner.
+    /// The owner has the only buffer.
     lent: bool,
 }
 
 impl Epoll {
-    /// A driver that takes connections from `options.listeners`.
+    /// A driver that accepts connections from `options.listeners`.
     ///
     /// # Errors
-    /// `Error::Epoll` when descriptors have run out.
+    /// `Error::Epoll` if descriptors have run out.
     pub fn new(options: Options) -> Result<Epoll, Error> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(failed)?;
         // By edges: every ring is reported, and the counter need not be read.
@@ -78,7 +78,7 @@ impl Epoll {
             _own_bell: options.own_bell,
             bells: options.bells,
             shares: Shares::new(options.slots, options.kept_slots),
-            // Only those that were in use once take memory.
+            // Only slots that were used once take memory.
             slots: Vec::with_capacity(options.slots as usize),
             free: Vec::new(),
             chunks: Chunks::default(),
@@ -110,7 +110,7 @@ impl Epoll {
         };
         match done {
             Ok(()) => slot.registered = to,
-            // Memory for the entry has run out: nothing more would be heard of this connection.
+            // There is no memory for the entry, so the connection would get no more events.
             Err(errno) => self.end(index, End::Failed(errno.raw_os_error())),
         }
     }
@@ -131,12 +131,12 @@ impl Epoll {
         }
     }
 
-    /// Acts on one report of the epoll set.
+    /// Handles one event of the epoll set.
     fn take(&mut self, report: epoll::Event) -> Option<Event> {
         let (index, generation) = unkey(report.data);
         if generation == SPECIAL {
             let event = if index == BELL { None } else { self.accept(index as usize) };
-            // A listener stays at the front until it is done with.
+            // A listener stays at the front until there is no more to accept.
             self.cursor -= usize::from(event.is_some());
             return event;
         }
@@ -155,7 +155,7 @@ impl Epoll {
         if wanted.reads() && readable {
             return self.receive(index);
         }
-        // What is reported and not wanted would be reported for ever.
+        // An event that is not wanted would be reported again and again.
         if readable || (writable && !wanted.writes()) {
             self.register(index);
         }
@@ -200,7 +200,7 @@ impl Epoll {
         }
     }
 
-    /// The armed send is over: a FIN that waited for it goes out.
+    /// The armed send has ended: sends a FIN that waited for it.
     fn disarm(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         debug_assert!(slot.armed != NONE, "no send is armed");
@@ -318,7 +318,7 @@ impl Driver for Epoll {
         if slot.armed != NONE {
             slot.fin = true;
         } else if let Some(fd) = &slot.fd {
-            // It fails where the peer is gone already, which receiving tells.
+            // It fails if the peer is gone already, which receiving reports.
             let _ = net::shutdown(fd, Shutdown::Write);
         }
     }
@@ -326,7 +326,7 @@ impl Driver for Epoll {
     fn close(&mut self, socket: Socket) {
         let slot = &mut self.slots[socket.0 as usize];
         self.chunks.remove(std::mem::replace(&mut slot.armed, NONE));
-        // Nobody else holds the descriptor, so that closing takes it out of the epoll set.
+        // No other descriptor refers to the socket, so closing removes it from the epoll set.
         assert!(slot.fd.take().is_some(), "closed twice");
         slot.generation = (slot.generation + 1) % SPECIAL;
         self.free.push(socket.0);
@@ -372,7 +372,7 @@ impl Driver for Epoll {
             tv_nsec: timeout.subsec_nanos().into(),
         });
         let done = epoll::wait(&self.epoll, spare_capacity(&mut self.ready), timeout.as_ref());
-        // A signal ends the wait early; there is nothing else that could go wrong.
+        // A signal ends the wait early; nothing else can fail.
         debug_assert!(matches!(done, Ok(_) | Err(Errno::INTR)), "{done:?}");
     }
 }

@@ -1,6 +1,6 @@
-//! How the epoll driver hands segments to the kernel.
+//! How the epoll driver passes segments to the kernel.
 //!
-//! Must not know slots. Its invariant: what it says went out is a run of bytes from the first.
+//! Must not know slots. Invariant: the bytes it reports as sent are contiguous from the first.
 
 use crate::driver::Segment;
 use rustix::fd::OwnedFd;
@@ -8,13 +8,13 @@ use rustix::io::Errno;
 use rustix::net::{self, SendAncillaryBuffer, SendFlags};
 use std::io::IoSlice;
 
-/// Segments handed to the kernel in one call.
+/// Most segments passed to the kernel in one call.
 const SEGMENTS: usize = crate::limits::SEGMENTS_PER_SEND as usize;
-/// Every send is inline: it waits for nothing, and a dead peer is an error, not a signal.
+/// Every send is inline: it never waits, and a dead peer is an error, not a signal.
 pub const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
-/// Sends segments in order until all are out or the socket is full: the bytes that went out, and
-/// whether all did.
+/// Sends segments in order until all are sent or the socket is full. Returns the bytes sent, and
+/// whether they are all.
 pub fn send_segments(
     fd: &OwnedFd,
     arena: &[u8],

@@ -1,6 +1,6 @@
-//! What the epoll driver remembers of one connection, and how the epoll set names it.
+//! The epoll driver's state of one connection, and its key in the epoll set.
 //!
-//! Must not know sends or listeners. Its invariant: a slot is 24 bytes, and no key of a connection
+//! Must not know sends or listeners. Invariant: a slot is 24 bytes, and no key of a connection
 //! equals that of a listener or the bell.
 
 use crate::driver::Tag;
@@ -8,7 +8,7 @@ use crate::driver::chunks::NONE;
 use rustix::event::epoll::{EventData, EventFlags};
 use rustix::fd::OwnedFd;
 
-/// The generation word of entries that are not connections: the number is a listener's, or `BELL`.
+/// Generation in keys that are not of connections: their index is a listener's, or `BELL`.
 pub const SPECIAL: u32 = u32::MAX;
 pub const BELL: u32 = u32::MAX;
 
@@ -17,12 +17,12 @@ pub const BELL: u32 = u32::MAX;
 pub struct Slot {
     pub tag: Tag,
     pub fd: Option<OwnedFd>,
-    /// Counts the connections that this slot has held; never `SPECIAL`.
+    /// Counts the connections that have used this slot; never `SPECIAL`.
     pub generation: u32,
     /// Its armed send's chunk, or `NONE`.
     pub armed: u32,
-    /// What the epoll set waits for here; nothing is not being in the set. It may be more than what
-    /// is wanted until an event shows that, so that a short pause costs no system call.
+    /// What the epoll set waits for; if nothing, the descriptor is not in the set. It may be more
+    /// than is wanted until an event arrives, so that a short pause takes no system call.
     pub registered: Interest,
     pub state: State,
     /// A send failed and the owner was told.
@@ -39,7 +39,7 @@ impl Slot {
     }
 }
 
-/// What is waited for: reading, writing, both or nothing.
+/// What is waited for: reading, writing, both or neither.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interest(u8);
 
@@ -75,7 +75,7 @@ pub fn flags(interest: Interest) -> EventFlags {
     flags
 }
 
-/// What the set gives back with an event: a slot and its generation.
+/// The key in the set: a slot and its generation.
 pub fn key(index: u32, generation: u32) -> EventData {
     EventData::new_u64(u64::from(generation) << 32 | u64::from(index))
 }

@@ -1,7 +1,7 @@
-//! The accepts that stand armed on a ring: which listener and slot each is for, and its peer.
+//! The accepts armed on a ring: the listener and slot of each, and its peer's address.
 //!
-//! Must not know the ring. Its invariant: an accept's address stays where it is while it is under
-//! way, so the table never grows.
+//! Must not know the ring. Invariant: an accept's address does not move while it is under way, so
+//! the table never grows.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ const PER_LISTENER: u32 = 32;
 /// Time that accepting rests when descriptors or memory have run out.
 const REST: Duration = Duration::from_millis(50);
 
-/// A socket address as the kernel writes it: long enough for IPv6, cut if it is longer.
+/// A socket address in the kernel's form: large enough for IPv6, a longer one is cut.
 #[derive(Debug)]
 #[repr(C, align(8))]
 pub struct Address {
@@ -20,7 +20,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The address of the peer, none if it is not an internet address.
+    /// The address of the peer; `None` if it is not an internet address.
     pub fn ip(&self) -> Option<IpAddr> {
         let family = i32::from(u16::from_ne_bytes([self.bytes[0], self.bytes[1]]));
         let ip = match family {
@@ -46,9 +46,9 @@ pub struct Accept {
 #[derive(Debug)]
 pub struct Accepts {
     accepts: Box<[Accept]>,
-    /// Those that are not under way; the longest idle are the first to go.
+    /// Accepts that are not under way; those idle for longest are armed first.
     idle: std::collections::VecDeque<u32>,
-    /// Until then none is armed.
+    /// None is armed before this time.
     rest: Option<Instant>,
     stopped: bool,
 }
@@ -84,7 +84,7 @@ impl Accepts {
         }
     }
 
-    /// The next accept to arm, unless it is time to rest.
+    /// The next accept to arm, unless accepting is paused.
     pub fn next_idle(&mut self) -> Option<u32> {
         self.idle.front()?;
         if self.rest.is_some_and(|until| Instant::now() < until) {
@@ -101,7 +101,7 @@ impl Accepts {
         self.idle.len()
     }
 
-    /// No slot was free for it.
+    /// Returns an accept for which there was no free slot.
     pub fn put_back(&mut self, index: u32) {
         debug_assert!(!self.accepts[index as usize].under_way, "it is armed");
         debug_assert!(self.idle.len() < self.accepts.len(), "put back twice");
@@ -113,12 +113,12 @@ impl Accepts {
         self.rest = Some(Instant::now() + REST);
     }
 
-    /// Time until accepting goes on.
+    /// Time until accepting resumes.
     pub fn resting(&self) -> Option<Duration> {
         self.rest.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// Arms none any more; those under way.
+    /// Arms no more accepts, and returns those under way.
     pub fn stop(&mut self) -> Vec<u32> {
         self.stopped = true;
         self.idle.clear();

@@ -1,22 +1,22 @@
-//! How a ring rings other cores: by a message from ring to ring, which takes three quarters of the
-//! time that an eventfd takes which the other ring polls (6.18); and by that where there is no such
+//! How a ring wakes other cores: by a message from ring to ring, which takes three quarters of the
+//! time of an eventfd that the other ring polls (6.18); or by the eventfd if the other core has no
 //! ring.
 //!
-//! Must not know the ring. Invariant: a message that did not arrive is made good by the bell.
+//! Must not know the ring. Invariant: if a message does not arrive the bell is rung instead.
 
 use crate::driver::socket::Bell;
 use std::os::fd::RawFd;
 
-/// What the kernel says where a message will not arrive the next time either: nothing has the
-/// number, no ring has it, its thread is gone, or messages are not known.
+/// Errors after which further messages would fail too: nothing has the number, no ring has it, its
+/// thread is gone, or messages are not supported.
 const FOR_GOOD: [i32; 5] =
     [libc::EBADF, libc::EBADFD, libc::EOWNERDEAD, libc::EINVAL, libc::EOPNOTSUPP];
 
-/// Messages to a core that may fail, before only its bell is rung: its ring is not there yet, is
-/// gone, or the kernel sends none.
+/// Failed messages to a core after which only its bell is rung: its ring does not exist yet, is
+/// gone, or the kernel does not send messages.
 const FAILURES_MAX: u8 = 8;
 
-/// The other cores' bells, by index in the mesh; none cannot be rung.
+/// The other cores' bells, by index in the mesh; `None` cannot be rung.
 #[derive(Debug)]
 pub struct RingBells {
     bells: Vec<Option<Bell>>,
@@ -28,7 +28,7 @@ impl RingBells {
         RingBells { failures: vec![0; bells.len()], bells }
     }
 
-    /// Rings a core; or gives the ring to send a message to instead.
+    /// Rings a core's bell; or returns its ring, to be sent a message.
     pub fn ring(&self, core: usize) -> Option<RawFd> {
         let bell = self.bells.get(core)?.as_ref()?;
         let ring = bell.ring_fd().filter(|_| self.failures[core] < FAILURES_MAX);
@@ -38,7 +38,7 @@ impl RingBells {
         ring
     }
 
-    /// A message to a core did not arrive, for that reason.
+    /// A message to a core failed with this error.
     pub fn failed(&mut self, core: usize, errno: i32) {
         debug_assert!(core < self.bells.len(), "a core that there is not");
         if let Some(Some(bell)) = self.bells.get(core) {

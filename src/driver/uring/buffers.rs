@@ -1,6 +1,6 @@
-//! The buffers that the kernel receives into, and the ring through which it is given them.
+//! The kernel's receive buffers, and the ring by which it gets them.
 //!
-//! Must not know sockets. Its invariant: a buffer is either the kernel's or lent, never both.
+//! Must not know sockets. Invariant: a buffer is either the kernel's or lent, never both.
 
 use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
@@ -9,20 +9,20 @@ use std::io;
 use std::ptr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The one group of buffers.
+/// The only buffer group.
 pub const GROUP: u16 = 0;
 
-/// Buffers of one size. More are handed to the kernel as it runs out of them, so that a quiet core
-/// goes round in few and keeps those in its cache.
+/// Buffers of one size. The kernel is given more only when it runs out, so that a quiet core reuses
+/// a few buffers that stay in its cache.
 pub struct BufRing {
     /// The ring, then the buffers, in one mapping.
     base: *mut u8,
     entries: u16,
     buffer_bytes: u32,
     tail: u16,
-    /// Buffers that were ever handed out: the first ones.
+    /// Number of buffers ever handed out, from the first one.
     provided: u16,
-    /// Of these, those that came back with a completion and were not returned yet.
+    /// Those of them that came back with a completion and were not returned yet.
     lent: u16,
 }
 
@@ -30,8 +30,9 @@ impl BufRing {
     /// Room for `entries` (a power of two, at most 32,768) buffers of `buffer_bytes`.
     pub fn new(entries: u16, buffer_bytes: u32) -> io::Result<BufRing> {
         assert!(entries.is_power_of_two() && entries <= 1 << 15 && buffer_bytes > 0);
-        // Populated: a burst may need any of them, and is not to look like memory of connections.
-        // SAFETY: a new anonymous mapping touches nothing that exists.
+        // Populated, because a burst may need any buffer, and their memory should not appear to be
+        // that of connections.
+        // SAFETY: a new anonymous mapping does not affect existing memory.
         let base = unsafe {
             mmap_anonymous(
                 ptr::null_mut(),
@@ -44,7 +45,7 @@ impl BufRing {
         Ok(BufRing { base, entries, buffer_bytes, tail: 0, provided: 0, lent: 0 })
     }
 
-    /// Makes the ring known to the kernel, with nothing in it.
+    /// Registers the ring with the kernel, without any buffers.
     pub fn register(&self, ring: &IoUring) -> io::Result<()> {
         let submitter = ring.submitter();
         let base = self.base as u64;
@@ -53,7 +54,8 @@ impl BufRing {
         unsafe { submitter.register_buf_ring_with_flags(base, self.entries, GROUP, 0) }
     }
 
-    /// Hands the kernel more: as many as it has, at least `least`, as far as there are more.
+    /// Hands more buffers to the kernel: as many again, and at least `least`, as far as there are
+    /// any.
     pub fn grow(&mut self, least: u16) {
         let end = self.provided.saturating_add(self.provided.max(least)).min(self.entries);
         for id in self.provided..end {
@@ -64,12 +66,12 @@ impl BufRing {
         self.publish();
     }
 
-    /// Buffers that the kernel still has, completions on their way apart.
+    /// Buffers that the kernel still has, not counting completions on their way.
     pub fn left(&self) -> u16 {
         self.provided - self.lent
     }
 
-    /// A completion brought buffer `id`.
+    /// A completion delivered buffer `id`.
     pub fn lend(&mut self, id: u16) {
         debug_assert!(id < self.provided);
         self.lent += 1;
@@ -94,7 +96,7 @@ impl BufRing {
         self.publish();
     }
 
-    /// Never unmaps: the kernel may still write.
+    /// Never unmaps the memory, because the kernel may still write to it.
     pub fn leak(&mut self) {
         self.base = ptr::null_mut();
     }
@@ -105,7 +107,7 @@ impl BufRing {
         let address = self.base as u64 + offset as u64;
         let place = self.tail % self.entries;
         let entries = self.base.cast::<BufRingEntry>();
-        // SAFETY: the place lies within the ring.
+        // SAFETY: the entry is within the ring.
         let entry = unsafe { entries.add(place as usize) };
         // SAFETY: a zeroed or once written entry is valid, and the kernel reads only those between
         // its head and the published tail, which this one is not.
@@ -119,7 +121,7 @@ impl BufRing {
     fn publish(&self) {
         // SAFETY: the base is the first entry, within which the kernel looks for the tail.
         let tail = unsafe { BufRingEntry::tail(self.base.cast()) };
-        // SAFETY: aligned for its type, and written by nobody else while the borrow lasts.
+        // SAFETY: it is aligned for its type, and nothing else writes it during the borrow.
         let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
         tail.store(self.tail, Ordering::Release);
     }
@@ -131,7 +133,7 @@ impl Drop for BufRing {
             return;
         }
         let len = mapped_bytes(self.entries, self.buffer_bytes);
-        // SAFETY: the driver drops it when no receive is under way, so nobody uses the mapping.
+        // SAFETY: the driver drops it when no receive is under way, so nothing uses the mapping.
         let unmapped = unsafe { munmap(self.base.cast(), len) };
         debug_assert!(unmapped.is_ok());
     }

@@ -1,10 +1,10 @@
 //! The driver on io_uring: a ring per worker, direct descriptors, multishot receives into provided
 //! buffers, inline sends.
 //!
-//! Must not know frames. Its invariants: memory that an operation under way reads or writes is the
-//! driver's own until that operation's last completion (a flush's bytes are the caller's, and its
-//! operations end within the call), nothing handed to the submission queue is dropped, and deferred
-//! work is run whenever the kernel says that there is some.
+//! Must not know frames. Invariants: memory that an operation in flight reads or writes belongs to
+//! the driver until that operation's last completion (a flush's bytes belong to the caller, and its
+//! operations end within the call); nothing put into the submission queue is dropped; deferred work
+//! is run whenever the kernel reports some.
 
 #[deny(unsafe_code)]
 mod accept;
@@ -37,13 +37,13 @@ use std::time::{Duration, Instant};
 
 /// Buffers that one socket may take before others have their turn.
 const SHARE: u32 = 8;
-/// Buffers handed to the kernel at first.
+/// Buffers handed to the kernel at the start.
 const FIRST_BUFFERS: u16 = 64;
-/// An inline send: it ends at once, and ends as a success only if all went out.
+/// An inline send: it ends at once, and counts as a success only if everything was sent.
 const SEND_FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
-/// Time that dropping a driver waits for what is under way.
+/// Longest wait for operations under way when a driver is dropped.
 const DROP_PATIENCE: Duration = Duration::from_secs(2);
-/// From the kernel's header; neither libc nor io-uring exports them.
+/// From the kernel's header, because neither libc nor io-uring exports them.
 const ENTER_GETEVENTS: u32 = 1;
 const ENTER_EXT_ARG: u32 = 1 << 3;
 const ENTER_REGISTERED_RING: u32 = 1 << 4;
@@ -53,16 +53,16 @@ const UNREGISTER_RING_FDS: u32 = 21;
 /// Sizes of a ring.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// Places of the submission queue: a flush goes out in pieces of this size.
+    /// Entries of the submission queue: a flush is submitted in pieces of this size.
     pub submissions: u32,
-    /// Places of the completion queue.
+    /// Entries of the completion queue.
     pub completions: u32,
-    /// Buffers to receive into, a power of two up to 32,768; they are touched as they are needed.
+    /// Receive buffers, a power of two up to 32,768.
     pub buffers: u16,
     /// Bytes of one.
     pub buffer_bytes: u32,
-    /// Let the kernel end a receive after a turn's share (Linux 6.17). Where the kernel cannot, the
-    /// driver finds out, and a flood gets as much as one system call brings.
+    /// Lets the kernel end a receive after a turn's share (Linux 6.17). If the kernel cannot, the
+    /// driver finds out, and a flooding socket gets as much as one system call brings.
     pub total_cap: bool,
 }
 
@@ -78,7 +78,7 @@ impl Default for Tuning {
     }
 }
 
-/// See the module's page. It is used on the thread that made it.
+/// See the module's documentation. Used only on the thread that made it.
 pub struct Uring {
     ring: IoUring,
     /// The ring's registered descriptor.
@@ -89,33 +89,33 @@ pub struct Uring {
     accepts: Accepts,
     listeners: Vec<OwnedFd>,
     own_bell: OwnedFd,
-    /// The ring once more, under the number that others know.
+    /// A duplicate of the ring, under the number that other cores know.
     _own_ring: Option<OwnedFd>,
     bells: RingBells,
-    /// Completions taken off the queue, oldest first.
+    /// Completions taken from the queue, oldest first.
     held: VecDeque<cqueue::Entry>,
-    /// Events that came about without one, with the generation of their socket.
+    /// Events that did not come from a completion, with their socket's generation.
     told: VecDeque<(u32, u32, Event)>,
     /// Receives that wait for a buffer.
     starved: Starved,
-    /// Sends of a flush that did not go out whole: which, and what the kernel said.
+    /// Incomplete sends of a flush: the index, and the kernel's result.
     results: Vec<(u32, i32)>,
     /// Scatter lists of a flush.
     parts: Vec<libc::iovec>,
     messages: Vec<libc::msghdr>,
-    /// Operations under way that use memory of the driver's.
+    /// Operations under way that use the driver's memory.
     under_way: u32,
-    /// The kernel still says that there is deferred work, and the last look found none.
+    /// The kernel still reports deferred work, but the last attempt found none.
     false_alarm: bool,
     tuning: Tuning,
     stats: DriverStats,
 }
 
-/// What to ask of the ring.
+/// An operation to submit.
 #[derive(Clone, Copy)]
 enum Op {
     Bell,
-    /// To the core's ring of that number.
+    /// To the ring of a core, by its number.
     Message(usize, RawFd),
     Accept(u32),
     CancelAccept(u32),
@@ -128,10 +128,10 @@ enum Op {
 }
 
 impl Uring {
-    /// A driver that takes connections from `options.listeners`.
+    /// A driver that accepts connections from `options.listeners`.
     ///
     /// # Errors
-    /// `Error::Ring` when the kernel has no ring for us, or not one with all that is needed.
+    /// `Error::Ring` if the kernel offers no ring, or not one with all required features.
     pub fn new(options: Options, tuning: Tuning) -> Result<Uring, Error> {
         let ring = IoUring::builder()
             .setup_single_issuer()
@@ -170,7 +170,7 @@ impl Uring {
             stats: DriverStats::default(),
         };
         driver.tuning.total_cap &= driver.knows_total_cap();
-        // From here on others may send to it.
+        // From now on other cores may send messages to it.
         let known = options.own_ring.map(|known| become_known(&driver.ring, known));
         driver._own_ring = known.transpose().map_err(Error::Ring)?;
         driver.push(Op::Bell);
@@ -178,15 +178,15 @@ impl Uring {
         Ok(driver)
     }
 
-    /// Hands the submission queue over, runs deferred work, and waits for `want` completions.
+    /// Submits the queue, runs deferred work, and waits for `want` completions.
     fn enter(&mut self, want: u32, timeout: Option<Duration>) {
         let pending = self.ring.submission().len() as u32;
         let timespec = timeout.map(Timespec::from).unwrap_or_default();
         let args = SubmitArgs::new();
         let args = if timeout.is_some() { args.timespec(&timespec) } else { args };
         let flags = ENTER_GETEVENTS | ENTER_EXT_ARG | ENTER_REGISTERED_RING;
-        // SAFETY: the entries handed over name memory that lives as `push` and `flush` say; the
-        // arguments live until the call returns.
+        // SAFETY: the submitted entries refer to memory that lives as long as `push` and `flush`
+        // say; the arguments live until the call returns.
         let entered = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,
@@ -200,8 +200,8 @@ impl Uring {
         };
         if entered < 0 {
             let errno = io::Error::last_os_error().raw_os_error();
-            // Time is up, a signal, or too little memory or room for now: whoever needs it done
-            // asks again.
+            // The time is up, or there was a signal, or too little memory or room at the moment:
+            // the caller tries again.
             let passing = [libc::ETIME, libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM];
             assert!(
                 errno.is_some_and(|errno| passing.contains(&errno)),
@@ -213,7 +213,7 @@ impl Uring {
         }
     }
 
-    /// Hands all of the submission queue over.
+    /// Submits the whole submission queue.
     fn submit(&mut self) {
         while !self.ring.submission().is_empty() {
             self.enter(0, None);
@@ -223,7 +223,7 @@ impl Uring {
         }
     }
 
-    /// Takes what there is off the completion queue.
+    /// Takes all completions from the completion queue.
     fn hold(&mut self) {
         for cqe in self.ring.completion() {
             let (kind, _, index) = untag(cqe.user_data());
@@ -235,14 +235,15 @@ impl Uring {
         }
     }
 
-    /// Queues an operation; it goes out with the next `enter`.
+    /// Queues an operation, which is submitted by the next `enter`.
     fn push(&mut self, op: Op) {
         let entry = self.entry(op);
         if self.ring.submission().is_full() {
             self.submit();
         }
-        // SAFETY: what the entry names is the driver's: an accept's address in a table that never
-        // grows, an armed send's chunk, kept until its completion; the rest name no memory.
+        // SAFETY: the memory that the entry refers to is the driver's: an accept's address in a
+        // table that never grows, or an armed send's chunk, kept until its completion; the others
+        // refer to none.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         assert!(pushed.is_ok(), "the submission queue was just emptied");
     }
@@ -300,12 +301,12 @@ impl Uring {
         tag(kind, self.slots[index].generation, index)
     }
 
-    /// Whether the kernel knows the total cap of a receive: an older one refuses the field before
-    /// it looks for the socket, which is not there yet.
+    /// Does the kernel support the total cap of a receive? An older one refuses the field before it
+    /// looks up the socket, which does not exist yet.
     fn knows_total_cap(&mut self) -> bool {
         let mut entry = opcode::RecvMulti::new(Fixed(0), buffers::GROUP).build();
         cap(&mut entry, 1);
-        // SAFETY: it names no memory.
+        // SAFETY: it refers to no memory.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         assert!(pushed.is_ok(), "the submission queue is new");
         while self.ring.completion().is_empty() {
@@ -315,7 +316,7 @@ impl Uring {
         result != Some(-libc::EINVAL)
     }
 
-    /// Queues one piece of a flush, whose first send has the number `first`.
+    /// Queues one piece of a flush, whose first send has the index `first`.
     fn queue_sends(
         &mut self,
         arena: &[u8],
@@ -358,8 +359,8 @@ impl Uring {
                 0,
                 (first + offset) as u32,
             ));
-            // SAFETY: MSG_DONTWAIT ends the send while it is submitted, which `flush` sees to
-            // before it returns or touches the scatter lists; the bytes are borrowed until then.
+            // SAFETY: MSG_DONTWAIT ends the send during submission, which `flush` completes before
+            // it returns or changes the scatter lists; the bytes are borrowed until then.
             let pushed = unsafe { queue.push(&entry) };
             assert!(pushed.is_ok(), "room was made");
         }
@@ -368,13 +369,13 @@ impl Uring {
 }
 
 impl Drop for Uring {
-    /// Ends what is under way before its memory goes.
+    /// Ends the operations under way before their memory is freed.
     #[expect(clippy::disallowed_methods, reason = "better lost than written after its end")]
     fn drop(&mut self) {
         self.submit();
         let start = Instant::now();
         loop {
-            // It fails where there is nothing to cancel, or takes too long: counted below.
+            // It fails if there is nothing to cancel, or takes too long; the count below decides.
             let patience = Timespec::from(DROP_PATIENCE);
             let submitter = self.ring.submitter();
             let _ = submitter.register_sync_cancel(Some(patience), CancelBuilder::any());
@@ -401,7 +402,7 @@ impl Drop for Uring {
     }
 }
 
-/// Gives a ring the number of another descriptor, whose own file is closed by that.
+/// Replaces another descriptor, whose own file is closed by that, with a duplicate of the ring.
 fn become_known(ring: &IoUring, mut known: OwnedFd) -> io::Result<OwnedFd> {
     // SAFETY: the ring is borrowed, and so is its descriptor.
     let ring = unsafe { BorrowedFd::borrow_raw(ring.as_raw_fd()) };
@@ -409,18 +410,18 @@ fn become_known(ring: &IoUring, mut known: OwnedFd) -> io::Result<OwnedFd> {
     Ok(known)
 }
 
-/// Cancels the operation of that user data. It says something only if there is none.
+/// Cancels the operation with that user data. Completes only if there is none.
 fn cancel(data: u64) -> Entry {
     let entry = opcode::AsyncCancel::new(data).build();
     entry.flags(Flags::SKIP_SUCCESS).user_data(tag(Kind::Cancel, 0, 0))
 }
 
-/// Makes a multishot receive end after `bytes`: `optlen` of the kernel's entry, which io-uring has
-/// no name for.
+/// Makes a multishot receive end after `bytes`: field `optlen` of the kernel's entry, for which
+/// io-uring has no name.
 fn cap(entry: &mut Entry, bytes: u32) {
     const { assert!(size_of::<Entry>() == 64) };
     let words = ptr::from_mut(entry).cast::<[u32; 16]>();
-    // SAFETY: an entry is the kernel's io_uring_sqe, 64 bytes laid out as in C, borrowed here.
+    // SAFETY: an entry is the kernel's io_uring_sqe, 64 bytes with C layout, borrowed here.
     unsafe { (*words)[11] = bytes };
 }
 
@@ -441,7 +442,7 @@ struct RingUpdate {
     data: u64,
 }
 
-/// Registers the ring's own descriptor with this thread, which saves each `enter` a look-up.
+/// Registers the ring's own descriptor with this thread, which saves a look-up for each `enter`.
 fn register_ring(ring: &IoUring) -> io::Result<u32> {
     let mut update = RingUpdate { offset: u32::MAX, reserved: 0, data: ring.as_raw_fd() as u64 };
     let update = ptr::from_mut(&mut update);
@@ -452,7 +453,7 @@ fn register_ring(ring: &IoUring) -> io::Result<u32> {
     if done != 1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it points to the local above.
+    // SAFETY: it points to the local variable above.
     Ok(unsafe { (*update).offset })
 }
 

@@ -1,7 +1,7 @@
-//! What the ring driver remembers of one connection, and how a completion names it.
+//! The ring driver's state of one connection, and the user data of its operations.
 //!
-//! Must not know the ring. Its invariant: a slot is used again only when none of its operations is
-//! under way, so that no late completion, and no late operation, meets another connection.
+//! Must not know the ring. Invariant: a slot is reused only when no operation of it is under way,
+//! so no late completion and no late operation reaches another connection.
 
 use crate::driver::Tag;
 use crate::driver::chunks::NONE;
@@ -9,7 +9,7 @@ use crate::driver::shares::Shares;
 use std::ops::{Index, IndexMut};
 
 listed! {
-    /// What a completion is of; the upper four bits of its user data.
+    /// The kind of an operation; the upper four bits of its user data.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Kind {
         Bell,
@@ -17,14 +17,14 @@ listed! {
         Recv,
         /// An armed send.
         Armed,
-        /// A send of a flush; the index is its place in the flush.
+        /// A send of a flush; the index is its index in the flush.
         Flush,
         Cancel,
         Shutdown,
         Close,
         /// A message of another core, which wakes this one.
         Rung,
-        /// A message to another core that did not arrive; the index is the core.
+        /// A message to another core that failed; the index is the core.
         Message,
     }
 }
@@ -42,10 +42,10 @@ pub fn untag(data: u64) -> (Kind, u32, u32) {
     (Kind::ALL[(data >> 60) as usize], (data >> 32) as u32 % GENERATIONS, data as u32)
 }
 
-/// Whether a connection is read from.
+/// Whether a connection is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nobody's, or promised to an accept.
+    /// Unused, or reserved for an accept.
     Free,
     /// Accepted, not adopted.
     New,
@@ -66,7 +66,7 @@ pub const CLOSE: u8 = 8;
 #[derive(Debug)]
 pub struct Slot {
     pub tag: Tag,
-    /// Counts the connections that this slot has held.
+    /// Counts the connections that have used this slot.
     pub generation: u32,
     /// Its armed send's chunk.
     pub armed: u32,
@@ -76,7 +76,7 @@ pub struct Slot {
     pub cancelling: bool,
     /// Its receive waits in a line (`starved`).
     pub starved: bool,
-    /// It was armed because there were buffers, and has received nothing since.
+    /// It was armed when there were buffers, and has received nothing since.
     pub fed: bool,
     /// Its last receive left a buffer part empty: there was no more.
     pub drained: bool,
@@ -98,7 +98,7 @@ impl Slot {
     }
 }
 
-/// The slots, of which only those that were in use once take memory.
+/// The slots; only those that were used once take memory.
 #[derive(Debug)]
 pub struct Slots {
     slots: Vec<Slot>,
@@ -107,7 +107,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// `max` slots, of which `kept` are not for the first listener.
+    /// At most `max` slots, of which `kept` are not for the first listener.
     pub fn new(max: u32, kept: u32) -> Slots {
         let shares = Shares::new(max, kept);
         Slots { slots: Vec::with_capacity(max as usize), free: Vec::new(), shares }
@@ -159,7 +159,7 @@ impl Slots {
         self.shares.give(index);
     }
 
-    /// Whether the owner still has the connection that a completion was of.
+    /// Does the owner still have the connection that a completion belongs to?
     pub fn is_open(&self, index: u32, generation: u32) -> bool {
         let slot = &self.slots[index as usize];
         slot.generation == generation && slot.is_owners()
