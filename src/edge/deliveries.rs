@@ -54,6 +54,10 @@ impl Edge {
                 if let Some(conn) = self.of(to.connection).filter(|_| to.command > 0) {
                     self.command_refused(conn, error, method, channel, now);
                 }
+                if method == "publish" {
+                    // The answers to those before it wait for what is staged (rules 32 and 34).
+                    self.mark_staged();
+                }
                 if let Some(sequence) = subscribe {
                     self.subscribe_refused(to, sequence, channel);
                     if to.command == 0 {
