@@ -105,7 +105,9 @@ pub mod cost {
     /// A request that a home takes, and its answer.
     pub const ASKED: usize = 700;
     /// A member that is listed in a presence answer, at the home.
-    pub const MEMBER: usize = 60;
+    pub const MEMBER: usize = 80;
+    /// A member that is written in a presence answer, at the edge.
+    pub const MEMBER_WRITTEN: usize = 150;
     /// A member that is counted for presence stats, each user once.
     pub const MEMBER_COUNTED: usize = 100;
     /// A publication in a history answer, or a channel in a list.

@@ -9,19 +9,31 @@ use crate::codec::command::Method;
 use crate::contract::envelope::{Delivery, Request};
 use crate::edge::connection::{Fact, Input};
 use crate::edge::{ConnectionId, Edge};
-use crate::limits::PRESENCES_UNDER_WAY;
+use crate::limits::{PRESENCE_MEMBERS_UNDER_WAY, PRESENCES_UNDER_WAY};
 use std::collections::VecDeque;
+
+/// Of what an answer is expected to list, an answer that lists less takes away this part. So a few
+/// small answers between large ones do not let many large ones follow.
+const FORGOTTEN: usize = 8;
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Presences {
     under_way: usize,
+    /// Members that an answer is expected to list, from those that came.
+    expected_members: usize,
     line: VecDeque<ConnectionId>,
 }
 
 impl Presences {
+    /// Queries that may be under way. One always may.
+    fn bound(&self) -> usize {
+        let fitting = PRESENCE_MEMBERS_UNDER_WAY / self.expected_members.max(1);
+        fitting.clamp(1, PRESENCES_UNDER_WAY)
+    }
+
     fn has_room(&self) -> bool {
-        self.under_way < PRESENCES_UNDER_WAY
+        self.under_way < self.bound()
     }
 
     /// Is there room for a query that waits?
@@ -42,10 +54,15 @@ impl Presences {
 
     /// A delivery arrived, which may be an answer.
     pub fn answered(&mut self, delivery: &Delivery) {
-        if matches!(delivery, Delivery::Presence(_) | Delivery::PresenceStats { .. }) {
-            debug_assert!(self.under_way > 0, "every answer has its question");
-            self.under_way = self.under_way.saturating_sub(1);
-        }
+        let members = match delivery {
+            Delivery::Presence(answer) => answer.members.len(),
+            Delivery::PresenceStats { clients, .. } => *clients as usize,
+            _ => return,
+        };
+        debug_assert!(self.under_way > 0, "every answer has its question");
+        self.under_way = self.under_way.saturating_sub(1);
+        let forgotten = self.expected_members.div_ceil(FORGOTTEN);
+        self.expected_members = members.max(self.expected_members - forgotten);
     }
 }
 
@@ -69,7 +86,7 @@ impl Edge {
 
     /// Lets as many connections in the line continue as there is room for.
     pub(in crate::edge) fn serve_presences(&mut self) {
-        let room = PRESENCES_UNDER_WAY.saturating_sub(self.presences.under_way);
+        let room = self.presences.bound().saturating_sub(self.presences.under_way);
         let mut woken = 0;
         while woken < room
             && let Some(conn) = self.presences.line.pop_front()
