@@ -199,6 +199,34 @@ pub enum Delivery {
     },
 }
 
+impl Delivery {
+    /// May it be taken while an edge still asks filters about a publication that came before it?
+    /// Publications of a channel stay in order, and an answer to one waits for those before it;
+    /// anything else may add or end a subscription.
+    #[must_use]
+    pub fn may_pass_filters(&self) -> bool {
+        match self {
+            Delivery::Publication { .. }
+            | Delivery::Joined { .. }
+            | Delivery::Left { .. }
+            | Delivery::Published { .. } => true,
+            Delivery::Subscribed(_)
+            | Delivery::Refused { .. }
+            | Delivery::History(_)
+            | Delivery::Presence(_)
+            | Delivery::PresenceStats { .. }
+            | Delivery::Registered { .. }
+            | Delivery::PositionLost { .. }
+            | Delivery::UserCommand { .. }
+            | Delivery::UserAnswered { .. }
+            | Delivery::Unsubscribed { .. }
+            | Delivery::HistoryRemoved { .. }
+            | Delivery::Channels(_)
+            | Delivery::Marker { .. } => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Subscribed {
     pub to: ReplyTo,

@@ -11,6 +11,7 @@ use crate::contract::name::Name;
 use crate::edge::channels::{Arrival, NO_FILTER, number_of};
 use crate::edge::connection::{Fact, Life, SubscriptionState, Traits};
 use crate::edge::ids::epoch::EpochText;
+use crate::edge::outbound::staging::Acknowledged;
 use crate::edge::output::frames::{info, publications};
 use crate::edge::output::replay::{Replay, Replayed};
 use crate::edge::subscriptions::Start;
@@ -25,7 +26,13 @@ impl Edge {
     /// Takes one delivery of a home.
     pub fn deliver(&mut self, home: u16, delivery: Delivery, now: Now) {
         self.work.charge(cost::DELIVERY);
+        if let Delivery::Presence(answer) = &delivery {
+            self.work.charge(answer.members.len() * cost::MEMBER_WRITTEN);
+        }
         self.presences.answered(&delivery);
+        if let Delivery::Published { to, position } = delivery {
+            return self.published(Acknowledged { to, position, now });
+        }
         let Some(delivery) = self.take_for_call(delivery, now) else { return };
         match delivery {
             Delivery::Publication { local, offset, block } => {
@@ -66,7 +73,6 @@ impl Edge {
                 }
                 self.answer(to, &Reply::Error { id: to.command, error });
             }
-            Delivery::Published { to, .. } => self.published(to),
             Delivery::History(answer) => self.history_answer(&answer),
             Delivery::Presence(answer) => self.presence_answer(&answer),
             Delivery::PresenceStats { to, clients, users } => {
@@ -77,8 +83,9 @@ impl Edge {
                 self.user_commands(home, call, &connections, &what, now);
             }
             Delivery::Unsubscribed { awaited } => self.user_calls.part_done(awaited),
-            // Only calls ask for these.
-            Delivery::UserAnswered { .. }
+            // An answer to a publish is not taken here, and only calls ask for the others.
+            Delivery::Published { .. }
+            | Delivery::UserAnswered { .. }
             | Delivery::HistoryRemoved { .. }
             | Delivery::Channels(_) => {}
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
@@ -98,12 +105,21 @@ impl Edge {
         self.stage_publication(channel, offset, block);
     }
 
-    /// Who publishes hears the publication before its answer (rule 34): it may be staged still.
-    fn published(&mut self, to: ReplyTo) {
+    /// Who publishes hears the publication before its answer (rule 34): it may be staged still. A
+    /// backend waits as long, so that it publishes no faster than filters are asked.
+    fn published(&mut self, answer: Acknowledged) {
         if self.staging.is_empty() {
-            return self.answer(to, &Reply::Publish { id: to.command });
+            return self.answer_published(answer);
         }
-        self.staging.acknowledge(to);
+        self.staging.acknowledge(answer);
+    }
+
+    /// Answers a publish.
+    pub(in crate::edge) fn answer_published(&mut self, answer: Acknowledged) {
+        let Acknowledged { to, position, now } = answer;
+        if self.take_for_call(Delivery::Published { to, position }, now).is_some() {
+            self.answer(to, &Reply::Publish { id: to.command });
+        }
     }
 
     fn registered(&mut self, connection: ConnectionKey, now: Now) {

@@ -297,11 +297,16 @@ impl Edge {
         self.judging.begin_stage(&self.work);
     }
 
-    /// Is something staged that could not be marked within the turn? Nothing is to be taken from
-    /// homes before it is.
+    /// Is something staged that could not be marked within the turn?
     #[must_use]
     pub fn has_staged(&self) -> bool {
         !self.staging.is_empty()
+    }
+
+    /// Are there filters to be asked about what is staged?
+    #[must_use]
+    pub fn has_filtered(&self) -> bool {
+        self.staging.has_filtered()
     }
 
     /// May what came in be looked at, as far as the stage's work goes? What is left waits for the

@@ -41,12 +41,12 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         let homes = self.mesh.deliveries_in.len();
         debug_assert!(self.taking < homes, "the lane to look at first is one of ours");
         self.edge.begin_stage();
-        if self.edge.has_staged() {
-            // Filters of a publication are still being asked; what is behind it waits.
-            self.edge.mark_within_turn();
-            if self.edge.has_staged() {
-                return true;
-            }
+        // Filters of a publication may still have to be asked.
+        self.edge.mark_within_turn();
+        self.waits_for_filters &= self.edge.has_filtered();
+        if self.waits_for_filters {
+            // Something has to follow those publications; more of them would delay it without end.
+            return true;
         }
         self.taking = (self.taking + 1) % homes;
         for step in 0..homes {
@@ -55,7 +55,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 let room = self.edge.has_room() && self.edge.may_work();
                 sabotage!(AdmitOver: room = room && self.fits(home));
                 sabotage!(TwoRings: room = room && !self.is_behind_a_request(home));
-                if !room {
+                if !room || !self.may_take(home) {
                     break;
                 }
                 let Some(delivery) = self.mesh.deliveries_in[home].pop() else { break };
@@ -82,6 +82,22 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             self.pass_fences(now);
         }
         taken
+    }
+
+    /// May the next delivery of a home be taken while filters of a publication are still being
+    /// asked? Publications and their answers may: those of other channels are not delayed. What
+    /// else there is follows what came before it.
+    fn may_take(&mut self, home: usize) -> bool {
+        if !self.edge.has_filtered() {
+            return true;
+        }
+        let next = self.mesh.deliveries_in[home].peek();
+        if self.fenced.is_empty() && next.is_none_or(Delivery::may_pass_filters) {
+            return true;
+        }
+        self.edge.mark_within_turn();
+        self.waits_for_filters = self.edge.has_filtered();
+        !self.waits_for_filters
     }
 
     /// Lets a command about a user wait for what lies in the lanes now: a call that publishes, and

@@ -91,6 +91,8 @@ pub struct Worker<D, T: Transport, E> {
     popped: Vec<u64>,
     /// Commands about users that wait for earlier deliveries, in order.
     fenced: VecDeque<lanes::Fenced>,
+    /// A delivery waits until filters have been asked about what came before it.
+    waits_for_filters: bool,
     drain: Option<Drain>,
     effects: Vec<Effect>,
     plain: Vec<u8>,
@@ -126,6 +128,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             taking: 0,
             popped,
             fenced: VecDeque::new(),
+            waits_for_filters: false,
             drain: None,
             effects: Vec::new(),
             plain: Vec::new(),

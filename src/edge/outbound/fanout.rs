@@ -8,7 +8,7 @@
 mod sabotage;
 
 use super::staging::{Staged, What};
-use crate::codec::command::{Named, Reply};
+use crate::codec::command::Named;
 use crate::contract::block::Block;
 use crate::contract::envelope::Member;
 use crate::contract::key::ConnectionKey;
@@ -64,9 +64,10 @@ impl Edge {
     fn stage(&mut self, channel: u32, what: What) {
         let known = self.channels.at(channel);
         let bytes = what.size() * known.variants_in_use();
-        let marks_ns = known.subscribers.len() * cost::MARK + known.filters_ns;
+        // Asking filters is charged when they are asked.
+        let marks_ns = known.subscribers.len() * cost::MARK;
         self.work.charge(marks_ns + bytes / cost::RESPONSE_BYTES_PER_NS);
-        self.staging.add(channel, what, bytes);
+        self.staging.add(channel, known.is_filtered(), what, bytes);
     }
 
     /// Bytes of the arena that it will take: each variant of its subscribers is a frame of its own.
@@ -80,58 +81,77 @@ impl Edge {
         self.mark_as_far_as(|_, _| true);
     }
 
-    /// The same, as far as asking filters goes within a turn. Where it does not, what is left stays
-    /// staged, and is marked before anything else is taken from homes: order is kept by waiting.
+    /// The same, as far as asking filters goes within a turn. What is left stays staged, and what
+    /// comes later for its channel is marked after it.
     pub fn mark_within_turn(&mut self) {
         self.mark_as_far_as(Edge::are_filters_asked);
     }
 
-    fn mark_as_far_as(&mut self, mut may_mark: impl FnMut(&mut Edge, &Staged) -> bool) {
+    fn mark_as_far_as(&mut self, may_mark: impl FnMut(&mut Edge, &Staged) -> bool) {
         if self.staging.is_empty() {
             return;
         }
-        let large_bytes = self.output.large_bytes();
+        let has_filtered = self.staging.has_filtered();
         let mut staged = self.staging.take();
-        // Channels of which something is left, and how much of the first was marked.
-        let (mut left, mut marked) = (Vec::new(), 0);
         for group in staged.chunk_by(|a, b| a.channel == b.channel) {
-            // Joins and leaves are not for every subscriber, so each run of one kind is a pass.
-            // A frame that is large for the arena goes alone: a burst of small ones is none. So
-            // does one that is not for all.
-            let known = self.channels.get(group[0].channel);
-            let filtered = known.is_some_and(EdgeChannel::is_filtered);
-            let alone = |staged: &Staged| {
-                filtered || staged.what.size() > large_bytes || staged.excluded().is_some()
-            };
-            let same = |a: &Staged, b: &Staged| {
-                a.is_publication() == b.is_publication() && !alone(a) && !alone(b)
-            };
-            for run in group.chunk_by(same) {
-                // Of several channels with filters one is asked at a time.
-                if filtered && (!left.is_empty() || !may_mark(self, &run[0])) {
-                    left.push(run[0].channel);
-                    break;
-                }
-                match run[0].excluded() {
-                    Some(publisher) => self.mark_but_one(run, publisher),
-                    None => self.mark_run(run),
-                }
-                marked += usize::from(filtered && left.is_empty());
-            }
-            if filtered && left.is_empty() {
-                marked = 0;
+            if !has_filtered || !group.iter().any(|it| it.filtered) {
+                self.mark_group(group);
             }
         }
-        staged.retain(|staged| {
-            let is_left = left.contains(&staged.channel);
-            let is_marked = marked > 0 && left.first() == Some(&staged.channel);
-            marked -= usize::from(is_marked);
-            is_left && !is_marked
-        });
+        if has_filtered {
+            self.mark_filtered(&mut staged, may_mark);
+        } else {
+            staged.clear();
+        }
         let left_bytes = staged.iter().map(|it| self.arena_bytes_of(it)).sum();
         self.staging.put_back(staged, left_bytes);
-        if self.staging.is_empty() {
-            self.answer_acknowledged();
+        while let Some(answer) = self.staging.next_acknowledged() {
+            self.answer_published(answer);
+        }
+    }
+
+    /// Marks what is staged for a channel without filters.
+    fn mark_group(&mut self, group: &[Staged]) {
+        let large_bytes = self.output.large_bytes();
+        // Joins and leaves are not for every subscriber, so each run of one kind is a pass. A frame
+        // that is large for the arena goes alone: a burst of small ones is none. So does one that
+        // is not for all.
+        let alone =
+            |staged: &Staged| staged.what.size() > large_bytes || staged.excluded().is_some();
+        let same = |a: &Staged, b: &Staged| {
+            a.is_publication() == b.is_publication() && !alone(a) && !alone(b)
+        };
+        for run in group.chunk_by(same) {
+            self.mark_run_but_publisher(run);
+        }
+    }
+
+    /// Marks what is staged for channels with filters, each publication alone, in the order in
+    /// which they came, as far as may be. The rest stays in `staged`.
+    fn mark_filtered(
+        &mut self,
+        staged: &mut Vec<Staged>,
+        mut may_mark: impl FnMut(&mut Edge, &Staged) -> bool,
+    ) {
+        let filtered = staged.iter().filter(|it| it.filtered).map(|it| it.channel);
+        let channels: Vec<u32> = filtered.collect();
+        debug_assert!(channels.is_sorted(), "what is staged comes channel by channel");
+        staged.retain(|it| channels.binary_search(&it.channel).is_ok());
+        staged.sort_unstable_by_key(|it| it.order);
+        let mut marked = 0;
+        while let Some(next) = staged.get(marked)
+            && may_mark(self, next)
+        {
+            self.mark_run_but_publisher(&staged[marked..=marked]);
+            marked += 1;
+        }
+        staged.drain(..marked);
+    }
+
+    fn mark_run_but_publisher(&mut self, run: &[Staged]) {
+        match run[0].excluded() {
+            Some(publisher) => self.mark_but_one(run, publisher),
+            None => self.mark_run(run),
         }
     }
 
@@ -175,13 +195,14 @@ impl Edge {
 
     fn mark_run(&mut self, run: &[Staged]) {
         let channel = run[0].channel;
-        let asked = std::mem::take(&mut self.judging.under_way);
+        // What was asked about the first with filters is not about one that goes past it.
+        let asked = run[0].filtered && std::mem::take(&mut self.judging.under_way);
         // The last subscriber may have left since it was staged.
         let known = self.channels.get(channel).filter(|known| !known.subscribers.is_empty());
         let Some(known) = known else { return };
         let ranges = frame_run(&mut self.output, &self.ids, channel, known, run);
         let all = run[0].is_publication();
-        if !asked {
+        if run[0].filtered && !asked {
             self.filters.begin();
         }
         if run.len() == 1 && self.output.is_too_large(ranges.longest_bytes as usize) {
@@ -223,15 +244,6 @@ impl Edge {
         for range in ranges.by_variant.iter().rev() {
             self.output.give_back(*range);
         }
-    }
-
-    /// Answers the publications that were acknowledged while others were staged.
-    pub(in crate::edge) fn answer_acknowledged(&mut self) {
-        let mut acknowledged = self.staging.take_acknowledged();
-        for to in acknowledged.drain(..) {
-            self.answer(to, &Reply::Publish { id: to.command });
-        }
-        self.staging.recycle(acknowledged);
     }
 }
 

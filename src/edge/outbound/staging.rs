@@ -3,15 +3,19 @@
 //! Must not know channels, subscribers or the arena. Invariants: publications of a channel keep the
 //! order in which they came; nothing is acknowledged before what was staged earlier is marked
 //! (rule 34); the bytes counted are those of what is staged and acknowledged, and 0 without both.
+//! A channel with filters may stay staged over several turns while others come and go.
 
+use crate::clock::Now;
 use crate::codec::command::Payload;
 use crate::contract::block::Block;
 use crate::contract::envelope::Member;
 use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::position::Position;
 use crate::edge::channels::filters::ChargedFilters;
 use crate::edge::channels::{NO_FILTER, Subscriber};
 use crate::rules::sabotage;
 use crate::work::Work;
+use std::collections::VecDeque;
 
 /// Bytes that the answer to a publish takes in the arena, at most.
 const ACKNOWLEDGEMENT_BYTES: usize = 48;
@@ -20,7 +24,10 @@ const ACKNOWLEDGEMENT_BYTES: usize = 48;
 #[derive(Debug)]
 pub struct Staged {
     pub channel: u32,
-    order: u32,
+    /// Counts what was ever staged.
+    pub order: u64,
+    /// Some of its subscribers have filters, which have to be asked first.
+    pub filtered: bool,
     pub what: What,
 }
 
@@ -92,21 +99,39 @@ impl Judging {
     }
 }
 
+/// The answer to a publish, and when it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Acknowledged {
+    pub to: ReplyTo,
+    pub position: Position,
+    pub now: Now,
+}
+
 /// The deliveries of an edge that are not marked yet.
 #[derive(Debug, Default)]
 pub struct Staging {
     staged: Vec<Staged>,
+    /// Deliveries ever staged.
+    count: u64,
+    /// Those with filters to be asked among what is staged.
+    filtered: usize,
     /// Bytes that all of it will take in the arena, at most.
     bytes: usize,
-    /// Publications that were acknowledged while some are staged: their publishers are sent those
-    /// first (rule 34).
-    acknowledged: Vec<ReplyTo>,
+    /// Publications that were acknowledged while some are staged, with the count of those: their
+    /// publishers are sent these first (rule 34).
+    acknowledged: VecDeque<(u64, Acknowledged)>,
 }
 
 impl Staging {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.staged.is_empty()
+    }
+
+    /// Are there filters to be asked about what is staged?
+    #[must_use]
+    pub fn has_filtered(&self) -> bool {
+        self.filtered > 0
     }
 
     /// Bytes that what waits here will take in the arena, at most.
@@ -116,17 +141,18 @@ impl Staging {
     }
 
     /// Stages a delivery that will take `bytes` in the arena, all variants together.
-    pub fn add(&mut self, channel: u32, what: What, bytes: usize) {
-        let order = u32::try_from(self.staged.len()).expect("a turn's deliveries are bounded");
-        self.staged.push(Staged { channel, order, what });
+    pub fn add(&mut self, channel: u32, filtered: bool, what: What, bytes: usize) {
+        self.staged.push(Staged { channel, order: self.count, filtered, what });
+        self.count += 1;
+        self.filtered += usize::from(filtered);
         self.bytes += bytes;
     }
 
     /// Keeps the answer to a publish until what is staged is marked.
-    pub fn acknowledge(&mut self, to: ReplyTo) {
+    pub fn acknowledge(&mut self, answer: Acknowledged) {
         debug_assert!(!self.is_empty(), "without anything staged it is answered at once");
         self.bytes += ACKNOWLEDGEMENT_BYTES;
-        self.acknowledged.push(to);
+        self.acknowledged.push_back((self.count, answer));
     }
 
     /// Takes all that is staged, channel by channel, each in the order in which it came. What
@@ -141,26 +167,20 @@ impl Staging {
     /// Puts back what could not be marked, and will take `bytes` in the arena.
     pub fn put_back(&mut self, staged: Vec<Staged>, bytes: usize) {
         debug_assert!(self.staged.is_empty(), "nothing is staged while it is marked");
-        debug_assert!(
-            staged.is_sorted_by_key(|it| (it.channel, it.order)),
-            "what is left keeps its order"
-        );
-        let answers = self.acknowledged.len() * ACKNOWLEDGEMENT_BYTES;
-        self.bytes = if staged.is_empty() { 0 } else { bytes + answers };
+        debug_assert!(staged.is_sorted_by_key(|it| it.order), "what is left keeps its order");
+        self.filtered = staged.iter().filter(|it| it.filtered).count();
+        self.bytes = bytes + self.acknowledged.len() * ACKNOWLEDGEMENT_BYTES;
         self.staged = staged;
     }
 
-    /// Takes the answers whose turn it is: with everything marked, all.
-    pub fn take_acknowledged(&mut self) -> Vec<ReplyTo> {
-        debug_assert!(self.staged.is_empty(), "publications go before their answers");
-        std::mem::take(&mut self.acknowledged)
-    }
-
-    /// Gives the memory of answers that were sent back.
-    pub fn recycle(&mut self, mut answers: Vec<ReplyTo>) {
-        debug_assert!(self.acknowledged.is_empty(), "an answer stages nothing");
-        answers.clear();
-        self.acknowledged = answers;
+    /// Takes the next answer before which everything that was staged is marked.
+    pub fn next_acknowledged(&mut self) -> Option<Acknowledged> {
+        let (count, _) = *self.acknowledged.front()?;
+        if self.staged.iter().any(|staged| staged.order < count) {
+            return None;
+        }
+        self.bytes -= ACKNOWLEDGEMENT_BYTES;
+        self.acknowledged.pop_front().map(|(_, answer)| answer)
     }
 }
 
@@ -168,6 +188,7 @@ impl Staging {
 mod tests {
     use super::*;
     use crate::contract::name::Name;
+    use crate::contract::position::Epoch;
 
     fn left(number: u32) -> What {
         let connection = ConnectionKey { core: 0, index: number, generation: 0 };
@@ -187,7 +208,7 @@ mod tests {
     fn channels_are_apart_and_each_keeps_its_order() {
         let mut staging = Staging::default();
         for (number, channel) in (0..).zip([7, 3, 7, 3, 9]) {
-            staging.add(channel, left(number), 100);
+            staging.add(channel, true, left(number), 100);
         }
         assert_eq!(staging.bytes(), 500);
         let mut staged = staging.take();
@@ -195,25 +216,38 @@ mod tests {
         // Two of channel 7 are left; what comes later goes after them.
         staged.retain(|it| it.channel == 7);
         staging.put_back(staged, 200);
-        staging.add(7, left(5), 100);
+        staging.add(7, false, left(5), 100);
+        assert!(staging.has_filtered());
         assert_eq!(order(&staging.take()), [(7, 0), (7, 2), (7, 5)]);
     }
 
     #[test]
     fn answers_count_until_everything_is_marked() {
         let mut staging = Staging::default();
-        staging.add(1, left(0), 100);
         let connection = ConnectionKey { core: 0, index: 0, generation: 0 };
-        staging.acknowledge(ReplyTo { connection, command: 4 });
-        assert_eq!(staging.bytes(), 100 + ACKNOWLEDGEMENT_BYTES);
-        let staged = staging.take();
+        let to = |command| Acknowledged {
+            to: ReplyTo { connection, command },
+            position: Position { epoch: Epoch(0), offset: 1 },
+            now: Now { monotonic_us: 0, unix_ms: 0 },
+        };
+        staging.add(1, true, left(0), 100);
+        staging.acknowledge(to(4));
+        staging.add(1, true, left(1), 100);
+        staging.acknowledge(to(5));
+        assert_eq!(staging.bytes(), 200 + 2 * ACKNOWLEDGEMENT_BYTES);
+        let mut staged = staging.take();
+        let second = staged.split_off(1);
         staging.put_back(staged, 60);
-        assert_eq!(staging.bytes(), 60 + ACKNOWLEDGEMENT_BYTES);
-        assert_eq!(staging.take().len(), 1);
+        assert_eq!(staging.bytes(), 60 + 2 * ACKNOWLEDGEMENT_BYTES);
+        assert!(staging.next_acknowledged().is_none(), "the first is not marked");
+        drop(staging.take());
+        staging.put_back(second, 60);
+        assert_eq!(staging.next_acknowledged().map(|it| it.to.command), Some(4));
+        assert!(staging.next_acknowledged().is_none(), "the second is not marked");
+        drop(staging.take());
         staging.put_back(Vec::new(), 0);
-        let answers = staging.take_acknowledged();
-        assert_eq!((answers.len(), staging.bytes()), (1, 0));
-        staging.recycle(answers);
-        assert!(staging.is_empty() && staging.take_acknowledged().is_empty());
+        assert_eq!(staging.next_acknowledged().map(|it| it.to.command), Some(5));
+        assert_eq!(staging.bytes(), 0);
+        assert!(staging.is_empty() && !staging.has_filtered());
     }
 }
