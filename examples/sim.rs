@@ -171,6 +171,7 @@ struct Figures {
     told: u64,
     latest_us: u64,
     most_passed: u32,
+    stages_cut: u64,
     arena_over: usize,
 }
 
@@ -182,6 +183,7 @@ impl Figures {
         self.told += outcome.told;
         self.latest_us = self.latest_us.max(outcome.latest_us);
         self.most_passed = self.most_passed.max(outcome.most_passed);
+        self.stages_cut += outcome.stages_cut;
         self.arena_over = self.arena_over.max(outcome.arena_over);
     }
 }
@@ -191,13 +193,14 @@ impl std::fmt::Display for Figures {
         write!(
             f,
             "{} publications, {} deliveries, {} turns; told {} times; latest delivery {} us; most \
-             passed {}; arena over by {}",
+             passed {}; {} stages cut; arena over by {}",
             self.publications,
             self.deliveries,
             self.turns,
             self.told,
             self.latest_us,
             self.most_passed,
+            self.stages_cut,
             self.arena_over
         )
     }

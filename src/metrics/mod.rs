@@ -245,6 +245,8 @@ pub struct CoreMetrics {
     pub deliveries: Counter,
     /// Sends handed to the driver.
     pub sends: Counter,
+    /// Stages of turns that ended because they may do no more work (`limits::WORK_PER_STAGE_NS`).
+    pub stages_cut: Counter,
     /// Pushes that found their lane full.
     pub lane_full: Counter,
     /// Times that a channel skipped an offset, and its subscribers were sent 2500.
@@ -310,6 +312,7 @@ impl CoreMetrics {
             publications: Counter::default(),
             deliveries: Counter::default(),
             sends: Counter::default(),
+            stages_cut: Counter::default(),
             lane_full: Counter::default(),
             position_lost: Counter::default(),
             duplicates: Counter::default(),

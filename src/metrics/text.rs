@@ -90,6 +90,11 @@ const COUNTERS: &[Family] = &[
     ("publications_total", "Publications put in order on this worker.", |core| &core.publications),
     ("deliveries_total", "Publications delivered to a subscriber.", |core| &core.deliveries),
     ("sends_total", "Sends handed to the kernel.", |core| &core.sends),
+    (
+        "stages_cut_total",
+        "Stages of turns that ended with work left over, which waits for the next turn.",
+        |core| &core.stages_cut,
+    ),
     ("lane_full_total", "Pushes that found their lane full.", |core| &core.lane_full),
     (
         "position_lost_total",

@@ -147,6 +147,7 @@ fn outcome<T: Transport, E: Engine>(host: &mut Host<T, E>) -> Outcome {
         told: ledger.told,
         latest_us: ledger.latest_us,
         most_passed: ledger.most_passed,
+        stages_cut: host.metrics.iter().map(|core| core.stages_cut.get()).sum(),
         arena_over: high.unwrap_or(0).saturating_sub(host.plan.limits.arena_bytes as usize),
         ..Outcome::default()
     }

@@ -31,6 +31,8 @@ pub struct Outcome {
     pub latest_us: u64,
     /// Most others that overtook a publication.
     pub most_passed: u32,
+    /// Stages of turns that ended with work left over.
+    pub stages_cut: u64,
     /// Most bytes by which an arena exceeded its bound.
     pub arena_over: usize,
 }
@@ -46,7 +48,7 @@ impl Outcome {
     pub fn figures(&self) -> String {
         format!(
             "seed {}: {} publications, {} deliveries, {} turns in {} steps, {} us simulated; told \
-             {} times; latest delivery {} us; most passed {}; arena over by {}",
+             {} times; latest delivery {} us; most passed {}; {} stages cut; arena over by {}",
             self.seed,
             self.publications,
             self.deliveries,
@@ -56,6 +58,7 @@ impl Outcome {
             self.told,
             self.latest_us,
             self.most_passed,
+            self.stages_cut,
             self.arena_over
         )
     }

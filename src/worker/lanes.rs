@@ -55,7 +55,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 let room = self.edge.has_room() && self.edge.may_work();
                 sabotage!(AdmitOver: room = room && self.fits(home));
                 sabotage!(TwoRings: room = room && !self.is_behind_a_request(home));
-                if !room || !self.may_take(home) {
+                if !room || !self.ask_filters_before_next(home) {
                     break;
                 }
                 let Some(delivery) = self.mesh.deliveries_in[home].pop() else { break };
@@ -77,6 +77,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 self.rung |= 1 << home;
             }
         }
+        self.metrics.stages_cut.add(u64::from(!self.edge.may_work()));
         self.edge.mark_within_turn();
         if !self.edge.has_staged() {
             self.pass_fences(now);
@@ -84,10 +85,10 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         taken
     }
 
-    /// May the next delivery of a home be taken while filters of a publication are still being
-    /// asked? Publications and their answers may: those of other channels are not delayed. What
-    /// else there is follows what came before it.
-    fn may_take(&mut self, home: usize) -> bool {
+    /// Asks the filters about what came before, if the next delivery of a home has to follow it:
+    /// publications of other channels and their answers need not. False: not all could be asked
+    /// within the turn, and the delivery has to wait.
+    fn ask_filters_before_next(&mut self, home: usize) -> bool {
         if !self.edge.has_filtered() {
             return true;
         }
@@ -153,6 +154,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             }
             if !self.home.may_work() {
                 // Whoever asks for much by one lane leaves the next turn to the others.
+                self.metrics.stages_cut.add(1);
                 self.serving = (core + 1) % cores;
                 return served;
             }

@@ -27,6 +27,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         for _ in 0..self.budgets.events {
             if !self.edge.may_work() {
                 // What came is kept by the driver, in its order.
+                self.metrics.stages_cut.add(1);
                 break;
             }
             let Some(event) = self.driver.next_event() else { break };

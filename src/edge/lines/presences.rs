@@ -54,10 +54,12 @@ impl Presences {
 
     /// A delivery arrived, which may be an answer.
     pub fn answered(&mut self, delivery: &Delivery) {
-        let members = match delivery {
-            Delivery::Presence(answer) => answer.members.len(),
-            Delivery::PresenceStats { clients, .. } => *clients as usize,
-            _ => return,
+        let members = if let Delivery::Presence(answer) = delivery {
+            answer.members.len()
+        } else if let Delivery::PresenceStats { clients, .. } = delivery {
+            *clients as usize
+        } else {
+            return;
         };
         debug_assert!(self.under_way > 0, "every answer has its question");
         self.under_way = self.under_way.saturating_sub(1);

@@ -44,6 +44,7 @@ impl Edge {
         for _ in 0..self.lines.ready_len() {
             if self.work.is_spent() {
                 // The connections that were not reached stay at the front.
+                self.metrics.stages_cut.add(1);
                 break;
             }
             let Some(conn) = self.lines.pop_ready() else { break };
