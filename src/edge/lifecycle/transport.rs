@@ -87,7 +87,34 @@ impl Edge {
             Life::Free | Life::Dead => unreachable!("it is open"),
         }
         self.drop_unread(conn);
+        // Nothing waits for room any more, and the peer's end can only be read.
+        self.resume_reading(conn);
         self.effects.push(Effect::Shutdown(conn));
         assert_eq!(self.unsent_bytes(conn), 0, "nothing more can be sent");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::tests::{Bench, text};
+    use crate::limits::Limits;
+
+    #[test]
+    fn a_transport_that_fails_while_its_connection_waits_for_room_is_read_on() {
+        let mut bench = Bench::new(0, Limits::default());
+        let conn = bench.client();
+        bench.receive(conn, &text(r#"{"id":2,"publish":{"channel":"c","data":1}}"#));
+        bench.receive(conn, &text(r#"{"id":3,"publish":{"channel":"c","data":2}}"#));
+        bench.edge.take_effects(&mut bench.effects);
+        assert_eq!(bench.effects, [Effect::Pause(conn)], "its lane is full");
+        let (cause, now) = (Cause::TransportRecord, bench.now);
+        bench.edge.transport_failed(conn, cause, "a record cannot be opened", now);
+        bench.edge.take_effects(&mut bench.effects);
+        let after = &bench.effects[1..];
+        assert_eq!(after, [Effect::Resume(conn), Effect::Shutdown(conn)], "its end is heard");
+        bench.edge.peer_ended(conn, now);
+        bench.resume();
+        assert_eq!(bench.edge.places_used(), 0, "and nothing more is waited for");
     }
 }
