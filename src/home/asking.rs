@@ -290,9 +290,11 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    /// Must a request wait in the line of this channel?
+    /// Must a request wait in the line of this channel? A credit that came free is for the lines
+    /// that wait for one, or what comes new could keep them waiting for as long as it comes.
     pub(super) fn must_stand(&self, channel: &Name) -> bool {
-        !self.has_credit() || !self.asking.may_ask(channel, self.share())
+        let is_free = self.has_credit() && !self.has_line();
+        !is_free || !self.asking.may_ask(channel, self.share())
     }
 
     /// Puts an item in its channel's line, or says that there is no room.

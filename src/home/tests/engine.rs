@@ -142,6 +142,28 @@ fn lines_take_turns_and_keep_their_order() {
 }
 
 #[test]
+fn a_credit_that_comes_free_goes_to_who_waits_and_not_to_who_comes() {
+    let mut home = home(Bridged::new(1), Limits::default());
+    publish(&mut home, "long:a", 1, b"1", at_ms(0));
+    publish(&mut home, "long:b", 2, b"1", at_ms(0));
+    let [Call::Publish { id, .. }] = calls(&mut home)[..] else { panic!("one credit, one call") };
+    home.hear(published(id, 1));
+    // The answer's turn has not come yet: its credit is there, and a line waits for it.
+    publish(&mut home, "long:c", 3, b"1", at_ms(1));
+    assert!(!home.has_call() && home.has_answer(), "who comes later waits behind");
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        while home.take_answer(at_ms(2)) {
+            said(&mut home);
+        }
+        let [Call::Publish { id, ref block, .. }] = calls(&mut home)[..] else { panic!("next") };
+        asked.push(block.channel().to_owned());
+        home.hear(published(id, 1));
+    }
+    assert_eq!(asked, ["long:b", "long:c"]);
+}
+
+#[test]
 fn what_waits_is_bounded_and_the_next_is_refused() {
     let mut home = home(Bridged::new(1), Limits::default());
     let data = vec![b'1'; 64 << 10];
