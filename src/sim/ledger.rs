@@ -45,7 +45,8 @@ pub struct Publication {
     pub ordered_us: Option<u64>,
     /// Epoch (its number in the channel's log) and offset, once somebody saw it there.
     pub place: Option<(u32, u64)>,
-    /// Its connection waited for nothing when it was submitted.
+    /// Its connection waited for nothing when it was submitted, and no later try of it can be what
+    /// puts it in order.
     pub alone: bool,
     /// It was said in MessagePack, which has no white space.
     pub compact: bool,

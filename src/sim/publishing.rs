@@ -70,7 +70,11 @@ impl Client {
     pub(super) fn repeat(&mut self, around: &mut Around) {
         if !self.repeatable.is_empty() {
             let publication = self.random.pick(&self.repeatable.clone());
-            around.ledger.publications[publication as usize].repeated = true;
+            let of = &mut around.ledger.publications[publication as usize];
+            of.repeated = true;
+            // Where its first try may fail, it may be put in order by this one: behind what came
+            // in between, and behind what this connection waits for.
+            of.alone &= !around.plan.fails();
             self.write_publish(around, publication);
         }
     }
