@@ -36,7 +36,9 @@ impl<E: Engine> Home<E> {
             match self.keys.look_up(key, to) {
                 Known::Not => {}
                 Known::Waits => return,
-                Known::Done(position) => return self.say_published(to, position),
+                Known::Done(position) => {
+                    return self.answer_known(to, block.channel(), position, now);
+                }
             }
         }
         let key = key.map(|key| (key, self.keys.owner(block.publisher())));
@@ -134,6 +136,17 @@ impl<E: Engine> Home<E> {
                 waiting.for_each(|to| self.wait_to_be_heard(place, to, Some(position), now));
             }
             _ => waiting.for_each(|to| self.say_published(to, position)),
+        }
+    }
+
+    /// Answers a publish with a key that was carried out before. Its publication may still have to
+    /// be forwarded: whoever published it first may have been answered with an error because that
+    /// took too long (rule 34).
+    fn answer_known(&mut self, to: ReplyTo, channel: &str, position: Position, now: Now) {
+        let place = self.channels.find(channel);
+        match place.filter(|place| self.must_be_heard(*place, position)) {
+            Some(place) => self.wait_to_be_heard(place, to, Some(position), now),
+            None => self.say_published(to, position),
         }
     }
 

@@ -57,7 +57,9 @@ fn run_with<T: Transport, E: Engine>(
     let mut random = Random::new(plan.seed);
     let net: SharedNet = Rc::new(RefCell::new(Net::new(plan.workers)));
     let names = plan.channels.iter().map(|channel| channel.name.clone());
-    let ledger: SharedLedger = Rc::new(RefCell::new(Ledger::new(names)));
+    let mut ledger = Ledger::new(names);
+    ledger.fails = plan.fails();
+    let ledger: SharedLedger = Rc::new(RefCell::new(ledger));
     let (ends, bridge_ends) = mesh(plan.workers, plan.slots);
     let metrics: Vec<_> = (0..plan.workers).map(|_| Arc::new(CoreMetrics::default())).collect();
     let (homes, client_ids) = (random.key(), random.key());

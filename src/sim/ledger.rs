@@ -102,6 +102,8 @@ pub struct Ledger {
     pub violation_count: u64,
     pub publications: Vec<Publication>,
     pub channels: Vec<ChannelLog>,
+    /// Calls of the engine may come to nothing.
+    pub fails: bool,
     /// Counts what happened, to tell before from after.
     pub events: u64,
     pub now_us: u64,
@@ -363,8 +365,7 @@ impl Ledger {
             let mut last: BTreeMap<(u16, u32), u32> = BTreeMap::new();
             for number in log.entries.iter().flatten() {
                 let publication = &self.publications[*number as usize];
-                // Sent again after it had failed, it comes when it comes.
-                if publication.failed && publication.repeated {
+                if self.may_be_late(publication) {
                     continue;
                 }
                 let of = (publication.client, publication.connection);

@@ -5,7 +5,7 @@
 
 use super::client::{Around, Channel, Client, Sub};
 use super::dialect::Dialect;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Publication};
 use super::plan::Plan;
 use super::waiting::{Standing, Waiting};
 use std::io::Write;
@@ -139,10 +139,46 @@ impl Ledger {
         self.publications[number as usize].failed = true;
     }
 
+    /// May it stand behind later ones of its connection? Sent again after a first call that came to
+    /// nothing, it comes when it comes. A client that left before the answer does not know whether
+    /// that was so.
+    pub(super) fn may_be_late(&self, publication: &Publication) -> bool {
+        let may_have_failed = publication.failed || self.fails && !publication.acknowledged;
+        publication.repeated && may_have_failed
+    }
+
     /// A publication that is not kept was handed to other nodes.
     pub fn passed(&mut self, number: u32) {
         if std::mem::replace(&mut self.publications[number as usize].passed, true) {
             self.violation("passed_twice", || format!("{number}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_have_failed_and_is_sent_again_may_be_late() {
+        let is_broken = |fails: bool, change: fn(&mut Publication)| {
+            let mut ledger = Ledger::new(["a".to_owned()].into_iter());
+            ledger.fails = fails;
+            for sequence in 0..2 {
+                ledger.publish((1, 1, sequence), 0, 0, 3);
+            }
+            ledger.seen_at(0, "e", 1, 1);
+            ledger.seen_at(0, "e", 2, 0);
+            change(&mut ledger.publications[0]);
+            ledger.judge(&[None]);
+            !ledger.violations.is_empty()
+        };
+        assert!(is_broken(true, |_| ()), "it was sent once");
+        assert!(!is_broken(true, |it| it.repeated = true), "nobody read the first answer");
+        assert!(is_broken(false, |it| it.repeated = true), "no call fails");
+        let answered = |it: &mut Publication| (it.repeated, it.acknowledged) = (true, true);
+        assert!(is_broken(true, answered), "its first call did not fail");
+        let failed = |it: &mut Publication| (it.repeated, it.failed) = (true, true);
+        assert!(!is_broken(true, failed));
     }
 }

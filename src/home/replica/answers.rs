@@ -61,6 +61,14 @@ impl<E: Engine> Home<E> {
         replica.is_some_and(|replica| !replica.unheard.is_empty())
     }
 
+    /// Has this publication, or one that was put in order before it and whose publisher waits, to
+    /// be forwarded here before it is answered?
+    pub(in crate::home) fn must_be_heard(&self, place: u32, position: Position) -> bool {
+        let Some(channel) = self.channels.get(place) else { return false };
+        let Some(replica) = channel.replica.as_deref() else { return false };
+        !replica.unheard.is_empty() || replica.is_unheard(position, channel.position())
+    }
+
     /// Lets a publish wait until it, or what was asked before it, is forwarded here.
     pub(in crate::home) fn wait_to_be_heard(
         &mut self,

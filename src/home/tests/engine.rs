@@ -3,9 +3,9 @@
 use super::{TO, at_ms, home, said, subscribe, unsubscribe};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
-use crate::contract::block::Block;
+use crate::contract::block::{Block, Placed};
 use crate::contract::engine::{Answer, Bridged, Call, CallId, Failure, Session, StreamRead};
-use crate::contract::envelope::{Delivery, Request};
+use crate::contract::envelope::{Delivery, PublishOptions, Request};
 use crate::contract::key::ReplyTo;
 use crate::contract::position::{Epoch, Position};
 use crate::home::Home;
@@ -273,4 +273,43 @@ fn a_publish_that_fails_is_answered_after_those_before_it() {
         panic!("{said:?}")
     };
     assert_eq!((first.command, second.command), (1, 2));
+}
+
+#[test]
+fn a_publish_that_was_carried_out_before_is_answered_once_it_is_forwarded() {
+    let mut home = bridged();
+    live(&mut home, "long:a", 4, at_ms(0));
+    let block = |data: &[u8]| Block::plain("long:a", data, at_ms(0));
+    let keyed = |command| {
+        let idempotency_key = "k".into();
+        let options = PublishOptions { idempotency_key, ..PublishOptions::default() };
+        let to = ReplyTo { command, ..TO };
+        Request::Publish { to, block: block(b"1"), options: Some(Box::new(options)) }
+    };
+    assert!(ask(&mut home, keyed(1), at_ms(0)).is_empty());
+    let [Call::Publish { id, .. }] = calls(&mut home)[..] else { panic!("it is asked") };
+    // Another node's has to be heard before, and cannot be read: the publisher gives up.
+    assert!(answer(&mut home, published(id, 6), at_ms(0)).is_empty());
+    assert!(matches!(calls(&mut home)[..], [Call::Read { .. }]), "the tail is compared");
+    assert_eq!(refused(&timers(&mut home, at_ms(ENGINE_WAIT_MS))), [1]);
+    // It tries again; that it is in order is known, but nobody has heard it.
+    assert!(ask(&mut home, keyed(2), at_ms(ENGINE_WAIT_MS)).is_empty());
+    let rested = at_ms(ENGINE_WAIT_MS + ENGINE_REST_MS);
+    assert!(timers(&mut home, rested).is_empty());
+    let [Call::Read { id, .. }] = calls(&mut home)[..] else { panic!("it is read again") };
+    let entries = [(5, b"0"), (6, b"1")];
+    let entries = entries.map(|(offset, data)| Placed { offset, block: block(data) }).into();
+    let read = StreamRead { id, epoch: Epoch(3), after: 4, entries, end: 6, cut: false, top: 6 };
+    let said = answer(&mut home, Answer::Read(Box::new(read)), rested);
+    let [
+        Delivery::Publication { offset: 5, .. },
+        Delivery::Publication { offset: 6, .. },
+        Delivery::Published { to, .. },
+    ] = said[..]
+    else {
+        panic!("{said:?}")
+    };
+    assert_eq!(to.command, 2);
+    let said = ask(&mut home, keyed(3), rested);
+    assert!(matches!(said[..], [Delivery::Published { .. }]), "at once from then on: {said:?}");
 }
