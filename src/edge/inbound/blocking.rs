@@ -69,7 +69,9 @@ impl Edge {
         let it = self.at(conn);
         let later = it.input.as_ref().map_or(0, |input| input.later.len());
         let full = usize::from(it.in_flight) + later >= usize::from(COMMANDS_IN_FLIGHT);
-        let answers = it.facts.has(Fact::AwaitsConnect) || full;
+        // A call makes its connection ready itself where it could go on without an answer.
+        let called = it.http().is_some_and(|http| http.call.is_some());
+        let answers = it.facts.has(Fact::AwaitsConnect) || full || called;
         if !answers && !it.is_parked() && !held_back {
             self.make_ready(conn);
         }
@@ -79,9 +81,37 @@ impl Edge {
     /// connection back.
     pub(in crate::edge) fn make_ready_for_turn(&mut self, conn: ConnectionId) {
         let it = self.at(conn);
-        let flush = it.backlog.is_none() && it.http().is_some_and(|http| http.call.is_none());
+        let flush = it.backlog.is_none() && it.http().is_some();
         if !self.has_room() || self.work.is_slice_spent() || flush {
             self.make_ready_unless_waiting(conn);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::contract::envelope::Request;
+    use crate::edge::tests::Bench;
+    use crate::limits::Limits;
+
+    #[test]
+    fn a_call_that_waits_for_an_answer_keeps_nobody_awake() {
+        let mut bench = Bench::new(8, Limits::default());
+        let conn = bench.accept();
+        let body = r#"{"channel":"c","data":1}"#;
+        let length = body.len();
+        let head = "POST /api/publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json";
+        let request = format!("{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+        bench.receive(conn, request.as_bytes());
+        bench.flush(conn);
+        let asked = bench.lane.requests.pop_front();
+        assert!(matches!(asked, Some(Request::Publish { .. })), "{asked:?}");
+        // A slice that one look at the call uses up.
+        bench.edge.begin_turn(1, bench.now);
+        for _ in 0..3 {
+            bench.resume();
+            bench.edge.take_effects(&mut bench.effects);
+        }
+        assert!(!bench.edge.has_work(), "its answer brings it on, and nothing else");
     }
 }
