@@ -315,15 +315,15 @@ impl Caller {
         }
     }
 
-    /// Did a step take too long? What a user's connection is to do waits for its connect, and that
-    /// for the engine, as long as the call itself may take: after that it is answered with an error
-    /// that passes, as is promised. What was published in the same batch went before.
+    /// Did a step take too long? What a user's connection is to do waits for its connect, and the
+    /// end of a subscription for what its channel asked before; both may wait for the engine as
+    /// long as the call itself may take. After that it is answered with an error that passes, as
+    /// is promised. What was published in the same batch went before.
     fn is_given_up(&self, publication: Option<u32>, text: &str, plan: &Plan) -> bool {
         let step = self.errand.as_ref().map(|errand| errand.step);
-        let waits = matches!(step, Some(Step::Subscribe | Step::Unsubscribe));
-        let connects_wait = plan.channels.iter().any(|channel| channel.user.is_some());
+        let waits = matches!(step, Some(Step::Subscribe | Step::Unsubscribe | Step::Disconnect));
         let is_published = publication.is_none() || text.contains("\"publish\":{");
-        let is_late = plan.fails() && connects_wait && text.contains("\"code\":100,");
+        let is_late = plan.fails() && text.contains("\"code\":100,");
         waits && is_published && is_late
     }
 
@@ -345,7 +345,11 @@ impl Caller {
             }
             // While the host stops, it says so.
             _ if around.plan.shutdown => {}
-            call => around.ledger.violation("api_refused", || format!("{call:?}: {text}")),
+            call => {
+                let step = self.errand.as_ref().map(|errand| errand.step);
+                let what = || format!("{call:?} at {step:?}: {text}");
+                around.ledger.violation("api_refused", what);
+            }
         }
     }
 }
