@@ -2,7 +2,8 @@
 //! unpacked.
 //!
 //! Layout of a pair: length of the name u16, length of the value u16, both little endian, name,
-//! value. Invariant: `Tags` holds whole pairs of valid UTF-8, because only `pack` makes them.
+//! value. Invariant: `Tags` holds whole pairs of valid UTF-8, because `pack` made them or `checked`
+//! looked.
 
 use std::borrow::Cow;
 
@@ -20,6 +21,14 @@ impl<'a> Tags<'a> {
     #[must_use]
     pub fn packed(bytes: &'a [u8]) -> Tags<'a> {
         Tags(bytes)
+    }
+
+    /// The same of bytes from elsewhere; `None` if they are not whole pairs of texts.
+    #[must_use]
+    pub fn checked(bytes: &'a [u8]) -> Option<Tags<'a>> {
+        let tags = Tags(bytes);
+        let read: usize = tags.iter().map(|(name, value)| HEAD + name.len() + value.len()).sum();
+        (read == bytes.len()).then_some(tags)
     }
 
     /// The packed form.
@@ -89,6 +98,10 @@ mod tests {
         assert_eq!(tags.iter().collect::<Vec<_>>(), [("b", ""), ("a", "é")]);
         assert_eq!((tags.get("a"), tags.get("c")), (Some("é"), None));
         assert!(Tags::default().is_empty() && Tags::default().get("").is_none());
+        assert_eq!(Tags::checked(&packed), Some(tags));
+        for end in [1, HEAD, packed.len() - 1] {
+            assert_eq!(Tags::checked(&packed[..end]), None, "{end}");
+        }
         let long = "x".repeat(65_536);
         assert_eq!(pack(&[("a".into(), long.as_str().into())]), None);
     }

@@ -1,10 +1,11 @@
 //! A publication as it crosses cores and is kept in history: one immutable block, made once.
 //!
 //! Layout, little endian: lengths of channel u16, user u16, connection's info u32, subscription's
-//! info u32, tags u32 and delta u32; publisher (core u16, index u32, generation u32; all ones if it
-//! came from the server API); flags u8; the process's microsecond at which it was received u64;
-//! Unix milliseconds u64; then the first five, the data, and the delta. The offset is assigned by
-//! the home and travels beside the block.
+//! info u32 and tags u32; the publisher's connection (core u16, index u32, generation u32; all ones
+//! if it is not one of this process); flags u8; the process's microsecond at which it was received
+//! u64; Unix milliseconds u64; length of the delta u32. Then the channel; the publisher's client id
+//! (16 bytes), where a client published; user, infos, tags, data, and the delta. The offset is
+//! assigned by the home and travels beside the block.
 
 use super::key::ConnectionKey;
 use crate::clock::Now;
@@ -13,9 +14,12 @@ use bytes::Bytes;
 
 const HEAD: usize = 47;
 const DELTA_LENGTH: usize = 43;
-const FLAG_INFO: u8 = 1;
+const FLAG_CLIENT: u8 = 1;
 const FLAG_BINARY: u8 = 2;
 const FLAG_EXCLUDE_SELF: u8 = 4;
+
+/// Bytes of a client id.
+pub const CLIENT_BYTES: usize = 16;
 
 /// One publication, without its position in the channel.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,10 +37,13 @@ pub struct Parts<'a> {
     pub now: Now,
 }
 
-/// The connection that published.
+/// The client that published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publisher<'a> {
-    pub key: ConnectionKey,
+    /// Its connection; `None` if that is not one of this process.
+    pub key: Option<ConnectionKey>,
+    /// What others know it by, unique everywhere.
+    pub client: [u8; CLIENT_BYTES],
     pub user: &'a str,
     /// JSON, or empty.
     pub conn_info: &'a [u8],
@@ -48,7 +55,8 @@ pub struct Publisher<'a> {
 
 impl Publisher<'_> {
     const NOBODY: Publisher<'static> = Publisher {
-        key: ConnectionKey::NOBODY,
+        key: None,
+        client: [0; CLIENT_BYTES],
         user: "",
         conn_info: b"",
         chan_info: b"",
@@ -74,6 +82,7 @@ impl Block {
     #[must_use]
     pub fn of(payload: Payload, parts: &Parts<'_>) -> Block {
         let by = parts.publisher.unwrap_or(Publisher::NOBODY);
+        let client = if parts.publisher.is_some() { by.client.as_slice() } else { &[] };
         let sections = [
             parts.channel.as_bytes(),
             by.user.as_bytes(),
@@ -82,7 +91,7 @@ impl Block {
             parts.tags.bytes(),
         ];
         let size = sections.iter().map(|section| section.len()).sum::<usize>() + parts.data.len();
-        let mut bytes = Vec::with_capacity(HEAD + size);
+        let mut bytes = Vec::with_capacity(HEAD + client.len() + size);
         for section in &sections[..2] {
             let length = u16::try_from(section.len()).expect("names are bounded");
             bytes.extend_from_slice(&length.to_le_bytes());
@@ -91,18 +100,21 @@ impl Block {
             let length = u32::try_from(section.len()).expect("infos and tags are bounded");
             bytes.extend_from_slice(&length.to_le_bytes());
         }
-        bytes.extend_from_slice(&by.key.core.to_le_bytes());
-        bytes.extend_from_slice(&by.key.index.to_le_bytes());
-        bytes.extend_from_slice(&by.key.generation.to_le_bytes());
-        let info = if parts.publisher.is_some() { FLAG_INFO } else { 0 };
+        let key = by.key.unwrap_or(ConnectionKey::NOBODY);
+        bytes.extend_from_slice(&key.core.to_le_bytes());
+        bytes.extend_from_slice(&key.index.to_le_bytes());
+        bytes.extend_from_slice(&key.generation.to_le_bytes());
+        let by_client = if parts.publisher.is_some() { FLAG_CLIENT } else { 0 };
         let binary = if payload == Payload::Binary { FLAG_BINARY } else { 0 };
         let exclude_self = if by.exclude_self { FLAG_EXCLUDE_SELF } else { 0 };
-        bytes.push(info | binary | exclude_self);
+        bytes.push(by_client | binary | exclude_self);
         bytes.extend_from_slice(&parts.now.monotonic_us.to_le_bytes());
         bytes.extend_from_slice(&parts.now.unix_ms.to_le_bytes());
         bytes.extend_from_slice(&0_u32.to_le_bytes());
         debug_assert_eq!(bytes.len(), HEAD);
-        for section in sections {
+        bytes.extend_from_slice(sections[0]);
+        bytes.extend_from_slice(client);
+        for section in &sections[1..] {
             bytes.extend_from_slice(section);
         }
         let start = bytes.len();
@@ -140,7 +152,8 @@ impl Block {
     /// Where each section begins, and the data last.
     fn starts(&self) -> [usize; 6] {
         let channel = HEAD;
-        let user = channel + self.short(0);
+        let client = if self.0[26] & FLAG_CLIENT == 0 { 0 } else { CLIENT_BYTES };
+        let user = channel + self.short(0) + client;
         let conn_info = user + self.short(2);
         let chan_info = conn_info + self.word(4) as usize;
         let tags = chan_info + self.word(8) as usize;
@@ -156,14 +169,17 @@ impl Block {
     /// The publisher; `None` if it came from the server API.
     #[must_use]
     pub fn publisher(&self) -> Option<Publisher<'_>> {
-        if self.0[26] & FLAG_INFO == 0 {
+        if self.0[26] & FLAG_CLIENT == 0 {
             return None;
         }
         let core = u16::from_le_bytes([self.0[16], self.0[17]]);
         let key = ConnectionKey { core, index: self.word(18), generation: self.word(22) };
         let [_, user, conn_info, chan_info, tags, _] = self.starts();
+        let mut client = [0; CLIENT_BYTES];
+        client.copy_from_slice(&self.0[user - CLIENT_BYTES..user]);
         Some(Publisher {
-            key,
+            key: (key != ConnectionKey::NOBODY).then_some(key),
+            client,
             user: self.text(user, conn_info - user),
             conn_info: &self.0[conn_info..chan_info],
             chan_info: &self.0[chan_info..tags],
@@ -263,7 +279,9 @@ mod tests {
     fn a_block_gives_back_what_it_was_made_of() {
         let key = ConnectionKey { core: 3, index: 70_000, generation: 9 };
         let (conn_info, chan_info) = (b"{\"a\":1}".as_slice(), b"2".as_slice());
-        let by = Publisher { key, user: "al", conn_info, chan_info, exclude_self: true };
+        let client = *b"sixteen of bytes";
+        let key = Some(key);
+        let by = Publisher { key, client, user: "al", conn_info, chan_info, exclude_self: true };
         let packed = crate::codec::tags::pack(&[("k".into(), "v".into())]).expect("short");
         let now = Now { monotonic_us: 1 << 40, unix_ms: 1 << 41 };
         let parts = Parts {
@@ -277,6 +295,9 @@ mod tests {
         assert_eq!(block.channel(), "chat:lobby");
         assert_eq!(block.publisher(), Some(by));
         assert!(block.excludes_self());
+        let elsewhere = Publisher { key: None, ..by };
+        let remote = Block::new(&Parts { publisher: Some(elsewhere), ..parts });
+        assert_eq!((remote.publisher(), remote.data()), (Some(elsewhere), block.data()));
         assert_eq!(block.tags().get("k"), Some("v"));
         assert_eq!(block.data(), b"{   \"a\":1}");
         assert_eq!((block.received_us(), block.time_ms()), (1 << 40, 1 << 41));

@@ -11,3 +11,4 @@ pub mod key;
 pub mod name;
 pub mod position;
 pub mod user;
+pub mod wire;

@@ -12,7 +12,7 @@ use crate::edge::channels::{Arrival, NO_FILTER, number_of};
 use crate::edge::connection::{Fact, Life, SubscriptionState, Traits};
 use crate::edge::ids::epoch::EpochText;
 use crate::edge::outbound::staging::Acknowledged;
-use crate::edge::output::frames::{info, publications};
+use crate::edge::output::frames::{info, publications, publisher_ids};
 use crate::edge::output::replay::{Replay, Replayed};
 use crate::edge::subscriptions::Start;
 use crate::edge::{ConnectionId, Edge};
@@ -220,7 +220,7 @@ impl Edge {
         let missed = self.filters.keep(start.filter, missed);
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
         if bytes <= INLINE_RECOVERY_BYTES {
-            let ids = self.ids_of(&missed);
+            let ids = publisher_ids(&missed);
             let mut publications = publications(&missed, &ids);
             publications.iter_mut().for_each(|missed| missed.verbatim = result.delta);
             let result = SubscribeResult { publications: &publications, ..result };
@@ -229,7 +229,7 @@ impl Edge {
         // What was written for the connection before goes before.
         self.pending_to_backlog(conn);
         let codec = self.at(conn).codec;
-        let replay = Replay::new(codec, id, &result, missed, start.subscription, &self.ids);
+        let replay = Replay::new(codec, id, &result, missed, start.subscription);
         self.metrics.messages_out.add(1);
         self.with_backlog(conn, |backlog| backlog.push_replay(Box::new(replay)));
         self.check_overflow(conn);
@@ -260,7 +260,7 @@ impl Edge {
     }
 
     fn history_answer(&mut self, answer: &HistoryAnswer) {
-        let ids = self.ids_of(&answer.publications);
+        let ids = publisher_ids(&answer.publications);
         let publications = publications(&answer.publications, &ids);
         let epoch = EpochText::new(answer.position.epoch);
         let result = HistoryResult {

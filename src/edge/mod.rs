@@ -59,7 +59,6 @@ use crate::metrics::CoreMetrics;
 use crate::namespace::Namespaces;
 use crate::work::Work;
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 pub use ids::ConnectionId;
@@ -180,7 +179,7 @@ pub struct Edge {
     http: HttpOptions,
     date: Date,
     /// Shared with recovery answers on their way out.
-    ids: Rc<ClientIds>,
+    ids: ClientIds,
     home_hasher: Keyed,
     ping_hasher: Keyed,
     metrics: Arc<CoreMetrics>,
@@ -236,7 +235,7 @@ impl Edge {
             auth: options.auth,
             http: options.http,
             date: Date::default(),
-            ids: Rc::new(ClientIds::new(options.secrets.client_ids)),
+            ids: ClientIds::new(options.secrets.client_ids),
             home_hasher: Keyed::new(options.secrets.homes),
             ping_hasher: Keyed::new(options.secrets.pings),
             metrics: Arc::clone(&options.metrics[usize::from(options.core)]),

@@ -79,7 +79,7 @@ impl Keys {
         let hasher = self.by_key.hasher();
         match publisher {
             None => Owner::Api,
-            Some(by) if by.user.is_empty() => Owner::Client(hasher.hash_one(by.key)),
+            Some(by) if by.user.is_empty() => Owner::Client(hasher.hash_one(by.client)),
             Some(by) => Owner::Client(hasher.hash_one(by.user)),
         }
     }

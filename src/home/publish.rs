@@ -190,7 +190,7 @@ impl<E: Engine> Home<E> {
                     return Ok(NOWHERE);
                 }
                 let by = block.publisher();
-                let maker = by.map(|by| Maker { connection: by.key, user: by.user });
+                let maker = by.and_then(|by| Some(Maker { connection: by.key?, user: by.user }));
                 match self.find_or_make(&block.channel().into(), maker, now) {
                     Ok(place) => place,
                     Err(error) => return Err((error, block)),

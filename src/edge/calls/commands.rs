@@ -23,7 +23,7 @@ use crate::contract::user::{
 use crate::edge::calls::Begun;
 use crate::edge::connection::call::{Broadcasting, Listing};
 use crate::edge::ids::epoch::{EpochText, since};
-use crate::edge::output::frames::{info, publications};
+use crate::edge::output::frames::{info, publications, publisher_ids};
 use crate::edge::{Edge, ProcessUse};
 use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES, VERSION_EPOCH_BYTES};
 use crate::metrics::totals;
@@ -236,7 +236,7 @@ impl Edge {
                 answer::presence(&mut result, &clients);
             }
             Delivery::History(history) => {
-                let ids = self.ids_of(&history.publications);
+                let ids = publisher_ids(&history.publications);
                 let publications = publications(&history.publications, &ids);
                 let epoch = EpochText::new(history.position.epoch);
                 let (epoch, offset) = (epoch.as_str(), history.position.offset);

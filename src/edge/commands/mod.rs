@@ -254,7 +254,8 @@ impl Edge {
         let tags = tags::pack(&command.tags).ok_or(ErrorCode::BadRequest)?;
         let infos = self.publisher_infos(conn, name);
         let publisher = Publisher {
-            key: connection,
+            key: Some(connection),
+            client: self.ids.bytes(connection),
             user,
             conn_info: infos.as_ref().map_or(b"", |infos| infos.connection()),
             chan_info: infos.as_ref().map_or(b"", |infos| infos.subscription()),

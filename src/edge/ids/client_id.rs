@@ -1,4 +1,4 @@
-//! The client id of a connection, as others see it: derived, never stored.
+//! The client id of a connection, as others see it: derived, and kept only by what it published.
 //!
 //! Invariants: two connections of one process, alive or not, never have the same id, and without
 //! the key an id reveals nothing: not the key, the connection's place, or the next id. It is a
@@ -38,13 +38,22 @@ impl ClientIds {
     /// If a block cipher does not accept a block.
     #[must_use]
     pub fn of(&self, key: ConnectionKey) -> ClientId {
+        ClientId::from(self.bytes(key))
+    }
+
+    /// The same as bytes, as publications carry it.
+    ///
+    /// # Panics
+    /// As `of`.
+    #[must_use]
+    pub fn bytes(&self, key: ConnectionKey) -> [u8; 16] {
         let mut bytes = [0; 16];
         bytes[..2].copy_from_slice(&key.core.to_le_bytes());
         bytes[4..8].copy_from_slice(&key.index.to_le_bytes());
         bytes[8..12].copy_from_slice(&key.generation.to_le_bytes());
         let context = EncryptionContext::None;
         self.0.less_safe_encrypt(&mut bytes, context).expect("a block is encrypted");
-        ClientId::from(bytes)
+        bytes
     }
 }
 

@@ -268,7 +268,7 @@ fn frame_run(
             match &staged.what {
                 What::Publication { offset, block } => {
                     let offset = if known.keeps_history { *offset } else { 0 };
-                    let id = publisher_id(block, ids);
+                    let id = publisher_id(block);
                     let publication = formed(block, offset, id.as_ref(), codec, form);
                     output.publication(codec, to, &publication);
                     if form == Form::Fresh {

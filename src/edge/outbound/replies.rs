@@ -1,10 +1,8 @@
 //! Writing to one connection: replies, pushes, and control frames.
 
 use crate::codec::command::{ErrorCode, Push, Reply, UNSUBSCRIBE_INSUFFICIENT};
-use crate::contract::block::Placed;
 use crate::contract::key::ReplyTo;
 use crate::edge::connection::Life;
-use crate::edge::ids::client_id::ClientId;
 use crate::edge::output::arena::{Class, NO_CHANNEL, Range};
 use crate::edge::{ConnectionId, Edge};
 use crate::work::cost;
@@ -16,14 +14,6 @@ impl Edge {
         {
             self.reply(conn, reply);
         }
-    }
-
-    /// The client ids of publishers, in the order of the publications.
-    pub(in crate::edge) fn ids_of(&self, placed: &[Placed]) -> Vec<Option<ClientId>> {
-        placed
-            .iter()
-            .map(|placed| crate::edge::output::frames::publisher_id(&placed.block, &self.ids))
-            .collect()
     }
 
     /// Gives a connection a range, or moves it to its backlog if it is large for the arena.

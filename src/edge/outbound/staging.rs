@@ -62,7 +62,7 @@ impl Staged {
         if !block.excludes_self() {
             return None;
         }
-        block.publisher().map(|publisher| publisher.key)
+        block.publisher().and_then(|publisher| publisher.key)
     }
 
     /// Is it for this subscriber?

@@ -17,8 +17,14 @@ use std::borrow::Cow;
 
 /// The client id of a block's publisher; `None` if it came from the server API.
 #[must_use]
-pub fn publisher_id(block: &Block, ids: &ClientIds) -> Option<ClientId> {
-    block.publisher().map(|by| ids.of(by.key))
+pub fn publisher_id(block: &Block) -> Option<ClientId> {
+    block.publisher().map(|by| ClientId::from(by.client))
+}
+
+/// The client ids of publishers, in the order of the publications.
+#[must_use]
+pub fn publisher_ids(placed: &[Placed]) -> Vec<Option<ClientId>> {
+    placed.iter().map(|placed| publisher_id(&placed.block)).collect()
 }
 
 /// A publication in the form of replies and pushes.

@@ -6,10 +6,8 @@
 use crate::codec::command::SubscribeResult;
 use crate::codec::{Codec, Pieces};
 use crate::contract::block::Placed;
-use crate::edge::ids::client_id::ClientIds;
 use crate::edge::output::frames::{opcode, publication, publisher_id};
 use crate::ws::frame;
-use std::rc::Rc;
 
 /// The subscription that an answer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +30,6 @@ pub struct Replay {
     subscription: Replayed,
     /// Bytes of blocks that are still referenced.
     held: usize,
-    /// Makes the client ids of publishers.
-    ids: Rc<ClientIds>,
 }
 
 impl Replay {
@@ -45,11 +41,10 @@ impl Replay {
         result: &SubscribeResult<'_>,
         publications: Box<[Placed]>,
         subscription: Replayed,
-        ids: &Rc<ClientIds>,
     ) -> Replay {
         let mut bytes = 0;
         for (index, placed) in publications.iter().enumerate() {
-            let id = publisher_id(&placed.block, ids);
+            let id = publisher_id(&placed.block);
             let mut publication = publication(&placed.block, placed.offset, id.as_ref());
             publication.verbatim = result.delta;
             bytes += codec.piece_len(&publication, index == 0);
@@ -63,16 +58,7 @@ impl Replay {
         head.append(&mut start);
         let held = publications.iter().map(|placed| placed.block.size()).sum();
         let verbatim = result.delta;
-        Replay {
-            codec,
-            verbatim,
-            head,
-            publications,
-            next: 0,
-            subscription,
-            held,
-            ids: Rc::clone(ids),
-        }
+        Replay { codec, verbatim, head, publications, next: 0, subscription, held }
     }
 
     #[must_use]
@@ -93,7 +79,7 @@ impl Replay {
             if chunk.len() >= bytes_max {
                 return false;
             }
-            let id = publisher_id(&placed.block, &self.ids);
+            let id = publisher_id(&placed.block);
             let mut publication = publication(&placed.block, placed.offset, id.as_ref());
             publication.verbatim = self.verbatim;
             self.codec.write_piece(chunk, &publication, self.next == 0);

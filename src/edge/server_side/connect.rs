@@ -14,7 +14,7 @@ use crate::edge::connection::server_side::{Answer, ConnectReply, ServerBegin, Wi
 use crate::edge::connection::{Fact, Life, Traits};
 use crate::edge::ids::client_id::ClientId;
 use crate::edge::ids::epoch::EpochText;
-use crate::edge::output::frames::publications;
+use crate::edge::output::frames::{publications, publisher_ids};
 use crate::edge::subscriptions::Start;
 use crate::edge::{ConnectionId, Edge};
 use std::collections::BTreeSet;
@@ -155,7 +155,7 @@ impl Edge {
 
     fn connect_reply(&mut self, conn: ConnectionId, id: u32, answers: &[Answer], now: Now) {
         let ids: Vec<Vec<Option<ClientId>>> =
-            answers.iter().map(|answer| self.ids_of(answer.missed())).collect();
+            answers.iter().map(|answer| publisher_ids(answer.missed())).collect();
         let publications: Vec<Vec<Publication<'_>>> = answers
             .iter()
             .zip(&ids)

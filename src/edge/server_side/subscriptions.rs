@@ -281,7 +281,7 @@ impl Edge {
         if let Recovery::Complete(missed) = recovery {
             let (channel, codec) = (start.subscription.channel, self.at(conn).codec);
             for Placed { offset, block } in &missed {
-                let id = publisher_id(block, &self.ids);
+                let id = publisher_id(block);
                 let missed = publication(block, *offset, id.as_ref());
                 let begin = self.output.end();
                 self.output.publication(codec, (channel, Named::Name(name)), &missed);

@@ -131,7 +131,14 @@ fn who_was_not_told_its_own_publication_gets_the_next_in_full() {
     bench.deliver(tagged(1, 1, "", None));
     bench.told(conn);
     let key = ConnectionKey { core: 0, index: conn.index, generation: conn.generation };
-    let own = Publisher { key, user: "", conn_info: b"", chan_info: b"", exclude_self: true };
+    let own = Publisher {
+        key: Some(key),
+        client: [0; 16],
+        user: "",
+        conn_info: b"",
+        chan_info: b"",
+        exclude_self: true,
+    };
     let parts = Parts {
         channel: "c",
         publisher: Some(own),

@@ -317,7 +317,8 @@ fn a_publisher_may_not_be_told_its_own() {
         (bench.subscriber("c", 3), bench.subscriber("c", 3), bench.subscriber("c", 3));
     let by = |conn: ConnectionId, data: &str| {
         let publisher = Publisher {
-            key: key(conn),
+            key: Some(key(conn)),
+            client: [0; 16],
             user: "",
             conn_info: b"",
             chan_info: b"",

@@ -51,16 +51,8 @@ fn a_ping_behind_a_recovery_answer_comes_before_the_close() {
     let missed = missed.map(|(offset, block)| Placed { offset, block }).into();
     let result = SubscribeResult::default();
     let of = Replayed { channel: 1, sequence: 1 };
-    let ids = crate::edge::ids::client_id::ClientIds::new(crate::hashing::Key::of(0)).into();
     let mut backlog = Backlog::default();
-    backlog.push_replay(Box::new(Replay::new(
-        crate::codec::Codec::Json,
-        1,
-        &result,
-        missed,
-        of,
-        &ids,
-    )));
+    backlog.push_replay(Box::new(Replay::new(crate::codec::Codec::Json, 1, &result, missed, of)));
     assert!(backlog.next_chunk().is_some() && backlog.mid_frame);
     assert!(backlog.push_control(b"<ping>"));
     backlog.push(b"<close>", Class::Control, NO_CHANNEL);
