@@ -309,6 +309,18 @@ pub const BRIDGE_ITEMS_PER_LANE: usize = 256;
 /// and the home learns that the channel lost some.
 pub const BRIDGE_NOTICES: usize = 1_024;
 
+/// Lists within each other in one value of Redis; over it the connection ends.
+pub const REDIS_DEPTH: usize = 8;
+/// Bytes of a line of Redis, which is a number or a short text; over it the connection ends.
+pub const REDIS_LINE_BYTES: usize = 64 << 10;
+/// Bytes of one blob from Redis; over it the connection ends. A larger publication must not be
+/// sent there.
+pub const REDIS_BULK_BYTES: usize = 64 << 20;
+/// Memory of one value from Redis, its blobs included; over it the connection ends.
+pub const REDIS_VALUE_BYTES: usize = 96 << 20;
+/// Bytes of the receive buffer that a connection to Redis keeps when they are not needed.
+pub const REDIS_BUFFER_KEPT_BYTES: usize = 64 << 10;
+
 /// Most workers: a core number has to fit one bit of the doorbell set.
 pub const WORKERS: usize = 63;
 
@@ -327,6 +339,7 @@ pub fn lane_slots(workers: usize, bytes: usize) -> usize {
 
 // A publish that waits behind one under way is not answered before it.
 const _: () = assert!(ENGINE_WAIT_MS >= ENGINE_CALL_MS);
+const _: () = assert!(REDIS_VALUE_BYTES > REDIS_BULK_BYTES);
 const _: () = assert!(CHUNK_BYTES > CONTROL_BACKLOG_BYTES);
 const _: () = assert!(ECHO_BACKLOG_BYTES as usize > ECHO_MESSAGE_BYTES as usize);
 

@@ -7,6 +7,7 @@
 
 mod lanes;
 mod probe;
+pub mod redis;
 mod turn;
 
 pub use lanes::Lanes;

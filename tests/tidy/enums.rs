@@ -42,6 +42,8 @@ pub fn declared(sources: &[Source]) -> BTreeSet<String> {
 /// Arms `_` beside arms that name a variant of one of these enums.
 pub fn check(source: &Source, enums: &BTreeSet<String>) -> Vec<String> {
     let code = &source.product;
+    let foreign = foreign(code);
+    let enums = &enums.iter().filter(|name| !foreign.contains(name.as_str())).cloned().collect();
     let mut wrong = Vec::new();
     for at in 0..code.len() {
         if code[at].text != "match" {
@@ -59,6 +61,19 @@ pub fn check(source: &Source, enums: &BTreeSet<String>) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The names that a file imports from other crates, which one of ours may have too.
+fn foreign(code: &[Token]) -> BTreeSet<&str> {
+    let mut names = BTreeSet::new();
+    for at in 0..code.len().saturating_sub(1) {
+        let ours = ["crate", "super", "self"].contains(&code[at + 1].text.as_str());
+        if code[at].text == "use" && !ours {
+            let words = code[at + 1..].iter().map(|token| token.text.as_str());
+            names.extend(words.take_while(|text| *text != ";"));
+        }
+    }
+    names
 }
 
 /// Is the body of an arm an error, given or returned?
@@ -146,6 +161,11 @@ fn planted_wildcards_are_found() {
     for (text, expected) in cases {
         let source = Source::new("src/a.rs", &format!("fn f() {{ {text} }}"));
         let wrong = check(&source, &enums);
+        assert_eq!(wrong.len(), expected, "{text}: {wrong:#?}");
+    }
+    for (from, expected) in [("toml::A", 0), ("toml::{A, B}", 0), ("crate::A", 1), ("toml::B", 1)] {
+        let text = format!("use {from}; fn f() {{ match a {{ A::One => 1, _ => 2 }} }}");
+        let wrong = check(&Source::new("src/a.rs", &text), &enums);
         assert_eq!(wrong.len(), expected, "{text}: {wrong:#?}");
     }
 }

@@ -35,7 +35,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("edge", &["api", "auth", "codec", "contract", "filter", "http", "metrics", "ws"]),
     ("worker", &["contract", "driver", "transport", "edge", "home", "mesh", "metrics"]),
     ("bridge", &["contract", "mesh", "metrics"]),
-    ("bridge::resp", &[]),
+    ("bridge::redis::resp", &[]),
     (
         "sim",
         &[
@@ -224,9 +224,9 @@ fn planted_imports_are_found() {
             ],
         ),
         (
-            "src/bridge/resp.rs",
+            "src/bridge/redis/resp/mod.rs",
             "use crate::mesh::lane;",
-            &["bridge::resp may not name crate::mesh::lane"],
+            &["bridge::redis::resp may not name crate::mesh::lane"],
         ),
         (
             "src/bridge/mod.rs",

@@ -1,0 +1,6 @@
+//! The bridge's side of Redis: what is said to it and what its answers mean.
+//!
+//! Must not know lanes, homes or how bytes get there: no file here has a socket or a clock.
+//! Invariant: whatever Redis answers is a value or an error, never a panic.
+
+pub mod resp;
