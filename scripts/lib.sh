@@ -47,6 +47,13 @@ need_proxies() {
   need_program openssl openssl 'a certificate for the proxy tests'
 }
 
+# Redis, of which the tests start servers of their own.
+need_redis() {
+  command -v redis-server >/dev/null && return 0
+  need_package redis-server 'tests of the Redis bridge' || return 1
+  [ ! -d /run/systemd/system ] || systemctl disable --now redis-server >/dev/null 2>&1 || true
+}
+
 # The npm packages of the tests, as locked.
 need_npm() {
   need_program node nodejs 'SDK and browser tests' && need_program npm npm 'SDK and browser tests' || return 1

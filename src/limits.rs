@@ -318,6 +318,11 @@ pub const REDIS_LINE_BYTES: usize = 64 << 10;
 pub const REDIS_BULK_BYTES: usize = 64 << 20;
 /// Memory of one value from Redis, its blobs included; over it the connection ends.
 pub const REDIS_VALUE_BYTES: usize = 96 << 20;
+/// Entries that one command reads of a stream in Redis, at most; further ones follow by another.
+pub const REDIS_READ_ENTRIES: u32 = 128;
+/// Most by which the clocks of two nodes may differ. With more, an epoch that began before Redis
+/// lost its newest data could go on after it.
+pub const REDIS_CLOCK_SKEW_US: u64 = 60_000_000;
 /// Bytes of the receive buffer that a connection to Redis keeps when they are not needed.
 pub const REDIS_BUFFER_KEPT_BYTES: usize = 64 << 10;
 

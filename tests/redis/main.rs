@@ -1,3 +1,10 @@
 //! What the bridge says to Redis, tried on a real one, which each test starts for itself.
 
+mod begin;
+mod incarnation;
 mod oracle;
+mod paging;
+mod publish;
+mod refusals;
+mod rig;
+mod slots;

@@ -3,4 +3,9 @@
 //! Must not know lanes, homes or how bytes get there: no file here has a socket or a clock.
 //! Invariant: whatever Redis answers is a value or an error, never a panic.
 
+pub mod error;
+pub mod id;
+pub mod keys;
 pub mod resp;
+pub mod script;
+pub mod stream;

@@ -1,0 +1,420 @@
+//! The scripts that change streams: requests to commands, and answers to what became of each.
+//!
+//! Must not know calls of homes, nor what is in a block. Invariant: one answer for each item of a
+//! request, in their order, or one error for the whole of it, of which nothing was carried out.
+
+use super::error::StoreError;
+use super::id::{self, EPOCHS_END, Id};
+use super::keys::{Keys, Partition};
+use super::resp::Value;
+use super::resp::encode::{Command, Decimal, command};
+use crate::contract::position::{Epoch, Position};
+use crate::limits::{IDEMPOTENCY_MS, REDIS_CLOCK_SKEW_US};
+use sha1::{Digest, Sha1};
+
+/// One of the scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// Publishes items whose epochs are known.
+    Publish,
+    /// Publishes one item, or opens a stream, whatever the epoch is.
+    Begin,
+    /// Keeps the floor of epochs.
+    Floor,
+}
+
+impl Script {
+    pub const ALL: [Script; 3] = [Script::Publish, Script::Begin, Script::Floor];
+
+    fn text(self) -> &'static str {
+        match self {
+            Script::Publish => include_str!("pub.lua"),
+            Script::Begin => include_str!("begin.lua"),
+            Script::Floor => include_str!("gen.lua"),
+        }
+    }
+}
+
+/// How Redis is told which script is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// By its digest, which is short; the error is `NoScript` where Redis does not have it.
+    Digest,
+    /// By its text, which always works.
+    Text,
+}
+
+/// How what is published is kept, for all items of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Class {
+    /// Entries that a stream keeps.
+    pub size: u32,
+    /// Seconds for which it keeps them after the last; 0: for ever.
+    pub ttl_s: u32,
+}
+
+/// One publication.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    pub channel: &'a str,
+    /// The epoch that the stream is believed to be of. It must not be below the floor.
+    pub epoch: Epoch,
+    /// Carried out once in its channel; "" for none.
+    pub key: &'a str,
+    pub block: &'a [u8],
+}
+
+/// What has to be begun.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin<'a> {
+    pub channel: &'a str,
+    pub class: Class,
+    /// No epoch below it goes on.
+    pub floor: Epoch,
+    /// What a new epoch is if nothing is above it: microseconds of Unix time.
+    pub candidate: Epoch,
+    /// Where the channel has come to before. A stream that has not come as far has lost its end.
+    pub low: Option<Position>,
+    /// What is published; without it the stream is opened, so that it has a position.
+    pub item: Option<Kept<'a>>,
+}
+
+/// A publication whose epoch is not said.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    /// As in `Item`.
+    pub key: &'a str,
+    pub block: &'a [u8],
+}
+
+/// Who is spoken to.
+#[derive(Clone, Copy, Debug)]
+pub struct Incarnation<'a> {
+    /// Any partition of that server.
+    pub partition: Partition,
+    /// Its replication id.
+    pub id: &'a str,
+    /// Microseconds of Unix time.
+    pub now_us: u64,
+}
+
+/// What became of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is published, and has this position. Of a stream that was opened: its last.
+    Published(Position),
+    /// Its key was carried out before, by the publication at this position.
+    Repeated(Position),
+    /// There is no stream of that epoch: the item has to be begun.
+    Unknown,
+    /// Not carried out.
+    Failed(StoreError),
+}
+
+/// The floor of epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floor {
+    pub epoch: Epoch,
+    /// This request raised it: the server is another than before, or has lost what it held.
+    pub raised: bool,
+}
+
+type Hex = [u8; 40];
+
+/// See the module's page.
+#[derive(Clone, Debug)]
+pub struct Scripts {
+    keys: Keys,
+    /// By script, in the order of `Script::ALL`.
+    digests: [Hex; 3],
+}
+
+impl Scripts {
+    #[must_use]
+    pub fn new(keys: Keys) -> Scripts {
+        Scripts { keys, digests: Script::ALL.map(|script| hex(script.text())) }
+    }
+
+    /// The names that the requests use.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Appends what makes Redis keep a script, so that it can be meant by its digest. It answers
+    /// with the digest.
+    pub fn load(out: &mut Vec<u8>, script: Script) {
+        command(out, &[b"SCRIPT", b"LOAD", script.text().as_bytes()]);
+    }
+
+    /// Begins a command that runs a script with so many keys and arguments.
+    fn run<'a>(
+        &self,
+        out: &'a mut Vec<u8>,
+        (script, by): (Script, By),
+        (keys, arguments): (usize, usize),
+    ) -> Command<'a> {
+        let mut command = Command::new(out, 3 + keys + arguments);
+        match by {
+            By::Digest => command.part(b"EVALSHA").part(&self.digests[script as usize]),
+            By::Text => command.part(b"EVAL").part(script.text().as_bytes()),
+        };
+        command.number(keys as u64);
+        command
+    }
+
+    /// Appends a request that publishes items. Of a Redis Cluster they have to be in one partition.
+    /// It is answered by `outcomes`.
+    pub fn publish<'i, I>(&self, out: &mut Vec<u8>, by: By, class: Class, items: I)
+    where
+        I: Iterator<Item = Item<'i>> + Clone,
+    {
+        let count = items.clone().count();
+        debug_assert!(count > 0, "a request without items");
+        let keyed = items.clone().filter(|item| !item.key.is_empty());
+        let keys = count + keyed.clone().count();
+        let mut command = self.run(out, (Script::Publish, by), (keys, 3 + 3 * count));
+        for item in items.clone() {
+            command.joined(&self.keys.channel(item.channel));
+        }
+        for item in keyed {
+            self.keys.push_done(&mut command, item.channel, item.key);
+        }
+        push_class(&mut command, class);
+        let mut place = count as u64;
+        for item in items {
+            debug_assert!(item.epoch.0 < EPOCHS_END, "no stream is of this epoch: {item:?}");
+            command.joined(&[Decimal::new(item.epoch.0).as_bytes(), b"-*"]);
+            if item.key.is_empty() {
+                command.part(b"");
+            } else {
+                place += 1;
+                command.number(place);
+            }
+            command.part(item.block);
+        }
+    }
+
+    /// Appends a request that begins, if it has to, an epoch. It is answered by `begun`.
+    pub fn begin(&self, out: &mut Vec<u8>, by: By, begin: &Begin<'_>) {
+        let key = begin.item.map_or("", |item| item.key);
+        let keys = 1 + usize::from(!key.is_empty());
+        let arguments = 6 + usize::from(begin.item.is_some());
+        let mut command = self.run(out, (Script::Begin, by), (keys, arguments));
+        command.joined(&self.keys.channel(begin.channel));
+        if !key.is_empty() {
+            self.keys.push_done(&mut command, begin.channel, key);
+        }
+        push_class(&mut command, begin.class);
+        command.number(begin.floor.0).number(begin.candidate.0);
+        // No stream can have come to a position of such an epoch.
+        let low = begin.low.filter(|low| low.epoch.0 < EPOCHS_END);
+        let low = low.unwrap_or(Position { epoch: Epoch(0), offset: 0 });
+        command.joined(&Id::new(low).pieces());
+        if let Some(item) = begin.item {
+            command.part(item.block);
+        }
+    }
+
+    /// Appends a request for the floor. It is answered by `floor`.
+    ///
+    /// A floor that is raised is above the clock of whoever began an epoch before, if no two clocks
+    /// are `limits::REDIS_CLOCK_SKEW_US` apart.
+    pub fn incarnation(&self, out: &mut Vec<u8>, by: By, server: &Incarnation<'_>) {
+        let mut command = self.run(out, (Script::Floor, by), (1, 2));
+        self.keys.push_floor(&mut command, server.partition);
+        command.part(server.id.as_bytes());
+        command.number(server.now_us.saturating_add(REDIS_CLOCK_SKEW_US));
+    }
+}
+
+fn push_class(command: &mut Command<'_>, class: Class) {
+    command.number(class.size.into()).number(class.ttl_s.into()).number(IDEMPOTENCY_MS);
+}
+
+fn hex(text: &str) -> Hex {
+    let digest = Sha1::digest(text);
+    let mut hex = [0; 40];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(digest) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    }
+    hex
+}
+
+/// What became of the items of a `publish`, in their order.
+///
+/// # Errors
+/// Nothing was carried out; unless the cause is `Unexpected`, of which nothing is known.
+pub fn outcomes(answer: Value, items: usize) -> Result<Vec<Outcome>, StoreError> {
+    match answer {
+        Value::Array(answers) if answers.len() == items => {
+            answers.into_iter().map(outcome).collect()
+        }
+        answer => Err(StoreError::of(&answer)),
+    }
+}
+
+/// What became of a `begin`: anything but `Unknown`.
+///
+/// # Errors
+/// As `outcomes`.
+pub fn begun(answer: Value) -> Result<Outcome, StoreError> {
+    match answer {
+        Value::Blob(_) => outcome(answer),
+        answer => Err(StoreError::of(&answer)),
+    }
+}
+
+fn outcome(answer: Value) -> Result<Outcome, StoreError> {
+    match &answer {
+        Value::Null => Ok(Outcome::Unknown),
+        Value::Error(text) => Ok(Outcome::Failed(StoreError::new(text))),
+        Value::Blob(text) => {
+            let repeated = text.strip_prefix(b"=");
+            let position = id::position(repeated.unwrap_or(text));
+            let outcome = position.map(match repeated {
+                Some(_) => Outcome::Repeated,
+                None => Outcome::Published,
+            });
+            outcome.ok_or_else(|| StoreError::of(&answer))
+        }
+        _ => Err(StoreError::of(&answer)),
+    }
+}
+
+/// The floor that an `incarnation` is answered with.
+///
+/// # Errors
+/// It is not known.
+pub fn floor(answer: &Value) -> Result<Floor, StoreError> {
+    if let Value::Array(parts) = answer
+        && let [Value::Integer(epoch), Value::Integer(raised)] = parts[..]
+        && let Ok(epoch) = u64::try_from(epoch)
+        && epoch < EPOCHS_END
+    {
+        return Ok(Floor { epoch: Epoch(epoch), raised: raised != 0 });
+    }
+    Err(StoreError::of(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn scripts() -> Scripts {
+        Scripts::new(Keys::new("cc").expect("a good prefix"))
+    }
+
+    /// The parts of a command.
+    fn parts(out: &[u8]) -> Vec<String> {
+        let text = String::from_utf8(out.to_vec()).expect("text");
+        text.split("\r\n").skip(2).step_by(2).map(str::to_owned).collect()
+    }
+
+    fn blob(text: &'static str) -> Value {
+        Value::Blob(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[test]
+    fn items_are_published_with_few_arguments() {
+        let scripts = scripts();
+        let item = |channel, key, block| Item { channel, epoch: Epoch(7), key, block };
+        let items = [item("a", "", b"1".as_slice()), item("b", "k", b"2"), item("a", "l", b"3")];
+        let mut out = Vec::new();
+        scripts.publish(&mut out, By::Digest, Class { size: 10, ttl_s: 60 }, items.into_iter());
+        let said = parts(&out);
+        let digest = String::from_utf8(hex(Script::Publish.text()).to_vec()).expect("text");
+        let (a, b) = (said[3].clone(), said[4].clone());
+        assert!(a.starts_with("cc:{") && a.ends_with("}a"));
+        let expected = [
+            "EVALSHA",
+            &digest,
+            "5",
+            &a,
+            &b,
+            &a,
+            &b.replace("cc:", "cc:done").replace("}b", "}1:bk"),
+            &a.replace("cc:", "cc:done").replace("}a", "}1:al"),
+            "10",
+            "60",
+            "300000",
+            "7-*",
+            "",
+            "1",
+            "7-*",
+            "4",
+            "2",
+            "7-*",
+            "5",
+            "3",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_begins_says_all_that_decides() {
+        let scripts = scripts();
+        let mut begin = Begin {
+            channel: "a",
+            class: Class { size: 10, ttl_s: 0 },
+            floor: Epoch(5),
+            candidate: Epoch(9),
+            low: Some(Position { epoch: Epoch(7), offset: 3 }),
+            item: Some(Kept { key: "k", block: b"1" }),
+        };
+        let said = |begin: &Begin<'_>| {
+            let mut out = Vec::new();
+            scripts.begin(&mut out, By::Text, begin);
+            let said = parts(&out);
+            let script = Script::Begin.text();
+            assert!(out.windows(script.len()).any(|window| window == script.as_bytes()));
+            said.join(" ")
+        };
+        assert!(said(&begin).ends_with("1:ak 10 0 300000 5 9 7-3 1"), "{}", said(&begin));
+        begin.item = None;
+        begin.low = Some(Position { epoch: Epoch::NONE, offset: 3 });
+        assert!(said(&begin).ends_with("}a 10 0 300000 5 9 0-0"), "{}", said(&begin));
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_text() {
+        assert_eq!(&hex("abc"), b"a9993e364706816aba3e25717850c26c9cd0d89d");
+        let mut out = Vec::new();
+        Scripts::load(&mut out, Script::Floor);
+        assert!(out.starts_with(b"*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n"));
+    }
+
+    #[test]
+    fn an_answer_has_an_outcome_for_each_item() {
+        let at = |epoch, offset| Position { epoch: Epoch(epoch), offset };
+        let error = Value::Error("WRONGTYPE no".into());
+        let answers = vec![blob("7-1"), blob("=6-2"), Value::Null, error.clone()];
+        let expected = vec![
+            Outcome::Published(at(7, 1)),
+            Outcome::Repeated(at(6, 2)),
+            Outcome::Unknown,
+            Outcome::Failed(StoreError::new("WRONGTYPE no")),
+        ];
+        assert_eq!(outcomes(Value::Array(answers.clone()), 4), Ok(expected));
+        assert_eq!(begun(blob("=6-2")), Ok(Outcome::Repeated(at(6, 2))));
+        assert_eq!(begun(error), Err(StoreError::new("WRONGTYPE no")));
+        let strange = || StoreError::of(&Value::Null);
+        assert_eq!(outcomes(Value::Array(answers), 3), Err(strange()));
+        assert_eq!(outcomes(Value::Array(vec![Value::Integer(1)]), 1), Err(strange()));
+        assert_eq!(outcomes(Value::Array(vec![blob("7-x")]), 1), Err(strange()));
+        assert_eq!(begun(Value::Null), Err(strange()));
+        let noscript = Value::Error("NOSCRIPT no".into());
+        assert_eq!(outcomes(noscript, 1), Err(StoreError::new("NOSCRIPT no")));
+    }
+
+    #[test]
+    fn a_floor_is_an_epoch() {
+        let answer = |epoch| Value::Array(vec![Value::Integer(epoch), Value::Integer(1)]);
+        assert_eq!(floor(&answer(7)), Ok(Floor { epoch: Epoch(7), raised: true }));
+        for wrong in [answer(-1), answer(1 << 53), Value::Null, Value::Array(vec![])] {
+            assert!(floor(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
