@@ -326,6 +326,41 @@ pub const REDIS_CLOCK_SKEW_US: u64 = 60_000_000;
 /// Bytes of the receive buffer that a connection to Redis keeps when they are not needed.
 pub const REDIS_BUFFER_KEPT_BYTES: usize = 64 << 10;
 
+/// Publications of one call of a script, at most.
+pub const REDIS_BATCH_ITEMS: usize = 16;
+/// Bytes of commands that are written to Redis at once, about.
+pub const REDIS_OUTPUT_BYTES: usize = 256 << 10;
+/// Time in which a call to Redis is answered, whatever becomes of it; below `ENGINE_CALL_MS`.
+pub const REDIS_CALL_US: u64 = 4_500_000;
+/// Streams whose epochs are known, in each of two generations; over it the older is forgotten, and
+/// what is published next in one of its channels takes the slow way.
+pub const REDIS_EPOCHS: usize = 65_536;
+/// Seconds for which a stream lasts in which nothing was published.
+pub const REDIS_OPENED_S: u32 = 86_400;
+/// What is read of a stream to find publications whose answers were lost.
+pub const REDIS_SETTLE_ENTRIES: u32 = 1_024;
+pub const REDIS_SETTLE_BYTES: usize = 8 << 20;
+/// Pause after Redis said that it is busy.
+pub const REDIS_PAUSE_US: u64 = 100_000;
+/// Channels that are heard by one connection; over it a subscribe is refused with error 100.
+pub const REDIS_CHANNELS: usize = 65_536;
+/// Names that Redis was told of and has not confirmed, at most: their confirmations have to fit the
+/// buffer that it keeps for the connection.
+pub const REDIS_UNCONFIRMED: usize = 8_192;
+/// Names of one command, at most.
+pub const REDIS_NAMES_PER_COMMAND: usize = 512;
+/// Time for which a channel is heard on after its last subscriber here.
+pub const REDIS_LINGER_US: u64 = 5_000_000;
+/// Time after which it is tried again to hear channels that Redis refused.
+pub const REDIS_RETRY_US: u64 = 1_000_000;
+/// Time after which two connections that are up count as steady: the next failure is a first one.
+pub const REDIS_STEADY_US: u64 = 1_000_000;
+/// Earlier connections to Redis that may still have commands there, and are ended by the next. With
+/// more, publications that they had in flight fail.
+pub const REDIS_EARLIER: usize = 16;
+/// Events of a shard that wait to be taken; further ones are dropped.
+pub const REDIS_EVENTS: usize = 256;
+
 /// Most workers: a core number has to fit one bit of the doorbell set.
 pub const WORKERS: usize = 63;
 
@@ -345,6 +380,7 @@ pub fn lane_slots(workers: usize, bytes: usize) -> usize {
 // A publish that waits behind one under way is not answered before it.
 const _: () = assert!(ENGINE_WAIT_MS >= ENGINE_CALL_MS);
 const _: () = assert!(REDIS_VALUE_BYTES > REDIS_BULK_BYTES);
+const _: () = assert!(REDIS_CALL_US < ENGINE_CALL_MS * 1_000);
 const _: () = assert!(CHUNK_BYTES > CONTROL_BACKLOG_BYTES);
 const _: () = assert!(ECHO_BACKLOG_BYTES as usize > ECHO_MESSAGE_BYTES as usize);
 

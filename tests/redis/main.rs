@@ -2,9 +2,11 @@
 
 mod begin;
 mod incarnation;
+mod node;
 mod oracle;
 mod paging;
 mod publish;
 mod refusals;
 mod rig;
+mod shard;
 mod slots;

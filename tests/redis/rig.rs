@@ -54,9 +54,24 @@ impl Redis {
 
     /// Kills it, and starts it again with what it saved.
     pub fn kill_and_start(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    /// Kills it at once.
+    pub fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it is ours");
+    }
+
+    /// Starts it with what it saved, at another port.
+    pub fn start_again(&mut self) {
         (self.child, self.port) = launch(&self.directory, &self.options);
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn connect(&self) -> Client {

@@ -3,9 +3,18 @@
 //! Must not know lanes, homes or how bytes get there: no file here has a socket or a clock.
 //! Invariant: whatever Redis answers is a value or an error, never a panic.
 
+pub mod backoff;
+pub mod epochs;
 pub mod error;
+pub mod greeting;
 pub mod id;
+pub mod interest;
 pub mod keys;
+pub mod lines;
+pub mod link;
+pub mod link_error;
 pub mod resp;
 pub mod script;
+pub mod settling;
+pub mod shard;
 pub mod stream;

@@ -1,0 +1,420 @@
+//! One Redis as homes see it: calls in, answers out, and bytes for two connections between.
+//!
+//! Calls wait in lines by channel until the connection for commands takes bytes, and then go
+//! together. What was in flight when it ended is looked for before it is sent again. The other
+//! connection hears what is published. Must not know sockets, clocks, lanes or homes. Invariants:
+//! every call but `Unwatch` is answered once, within `limits::REDIS_CALL_US`; a channel's
+//! publications are put in order, and answered, in the order of their calls; a publication is sent
+//! again only where it is known that it was not carried out, or its key says so.
+
+mod hearing;
+mod replies;
+mod sending;
+
+use super::backoff::Backoff;
+use super::epochs::Epochs;
+use super::greeting::{Login, Server, Timeouts};
+use super::interest::{Batch, Interest, Watching};
+use super::keys::Keys;
+use super::lines::{Fate, Job, JobId, Lines, NewJob, Publish, Task};
+use super::link::{Ended, Heard, Link};
+use super::link_error::LinkError;
+use super::script::Scripts;
+use super::settling::Settling;
+use super::stream::Reading;
+use crate::contract::engine::{Answer, Call, CallId, Failure, Page, Session};
+use crate::contract::name::Name;
+use crate::contract::position::Position;
+use crate::contract::wire::NodeId;
+use crate::hashing::Key;
+use crate::limits::{REDIS_CALL_US, REDIS_EPOCHS, REDIS_EVENTS, REDIS_STEADY_US};
+use std::collections::VecDeque;
+
+/// How a Redis is used.
+#[derive(Clone)]
+pub struct ShardConfig {
+    /// Redis' own `default` without one.
+    pub user: Option<String>,
+    pub password: Option<String>,
+    pub database: u32,
+    /// What names in Redis begin with.
+    pub prefix: String,
+    pub timeouts: Timeouts,
+}
+
+/// One of the two connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    Commands,
+    Subscriptions,
+}
+
+/// What operators and metrics are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A connection is up, with this version at the other end.
+    Up { wire: Wire, version: Box<str> },
+    /// A connection is no more, or did not come to be; `was_up` says which.
+    Down { wire: Wire, error: LinkError, was_up: bool },
+    /// Calls are carried out from now on.
+    Ready,
+    /// Redis is another than before, or has lost what it held: what began before is declared.
+    FloorRaised(u64),
+    /// Redis does not say which incarnation it is, so its forgetting is not noticed at once.
+    NoIncarnation,
+    /// Its scripts were lost, and are loaded again.
+    ScriptsLost,
+    /// A script has run for long, and ours wait.
+    Busy,
+    /// A command was refused, with these words.
+    Refused(Box<str>),
+    /// What came for a channel, or stood in its stream, is no publication that can be read.
+    Unreadable(Box<str>),
+    /// A stream gave a position for the second time.
+    Forked(Name),
+}
+
+/// What a command in flight is for.
+#[derive(Debug)]
+enum Asked {
+    /// A script is loaded.
+    Script,
+    /// The clock of Redis.
+    Time,
+    /// The earlier connection of this number is ended there, so that nothing of it is carried out
+    /// any more.
+    Kill(i64),
+    Floor,
+    /// Publications, in the order of the command.
+    Publish(Vec<(Name, JobId)>),
+    Begin(Name, JobId),
+    /// A stream is to have a position for a read.
+    Open(Name, JobId),
+    Read(Name, JobId),
+    Pass(Name, JobId),
+    Remove(Name, JobId),
+    Settle(Box<Search>),
+    /// A stream is to begin an epoch.
+    Renew,
+}
+
+/// A search for publications whose fate is not known.
+#[derive(Debug)]
+struct Search {
+    channel: Name,
+    settling: Settling,
+    reading: Reading,
+}
+
+/// See the module's page.
+pub struct Shard {
+    node: NodeId,
+    scripts: Scripts,
+    commands: Link<Asked>,
+    subscriptions: Link<Batch>,
+    backoff: Backoff,
+    lines: Lines,
+    interest: Interest,
+    epochs: Epochs,
+    /// Publications of this node so far.
+    numbers: u64,
+    /// Who answers commands.
+    server: Option<Server>,
+    /// Who answers subscriptions.
+    publisher: Option<Server>,
+    /// Commands are carried out: the greeting is over and the floor is known.
+    serves: bool,
+    /// Earlier connections to the same incarnation, by their numbers there, that may not have been
+    /// ended there.
+    earlier: Vec<i64>,
+    /// Nothing that was sent by an earlier connection can be carried out any more.
+    is_fenced: bool,
+    /// Microseconds of Unix time at the process's start, by Redis' clock.
+    started_us: u64,
+    /// Scripts have to be loaded before the next command that needs one.
+    must_load: bool,
+    /// No command is sent before.
+    paused_until_us: u64,
+    /// Both connections are up since then.
+    ready_since_us: Option<u64>,
+    answers: VecDeque<(usize, Answer)>,
+    events: VecDeque<Event>,
+    /// The last moment that was told.
+    now_us: u64,
+}
+
+impl Shard {
+    /// A shard that dials at its first turn. `seed` decides what is left to chance.
+    ///
+    /// # Panics
+    /// If the prefix is none, which whoever reads the configuration has to check.
+    #[must_use]
+    pub fn new(config: ShardConfig, node: NodeId, seed: u64) -> Shard {
+        let ShardConfig { user, password, database, prefix, timeouts } = config;
+        let keys = Keys::new(&prefix).expect("the configuration's prefix was checked");
+        let login = Login { user, password, database, name: "corecast".into(), timeouts };
+        let mut secret = node.0;
+        for (byte, other) in secret.iter_mut().zip(seed.to_le_bytes().iter().cycle()) {
+            *byte ^= other;
+        }
+        Shard {
+            node,
+            scripts: Scripts::new(keys),
+            commands: Link::new(login.clone()),
+            subscriptions: Link::new(login),
+            backoff: Backoff::new(seed),
+            lines: Lines::default(),
+            interest: Interest::new(Key(secret)),
+            epochs: Epochs::new(REDIS_EPOCHS),
+            numbers: 0,
+            server: None,
+            publisher: None,
+            serves: false,
+            earlier: Vec::new(),
+            is_fenced: false,
+            started_us: 0,
+            must_load: false,
+            paused_until_us: 0,
+            ready_since_us: None,
+            answers: VecDeque::new(),
+            events: VecDeque::new(),
+            now_us: 0,
+        }
+    }
+
+    /// Takes a home's call over.
+    pub fn call(&mut self, worker: usize, call: Call, now_us: u64) {
+        self.now_us = now_us;
+        let (id, channel, task) = match call {
+            Call::Unwatch { channel, session } => {
+                return self.interest.unwatch(&channel, session, now_us);
+            }
+            Call::Watch { id, channel, session, page } => {
+                return self.watch(worker, (id, channel, session), *page, now_us);
+            }
+            Call::Publish { id, block, wish } => {
+                self.numbers += 1;
+                let (number, fate) = (self.numbers, Fate::Open);
+                let channel = Name::from(block.channel());
+                let publish = Publish { block, wish, number, fate, begins: false };
+                (id, channel, Task::Publish(Box::new(publish)))
+            }
+            Call::Pass { id, block } => (id, Name::from(block.channel()), Task::Pass(block)),
+            Call::Read { id, channel, page } => (id, channel, Task::read(None, *page)),
+            Call::Remove { id, channel } => (id, channel, Task::Remove),
+        };
+        // Whoever was asked before it in its channel is answered before it.
+        if !self.serves && self.lines.first(&channel).is_none() {
+            return self.say(worker, Answer::Failed { id, why: Failure::Away });
+        }
+        let job = NewJob { worker, call: id, channel, task };
+        let job = self.lines.add(job, now_us + REDIS_CALL_US);
+        self.lines.stand(job);
+    }
+
+    fn watch(
+        &mut self,
+        worker: usize,
+        (call, channel, session): (CallId, Name, Session),
+        page: Page,
+        now_us: u64,
+    ) {
+        if !self.serves || !self.subscriptions.is_open() {
+            return self.say(worker, Answer::Failed { id: call, why: Failure::Away });
+        }
+        let task = Task::read(Some(session), page);
+        let job = NewJob { worker, call, channel: channel.clone(), task };
+        let job = self.lines.add(job, now_us + REDIS_CALL_US);
+        match self.interest.watch(&channel, worker, session, job) {
+            Watching::Heard => self.lines.stand(job),
+            Watching::Waits => {}
+            Watching::Full => {
+                self.note(Event::Refused("too many channels are heard".into()));
+                self.fail(job, Failure::Refused);
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub fn turn(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.commands.turn(now_us);
+        self.subscriptions.turn(now_us);
+        self.interest.turn(now_us);
+        while let Some(job) = self.lines.take_overdue(now_us) {
+            let why = job.failure();
+            self.answer_failed(job, why);
+        }
+        if self.ready_since_us.is_some_and(|since_us| now_us >= since_us + REDIS_STEADY_US) {
+            self.backoff.reset();
+        }
+    }
+
+    /// The next answer, with the worker that it is for.
+    pub fn next_answer(&mut self) -> Option<(usize, Answer)> {
+        self.answers.pop_front()
+    }
+
+    /// The next thing that operators or metrics are told.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `turn` has something to do, in microseconds of the process.
+    #[must_use]
+    pub fn deadline_us(&self) -> Option<u64> {
+        let links = [self.commands.deadline_us(), self.subscriptions.deadline_us()];
+        let paused = self.lines.has_ready().then_some(self.paused_until_us);
+        let rest = [self.lines.deadline_us(), self.interest.deadline_us()];
+        let paused = paused.filter(|until_us| self.serves && *until_us > 0);
+        links.into_iter().chain(rest).chain([paused]).flatten().min()
+    }
+
+    /// Is a connection to be dialled? True once for each attempt, which ends in `connected` or in
+    /// `closed`.
+    pub fn wants_dial(&mut self, wire: Wire) -> bool {
+        match wire {
+            Wire::Commands => self.commands.take_dial(),
+            Wire::Subscriptions => self.subscriptions.take_dial(),
+        }
+    }
+
+    /// A dial has succeeded.
+    pub fn connected(&mut self, wire: Wire, now_us: u64) {
+        self.now_us = now_us;
+        match wire {
+            Wire::Commands => self.commands.connected(now_us),
+            Wire::Subscriptions => self.subscriptions.connected(now_us),
+        }
+    }
+
+    /// Takes what a connection has brought.
+    pub fn received(&mut self, wire: Wire, bytes: &[u8], now_us: u64) {
+        self.now_us = now_us;
+        match wire {
+            Wire::Commands => {
+                self.commands.received(bytes, now_us);
+                while let Some(heard) = self.commands.hear() {
+                    match heard {
+                        Heard::Open(server) => self.greeted(server),
+                        Heard::Reply(asked, value) => self.replied(asked, value),
+                        // Nothing is asked there that has pushes or objections.
+                        Heard::Push(_) | Heard::Objection(_) => {}
+                    }
+                }
+            }
+            Wire::Subscriptions => {
+                self.subscriptions.received(bytes, now_us);
+                while let Some(heard) = self.subscriptions.hear() {
+                    self.hear(heard);
+                }
+            }
+        }
+    }
+
+    /// Has a connection to be closed? Then `closed` has to follow.
+    #[must_use]
+    pub fn wants_close(&mut self, wire: Wire) -> bool {
+        match wire {
+            Wire::Commands => self.commands.must_close(),
+            Wire::Subscriptions => self.subscriptions.must_close(),
+        }
+    }
+
+    /// A connection is no more, or a dial has failed.
+    pub fn closed(&mut self, wire: Wire, now_us: u64) {
+        self.now_us = now_us;
+        let rest_us = self.backoff.rest_us();
+        self.ready_since_us = None;
+        match wire {
+            Wire::Commands => {
+                let Some(ended) = self.commands.closed(now_us + rest_us) else { return };
+                self.note_down(wire, &ended);
+                self.serves = false;
+                self.strand(ended);
+            }
+            Wire::Subscriptions => {
+                let Some(ended) = self.subscriptions.closed(now_us + rest_us) else { return };
+                self.note_down(wire, &ended);
+                self.publisher = None;
+                for job in self.interest.lost() {
+                    self.fail(job, Failure::Away);
+                }
+            }
+        }
+    }
+
+    fn note_down<T>(&mut self, wire: Wire, ended: &Ended<T>) {
+        let (error, was_up) = (ended.error.clone(), ended.was_open);
+        self.note(Event::Down { wire, error, was_up });
+    }
+
+    /// Bytes to write now, a bounded number; called again when they are written.
+    pub fn take_output(&mut self, wire: Wire, out: &mut Vec<u8>) {
+        match wire {
+            Wire::Commands => {
+                self.fill_commands();
+                self.commands.take_output(out);
+            }
+            Wire::Subscriptions => {
+                self.fill_subscriptions();
+                self.subscriptions.take_output(out);
+            }
+        }
+    }
+
+    /// Are both connections up, and calls carried out?
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.serves && self.subscriptions.is_open()
+    }
+
+    /// Calls that are not answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.lines.unanswered()
+    }
+
+    fn say(&mut self, worker: usize, answer: Answer) {
+        self.answers.push_back((worker, answer));
+    }
+
+    /// Notes an event, unless nobody takes them out.
+    fn note(&mut self, event: Event) {
+        if self.events.len() < REDIS_EVENTS {
+            self.events.push_back(event);
+        }
+    }
+
+    fn note_ready(&mut self) {
+        if self.is_ready() && self.ready_since_us.is_none() {
+            self.ready_since_us = Some(self.now_us);
+            self.note(Event::Ready);
+        }
+    }
+
+    /// A job comes to nothing, unless it was answered before.
+    fn fail(&mut self, job: JobId, why: Failure) {
+        if let Some(job) = self.lines.finish(job) {
+            self.answer_failed(job, why);
+        }
+    }
+
+    fn answer_failed(&mut self, job: Job, why: Failure) {
+        // One that failed is not heard.
+        if let Task::Read { session: Some(session), .. } = &job.task {
+            self.interest.unwatch(&job.channel, *session, self.now_us);
+        }
+        self.say(job.worker, Answer::Failed { id: job.call, why });
+    }
+
+    /// A publication is in order.
+    fn succeed(&mut self, job: JobId, position: Position) {
+        if let Some(job) = self.lines.finish(job) {
+            self.say(job.worker, Answer::Published { id: job.call, position });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
