@@ -73,6 +73,7 @@ impl Rules {
         let (worker_cpus, bridge_cpu) = self.cores(&raw);
         self.limits(&raw.limits);
         let client = self.client(&raw);
+        let redis = self.redis(raw.engine, &raw.redis);
         let signs = self.signs(&raw, &named);
         let api = Api { key: self.api_key(raw.api.key) };
         let personal = &raw.client.user_personal_channel;
@@ -87,6 +88,7 @@ impl Rules {
             worker_cpus,
             bridge_cpu,
             driver: raw.driver,
+            redis,
             spin_us: raw.spin_us,
             allowed_origins,
             trusted_proxies,

@@ -11,6 +11,7 @@ mod foreign;
 mod listen;
 mod merge;
 mod raw;
+mod redis;
 mod shortcomings;
 mod signs;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tokens;
 
 pub use error::{ConfigError, Origin};
 pub use listen::Listen;
+pub use redis::{EngineChoice, Redis, RedisServer};
 pub use tokens::Tokens;
 
 use crate::http::forwarded::Trusted;
@@ -51,6 +53,8 @@ pub struct Config {
     pub worker_cpus: Vec<usize>,
     pub bridge_cpu: Option<usize>,
     pub driver: DriverChoice,
+    /// The Redis that decides the order of channels with history; `None`: this process does.
+    pub redis: Option<Redis>,
     /// Microseconds for which a worker with a core of its own polls before it sleeps.
     pub spin_us: u32,
     /// Origins of pages that may connect.

@@ -2,7 +2,7 @@
 //! that is, which keys there are and of which type, so there is no separate list of names to
 //! maintain.
 
-use super::{DriverChoice, Log, LogFormat, LogLevel};
+use super::{DriverChoice, EngineChoice, Log, LogFormat, LogLevel};
 use crate::limits::Limits;
 use crate::namespace::{ChannelOptions, Delta, Mode, Who};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ pub struct Raw {
     pub bridge_cpu: String,
     pub cpu_file: String,
     pub driver: DriverChoice,
+    pub engine: EngineChoice,
     pub spin_us: u32,
     pub allowed_origins: Vec<String>,
     pub trusted_proxies: Vec<String>,
@@ -30,6 +31,7 @@ pub struct Raw {
     pub log: Log,
     pub client: RawClient,
     pub api: RawApi,
+    pub redis: RawRedis,
     pub limits: Limits,
     pub channel: ChannelOptions,
 }
@@ -59,6 +61,13 @@ pub struct RawApi {
     pub key: String,
 }
 
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawRedis {
+    pub url: String,
+    pub prefix: String,
+}
+
 impl Raw {
     /// The defaults. This is all that `--dev` changes.
     #[must_use]
@@ -78,6 +87,7 @@ impl Raw {
             bridge_cpu: String::new(),
             cpu_file: String::new(),
             driver: DriverChoice::Auto,
+            engine: EngineChoice::Memory,
             spin_us: 0,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -104,6 +114,7 @@ impl Raw {
                 user_personal_channel: "off".into(),
             },
             api: RawApi { key: String::new() },
+            redis: RawRedis { url: "redis://127.0.0.1:6379".into(), prefix: "cc".into() },
             limits,
             channel,
         }

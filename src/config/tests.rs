@@ -40,6 +40,7 @@ fn listen(text: &str) -> Listen {
 fn every_default() {
     let config = load("").expect("the defaults are good");
     let expected = Config {
+        redis: None,
         dev: false,
         listen: listen("0.0.0.0:8000"),
         internal_listen: None,
@@ -125,6 +126,9 @@ fn a_file_sets_every_key() {
     assert_eq!((config.bridge_cpu, config.driver), (Some(1), DriverChoice::Epoll));
     assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
     assert_eq!(config.shutdown_delay_ms, 1_500);
+    let redis = config.redis.as_ref().expect("engine = \"redis\"");
+    assert_eq!(redis.server, RedisServer::Unix("/run/redis/redis.sock".into()));
+    assert_eq!((redis.database, redis.prefix.as_str()), (3, "chat-1"));
     let signs = Signs { namespace: Some('/'), private: Some('!'), users: Some('@') };
     assert_eq!(config.namespaces.signs, signs);
     assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Json });
@@ -161,6 +165,16 @@ fn a_file_sets_every_key() {
     let mut merged = merge::Merged::new(false);
     merged.file(include_str!("../../tests/data/every_key.toml"));
     assert_eq!(merged.unset(), Vec::<String>::new());
+}
+
+#[test]
+fn a_password_in_a_wrong_url_is_not_shown() {
+    let errors = load("engine = \"redis\"\nredis.url = \"rediss://me:secret@host\"\n");
+    let said = format!("{:?}", errors.expect_err("no TLS yet"));
+    assert!(said.contains("redis.url") && !said.contains("secret"), "{said}");
+    let unused = load("redis.url = \"redis://host\"\nclient.allow_anonymous = true\n");
+    let warnings = unused.expect("a good file").warnings;
+    assert!(warnings.iter().any(|line| line.contains("engine = \"redis\"")), "{warnings:?}");
 }
 
 #[test]
