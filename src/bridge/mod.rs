@@ -5,12 +5,16 @@
 //! connections or channels. Invariant: a bridge that cannot hear its bell ends with an error, which
 //! its thread's owner makes the end of the process.
 
+mod events;
 mod lanes;
 mod probe;
 pub mod redis;
+mod signal;
+mod store;
 mod turn;
 
 pub use lanes::Lanes;
+pub use store::Address;
 pub use turn::{Bridge, Outside, Parts};
 
 use crate::clock::Now;
@@ -19,11 +23,14 @@ use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+use redis::shard::Shard;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
+use store::Store;
 
 /// Entries of the bridge's submission queue, the fewest that monoio allows. The queues use locked
 /// memory, of which a user may have little.
@@ -77,6 +84,14 @@ pub struct Surroundings {
     pub ring: Box<dyn Fn(usize)>,
     pub now: Box<dyn Fn() -> Now>,
     pub is_stopping: Box<dyn Fn() -> bool>,
+    /// The store that homes call, if there is one.
+    pub store: Option<StoreParts>,
+}
+
+/// A store, and where it listens.
+pub struct StoreParts {
+    pub shard: Shard,
+    pub address: Address,
 }
 
 /// Runs a bridge until it is to stop.
@@ -90,26 +105,34 @@ pub fn run(bridge: Bridge, runtime: Runtime, around: Surroundings) -> io::Result
     }
 }
 
-/// Turns the bridge whenever it is rung or its time has come.
+/// Turns the bridge whenever it is rung, its time has come, or the store has said something.
 async fn turn_on(mut bridge: Bridge, around: Surroundings) -> io::Result<()> {
-    let Surroundings { bell, ring, now, is_stopping } = around;
-    let mut nothing = Nothing { ring };
+    let Surroundings { bell, ring, now, is_stopping, store } = around;
+    let now: Rc<dyn Fn() -> Now> = now.into();
+    let store = store.map(|parts| Store::new(parts.shard, parts.address, Rc::clone(&now)));
+    if let Some(store) = &store {
+        store.start();
+    }
+    let mut beyond = Beyond { ring, store };
     let mut rung = pin!(hear(UnixStream::from_std(bell)?, vec![0; BELL_BYTES]));
     while !is_stopping() {
         let moment = now();
-        bridge.turn(moment, &mut nothing);
+        bridge.turn(moment, &mut beyond);
+        beyond.turn(bridge.lanes_mut());
         bridge.announce_sleep();
         if bridge.look_again() {
             bridge.awake();
             give_way().await;
             continue;
         }
-        let rest_us = bridge.deadline_us().saturating_sub(moment.monotonic_us);
+        let deadline_us = bridge.deadline_us().min(beyond.deadline_us());
+        let rest_us = deadline_us.saturating_sub(moment.monotonic_us);
         monoio::select! {
             heard = &mut rung => {
                 let (bell, buffer) = heard?;
                 rung.set(hear(bell, buffer));
             }
+            () = beyond.change() => {}
             () = monoio::time::sleep(Duration::from_micros(rest_us)) => {}
         }
         bridge.awake();
@@ -140,14 +163,39 @@ async fn give_way() {
     .await;
 }
 
-/// Without Redis there is nothing beyond the bridge.
-struct Nothing {
+/// What there is beyond the bridge: the bells of workers, and a store with `engine = "redis"`.
+struct Beyond {
     ring: Box<dyn Fn(usize)>,
+    store: Option<Rc<Store>>,
 }
 
-impl Outside for Nothing {
+impl Beyond {
+    fn turn(&self, lanes: &mut Lanes) {
+        if let Some(store) = &self.store {
+            store.turn(lanes);
+        }
+    }
+
+    fn deadline_us(&self) -> u64 {
+        let deadline = self.store.as_ref().and_then(|store| store.deadline_us());
+        deadline.unwrap_or(u64::MAX)
+    }
+
+    /// Waits until a store has said something; without one for ever.
+    async fn change(&self) {
+        match &self.store {
+            Some(store) => store.change().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Outside for Beyond {
     fn call(&mut self, worker: usize, call: Call) {
-        debug_assert!(false, "worker {worker} has no engine beyond the bridge: {call:?}");
+        match &self.store {
+            Some(store) => store.call(worker, call),
+            None => debug_assert!(false, "worker {worker} has no engine beyond: {call:?}"),
+        }
     }
 
     fn wake(&mut self, worker: usize) {

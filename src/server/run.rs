@@ -4,15 +4,17 @@ use super::Error;
 use super::clock::Clock;
 use super::control::Control;
 use super::host::{self, Bells, Host};
-use crate::bridge::{self, Bridge, Runtime, Surroundings, Via};
+use crate::bridge::redis::shard::{Shard, ShardConfig};
+use crate::bridge::{self, Address, Bridge, Runtime, Surroundings, Via};
 use crate::config::Config;
+use crate::contract::wire::NodeId;
 use crate::driver::epoll::Epoll;
 use crate::driver::probe::Kind;
 use crate::driver::socket::Bell;
 use crate::driver::uring::{Tuning, Uring};
 
 use crate::auth::Auth;
-use crate::contract::engine::{FromBridge, Memory, ToBridge};
+use crate::contract::engine::{Bridged, Engine, FromBridge, Memory, ToBridge};
 use crate::driver::{Driver, Options};
 use crate::edge::{ClientTimes, Cut, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
 use crate::home::{Home, HomeOptions, HomeSecrets};
@@ -42,6 +44,8 @@ pub struct Seats<'a> {
     pub kind: Kind,
     pub host: &'a Host,
     pub metrics: &'a [Arc<CoreMetrics>],
+    /// See `WorkerSeat`.
+    pub credits: Option<usize>,
 }
 
 /// Everything that one worker's thread receives.
@@ -49,6 +53,9 @@ pub struct WorkerSeat {
     kind: Kind,
     cpu: Option<usize>,
     spin_us: u64,
+    /// Calls to the engine beyond the bridge that may be unanswered at once; `None`: the order is
+    /// the homes' own.
+    credits: Option<usize>,
     tuning: Tuning,
     options: Options,
     edge: EdgeOptions,
@@ -98,6 +105,7 @@ impl Seats<'_> {
             kind: self.kind,
             cpu,
             spin_us: if cpu.is_some() { u64::from(self.config.spin_us) } else { 0 },
+            credits: self.credits,
             tuning: self.host.given.tuning(cores),
             options,
             edge: self.edge(number, edge_secrets),
@@ -170,19 +178,33 @@ pub fn spawn_worker(
             match seat.kind {
                 Kind::IoUring => {
                     let tuning = seat.tuning;
-                    work(seat, clock, &control, move |options| Uring::new(options, tuning))
+                    order(seat, clock, &control, move |options| Uring::new(options, tuning))
                 }
-                Kind::Epoll => work(seat, clock, &control, Epoll::new),
+                Kind::Epoll => order(seat, clock, &control, Epoll::new),
             }
         })
         .map_err(|cause| Error::System { what: "starting a worker", cause })
 }
 
-fn work<D: Driver>(
+/// Works with the engine that the seat has.
+fn order<D: Driver>(
     seat: WorkerSeat,
     clock: Clock,
     control: &Control,
     driver: impl FnOnce(Options) -> Result<D, crate::driver::Error>,
+) -> Result<Cut, crate::driver::Error> {
+    match seat.credits {
+        None => work(seat, clock, control, driver, Memory),
+        Some(credits) => work(seat, clock, control, driver, Bridged::new(credits)),
+    }
+}
+
+fn work<D: Driver, E: Engine>(
+    seat: WorkerSeat,
+    clock: Clock,
+    control: &Control,
+    driver: impl FnOnce(Options) -> Result<D, crate::driver::Error>,
+    engine: E,
 ) -> Result<Cut, crate::driver::Error> {
     // A ring belongs to the thread that made it, so it is made here.
     let driver = driver(seat.options).inspect_err(|_| {
@@ -193,7 +215,7 @@ fn work<D: Driver>(
         transport: Plain,
         internal_listener: Some(1),
         edge: Edge::new(seat.edge),
-        home: Home::new(seat.home, Memory),
+        home: Home::new(seat.home, engine),
         mesh: seat.mesh,
         metrics: Arc::clone(&seat.metrics),
         budgets: Budgets::default(),
@@ -208,15 +230,15 @@ fn work<D: Driver>(
 }
 
 /// A worker's loop: turn, and sleep when there is nothing to do.
-struct Looping<'a, D> {
-    worker: Worker<D, Plain, Memory>,
+struct Looping<'a, D, E> {
+    worker: Worker<D, Plain, E>,
     clock: Clock,
     control: &'a Control,
     metrics: &'a CoreMetrics,
     spin_us: u64,
 }
 
-impl<D: Driver> Looping<'_, D> {
+impl<D: Driver, E: Engine> Looping<'_, D, E> {
     /// Runs until the shutdown is over, and returns what that cut off.
     fn run(&mut self) -> Cut {
         let mut worked_us = 0;
@@ -289,6 +311,16 @@ pub struct BridgeSeat {
     pub metrics: Vec<Arc<CoreMetrics>>,
     pub cpu: Option<usize>,
     pub via: Via,
+    pub store: Option<StoreSeat>,
+}
+
+/// The store that homes call, and what this node is called there.
+pub struct StoreSeat {
+    pub address: Address,
+    pub config: ShardConfig,
+    pub node: NodeId,
+    /// For the pauses between dials.
+    pub seed: u64,
 }
 
 /// Starts the bridge's thread.
@@ -318,7 +350,12 @@ pub fn spawn_bridge(
                 items_per_lane: BRIDGE_ITEMS_PER_LANE,
                 most_notices: BRIDGE_NOTICES,
             });
+            let store = seat.store.map(|store| bridge::StoreParts {
+                shard: Shard::new(store.config, store.node, store.seed),
+                address: store.address,
+            });
             let around = Surroundings {
+                store,
                 bell: seat.bell,
                 ring: Box::new(move |core: usize| {
                     if let Some(Some(bell)) = bells.get(core) {

@@ -8,13 +8,16 @@ use super::clock::Clock;
 use super::control::Control;
 use super::host::{self, Host};
 use super::listeners::{Listeners, SocketFile};
-use super::run::{self, BridgeSeat};
+use super::run::{self, BridgeSeat, StoreSeat};
 use super::{Error, ring_plan};
 use crate::auth::Auth;
-use crate::bridge::Via;
-use crate::config::{Config, DriverChoice};
+use crate::bridge::redis::greeting::Timeouts;
+use crate::bridge::redis::shard::ShardConfig;
+use crate::bridge::{Address, Via};
+use crate::config::{Config, DriverChoice, Redis, RedisServer};
 use crate::contract::engine::{FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
+use crate::contract::wire::NodeId;
 use crate::driver::probe::{self, Kind};
 use crate::mesh::{self, Slots};
 use crate::metrics::CoreMetrics;
@@ -165,7 +168,9 @@ impl Attempt<'_> {
         let control = Arc::new(Control::new(workers, bells.remote().map_err(Failed::Start)?));
         let clock = Clock::start();
         let auth = self.auth.clone();
-        let seats = run::Seats { config, auth, limits, kind, host, metrics: &metrics };
+        // Each answer of a store has its place in the lane from the bridge (rule 14).
+        let credits = config.redis.as_ref().map(|_| slots.bridge);
+        let seats = run::Seats { config, auth, limits, kind, host, metrics: &metrics, credits };
         let mut launching =
             Launching { control: Arc::clone(&control), workers: Vec::new(), bridge: None };
         let spawned = (|| {
@@ -184,12 +189,31 @@ impl Attempt<'_> {
                     Kind::IoUring => Via::RingOrPolling,
                     Kind::Epoll => Via::Polling,
                 },
+                store: config.redis.as_ref().map(store_seat).transpose()?,
             };
             launching.bridge = Some(run::spawn_bridge(seat, clock, Arc::clone(&control))?);
             Ok(())
         })();
         launching.settle(spawned)
     }
+}
+
+/// What the bridge needs to call a Redis.
+fn store_seat(redis: &Redis) -> Result<StoreSeat, Error> {
+    let address = match &redis.server {
+        RedisServer::Tcp { host, port } => Address::Tcp { host: host.clone(), port: *port },
+        RedisServer::Unix(path) => Address::Unix(path.clone()),
+    };
+    let config = ShardConfig {
+        user: redis.user.clone(),
+        password: redis.password.as_ref().map(|password| password.as_str().to_owned()),
+        database: redis.database,
+        prefix: redis.prefix.clone(),
+        timeouts: Timeouts::default(),
+    };
+    let [node, seed] = [host::key()?, host::key()?];
+    let (seed, _) = seed.0.split_first_chunk().expect("16 bytes");
+    Ok(StoreSeat { address, config, node: NodeId(node.0), seed: u64::from_le_bytes(*seed) })
 }
 
 /// Threads that are making what they need.

@@ -208,6 +208,25 @@ impl Client {
         }
     }
 
+    /// Does a publication arrive within a time? It is kept.
+    pub fn arrives(&mut self, within: Duration) -> bool {
+        if self.kept.iter().any(|message| message["push"]["pub"].is_object()) {
+            return true;
+        }
+        self.stream.set_read_timeout(Some(within)).unwrap();
+        let mut byte = [0];
+        let waiting = !self.lines.is_empty()
+            || !self.inbox.is_empty()
+            || self.stream.peek(&mut byte).is_ok_and(|length| length > 0);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        if !waiting {
+            return false;
+        }
+        let publication = self.publication();
+        self.kept.push_front(json!({"push": {"pub": publication}}));
+        true
+    }
+
     /// Does the connection work: does a command get its answer?
     pub fn lives(&mut self) -> bool {
         self.ask("ping", json!({}))["error"].is_null()

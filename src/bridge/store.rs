@@ -1,0 +1,238 @@
+//! The sockets to a store: dials them, reads and writes, and hands the bytes to the `Shard`, which
+//! decides what they mean.
+//!
+//! Must not know the protocol. Invariants: a shard is told of the end of every connection that it
+//! was told of, once; each wire has one connection at a time; nothing is read or written for a
+//! connection that the shard wants closed.
+
+use super::events;
+use super::lanes::Lanes;
+use super::redis::shard::{Shard, Wire};
+use super::signal::Signal;
+use crate::clock::Now;
+use crate::contract::engine::{Answer, Call};
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt, Splitable};
+use monoio::net::{TcpStream, UnixStream};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Time that a dial may take, with the resolution of the name.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Bytes of one read.
+const READ_BYTES: usize = 64 << 10;
+
+/// Where a store listens.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// The name is resolved at every dial, because failovers move names.
+    Tcp { host: String, port: u16 },
+    /// The path of a socket file.
+    Unix(PathBuf),
+}
+
+/// A store and its sockets, shared by the tasks of the bridge's thread.
+pub(super) struct Store {
+    shard: RefCell<Shard>,
+    address: Address,
+    now: Rc<dyn Fn() -> Now>,
+    /// Something came in: the bridge is to turn.
+    changed: Signal,
+    commands: Line,
+    subscriptions: Line,
+}
+
+/// What wakes the tasks of one wire.
+#[derive(Default)]
+struct Line {
+    dial: Signal,
+    output: Signal,
+    close: Signal,
+    is_open: Cell<bool>,
+}
+
+impl Store {
+    pub fn new(shard: Shard, address: Address, now: Rc<dyn Fn() -> Now>) -> Rc<Store> {
+        Rc::new(Store {
+            shard: RefCell::new(shard),
+            address,
+            now,
+            changed: Signal::default(),
+            commands: Line::default(),
+            subscriptions: Line::default(),
+        })
+    }
+
+    /// Starts the tasks of both wires. They live as long as the runtime.
+    pub fn start(self: &Rc<Self>) {
+        for wire in [Wire::Commands, Wire::Subscriptions] {
+            let store = Rc::clone(self);
+            monoio::spawn(async move { store.keep_connected(wire).await });
+        }
+    }
+
+    /// Takes over a home's call.
+    pub fn call(&self, worker: usize, call: Call) {
+        self.shard.borrow_mut().call(worker, call, self.now_us());
+    }
+
+    /// Lets the shard do what there is to do, hands its answers over, and wakes the tasks for which
+    /// it has something.
+    pub fn turn(&self, lanes: &mut Lanes) {
+        let mut shard = self.shard.borrow_mut();
+        shard.turn(self.now_us());
+        while let Some((worker, answer)) = shard.next_answer() {
+            match answer {
+                Answer::Publication { session, position, block } => {
+                    lanes.forward(worker, session, position, block);
+                }
+                Answer::Lost { session } => lanes.mark_lost(worker, session),
+                Answer::Published { .. }
+                | Answer::Passed { .. }
+                | Answer::Removed { .. }
+                | Answer::Read(_)
+                | Answer::Failed { .. } => lanes.answer(worker, answer),
+            }
+        }
+        while let Some(event) = shard.next_event() {
+            events::log(&event);
+        }
+        for wire in [Wire::Commands, Wire::Subscriptions] {
+            let line = self.line(wire);
+            if shard.wants_dial(wire) {
+                assert!(!line.is_open.get(), "a wire has one connection at a time");
+                line.dial.raise();
+            }
+            if shard.wants_close(wire) {
+                line.close.raise();
+            }
+            line.output.raise();
+        }
+    }
+
+    /// When the shard has something to do by itself, in microseconds of the process.
+    pub fn deadline_us(&self) -> Option<u64> {
+        self.shard.borrow().deadline_us()
+    }
+
+    /// Waits until something came in.
+    pub async fn change(&self) {
+        self.changed.wait().await;
+    }
+
+    fn line(&self, wire: Wire) -> &Line {
+        match wire {
+            Wire::Commands => &self.commands,
+            Wire::Subscriptions => &self.subscriptions,
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        (self.now)().monotonic_us
+    }
+
+    /// Dials whenever the shard wants it, and serves the connection until it ends.
+    async fn keep_connected(&self, wire: Wire) {
+        let line = self.line(wire);
+        loop {
+            line.dial.wait().await;
+            let dialled = monoio::time::timeout(DIAL_TIMEOUT, dial(&self.address)).await;
+            let dialled = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            match dialled {
+                Ok(Stream::Tcp(stream)) => self.serve(wire, stream).await,
+                Ok(Stream::Unix(stream)) => self.serve(wire, stream).await,
+                Err(error) => tracing::debug!(?wire, %error, "a dial to Redis failed"),
+            }
+            self.shard.borrow_mut().closed(wire, self.now_us());
+            self.changed.raise();
+        }
+    }
+
+    async fn serve<S>(&self, wire: Wire, stream: S)
+    where
+        S: Splitable,
+        S::OwnedRead: AsyncReadRent,
+        S::OwnedWrite: AsyncWriteRentExt,
+    {
+        let line = self.line(wire);
+        let (from, to) = stream.into_split();
+        line.is_open.set(true);
+        self.shard.borrow_mut().connected(wire, self.now_us());
+        self.changed.raise();
+        monoio::select! {
+            () = self.read(wire, from) => {}
+            () = self.write(wire, to) => {}
+            () = line.close.wait() => {}
+        }
+        line.is_open.set(false);
+    }
+
+    /// Hands over what comes, until the connection ends.
+    async fn read(&self, wire: Wire, mut from: impl AsyncReadRent) {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let (read, filled) = from.read(buffer).await;
+            buffer = filled;
+            let Ok(length @ 1..) = read else { return };
+            self.shard.borrow_mut().received(wire, &buffer[..length], self.now_us());
+            self.changed.raise();
+        }
+    }
+
+    /// Writes what the shard has to say, until the connection ends.
+    async fn write(&self, wire: Wire, mut to: impl AsyncWriteRentExt) {
+        let mut output = Vec::new();
+        loop {
+            output.clear();
+            self.shard.borrow_mut().take_output(wire, &mut output);
+            if output.is_empty() {
+                self.line(wire).output.wait().await;
+                continue;
+            }
+            let (written, taken) = to.write_all(output).await;
+            output = taken;
+            if written.is_err() {
+                return;
+            }
+            // What waits now may have waited for this.
+            self.changed.raise();
+        }
+    }
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+async fn dial(address: &Address) -> io::Result<Stream> {
+    let (host, port) = match address {
+        Address::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
+        Address::Tcp { host, port } => (host, *port),
+    };
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in resolve(host.clone(), port).await? {
+        match TcpStream::connect_addr(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(Stream::Tcp(stream));
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// The addresses of a name. The system's resolver blocks, so it runs in another thread.
+async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let resolving = monoio::spawn_blocking(move || (host.as_str(), port).to_socket_addrs());
+    let resolved = resolving.await.map_err(|_| io::Error::other("the resolver's thread ended"))?;
+    Ok(resolved?.collect())
+}

@@ -1,0 +1,193 @@
+//! Two nodes that share a Redis: publications cross from one to the other, recovery works on
+//! either, and a Redis that is away costs clients an answer, never a silent loss.
+
+use crate::client::Client;
+use crate::redis::Redis;
+use crate::server::{Server, Setup, until};
+use crate::{on_both_drivers, serve};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+on_both_drivers!(
+    publications_reach_both_nodes_in_one_order,
+    what_is_not_kept_crosses_once,
+    a_client_recovers_on_another_node,
+    without_redis_what_is_not_kept_goes_on,
+    a_frozen_redis_answers_with_an_error_in_time,
+    an_empty_redis_is_declared,
+);
+
+const PUBLICATIONS: u64 = 500;
+
+macro_rules! redis {
+    () => {
+        match Redis::start() {
+            Some(redis) => redis,
+            None => return,
+        }
+    };
+}
+
+fn node<'a>(config: &'a str) -> Setup<'a> {
+    Setup { workers: 2, top: config, ..Setup::default() }
+}
+
+/// A publish through the server API that must succeed; its offset.
+fn published(server: &Server, channel: &str, data: u64) -> u64 {
+    let answer = server.publish(channel, &data.to_string());
+    answer["result"]["offset"].as_u64().unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// Publishes until it succeeds again.
+fn publishes_again(server: &Server, channel: &str) {
+    until("a publish succeeds", || server.publish(channel, "0")["error"].is_null());
+}
+
+fn publications_reach_both_nodes_in_one_order(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let (one, two) = (serve!(driver, node(&config)), serve!(driver, node(&config)));
+    publishes_again(&one, "h:warm");
+    let mut listeners = [one.client(), two.client()];
+    for listener in &mut listeners {
+        assert!(listener.subscribe("h:x")["error"].is_null());
+    }
+    let publish = |server: &Server, first: u64| {
+        let mut client = server.client();
+        for data in (first..).step_by(2).take(PUBLICATIONS as usize / 2) {
+            let answer = client.ask("publish", json!({"channel": "h:x", "data": data}));
+            assert!(answer["error"].is_null(), "{answer}");
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| publish(&one, 0));
+        scope.spawn(|| publish(&two, 1));
+    });
+    let heard = listeners.map(|mut listener| {
+        let all = (0..PUBLICATIONS).map(|_| listener.publication());
+        all.map(|it| (it["offset"].as_u64(), it["data"].clone())).collect::<Vec<_>>()
+    });
+    assert_eq!(heard[0], heard[1], "both nodes deliver the same order");
+    let offsets: Vec<_> = heard[0].iter().map(|(offset, _)| *offset).collect();
+    let expected: Vec<_> = (1..=PUBLICATIONS).map(Some).collect();
+    assert_eq!(offsets, expected, "each once, without a hole");
+}
+
+fn what_is_not_kept_crosses_once(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let (one, two) = (serve!(driver, node(&config)), serve!(driver, node(&config)));
+    let mut listeners = [one.client(), two.client()];
+    for listener in &mut listeners {
+        assert!(listener.subscribe("n:x")["error"].is_null());
+    }
+    // Interest is announced to Redis by itself, so the first may come before it.
+    let mut arrived = false;
+    until("a publication crosses", || {
+        two.publish("n:x", "-1");
+        arrived |= listeners[0].arrives(Duration::from_millis(100));
+        arrived
+    });
+    for data in 0..100 {
+        two.publish("n:x", &data.to_string());
+    }
+    for listener in &mut listeners {
+        let heard = std::iter::repeat_with(|| listener.publication()["data"].clone());
+        let heard: Vec<Value> = heard.skip_while(|data| *data == -1).take(100).collect();
+        let expected: Vec<Value> = (0..100).map(Value::from).collect();
+        assert_eq!(heard, expected);
+        assert!(!listener.arrives(Duration::from_millis(200)), "each comes once");
+    }
+}
+
+fn a_client_recovers_on_another_node(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let (one, two) = (serve!(driver, node(&config)), serve!(driver, node(&config)));
+    publishes_again(&one, "h:warm");
+    let mut client = one.client();
+    let answer = client.subscribe("h:x");
+    let epoch = answer["subscribe"]["epoch"].clone();
+    assert_eq!(published(&one, "h:x", 1), 1);
+    assert_eq!(client.publication()["offset"], 1);
+    drop(client);
+    for data in 2..=20 {
+        let server = if data % 2 == 0 { &one } else { &two };
+        assert_eq!(published(server, "h:x", data), data);
+    }
+    for server in [&two, &one] {
+        let mut client = server.client();
+        let request = json!({"channel": "h:x", "recover": true, "offset": 1, "epoch": epoch});
+        let answer = &client.ask("subscribe", request)["subscribe"];
+        assert_eq!(answer["recovered"], true, "{answer}");
+        let missed = answer["publications"].as_array().expect("publications");
+        let offsets: Vec<_> = missed.iter().map(|it| it["offset"].as_u64().unwrap()).collect();
+        assert_eq!(offsets, (2..=20).collect::<Vec<_>>());
+        let history = client.ask("history", json!({"channel": "h:x", "limit": 5}));
+        assert_eq!(history["history"]["publications"].as_array().map(Vec::len), Some(5));
+    }
+}
+
+fn without_redis_what_is_not_kept_goes_on(driver: &str) {
+    let mut redis = redis!();
+    let config = redis.config();
+    let server = serve!(driver, node(&config));
+    publishes_again(&server, "h:x");
+    redis.kill();
+    until("the loss is noticed", || server.publish("h:x", "1")["error"]["code"] == 100);
+    let mut client = server.client();
+    assert!(client.subscribe("n:x")["error"].is_null());
+    for data in 0..50 {
+        server.publish("n:x", &data.to_string());
+        assert_eq!(client.publication()["data"], data);
+    }
+    redis.replace();
+    publishes_again(&server, "h:x");
+}
+
+fn a_frozen_redis_answers_with_an_error_in_time(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let server = serve!(driver, node(&config));
+    publishes_again(&server, "h:x");
+    redis.freeze();
+    let asked = Instant::now();
+    let answer = server.publish("h:x", "1");
+    assert_eq!(answer["error"]["code"], 100, "{answer}");
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    assert!(server.client().lives(), "a connect does not wait for Redis");
+    redis.thaw();
+    publishes_again(&server, "h:x");
+}
+
+/// Another Redis has nothing of what was published: whoever had a position is told so.
+fn an_empty_redis_is_declared(driver: &str) {
+    let mut redis = redis!();
+    let config = redis.config();
+    let server = serve!(driver, node(&config));
+    publishes_again(&server, "h:x");
+    let mut client = server.client();
+    let before = client.subscribe("h:x")["subscribe"]["epoch"].clone();
+    redis.replace();
+    publishes_again(&server, "h:x");
+    // Its subscription ends with 2500 (insufficient state), and the SDK subscribes again.
+    let told = client.next_push();
+    assert_eq!(told["push"]["unsubscribe"]["code"], 2500, "{told}");
+    let request = json!({"channel": "h:x", "recover": true, "offset": 1, "epoch": before});
+    let answer = &client.ask("subscribe", request)["subscribe"];
+    assert!(answer["recovered"].is_null() || answer["recovered"] == false, "{answer}");
+    assert_ne!(answer["epoch"], before);
+}
+
+impl Client {
+    /// The next push that is not a publication with data 0.
+    fn next_push(&mut self) -> Value {
+        loop {
+            match self.next() {
+                crate::client::Event::Message(message) if message["push"]["pub"]["data"] == 0 => {}
+                crate::client::Event::Message(message) => return message,
+                other => panic!("{other:?} instead of a push"),
+            }
+        }
+    }
+}
