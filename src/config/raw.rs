@@ -114,7 +114,7 @@ impl Raw {
                 user_personal_channel: "off".into(),
             },
             api: RawApi { key: String::new() },
-            redis: RawRedis { url: "redis://127.0.0.1:6379".into(), prefix: "cc".into() },
+            redis: RawRedis { url: String::new(), prefix: "cc".into() },
             limits,
             channel,
         }

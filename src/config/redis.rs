@@ -76,6 +76,9 @@ impl Rules {
                  every key",
             );
         }
+        if raw.url.is_empty() && engine == EngineChoice::Memory {
+            return None;
+        }
         let read = match read(&raw.url) {
             Ok(redis) => Redis { prefix: raw.prefix.clone(), ..redis },
             Err(rule) => {
@@ -87,13 +90,11 @@ impl Rules {
         match engine {
             EngineChoice::Redis => Some(read),
             EngineChoice::Memory => {
-                if self.merged.origin("redis.url").is_some() {
-                    self.merged.warnings.push(
-                        "redis.url is set, but engine = \"memory\": Redis is not used. Set \
-                         engine = \"redis\" to use it"
-                            .into(),
-                    );
-                }
+                self.merged.warnings.push(
+                    "redis.url is set, but engine = \"memory\": Redis is not used. Set engine = \
+                     \"redis\" to use it"
+                        .into(),
+                );
                 None
             }
         }
