@@ -21,8 +21,8 @@ pub(super) fn log(event: &Event) {
         Event::FloorRaised(floor) => {
             tracing::warn!(
                 floor,
-                "Redis was restarted or replaced, and may have lost publications: every channel \
-                 begins a new epoch, and recovering clients are told"
+                "this Redis is new, or was restarted or replaced, and may have lost publications: \
+                 every channel begins a new epoch, and clients that recover are told"
             );
         }
         Event::NoIncarnation => {

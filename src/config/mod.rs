@@ -20,7 +20,7 @@ mod tokens;
 
 pub use error::{ConfigError, Origin};
 pub use listen::Listen;
-pub use redis::{EngineChoice, Redis, RedisServer};
+pub use redis::{Redis, RedisServer};
 pub use tokens::Tokens;
 
 use crate::http::forwarded::Trusted;
@@ -82,6 +82,16 @@ pub enum DriverChoice {
     Auto,
     IoUring,
     Epoll,
+}
+
+/// What decides the order of channels that keep history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineChoice {
+    /// This process, in its memory.
+    Memory,
+    /// A Redis that several nodes share.
+    Redis,
 }
 
 /// `[log]`.

@@ -1,10 +1,9 @@
 //! `engine` and `[redis]`: where the order of channels is decided, and how that store is reached.
 //! Pure text: no name is resolved.
 
-use super::Secret;
 use super::check::Rules;
 use super::raw::RawRedis;
-use serde::{Deserialize, Serialize};
+use super::{EngineChoice, Secret};
 use std::path::PathBuf;
 
 /// Redis' own port.
@@ -18,16 +17,6 @@ const PREFIX_BYTES: usize = 32;
 const RULE: &str = "must be a URL such as \"redis://127.0.0.1:6379\", \
                     \"redis://user:password@redis.example:6379/0\" or \
                     \"unix:///run/redis/redis.sock\"";
-
-/// What decides the order of channels that keep history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EngineChoice {
-    /// This process, in its memory.
-    Memory,
-    /// A Redis that several nodes share.
-    Redis,
-}
 
 /// The Redis of `engine = "redis"`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -213,8 +213,9 @@ impl Shard {
     }
 
     /// What an epoch that begins now is, if nothing is above it: the time by Redis' clock. A floor
-    /// is ahead of that at first, and a stream may begin there, expire, and begin again. So that its
-    /// epochs differ, candidates go on from the floor at half the pace until the time has caught up.
+    /// is ahead of that at first, and a stream may begin there, expire, and begin again. So that
+    /// its epochs differ, candidates go on from the floor, at half the pace, until the time has
+    /// caught up.
     fn candidate(&self) -> Epoch {
         let now_us = self.started_us.saturating_add(self.now_us);
         let floor = self.epochs.floor();

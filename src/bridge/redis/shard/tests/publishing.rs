@@ -17,17 +17,19 @@ fn what_waits_goes_together_sixteen_at_a_time() {
     for name in &names {
         bench.publish(name);
     }
-    // Another size is another class.
-    let (position, epoch) = (Position { epoch: Epoch(9), offset: 0 }, Epoch(9));
-    let block = Block::plain("odd", b"1", Now { monotonic_us: 0, unix_ms: 0 });
-    let wish = Box::new(Wish { key: "".into(), size: 99, ttl_s: 60, above: Some(position) });
-    bench.call(|id| Call::Publish { id, block, wish });
+    // Another size is another class, which does not pass what was asked before it.
+    let above = Some(Position { epoch: Epoch(9), offset: 0 });
+    for (channel, size) in [("odd", 99), ("odd", 10)] {
+        let block = Block::plain(channel, b"1", Now { monotonic_us: 0, unix_ms: 0 });
+        let wish = Box::new(Wish { key: "".into(), size, ttl_s: 60, above });
+        bench.call(|id| Call::Publish { id, block, wish });
+    }
     let said = bench.said(Wire::Commands);
     assert_eq!(said.len(), 3);
     assert_eq!(items(&said[0]), names[..16]);
     assert_eq!(items(&said[1]), names[16..]);
     assert_eq!(items(&said[2]), ["odd"]);
-    assert!(said[0].contains(&format!("{}-*", epoch.0)));
+    assert!(said[0].contains(&"9-*".to_owned()));
     bench.reply(&ids(&["9-1"; 16]));
     assert_eq!(bench.answers().len(), 16);
 }
