@@ -19,6 +19,7 @@ pub use turn::{Bridge, Outside, Parts};
 
 use crate::clock::Now;
 use crate::contract::engine::Call;
+use monoio::blocking::DefaultThreadPool;
 use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 use monoio::time::TimeDriver;
@@ -58,21 +59,28 @@ enum Built {
 }
 
 impl Runtime {
-    /// Makes it. monoio's own choice tries io_uring whatever driver the workers use, and fails if a
-    /// small ring can be had but not the one that it needs.
+    /// Makes it; one that `dials` has a thread for resolving names, which blocks. monoio's own
+    /// choice tries io_uring whatever driver the workers use, and fails if a small ring can be had
+    /// but not the one that it needs.
     ///
     /// # Errors
     /// If descriptors have run out.
-    pub fn new(via: Via) -> io::Result<Runtime> {
+    pub fn new(via: Via, dials: bool) -> io::Result<Runtime> {
         if via == Via::RingOrPolling {
-            let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);
+            let mut builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES);
+            if dials {
+                builder = builder.attach_thread_pool(Box::new(DefaultThreadPool::new(1)));
+            }
             match builder.enable_timer().build() {
                 Ok(runtime) => return Ok(Runtime(Built::Ring(runtime))),
                 Err(error) => tracing::info!(%error, "the bridge gets no ring, and polls"),
             }
         }
-        let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-        Ok(Runtime(Built::Polling(runtime)))
+        let mut builder = RuntimeBuilder::<LegacyDriver>::new();
+        if dials {
+            builder = builder.attach_thread_pool(Box::new(DefaultThreadPool::new(1)));
+        }
+        Ok(Runtime(Built::Polling(builder.enable_timer().build()?)))
     }
 }
 

@@ -22,6 +22,11 @@ impl Signal {
         }
     }
 
+    /// Takes back that it was raised.
+    pub fn clear(&self) {
+        self.raised.set(false);
+    }
+
     /// Waits until it is raised.
     pub async fn wait(&self) {
         poll_fn(|context| {
@@ -53,5 +58,8 @@ mod tests {
         assert!(wait.as_mut().poll(&mut context).is_pending(), "two raises are one");
         signal.raise();
         assert!(wait.poll(&mut context).is_ready());
+        signal.raise();
+        signal.clear();
+        assert!(pin!(signal.wait()).poll(&mut context).is_pending(), "it was taken back");
     }
 }

@@ -18,10 +18,6 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
-
-/// Time that a dial may take, with the resolution of the name.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Bytes of one read.
 const READ_BYTES: usize = 64 << 10;
@@ -140,8 +136,14 @@ impl Store {
         let line = self.line(wire);
         loop {
             line.dial.wait().await;
-            let dialled = monoio::time::timeout(DIAL_TIMEOUT, dial(&self.address)).await;
-            let dialled = dialled.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            // What was meant for the connection before.
+            line.close.clear();
+            // Not ended before its time: so there is one resolution for each wire at most.
+            let places = resolve(&self.address).await;
+            let dialled = monoio::select! {
+                dialled = dial(places) => dialled,
+                () = line.close.wait() => Err(io::ErrorKind::TimedOut.into()),
+            };
             match dialled {
                 Ok(Stream::Tcp(stream)) => self.serve(wire, stream).await,
                 Ok(Stream::Unix(stream)) => self.serve(wire, stream).await,
@@ -209,17 +211,26 @@ enum Stream {
     Unix(UnixStream),
 }
 
-async fn dial(address: &Address) -> io::Result<Stream> {
-    let (host, port) = match address {
-        Address::Unix(path) => return Ok(Stream::Unix(UnixStream::connect(path).await?)),
-        Address::Tcp { host, port } => (host, *port),
-    };
+/// What a dial may reach.
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Dials one place after the other, until one answers.
+async fn dial(places: io::Result<Vec<Place>>) -> io::Result<Stream> {
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in resolve(host.clone(), port).await? {
-        match TcpStream::connect_addr(address).await {
+    for place in places? {
+        let dialled = match place {
+            Place::Tcp(address) => TcpStream::connect_addr(address).await.map(Stream::Tcp),
+            Place::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        };
+        match dialled {
             Ok(stream) => {
-                stream.set_nodelay(true)?;
-                return Ok(Stream::Tcp(stream));
+                if let Stream::Tcp(stream) = &stream {
+                    stream.set_nodelay(true)?;
+                }
+                return Ok(stream);
             }
             Err(error) => failed = error,
         }
@@ -227,12 +238,16 @@ async fn dial(address: &Address) -> io::Result<Stream> {
     Err(failed)
 }
 
-/// The addresses of a name. The system's resolver blocks, so it runs in another thread.
-async fn resolve(host: String, port: u16) -> io::Result<Vec<SocketAddr>> {
+/// The places of an address. The system's resolver blocks, so it runs in another thread.
+async fn resolve(address: &Address) -> io::Result<Vec<Place>> {
+    let (host, port) = match address {
+        Address::Unix(path) => return Ok(vec![Place::Unix(path.clone())]),
+        Address::Tcp { host, port } => (host.clone(), *port),
+    };
     if let Ok(address) = host.parse() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+        return Ok(vec![Place::Tcp(SocketAddr::new(address, port))]);
     }
     let resolving = monoio::spawn_blocking(move || (host.as_str(), port).to_socket_addrs());
     let resolved = resolving.await.map_err(|_| io::Error::other("the resolver's thread ended"))?;
-    Ok(resolved?.collect())
+    Ok(resolved?.map(Place::Tcp).collect())
 }

@@ -336,7 +336,7 @@ pub fn spawn_bridge(
             if let Some(id) = seat.cpu {
                 core_affinity::set_for_current(core_affinity::CoreId { id });
             }
-            let runtime = Runtime::new(seat.via).inspect_err(|_| {
+            let runtime = Runtime::new(seat.via, seat.store.is_some()).inspect_err(|_| {
                 control.report(false);
             })?;
             if !control.report(true) {

@@ -38,7 +38,7 @@ impl Redis {
 
     /// What a server's configuration says about it, above the first section.
     pub fn config(&self) -> String {
-        format!("engine = \"redis\"\nredis.url = \"redis://127.0.0.1:{}\"", self.port)
+        format!("engine = \"redis\"\nredis.url = \"redis://localhost:{}\"", self.port)
     }
 
     /// Sends a command, and returns the beginning of the answer.
