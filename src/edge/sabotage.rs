@@ -3,6 +3,7 @@
 
 use super::channels::EdgeChannel;
 use super::{ConnectionId, Edge};
+use crate::clock::Now;
 use crate::codec::command::{Command, Method};
 use crate::contract::envelope::Request;
 use crate::edge::connection::Later;
@@ -13,7 +14,13 @@ use std::collections::VecDeque;
 pub(super) struct Broken {
     /// Rule 4: requests that found no room, while their connections went on.
     pub aside: VecDeque<(ConnectionId, u16, Request)>,
+    /// Rule 12: registrations that follow their connect's answer, with the millisecond at which
+    /// each is due.
+    pub late: VecDeque<(u64, ConnectionId, u16, Request)>,
 }
+
+/// Time by which a registration follows its connect's answer.
+const LATE_MS: u64 = 1_000;
 
 impl EdgeChannel {
     /// Rule 9, `count_subs`: with the last member, whoever else has asked is forgotten.
@@ -29,6 +36,18 @@ impl Edge {
     pub(super) fn forget_subscription(&mut self, conn: ConnectionId, channel: u32) {
         self.take_subscription(conn, channel);
         self.owe(conn);
+    }
+
+    /// Rule 12, `reg_first`: connect is answered at once, and registered in the background.
+    pub(super) fn register_late(
+        &mut self,
+        conn: ConnectionId,
+        home: u16,
+        request: Request,
+        now: Now,
+    ) {
+        self.broken.late.push_back((now.monotonic_ms() + LATE_MS, conn, home, request));
+        self.connect_registered(conn, now);
     }
 
     /// Rule 32, `in_order`: only what begins or ends a subscription waits for others like it.

@@ -337,7 +337,9 @@ impl Caller {
             Some(Call::Batch { publications }) => batch_answered(text, &publications, around),
             Some(Call::Disconnect { .. }) if good => self.disconnected = true,
             Some(Call::Remove) if good => {}
-            Some(Call::Remove) if around.plan.fails() && text.contains("\"code\":100,") => {}
+            // The engine may keep them waiting for longer than a call may take.
+            Some(Call::Remove | Call::Disconnect { .. })
+                if around.plan.fails() && text.contains("\"code\":100,") => {}
             Some(Call::Step(publication)) if good => self.stepped(publication, text, around),
             Some(Call::Step(publication)) if self.is_given_up(publication, text, around.plan) => {
                 (self.errand, self.errands_over) = (None, true);

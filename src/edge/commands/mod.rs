@@ -224,8 +224,9 @@ impl Edge {
         }
         let home = self.home_of(user.as_str());
         let connection = self.key(conn);
-        self.issue(conn, home, Request::Register { connection, user }, turn);
-        sabotage!(RegFirst => self.connect_registered(conn, turn.now));
+        let request = Request::Register { connection, user };
+        sabotage!(RegFirst => return self.register_late(conn, home, request, turn.now));
+        self.issue(conn, home, request, turn);
     }
 
     fn publish(

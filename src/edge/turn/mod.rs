@@ -27,6 +27,7 @@ impl Edge {
     /// Serves the lines of lanes that have room again, then the connections with work left over.
     pub fn resume_work(&mut self, turn: &mut Turn<'_>) {
         sabotage!(ConnFifo => self.push_what_was_put_aside(turn));
+        sabotage!(RegFirst => self.push_late_registrations(turn));
         for home in 0..self.homes {
             self.serve_line(home, turn);
         }

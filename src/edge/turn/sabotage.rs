@@ -18,6 +18,21 @@ impl Edge {
         }
     }
 
+    /// Rule 12, `reg_first`: pushes the registrations that are due.
+    pub(super) fn push_late_registrations(&mut self, turn: &mut Turn<'_>) {
+        while let Some((due_ms, conn, home, request)) = self.broken.late.pop_front() {
+            if due_ms > turn.now.monotonic_ms() {
+                return self.broken.late.push_front((due_ms, conn, home, request));
+            }
+            if !self.is_current(conn) || self.life(conn) == Life::Dead {
+                continue;
+            }
+            if let Err(request) = self.push(conn, home, request, turn) {
+                return self.broken.late.push_front((due_ms, conn, home, request));
+            }
+        }
+    }
+
     /// Rule 10, `cleanup_queue`: what a dead connection owes and finds no room is forgotten. False:
     /// it is not dead, or in a line.
     pub(super) fn settles_once(&mut self, conn: ConnectionId, turn: &mut Turn<'_>) -> bool {
