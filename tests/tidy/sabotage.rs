@@ -6,6 +6,7 @@ use crate::source::Source;
 /// Rules that one line cannot break, each with the number of its lines.
 const MORE_LINES: &[(&str, usize, &str)] = &[
     ("ConnFifo", 2, "what is put aside has to be pushed later"),
+    ("RegFirst", 2, "what connect did not wait for has to be registered later"),
     ("LaneFifo", 2, "newcomers pass the line, and whoever has no room goes to its head"),
     ("LiveAtRead", 2, "who is read for has to go live later"),
     ("RearmWant", 2, "a core that did not ask for room does not look for it either"),
