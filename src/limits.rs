@@ -200,6 +200,9 @@ pub const CHANNELS_PER_PART: usize = 1_024;
 pub const PATTERN_BYTES: usize = 256;
 /// Bytes of a close frame's reason (RFC 6455 section 5.5: 125 with the code).
 pub const CLOSE_REASON_BYTES: usize = 123;
+/// Deliveries whose filters are still to be asked, and that others may pass. With more, nothing is
+/// taken until they are asked: what publishes faster than filters are asked has to wait.
+pub const FILTERED_STAGED: usize = 8;
 /// Bytes of a token; a longer one is invalid and is not read.
 pub const TOKEN_BYTES: usize = 8 << 10;
 /// Largest token, in bytes, whose valid signature is remembered.

@@ -308,6 +308,12 @@ impl Edge {
         self.staging.has_filtered()
     }
 
+    /// May deliveries pass those whose filters are still to be asked?
+    #[must_use]
+    pub fn may_pass_filtered(&self) -> bool {
+        self.staging.may_add_filtered()
+    }
+
     /// May what came in be looked at, as far as the stage's work goes? What is left waits for the
     /// next turn where it lies.
     #[must_use]

@@ -93,7 +93,8 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             return true;
         }
         let next = self.mesh.deliveries_in[home].peek();
-        if self.fenced.is_empty() && next.is_none_or(Delivery::may_pass_filters) {
+        let may_pass = self.fenced.is_empty() && self.edge.may_pass_filtered();
+        if may_pass && next.is_none_or(Delivery::may_pass_filters) {
             return true;
         }
         self.edge.mark_within_turn();

@@ -13,6 +13,7 @@ use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::position::Position;
 use crate::edge::channels::filters::ChargedFilters;
 use crate::edge::channels::{NO_FILTER, Subscriber};
+use crate::limits::FILTERED_STAGED;
 use crate::rules::sabotage;
 use crate::work::Work;
 use std::collections::VecDeque;
@@ -132,6 +133,12 @@ impl Staging {
     #[must_use]
     pub fn has_filtered(&self) -> bool {
         self.filtered > 0
+    }
+
+    /// May more be taken while filters are still to be asked?
+    #[must_use]
+    pub fn may_add_filtered(&self) -> bool {
+        self.filtered < FILTERED_STAGED
     }
 
     /// Bytes that what waits here will take in the arena, at most.
