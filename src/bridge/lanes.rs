@@ -263,7 +263,7 @@ mod tests {
             assert!(worker.to_bridge.push(ToBridge::Call(pass)).is_ok());
             assert!(lanes.take(0).is_some());
             let position = Position { epoch: Epoch(1), offset: id };
-            lanes.answer(0, Answer::Published { id: CallId(id), position });
+            lanes.answer(0, Answer::Published { id: CallId(id), position, is_new: true });
             forward(&mut lanes, id);
             forward(&mut lanes, id);
         }

@@ -111,6 +111,9 @@ pub enum Answer {
     Published {
         id: CallId,
         position: Position,
+        /// False: a publication with this key was carried out before, and has this position. Its
+        /// content may be another.
+        is_new: bool,
     },
     Passed {
         id: CallId,

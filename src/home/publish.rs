@@ -113,17 +113,20 @@ impl<E: Engine> Home<E> {
 
     /// The engine elsewhere has put a publication in order. Its publisher, and whoever published
     /// with the same key meanwhile, is answered once it is forwarded (rule 34): here and now where
-    /// it comes next, and then its copy on the stream is a repeat.
+    /// it is new and comes next, and then its copy on the stream is a repeat.
     pub(super) fn called(
         &mut self,
         publish: (ReplyTo, Option<Name>, Block),
-        position: Position,
+        (position, is_new): (Position, bool),
         now: Now,
     ) {
         let (to, key, block) = publish;
         let place = self.channels.find(block.channel());
         let key = key.map(|key| (key, self.keys.owner(block.publisher())));
-        let unheard = place.is_some_and(|place| self.forward_own(place, position, block));
+        let unheard = place.is_some_and(|place| match is_new {
+            true => self.forward_own(place, position, block),
+            false => self.must_be_heard(place, position),
+        });
         let waiting = match key {
             Some((key, owner)) => self.keys.done(key, owner, position, now.monotonic_ms()),
             None => Vec::new(),

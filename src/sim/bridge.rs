@@ -267,9 +267,9 @@ impl Far {
     ) -> (CallId, Option<Answer>) {
         match command {
             Command::Call(Call::Publish { id, block, wish }) => {
-                let publish = |it: &mut Self| Answer::Published {
-                    id,
-                    position: it.publish(block, &wish, now_us),
+                let publish = |it: &mut Self| {
+                    let (position, is_new) = it.publish(block, &wish, now_us);
+                    Answer::Published { id, position, is_new }
                 };
                 (id, is_done.then(|| publish(self)))
             }
@@ -324,11 +324,11 @@ impl Far {
     }
 
     /// Puts a publication in order at the store, and tells everybody who watches.
-    fn publish(&mut self, block: Block, wish: &Wish, now_us: u64) -> Position {
+    fn publish(&mut self, block: Block, wish: &Wish, now_us: u64) -> (Position, bool) {
         let channel = &Name::from(block.channel());
         let (position, is_new) = self.store.publish(block.clone(), wish, now_us);
         if !is_new {
-            return position;
+            return (position, false);
         }
         self.note(channel, &block, position);
         for peer in &mut self.peers {
@@ -342,7 +342,7 @@ impl Far {
                 peer.heard.push_back(Heard { session, position, block });
             }
         }
-        position
+        (position, true)
     }
 
     /// Hands a publication that is not kept to those who watch.

@@ -409,9 +409,9 @@ impl Shard {
     }
 
     /// A publication is in order.
-    fn succeed(&mut self, job: JobId, position: Position) {
+    fn succeed(&mut self, job: JobId, position: Position, is_new: bool) {
         if let Some(job) = self.lines.finish(job) {
-            self.say(job.worker, Answer::Published { id: job.call, position });
+            self.say(job.worker, Answer::Published { id: job.call, position, is_new });
         }
     }
 }

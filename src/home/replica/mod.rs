@@ -185,9 +185,12 @@ impl<E: Engine> Home<E> {
             // It was given up before.
             (_, Some(None)) => {}
             (Answer::Failed { why, .. }, Some(Some(asked))) => self.failed(asked, why, now),
-            (Answer::Published { position, .. }, Some(Some(Asked::Publish { to, key, block }))) => {
+            (
+                Answer::Published { position, is_new, .. },
+                Some(Some(Asked::Publish { to, key, block })),
+            ) => {
                 let place = self.channels.find(block.channel());
-                self.called((to, key, block), position, now);
+                self.called((to, key, block), (position, is_new), now);
                 if let Some(place) = place {
                     self.compare_tail(place, position, now);
                 }

@@ -63,7 +63,7 @@ fn live(home: &mut Home<Bridged>, channel: &str, top: u64, now: Now) -> Session 
 }
 
 fn published(id: CallId, offset: u64) -> Answer {
-    Answer::Published { id, position: Position { epoch: Epoch(3), offset } }
+    Answer::Published { id, position: Position { epoch: Epoch(3), offset }, is_new: true }
 }
 
 /// The commands that are refused for now.
@@ -312,4 +312,29 @@ fn a_publish_that_was_carried_out_before_is_answered_once_it_is_forwarded() {
     assert_eq!(to.command, 2);
     let said = ask(&mut home, keyed(3), rested);
     assert!(matches!(said[..], [Delivery::Published { .. }]), "at once from then on: {said:?}");
+}
+
+#[test]
+fn a_key_that_the_store_knows_does_not_put_other_data_at_its_place() {
+    let mut home = bridged();
+    live(&mut home, "long:a", 4, at_ms(0));
+    let idempotency_key = "k".into();
+    let options = PublishOptions { idempotency_key, ..PublishOptions::default() };
+    let block = |data: &[u8]| Block::plain("long:a", data, at_ms(0));
+    let keyed = Request::Publish { to: TO, block: block(b"2"), options: Some(Box::new(options)) };
+    assert!(ask(&mut home, keyed, at_ms(0)).is_empty());
+    let [Call::Publish { id, .. }] = calls(&mut home)[..] else { panic!("it is asked") };
+    // Its first try was carried out by another call, with other data, and was not heard yet.
+    let position = Position { epoch: Epoch(3), offset: 5 };
+    let repeated = Answer::Published { id, position, is_new: false };
+    assert!(answer(&mut home, repeated, at_ms(0)).is_empty(), "what is there is not known");
+    let [Call::Read { id, .. }] = calls(&mut home)[..] else { panic!("so it is read") };
+    let entries = [Placed { offset: 5, block: block(b"1") }].into();
+    let read = StreamRead { id, epoch: Epoch(3), after: 4, entries, end: 5, cut: false, top: 5 };
+    let said = answer(&mut home, Answer::Read(Box::new(read)), at_ms(0));
+    let [Delivery::Publication { offset: 5, ref block, .. }, Delivery::Published { .. }] = said[..]
+    else {
+        panic!("{said:?}")
+    };
+    assert_eq!(block.data(), b"1");
 }

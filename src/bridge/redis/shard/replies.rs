@@ -216,12 +216,12 @@ impl Shard {
                     self.renew(channel, position.epoch);
                     self.fail(job, Failure::Lost);
                 } else {
-                    self.succeed(job, position);
+                    self.succeed(job, position, true);
                 }
                 None
             }
             Outcome::Repeated(position) => {
-                self.succeed(job, position);
+                self.succeed(job, position, false);
                 None
             }
             Outcome::Unknown => {
@@ -382,7 +382,7 @@ impl Shard {
             let has_key = publish.is_some_and(|publish| !publish.wish.key.is_empty());
             let may_go = match outcome {
                 settling::Outcome::Found(position) => {
-                    self.succeed(*job, *position);
+                    self.succeed(*job, *position, true);
                     continue;
                 }
                 settling::Outcome::Absent => !is_passed,

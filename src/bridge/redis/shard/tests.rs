@@ -188,7 +188,7 @@ impl Bench {
         while let Some((worker, answer)) = self.shard.next_answer() {
             assert_eq!(worker, 3, "it is told who asked");
             answers.push(match answer {
-                Answer::Published { id, position } => {
+                Answer::Published { id, position, .. } => {
                     format!("{} at {}-{}", id.0, position.epoch.0, position.offset)
                 }
                 Answer::Passed { id } => format!("{} passed", id.0),
