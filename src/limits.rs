@@ -361,6 +361,8 @@ pub const REDIS_STEADY_US: u64 = 1_000_000;
 /// Earlier connections to Redis that may still have commands there, and are ended by the next. With
 /// more, publications that they had in flight fail.
 pub const REDIS_EARLIER: usize = 16;
+/// Time in which one kind of event of a store has one line in the log, at most.
+pub const EVENT_LINE_MS: u64 = 60_000;
 /// Events of a shard that wait to be taken; further ones are dropped.
 pub const REDIS_EVENTS: usize = 256;
 

@@ -5,7 +5,7 @@
 //! was told of, once; each wire has one connection at a time; nothing is read or written for a
 //! connection that the shard wants closed.
 
-use super::events;
+use super::events::Events;
 use super::lanes::Lanes;
 use super::redis::shard::{Shard, Wire};
 use super::signal::Signal;
@@ -36,6 +36,7 @@ pub(super) struct Store {
     shard: RefCell<Shard>,
     address: Address,
     now: Rc<dyn Fn() -> Now>,
+    events: RefCell<Events>,
     /// Something came in: the bridge is to turn.
     changed: Signal,
     commands: Line,
@@ -57,6 +58,7 @@ impl Store {
             shard: RefCell::new(shard),
             address,
             now,
+            events: RefCell::default(),
             changed: Signal::default(),
             commands: Line::default(),
             subscriptions: Line::default(),
@@ -95,7 +97,7 @@ impl Store {
             }
         }
         while let Some(event) = shard.next_event() {
-            events::log(&event);
+            self.events.borrow_mut().note(&event, self.now_us() / 1_000);
         }
         for wire in [Wire::Commands, Wire::Subscriptions] {
             let line = self.line(wire);
