@@ -75,6 +75,8 @@ pub struct Wish {
     pub size: u32,
     /// Seconds for which it keeps them after the last, above 0.
     pub ttl_s: u32,
+    /// Seconds after the last for which its numbering goes on when it keeps nothing any more.
+    pub numbering_s: u32,
     /// Where the channel has come to here. A stream of this epoch that has not come as far has lost
     /// its end: the publication begins another epoch, for one that has a place may not share it.
     pub above: Option<Position>,

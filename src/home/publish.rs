@@ -98,17 +98,16 @@ impl<E: Engine> Home<E> {
     fn wish(&self, block: &Block, key: Box<str>) -> Box<Wish> {
         let place = self.channels.find(block.channel());
         let channel = place.and_then(|place| self.channels.get(place));
-        let (size, ttl_s) = match channel {
-            Some(channel) => (channel.history_size, channel.history_ttl_s),
-            None => {
-                let options = self.namespaces.options(block.channel());
-                options.map_or((0, 0), |options| (options.history_size, options.history_ttl_s))
-            }
+        let options = self.namespaces.options(block.channel());
+        let (size, ttl_s, numbering_s) = match (channel, options) {
+            (Some(it), _) => (it.history_size, it.history_ttl_s, it.history_meta_ttl_s),
+            (None, Some(it)) => (it.history_size, it.history_ttl_s, it.history_meta_ttl_s.0),
+            (None, None) => (0, 0, 0),
         };
         debug_assert!(size > 0 && ttl_s > 0, "what is not kept is not put in order");
         let is_live = place.is_some_and(|place| self.is_live(place));
         let above = channel.filter(|_| is_live).map(Channel::position);
-        Box::new(Wish { key, size, ttl_s, above })
+        Box::new(Wish { key, size, ttl_s, numbering_s, above })
     }
 
     /// The engine elsewhere has put a publication in order. Its publisher, and whoever published

@@ -159,7 +159,13 @@ impl Bridge {
 
     /// Another node publishes `block`.
     pub fn publish_elsewhere(&mut self, block: Block, now_us: u64) {
-        let wish = Wish { key: Box::default(), size: u32::MAX, ttl_s: 3_600, above: None };
+        let wish = Wish {
+            key: Box::default(),
+            size: u32::MAX,
+            ttl_s: 3_600,
+            numbering_s: 3_600,
+            above: None,
+        };
         self.far.publish(block, &wish, now_us);
         self.asleep = false;
     }

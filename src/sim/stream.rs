@@ -137,7 +137,7 @@ mod tests {
     const ZERO: Now = Now { monotonic_us: 0, unix_ms: 0 };
 
     fn wish(key: &str, size: u32, above: Option<Position>) -> Wish {
-        Wish { key: key.into(), size, ttl_s: 2, above }
+        Wish { key: key.into(), size, ttl_s: 2, numbering_s: 2, above }
     }
 
     #[test]

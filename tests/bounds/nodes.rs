@@ -15,6 +15,7 @@ on_both_drivers!(
     without_redis_what_is_not_kept_goes_on,
     a_frozen_redis_answers_with_an_error_in_time,
     an_empty_redis_is_declared,
+    what_expired_is_no_loss_to_who_listens,
 );
 
 const PUBLICATIONS: u64 = 500;
@@ -189,5 +190,37 @@ impl Client {
                 other => panic!("{other:?} instead of a push"),
             }
         }
+    }
+}
+
+fn what_expired_is_no_loss_to_who_listens(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let namespace = "[[namespace]]\nname = \"brief\"\nhistory_size = 10\nhistory_ttl_s = 1\n\
+                     recovery = \"force\"\nallow_subscribe = \"anyone\"\n\
+                     allow_publish = \"anyone\"";
+    let node = || Setup { limits: namespace, ..node(&config) };
+    let (one, two) = (serve!(driver, node()), serve!(driver, node()));
+    publishes_again(&one, "brief:warm");
+    let mut listeners = [one.client(), two.client()];
+    let before =
+        listeners.each_mut().map(|it| it.subscribe("brief:x")["subscribe"]["epoch"].clone());
+    assert_eq!(before[0], before[1]);
+    for data in 1..=3 {
+        assert_eq!(published(&one, "brief:x", data), data, "the numbering goes on");
+        for listener in &mut listeners {
+            assert_eq!(listener.publication()["offset"], data);
+        }
+        until("what was kept expires", || redis.ask("KEYS cc:{*brief:x") == Some("*0\r\n".into()));
+    }
+    // Who comes back missed nothing, and learns that.
+    for (server, epoch) in [(&one, &before[0]), (&two, &before[1])] {
+        let request = json!({"channel": "brief:x", "recover": true, "offset": 3, "epoch": epoch});
+        let answer = &server.client().ask("subscribe", request)["subscribe"];
+        assert_eq!(
+            (&answer["recovered"], &answer["offset"]),
+            (&json!(true), &json!(3)),
+            "{answer}"
+        );
     }
 }

@@ -154,12 +154,15 @@ fn what_was_flushed_begins_anew() {
 }
 
 #[test]
-fn a_deleted_stream_is_another_to_all() {
+fn a_deleted_stream_goes_on_and_one_of_which_all_is_gone_does_not() {
     let redis = Redis::start();
     let mut node = Node::connect(&redis, NOW_US);
     let first = node.publish("m1");
     let key = node.client.key("a");
     node.client.integer(&["DEL", &key]);
     let second = node.publish("m2");
+    assert_eq!((second.epoch, second.offset), (first.epoch, 2), "nobody missed anything");
+    node.client.ask(&["FLUSHALL"]);
+    let second = node.publish("m3");
     assert!(second.epoch.0 > first.epoch.0 && second.offset == 1, "{first:?} {second:?}");
 }

@@ -3,6 +3,7 @@
 mod begin;
 mod incarnation;
 mod node;
+mod numbering;
 mod oracle;
 mod paging;
 mod publish;

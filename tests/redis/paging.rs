@@ -30,9 +30,16 @@ struct Model {
     epoch: u64,
     top: u64,
     kept: BTreeMap<u64, Bytes>,
+    /// Only its numbering is there.
+    is_expired: bool,
 }
 
 impl Model {
+    fn expire(&mut self) {
+        self.kept.clear();
+        self.is_expired = true;
+    }
+
     fn read(&self, page: &Page) -> Part {
         let epoch = Epoch(self.epoch);
         let from = page.from.filter(|from| from.is_of(epoch)).map(|from| from.offset);
@@ -94,9 +101,14 @@ impl Pair {
             86..90 => {
                 let key = self.client.key("a");
                 self.client.integer(&["DEL", &key]);
+                // As when it expires: its numbering is noted.
+                self.model.iter_mut().for_each(Model::expire);
+            }
+            90..91 => {
+                self.client.ask(&["FLUSHALL"]);
                 self.model = None;
             }
-            90..95 => self.begin(false),
+            91..95 => self.begin(false),
             _ => self.begin(true),
         }
     }
@@ -108,14 +120,16 @@ impl Pair {
     }
 
     fn publish(&mut self) {
-        let Some(epoch) = self.model.as_ref().map(|model| model.epoch) else {
-            return self.begin(true);
+        let epoch = match &self.model {
+            Some(model) if !model.is_expired => model.epoch,
+            _ => return self.begin(true),
         };
         let count = 1 + self.random.below(4);
         let blocks: Vec<Bytes> = (0..count).map(|_| self.block()).collect();
         let items: Vec<_> = blocks.iter().map(|block| item("a", Epoch(epoch), block)).collect();
         let size = [3, 20, 50][self.random.below(3) as usize];
-        let answer = self.client.publish(By::Text, Class { size, ttl_s: 60 }, &items);
+        let answer =
+            self.client.publish(By::Text, Class { size, ttl_s: 60, numbering_s: 60 }, &items);
         for (outcome, block) in outcomes(answer, items.len()).expect("answers").iter().zip(&blocks)
         {
             self.note(outcome, block, size);
@@ -125,7 +139,7 @@ impl Pair {
     /// Begins an epoch, or opens a stream.
     fn begin(&mut self, with_item: bool) {
         let block = self.block();
-        let class = Class { size: 20, ttl_s: 60 };
+        let class = Class { size: 20, ttl_s: 60, numbering_s: 60 };
         let low = self.model.as_ref().map_or(0, |model| model.epoch);
         // Above what is there, or nothing new.
         let floor = Epoch(if self.random.chance(50) { low + 1 } else { 1 });
@@ -139,6 +153,7 @@ impl Pair {
             return self.note(&outcome, &block, class.size);
         }
         let Outcome::Published(position) = outcome else { panic!("{outcome:?}") };
+        self.model.iter_mut().for_each(|model| model.is_expired = false);
         if position.offset == 0 && position.epoch.0 != low {
             self.model = Some(Model { epoch: position.epoch.0, ..Model::default() });
         }
@@ -150,6 +165,7 @@ impl Pair {
         if model.epoch != position.epoch.0 {
             *model = Model { epoch: position.epoch.0, ..Model::default() };
         }
+        model.is_expired = false;
         model.top += 1;
         assert_eq!(model.top, position.offset);
         model.kept.insert(model.top, block.clone());
@@ -194,7 +210,8 @@ fn pages_are_those_of_the_model() {
             }
             let (page, most) = (pair.page(), pair.most());
             let found = pair.client.read("a", page, most);
-            let expected = pair.model.as_ref().map(|model| model.read(&page));
+            let there = pair.model.as_ref().filter(|model| !model.is_expired);
+            let expected = there.map(|model| model.read(&page));
             missing += u32::from(expected.is_none());
             let expected = expected.map_or(Found::Missing, Found::Part);
             assert_eq!(found, expected, "seed {seed} step {step} by {most}: {page:?}");

@@ -20,8 +20,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Keeps 5 entries, for a minute.
-pub const CLASS: Class = Class { size: 5, ttl_s: 60 };
+/// Keeps 5 entries, for a minute, and a numbering for ten.
+pub const CLASS: Class = Class { size: 5, ttl_s: 60, numbering_s: 600 };
 
 pub fn at(epoch: Epoch, offset: u64) -> Position {
     Position { epoch, offset }

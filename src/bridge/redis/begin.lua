@@ -1,17 +1,18 @@
 -- Publishes one item whatever the stream's epoch is, and begins a new one where that may not go on. Or
 -- makes sure, without an item, that there is a stream.
 --
--- KEYS: the stream; what notes the item's idempotency key, if it has one.
+-- KEYS: the stream; what notes its numbering, beyond its own life; what notes the item's idempotency
+--   key, if it has one.
 -- ARGV: entries that the stream keeps, seconds for which it does (0: for ever), milliseconds for which
---   a key is noted, the floor, below which an epoch must not go on; what a new epoch is, if nothing is
---   above it; a position (0-0: none) that the stream has reached before, so that one that has not
---   reached it has lost its end; the block, if there is an item.
+--   a key is noted, seconds for which a numbering is, the floor, below which an epoch must not go on;
+--   what a new epoch is, if nothing is above it; a position (0-0: none) that the stream has reached
+--   before, so that one that has not reached it has lost its end; the block, if there is an item.
 -- Returns the id that the item got, `=ID` if its key was carried out before, without an item the
 --   stream's last id; or an error. Each call is protected.
 local call = redis.pcall
-local size, ttl, note_ms = ARGV[1], ARGV[2], ARGV[3]
-local floor, candidate, block = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[7]
-local stream, note = KEYS[1], KEYS[2]
+local size, ttl, note_ms, numbering_s = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local floor, candidate, block = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[8]
+local stream, numbering, note = KEYS[1], KEYS[2], KEYS[3]
 
 local function position(id)
   local epoch, offset = string.match(id, '^(%d+)-(%d+)$')
@@ -24,34 +25,45 @@ if done then return '=' .. done end
 
 local last = '0-0'
 local info = call('XINFO', 'STREAM', stream)
-if info.err then
-  if not string.find(info.err, 'no such key', 1, true) then return info end
-else
+local is_there = not info.err
+if is_there then
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then last = info[i + 1] end
   end
+else
+  if not string.find(info.err, 'no such key', 1, true) then return info end
+  -- What it kept has expired, and its numbering may not have.
+  local noted = call('GET', numbering)
+  if type(noted) == 'table' then return noted end
+  last = string.match(noted or '', '^%d+%-%d+$') or last
 end
 local epoch, top = position(last)
-local low_epoch, low_offset = position(ARGV[6])
+local low_epoch, low_offset = position(ARGV[7])
 local reached = epoch > low_epoch or epoch == low_epoch and top >= low_offset
-local goes_on = not info.err and epoch >= floor and reached
-if goes_on and not block then return last end
+local goes_on = last ~= '0-0' and epoch >= floor and reached
+if goes_on and is_there and not block then return last end
 
-local id, keeps = string.format('%.0f-*', epoch), size
+local keeps = size
 if not goes_on then
   -- One that may not go on is below the floor, or not above the position.
-  epoch = math.max(candidate, floor, low_epoch + 1)
+  epoch, top = math.max(candidate, floor, low_epoch + 1), 0
   -- What is kept of the epoch before goes with it.
-  id, keeps = string.format('%.0f-1', epoch), math.min(tonumber(size), 1)
+  keeps = math.min(tonumber(size), 1)
 end
+local id = string.format('%.0f-%.0f', epoch, top + 1)
 local reply = call('XADD', stream, 'MAXLEN', keeps, id, 'b', block or '')
 if type(reply) == 'table' then return reply end
 if not block then
-  reply = string.format('%.0f-0', epoch)
+  reply = string.format('%.0f-%.0f', epoch, top)
   call('XTRIM', stream, 'MAXLEN', 0)
   call('XSETID', stream, reply)
 end
-if ttl ~= '0' then call('EXPIRE', stream, ttl) end
+if ttl ~= '0' then
+  call('EXPIRE', stream, ttl)
+  -- Whoever only reads does not shorten its life.
+  local left_s = block and 0 or call('TTL', numbering)
+  call('SET', numbering, reply, 'EX', string.format('%.0f', math.max(left_s, tonumber(numbering_s))))
+end
 if block then call('PUBLISH', stream, reply .. ' ' .. block) end
 if note and block then call('SET', note, reply, 'PX', note_ms) end
 return reply

@@ -108,6 +108,13 @@ impl Keys {
         (self.channel(name).concat() == key).then_some(name)
     }
 
+    /// Appends to a command where the numbering of a channel is noted.
+    pub fn push_numbering(&self, command: &mut Command<'_>, channel: &str) {
+        let tag = &self.tags[usize::from(Partition::of(channel).0)];
+        let parts = [self.prefix.as_bytes(), b":num", tag.as_bytes(), channel.as_bytes()];
+        command.joined(&parts);
+    }
+
     /// Appends to a command what notes that an idempotency key was carried out in a channel.
     pub fn push_done(&self, command: &mut Command<'_>, channel: &str, key: &str) {
         let tag = &self.tags[usize::from(Partition::of(channel).0)];
@@ -201,6 +208,8 @@ mod tests {
         assert_eq!(channel(""), "cc:{460}");
         let floor = pushed(|it| keys().push_floor(it, Partition::of("chat:lobby")));
         assert_eq!(floor, "cc:gen{27}");
+        let numbering = pushed(|it| keys().push_numbering(it, "chat:lobby"));
+        assert_eq!(numbering, "cc:num{27}chat:lobby");
         let done = pushed(|it| keys().push_done(it, "chat:lobby", "k1"));
         assert_eq!(done, "cc:done{27}10:chat:lobbyk1");
     }

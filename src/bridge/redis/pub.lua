@@ -1,15 +1,17 @@
 -- Publishes items, each into the stream of its channel, if that is of the epoch that is wanted.
 --
--- KEYS: the stream of each item; then what notes idempotency keys, for the items that have one.
+-- KEYS: the stream of each item; what notes the numbering of each stream, beyond its own life; then
+--   what notes idempotency keys, for the items that have one.
 -- ARGV: entries that a stream keeps, seconds for which it does (0: for ever), milliseconds for which
---   a key is noted; then three for each item: `EPOCH-*`, the place in KEYS of its note or "", block.
+--   a key is noted, seconds for which a numbering is; then three for each item: `EPOCH-*`, the place in
+--   KEYS of its note or "", block.
 -- Returns for each item the id that it got, `=ID` if its key was carried out before, nil if there is
 --   no stream of that epoch, or an error. An error is the item's own: each call is protected.
 local call = redis.pcall
-local size, ttl, note_ms = ARGV[1], ARGV[2], ARGV[3]
-local replies = {}
-for i = 1, (#ARGV - 3) / 3 do
-  local at = 3 * i + 1
+local size, ttl, note_ms, numbering_s = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local replies, items = {}, (#ARGV - 4) / 3
+for i = 1, items do
+  local at = 3 * i + 2
   local stream, note, block = KEYS[i], KEYS[tonumber(ARGV[at + 1])], ARGV[at + 2]
   local reply = note and call('GET', note)
   if not reply then
@@ -25,7 +27,10 @@ for i = 1, (#ARGV - 3) / 3 do
       call('XSETID', stream, string.format('%.0f-0', epoch))
       reply = false
     elseif reply then
-      if ttl ~= '0' then call('EXPIRE', stream, ttl) end
+      if ttl ~= '0' then
+        call('EXPIRE', stream, ttl)
+        call('SET', KEYS[items + i], reply, 'EX', numbering_s)
+      end
       call('PUBLISH', stream, reply .. ' ' .. block)
       if note then call('SET', note, reply, 'PX', note_ms) end
     end

@@ -8,8 +8,9 @@ use super::id::{self, EPOCHS_END, Id};
 use super::keys::{Keys, Partition};
 use super::resp::Value;
 use super::resp::encode::{Command, Decimal, command};
+use crate::contract::engine::Wish;
 use crate::contract::position::{Epoch, Position};
-use crate::limits::{IDEMPOTENCY_MS, REDIS_CLOCK_SKEW_US};
+use crate::limits::{IDEMPOTENCY_MS, REDIS_CLOCK_SKEW_US, REDIS_OPENED_S};
 use sha1::{Digest, Sha1};
 
 /// One of the scripts.
@@ -45,12 +46,27 @@ pub enum By {
 }
 
 /// How what is published is kept, for all items of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Class {
     /// Entries that a stream keeps.
     pub size: u32,
     /// Seconds for which it keeps them after the last; 0: for ever.
     pub ttl_s: u32,
+    /// Seconds for which the numbering of a stream that expires goes on, after the last as well.
+    pub numbering_s: u32,
+}
+
+impl Class {
+    /// How a stream is kept that was only opened. Its numbering outlives it, so that it goes on
+    /// where somebody who listens opens it again.
+    pub const OPENED: Class =
+        Class { size: 1, ttl_s: REDIS_OPENED_S, numbering_s: 2 * REDIS_OPENED_S };
+
+    /// What a home wishes.
+    #[must_use]
+    pub fn of(wish: &Wish) -> Class {
+        Class { size: wish.size, ttl_s: wish.ttl_s, numbering_s: wish.numbering_s }
+    }
 }
 
 /// One publication.
@@ -172,16 +188,19 @@ impl Scripts {
         let count = items.clone().count();
         debug_assert!(count > 0, "a request without items");
         let keyed = items.clone().filter(|item| !item.key.is_empty());
-        let keys = count + keyed.clone().count();
-        let mut command = self.run(out, (Script::Publish, by), (keys, 3 + 3 * count));
+        let keys = 2 * count + keyed.clone().count();
+        let mut command = self.run(out, (Script::Publish, by), (keys, 4 + 3 * count));
         for item in items.clone() {
             command.joined(&self.keys.channel(item.channel));
+        }
+        for item in items.clone() {
+            self.keys.push_numbering(&mut command, item.channel);
         }
         for item in keyed {
             self.keys.push_done(&mut command, item.channel, item.key);
         }
         push_class(&mut command, class);
-        let mut place = count as u64;
+        let mut place = 2 * count as u64;
         for item in items {
             debug_assert!(item.epoch.0 < EPOCHS_END, "no stream is of this epoch: {item:?}");
             command.joined(&[Decimal::new(item.epoch.0).as_bytes(), b"-*"]);
@@ -198,10 +217,11 @@ impl Scripts {
     /// Appends a request that begins, if it has to, an epoch. It is answered by `begun`.
     pub fn begin(&self, out: &mut Vec<u8>, by: By, begin: &Begin<'_>) {
         let key = begin.item.map_or("", |item| item.key);
-        let keys = 1 + usize::from(!key.is_empty());
-        let arguments = 6 + usize::from(begin.item.is_some());
+        let keys = 2 + usize::from(!key.is_empty());
+        let arguments = 7 + usize::from(begin.item.is_some());
         let mut command = self.run(out, (Script::Begin, by), (keys, arguments));
         command.joined(&self.keys.channel(begin.channel));
+        self.keys.push_numbering(&mut command, begin.channel);
         if !key.is_empty() {
             self.keys.push_done(&mut command, begin.channel, key);
         }
@@ -229,7 +249,10 @@ impl Scripts {
 }
 
 fn push_class(command: &mut Command<'_>, class: Class) {
+    // What cannot be read any more has a numbering still.
+    let numbering_s = class.numbering_s.max(class.ttl_s).max(1);
     command.number(class.size.into()).number(class.ttl_s.into()).number(IDEMPOTENCY_MS);
+    command.number(numbering_s.into());
 }
 
 fn hex(text: &str) -> Hex {
@@ -323,7 +346,12 @@ mod tests {
         let item = |channel, key, block| Item { channel, epoch: Epoch(7), key, block };
         let items = [item("a", "", b"1".as_slice()), item("b", "k", b"2"), item("a", "l", b"3")];
         let mut out = Vec::new();
-        scripts.publish(&mut out, By::Digest, Class { size: 10, ttl_s: 60 }, items.into_iter());
+        scripts.publish(
+            &mut out,
+            By::Digest,
+            Class { size: 10, ttl_s: 60, numbering_s: 600 },
+            items.into_iter(),
+        );
         let said = parts(&out);
         let digest = String::from_utf8(hex(Script::Publish.text()).to_vec()).expect("text");
         let (a, b) = (said[3].clone(), said[4].clone());
@@ -358,7 +386,7 @@ mod tests {
         let scripts = scripts();
         let mut begin = Begin {
             channel: "a",
-            class: Class { size: 10, ttl_s: 0 },
+            class: Class { size: 10, ttl_s: 0, numbering_s: 0 },
             floor: Epoch(5),
             candidate: Epoch(9),
             low: Some(Position { epoch: Epoch(7), offset: 3 }),

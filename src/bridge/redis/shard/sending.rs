@@ -12,9 +12,7 @@ use crate::contract::engine::Failure;
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position};
 use crate::contract::wire::{NodeId, Origin, encode};
-use crate::limits::{
-    REDIS_BATCH_ITEMS, REDIS_CALL_US, REDIS_CLOCK_SKEW_US, REDIS_OPENED_S, REDIS_OUTPUT_BYTES,
-};
+use crate::limits::{REDIS_BATCH_ITEMS, REDIS_CALL_US, REDIS_CLOCK_SKEW_US, REDIS_OUTPUT_BYTES};
 use std::collections::BTreeMap;
 
 /// A publication of a batch.
@@ -26,9 +24,9 @@ struct BatchItem {
     data: Vec<u8>,
 }
 
-/// Batches that are being filled, by size and seconds of what they ask for.
+/// Batches that are being filled, by what they ask for.
 #[derive(Default)]
-struct Batches(BTreeMap<(u32, u32), Vec<BatchItem>>);
+struct Batches(BTreeMap<Class, Vec<BatchItem>>);
 
 impl Shard {
     /// Puts as much of what waits into bytes as is written at once.
@@ -47,8 +45,8 @@ impl Shard {
         {
             bytes += self.serve(&channel, &mut batches);
         }
-        for ((size, ttl_s), items) in std::mem::take(&mut batches.0) {
-            self.send_batch(Class { size, ttl_s }, &items);
+        for (class, items) in std::mem::take(&mut batches.0) {
+            self.send_batch(class, &items);
         }
     }
 
@@ -112,9 +110,9 @@ impl Shard {
             && let Some(Task::Publish(publish)) = self.lines.job(first).map(|job| &job.task)
             && !publish.begins
             && (publish.fate == Fate::Open || !publish.wish.key.is_empty())
-            && class.is_none_or(|class| class == (publish.wish.size, publish.wish.ttl_s))
+            && class.is_none_or(|class| class == Class::of(&publish.wish))
         {
-            let of = (publish.wish.size, publish.wish.ttl_s);
+            let of = Class::of(&publish.wish);
             let items = batches.0.entry(of).or_default();
             if items.len() >= REDIS_BATCH_ITEMS {
                 full = Some(of);
@@ -127,9 +125,9 @@ impl Shard {
             items.push(BatchItem { job: first, channel, epoch, key, data });
             self.lines.take_first(&items[items.len() - 1].channel);
         }
-        if let Some(of @ (size, ttl_s)) = full {
+        if let Some(of) = full {
             let items = batches.0.remove(&of).expect("it is full");
-            self.send_batch(Class { size, ttl_s }, &items);
+            self.send_batch(of, &items);
             if class.is_none() {
                 return bytes + self.batch(channel, epoch, batches);
             }
@@ -162,7 +160,7 @@ impl Shard {
         let data = encoded(self.node, publish);
         let begin = Begin {
             channel: channel.as_str(),
-            class: Class { size: publish.wish.size, ttl_s: publish.wish.ttl_s },
+            class: Class::of(&publish.wish),
             floor,
             candidate,
             low: publish.wish.above,
@@ -179,7 +177,7 @@ impl Shard {
     pub(super) fn open(&mut self, channel: Name, job: JobId) {
         let begin = Begin {
             channel: channel.as_str(),
-            class: Class { size: 1, ttl_s: REDIS_OPENED_S },
+            class: Class::OPENED,
             floor: Epoch(self.epochs.floor()),
             candidate: self.candidate(),
             low: None,
@@ -200,7 +198,7 @@ impl Shard {
         let low = Position { epoch, offset: EPOCHS_END - 1 };
         let begin = Begin {
             channel: channel.as_str(),
-            class: Class { size: 1, ttl_s: REDIS_OPENED_S },
+            class: Class::OPENED,
             floor: Epoch(self.epochs.floor()),
             candidate: self.candidate(),
             low: Some(low),
