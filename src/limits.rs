@@ -361,6 +361,18 @@ pub const REDIS_STEADY_US: u64 = 1_000_000;
 /// Earlier connections to Redis that may still have commands there, and are ended by the next. With
 /// more, publications that they had in flight fail.
 pub const REDIS_EARLIER: usize = 16;
+/// Time between two beats of a node among those that share a Redis.
+pub const NODE_BEAT_US: u64 = 2_000_000;
+/// Time after which a beat that failed is tried again.
+pub const NODE_RETRY_US: u64 = 200_000;
+/// Time without a beat after which a node is dead.
+pub const NODE_DEAD_MS: u64 = 8_000;
+/// Time without a beat after which a node's record is dropped.
+pub const NODE_FORGOTTEN_MS: u64 = 3_600_000;
+/// Nodes that share a Redis, at most.
+pub const NODES: usize = 1_024;
+/// Bytes of what a node says of itself to the others.
+pub const NODE_RECORD_BYTES: usize = 4 << 10;
 /// Time in which one kind of event of a store has one line in the log, at most.
 pub const EVENT_LINE_MS: u64 = 60_000;
 /// Events of a shard that wait to be taken; further ones are dropped.

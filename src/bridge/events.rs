@@ -16,6 +16,7 @@ enum Kind {
     Refused,
     Unreadable,
     Forked,
+    Nodes,
 }
 
 impl Kind {
@@ -28,11 +29,15 @@ impl Kind {
             Event::Refused(_) => Some(Kind::Refused),
             Event::Unreadable(_) => Some(Kind::Unreadable),
             Event::Forked(_) => Some(Kind::Forked),
+            Event::NodeAppeared(_) | Event::NodeDied(_) => Some(Kind::Nodes),
             Event::Up { .. }
             | Event::Down { was_up: true, .. }
             | Event::Ready
             | Event::FloorRaised(_)
-            | Event::NoIncarnation => None,
+            | Event::NoIncarnation
+            | Event::Lapsed
+            | Event::OtherVersion { .. }
+            | Event::OtherConfiguration(_) => None,
         }
     }
 }
@@ -110,6 +115,21 @@ fn write(event: &Event, left_out: u64) {
                 channel = channel.as_str(),
                 left_out,
                 "Redis gave a position for the second time: the channel begins a new epoch"
+            );
+        }
+        Event::NodeAppeared(name) => tracing::info!(node = %name, "another node is there"),
+        Event::NodeDied(name) => tracing::warn!(node = %name, "another node is gone"),
+        Event::Lapsed => {
+            tracing::warn!("this node was gone for the others for a while, and is there again");
+        }
+        Event::OtherVersion { name, version } => {
+            tracing::warn!(node = %name, %version, "another node is of another version");
+        }
+        Event::OtherConfiguration(name) => {
+            tracing::warn!(
+                node = %name,
+                "another node has other namespaces configured: what channels may do depends on \
+                 where a client connects"
             );
         }
     }

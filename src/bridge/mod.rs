@@ -14,7 +14,7 @@ mod store;
 mod turn;
 
 pub use lanes::Lanes;
-pub use store::Address;
+pub use store::{Address, StoreParts};
 pub use turn::{Bridge, Outside, Parts};
 
 use crate::clock::Now;
@@ -24,7 +24,6 @@ use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
-use redis::shard::Shard;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -96,12 +95,6 @@ pub struct Surroundings {
     pub store: Option<StoreParts>,
 }
 
-/// A store, and where it listens.
-pub struct StoreParts {
-    pub shard: Shard,
-    pub address: Address,
-}
-
 /// Runs a bridge until it is to stop.
 ///
 /// # Errors
@@ -117,7 +110,7 @@ pub fn run(bridge: Bridge, runtime: Runtime, around: Surroundings) -> io::Result
 async fn turn_on(mut bridge: Bridge, around: Surroundings) -> io::Result<()> {
     let Surroundings { bell, ring, now, is_stopping, store } = around;
     let now: Rc<dyn Fn() -> Now> = now.into();
-    let store = store.map(|parts| Store::new(parts.shard, parts.address, Rc::clone(&now)));
+    let store = store.map(|parts| Store::new(parts, Rc::clone(&now)));
     if let Some(store) = &store {
         store.start();
     }

@@ -7,6 +7,7 @@
 
 use super::events::Events;
 use super::lanes::Lanes;
+use super::redis::directory::NodeRecord;
 use super::redis::shard::{Shard, Wire};
 use super::signal::Signal;
 use crate::clock::Now;
@@ -31,10 +32,18 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+/// A store, where it listens, and what this node says of itself to the others there.
+pub struct StoreParts {
+    pub shard: Shard,
+    pub address: Address,
+    pub about: Box<dyn Fn() -> NodeRecord>,
+}
+
 /// A store and its sockets, shared by the tasks of the bridge's thread.
 pub(super) struct Store {
     shard: RefCell<Shard>,
     address: Address,
+    about: Box<dyn Fn() -> NodeRecord>,
     now: Rc<dyn Fn() -> Now>,
     events: RefCell<Events>,
     /// Something came in: the bridge is to turn.
@@ -53,10 +62,12 @@ struct Line {
 }
 
 impl Store {
-    pub fn new(shard: Shard, address: Address, now: Rc<dyn Fn() -> Now>) -> Rc<Store> {
+    pub fn new(parts: StoreParts, now: Rc<dyn Fn() -> Now>) -> Rc<Store> {
+        let StoreParts { shard, address, about } = parts;
         Rc::new(Store {
             shard: RefCell::new(shard),
             address,
+            about,
             now,
             events: RefCell::default(),
             changed: Signal::default(),
@@ -83,6 +94,9 @@ impl Store {
     pub fn turn(&self, lanes: &mut Lanes) {
         let mut shard = self.shard.borrow_mut();
         shard.turn(self.now_us());
+        if shard.wants_beat() {
+            shard.beat((self.about)());
+        }
         while let Some((worker, answer)) = shard.next_answer() {
             match answer {
                 Answer::Publication { session, position, block } => {

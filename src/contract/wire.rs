@@ -32,6 +32,26 @@ const CLIENT_HEAD_BYTES: usize = CLIENT_BYTES + 20;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub [u8; 16]);
 
+impl NodeId {
+    /// Digits of a node's name.
+    const DIGITS: usize = 32;
+
+    /// Its name in a text.
+    #[must_use]
+    pub fn text(self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0))
+    }
+
+    /// The node of a name; none if it is not one.
+    #[must_use]
+    pub fn read(text: &str) -> Option<NodeId> {
+        if text.len() != NodeId::DIGITS || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        u128::from_str_radix(text, 16).ok().map(|number| NodeId(number.to_be_bytes()))
+    }
+}
+
 impl std::fmt::Debug for NodeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "NodeId({:032x})", u128::from_be_bytes(self.0))

@@ -4,6 +4,7 @@
 //! Must not know the data path. Invariant: what a core needs is built before it starts and moved
 //! into it; afterwards it receives only signals.
 
+mod about;
 mod cgroup;
 mod clock;
 mod control;

@@ -1,6 +1,7 @@
 //! The threads: one loop per worker, and the bridge's.
 
 use super::Error;
+use super::about::About;
 use super::clock::Clock;
 use super::control::Control;
 use super::host::{self, Bells, Host};
@@ -319,6 +320,7 @@ pub struct StoreSeat {
     pub address: Address,
     pub config: ShardConfig,
     pub node: NodeId,
+    pub about: About,
     /// For the pauses between dials.
     pub seed: u64,
 }
@@ -353,6 +355,7 @@ pub fn spawn_bridge(
             let store = seat.store.map(|store| bridge::StoreParts {
                 shard: Shard::new(store.config, store.node, store.seed),
                 address: store.address,
+                about: Box::new(move || store.about.record()),
             });
             let around = Surroundings {
                 store,

@@ -4,6 +4,7 @@
 //! Must not know what a core does. Invariant: what is missing is found before a core serves, by
 //! making what the cores need; no estimate decides.
 
+use super::about::About;
 use super::clock::Clock;
 use super::control::Control;
 use super::host::{self, Host};
@@ -189,7 +190,15 @@ impl Attempt<'_> {
                     Kind::IoUring => Via::RingOrPolling,
                     Kind::Epoll => Via::Polling,
                 },
-                store: config.redis.as_ref().map(store_seat).transpose()?,
+                store: config
+                    .redis
+                    .as_ref()
+                    .map(|redis| {
+                        let namespaces = &config.namespaces;
+                        let about = About::new(&host.node, namespaces, metrics.clone(), clock);
+                        store_seat(redis, about)
+                    })
+                    .transpose()?,
             };
             launching.bridge = Some(run::spawn_bridge(seat, clock, Arc::clone(&control))?);
             Ok(())
@@ -199,7 +208,7 @@ impl Attempt<'_> {
 }
 
 /// What the bridge needs to call a Redis.
-fn store_seat(redis: &Redis) -> Result<StoreSeat, Error> {
+fn store_seat(redis: &Redis, about: About) -> Result<StoreSeat, Error> {
     let address = match &redis.server {
         RedisServer::Tcp { host, port } => Address::Tcp { host: host.clone(), port: *port },
         RedisServer::Unix(path) => Address::Unix(path.clone()),
@@ -211,9 +220,10 @@ fn store_seat(redis: &Redis) -> Result<StoreSeat, Error> {
         prefix: redis.prefix.clone(),
         timeouts: Timeouts::default(),
     };
-    let [node, seed] = [host::key()?, host::key()?];
+    let seed = host::key()?;
     let (seed, _) = seed.0.split_first_chunk().expect("16 bytes");
-    Ok(StoreSeat { address, config, node: NodeId(node.0), seed: u64::from_le_bytes(*seed) })
+    let node = NodeId::read(about.uid()).expect("a node is called by 32 digits");
+    Ok(StoreSeat { address, config, node, about, seed: u64::from_le_bytes(*seed) })
 }
 
 /// Threads that are making what they need.

@@ -2,6 +2,7 @@
 
 mod begin;
 mod incarnation;
+mod lease;
 mod node;
 mod numbering;
 mod oracle;

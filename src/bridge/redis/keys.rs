@@ -136,6 +136,11 @@ impl Keys {
         let tag = &self.tags[usize::from(partition.0)];
         command.joined(&[self.prefix.as_bytes(), b":gen", tag.as_bytes()]);
     }
+
+    /// Appends to a command where the nodes that share a Redis are noted.
+    pub fn push_nodes(&self, command: &mut Command<'_>) {
+        command.joined(&[self.prefix.as_bytes(), b":nodes", self.tags[0].as_bytes()]);
+    }
 }
 
 /// By partition: the smallest number that is in its slots, in braces.

@@ -4,6 +4,7 @@
 //! Invariant: whatever Redis answers is a value or an error, never a panic.
 
 pub mod backoff;
+pub mod directory;
 pub mod epochs;
 pub mod error;
 pub mod greeting;

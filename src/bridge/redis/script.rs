@@ -10,7 +10,10 @@ use super::resp::Value;
 use super::resp::encode::{Command, Decimal, command};
 use crate::contract::engine::Wish;
 use crate::contract::position::{Epoch, Position};
-use crate::limits::{IDEMPOTENCY_MS, REDIS_CLOCK_SKEW_US, REDIS_OPENED_S};
+use crate::contract::wire::NodeId;
+use crate::limits::{
+    IDEMPOTENCY_MS, NODE_DEAD_MS, NODE_FORGOTTEN_MS, NODES, REDIS_CLOCK_SKEW_US, REDIS_OPENED_S,
+};
 use sha1::{Digest, Sha1};
 
 /// One of the scripts.
@@ -22,16 +25,19 @@ pub enum Script {
     Begin,
     /// Keeps the floor of epochs.
     Floor,
+    /// Keeps which nodes live.
+    Lease,
 }
 
 impl Script {
-    pub const ALL: [Script; 3] = [Script::Publish, Script::Begin, Script::Floor];
+    pub const ALL: [Script; 4] = [Script::Publish, Script::Begin, Script::Floor, Script::Lease];
 
     fn text(self) -> &'static str {
         match self {
             Script::Publish => include_str!("pub.lua"),
             Script::Begin => include_str!("begin.lua"),
             Script::Floor => include_str!("gen.lua"),
+            Script::Lease => include_str!("lease.lua"),
         }
     }
 }
@@ -142,7 +148,7 @@ type Hex = [u8; 40];
 pub struct Scripts {
     keys: Keys,
     /// By script, in the order of `Script::ALL`.
-    digests: [Hex; 3],
+    digests: [Hex; Script::ALL.len()],
 }
 
 impl Scripts {
@@ -245,6 +251,15 @@ impl Scripts {
         self.keys.push_floor(&mut command, server.partition);
         command.part(server.id.as_bytes());
         command.number(server.now_us.saturating_add(REDIS_CLOCK_SKEW_US));
+    }
+
+    /// Appends a node's beat, with what it says of itself. It is answered by
+    /// `Directory::answered`.
+    pub fn lease(&self, out: &mut Vec<u8>, by: By, node: NodeId, record: &[u8]) {
+        let mut command = self.run(out, (Script::Lease, by), (1, 5));
+        self.keys.push_nodes(&mut command);
+        command.part(node.text().as_bytes()).part(record);
+        command.number(NODE_DEAD_MS).number(NODE_FORGOTTEN_MS).number(NODES as u64);
     }
 }
 

@@ -8,10 +8,12 @@
 //! again only where it is known that it was not carried out, or its key says so.
 
 mod hearing;
+mod nodes;
 mod replies;
 mod sending;
 
 use super::backoff::Backoff;
+use super::directory::Directory;
 use super::epochs::Epochs;
 use super::greeting::{Login, Server, Timeouts};
 use super::interest::{Batch, Interest, Watching};
@@ -72,6 +74,16 @@ pub enum Event {
     Unreadable(Box<str>),
     /// A stream gave a position for the second time.
     Forked(Name),
+    /// Another node, of this name, lives from now on.
+    NodeAppeared(Box<str>),
+    /// One does not any more.
+    NodeDied(Box<str>),
+    /// This node was dead for the others for a while.
+    Lapsed,
+    /// The node of this name is of another version.
+    OtherVersion { name: Box<str>, version: Box<str> },
+    /// The node of this name is of the same version, and has other channels configured.
+    OtherConfiguration(Box<str>),
 }
 
 /// What a command in flight is for.
@@ -96,6 +108,8 @@ enum Asked {
     Settle(Box<Search>),
     /// A stream is to begin an epoch.
     Renew,
+    /// This node lives.
+    Lease,
 }
 
 /// A search for publications whose fate is not known.
@@ -116,6 +130,7 @@ pub struct Shard {
     lines: Lines,
     interest: Interest,
     epochs: Epochs,
+    directory: Directory,
     /// Publications of this node so far.
     numbers: u64,
     /// Who answers commands.
@@ -166,6 +181,7 @@ impl Shard {
             lines: Lines::default(),
             interest: Interest::new(Key(secret)),
             epochs: Epochs::new(REDIS_EPOCHS),
+            directory: Directory::new(node),
             numbers: 0,
             server: None,
             publisher: None,
@@ -265,7 +281,7 @@ impl Shard {
     pub fn deadline_us(&self) -> Option<u64> {
         let links = [self.commands.deadline_us(), self.subscriptions.deadline_us()];
         let paused = self.lines.has_ready().then_some(self.paused_until_us);
-        let rest = [self.lines.deadline_us(), self.interest.deadline_us()];
+        let rest = [self.lines.deadline_us(), self.interest.deadline_us(), self.beat_due_us()];
         let paused = paused.filter(|until_us| self.serves && *until_us > 0);
         links.into_iter().chain(rest).chain([paused]).flatten().min()
     }

@@ -20,7 +20,7 @@ use crate::contract::wire::{Reading, decode};
 use crate::limits::{REDIS_EARLIER, REDIS_PAUSE_US};
 
 /// What becomes of a command that was answered with an error.
-enum Verdict {
+pub(super) enum Verdict {
     /// It was not carried out, and is sent again.
     Again,
     /// Whether it was carried out is not known.
@@ -58,6 +58,7 @@ impl Shard {
             Asked::Script => self.script_loaded(&value),
             // One that failed is tried again by the next fork.
             Asked::Renew => {}
+            Asked::Lease => self.take_lease(&value),
             Asked::Kill(connection) => self.take_kill(connection, &value),
             Asked::Time => self.take_time(&value),
             Asked::Floor => self.take_floor(&value),
@@ -134,11 +135,12 @@ impl Shard {
 
     fn begin_serving(&mut self) {
         self.serves = true;
+        self.directory.reconnected();
         self.note_ready();
     }
 
     /// Does what an error asks for.
-    fn judge(&mut self, error: &StoreError) -> Verdict {
+    pub(super) fn judge(&mut self, error: &StoreError) -> Verdict {
         match error.cause().remedy() {
             Remedy::Reload => {
                 if !std::mem::replace(&mut self.must_load, true) {
@@ -407,9 +409,13 @@ impl Shard {
         let lost = ended.lost.into_iter().map(|asked| (asked, Verdict::Unknown));
         for (asked, verdict) in lost.chain(unsent) {
             let items = match asked {
-                Asked::Script | Asked::Time | Asked::Kill(_) | Asked::Floor | Asked::Renew => {
-                    Vec::new()
-                }
+                Asked::Script
+                | Asked::Time
+                | Asked::Kill(_)
+                | Asked::Floor
+                | Asked::Renew
+                // The next connection begins with one.
+                | Asked::Lease => Vec::new(),
                 Asked::Publish(items) => items,
                 Asked::Begin(channel, job)
                 | Asked::Open(channel, job)

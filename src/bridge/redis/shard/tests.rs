@@ -11,6 +11,7 @@ use crate::contract::wire::{Origin, encode};
 
 mod ends;
 mod hearing;
+mod nodes;
 mod publishing;
 
 const OWN: NodeId = NodeId([1; 16]);
