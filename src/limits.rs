@@ -358,6 +358,12 @@ pub const REDIS_LINGER_US: u64 = 5_000_000;
 pub const REDIS_RETRY_US: u64 = 1_000_000;
 /// Time after which two connections that are up count as steady: the next failure is a first one.
 pub const REDIS_STEADY_US: u64 = 1_000_000;
+/// Time from one try whether what is published comes back to the next.
+pub const REDIS_ECHO_US: u64 = 1_000_000;
+/// Time after which what was published and did not come back shows that its hearer is deaf.
+pub const REDIS_DEAF_US: u64 = 3_000_000;
+/// With `redis.ready = "redis"` a node is ready while something came back within this time.
+pub const REDIS_LIVE_MS: u64 = 3_000;
 /// Earlier connections to Redis that may still have commands there, and are ended by the next. With
 /// more, publications that they had in flight fail.
 pub const REDIS_EARLIER: usize = 16;

@@ -1,7 +1,9 @@
 //! The metrics as a scraper reads them: the text is parsed by a small, independent reader.
 
 use corecast::codec::command::{Disconnect, ErrorCode};
-use corecast::metrics::{Cause, CoreMetrics, DISCONNECT_CODES, ProcessStats, render};
+use corecast::metrics::{
+    Cause, CoreMetrics, DISCONNECT_CODES, ProcessStats, StoreCall, StoreEvent, StoreMetrics, render,
+};
 use corecast::ws::frame::may_be_sent;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -125,6 +127,7 @@ const PROCESS: ProcessStats<'_> = ProcessStats {
     limits: &[],
     namespaces: &["", "chat"],
     api_methods: &["publish", "broadcast"],
+    store: None,
     driver: "io_uring",
     version: "0.1.0-\"a\\b\n\"",
 };
@@ -210,7 +213,9 @@ fn the_reference_is_the_code() {
     core.call(0, 1, false);
     let mut text = String::new();
     let limits = [("message_bytes".to_owned(), 1)];
-    render(&mut text, &[core], &ProcessStats { limits: &limits, ..PROCESS });
+    let store = StoreMetrics::default();
+    let process = ProcessStats { limits: &limits, store: Some(&store), ..PROCESS };
+    render(&mut text, &[core], &process);
     let scrape = Scrape::read(&text);
     let mut rows = Vec::new();
     for line in text.lines() {
@@ -229,8 +234,11 @@ fn the_reference_is_the_code() {
         rows.push(format!("| `{name}` | {kind} | {} | {help} |", labels.join(", ")));
     }
     let page = std::fs::read_to_string("docs/metrics.md").expect("the reference");
-    for cause in Cause::ALL.map(Cause::name) {
-        assert!(page.contains(&format!("`{cause}`")), "{cause} is not explained");
+    let causes = Cause::ALL.map(Cause::name);
+    let calls = StoreCall::ALL.map(StoreCall::name);
+    let events = StoreEvent::ALL.map(StoreEvent::name);
+    for name in causes.iter().chain(&calls).chain(&events) {
+        assert!(page.contains(&format!("`{name}`")), "{name} is not explained");
     }
     let written: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
     assert_eq!(written, rows, "write docs/metrics.md anew:\n{}", rows.join("\n"));

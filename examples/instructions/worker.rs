@@ -202,6 +202,7 @@ fn edge(namespaces: Namespaces, limits: Limits, metrics: &Arc<CoreMetrics>) -> E
             node: ("uid".to_owned(), "name".to_owned()),
             process: Default::default,
             driver: "none",
+            store: None,
         },
         secrets: EdgeSecrets::drawn(Key::of(1), Key::of(2), || Key::of(3)),
         metrics: vec![Arc::clone(metrics)],

@@ -182,6 +182,7 @@ impl Host {
                     node: ("id".to_owned(), "name".to_owned()),
                     process: Default::default,
                     driver: "none",
+                    store: None,
                 },
                 secrets: EdgeSecrets::drawn(Key::of(1), Key::of(2), || {
                     Key::of(3 + u128::from(core))

@@ -108,20 +108,23 @@ impl Lanes {
 
     /// Hands over a publication that the store sent to its subscribers. Where there is no place for
     /// it, it is dropped, and its session marked; what is not kept (without a position) comes at
-    /// most once, and is only dropped.
+    /// most once, and is only dropped. Gives whether there was a place.
     pub fn forward(
         &mut self,
         worker: usize,
         session: Session,
         position: Option<Position>,
         block: Block,
-    ) {
+    ) -> bool {
         if self.outboxes[worker].notices.len() < self.most_notices {
             let publication = Answer::Publication { session, position, block };
             self.outboxes[worker].notices.push_back(publication);
-        } else if position.is_some() {
+            return true;
+        }
+        if position.is_some() {
             self.mark_lost(worker, session);
         }
+        false
     }
 
     /// Publications of a session may have been lost on their way to this worker: it will be told,

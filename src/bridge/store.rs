@@ -100,7 +100,8 @@ impl Store {
         while let Some((worker, answer)) = shard.next_answer() {
             match answer {
                 Answer::Publication { session, position, block } => {
-                    lanes.forward(worker, session, position, block);
+                    let fits = lanes.forward(worker, session, position, block);
+                    shard.metrics().dropped.add(u64::from(!fits));
                 }
                 Answer::Lost { session } => lanes.mark_lost(worker, session),
                 Answer::Published { .. }

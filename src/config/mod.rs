@@ -84,6 +84,17 @@ pub enum DriverChoice {
     Epoll,
 }
 
+/// What makes a node with a Redis ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadyChoice {
+    /// That what it publishes in Redis comes back.
+    Redis,
+    /// That its own workers turn: a balancer sends clients on to nodes without Redis.
+    #[serde(rename = "self")]
+    Own,
+}
+
 /// What decides the order of channels that keep history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

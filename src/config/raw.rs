@@ -2,7 +2,7 @@
 //! that is, which keys there are and of which type, so there is no separate list of names to
 //! maintain.
 
-use super::{DriverChoice, EngineChoice, Log, LogFormat, LogLevel};
+use super::{DriverChoice, EngineChoice, Log, LogFormat, LogLevel, ReadyChoice};
 use crate::limits::Limits;
 use crate::namespace::{ChannelOptions, Delta, Mode, Who};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,7 @@ pub struct RawApi {
 pub struct RawRedis {
     pub url: String,
     pub prefix: String,
+    pub ready: ReadyChoice,
 }
 
 impl Raw {
@@ -114,7 +115,7 @@ impl Raw {
                 user_personal_channel: "off".into(),
             },
             api: RawApi { key: String::new() },
-            redis: RawRedis { url: String::new(), prefix: "cc".into() },
+            redis: RawRedis { url: String::new(), prefix: "cc".into(), ready: ReadyChoice::Redis },
             limits,
             channel,
         }

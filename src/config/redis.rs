@@ -3,7 +3,7 @@
 
 use super::check::Rules;
 use super::raw::RawRedis;
-use super::{EngineChoice, Secret};
+use super::{EngineChoice, ReadyChoice, Secret};
 use std::path::PathBuf;
 
 /// Redis' own port.
@@ -27,6 +27,7 @@ pub struct Redis {
     pub database: u32,
     /// Before the names of all keys and channels.
     pub prefix: String,
+    pub ready: ReadyChoice,
 }
 
 /// Where a Redis listens.
@@ -69,7 +70,7 @@ impl Rules {
             return None;
         }
         let read = match read(&raw.url) {
-            Ok(redis) => Redis { prefix: raw.prefix.clone(), ..redis },
+            Ok(redis) => Redis { prefix: raw.prefix.clone(), ready: raw.ready, ..redis },
             Err(rule) => {
                 // The value may hold a password, so it is not shown.
                 self.relation("redis.url", rule);
@@ -129,7 +130,14 @@ fn read(url: &str) -> Result<Redis, &'static str> {
 
 impl Redis {
     fn at(server: RedisServer) -> Redis {
-        Redis { server, user: None, password: None, database: 0, prefix: String::new() }
+        Redis {
+            server,
+            user: None,
+            password: None,
+            database: 0,
+            prefix: String::new(),
+            ready: ReadyChoice::Redis,
+        }
     }
 }
 

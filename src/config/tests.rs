@@ -129,6 +129,7 @@ fn a_file_sets_every_key() {
     let redis = config.redis.as_ref().expect("engine = \"redis\"");
     assert_eq!(redis.server, RedisServer::Unix("/run/redis/redis.sock".into()));
     assert_eq!((redis.database, redis.prefix.as_str()), (3, "chat-1"));
+    assert_eq!(redis.ready, ReadyChoice::Own);
     let signs = Signs { namespace: Some('/'), private: Some('!'), users: Some('@') };
     assert_eq!(config.namespaces.signs, signs);
     assert_eq!(config.log, Log { level: LogLevel::Debug, format: LogFormat::Json });

@@ -54,6 +54,9 @@ pub(super) fn at_ms(ms: u64) -> Now {
     Now { monotonic_us: ms * 1_000, unix_ms: 1_700_000_000_000 + ms }
 }
 
+const TIMES: ClientTimes =
+    ClientTimes { ping_interval_ms: 25_000, pong_timeout_ms: 8_000, connect_timeout_ms: 10_000 };
+
 impl Bench {
     pub fn new(slots: usize, limits: Limits) -> Bench {
         Bench::with_personal(slots, limits, Personal::Off)
@@ -87,22 +90,19 @@ impl Bench {
             homes: 1,
             namespaces: Namespaces { unnamed: everyone, personal, ..Namespaces::default() },
             limits,
-            times: ClientTimes {
-                ping_interval_ms: 25_000,
-                pong_timeout_ms: 8_000,
-                connect_timeout_ms: 10_000,
-            },
+            times: TIMES,
             auth: Auth::new(&auth).expect("no keys"),
             http: HttpOptions {
                 internal_routes: routes.clone(),
                 routes,
-                origins: crate::http::origin::Origins::default(),
-                trusted: crate::http::forwarded::Trusted::default(),
+                origins: Default::default(),
+                trusted: Default::default(),
                 api_key: None,
                 dev: true,
                 node: ("uid".to_owned(), "name".to_owned()),
                 process: Default::default,
                 driver: "none",
+                store: None,
             },
             secrets: EdgeSecrets::drawn(Key::of(1), Key::of(2), || Key::of(3)),
             metrics: vec![Arc::new(CoreMetrics::new())],

@@ -5,12 +5,14 @@
 //! and a store, without a lock, an allocation or a read-modify-write. Readers may see the cells of
 //! one core at slightly different moments.
 
+mod store;
 mod text;
 
 use crate::codec::command::{Disconnect, ErrorCode};
 use crate::namespace::NAMESPACES_COUNTED;
 use crate::ws::frame::close_code;
 
+pub use store::{StoreCall, StoreEvent, StoreHealth, StoreMetrics};
 pub use text::{ProcessStats, render, totals};
 
 use std::sync::atomic::{AtomicU64, Ordering};

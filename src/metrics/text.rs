@@ -3,6 +3,7 @@
 //! Must not know how the values came about. Invariants: each family has one HELP and one TYPE
 //! line before all its samples; buckets are cumulative, and the count equals the last of them.
 
+use super::store::{StoreCall, StoreEvent, StoreMetrics};
 use super::{
     BUCKETS, Cause, CoreMetrics, Counter, DISCONNECT_CODES, ERROR_CODES, Histogram,
     NamespaceMetrics,
@@ -31,6 +32,8 @@ pub struct ProcessStats<'a> {
     /// Names of namespaces, and of methods of the server API, by their places.
     pub namespaces: &'a [&'a str],
     pub api_methods: &'a [&'a str],
+    /// What is counted of the store that several nodes share, if there is one.
+    pub store: Option<&'a StoreMetrics>,
     /// The driver in use: `io_uring` or `epoll`.
     pub driver: &'a str,
     /// This program's version.
@@ -173,6 +176,9 @@ pub fn render(out: &mut String, cores: &[Arc<CoreMetrics>], process: &ProcessSta
     }
     put_namespaces(out, cores, process.namespaces);
     put_calls(out, cores, process.api_methods);
+    if let Some(store) = process.store {
+        put_store(out, store);
+    }
 }
 
 type OfNamespace = fn(&NamespaceMetrics) -> &Counter;
@@ -275,6 +281,68 @@ fn put_process(out: &mut String, process: &ProcessStats<'_>) {
     put_head(out, "limit", "The limits in force, by their key in [limits].", "gauge");
     for (name, value) in process.limits {
         put(out, format_args!("corecast_limit{{name=\"{}\"}} {value}", Escaped(name)));
+    }
+}
+
+type OfStore = fn(&StoreMetrics) -> &Counter;
+type StoreDurations = fn(&StoreMetrics) -> &Histogram;
+
+const STORE_GAUGES: [(&str, &str, OfStore); 3] = [
+    ("redis_up", "1 while what this node publishes in Redis comes back to it.", |it| &it.up),
+    ("redis_unanswered", "Calls to Redis that are not answered.", |it| &it.unanswered),
+    ("redis_channels", "Channels that this node hears from Redis.", |it| &it.channels),
+];
+
+const STORE_COUNTERS: [(&str, &str, OfStore); 5] = [
+    ("redis_batches_total", "Commands to Redis that published.", |it| &it.batches),
+    ("redis_batched_total", "Publications in those commands.", |it| &it.batched),
+    ("redis_heard_total", "Publications heard from Redis, of this node too.", |it| &it.heard),
+    ("redis_dropped_total", "Publications heard that a worker had no room for.", |it| &it.dropped),
+    ("redis_failed_total", "Calls to Redis that failed.", |it| &it.failed),
+];
+
+const STORE_HISTOGRAMS: [(&str, &str, StoreDurations); 3] = [
+    ("redis_call_seconds", "Time from a call to Redis to its answer.", |it| &it.call),
+    ("redis_echo_seconds", "Time until what this node publishes comes back to it.", |it| &it.echo),
+    (
+        "redis_lag_seconds",
+        "Time from receiving a publication on another node to hearing it on this one, by the \
+         clocks of both.",
+        |it| &it.lag,
+    ),
+];
+
+/// Appends the samples of a store.
+fn put_store(out: &mut String, store: &StoreMetrics) {
+    for (kind, families) in [("gauge", &STORE_GAUGES[..]), ("counter", &STORE_COUNTERS[..])] {
+        for (name, help, value) in families {
+            put_head(out, name, help, kind);
+            put(out, format_args!("corecast_{name} {}", value(store).get()));
+        }
+    }
+    put_head(out, "redis_calls_total", "Calls of this node's workers to Redis.", "counter");
+    for (call, counter) in StoreCall::ALL.iter().zip(&store.calls) {
+        let (call, count) = (call.name(), counter.get());
+        put(out, format_args!("corecast_redis_calls_total{{call=\"{call}\"}} {count}"));
+    }
+    put_head(out, "redis_events_total", "What happened to the connections to Redis.", "counter");
+    for (event, counter) in StoreEvent::ALL.iter().zip(&store.events) {
+        let (event, count) = (event.name(), counter.get());
+        put(out, format_args!("corecast_redis_events_total{{event=\"{event}\"}} {count}"));
+    }
+    for (name, help, durations) in STORE_HISTOGRAMS {
+        put_head(out, name, help, "histogram");
+        let histogram = durations(store);
+        let mut total = 0;
+        for (bucket, count) in histogram.counts[..BUCKETS].iter().enumerate() {
+            total += count.get();
+            let le = Seconds(histogram.bound_us(bucket));
+            put(out, format_args!("corecast_{name}_bucket{{le=\"{le}\"}} {total}"));
+        }
+        total += histogram.counts[BUCKETS].get();
+        put(out, format_args!("corecast_{name}_bucket{{le=\"+Inf\"}} {total}"));
+        put(out, format_args!("corecast_{name}_sum {}", Seconds(histogram.sum_us.get())));
+        put(out, format_args!("corecast_{name}_count {total}"));
     }
 }
 

@@ -24,7 +24,7 @@ use crate::limits::{
     BRIDGE_ITEMS_PER_LANE, BRIDGE_NOTICES, Budgets, Limits, PROBE_INTERVAL_US, REFUSAL_SLOTS,
 };
 use crate::mesh::BridgeEndpoint;
-use crate::metrics::CoreMetrics;
+use crate::metrics::{CoreMetrics, StoreHealth, StoreMetrics};
 use crate::transport::Plain;
 use crate::worker::{DrainStage, Parts, Rest, TurnOutcome, Worker, WorkerEndpoint};
 use std::io;
@@ -47,6 +47,7 @@ pub struct Seats<'a> {
     pub metrics: &'a [Arc<CoreMetrics>],
     /// See `WorkerSeat`.
     pub credits: Option<usize>,
+    pub store: Option<StoreHealth>,
 }
 
 /// Everything that one worker's thread receives.
@@ -150,6 +151,7 @@ impl Seats<'_> {
                 node: self.host.node.clone(),
                 process: host::process,
                 driver: self.kind.name(),
+                store: self.store.clone(),
             },
             secrets,
             metrics: self.metrics.to_vec(),
@@ -321,6 +323,7 @@ pub struct StoreSeat {
     pub config: ShardConfig,
     pub node: NodeId,
     pub about: About,
+    pub metrics: Arc<StoreMetrics>,
     /// For the pauses between dials.
     pub seed: u64,
 }
@@ -353,7 +356,7 @@ pub fn spawn_bridge(
                 most_notices: BRIDGE_NOTICES,
             });
             let store = seat.store.map(|store| bridge::StoreParts {
-                shard: Shard::new(store.config, store.node, store.seed),
+                shard: Shard::new(store.config, store.node, store.seed).counted_by(store.metrics),
                 address: store.address,
                 about: Box::new(move || store.about.record()),
             });

@@ -15,13 +15,13 @@ use crate::auth::Auth;
 use crate::bridge::redis::greeting::Timeouts;
 use crate::bridge::redis::shard::ShardConfig;
 use crate::bridge::{Address, Via};
-use crate::config::{Config, DriverChoice, Redis, RedisServer};
+use crate::config::{Config, DriverChoice, ReadyChoice, Redis, RedisServer};
 use crate::contract::engine::{FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
 use crate::contract::wire::NodeId;
 use crate::driver::probe::{self, Kind};
 use crate::mesh::{self, Slots};
-use crate::metrics::CoreMetrics;
+use crate::metrics::{CoreMetrics, StoreHealth, StoreMetrics};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -171,7 +171,13 @@ impl Attempt<'_> {
         let auth = self.auth.clone();
         // Each answer of a store has its place in the lane from the bridge (rule 14).
         let credits = config.redis.as_ref().map(|_| slots.bridge);
-        let seats = run::Seats { config, auth, limits, kind, host, metrics: &metrics, credits };
+        let store = config.redis.as_ref().map(|redis| StoreHealth {
+            metrics: Arc::default(),
+            decides_ready: redis.ready == ReadyChoice::Redis,
+        });
+        let store_metrics = store.as_ref().map(|store| Arc::clone(&store.metrics));
+        let seats =
+            run::Seats { config, auth, limits, kind, host, metrics: &metrics, credits, store };
         let mut launching =
             Launching { control: Arc::clone(&control), workers: Vec::new(), bridge: None };
         let spawned = (|| {
@@ -196,7 +202,7 @@ impl Attempt<'_> {
                     .map(|redis| {
                         let namespaces = &config.namespaces;
                         let about = About::new(&host.node, namespaces, metrics.clone(), clock);
-                        store_seat(redis, about)
+                        store_seat(redis, about, store_metrics.unwrap_or_default())
                     })
                     .transpose()?,
             };
@@ -208,7 +214,7 @@ impl Attempt<'_> {
 }
 
 /// What the bridge needs to call a Redis.
-fn store_seat(redis: &Redis, about: About) -> Result<StoreSeat, Error> {
+fn store_seat(redis: &Redis, about: About, metrics: Arc<StoreMetrics>) -> Result<StoreSeat, Error> {
     let address = match &redis.server {
         RedisServer::Tcp { host, port } => Address::Tcp { host: host.clone(), port: *port },
         RedisServer::Unix(path) => Address::Unix(path.clone()),
@@ -223,7 +229,7 @@ fn store_seat(redis: &Redis, about: About) -> Result<StoreSeat, Error> {
     let seed = host::key()?;
     let (seed, _) = seed.0.split_first_chunk().expect("16 bytes");
     let node = NodeId::read(about.uid()).expect("a node is called by 32 digits");
-    Ok(StoreSeat { address, config, node, about, seed: u64::from_le_bytes(*seed) })
+    Ok(StoreSeat { address, config, node, about, metrics, seed: u64::from_le_bytes(*seed) })
 }
 
 /// Threads that are making what they need.

@@ -187,6 +187,7 @@ fn edge_options(
             node: ("uid".to_owned(), "name".to_owned()),
             process: Default::default,
             driver: "sim",
+            store: None,
         },
         secrets,
         metrics: metrics.to_vec(),

@@ -16,6 +16,8 @@ on_both_drivers!(
     a_frozen_redis_answers_with_an_error_in_time,
     an_empty_redis_is_declared,
     what_expired_is_no_loss_to_who_listens,
+    a_node_is_ready_while_its_redis_is,
+    who_may_not_hear_is_not_ready,
 );
 
 const PUBLICATIONS: u64 = 500;
@@ -223,4 +225,46 @@ fn what_expired_is_no_loss_to_who_listens(driver: &str) {
             "{answer}"
         );
     }
+}
+
+fn is_ready(server: &Server) -> bool {
+    Client::get(server.addr, "/ready").is_some_and(|answer| answer.status == 200)
+}
+
+fn a_node_is_ready_while_its_redis_is(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let own = format!("{config}\nredis.ready = \"self\"");
+    let (one, other) = (serve!(driver, node(&config)), serve!(driver, node(&own)));
+    until("what is published comes back", || is_ready(&one));
+    let healthy = |server: &Server| {
+        Client::get(server.addr, "/health").is_some_and(|answer| answer.status == 200)
+    };
+    for _ in 0..2 {
+        redis.freeze();
+        let frozen = Instant::now();
+        until("it is not ready", || !is_ready(&one));
+        assert!(frozen.elapsed() < Duration::from_secs(4), "{:?}", frozen.elapsed());
+        assert!(healthy(&one) && is_ready(&other), "which does not mind");
+        redis.thaw();
+        let thawed = Instant::now();
+        until("it is ready again", || is_ready(&one));
+        assert!(thawed.elapsed() < Duration::from_secs(2), "{:?}", thawed.elapsed());
+    }
+}
+
+/// A Redis that does not let anything be heard, and then does again.
+fn who_may_not_hear_is_not_ready(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let server = serve!(driver, node(&config));
+    until("what is published comes back", || is_ready(&server));
+    let mut client = server.client();
+    assert!(client.subscribe("h:x")["error"].is_null());
+    assert!(redis.ask("ACL SETUSER default resetchannels").is_some());
+    until("it is not ready", || !is_ready(&server));
+    assert!(redis.ask("ACL SETUSER default allchannels").is_some());
+    until("it is ready again", || is_ready(&server));
+    published(&server, "h:x", 1);
+    assert_eq!(client.publication()["data"], 1);
 }

@@ -102,6 +102,12 @@ impl Interest {
         }
     }
 
+    /// Channels that are heard, or were until just now.
+    #[must_use]
+    pub fn heard(&self) -> usize {
+        self.channels.len()
+    }
+
     /// Hears a channel for this session, instead of any before.
     pub fn watch(&mut self, name: &Name, worker: usize, session: Session, job: JobId) -> Watching {
         if !self.channels.contains_key(name) && self.channels.len() >= REDIS_CHANNELS {

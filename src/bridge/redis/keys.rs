@@ -131,6 +131,13 @@ impl Keys {
         ]);
     }
 
+    /// What a node publishes to hear itself, as a channel and as a key.
+    #[must_use]
+    pub fn echo(&self, node: &str) -> Box<[u8]> {
+        let tag = &self.tags[usize::from(Partition::of(node).0)];
+        [self.prefix.as_bytes(), b":echo", tag.as_bytes(), node.as_bytes()].concat().into()
+    }
+
     /// Appends to a command where the floor of the epochs of a partition's server is noted.
     pub fn push_floor(&self, command: &mut Command<'_>, partition: Partition) {
         let tag = &self.tags[usize::from(partition.0)];
@@ -247,6 +254,9 @@ mod tests {
         }
         let floor = pushed(|it| keys.push_floor(it, Partition::of("gen")));
         let done = pushed(|it| keys.push_done(it, "a", "b"));
+        let echo = String::from_utf8(keys.echo("0a").into()).expect("text");
+        assert!(echo.starts_with("cc:echo{") && echo.ends_with("}0a"), "{echo}");
+        assert_eq!(keys.name_of(echo.as_bytes()), None);
         let others = ["", "cc", "cc:", "cc:{27", "cc:{28}chat:lobby", "dd:{27}chat:lobby"];
         for other in others.into_iter().chain([floor.as_str(), done.as_str()]) {
             assert_eq!(keys.name_of(other.as_bytes()), None, "{other}");

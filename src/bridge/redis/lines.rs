@@ -9,7 +9,7 @@ use super::stream::{Reading, entries_per_command};
 use crate::contract::block::Block;
 use crate::contract::engine::{CallId, Failure, Page, Session, Wish};
 use crate::contract::name::Name;
-use crate::limits::HTTP_BODY_BYTES;
+use crate::limits::{HTTP_BODY_BYTES, REDIS_CALL_US};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Counts what was asked; a later one has a higher number.
@@ -78,6 +78,12 @@ pub fn begin_reading(page: Page) -> Reading {
 }
 
 impl Job {
+    /// Microseconds since it was asked.
+    #[must_use]
+    pub fn waited_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_sub(self.deadline_us.saturating_sub(REDIS_CALL_US))
+    }
+
     /// Why it fails when its time is over, or when there is no connection for it any more.
     #[must_use]
     pub fn failure(&self) -> Failure {

@@ -30,6 +30,8 @@ pub enum LinkError {
     Unavailable(Box<str>),
     /// Another server than the one that the other connection has.
     OtherServer,
+    /// What is published does not come by it.
+    Deaf,
 }
 
 impl std::fmt::Display for LinkError {
@@ -49,6 +51,7 @@ impl std::fmt::Display for LinkError {
                 f.write_str("it is a replica: the address of the master is needed")
             }
             LinkError::Unavailable(text) => write!(f, "it cannot serve now: {text}"),
+            LinkError::Deaf => f.write_str("what this node publishes does not come back to it"),
             LinkError::OtherServer => f.write_str("its two connections reach different servers"),
         }
     }

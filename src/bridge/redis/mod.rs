@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod directory;
+pub mod echo;
 pub mod epochs;
 pub mod error;
 pub mod greeting;

@@ -374,23 +374,27 @@ mod tests {
         let expected = [
             "EVALSHA",
             &digest,
-            "5",
+            "8",
             &a,
             &b,
             &a,
+            &a.replace("cc:", "cc:num"),
+            &b.replace("cc:", "cc:num"),
+            &a.replace("cc:", "cc:num"),
             &b.replace("cc:", "cc:done").replace("}b", "}1:bk"),
             &a.replace("cc:", "cc:done").replace("}a", "}1:al"),
             "10",
             "60",
             "300000",
+            "600",
             "7-*",
             "",
             "1",
             "7-*",
-            "4",
+            "7",
             "2",
             "7-*",
-            "5",
+            "8",
             "3",
         ];
         assert_eq!(said, expected);
@@ -415,10 +419,10 @@ mod tests {
             assert!(out.windows(script.len()).any(|window| window == script.as_bytes()));
             said.join(" ")
         };
-        assert!(said(&begin).ends_with("1:ak 10 0 300000 5 9 7-3 1"), "{}", said(&begin));
+        assert!(said(&begin).ends_with("1:ak 10 0 300000 1 5 9 7-3 1"), "{}", said(&begin));
         begin.item = None;
         begin.low = Some(Position { epoch: Epoch::NONE, offset: 3 });
-        assert!(said(&begin).ends_with("}a 10 0 300000 5 9 0-0"), "{}", said(&begin));
+        assert!(said(&begin).ends_with("}a 10 0 300000 1 5 9 0-0"), "{}", said(&begin));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! publications are put in order, and answered, in the order of their calls; a publication is sent
 //! again only where it is known that it was not carried out, or its key says so.
 
+mod event;
 mod hearing;
 mod nodes;
 mod replies;
@@ -14,13 +15,13 @@ mod sending;
 
 use super::backoff::Backoff;
 use super::directory::Directory;
+use super::echo::Echo;
 use super::epochs::Epochs;
 use super::greeting::{Login, Server, Timeouts};
 use super::interest::{Batch, Interest, Watching};
 use super::keys::Keys;
 use super::lines::{Fate, Job, JobId, Lines, NewJob, Publish, Task};
 use super::link::{Ended, Heard, Link};
-use super::link_error::LinkError;
 use super::script::Scripts;
 use super::settling::Settling;
 use super::stream::Reading;
@@ -30,7 +31,11 @@ use crate::contract::position::Position;
 use crate::contract::wire::NodeId;
 use crate::hashing::Key;
 use crate::limits::{REDIS_CALL_US, REDIS_EPOCHS, REDIS_EVENTS, REDIS_STEADY_US};
+use crate::metrics::{StoreCall, StoreMetrics};
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+pub use event::Event;
 
 /// How a Redis is used.
 #[derive(Clone)]
@@ -49,41 +54,6 @@ pub struct ShardConfig {
 pub enum Wire {
     Commands,
     Subscriptions,
-}
-
-/// What operators and metrics are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A connection is up, with this version at the other end.
-    Up { wire: Wire, version: Box<str> },
-    /// A connection is no more, or did not come to be; `was_up` says which.
-    Down { wire: Wire, error: LinkError, was_up: bool },
-    /// Calls are carried out from now on.
-    Ready,
-    /// Redis is another than before, or has lost what it held: what began before is declared.
-    FloorRaised(u64),
-    /// Redis does not say which incarnation it is, so its forgetting is not noticed at once.
-    NoIncarnation,
-    /// Its scripts were lost, and are loaded again.
-    ScriptsLost,
-    /// A script has run for long, and ours wait.
-    Busy,
-    /// A command was refused, with these words.
-    Refused(Box<str>),
-    /// What came for a channel, or stood in its stream, is no publication that can be read.
-    Unreadable(Box<str>),
-    /// A stream gave a position for the second time.
-    Forked(Name),
-    /// Another node, of this name, lives from now on.
-    NodeAppeared(Box<str>),
-    /// One does not any more.
-    NodeDied(Box<str>),
-    /// This node was dead for the others for a while.
-    Lapsed,
-    /// The node of this name is of another version.
-    OtherVersion { name: Box<str>, version: Box<str> },
-    /// The node of this name is of the same version, and has other channels configured.
-    OtherConfiguration(Box<str>),
 }
 
 /// What a command in flight is for.
@@ -110,6 +80,10 @@ enum Asked {
     Renew,
     /// This node lives.
     Lease,
+    /// Something is written, which a replica refuses.
+    EchoKept,
+    /// Something is published that has to come back.
+    Echo(u64),
 }
 
 /// A search for publications whose fate is not known.
@@ -131,6 +105,10 @@ pub struct Shard {
     interest: Interest,
     epochs: Epochs,
     directory: Directory,
+    echo: Echo,
+    /// The channel and key of its echoes.
+    echo_key: Box<[u8]>,
+    metrics: Arc<StoreMetrics>,
     /// Publications of this node so far.
     numbers: u64,
     /// Who answers commands.
@@ -167,6 +145,7 @@ impl Shard {
     pub fn new(config: ShardConfig, node: NodeId, seed: u64) -> Shard {
         let ShardConfig { user, password, database, prefix, timeouts } = config;
         let keys = Keys::new(&prefix).expect("the configuration's prefix was checked");
+        let echo_key = keys.echo(&node.text());
         let login = Login { user, password, database, name: "corecast".into(), timeouts };
         let mut secret = node.0;
         for (byte, other) in secret.iter_mut().zip(seed.to_le_bytes().iter().cycle()) {
@@ -182,6 +161,9 @@ impl Shard {
             interest: Interest::new(Key(secret)),
             epochs: Epochs::new(REDIS_EPOCHS),
             directory: Directory::new(node),
+            echo: Echo::default(),
+            echo_key,
+            metrics: Arc::default(),
             numbers: 0,
             server: None,
             publisher: None,
@@ -198,9 +180,22 @@ impl Shard {
         }
     }
 
+    /// Counts by these from now on.
+    #[must_use]
+    pub fn counted_by(self, metrics: Arc<StoreMetrics>) -> Shard {
+        Shard { metrics, ..self }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
+    }
+
     /// Takes a home's call over.
     pub fn call(&mut self, worker: usize, call: Call, now_us: u64) {
         self.now_us = now_us;
+        self.metrics.call(kind(&call));
         let (id, channel, task) = match call {
             Call::Unwatch { channel, session } => {
                 return self.interest.unwatch(&channel, session, now_us);
@@ -264,6 +259,8 @@ impl Shard {
         if self.ready_since_us.is_some_and(|since_us| now_us >= since_us + REDIS_STEADY_US) {
             self.backoff.reset();
         }
+        self.turn_echo();
+        self.show();
     }
 
     /// The next answer, with the worker that it is for.
@@ -283,7 +280,8 @@ impl Shard {
         let paused = self.lines.has_ready().then_some(self.paused_until_us);
         let rest = [self.lines.deadline_us(), self.interest.deadline_us(), self.beat_due_us()];
         let paused = paused.filter(|until_us| self.serves && *until_us > 0);
-        links.into_iter().chain(rest).chain([paused]).flatten().min()
+        let echo = self.echo.deadline_us().filter(|_| self.subscriptions.is_open() && self.serves);
+        links.into_iter().chain(rest).chain([paused, echo]).flatten().min()
     }
 
     /// Is a connection to be dialled? True once for each attempt, which ends in `connected` or in
@@ -342,6 +340,7 @@ impl Shard {
         self.now_us = now_us;
         let rest_us = self.backoff.rest_us();
         self.ready_since_us = None;
+        self.echo.lost(wire == Wire::Subscriptions);
         match wire {
             Wire::Commands => {
                 let Some(ended) = self.commands.closed(now_us + rest_us) else { return };
@@ -391,12 +390,21 @@ impl Shard {
         self.lines.unanswered()
     }
 
+    /// Shows what metrics have of it.
+    fn show(&self) {
+        self.metrics.unanswered.set(self.lines.unanswered() as u64);
+        self.metrics.channels.set(self.interest.heard() as u64);
+    }
+
     fn say(&mut self, worker: usize, answer: Answer) {
         self.answers.push_back((worker, answer));
     }
 
     /// Notes an event, unless nobody takes them out.
     fn note(&mut self, event: Event) {
+        if let Some(event) = event.counted() {
+            self.metrics.event(event);
+        }
         if self.events.len() < REDIS_EVENTS {
             self.events.push_back(event);
         }
@@ -411,12 +419,20 @@ impl Shard {
 
     /// A job comes to nothing, unless it was answered before.
     fn fail(&mut self, job: JobId, why: Failure) {
-        if let Some(job) = self.lines.finish(job) {
+        if let Some(job) = self.finish(job) {
             self.answer_failed(job, why);
         }
     }
 
+    /// A job that is answered now.
+    fn finish(&mut self, job: JobId) -> Option<Job> {
+        let job = self.lines.finish(job)?;
+        self.metrics.call.record(job.waited_us(self.now_us));
+        Some(job)
+    }
+
     fn answer_failed(&mut self, job: Job, why: Failure) {
+        self.metrics.failed.add(1);
         // One that failed is not heard.
         if let Task::Read { session: Some(session), .. } = &job.task {
             self.interest.unwatch(&job.channel, *session, self.now_us);
@@ -426,9 +442,20 @@ impl Shard {
 
     /// A publication is in order.
     fn succeed(&mut self, job: JobId, position: Position, is_new: bool) {
-        if let Some(job) = self.lines.finish(job) {
+        if let Some(job) = self.finish(job) {
             self.say(job.worker, Answer::Published { id: job.call, position, is_new });
         }
+    }
+}
+
+fn kind(call: &Call) -> StoreCall {
+    match call {
+        Call::Watch { .. } => StoreCall::Watch,
+        Call::Unwatch { .. } => StoreCall::Unwatch,
+        Call::Publish { .. } => StoreCall::Publish,
+        Call::Pass { .. } => StoreCall::Pass,
+        Call::Read { .. } => StoreCall::Read,
+        Call::Remove { .. } => StoreCall::Remove,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::http::response::Status;
 use crate::http::routes::{Route, RouteOptions};
 use crate::http::{request, routes};
 use crate::limits::{HTTP_CALL_MS, METRICS_BURST, METRICS_PER_S, READ_ON_MS};
-use crate::metrics::{Cause, ProcessStats};
+use crate::metrics::{Cause, ProcessStats, StoreHealth};
 use crate::work::cost;
 use crate::ws::handshake;
 use crate::ws::handshake::Offer;
@@ -60,6 +60,8 @@ pub struct HttpOptions {
     pub process: fn() -> ProcessUse,
     /// The driver in use.
     pub driver: &'static str,
+    /// The store that several nodes share, if there is one.
+    pub store: Option<StoreHealth>,
 }
 
 impl Edge {
@@ -204,6 +206,7 @@ impl Edge {
                 .all_metrics
                 .iter()
                 .all(|core| core.answered_within(now.monotonic_ms(), READY_WITHIN_MS))
+            && self.http.store.as_ref().is_none_or(|store| store.lets_be_ready(now.monotonic_ms()))
     }
 
     fn metrics_page(&mut self, conn: ConnectionId, now: Now) {
@@ -234,6 +237,7 @@ impl Edge {
             namespaces: &self.namespaces.counted(),
             api_methods: &api_methods,
             driver: self.http.driver,
+            store: self.http.store.as_ref().map(|store| &*store.metrics),
             version: env!("CARGO_PKG_VERSION"),
         };
         metrics::render(page, &self.all_metrics, &process);

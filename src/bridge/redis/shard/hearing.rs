@@ -1,12 +1,13 @@
 //! The connection that hears: what Redis is told to send, and what it sends.
 
-use super::{Event, Shard, Wire};
+use super::{Asked, Event, Shard, Wire};
+use crate::bridge::redis::error::StoreError;
 use crate::bridge::redis::id;
 use crate::bridge::redis::interest::{Batch, Confirmed};
 use crate::bridge::redis::link::Heard;
 use crate::bridge::redis::link_error::LinkError;
 use crate::bridge::redis::resp::Value;
-use crate::bridge::redis::resp::encode::Command;
+use crate::bridge::redis::resp::encode::{Command, Decimal, command};
 use crate::contract::engine::{Answer, Failure};
 use crate::contract::wire::{Reading, decode};
 use crate::limits::REDIS_OUTPUT_BYTES;
@@ -44,11 +45,16 @@ impl Shard {
                     self.commands.end(LinkError::OtherServer);
                 }
                 self.note(Event::Up { wire: Wire::Subscriptions, version });
+                self.echo.connected(self.now_us);
+                self.turn_echo();
                 self.note_ready();
             }
             Heard::Objection(text) => {
                 self.note(Event::Refused(text));
                 let Some(batch) = self.subscriptions.first().cloned() else { return };
+                if batch.names.is_empty() {
+                    return self.echo.refused(self.now_us);
+                }
                 for job in self.interest.objected(&batch, self.now_us) {
                     self.fail(job, Failure::Refused);
                 }
@@ -77,6 +83,9 @@ impl Shard {
     }
 
     fn take_confirmation(&mut self, key: &Bytes, joins: bool) {
+        if joins && key[..] == self.echo_key[..] {
+            return self.echo.heard();
+        }
         let Some(name) = self.scripts.keys().name_of(key) else { return };
         match self.interest.confirmed(name, joins) {
             Confirmed::First(job) => self.lines.stand(job),
@@ -87,6 +96,10 @@ impl Shard {
 
     /// Somebody published.
     fn take_message(&mut self, key: &Bytes, payload: &Bytes) {
+        if key[..] == self.echo_key[..] {
+            return self.echo_came(payload);
+        }
+        self.metrics.heard.add(1);
         let Some(channel) = self.scripts.keys().name_of(key) else { return };
         let Some((worker, session)) = self.interest.hearer(channel) else { return };
         let Some((position, data)) = id::published(payload) else {
@@ -98,6 +111,10 @@ impl Shard {
             Ok(received) if position.is_none() && received.origin.node == self.node => {}
             Ok(received) => {
                 let block = received.block;
+                if received.origin.node != self.node {
+                    let lag_us = self.unix_us().saturating_sub(block.time_ms() * 1_000);
+                    self.metrics.lag.record(lag_us);
+                }
                 self.say(worker, Answer::Publication { session, position, block });
             }
             Err(error) => {
@@ -109,4 +126,67 @@ impl Shard {
             }
         }
     }
+
+    /// Has Redis send what this node publishes to hear itself.
+    fn hear_echoes(&mut self) {
+        let (batch, key) = (Batch { joins: true, names: Box::default() }, &self.echo_key);
+        self.subscriptions.send_fenced(batch, self.now_us, |out| {
+            command(out, &[b"SUBSCRIBE", key]);
+        });
+    }
+
+    /// Publishes what has to come back if it is time, and ends the connection by which the last
+    /// did not.
+    pub(super) fn turn_echo(&mut self) {
+        if self.subscriptions.is_open() && self.echo.take_hearing(self.now_us) {
+            self.hear_echoes();
+        }
+        if !self.is_ready() {
+            return;
+        }
+        if self.echo.is_deaf(self.now_us) {
+            return self.subscriptions.end(LinkError::Deaf);
+        }
+        let Some(number) = self.echo.begin(self.now_us) else { return };
+        let (key, digits) = (&self.echo_key, Decimal::new(number));
+        // A server that became a replica publishes, and may not be written.
+        self.commands.send(Asked::EchoKept, self.now_us, |out| {
+            command(out, &[b"SET", key, digits.as_bytes(), b"PX", ECHO_KEPT_MS]);
+        });
+        self.commands.send(Asked::Echo(number), self.now_us, |out| {
+            command(out, &[b"PUBLISH", key, digits.as_bytes()]);
+        });
+    }
+
+    /// Whether this server may be written is known.
+    pub(super) fn echo_kept(&mut self, value: &Value) {
+        if let Value::Error(text) = value {
+            self.judge(&StoreError::new(text));
+        }
+    }
+
+    pub(super) fn echo_answered(&mut self, number: u64, value: &Value) {
+        if let Value::Error(text) = value {
+            self.judge(&StoreError::new(text));
+            return;
+        }
+        self.echo.answered(number, self.now_us);
+    }
+
+    /// What this node published has come back.
+    fn echo_came(&mut self, payload: &Bytes) {
+        let number = std::str::from_utf8(payload).ok().and_then(|digits| digits.parse().ok());
+        if let Some(took_us) = number.and_then(|number| self.echo.came(number, self.now_us)) {
+            self.metrics.echo.record(took_us);
+            self.metrics.echo_ms.set((self.now_us / 1_000).max(1));
+        }
+    }
+
+    /// Microseconds of Unix time, by the clock of Redis.
+    fn unix_us(&self) -> u64 {
+        self.started_us.saturating_add(self.now_us)
+    }
 }
+
+/// Milliseconds for which Redis keeps what was written.
+const ECHO_KEPT_MS: &[u8] = b"10000";

@@ -59,6 +59,8 @@ impl Shard {
             // One that failed is tried again by the next fork.
             Asked::Renew => {}
             Asked::Lease => self.take_lease(&value),
+            Asked::EchoKept => self.echo_kept(&value),
+            Asked::Echo(number) => self.echo_answered(number, &value),
             Asked::Kill(connection) => self.take_kill(connection, &value),
             Asked::Time => self.take_time(&value),
             Asked::Floor => self.take_floor(&value),
@@ -280,7 +282,7 @@ impl Shard {
     ) {
         match removed(value) {
             Ok(()) => {
-                if let Some(job) = self.lines.finish(job) {
+                if let Some(job) = self.finish(job) {
                     self.say(job.worker, answer(job.call));
                 }
             }
@@ -313,7 +315,7 @@ impl Shard {
     }
 
     fn answer_read(&mut self, channel: &Name, job: JobId, part: Part) {
-        let Some(job) = self.lines.finish(job) else { return };
+        let Some(job) = self.finish(job) else { return };
         let wire = Reading { own: self.node, channel: channel.as_str(), now_us: self.now_us };
         let Part { epoch, mut after, entries: found, end, cut, top } = part;
         let mut entries = Vec::with_capacity(found.len());
@@ -415,7 +417,9 @@ impl Shard {
                 | Asked::Floor
                 | Asked::Renew
                 // The next connection begins with one.
-                | Asked::Lease => Vec::new(),
+                | Asked::Lease
+                | Asked::EchoKept
+                | Asked::Echo(_) => Vec::new(),
                 Asked::Publish(items) => items,
                 Asked::Begin(channel, job)
                 | Asked::Open(channel, job)

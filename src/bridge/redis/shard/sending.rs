@@ -137,6 +137,8 @@ impl Shard {
 
     fn send_batch(&mut self, class: Class, items: &[BatchItem]) {
         debug_assert!(!items.is_empty() && items.len() <= REDIS_BATCH_ITEMS);
+        self.metrics.batches.add(1);
+        self.metrics.batched.add(items.len() as u64);
         let jobs = items.iter().map(|item| (item.channel.clone(), item.job)).collect();
         let scripts = &self.scripts;
         self.commands.send(Asked::Publish(jobs), self.now_us, |out| {

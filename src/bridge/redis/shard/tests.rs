@@ -68,6 +68,7 @@ impl Bench {
         bench.dial(Wire::Commands, "abc");
         bench.serve(FLOOR);
         bench.dial(Wire::Subscriptions, "abc");
+        bench.hear_echoes();
         assert!(bench.shard.is_ready());
         assert!(bench.events().contains(&Event::Ready));
         bench
@@ -80,6 +81,17 @@ impl Bench {
         self.shard.connected(wire, self.now_us);
         assert_eq!(self.said(wire)[0][0], "HELLO");
         self.bring(wire, &greeting(replication_id));
+    }
+
+    /// Takes what is said first on the connection that hears.
+    fn hear_echoes(&mut self) {
+        let said = self.said(Wire::Subscriptions);
+        assert_eq!(said, [vec!["SUBSCRIBE".to_owned(), self.echo_key()], vec!["PING".to_owned()]]);
+        self.bring(Wire::Subscriptions, b"+PONG\r\n");
+    }
+
+    fn echo_key(&self) -> String {
+        String::from_utf8(self.shard.echo_key.to_vec()).expect("text")
     }
 
     /// Answers what is asked before anything else, up to the floor.

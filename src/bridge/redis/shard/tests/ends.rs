@@ -1,6 +1,7 @@
 //! Connections that end, and what becomes of what was in flight.
 
 use super::*;
+use crate::bridge::redis::link_error::LinkError;
 
 /// Connects for commands again, to the same server, up to the floor. Gives what was asked.
 fn again(bench: &mut Bench, floor: u64) -> Vec<Vec<String>> {

@@ -1,6 +1,8 @@
 //! What is heard, and what Redis is told to send.
 
 use super::*;
+use crate::bridge::redis::link_error::LinkError;
+use crate::metrics::StoreEvent;
 
 /// Confirms what Redis is told next. Gives what that was.
 fn confirm(bench: &mut Bench) -> Vec<String> {
@@ -147,4 +149,53 @@ fn two_connections_reach_one_server() {
     assert!(bench.shard.wants_close(Wire::Subscriptions));
     bench.serve(FLOOR + 1);
     assert!(bench.events().contains(&Event::FloorRaised(FLOOR + 1)));
+}
+
+/// Something about the channel of echoes.
+fn bring_echo(bench: &mut Bench, kind: &str, last: Vec<u8>) {
+    let key = bench.echo_key();
+    let push = array('>', &[blob(kind.as_bytes()), blob(key.as_bytes()), last]);
+    bench.bring(Wire::Subscriptions, &push);
+}
+
+#[test]
+fn what_is_published_has_to_come_back() {
+    let mut bench = Bench::ready();
+    let key = bench.echo_key();
+    bench.later(0);
+    assert_eq!(bench.said(Wire::Commands).len(), 0, "it is not heard yet");
+    bring_echo(&mut bench, "subscribe", b":1\r\n".to_vec());
+    for number in ["1", "2"] {
+        bench.later(1_000_000);
+        let said = bench.said(Wire::Commands);
+        assert_eq!(said, [vec!["SET", &key, number, "PX", "10000"], vec!["PUBLISH", &key, number]]);
+        bring_echo(&mut bench, "message", blob(number.as_bytes()));
+        bench.reply(b"+OK\r\n:1\r\n");
+        assert!(bench.shard.metrics().is_live(bench.now_us / 1_000, 0));
+    }
+    // From a connection that was said to hear it, and does not bring it.
+    bench.later(1_000_000);
+    assert_eq!(bench.said(Wire::Commands).len(), 2);
+    bench.reply(b"-OOM no more\r\n:1\r\n");
+    bench.bring(Wire::Subscriptions, b"+PONG\r\n");
+    bench.later(2_999_999);
+    assert!(!bench.shard.wants_close(Wire::Subscriptions));
+    bench.later(1);
+    assert!(
+        bench.shard.wants_close(Wire::Subscriptions) && !bench.shard.wants_close(Wire::Commands)
+    );
+    bench.end(Wire::Subscriptions);
+    let is_deaf = |event: &Event| matches!(event, Event::Down { error: LinkError::Deaf, .. });
+    assert!(bench.events().iter().any(is_deaf));
+    assert_eq!(bench.shard.metrics().events_of(StoreEvent::Deaf), 1);
+}
+
+#[test]
+fn a_server_that_became_a_replica_is_left() {
+    let mut bench = Bench::ready();
+    bring_echo(&mut bench, "subscribe", b":1\r\n".to_vec());
+    bench.later(0);
+    assert_eq!(bench.said(Wire::Commands).len(), 2);
+    bench.reply(b"-READONLY You can't write against a read only replica.\r\n");
+    assert!(bench.shard.wants_close(Wire::Commands));
 }
