@@ -11,10 +11,12 @@ mod probe;
 pub mod redis;
 mod signal;
 mod store;
+mod tls;
 mod turn;
 
 pub use lanes::Lanes;
 pub use store::{Address, StoreParts};
+pub use tls::{Tls, TlsError};
 pub use turn::{Bridge, Outside, Parts};
 
 use crate::clock::Now;

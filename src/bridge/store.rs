@@ -8,8 +8,10 @@
 use super::events::Events;
 use super::lanes::Lanes;
 use super::redis::directory::NodeRecord;
+use super::redis::link_error::{LinkError, shortened};
 use super::redis::shard::{Shard, Wire};
 use super::signal::Signal;
+use super::tls::{Session, Tls};
 use crate::clock::Now;
 use crate::contract::engine::{Answer, Call};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, Splitable};
@@ -36,6 +38,8 @@ pub enum Address {
 pub struct StoreParts {
     pub shard: Shard,
     pub address: Address,
+    /// None: what is said can be read on the way.
+    pub tls: Option<Tls>,
     pub about: Box<dyn Fn() -> NodeRecord>,
 }
 
@@ -43,6 +47,7 @@ pub struct StoreParts {
 pub(super) struct Store {
     shard: RefCell<Shard>,
     address: Address,
+    tls: Option<Tls>,
     about: Box<dyn Fn() -> NodeRecord>,
     now: Rc<dyn Fn() -> Now>,
     events: RefCell<Events>,
@@ -63,10 +68,11 @@ struct Line {
 
 impl Store {
     pub fn new(parts: StoreParts, now: Rc<dyn Fn() -> Now>) -> Rc<Store> {
-        let StoreParts { shard, address, about } = parts;
+        let StoreParts { shard, address, tls, about } = parts;
         Rc::new(Store {
             shard: RefCell::new(shard),
             address,
+            tls,
             about,
             now,
             events: RefCell::default(),
@@ -164,11 +170,16 @@ impl Store {
             match dialled {
                 Ok(Stream::Tcp(stream)) => self.serve(wire, stream).await,
                 Ok(Stream::Unix(stream)) => self.serve(wire, stream).await,
-                Err(error) => tracing::debug!(?wire, %error, "a dial to Redis failed"),
+                Err(error) => self.fail(wire, LinkError::Dial(text(&error))),
             }
             self.shard.borrow_mut().closed(wire, self.now_us());
             self.changed.raise();
         }
+    }
+
+    /// Notes why a connection is about to end.
+    fn fail(&self, wire: Wire, error: LinkError) {
+        self.shard.borrow_mut().failed(wire, error);
     }
 
     async fn serve<S>(&self, wire: Wire, stream: S)
@@ -178,36 +189,45 @@ impl Store {
         S::OwnedWrite: AsyncWriteRentExt,
     {
         let line = self.line(wire);
+        let session = match Session::new(self.tls.as_ref()) {
+            Ok(session) => RefCell::new(session),
+            Err(error) => return self.fail(wire, LinkError::Tls(text(&error))),
+        };
         let (from, to) = stream.into_split();
         line.is_open.set(true);
         self.shard.borrow_mut().connected(wire, self.now_us());
         self.changed.raise();
         monoio::select! {
-            () = self.read(wire, from) => {}
-            () = self.write(wire, to) => {}
+            () = self.read(wire, from, &session) => {}
+            () = self.write(wire, to, &session) => {}
             () = line.close.wait() => {}
         }
         line.is_open.set(false);
     }
 
     /// Hands over what comes, until the connection ends.
-    async fn read(&self, wire: Wire, mut from: impl AsyncReadRent) {
+    async fn read(&self, wire: Wire, mut from: impl AsyncReadRent, session: &RefCell<Session>) {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let (read, filled) = from.read(buffer).await;
             buffer = filled;
             let Ok(length @ 1..) = read else { return };
-            self.shard.borrow_mut().received(wire, &buffer[..length], self.now_us());
+            let hand = |part: &[u8]| self.shard.borrow_mut().received(wire, part, self.now_us());
+            let opened = session.borrow_mut().open(&buffer[..length], hand);
+            if let Err(error) = opened {
+                return self.fail(wire, LinkError::Tls(text(&error)));
+            }
             self.changed.raise();
         }
     }
 
     /// Writes what the shard has to say, until the connection ends.
-    async fn write(&self, wire: Wire, mut to: impl AsyncWriteRentExt) {
+    async fn write(&self, wire: Wire, mut to: impl AsyncWriteRentExt, session: &RefCell<Session>) {
         let mut output = Vec::new();
         loop {
             output.clear();
             self.shard.borrow_mut().take_output(wire, &mut output);
+            session.borrow_mut().seal(&mut output);
             if output.is_empty() {
                 self.line(wire).output.wait().await;
                 continue;
@@ -221,6 +241,10 @@ impl Store {
             self.changed.raise();
         }
     }
+}
+
+fn text(error: &dyn std::error::Error) -> Box<str> {
+    shortened(&error.to_string())
 }
 
 enum Stream {

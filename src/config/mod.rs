@@ -20,7 +20,7 @@ mod tokens;
 
 pub use error::{ConfigError, Origin};
 pub use listen::Listen;
-pub use redis::{Redis, RedisServer};
+pub use redis::{Redis, RedisServer, RedisTls};
 pub use tokens::Tokens;
 
 use crate::http::forwarded::Trusted;

@@ -67,6 +67,7 @@ pub struct RawRedis {
     pub url: String,
     pub prefix: String,
     pub ready: ReadyChoice,
+    pub tls_ca_file: String,
 }
 
 impl Raw {
@@ -115,7 +116,12 @@ impl Raw {
                 user_personal_channel: "off".into(),
             },
             api: RawApi { key: String::new() },
-            redis: RawRedis { url: String::new(), prefix: "cc".into(), ready: ReadyChoice::Redis },
+            redis: RawRedis {
+                url: String::new(),
+                prefix: "cc".into(),
+                ready: ReadyChoice::Redis,
+                tls_ca_file: String::new(),
+            },
             limits,
             channel,
         }

@@ -4,6 +4,8 @@
 use super::check::Rules;
 use super::raw::RawRedis;
 use super::{EngineChoice, ReadyChoice, Secret};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use std::path::PathBuf;
 
 /// Redis' own port.
@@ -15,7 +17,7 @@ const PREFIX_BYTES: usize = 32;
 
 /// The message for an invalid URL.
 const RULE: &str = "must be a URL such as \"redis://127.0.0.1:6379\", \
-                    \"redis://user:password@redis.example:6379/0\" or \
+                    \"rediss://user:password@redis.example:6379/0\" (with TLS) or \
                     \"unix:///run/redis/redis.sock\"";
 
 /// The Redis of `engine = "redis"`.
@@ -28,6 +30,14 @@ pub struct Redis {
     /// Before the names of all keys and channels.
     pub prefix: String,
     pub ready: ReadyChoice,
+    pub tls: Option<RedisTls>,
+}
+
+/// TLS to a Redis.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedisTls {
+    /// Certificates of those who are believed, as PEM text; "" for those whom the system believes.
+    pub authorities: String,
 }
 
 /// Where a Redis listens.
@@ -70,7 +80,22 @@ impl Rules {
             return None;
         }
         let read = match read(&raw.url) {
-            Ok(redis) => Redis { prefix: raw.prefix.clone(), ready: raw.ready, ..redis },
+            Ok(mut redis) => {
+                let authorities = self.file_of_keys("redis.tls_ca_file", &raw.tls_ca_file);
+                let authorities = authorities.as_str();
+                if !authorities.is_empty() && !is_of_certificates(authorities) {
+                    self.wrong("redis.tls_ca_file", "has to be certificates in PEM, and no others");
+                }
+                match &mut redis.tls {
+                    Some(tls) => tls.authorities = authorities.into(),
+                    None if !raw.tls_ca_file.is_empty() => self.relation(
+                        "redis.tls_ca_file, redis.url",
+                        "a file of authorities is for TLS: write \"rediss://\" in redis.url",
+                    ),
+                    None => {}
+                }
+                Redis { prefix: raw.prefix.clone(), ready: raw.ready, ..redis }
+            }
             Err(rule) => {
                 // The value may hold a password, so it is not shown.
                 self.relation("redis.url", rule);
@@ -91,14 +116,8 @@ impl Rules {
     }
 }
 
-/// Reads a URL: `redis://[user[:password]@]host[:port][/database]` or `unix:///path[?db=N]`.
+/// Reads a URL: `redis[s]://[user[:password]@]host[:port][/database]` or `unix:///path[?db=N]`.
 fn read(url: &str) -> Result<Redis, &'static str> {
-    if url.starts_with("rediss://") {
-        return Err(
-            "asks for TLS to Redis, which is not built yet: use \"redis://\" in a private \
-                    network or through a tunnel",
-        );
-    }
     if let Some(path) = url.strip_prefix("unix:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -109,7 +128,10 @@ fn read(url: &str) -> Result<Redis, &'static str> {
         let server = RedisServer::Unix(path.into());
         return Ok(Redis { database: database(number)?, ..Redis::at(server) });
     }
-    let rest = url.strip_prefix("redis://").ok_or(RULE)?;
+    let (rest, tls) = match url.strip_prefix("rediss://") {
+        Some(rest) => (rest, Some(RedisTls::default())),
+        None => (url.strip_prefix("redis://").ok_or(RULE)?, None),
+    };
     let (rest, number) = rest.split_once('/').unwrap_or((rest, ""));
     let (who, place) = match rest.rsplit_once('@') {
         Some((who, place)) => (Some(who), place),
@@ -125,7 +147,12 @@ fn read(url: &str) -> Result<Redis, &'static str> {
     let (host, port) = host_and_port(place)?;
     let server = RedisServer::Tcp { host: host.to_owned(), port };
     let password = password.map(Secret);
-    Ok(Redis { user, password, database: database(number)?, ..Redis::at(server) })
+    Ok(Redis { user, password, database: database(number)?, tls, ..Redis::at(server) })
+}
+
+fn is_of_certificates(text: &str) -> bool {
+    let mut read = CertificateDer::pem_slice_iter(text.as_bytes()).peekable();
+    read.peek().is_some() && read.all(|certificate| certificate.is_ok())
 }
 
 impl Redis {
@@ -137,6 +164,7 @@ impl Redis {
             database: 0,
             prefix: String::new(),
             ready: ReadyChoice::Redis,
+            tls: None,
         }
     }
 }
@@ -206,6 +234,8 @@ mod tests {
         assert_eq!(bare, Redis::at(tcp("127.0.0.1", PORT)));
         let password = read("redis://:secret@[::1]:7000").expect("a password alone");
         assert_eq!((password.server, password.user), (tcp("::1", 7000), None));
+        let sealed = read("rediss://redis.example").expect("TLS");
+        assert_eq!(sealed.tls, Some(RedisTls::default()));
         let file = read("unix:///run/redis.sock?db=2").expect("a socket file");
         assert_eq!(file.server, RedisServer::Unix("/run/redis.sock".into()));
         assert_eq!(file.database, 2);
@@ -223,7 +253,7 @@ mod tests {
             ("redis://host/first", "database"),
             ("redis://me@host", "without a password"),
             ("redis://:50%@host", "percent sign"),
-            ("rediss://host", "TLS"),
+            ("rediss:host", "must be a URL"),
             ("unix:redis.sock", "must be a URL"),
         ] {
             let error = read(url).expect_err(url);

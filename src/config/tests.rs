@@ -127,7 +127,10 @@ fn a_file_sets_every_key() {
     assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
     assert_eq!(config.shutdown_delay_ms, 1_500);
     let redis = config.redis.as_ref().expect("engine = \"redis\"");
-    assert_eq!(redis.server, RedisServer::Unix("/run/redis/redis.sock".into()));
+    let server = RedisServer::Tcp { host: "redis.example".into(), port: 6_379 };
+    assert_eq!(redis.server, server);
+    let tls = redis.tls.as_ref().expect("rediss");
+    assert!(tls.authorities.starts_with("-----BEGIN CERTIFICATE"));
     assert_eq!((redis.database, redis.prefix.as_str()), (3, "chat-1"));
     assert_eq!(redis.ready, ReadyChoice::Own);
     let signs = Signs { namespace: Some('/'), private: Some('!'), users: Some('@') };
@@ -170,7 +173,7 @@ fn a_file_sets_every_key() {
 
 #[test]
 fn a_password_in_a_wrong_url_is_not_shown() {
-    let errors = load("engine = \"redis\"\nredis.url = \"rediss://me:secret@host\"\n");
+    let errors = load("engine = \"redis\"\nredis.url = \"rediss:me:secret@host\"\n");
     let said = format!("{:?}", errors.expect_err("no TLS yet"));
     assert!(said.contains("redis.url") && !said.contains("secret"), "{said}");
     let unused = load("redis.url = \"redis://host\"\nclient.allow_anonymous = true\n");

@@ -83,7 +83,7 @@ impl Rules {
         self.file_of_keys(key, value)
     }
 
-    fn file_of_keys(&mut self, key: &str, path: &str) -> Secret {
+    pub(super) fn file_of_keys(&mut self, key: &str, path: &str) -> Secret {
         if path.is_empty() {
             return Secret::default();
         }

@@ -17,6 +17,7 @@ mod signals;
 mod start;
 
 use crate::auth::{Auth, KeyError, KeyOptions};
+use crate::bridge::TlsError;
 use crate::clock::Now;
 use crate::config::{Config, Listen, Secret};
 use crate::driver::survey::Plan;
@@ -46,6 +47,8 @@ pub enum Error {
     Listen { at: Listen, cause: std::io::Error },
     /// The configured driver does not work here.
     Driver { wanted: &'static str, reason: String },
+    /// TLS to Redis cannot be used.
+    Tls(TlsError),
     /// The system refused something that every start needs.
     System { what: &'static str, cause: std::io::Error },
 }
@@ -66,6 +69,7 @@ impl std::fmt::Display for Error {
             Error::Driver { wanted, reason } => {
                 write!(f, "driver {wanted} does not work here: {reason}; set driver = \"auto\"")
             }
+            Error::Tls(error) => write!(f, "redis.url asks for TLS: {error}"),
             Error::System { what, cause } => write!(f, "{what}: {cause}"),
         }
     }

@@ -6,7 +6,7 @@ use super::clock::Clock;
 use super::control::Control;
 use super::host::{self, Bells, Host};
 use crate::bridge::redis::shard::{Shard, ShardConfig};
-use crate::bridge::{self, Address, Bridge, Runtime, Surroundings, Via};
+use crate::bridge::{self, Address, Bridge, Runtime, Surroundings, Tls, Via};
 use crate::config::Config;
 use crate::contract::wire::NodeId;
 use crate::driver::epoll::Epoll;
@@ -320,6 +320,7 @@ pub struct BridgeSeat {
 /// The store that homes call, and what this node is called there.
 pub struct StoreSeat {
     pub address: Address,
+    pub tls: Option<Tls>,
     pub config: ShardConfig,
     pub node: NodeId,
     pub about: About,
@@ -358,6 +359,7 @@ pub fn spawn_bridge(
             let store = seat.store.map(|store| bridge::StoreParts {
                 shard: Shard::new(store.config, store.node, store.seed).counted_by(store.metrics),
                 address: store.address,
+                tls: store.tls,
                 about: Box::new(move || store.about.record()),
             });
             let around = Surroundings {

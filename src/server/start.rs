@@ -14,7 +14,7 @@ use super::{Error, ring_plan};
 use crate::auth::Auth;
 use crate::bridge::redis::greeting::Timeouts;
 use crate::bridge::redis::shard::ShardConfig;
-use crate::bridge::{Address, Via};
+use crate::bridge::{Address, Tls, Via};
 use crate::config::{Config, DriverChoice, ReadyChoice, Redis, RedisServer};
 use crate::contract::engine::{FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
@@ -219,6 +219,12 @@ fn store_seat(redis: &Redis, about: About, metrics: Arc<StoreMetrics>) -> Result
         RedisServer::Tcp { host, port } => Address::Tcp { host: host.clone(), port: *port },
         RedisServer::Unix(path) => Address::Unix(path.clone()),
     };
+    let tls = match (&redis.tls, &redis.server) {
+        (Some(tls), RedisServer::Tcp { host, .. }) => {
+            Some(Tls::new(host, &tls.authorities).map_err(Error::Tls)?)
+        }
+        (Some(_), RedisServer::Unix(_)) | (None, _) => None,
+    };
     let config = ShardConfig {
         user: redis.user.clone(),
         password: redis.password.as_ref().map(|password| password.as_str().to_owned()),
@@ -229,7 +235,7 @@ fn store_seat(redis: &Redis, about: About, metrics: Arc<StoreMetrics>) -> Result
     let seed = host::key()?;
     let (seed, _) = seed.0.split_first_chunk().expect("16 bytes");
     let node = NodeId::read(about.uid()).expect("a node is called by 32 digits");
-    Ok(StoreSeat { address, config, node, about, metrics, seed: u64::from_le_bytes(*seed) })
+    Ok(StoreSeat { address, tls, config, node, about, metrics, seed: u64::from_le_bytes(*seed) })
 }
 
 /// Threads that are making what they need.

@@ -18,6 +18,7 @@ on_both_drivers!(
     what_expired_is_no_loss_to_who_listens,
     a_node_is_ready_while_its_redis_is,
     who_may_not_hear_is_not_ready,
+    what_is_sealed_is_understood_and_strangers_are_not_believed,
 );
 
 const PUBLICATIONS: u64 = 500;
@@ -267,4 +268,41 @@ fn who_may_not_hear_is_not_ready(driver: &str) {
     until("it is ready again", || is_ready(&server));
     published(&server, "h:x", 1);
     assert_eq!(client.publication()["data"], 1);
+}
+
+fn what_is_sealed_is_understood_and_strangers_are_not_believed(driver: &str) {
+    let Some(redis) = Redis::start_with_tls() else { return };
+    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+    let config = |host: &str, port: u16, authority: &str| {
+        let url = format!("redis.url = \"rediss://{host}:{port}\"");
+        format!("engine = \"redis\"\n{url}\nredis.tls_ca_file = \"{data}/{authority}.pem\"")
+    };
+    let (plain, sealed) = (redis.config(), config("localhost", redis.tls_port, "authority"));
+    let (one, two) = (serve!(driver, node(&plain)), serve!(driver, node(&sealed)));
+    until("both are ready", || is_ready(&one) && is_ready(&two));
+    let mut listener = two.client();
+    assert!(listener.subscribe("h:x")["error"].is_null());
+    // Larger than a record (RFC 8446 section 5.1).
+    let large = format!("\"{}\"", "x".repeat(60_000));
+    assert!(one.publish("h:x", &large)["error"].is_null());
+    assert!(two.publish("h:x", &large)["error"].is_null());
+    for offset in 1..=2 {
+        let heard = listener.publication();
+        assert_eq!((&heard["offset"], heard["data"].to_string()), (&json!(offset), large.clone()));
+    }
+    let wrong = [
+        ("another authority", config("localhost", redis.tls_port, "stranger"), "UnknownIssuer"),
+        ("another name", config("127.0.0.2", redis.tls_port, "authority"), "not valid for name"),
+        ("no TLS", config("localhost", redis.port, "authority"), "no connection in time"),
+        ("nobody", config("localhost", 1, "authority"), "refused"),
+    ];
+    for (why, config, says) in wrong {
+        let server = serve!(driver, node(&config));
+        let tried = "corecast_redis_events_total{event=\"unreachable\"}";
+        until("a dial has failed", || server.metric(tried) > 0);
+        assert_eq!(server.publish("h:x", "1")["error"]["code"], 100, "{why}");
+        assert!(!is_ready(&server), "{why}");
+        let log = server.end();
+        assert!(log.contains("cannot reach Redis") && log.contains(says), "{why}: {log}");
+    }
 }

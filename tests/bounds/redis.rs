@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 pub struct Redis {
     child: Child,
     pub port: u16,
+    /// Where it speaks TLS, if it does.
+    pub tls_port: u16,
 }
 
 impl Redis {
@@ -17,9 +19,31 @@ impl Redis {
         Redis::start_at(free_port())
     }
 
+    /// One that speaks TLS as well, as `localhost` and 127.0.0.1, and listens at 127.0.0.2 too.
+    pub fn start_with_tls() -> Option<Redis> {
+        let (tls_port, data) =
+            (free_port(), concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls"));
+        let options = [
+            ("--tls-port", tls_port.to_string()),
+            ("--tls-cert-file", format!("{data}/server.pem")),
+            ("--tls-key-file", format!("{data}/server.key")),
+            ("--tls-ca-cert-file", format!("{data}/authority.pem")),
+            ("--tls-auth-clients", "no".to_owned()),
+        ];
+        let options = options.iter().flat_map(|(name, value)| [*name, value]).collect::<Vec<_>>();
+        let mut redis = Redis::start_as(free_port(), &options)?;
+        redis.tls_port = tls_port;
+        Some(redis)
+    }
+
     fn start_at(port: u16) -> Option<Redis> {
+        Redis::start_as(port, &[])
+    }
+
+    fn start_as(port: u16, options: &[&str]) -> Option<Redis> {
         let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "127.0.0.2"])
+            .args(options)
             .args(["--save", "", "--appendonly", "no"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -31,7 +55,7 @@ impl Redis {
                 return None;
             }
         };
-        let redis = Redis { child, port };
+        let redis = Redis { child, port, tls_port: 0 };
         until("redis-server answers", || redis.ask("PING").is_some_and(|it| it == "+PONG\r\n"));
         Some(redis)
     }

@@ -8,8 +8,12 @@ use super::resp::RespError;
 /// Why a connection ended, or did not begin. Texts are the server's own, cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkError {
-    /// It was closed or reset, or the dial failed.
+    /// It was closed or reset.
     Closed,
+    /// The dial failed, as the system says.
+    Dial(Box<str>),
+    /// It is not sealed, or not by whom we expect.
+    Tls(Box<str>),
     /// It was not up in time.
     Slow,
     /// Nothing came although something was asked.
@@ -37,7 +41,9 @@ pub enum LinkError {
 impl std::fmt::Display for LinkError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            LinkError::Closed => f.write_str("the connection was closed, or there is none"),
+            LinkError::Closed => f.write_str("the connection was closed"),
+            LinkError::Dial(text) => write!(f, "there is no connection: {text}"),
+            LinkError::Tls(text) => write!(f, "TLS failed: {text}"),
             LinkError::Slow => f.write_str("no connection in time"),
             LinkError::Silent => f.write_str("no answer in time"),
             LinkError::Garbage(error) => write!(f, "not understood: {error}"),

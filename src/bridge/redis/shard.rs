@@ -22,6 +22,7 @@ use super::interest::{Batch, Interest, Watching};
 use super::keys::Keys;
 use super::lines::{Fate, Job, JobId, Lines, NewJob, Publish, Task};
 use super::link::{Ended, Heard, Link};
+use super::link_error::LinkError;
 use super::script::Scripts;
 use super::settling::Settling;
 use super::stream::Reading;
@@ -332,6 +333,14 @@ impl Shard {
         match wire {
             Wire::Commands => self.commands.must_close(),
             Wire::Subscriptions => self.subscriptions.must_close(),
+        }
+    }
+
+    /// A connection, or a dial, has failed for this reason. Then `closed` has to follow.
+    pub fn failed(&mut self, wire: Wire, error: LinkError) {
+        match wire {
+            Wire::Commands => self.commands.end(error),
+            Wire::Subscriptions => self.subscriptions.end(error),
         }
     }
 
