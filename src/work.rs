@@ -122,6 +122,11 @@ pub mod cost {
     pub const COMPARISON: usize = 10;
     /// Bytes of a tag's value that are searched in one nanosecond, in addition.
     pub const SEARCHED_BYTES_PER_NS: usize = 2;
+    /// Accepting a connection, with what the kernel does for it: a bare program that accepts,
+    /// answers and closes takes 16 us (docs/goals.md), of which a third is the answer.
+    pub const ACCEPT: usize = 5_000;
+    /// Closing one, likewise.
+    pub const CLOSE: usize = 5_000;
     /// Pausing and resuming a socket.
     pub const PAUSE: usize = 2_000;
 }

@@ -8,6 +8,7 @@ use crate::edge::connection::{Aside, Fact, Life};
 use crate::edge::user_calls::NOBODY;
 use crate::edge::{ConnectionId, Edge, Effect, ms};
 use crate::limits::{CLOSE_WAIT_MS, READ_ON_MS};
+use crate::work::cost;
 use std::hash::BuildHasher;
 
 /// Pings go out at multiples of this, or of a sixteenth of a short interval: many share a wake-up,
@@ -20,6 +21,7 @@ const REFUSAL_MS: u64 = 1_000;
 impl Edge {
     /// A connection came in. None: there is not even a place to say no from.
     pub fn accept(&mut self, internal: bool, now: Now) -> Option<ConnectionId> {
+        self.work.charge(cost::ACCEPT);
         if self.draining || !self.places.has_place(internal) {
             return None;
         }
@@ -161,6 +163,7 @@ impl Edge {
         }
         self.metrics.connection.record(lived_us);
         self.drop_parked(conn, input);
+        self.work.charge(cost::CLOSE);
         self.effects.push(Effect::Close(conn));
         self.owe(conn);
     }
