@@ -41,6 +41,29 @@ impl Keyed {
     }
 }
 
+/// Which of a host's workers is the home of a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Homes {
+    hasher: Keyed,
+    workers: usize,
+}
+
+impl Homes {
+    /// Every part of a host has to have the same key.
+    #[must_use]
+    pub fn new(key: Key, workers: usize) -> Homes {
+        assert!(workers > 0, "a host has a worker");
+        Homes { hasher: Keyed::new(key), workers }
+    }
+
+    /// The worker.
+    #[must_use]
+    pub fn of(&self, name: &str) -> usize {
+        // A remainder is below its divisor, which is a `usize`.
+        (self.hasher.hash_one(name) % self.workers as u64) as usize
+    }
+}
+
 impl BuildHasher for Keyed {
     type Hasher = SipHasher13;
 

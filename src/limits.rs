@@ -331,6 +331,8 @@ pub const REDIS_BUFFER_KEPT_BYTES: usize = 64 << 10;
 
 /// Publications of one call of a script, at most.
 pub const REDIS_BATCH_ITEMS: usize = 16;
+/// Users of whose coming and going one call tells, at most.
+pub const USERS_PER_CALL: usize = 512;
 /// Bytes of commands that are written to Redis at once, about.
 pub const REDIS_OUTPUT_BYTES: usize = 256 << 10;
 /// Time in which a call to Redis is answered, whatever becomes of it; below `ENGINE_CALL_MS`.
@@ -377,6 +379,21 @@ pub const NODE_DEAD_MS: u64 = 8_000;
 pub const NODE_FORGOTTEN_MS: u64 = 3_600_000;
 /// Nodes that share a Redis, at most.
 pub const NODES: usize = 1_024;
+/// Commands of other nodes that are under way at once; further ones wait in Redis.
+pub const CONTROL_COMMANDS: usize = 64;
+/// Messages to other nodes that wait for the connection; over it a command fails.
+pub const CONTROL_LETTERS: usize = 4_096;
+/// Messages of other nodes that are read at once.
+pub const CONTROL_ENTRIES: usize = 64;
+/// Messages that Redis keeps for a node, at most, and seconds for which it does after the last.
+pub const CONTROL_KEPT: usize = 4_096;
+pub const CONTROL_KEPT_S: u64 = 60;
+/// Time after which a connect is not held up any more by telling its user to other nodes.
+pub const REDIS_USERS_US: u64 = 250_000;
+/// Bytes of users' names that are written to Redis at once, about.
+pub const REDIS_USERS_BYTES: usize = 32 << 10;
+/// Seconds for which Redis knows a node's users without its beat.
+pub const USERS_LEASE_S: u64 = 30;
 /// Bytes of what a node says of itself to the others.
 pub const NODE_RECORD_BYTES: usize = 4 << 10;
 /// Time in which one kind of event of a store has one line in the log, at most.

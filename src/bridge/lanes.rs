@@ -127,6 +127,13 @@ impl Lanes {
         false
     }
 
+    /// Hands over a command of another node, of which few are let in at a time, behind the
+    /// publications that came before it.
+    pub fn command(&mut self, worker: usize, command: Answer) {
+        debug_assert!(matches!(command, Answer::Command { .. }), "not a command: {command:?}");
+        self.outboxes[worker].notices.push_back(command);
+    }
+
     /// Publications of a session may have been lost on their way to this worker: it will be told,
     /// however long its lane stays full. There is at most one mark for each session.
     pub fn mark_lost(&mut self, worker: usize, session: Session) {

@@ -110,10 +110,13 @@ impl Store {
                     shard.metrics().dropped.add(u64::from(!fits));
                 }
                 Answer::Lost { session } => lanes.mark_lost(worker, session),
+                Answer::Command { .. } => lanes.command(worker, answer),
                 Answer::Published { .. }
                 | Answer::Passed { .. }
                 | Answer::Removed { .. }
                 | Answer::Read(_)
+                | Answer::UsersTold { .. }
+                | Answer::UserTold { .. }
                 | Answer::Failed { .. } => lanes.answer(worker, answer),
             }
         }

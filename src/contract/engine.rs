@@ -3,7 +3,7 @@
 //!
 //! A local engine decides inside the call and keeps nothing: the home's own ring is the truth. Any
 //! other answers by envelope, turns later; the home is then an ordered replica (rules 14 to 18).
-//! Every call but `Unwatch` is answered exactly once, with what it asked for or with `Failed`. The
+//! Every call that has an id is answered exactly once, with what it asked for or with `Failed`. The
 //! bridge answers within its own time-outs; a home that has waited for `limits::ENGINE_CALL_MS`
 //! gives the call up itself, and does not look at an answer that comes later. The call keeps its
 //! credit until then, so that the answer has its place in the lane.
@@ -11,6 +11,7 @@
 use super::block::{Block, Placed};
 use super::name::Name;
 use super::position::{Epoch, Position, Since};
+use super::user::SharedCommand;
 use crate::rules::sabotage;
 use std::collections::VecDeque;
 
@@ -47,6 +48,21 @@ pub enum Call {
     Read { id: CallId, channel: Name, page: Box<Page> },
     /// Forget what the stream keeps; its numbering goes on. Answered by `Removed`.
     Remove { id: CallId, channel: Name },
+    /// Let other nodes know that these users have connections here from now on, or none any more.
+    /// Answered by `UsersTold`, within a fraction of a second.
+    Users { id: CallId, changes: Box<[UserChange]> },
+    /// Carry out a command on the other nodes that hold a user: answered by `UserTold`.
+    ToUser { id: CallId, user: Name, what: SharedCommand },
+    /// The command of this number has taken effect on this node, or, where it has not, will not be
+    /// waited for. Not answered.
+    CommandDone { number: u64, took_effect: bool },
+}
+
+/// A user of this node, and whether it has connections here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserChange {
+    pub user: Name,
+    pub is_here: bool,
 }
 
 impl Call {
@@ -58,8 +74,10 @@ impl Call {
             | Call::Publish { id, .. }
             | Call::Pass { id, .. }
             | Call::Read { id, .. }
-            | Call::Remove { id, .. } => Some(*id),
-            Call::Unwatch { .. } => None,
+            | Call::Remove { id, .. }
+            | Call::Users { id, .. }
+            | Call::ToUser { id, .. } => Some(*id),
+            Call::Unwatch { .. } | Call::CommandDone { .. } => None,
         }
     }
 }
@@ -124,6 +142,16 @@ pub enum Answer {
         id: CallId,
     },
     Read(Box<StreamRead>),
+    /// Users are known to other nodes, or will be as soon as that is possible.
+    UsersTold {
+        id: CallId,
+    },
+    /// A command has taken effect on the other nodes that hold the user.
+    UserTold {
+        id: CallId,
+        /// The names of the nodes of which that is not known; "" if it is known of all.
+        missing: Box<str>,
+    },
     Failed {
         id: CallId,
         why: Failure,
@@ -138,6 +166,12 @@ pub enum Answer {
     /// Publications of the channel may have been dropped on the way.
     Lost {
         session: Session,
+    },
+    /// Another node has a command for a user whose home this is. Answered by `CommandDone`.
+    Command {
+        number: u64,
+        user: Name,
+        what: SharedCommand,
     },
 }
 
@@ -196,9 +230,11 @@ impl Answer {
             Answer::Published { id, .. }
             | Answer::Passed { id }
             | Answer::Removed { id }
+            | Answer::UsersTold { id }
+            | Answer::UserTold { id, .. }
             | Answer::Failed { id, .. } => Some(*id),
             Answer::Read(read) => Some(read.id),
-            Answer::Publication { .. } | Answer::Lost { .. } => None,
+            Answer::Publication { .. } | Answer::Lost { .. } | Answer::Command { .. } => None,
         }
     }
 }

@@ -185,6 +185,12 @@ pub enum Delivery {
     UserAnswered {
         to: ReplyTo,
     },
+    /// It is not known whether a `ToUser` has taken effect on these other nodes; "" where even they
+    /// are not known.
+    UserUnanswered {
+        to: ReplyTo,
+        nodes: Box<str>,
+    },
     /// The Subscribe that a call ends was taken back.
     Unsubscribed {
         awaited: u32,
@@ -219,6 +225,7 @@ impl Delivery {
             | Delivery::PositionLost { .. }
             | Delivery::UserCommand { .. }
             | Delivery::UserAnswered { .. }
+            | Delivery::UserUnanswered { .. }
             | Delivery::Unsubscribed { .. }
             | Delivery::HistoryRemoved { .. }
             | Delivery::Channels(_)

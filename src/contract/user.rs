@@ -68,7 +68,7 @@ pub struct UserCommand {
 }
 
 /// The command that the edges of the user's connections receive: one object, shared by all edges.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedCommand(Arc<UserCommand>);
 
 impl From<UserCommand> for SharedCommand {

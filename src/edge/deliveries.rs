@@ -86,6 +86,7 @@ impl Edge {
             // An answer to a publish is not taken here, and only calls ask for the others.
             Delivery::Published { .. }
             | Delivery::UserAnswered { .. }
+            | Delivery::UserUnanswered { .. }
             | Delivery::HistoryRemoved { .. }
             | Delivery::Channels(_) => {}
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),

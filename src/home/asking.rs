@@ -6,7 +6,7 @@
 //! engine is asked nothing; a line exists while calls of its channel are under way or wait; a line
 //! is ready exactly once while it could go on but for a credit.
 
-use super::replica::Asked;
+use super::replica::{Asked, USERS_LINE};
 use super::waits::{Ticket, Waits};
 use super::{Home, refused};
 use crate::clock::Now;
@@ -247,6 +247,12 @@ impl<E: Engine> Home<E> {
     /// Says that a channel is heard no more; false: there was no room for that.
     pub(super) fn end_session(&mut self, call: Call) -> bool {
         debug_assert!(matches!(call, Call::Unwatch { .. }));
+        self.say_call(call)
+    }
+
+    /// Says what is not answered; false: there was no room for that.
+    pub(super) fn say_call(&mut self, call: Call) -> bool {
+        debug_assert!(call.id().is_none(), "nobody waits for the answer to {call:?}");
         self.call(call).is_ok()
     }
 
@@ -277,13 +283,13 @@ impl<E: Engine> Home<E> {
             Request::RemoveHistory { channel, .. } => {
                 self.keeps(channel.as_str()).then(|| channel.clone())
             }
+            Request::ToUser(_) => Some(USERS_LINE.into()),
             Request::Subscribe(_)
             | Request::Unsubscribe { .. }
             | Request::Presence { .. }
             | Request::PresenceStats { .. }
             | Request::Register { .. }
             | Request::Deregister { .. }
-            | Request::ToUser(_)
             | Request::UserDone { .. }
             | Request::Channels { .. }
             | Request::Marker { .. } => None,
@@ -335,6 +341,7 @@ impl<E: Engine> Home<E> {
             }
             Request::History(asked) => (asked.to, "history", asked.channel),
             Request::RemoveHistory { to, channel } => (to, "", channel),
+            Request::ToUser(to_user) => return self.command_user_here(*to_user, now),
             other => unreachable!("it stands in no line: {other:?}"),
         };
         self.say(to.connection.core, refused(to, ErrorCode::Internal, method, Some(channel)));

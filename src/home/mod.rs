@@ -6,6 +6,7 @@
 //! else is taken.
 
 mod aging;
+mod announce;
 mod asking;
 mod channel;
 mod delta;
@@ -38,6 +39,7 @@ use crate::hashing::Key;
 use crate::limits::{API_ANSWER_BYTES, Limits};
 use crate::namespace::{ChannelOptions, Namespaces};
 use crate::work::{Work, cost};
+use announce::Announcing;
 use asking::{Asking, Item};
 use channel::{Age, Channel};
 use history::{History, Page};
@@ -102,6 +104,7 @@ pub struct Home<E> {
     makers: Makers,
     users: Users,
     user_calls: UserCalls,
+    announcing: Announcing,
     keys: Keys,
     /// What the request taken last has still to say: the cursor of rule 2.
     outgoing: VecDeque<(u16, Delivery)>,
@@ -152,6 +155,7 @@ impl<E: Engine> Home<E> {
             makers: Makers::new(&limits, secrets.makers),
             users: Users::new(secrets.users),
             user_calls: UserCalls::default(),
+            announcing: Announcing::default(),
             keys: Keys::new(limits.idempotency_keys_per_worker, secrets.publications),
             namespaces,
             limits,
@@ -184,7 +188,7 @@ impl<E: Engine> Home<E> {
     /// Is there an answer to take, or a credit for a channel that wants one?
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        let wants = !self.wanting.is_empty() || self.has_line();
+        let wants = !self.wanting.is_empty() || self.has_line() || self.announcing.is_due();
         self.engine.bridged().is_some_and(Bridged::has_answer) || wants && self.has_credit()
     }
 
@@ -248,12 +252,9 @@ impl<E: Engine> Home<E> {
             Request::History(history) => self.history(*history, now),
             Request::Presence { to, channel } => self.presence(to, &channel),
             Request::PresenceStats { to, channel } => self.presence_stats(to, &channel),
-            Request::Register { connection, user } => {
-                self.users.register(user, connection);
-                self.say(connection.core, Delivery::Registered { connection });
-            }
-            Request::Deregister { connection, user } => self.users.deregister(&user, connection),
-            Request::ToUser(to_user) => self.hand_on(*to_user, now),
+            Request::Register { connection, user } => self.register(connection, user, now),
+            Request::Deregister { connection, user } => self.deregister(connection, &user, now),
+            Request::ToUser(to_user) => self.command_user(*to_user, now),
             Request::UserDone { call } => self.user_done(call),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel, now),
             Request::Channels { to, from } => self.list(to, from),

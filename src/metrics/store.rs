@@ -16,6 +16,9 @@ listed! {
         Pass = "pass",
         Read = "read",
         Remove = "remove",
+        Users = "users",
+        ToUser = "to_user",
+        CommandDone = "command_done",
     }
 }
 

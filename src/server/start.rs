@@ -20,6 +20,7 @@ use crate::contract::engine::{FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
 use crate::contract::wire::NodeId;
 use crate::driver::probe::{self, Kind};
+use crate::hashing::Homes;
 use crate::mesh::{self, Slots};
 use crate::metrics::{CoreMetrics, StoreHealth, StoreMetrics};
 use std::io;
@@ -202,7 +203,8 @@ impl Attempt<'_> {
                     .map(|redis| {
                         let namespaces = &config.namespaces;
                         let about = About::new(&host.node, namespaces, metrics.clone(), clock);
-                        store_seat(redis, about, store_metrics.unwrap_or_default())
+                        let homes = Homes::new(host.home_key, workers);
+                        store_seat(redis, about, homes, store_metrics.unwrap_or_default())
                     })
                     .transpose()?,
             };
@@ -214,7 +216,12 @@ impl Attempt<'_> {
 }
 
 /// What the bridge needs to call a Redis.
-fn store_seat(redis: &Redis, about: About, metrics: Arc<StoreMetrics>) -> Result<StoreSeat, Error> {
+fn store_seat(
+    redis: &Redis,
+    about: About,
+    homes: Homes,
+    metrics: Arc<StoreMetrics>,
+) -> Result<StoreSeat, Error> {
     let address = match &redis.server {
         RedisServer::Tcp { host, port } => Address::Tcp { host: host.clone(), port: *port },
         RedisServer::Unix(path) => Address::Unix(path.clone()),
@@ -231,6 +238,7 @@ fn store_seat(redis: &Redis, about: About, metrics: Arc<StoreMetrics>) -> Result
         database: redis.database,
         prefix: redis.prefix.clone(),
         timeouts: Timeouts::default(),
+        homes,
     };
     let seed = host::key()?;
     let (seed, _) = seed.0.split_first_chunk().expect("16 bytes");

@@ -190,6 +190,12 @@ impl Outside for Far {
             Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. } | Call::Remove { .. } => {
                 peer.commands.push_back(Command::Call(call));
             }
+            // There is no other node.
+            Call::Users { id, .. } => peer.answers.push_back(Answer::UsersTold { id }),
+            Call::ToUser { id, .. } => {
+                peer.answers.push_back(Answer::UserTold { id, missing: Box::default() });
+            }
+            Call::CommandDone { .. } => {}
         }
     }
 
@@ -304,9 +310,13 @@ impl Far {
                 self.peers[worker].watched.remove(&channel);
                 (id, None)
             }
-            Command::Call(call @ (Call::Watch { .. } | Call::Unwatch { .. })) => {
-                unreachable!("it has a way of its own: {call:?}")
-            }
+            Command::Call(
+                call @ (Call::Watch { .. }
+                | Call::Unwatch { .. }
+                | Call::Users { .. }
+                | Call::ToUser { .. }
+                | Call::CommandDone { .. }),
+            ) => unreachable!("it has a way of its own: {call:?}"),
         }
     }
 
@@ -318,14 +328,11 @@ impl Far {
                 peer.commands.push_back(Command::FirstRead { id, channel, page });
             }
             Some(Call::Unwatch { channel, session }) => {
-                if peer.watched.get(&channel) == Some(&session) {
-                    peer.watched.remove(&channel);
-                }
+                let is_current = peer.watched.get(&channel) == Some(&session);
+                is_current.then(|| peer.watched.remove(&channel));
             }
-            Some(
-                Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. } | Call::Remove { .. },
-            )
-            | None => {}
+            Some(other) => unreachable!("it has a way of its own: {other:?}"),
+            None => {}
         }
     }
 

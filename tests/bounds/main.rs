@@ -27,6 +27,7 @@ mod strangers;
 mod tables;
 mod tokens;
 mod turns;
+mod users;
 
 /// One test per driver; a driver that the kernel refuses is reported as skipped.
 macro_rules! on_both_drivers {

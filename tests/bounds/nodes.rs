@@ -2,7 +2,7 @@
 //! either, and a Redis that is away costs clients an answer, never a silent loss.
 
 use crate::client::Client;
-use crate::redis::Redis;
+use crate::redis::{Redis, redis};
 use crate::server::{Server, Setup, until};
 use crate::{on_both_drivers, serve};
 use serde_json::{Value, json};
@@ -23,16 +23,7 @@ on_both_drivers!(
 
 const PUBLICATIONS: u64 = 500;
 
-macro_rules! redis {
-    () => {
-        match Redis::start() {
-            Some(redis) => redis,
-            None => return,
-        }
-    };
-}
-
-fn node<'a>(config: &'a str) -> Setup<'a> {
+pub fn node<'a>(config: &'a str) -> Setup<'a> {
     Setup { workers: 2, top: config, ..Setup::default() }
 }
 

@@ -6,6 +6,17 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+/// Starts a Redis, or skips the test.
+macro_rules! redis {
+    () => {
+        match crate::redis::Redis::start() {
+            Some(redis) => redis,
+            None => return,
+        }
+    };
+}
+pub(crate) use redis;
+
 pub struct Redis {
     child: Child,
     pub port: u16,
@@ -70,9 +81,17 @@ impl Redis {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         stream.write_all(format!("{command}\r\n").as_bytes()).ok()?;
-        let mut bytes = [0; 4 << 10];
+        let mut bytes = [0; 64 << 10];
         let length = stream.read(&mut bytes).ok()?;
         Some(String::from_utf8_lossy(&bytes[..length]).into_owned())
+    }
+
+    /// How often a command was carried out, those of scripts included.
+    pub fn calls(&self, command: &str) -> u64 {
+        let stats = self.ask("INFO commandstats").expect("it answers");
+        let head = format!("cmdstat_{command}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&head)).unwrap_or("0,");
+        line.split(',').next().and_then(|count| count.parse().ok()).expect("a number")
     }
 
     /// Ends it at once, and starts an empty one in its place.

@@ -247,6 +247,12 @@ impl Server {
         pages * 4096
     }
 
+    /// Ends it at once.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it is ours");
+    }
+
     /// Ends it with SIGTERM; it must have run until then, and exit with 0. Returns its log.
     pub fn end(self) -> String {
         let (code, said) = self.end_with();

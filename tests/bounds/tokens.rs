@@ -152,7 +152,7 @@ fn connection_tokens(driver: &str) {
 }
 
 /// A client with this token.
-fn client_of(addr: std::net::SocketAddr, token: &str) -> Client {
+pub fn client_of(addr: std::net::SocketAddr, token: &str) -> Client {
     let mut client = Client::upgraded(addr);
     client.text(&json!({"id": 1, "connect": {"token": token}}).to_string());
     let Event::Message(answer) = client.next() else { panic!("no answer to connect") };

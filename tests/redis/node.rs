@@ -8,6 +8,7 @@ use corecast::contract::engine::{Answer, Call, CallId, Page, Session, Wish};
 use corecast::contract::key::ConnectionKey;
 use corecast::contract::position::Position;
 use corecast::contract::wire::NodeId;
+use corecast::hashing::{Homes, Key};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -36,6 +37,7 @@ impl Node {
             password: None,
             database: 0,
             prefix: "cc".into(),
+            homes: Homes::new(Key::of(1), 1),
             timeouts: Timeouts::default(),
         };
         Node {

@@ -6,6 +6,7 @@
 //! channel alone, so that all nodes, and later versions of them, use the same.
 
 use super::resp::encode::{Command, Decimal};
+use crate::contract::wire::NodeId;
 
 /// Slots that a Redis Cluster shares out among its nodes.
 const SLOTS: usize = 16_384;
@@ -142,6 +143,31 @@ impl Keys {
     pub fn push_floor(&self, command: &mut Command<'_>, partition: Partition) {
         let tag = &self.tags[usize::from(partition.0)];
         command.joined(&[self.prefix.as_bytes(), b":gen", tag.as_bytes()]);
+    }
+
+    /// Appends to a command the set of the users of a partition that a node holds.
+    pub fn push_users(&self, command: &mut Command<'_>, partition: Partition, node: NodeId) {
+        let tag = &self.tags[usize::from(partition.0)];
+        let node = node.text();
+        command.joined(&[self.prefix.as_bytes(), b":users", tag.as_bytes(), node.as_bytes()]);
+    }
+
+    /// The same, of the partition that a user falls into.
+    pub fn push_users_of(&self, command: &mut Command<'_>, user: &str, node: NodeId) {
+        self.push_users(command, Partition::of(user), node);
+    }
+
+    /// A node's messages from other nodes, and what is rung for them.
+    #[must_use]
+    pub fn control(&self, node: NodeId) -> String {
+        let node = node.text();
+        let tag = &self.tags[usize::from(Partition::of(&node).0)];
+        format!("{}:control{tag}{node}", self.prefix)
+    }
+
+    /// Appends it to a command.
+    pub fn push_control(&self, command: &mut Command<'_>, node: NodeId) {
+        command.part(self.control(node).as_bytes());
     }
 
     /// Appends to a command where the nodes that share a Redis are noted.

@@ -4,6 +4,7 @@
 //! Invariant: whatever Redis answers is a value or an error, never a panic.
 
 pub mod backoff;
+pub mod control;
 pub mod directory;
 pub mod echo;
 pub mod epochs;
@@ -15,8 +16,10 @@ pub mod keys;
 pub mod lines;
 pub mod link;
 pub mod link_error;
+pub mod message;
 pub mod resp;
 pub mod script;
 pub mod settling;
 pub mod shard;
 pub mod stream;
+pub mod users;

@@ -12,7 +12,8 @@ use crate::contract::engine::Wish;
 use crate::contract::position::{Epoch, Position};
 use crate::contract::wire::NodeId;
 use crate::limits::{
-    IDEMPOTENCY_MS, NODE_DEAD_MS, NODE_FORGOTTEN_MS, NODES, REDIS_CLOCK_SKEW_US, REDIS_OPENED_S,
+    CONTROL_KEPT, CONTROL_KEPT_S, IDEMPOTENCY_MS, NODE_DEAD_MS, NODE_FORGOTTEN_MS, NODES,
+    REDIS_CLOCK_SKEW_US, REDIS_OPENED_S,
 };
 use sha1::{Digest, Sha1};
 
@@ -27,10 +28,13 @@ pub enum Script {
     Floor,
     /// Keeps which nodes live.
     Lease,
+    /// Leaves a message for a node.
+    Tell,
 }
 
 impl Script {
-    pub const ALL: [Script; 4] = [Script::Publish, Script::Begin, Script::Floor, Script::Lease];
+    pub const ALL: [Script; 5] =
+        [Script::Publish, Script::Begin, Script::Floor, Script::Lease, Script::Tell];
 
     fn text(self) -> &'static str {
         match self {
@@ -38,6 +42,7 @@ impl Script {
             Script::Begin => include_str!("begin.lua"),
             Script::Floor => include_str!("gen.lua"),
             Script::Lease => include_str!("lease.lua"),
+            Script::Tell => include_str!("tell.lua"),
         }
     }
 }
@@ -251,6 +256,13 @@ impl Scripts {
         self.keys.push_floor(&mut command, server.partition);
         command.part(server.id.as_bytes());
         command.number(server.now_us.saturating_add(REDIS_CLOCK_SKEW_US));
+    }
+
+    /// Appends what leaves a message for a node and rings it. It is answered by a blob.
+    pub fn tell(&self, out: &mut Vec<u8>, by: By, node: NodeId, message: &[u8]) {
+        let mut command = self.run(out, (Script::Tell, by), (1, 3));
+        self.keys.push_control(&mut command, node);
+        command.number(CONTROL_KEPT as u64).number(CONTROL_KEPT_S).part(message);
     }
 
     /// Appends a node's beat, with what it says of itself. It is answered by

@@ -7,13 +7,17 @@
 //! publications are put in order, and answered, in the order of their calls; a publication is sent
 //! again only where it is known that it was not carried out, or its key says so.
 
+mod asked;
+mod control;
 mod event;
 mod hearing;
 mod nodes;
 mod replies;
 mod sending;
+mod users;
 
 use super::backoff::Backoff;
+use super::control::Control;
 use super::directory::Directory;
 use super::echo::Echo;
 use super::epochs::Epochs;
@@ -24,18 +28,18 @@ use super::lines::{Fate, Job, JobId, Lines, NewJob, Publish, Task};
 use super::link::{Ended, Heard, Link};
 use super::link_error::LinkError;
 use super::script::Scripts;
-use super::settling::Settling;
-use super::stream::Reading;
+use super::users::Users;
 use crate::contract::engine::{Answer, Call, CallId, Failure, Page, Session};
 use crate::contract::name::Name;
 use crate::contract::position::Position;
 use crate::contract::wire::NodeId;
-use crate::hashing::Key;
+use crate::hashing::{Homes, Key};
 use crate::limits::{REDIS_CALL_US, REDIS_EPOCHS, REDIS_EVENTS, REDIS_STEADY_US};
 use crate::metrics::{StoreCall, StoreMetrics};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use asked::{Asked, Search};
 pub use event::Event;
 
 /// How a Redis is used.
@@ -48,6 +52,8 @@ pub struct ShardConfig {
     /// What names in Redis begin with.
     pub prefix: String,
     pub timeouts: Timeouts,
+    /// Where commands of other nodes go.
+    pub homes: Homes,
 }
 
 /// One of the two connections.
@@ -55,44 +61,6 @@ pub struct ShardConfig {
 pub enum Wire {
     Commands,
     Subscriptions,
-}
-
-/// What a command in flight is for.
-#[derive(Debug)]
-enum Asked {
-    /// A script is loaded.
-    Script,
-    /// The clock of Redis.
-    Time,
-    /// The earlier connection of this number is ended there, so that nothing of it is carried out
-    /// any more.
-    Kill(i64),
-    Floor,
-    /// Publications, in the order of the command.
-    Publish(Vec<(Name, JobId)>),
-    Begin(Name, JobId),
-    /// A stream is to have a position for a read.
-    Open(Name, JobId),
-    Read(Name, JobId),
-    Pass(Name, JobId),
-    Remove(Name, JobId),
-    Settle(Box<Search>),
-    /// A stream is to begin an epoch.
-    Renew,
-    /// This node lives.
-    Lease,
-    /// Something is written, which a replica refuses.
-    EchoKept,
-    /// Something is published that has to come back.
-    Echo(u64),
-}
-
-/// A search for publications whose fate is not known.
-#[derive(Debug)]
-struct Search {
-    channel: Name,
-    settling: Settling,
-    reading: Reading,
 }
 
 /// See the module's page.
@@ -110,6 +78,11 @@ pub struct Shard {
     /// The channel and key of its echoes.
     echo_key: Box<[u8]>,
     metrics: Arc<StoreMetrics>,
+    users: Users,
+    control: Control,
+    /// What is rung for this node.
+    control_key: Box<[u8]>,
+    homes: Homes,
     /// Publications of this node so far.
     numbers: u64,
     /// Who answers commands.
@@ -144,9 +117,10 @@ impl Shard {
     /// If the prefix is none, which whoever reads the configuration has to check.
     #[must_use]
     pub fn new(config: ShardConfig, node: NodeId, seed: u64) -> Shard {
-        let ShardConfig { user, password, database, prefix, timeouts } = config;
+        let ShardConfig { user, password, database, prefix, timeouts, homes } = config;
         let keys = Keys::new(&prefix).expect("the configuration's prefix was checked");
         let echo_key = keys.echo(&node.text());
+        let control_key = keys.control(node).into_bytes().into();
         let login = Login { user, password, database, name: "corecast".into(), timeouts };
         let mut secret = node.0;
         for (byte, other) in secret.iter_mut().zip(seed.to_le_bytes().iter().cycle()) {
@@ -165,6 +139,10 @@ impl Shard {
             echo: Echo::default(),
             echo_key,
             metrics: Arc::default(),
+            users: Users::new(Key(secret)),
+            control: Control::new(node),
+            control_key,
+            homes,
             numbers: 0,
             server: None,
             publisher: None,
@@ -200,6 +178,11 @@ impl Shard {
         let (id, channel, task) = match call {
             Call::Unwatch { channel, session } => {
                 return self.interest.unwatch(&channel, session, now_us);
+            }
+            Call::Users { id, changes } => return self.change_users(worker, id, &changes),
+            Call::ToUser { id, user, what } => return self.ask_others((worker, id), user, what),
+            Call::CommandDone { number, took_effect } => {
+                return self.control.command_done(number, took_effect);
             }
             Call::Watch { id, channel, session, page } => {
                 return self.watch(worker, (id, channel, session), *page, now_us);
@@ -253,6 +236,10 @@ impl Shard {
         self.commands.turn(now_us);
         self.subscriptions.turn(now_us);
         self.interest.turn(now_us);
+        for (worker, id) in self.users.turn(now_us) {
+            self.say(worker, Answer::UsersTold { id });
+        }
+        self.end_questions();
         while let Some(job) = self.lines.take_overdue(now_us) {
             let why = job.failure();
             self.answer_failed(job, why);
@@ -280,9 +267,10 @@ impl Shard {
         let links = [self.commands.deadline_us(), self.subscriptions.deadline_us()];
         let paused = self.lines.has_ready().then_some(self.paused_until_us);
         let rest = [self.lines.deadline_us(), self.interest.deadline_us(), self.beat_due_us()];
+        let others = [self.users.deadline_us(), self.control.deadline_us()];
         let paused = paused.filter(|until_us| self.serves && *until_us > 0);
         let echo = self.echo.deadline_us().filter(|_| self.subscriptions.is_open() && self.serves);
-        links.into_iter().chain(rest).chain([paused, echo]).flatten().min()
+        links.into_iter().chain(rest).chain(others).chain([paused, echo]).flatten().min()
     }
 
     /// Is a connection to be dialled? True once for each attempt, which ends in `connected` or in
@@ -465,6 +453,9 @@ fn kind(call: &Call) -> StoreCall {
         Call::Pass { .. } => StoreCall::Pass,
         Call::Read { .. } => StoreCall::Read,
         Call::Remove { .. } => StoreCall::Remove,
+        Call::Users { .. } => StoreCall::Users,
+        Call::ToUser { .. } => StoreCall::ToUser,
+        Call::CommandDone { .. } => StoreCall::CommandDone,
     }
 }
 

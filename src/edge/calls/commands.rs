@@ -222,6 +222,7 @@ impl Edge {
         let mut result = Vec::new();
         match delivery {
             Delivery::Refused { error, .. } => return Err(*error),
+            Delivery::UserUnanswered { .. } => return Err(ErrorCode::Internal),
             Delivery::Published { position, .. } => {
                 let epoch = EpochText::new(position.epoch);
                 let kept = (position.offset > 0).then_some((position.offset, epoch.as_str()));

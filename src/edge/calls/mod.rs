@@ -272,6 +272,9 @@ impl Edge {
             if let Delivery::Channels(listed) = &delivery {
                 self.listed(conn, &mut call, task, listed);
             } else {
+                if let Delivery::UserUnanswered { nodes, .. } = &delivery {
+                    call.explain(task, Some(&unanswered(nodes)));
+                }
                 let answer = self.call_answer(&delivery);
                 self.answer_part(conn, &mut call, task, part, answer);
             }
@@ -408,6 +411,14 @@ impl Edge {
     }
 }
 
+/// Explains that it is not known of these nodes whether a command took effect there.
+fn unanswered(nodes: &str) -> String {
+    if nodes.is_empty() {
+        return "it took effect on this node; the others could not be asked".to_owned();
+    }
+    format!("not known to have taken effect on: {nodes}")
+}
+
 /// The destination of a delivery that may answer a call.
 fn answers(delivery: &Delivery) -> Option<ReplyTo> {
     match delivery {
@@ -415,6 +426,7 @@ fn answers(delivery: &Delivery) -> Option<ReplyTo> {
         | Delivery::Refused { to, subscribe: None, .. }
         | Delivery::PresenceStats { to, .. }
         | Delivery::UserAnswered { to, .. }
+        | Delivery::UserUnanswered { to, .. }
         | Delivery::HistoryRemoved { to } => Some(*to),
         Delivery::History(answer) => Some(answer.to),
         Delivery::Presence(answer) => Some(answer.to),

@@ -17,6 +17,9 @@ impl<E: Engine> Home<E> {
             }
             // At most once, and its publisher has its answer.
             Asked::Pass(_) => self.not_passed += 1,
+            // The bridge tells it as soon as it can.
+            Asked::Users => self.users_told(now),
+            Asked::ToUser(call) => self.others_unknown(call),
             Asked::Watch(session) => self.watch_failed(session, why, now),
             Asked::Fill(session) | Asked::Recover(session) => {
                 let is_fill = matches!(asked, Asked::Fill(_));

@@ -52,7 +52,14 @@ pub enum Asked {
     },
     /// To hand what is not kept in this channel to other nodes.
     Pass(Name),
+    /// To let other nodes know who is here.
+    Users,
+    /// To carry out a command on other nodes: the number of its call here.
+    ToUser(u32),
 }
+
+/// Commands for other nodes stand in a line as of a channel with this name, which no channel has.
+pub const USERS_LINE: &str = "";
 
 impl Asked {
     /// The channel in whose line it was asked; none for what a replica asks for itself.
@@ -62,7 +69,8 @@ impl Asked {
             Asked::Publish { block, .. } => Some(Name::from(block.channel())),
             Asked::History(request) => Some(request.channel.clone()),
             Asked::Remove { channel, .. } | Asked::Pass(channel) => Some(channel.clone()),
-            Asked::Watch(_) | Asked::Fill(_) | Asked::Recover(_) => None,
+            Asked::ToUser(_) => Some(USERS_LINE.into()),
+            Asked::Watch(_) | Asked::Fill(_) | Asked::Recover(_) | Asked::Users => None,
         }
     }
 }
@@ -139,6 +147,7 @@ impl<E: Engine> Home<E> {
     /// When what was taken before has not been said in full.
     pub fn take_answer(&mut self, now: Now) -> bool {
         assert!(self.is_free(), "answers wait for the cursor");
+        self.announce(now);
         // Neither replicas nor lines always have the first credit.
         self.lines_first = !self.lines_first;
         let lines_first = self.lines_first;
@@ -201,6 +210,13 @@ impl<E: Engine> Home<E> {
                     self.evict(place);
                 }
                 self.say(to.connection.core, Delivery::HistoryRemoved { to });
+            }
+            (Answer::UsersTold { .. }, Some(Some(Asked::Users))) => self.users_told(now),
+            (Answer::UserTold { missing, .. }, Some(Some(Asked::ToUser(call)))) => {
+                self.told_others(call, missing);
+            }
+            (Answer::Command { number, user, what }, _) => {
+                self.command_from(number, &user, &what, now);
             }
             (Answer::Read(read), Some(Some(asked))) => self.take_read(asked, *read, now),
             (Answer::Publication { session, position, block }, _) => {

@@ -45,6 +45,11 @@ impl Shard {
                     self.commands.end(LinkError::OtherServer);
                 }
                 self.note(Event::Up { wire: Wire::Subscriptions, version });
+                let control = &self.control_key;
+                let batch = Batch { joins: true, names: Box::default() };
+                self.subscriptions.send_fenced(batch, self.now_us, |out| {
+                    command(out, &[b"SUBSCRIBE", control]);
+                });
                 self.echo.connected(self.now_us);
                 self.turn_echo();
                 self.note_ready();
@@ -74,6 +79,10 @@ impl Shard {
 
     fn take_push(&mut self, parts: &[Value]) {
         let [Value::Blob(kind), Value::Blob(key), rest @ ..] = parts else { return };
+        if key[..] == self.control_key[..] {
+            // Rung, or heard from now on: what came before was not.
+            return self.control.rung();
+        }
         match (&kind[..], rest) {
             (b"message", [Value::Blob(payload)]) => self.take_message(key, payload),
             (b"subscribe", _) => self.take_confirmation(key, true),

@@ -31,6 +31,8 @@ impl Shard {
         self.commands.send(Asked::Lease, self.now_us, |out| {
             scripts.lease(out, By::Digest, own, &record);
         });
+        self.renew_users();
+        self.control.rung();
     }
 
     /// When the next beat is due.

@@ -41,7 +41,11 @@ impl Shard {
             Some(before) if self.earlier.len() < REDIS_EARLIER => {
                 self.earlier.push(before.connection);
             }
-            _ => self.earlier.clear(),
+            _ => {
+                self.earlier.clear();
+                self.users.forgotten();
+                self.control.forgotten();
+            }
         }
         self.server = Some(server);
         self.is_fenced = false;
@@ -61,6 +65,12 @@ impl Shard {
             Asked::Lease => self.take_lease(&value),
             Asked::EchoKept => self.echo_kept(&value),
             Asked::Echo(number) => self.echo_answered(number, &value),
+            Asked::Users { is_last } => self.told_users(is_last, &value),
+            Asked::UsersLease(partition) => self.renewed_users(partition, &value),
+            Asked::Nodes(question) => self.take_nodes(question, &value),
+            Asked::Holds(question, node) => self.take_holder(question, node, &value),
+            Asked::Tell(letter) => self.told(*letter, &value),
+            Asked::Control => self.take_control(&value),
             Asked::Kill(connection) => self.take_kill(connection, &value),
             Asked::Time => self.take_time(&value),
             Asked::Floor => self.take_floor(&value),
@@ -406,7 +416,9 @@ impl Shard {
     /// The connection for commands is no more: publications in flight are looked for by the next,
     /// what was asked after them waits, and all else fails now.
     pub(super) fn strand(&mut self, ended: Ended<Asked>) {
+        self.strand_control();
         let mut channels = Vec::new();
+        let mut letters = Vec::new();
         let unsent = ended.unsent.into_iter().map(|asked| (asked, Verdict::Again));
         let lost = ended.lost.into_iter().map(|asked| (asked, Verdict::Unknown));
         for (asked, verdict) in lost.chain(unsent) {
@@ -419,7 +431,16 @@ impl Shard {
                 // The next connection begins with one.
                 | Asked::Lease
                 | Asked::EchoKept
-                | Asked::Echo(_) => Vec::new(),
+                | Asked::Echo(_)
+                | Asked::Users { .. }
+                | Asked::UsersLease(_)
+                | Asked::Nodes(_)
+                | Asked::Holds(..)
+                | Asked::Control => Vec::new(),
+                Asked::Tell(letter) => {
+                    letters.push(*letter);
+                    Vec::new()
+                }
                 Asked::Publish(items) => items,
                 Asked::Begin(channel, job)
                 | Asked::Open(channel, job)
@@ -438,6 +459,7 @@ impl Shard {
             }
             again.into_iter().rev().for_each(|job| self.lines.put_back(job));
         }
+        letters.into_iter().rev().for_each(|letter| self.control.send_again(letter));
         self.end_all(channels.into_iter());
         for job in self.lines.take_stranded() {
             let why = job.failure();

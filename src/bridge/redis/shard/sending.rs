@@ -38,6 +38,8 @@ impl Shard {
         if std::mem::take(&mut self.must_load) {
             self.load_scripts();
         }
+        self.fill_users();
+        self.fill_control();
         let mut batches = Batches::default();
         let mut bytes = 0;
         while bytes < REDIS_OUTPUT_BYTES
