@@ -16,8 +16,12 @@ use crate::rules::sabotage;
 
 /// Channels looked at in one turn, or for the room of one.
 const CHANNELS_PER_TURN: usize = 64;
-/// How often the tails of replicas are compared with their streams (rule 17).
-const TAIL_CHECK_MS: u64 = 10_000;
+/// How often some of the tails of replicas are compared with their streams (rule 17).
+const TAIL_CHECK_MS: u64 = 250;
+/// Such checks in which all are compared once, where there are few.
+const TAIL_CHECKS: usize = 40;
+/// Tails that one check compares, at most: each is a command to the store.
+const TAILS_PER_CHECK: usize = 250;
 
 impl<E: Engine> Home<E> {
     /// What the time brings. Only when `is_free`: a timer may have something to say.
@@ -53,7 +57,8 @@ impl<E: Engine> Home<E> {
         self.numberings.forget_old(now, CHANNELS_PER_TURN);
         if !E::LOCAL && now.monotonic_ms() >= self.tails_checked_ms + TAIL_CHECK_MS {
             self.tails_checked_ms = now.monotonic_ms();
-            self.check_tails(now);
+            let places = self.channels.places() as usize;
+            self.check_tails(places.div_ceil(TAIL_CHECKS).min(TAILS_PER_CHECK), now);
         }
     }
 

@@ -131,6 +131,8 @@ pub struct Home<E> {
     /// Channels that have something to ask of the engine and found no credit.
     wanting: VecDeque<u32>,
     tails_checked_ms: u64,
+    /// The place whose tail was compared last.
+    next_tail: u32,
     /// Cores whose shutdown marker came in; none are left once they were answered.
     marked: Vec<bool>,
     /// What the stage under way may still do.
@@ -172,6 +174,7 @@ impl<E: Engine> Home<E> {
             unheard: 0,
             wanting: VecDeque::new(),
             tails_checked_ms: 0,
+            next_tail: 0,
             marked: vec![false; cores],
             work: Work::new(u32::MAX),
             #[cfg(feature = "sabotage")]
