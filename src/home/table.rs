@@ -184,9 +184,4 @@ impl Channels {
     pub fn places(&self) -> u32 {
         u32::try_from(self.places.len()).expect("the table is bounded")
     }
-
-    /// Every channel, in the order of places.
-    pub fn iter(&self) -> impl Iterator<Item = &Channel> {
-        self.places.iter().flatten()
-    }
 }
