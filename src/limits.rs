@@ -246,6 +246,13 @@ pub const ENGINE_WAITING_BYTES: usize = 16 << 20;
 /// The requests about one channel have one part in so many of a home's unanswered calls; further
 /// ones wait, so that a channel whose calls are stuck does not take what others need.
 pub const ENGINE_SHARE: usize = 4;
+/// Members of one call that notes them, and bytes of their infos, about; more follow by another.
+pub const MEMBERS_PER_CALL: usize = 256;
+pub const MEMBERS_CALL_BYTES: usize = 256 << 10;
+/// Members of a channel that left and are not noted yet; over it all are noted anew.
+pub const MEMBERS_GONE: usize = 4_096;
+/// Time after which a home notes all members anew, so that what it noted does not expire.
+pub const MEMBERS_RENEWAL_MS: u64 = 1_200_000;
 /// Segments of one connection in one turn; further ones are copied to its backlog.
 pub const SEGMENTS_PER_SEND: u32 = 64;
 /// Connections flushed before the worker looks at completions and lanes again.
@@ -369,6 +376,14 @@ pub const REDIS_LIVE_MS: u64 = 3_000;
 /// Earlier connections to Redis that may still have commands there, and are ended by the next. With
 /// more, publications that they had in flight fail.
 pub const REDIS_EARLIER: usize = 16;
+/// Seconds for which what a node notes of its members of a channel is kept; it is noted anew every
+/// `MEMBERS_RENEWAL_MS`. Below `NODE_FORGOTTEN_MS`, so that nobody takes it for that of a node
+/// which has just begun.
+pub const REDIS_MEMBERS_S: u32 = 3_000;
+/// Members that one command of a list reads, about.
+pub const REDIS_SCANNED: u64 = 256;
+/// Bytes of members of other nodes that are listed at most; over it error 106.
+pub const REDIS_LIST_BYTES: usize = 32 << 20;
 /// Time between two beats of a node among those that share a Redis.
 pub const NODE_BEAT_US: u64 = 2_000_000;
 /// Time after which a beat that failed is tried again.

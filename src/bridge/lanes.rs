@@ -8,9 +8,10 @@
 use crate::contract::block::Block;
 use crate::contract::engine::{Answer, FromBridge, Session, ToBridge};
 use crate::contract::position::Position;
+use crate::contract::wire::NodeId;
 use crate::mesh::{BridgeEndpoint, Doorbell, Receiver, Sender};
 use crate::rules::sabotage;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What waits for room in the lane to one worker.
 #[derive(Default)]
@@ -21,6 +22,9 @@ struct Outbox {
     notices: VecDeque<Answer>,
     /// Sessions of which publications were dropped: the sticky marks of rule 14.
     lost: BTreeSet<Session>,
+    /// The last that is to be said of each node, and whether members have to be noted anew.
+    nodes: BTreeMap<NodeId, bool>,
+    is_forgotten: bool,
     /// Calls that were taken from the worker, and whose answers are not in its lane yet.
     unanswered: usize,
     /// Whose turn it is: answers and notices alternate, so that neither keeps the other waiting.
@@ -29,7 +33,8 @@ struct Outbox {
 
 impl Outbox {
     fn is_empty(&self) -> bool {
-        self.answers.is_empty() && self.notices.is_empty() && self.lost.is_empty()
+        let has_marks = !self.lost.is_empty() || !self.nodes.is_empty() || self.is_forgotten;
+        self.answers.is_empty() && self.notices.is_empty() && !has_marks
     }
 
     /// The next item for the lane. Marks go before notices: they tell of something older.
@@ -39,8 +44,16 @@ impl Outbox {
         if !notices_first {
             return self.answers.pop_front();
         }
-        let mark = self.lost.pop_first().map(|session| Answer::Lost { session });
+        let mark = self.next_mark();
         mark.or_else(|| self.notices.pop_front()).or_else(|| self.answers.pop_front())
+    }
+
+    fn next_mark(&mut self) -> Option<Answer> {
+        if std::mem::take(&mut self.is_forgotten) {
+            return Some(Answer::Forgotten);
+        }
+        let node = self.nodes.pop_first().map(|(node, lives)| Answer::Node { node, lives });
+        node.or_else(|| self.lost.pop_first().map(|session| Answer::Lost { session }))
     }
 }
 
@@ -132,6 +145,28 @@ impl Lanes {
     pub fn command(&mut self, worker: usize, command: Answer) {
         debug_assert!(matches!(command, Answer::Command { .. }), "not a command: {command:?}");
         self.outboxes[worker].notices.push_back(command);
+    }
+
+    /// Hands over what comes at most once, unless there is no place for it.
+    pub fn pass_on(&mut self, worker: usize, notice: Answer) {
+        debug_assert!(notice.call().is_none(), "not a notice: {notice:?}");
+        if self.outboxes[worker].notices.len() < self.most_notices {
+            self.outboxes[worker].notices.push_back(notice);
+        }
+    }
+
+    /// Tells all workers of a node, or that what was noted is forgotten: they will hear of it,
+    /// however long their lanes stay full; of one node the last that was to be said.
+    pub fn tell(&mut self, news: &Answer) {
+        for outbox in &mut self.outboxes {
+            match news {
+                Answer::Node { node, lives } => {
+                    outbox.nodes.insert(*node, *lives);
+                }
+                Answer::Forgotten => outbox.is_forgotten = true,
+                news => debug_assert!(false, "not for all: {news:?}"),
+            }
+        }
     }
 
     /// Publications of a session may have been lost on their way to this worker: it will be told,

@@ -111,14 +111,22 @@ impl Store {
                 }
                 Answer::Lost { session } => lanes.mark_lost(worker, session),
                 Answer::Command { .. } => lanes.command(worker, answer),
+                Answer::Membership { .. } => lanes.pass_on(worker, answer),
+                Answer::Node { .. } | Answer::Forgotten => lanes.tell(&answer),
                 Answer::Published { .. }
                 | Answer::Passed { .. }
                 | Answer::Removed { .. }
                 | Answer::Read(_)
                 | Answer::UsersTold { .. }
                 | Answer::UserTold { .. }
+                | Answer::Noted { .. }
+                | Answer::Members { .. }
+                | Answer::Counted { .. }
                 | Answer::Failed { .. } => lanes.answer(worker, answer),
             }
+        }
+        while let Some(news) = shard.next_news() {
+            lanes.tell(&news);
         }
         while let Some(event) = shard.next_event() {
             self.events.borrow_mut().note(&event, self.now_us() / 1_000);

@@ -9,9 +9,12 @@
 //! credit until then, so that the answer has its place in the lane.
 
 use super::block::{Block, Placed};
+use super::envelope::Member;
 use super::name::Name;
 use super::position::{Epoch, Position, Since};
+use super::presence::{Change, Entry, On};
 use super::user::SharedCommand;
+use super::wire::NodeId;
 use crate::rules::sabotage;
 use std::collections::VecDeque;
 
@@ -56,6 +59,17 @@ pub enum Call {
     /// The command of this number has taken effect on this node, or, where it has not, will not be
     /// waited for. Not answered.
     CommandDone { number: u64, took_effect: bool },
+    /// Tell the other nodes that hear a channel of a join or a leave, once at most: answered by
+    /// `Passed`.
+    Announce { id: CallId, channel: Name, who: Box<Member>, joined: bool },
+    /// Write down who is in a channel on this node: answered by `Noted`. What is asked for one
+    /// channel is carried out in order.
+    Note { id: CallId, channel: Name, change: Box<Change> },
+    /// List who is in a channel on other nodes, where these are not more than `most`: answered by
+    /// `Members`.
+    Members { id: CallId, channel: Name, on: On, most: u32 },
+    /// Count who is in a channel on other nodes: answered by `Counted`.
+    Count { id: CallId, channel: Name },
 }
 
 /// A user of this node, and whether it has connections here.
@@ -76,7 +90,11 @@ impl Call {
             | Call::Read { id, .. }
             | Call::Remove { id, .. }
             | Call::Users { id, .. }
-            | Call::ToUser { id, .. } => Some(*id),
+            | Call::ToUser { id, .. }
+            | Call::Announce { id, .. }
+            | Call::Note { id, .. }
+            | Call::Members { id, .. }
+            | Call::Count { id, .. } => Some(*id),
             Call::Unwatch { .. } | Call::CommandDone { .. } => None,
         }
     }
@@ -112,6 +130,8 @@ pub enum Failure {
     Refused,
     /// The home gave it up, for its time was over: whether it was carried out is not known.
     Overdue,
+    /// There is more than was asked for at most.
+    Over,
 }
 
 impl Failure {
@@ -120,7 +140,7 @@ impl Failure {
     pub fn may_pass(self) -> bool {
         match self {
             Failure::Away | Failure::Lost | Failure::Overdue => true,
-            Failure::Refused => false,
+            Failure::Refused | Failure::Over => false,
         }
     }
 }
@@ -152,6 +172,20 @@ pub enum Answer {
         /// The names of the nodes of which that is not known; "" if it is known of all.
         missing: Box<str>,
     },
+    Noted {
+        id: CallId,
+    },
+    /// Members on other nodes, each once.
+    Members {
+        id: CallId,
+        entries: Box<[Entry]>,
+    },
+    /// Members on other nodes, and how many users they are that this node has not.
+    Counted {
+        id: CallId,
+        clients: u32,
+        users: u32,
+    },
     Failed {
         id: CallId,
         why: Failure,
@@ -173,6 +207,19 @@ pub enum Answer {
         user: Name,
         what: SharedCommand,
     },
+    /// Somebody has joined or left on another node; may be lost.
+    Membership {
+        session: Session,
+        who: Box<Member>,
+        joined: bool,
+    },
+    /// Another node has begun to live, or has died.
+    Node {
+        node: NodeId,
+        lives: bool,
+    },
+    /// What was noted of members may be gone: all of it has to be noted anew.
+    Forgotten,
 }
 
 /// What is to be read of a stream.
@@ -232,9 +279,17 @@ impl Answer {
             | Answer::Removed { id }
             | Answer::UsersTold { id }
             | Answer::UserTold { id, .. }
+            | Answer::Noted { id }
+            | Answer::Members { id, .. }
+            | Answer::Counted { id, .. }
             | Answer::Failed { id, .. } => Some(*id),
             Answer::Read(read) => Some(read.id),
-            Answer::Publication { .. } | Answer::Lost { .. } | Answer::Command { .. } => None,
+            Answer::Publication { .. }
+            | Answer::Lost { .. }
+            | Answer::Command { .. }
+            | Answer::Membership { .. }
+            | Answer::Node { .. }
+            | Answer::Forgotten => None,
         }
     }
 }

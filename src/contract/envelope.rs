@@ -4,7 +4,7 @@
 
 use super::block::{Block, Placed};
 use super::infos::Infos;
-use super::key::{ConnectionKey, ReplyTo};
+use super::key::{ConnectionKey, ReplyTo, Who};
 use super::name::Name;
 use super::position::{Position, Since, Version};
 use super::user::{Overrides, SharedCommand, ToUser};
@@ -299,7 +299,7 @@ pub struct PresenceAnswer {
 /// A client in a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    pub connection: ConnectionKey,
+    pub who: Who,
     pub user: Name,
     pub infos: Option<Infos>,
 }

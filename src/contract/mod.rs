@@ -10,5 +10,6 @@ pub mod infos;
 pub mod key;
 pub mod name;
 pub mod position;
+pub mod presence;
 pub mod user;
 pub mod wire;

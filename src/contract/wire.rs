@@ -10,6 +10,8 @@
 //! Must not know stores. Invariant: what was decoded is a block like those made here, whatever the
 //! bytes were, and only the node that wrote a connection's key finds one in it.
 
+pub mod members;
+
 use super::block::{Block, CLIENT_BYTES, Parts, Publisher};
 use super::key::ConnectionKey;
 use crate::clock::Now;

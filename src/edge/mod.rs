@@ -11,7 +11,7 @@ mod channels;
 mod commands;
 mod connection;
 mod deliveries;
-mod ids;
+pub mod ids;
 mod inbound;
 mod lifecycle;
 mod lines;

@@ -34,6 +34,10 @@ impl<E: Engine> Home<E> {
         if !self.is_free() || self.answer_late_call(now) || !E::LOCAL && self.end_waits(now) {
             return;
         }
+        if !E::LOCAL {
+            self.noting.turn(now.monotonic_ms());
+            self.tidings.turn(now.monotonic_ms());
+        }
         for _ in 0..CHANNELS_PER_TURN {
             let bound = self.limits.history_bytes_per_worker;
             let place = if bound > 0 && self.history_bytes as u64 > bound {
@@ -70,8 +74,10 @@ impl<E: Engine> Home<E> {
         let tails = (!E::LOCAL && !self.channels.is_empty())
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);
         let waits = self.asking.next_ms();
+        let members = [self.noting.next_ms(), self.tidings.next_ms()];
         let others = [tails, waits, self.user_calls.next_ms(), self.numberings.next_ms()];
-        expiry.into_iter().chain(others.into_iter().flatten()).min()
+        let expiry = expiry.into_iter().chain(members.into_iter().flatten());
+        expiry.chain(others.into_iter().flatten()).min()
     }
 
     /// The soonest of each kind.

@@ -13,7 +13,7 @@ use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::contract::block::Block;
 use crate::contract::engine::{Answer, Bridged, Call, CallId, Engine, Failure};
-use crate::contract::envelope::Request;
+use crate::contract::envelope::{Member, Request};
 use crate::contract::name::Name;
 use crate::limits::{
     ENGINE_CALL_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_WAIT_MS, ENGINE_WAITING_BYTES,
@@ -40,16 +40,29 @@ pub enum Waiter {
 #[derive(Debug)]
 pub enum Item {
     Request(Request),
-    /// A publication that is not kept, for the other nodes; its publisher is answered.
-    Pass(Block),
+    /// What is not kept, for the other nodes; whoever caused it is answered.
+    Pass(Passing),
+}
+
+/// What is handed to other nodes once at most.
+#[derive(Debug)]
+pub enum Passing {
+    Publication(Block),
+    /// A join or a leave.
+    Membership {
+        channel: Name,
+        who: Box<Member>,
+        joined: bool,
+    },
 }
 
 impl Item {
     /// Bytes that it takes, roughly.
     fn size(&self) -> usize {
         let block = match self {
-            Item::Pass(block) | Item::Request(Request::Publish { block, .. }) => block.size(),
-            Item::Request(_) => 0,
+            Item::Pass(Passing::Publication(block))
+            | Item::Request(Request::Publish { block, .. }) => block.size(),
+            Item::Pass(Passing::Membership { .. }) | Item::Request(_) => 0,
         };
         block + ITEM_BYTES
     }
@@ -258,7 +271,7 @@ impl<E: Engine> Home<E> {
 
     /// Calls that one channel may have under way in its line: a part, so that others have theirs
     /// when its own are stuck.
-    fn share(&self) -> usize {
+    pub(super) fn share(&self) -> usize {
         let credits = self.engine.bridged().map_or(0, Bridged::credits);
         (credits / ENGINE_SHARE).max(1)
     }
@@ -284,10 +297,11 @@ impl<E: Engine> Home<E> {
                 self.keeps(channel.as_str()).then(|| channel.clone())
             }
             Request::ToUser(_) => Some(USERS_LINE.into()),
+            Request::Presence { channel, .. } | Request::PresenceStats { channel, .. } => {
+                Some(channel.clone())
+            }
             Request::Subscribe(_)
             | Request::Unsubscribe { .. }
-            | Request::Presence { .. }
-            | Request::PresenceStats { .. }
             | Request::Register { .. }
             | Request::Deregister { .. }
             | Request::UserDone { .. }
@@ -311,18 +325,23 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    /// Hands a publication that is not kept to other nodes, now or when its turn comes.
-    pub(super) fn pass(&mut self, block: Block, now: Now) {
-        let channel = Name::from(block.channel());
+    /// Hands what is not kept in a channel to other nodes, now or when its turn comes.
+    pub(super) fn pass(&mut self, channel: Name, passing: Passing, now: Now) {
         if self.must_stand(&channel) {
-            return self.stand(&channel, Item::Pass(block), now);
+            return self.stand(&channel, Item::Pass(passing), now);
         }
-        self.pass_first(channel, block, now);
+        self.pass_first(channel, passing, now);
     }
 
-    fn pass_first(&mut self, channel: Name, block: Block, now: Now) {
+    fn pass_first(&mut self, channel: Name, passing: Passing, now: Now) {
         let asked = Asked::Pass(channel.clone());
-        self.ask_in_line(channel, asked, |id| Call::Pass { id, block }, now);
+        let call = |id| match passing {
+            Passing::Publication(block) => Call::Pass { id, block },
+            Passing::Membership { channel, who, joined } => {
+                Call::Announce { id, channel, who, joined }
+            }
+        };
+        self.ask_in_line(channel, asked, call, now);
     }
 
     /// An item is not carried out.
@@ -342,6 +361,8 @@ impl<E: Engine> Home<E> {
             Request::History(asked) => (asked.to, "history", asked.channel),
             Request::RemoveHistory { to, channel } => (to, "", channel),
             Request::ToUser(to_user) => return self.command_user_here(*to_user, now),
+            Request::Presence { to, channel } => (to, "presence", channel),
+            Request::PresenceStats { to, channel } => (to, "presence_stats", channel),
             other => unreachable!("it stands in no line: {other:?}"),
         };
         self.say(to.connection.core, refused(to, ErrorCode::Internal, method, Some(channel)));
@@ -358,7 +379,7 @@ impl<E: Engine> Home<E> {
                 self.asking.stop_waiting(ticket);
                 match item {
                     Item::Request(request) => self.serve(request, now),
-                    Item::Pass(block) => self.pass_first(channel.clone(), block, now),
+                    Item::Pass(passing) => self.pass_first(channel.clone(), passing, now),
                 }
             }
             self.asking.forget_if_idle(&channel);
@@ -460,6 +481,6 @@ impl<E> Home<E> {
     /// Does anything here wait for an engine, or for its own time to ask it again?
     #[must_use]
     pub fn waits_for_engine(&self) -> bool {
-        self.asking.next_ms().is_some()
+        self.asking.next_ms().is_some() || self.noting.is_busy()
     }
 }

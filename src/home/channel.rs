@@ -8,9 +8,10 @@ use super::history::History;
 use super::replica::Replica;
 use crate::contract::envelope::Member;
 use crate::contract::infos::Infos;
-use crate::contract::key::ConnectionKey;
+use crate::contract::key::{ConnectionKey, Who};
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position, Version};
+use crate::contract::wire::NodeId;
 use crate::namespace::{ChannelOptions, Mode};
 use std::collections::BTreeMap;
 
@@ -39,7 +40,7 @@ impl Present {
     /// The same, as edges are told of it.
     #[must_use]
     pub fn member(&self, connection: ConnectionKey) -> Member {
-        Member { connection, user: self.user.clone(), infos: self.infos.clone() }
+        Member { who: Who::Here(connection), user: self.user.clone(), infos: self.infos.clone() }
     }
 }
 
@@ -160,6 +161,15 @@ impl Channel {
     /// Who presence lists.
     pub fn listed(&self) -> impl Iterator<Item = (&ConnectionKey, &Present)> {
         self.members.iter().filter(|(_, it)| it.listed)
+    }
+
+    /// May it have told of members of a node that it has to tell of now that this node has died, or
+    /// lives again?
+    #[must_use]
+    pub fn must_be_told(&self, node: NodeId, lives: bool) -> bool {
+        let Some(replica) = self.replica.as_deref() else { return false };
+        let tells = self.join_leave || self.members.values().any(|it| it.announced);
+        !self.interest.is_empty() && tells && replica.dead.contains(&node) == lives
     }
 
     /// Users present, each counted once.

@@ -14,8 +14,10 @@ mod history;
 mod idempotency;
 mod list;
 mod makers;
+mod noting;
 mod numberings;
 mod patch;
+mod presence;
 mod publish;
 mod replica;
 #[cfg(feature = "sabotage")]
@@ -31,7 +33,7 @@ mod waits;
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
 use crate::contract::engine::{Bridged, Call, Engine};
-use crate::contract::envelope::{Delivery, HistoryAnswer, HistoryRequest, PresenceAnswer, Request};
+use crate::contract::envelope::{Delivery, HistoryAnswer, HistoryRequest, Request};
 use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::name::Name;
 use crate::contract::position::Position;
@@ -45,7 +47,9 @@ use channel::{Age, Channel};
 use history::{History, Page};
 use idempotency::Keys;
 use makers::{Maker, Makers};
+use noting::Noting;
 use numberings::Numberings;
+use presence::Tidings;
 use replica::Asked;
 use std::collections::{BTreeSet, VecDeque};
 use table::Channels;
@@ -105,6 +109,8 @@ pub struct Home<E> {
     users: Users,
     user_calls: UserCalls,
     announcing: Announcing,
+    noting: Noting,
+    tidings: Tidings,
     keys: Keys,
     /// What the request taken last has still to say: the cursor of rule 2.
     outgoing: VecDeque<(u16, Delivery)>,
@@ -158,6 +164,8 @@ impl<E: Engine> Home<E> {
             users: Users::new(secrets.users),
             user_calls: UserCalls::default(),
             announcing: Announcing::default(),
+            noting: Noting::default(),
+            tidings: Tidings::default(),
             keys: Keys::new(limits.idempotency_keys_per_worker, secrets.publications),
             namespaces,
             limits,
@@ -191,7 +199,8 @@ impl<E: Engine> Home<E> {
     /// Is there an answer to take, or a credit for a channel that wants one?
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        let wants = !self.wanting.is_empty() || self.has_line() || self.announcing.is_due();
+        let tells = self.announcing.is_due() || self.has_notes() || self.tidings.is_due();
+        let wants = !self.wanting.is_empty() || self.has_line() || tells;
         self.engine.bridged().is_some_and(Bridged::has_answer) || wants && self.has_credit()
     }
 
@@ -253,8 +262,8 @@ impl<E: Engine> Home<E> {
             }
             Request::Publish { to, block, options } => self.publish(to, block, options, now),
             Request::History(history) => self.history(*history, now),
-            Request::Presence { to, channel } => self.presence(to, &channel),
-            Request::PresenceStats { to, channel } => self.presence_stats(to, &channel),
+            Request::Presence { to, channel } => self.presence(to, &channel, now),
+            Request::PresenceStats { to, channel } => self.presence_stats(to, &channel, now),
             Request::Register { connection, user } => self.register(connection, user, now),
             Request::Deregister { connection, user } => self.deregister(connection, &user, now),
             Request::ToUser(to_user) => self.command_user(*to_user, now),
@@ -344,26 +353,6 @@ impl<E: Engine> Home<E> {
             self.drop_if_unused(place, now);
         }
         self.say(core, Delivery::HistoryRemoved { to });
-    }
-
-    fn presence(&mut self, to: ReplyTo, name: &Name) {
-        let members: Box<[_]> = self.channels.find(name.as_str()).map_or(Box::default(), |place| {
-            let listed = self.channels.at(place).listed();
-            listed.map(|(connection, it)| it.member(*connection)).collect()
-        });
-        self.work.charge(members.len() * cost::MEMBER);
-        self.say(to.connection.core, Delivery::Presence(Box::new(PresenceAnswer { to, members })));
-    }
-
-    fn presence_stats(&mut self, to: ReplyTo, name: &Name) {
-        let (clients, users) = self.channels.find(name.as_str()).map_or((0, 0), |place| {
-            let channel = self.channels.at(place);
-            (channel.listed().count(), channel.users())
-        });
-        self.work.charge(clients * cost::MEMBER_COUNTED);
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let (clients, users) = (count(clients), count(users));
-        self.say(to.connection.core, Delivery::PresenceStats { to, clients, users });
     }
 }
 

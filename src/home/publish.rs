@@ -1,6 +1,7 @@
 //! Putting publications in order: given an offset here, or by an engine elsewhere.
 
 use super::Home;
+use super::asking::Passing;
 use super::channel::Channel;
 use super::idempotency::{self, Known};
 use super::makers::Maker;
@@ -56,7 +57,8 @@ impl<E: Engine> Home<E> {
                 self.pass_on(&block);
                 self.published += 1;
                 if !E::LOCAL {
-                    self.pass(block, now);
+                    let channel = Name::from(block.channel());
+                    self.pass(channel, Passing::Publication(block), now);
                 }
                 Ok(NOWHERE)
             }

@@ -29,7 +29,7 @@ impl<E: Engine> Home<E> {
         for (request, recovery, position) in std::mem::take(&mut self.broken.read_early) {
             if let Ok(place) = self.find_or_make(&request.channel, None, now) {
                 self.channels.add_pair(place, request.to.connection.core);
-                self.admit_at(place, request, recovery, position);
+                self.admit_at(place, request, (recovery, position), now);
             }
         }
     }
@@ -43,7 +43,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// Rule 16, `cut`: answers from a read alone, wherever it ends.
-    pub(super) fn answer_uncut(&mut self, place: u32, read: &StreamRead) {
+    pub(super) fn answer_uncut(&mut self, place: u32, read: &StreamRead, now: Now) {
         let last = self.channels.at(place).last;
         let bytes_max = self.limits.recovery_bytes as usize;
         let Some(replica) = self.replica(place) else { return };
@@ -54,7 +54,7 @@ impl<E: Engine> Home<E> {
         let Some((index, since)) =
             replica.pending.iter().enumerate().find_map(|(at, it)| Some((at, since(&it.0)?)))
         else {
-            return self.give_up_on_trimmed(place, read);
+            return self.give_up_on_trimmed(place, read, now);
         };
         let request = self.take_pending(place, index);
         let missed: Box<[Placed]> =
@@ -62,12 +62,12 @@ impl<E: Engine> Home<E> {
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
         let whole = bytes <= bytes_max && since <= last;
         let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
-        self.admit(place, request, recovery);
+        self.admit(place, request, recovery, now);
     }
 
     /// Rule 15, `fill_hold`: answers from a read of the subscriber's own while a fill is under way.
     /// It has what the fill forwards too, so its subscriber is sent that twice.
-    pub(super) fn answer_as_read(&mut self, place: u32, read: &StreamRead) {
+    pub(super) fn answer_as_read(&mut self, place: u32, read: &StreamRead, now: Now) {
         let Some(replica) = self.replica(place) else { return };
         let since = |request: &SubscribeRequest| request.since.map(|since| since.offset);
         if replica.pending.is_empty() {
@@ -77,6 +77,6 @@ impl<E: Engine> Home<E> {
         let since = since(&request).unwrap_or(read.top);
         let missed = read.entries.iter().filter(|placed| placed.offset > since).cloned().collect();
         let position = Position { epoch: read.epoch, offset: read.top };
-        self.admit_at(place, request, Recovery::Complete(missed), position);
+        self.admit_at(place, request, (Recovery::Complete(missed), position), now);
     }
 }

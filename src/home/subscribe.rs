@@ -54,7 +54,7 @@ impl<E: Engine> Home<E> {
         }
         if at_once {
             let recovery = self.recover(place, &request);
-            self.admit(place, request, recovery);
+            self.admit(place, request, recovery, now);
         } else {
             let ticket = self.asking.wait(Waiter::Subscriber(place), now);
             let replica = self.replica(place).expect("it was just made");
@@ -83,17 +83,23 @@ impl<E: Engine> Home<E> {
     }
 
     /// The subscriber goes live: it is a member, and is told where it stands.
-    pub(super) fn admit(&mut self, place: u32, request: SubscribeRequest, recovery: Recovery) {
+    pub(super) fn admit(
+        &mut self,
+        place: u32,
+        request: SubscribeRequest,
+        recovery: Recovery,
+        now: Now,
+    ) {
         let position = self.channels.at(place).position();
-        self.admit_at(place, request, recovery, position);
+        self.admit_at(place, request, (recovery, position), now);
     }
 
     pub(super) fn admit_at(
         &mut self,
         place: u32,
         request: SubscribeRequest,
-        recovery: Recovery,
-        position: Position,
+        (recovery, position): (Recovery, Position),
+        now: Now,
     ) {
         let core = request.to.connection.core;
         if let Recovery::Complete(missed) = &recovery {
@@ -112,13 +118,11 @@ impl<E: Engine> Home<E> {
             let here = Present { user, infos, listed, announced };
             joined = announced.then(|| here.member(to.connection));
             channel.members.insert(to.connection, here);
+            self.note_member(place, to.connection);
         }
         self.say(core, Delivery::Subscribed(Box::new(answer)));
         if let Some(who) = joined {
-            self.say_to_interested(place, |local| Delivery::Joined {
-                local,
-                who: Box::new(who.clone()),
-            });
+            self.announce_member(place, who, true, now);
         }
     }
 
@@ -132,13 +136,11 @@ impl<E: Engine> Home<E> {
         if channel.interest.is_empty() {
             channel.delta = None;
         }
-        let left = channel.members.remove(&connection).filter(|left| left.announced);
-        if let Some(who) = left {
-            let who = who.member(connection);
-            self.say_to_interested(place, |local| Delivery::Left {
-                local,
-                who: Box::new(who.clone()),
-            });
+        if let Some(left) = channel.members.remove(&connection) {
+            self.note_member(place, connection);
+            if left.announced {
+                self.announce_member(place, left.member(connection), false, now);
+            }
         }
         if !E::LOCAL {
             self.leave_stream(place, now);

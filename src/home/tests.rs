@@ -6,9 +6,10 @@ use crate::codec::command::ErrorCode;
 use crate::contract::block::{Block, Placed};
 use crate::contract::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
 use crate::contract::envelope::{
-    Delivery, HistoryRequest, ListCursor, PublishOptions, Recovery, Request, SubscribeRequest,
+    Delivery, HistoryRequest, ListCursor, Member, PublishOptions, Recovery, Request,
+    SubscribeRequest,
 };
-use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::key::{ConnectionKey, ReplyTo, Who};
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position, Since, Version};
 use crate::contract::user::Overrides;
@@ -19,6 +20,7 @@ mod budget;
 mod engine;
 mod keeping;
 mod listing;
+mod noting;
 
 const CONNECTION: ConnectionKey = ConnectionKey { core: 0, index: 7, generation: 1 };
 const TO: ReplyTo = ReplyTo { connection: CONNECTION, command: 1 };
@@ -208,7 +210,11 @@ fn who_is_hidden_is_not_listed_and_comes_in_silence() {
     let asked = Request::Presence { to: TO, channel: Name::from("long:a") };
     let said = ask(&mut home, asked, at_ms(0));
     let [Delivery::Presence(answer)] = said.as_slice() else { panic!("{said:?}") };
-    let listed: Vec<u32> = answer.members.iter().map(|member| member.connection.index).collect();
+    let index = |member: &Member| match member.who {
+        Who::Here(connection) => connection.index,
+        Who::Elsewhere(_) => unreachable!("there is no other node"),
+    };
+    let listed: Vec<u32> = answer.members.iter().map(index).collect();
     assert_eq!(listed, [1, 3]);
     let asked = Request::PresenceStats { to: TO, channel: Name::from("long:a") };
     let said = ask(&mut home, asked, at_ms(0));

@@ -19,6 +19,10 @@ listed! {
         Users = "users",
         ToUser = "to_user",
         CommandDone = "command_done",
+        Announce = "announce",
+        Note = "note",
+        Members = "members",
+        Count = "count",
     }
 }
 

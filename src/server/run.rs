@@ -17,7 +17,9 @@ use crate::driver::uring::{Tuning, Uring};
 use crate::auth::Auth;
 use crate::contract::engine::{Bridged, Engine, FromBridge, Memory, ToBridge};
 use crate::driver::{Driver, Options};
+use crate::edge::ids::client_id::ClientIds;
 use crate::edge::{ClientTimes, Cut, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
+use crate::hashing::Key;
 use crate::home::{Home, HomeOptions, HomeSecrets};
 use crate::http::routes::RouteOptions;
 use crate::limits::{
@@ -324,6 +326,8 @@ pub struct StoreSeat {
     pub config: ShardConfig,
     pub node: NodeId,
     pub about: About,
+    /// Makes the ids by which other nodes know this one's clients.
+    pub client_id_key: Key,
     pub metrics: Arc<StoreMetrics>,
     /// For the pauses between dials.
     pub seed: u64,
@@ -356,11 +360,16 @@ pub fn spawn_bridge(
                 items_per_lane: BRIDGE_ITEMS_PER_LANE,
                 most_notices: BRIDGE_NOTICES,
             });
-            let store = seat.store.map(|store| bridge::StoreParts {
-                shard: Shard::new(store.config, store.node, store.seed).counted_by(store.metrics),
-                address: store.address,
-                tls: store.tls,
-                about: Box::new(move || store.about.record()),
+            let store = seat.store.map(|store| {
+                let ids = ClientIds::new(store.client_id_key);
+                let client_ids = Box::new(move |connection| ids.bytes(connection));
+                bridge::StoreParts {
+                    shard: Shard::new(store.config, (store.node, client_ids), store.seed)
+                        .counted_by(store.metrics),
+                    address: store.address,
+                    tls: store.tls,
+                    about: Box::new(move || store.about.record()),
+                }
             });
             let around = Surroundings {
                 store,

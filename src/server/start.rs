@@ -20,7 +20,7 @@ use crate::contract::engine::{FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
 use crate::contract::wire::NodeId;
 use crate::driver::probe::{self, Kind};
-use crate::hashing::Homes;
+use crate::hashing::{Homes, Key};
 use crate::mesh::{self, Slots};
 use crate::metrics::{CoreMetrics, StoreHealth, StoreMetrics};
 use std::io;
@@ -204,7 +204,8 @@ impl Attempt<'_> {
                         let namespaces = &config.namespaces;
                         let about = About::new(&host.node, namespaces, metrics.clone(), clock);
                         let homes = Homes::new(host.home_key, workers);
-                        store_seat(redis, about, homes, store_metrics.unwrap_or_default())
+                        let metrics = store_metrics.unwrap_or_default();
+                        store_seat(redis, (about, host.client_id_key), homes, metrics)
                     })
                     .transpose()?,
             };
@@ -218,7 +219,7 @@ impl Attempt<'_> {
 /// What the bridge needs to call a Redis.
 fn store_seat(
     redis: &Redis,
-    about: About,
+    (about, client_id_key): (About, Key),
     homes: Homes,
     metrics: Arc<StoreMetrics>,
 ) -> Result<StoreSeat, Error> {
@@ -243,7 +244,8 @@ fn store_seat(
     let seed = host::key()?;
     let (seed, _) = seed.0.split_first_chunk().expect("16 bytes");
     let node = NodeId::read(about.uid()).expect("a node is called by 32 digits");
-    Ok(StoreSeat { address, tls, config, node, about, metrics, seed: u64::from_le_bytes(*seed) })
+    let seed = u64::from_le_bytes(*seed);
+    Ok(StoreSeat { address, tls, config, node, about, client_id_key, metrics, seed })
 }
 
 /// Threads that are making what they need.

@@ -187,7 +187,14 @@ impl Outside for Far {
         let peer = &mut self.peers[worker];
         match call {
             Call::Watch { .. } | Call::Unwatch { .. } => peer.interests.push_back(call),
-            Call::Publish { .. } | Call::Pass { .. } | Call::Read { .. } | Call::Remove { .. } => {
+            Call::Publish { .. }
+            | Call::Pass { .. }
+            | Call::Read { .. }
+            | Call::Remove { .. }
+            | Call::Announce { .. }
+            | Call::Note { .. }
+            | Call::Members { .. }
+            | Call::Count { .. } => {
                 peer.commands.push_back(Command::Call(call));
             }
             // There is no other node.
@@ -300,6 +307,18 @@ impl Far {
             Command::Call(Call::Read { id, channel, page }) => {
                 let read = self.store.read(id, &channel, &page, now_us);
                 (id, is_done.then(|| Answer::Read(Box::new(read))))
+            }
+            // No other node has members here.
+            Command::Call(Call::Announce { id, .. }) => {
+                (id, is_done.then_some(Answer::Passed { id }))
+            }
+            Command::Call(Call::Note { id, .. }) => (id, is_done.then_some(Answer::Noted { id })),
+            Command::Call(Call::Members { id, .. }) => {
+                let entries = Box::default();
+                (id, is_done.then_some(Answer::Members { id, entries }))
+            }
+            Command::Call(Call::Count { id, .. }) => {
+                (id, is_done.then_some(Answer::Counted { id, clients: 0, users: 0 }))
             }
             Command::FirstRead { id, channel, page } => {
                 if is_done {

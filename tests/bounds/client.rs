@@ -208,6 +208,12 @@ impl Client {
         }
     }
 
+    /// Takes a message that was kept.
+    pub fn take_kept(&mut self, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
+        let at = self.kept.iter().position(is_it)?;
+        self.kept.remove(at)
+    }
+
     /// Does a publication arrive within a time? It is kept.
     pub fn arrives(&mut self, within: Duration) -> bool {
         if self.kept.iter().any(|message| message["push"]["pub"].is_object()) {

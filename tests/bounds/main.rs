@@ -17,6 +17,7 @@ mod names;
 mod neighbour;
 mod nodes;
 mod order;
+mod presence;
 mod redis;
 mod refusals;
 mod responses;

@@ -3,6 +3,7 @@
 mod begin;
 mod incarnation;
 mod lease;
+mod members;
 mod node;
 mod numbering;
 mod oracle;

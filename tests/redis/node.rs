@@ -41,7 +41,7 @@ impl Node {
             timeouts: Timeouts::default(),
         };
         Node {
-            shard: Shard::new(config, NodeId([id; 16]), u64::from(id)),
+            shard: Shard::new(config, (NodeId([id; 16]), Box::new(client_id)), u64::from(id)),
             port,
             sockets: [None, None],
             started: Instant::now(),
@@ -211,4 +211,9 @@ pub fn pump_until(
         assert!(Instant::now() < until, "in vain: {what}");
         nodes.iter_mut().for_each(|node| node.pump());
     }
+}
+
+/// The client id of a connection.
+fn client_id(connection: ConnectionKey) -> [u8; 16] {
+    [connection.index as u8; 16]
 }

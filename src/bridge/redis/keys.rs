@@ -170,6 +170,23 @@ impl Keys {
         command.part(self.control(node).as_bytes());
     }
 
+    /// Appends to a command where a node's members of a channel are noted.
+    pub fn push_members(&self, command: &mut Command<'_>, channel: &str, node: NodeId) {
+        self.push_of_node(command, b":here", channel, node);
+    }
+
+    /// Appends to a command where those are counted.
+    pub fn push_counts(&self, command: &mut Command<'_>, channel: &str, node: NodeId) {
+        self.push_of_node(command, b":count", channel, node);
+    }
+
+    fn push_of_node(&self, command: &mut Command<'_>, word: &[u8], channel: &str, node: NodeId) {
+        let tag = self.tags[usize::from(Partition::of(channel).0)].as_bytes();
+        // The name of a node has always the same length.
+        let (prefix, node) = (self.prefix.as_bytes(), node.text());
+        command.joined(&[prefix, word, tag, node.as_bytes(), channel.as_bytes()]);
+    }
+
     /// Appends to a command where the nodes that share a Redis are noted.
     pub fn push_nodes(&self, command: &mut Command<'_>) {
         command.joined(&[self.prefix.as_bytes(), b":nodes", self.tags[0].as_bytes()]);
@@ -250,6 +267,11 @@ mod tests {
         assert_eq!(numbering, "cc:num{27}chat:lobby");
         let done = pushed(|it| keys().push_done(it, "chat:lobby", "k1"));
         assert_eq!(done, "cc:done{27}10:chat:lobbyk1");
+        let node = NodeId([1; 16]);
+        let members = pushed(|it| keys().push_members(it, "chat:lobby", node));
+        assert_eq!(members, format!("cc:here{{27}}{}chat:lobby", "01".repeat(16)));
+        let counts = pushed(|it| keys().push_counts(it, "chat:lobby", node));
+        assert_eq!(counts, members.replace("here", "count"));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct JobId(u64);
 pub enum Task {
     Publish(Box<Publish>),
     Pass(Block),
+    /// A join or a leave, for the wire.
+    Announce(Vec<u8>),
     Remove,
     /// With the session that it begins, where it does.
     Read {

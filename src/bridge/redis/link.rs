@@ -109,6 +109,12 @@ impl<T> Link<T> {
         matches!(self.state, State::Open)
     }
 
+    /// Bytes that wait to be handed over.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.out.len()
+    }
+
     /// Has it to be closed? Then `closed` has to follow.
     #[must_use]
     pub fn must_close(&self) -> bool {

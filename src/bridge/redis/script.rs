@@ -30,11 +30,22 @@ pub enum Script {
     Lease,
     /// Leaves a message for a node.
     Tell,
+    /// Notes members of a channel.
+    Note,
+    /// Counts them.
+    Count,
 }
 
 impl Script {
-    pub const ALL: [Script; 5] =
-        [Script::Publish, Script::Begin, Script::Floor, Script::Lease, Script::Tell];
+    pub const ALL: [Script; 7] = [
+        Script::Publish,
+        Script::Begin,
+        Script::Floor,
+        Script::Lease,
+        Script::Tell,
+        Script::Note,
+        Script::Count,
+    ];
 
     fn text(self) -> &'static str {
         match self {
@@ -43,6 +54,8 @@ impl Script {
             Script::Floor => include_str!("gen.lua"),
             Script::Lease => include_str!("lease.lua"),
             Script::Tell => include_str!("tell.lua"),
+            Script::Note => include_str!("note.lua"),
+            Script::Count => include_str!("count.lua"),
         }
     }
 }
@@ -175,7 +188,7 @@ impl Scripts {
     }
 
     /// Begins a command that runs a script with so many keys and arguments.
-    fn run<'a>(
+    pub(super) fn run<'a>(
         &self,
         out: &'a mut Vec<u8>,
         (script, by): (Script, By),

@@ -8,9 +8,11 @@
 //! again only where it is known that it was not carried out, or its key says so.
 
 mod asked;
+mod calls;
 mod control;
 mod event;
 mod hearing;
+mod members;
 mod nodes;
 mod replies;
 mod sending;
@@ -22,20 +24,21 @@ use super::directory::Directory;
 use super::echo::Echo;
 use super::epochs::Epochs;
 use super::greeting::{Login, Server, Timeouts};
-use super::interest::{Batch, Interest, Watching};
+use super::interest::{Batch, Interest};
 use super::keys::Keys;
-use super::lines::{Fate, Job, JobId, Lines, NewJob, Publish, Task};
+use super::lines::{Job, JobId, Lines, Task};
 use super::link::{Ended, Heard, Link};
 use super::link_error::LinkError;
+use super::members::ClientIds;
 use super::script::Scripts;
 use super::users::Users;
-use crate::contract::engine::{Answer, Call, CallId, Failure, Page, Session};
-use crate::contract::name::Name;
+use crate::contract::engine::{Answer, Failure};
 use crate::contract::position::Position;
 use crate::contract::wire::NodeId;
 use crate::hashing::{Homes, Key};
-use crate::limits::{REDIS_CALL_US, REDIS_EPOCHS, REDIS_EVENTS, REDIS_STEADY_US};
-use crate::metrics::{StoreCall, StoreMetrics};
+use crate::limits::{REDIS_EPOCHS, REDIS_EVENTS, REDIS_STEADY_US};
+use crate::metrics::StoreMetrics;
+use members::Members;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -83,6 +86,9 @@ pub struct Shard {
     /// What is rung for this node.
     control_key: Box<[u8]>,
     homes: Homes,
+    members: Members,
+    /// What all homes are told of nodes, in order.
+    news: VecDeque<Answer>,
     /// Publications of this node so far.
     numbers: u64,
     /// Who answers commands.
@@ -116,7 +122,7 @@ impl Shard {
     /// # Panics
     /// If the prefix is none, which whoever reads the configuration has to check.
     #[must_use]
-    pub fn new(config: ShardConfig, node: NodeId, seed: u64) -> Shard {
+    pub fn new(config: ShardConfig, (node, ids): (NodeId, ClientIds), seed: u64) -> Shard {
         let ShardConfig { user, password, database, prefix, timeouts, homes } = config;
         let keys = Keys::new(&prefix).expect("the configuration's prefix was checked");
         let echo_key = keys.echo(&node.text());
@@ -143,6 +149,8 @@ impl Shard {
             control: Control::new(node),
             control_key,
             homes,
+            members: Members::new(ids),
+            news: VecDeque::new(),
             numbers: 0,
             server: None,
             publisher: None,
@@ -171,65 +179,6 @@ impl Shard {
         &self.metrics
     }
 
-    /// Takes a home's call over.
-    pub fn call(&mut self, worker: usize, call: Call, now_us: u64) {
-        self.now_us = now_us;
-        self.metrics.call(kind(&call));
-        let (id, channel, task) = match call {
-            Call::Unwatch { channel, session } => {
-                return self.interest.unwatch(&channel, session, now_us);
-            }
-            Call::Users { id, changes } => return self.change_users(worker, id, &changes),
-            Call::ToUser { id, user, what } => return self.ask_others((worker, id), user, what),
-            Call::CommandDone { number, took_effect } => {
-                return self.control.command_done(number, took_effect);
-            }
-            Call::Watch { id, channel, session, page } => {
-                return self.watch(worker, (id, channel, session), *page, now_us);
-            }
-            Call::Publish { id, block, wish } => {
-                self.numbers += 1;
-                let (number, fate) = (self.numbers, Fate::Open);
-                let channel = Name::from(block.channel());
-                let publish = Publish { block, wish, number, fate, begins: false };
-                (id, channel, Task::Publish(Box::new(publish)))
-            }
-            Call::Pass { id, block } => (id, Name::from(block.channel()), Task::Pass(block)),
-            Call::Read { id, channel, page } => (id, channel, Task::read(None, *page)),
-            Call::Remove { id, channel } => (id, channel, Task::Remove),
-        };
-        // Whoever was asked before it in its channel is answered before it.
-        if !self.serves && self.lines.first(&channel).is_none() {
-            return self.say(worker, Answer::Failed { id, why: Failure::Away });
-        }
-        let job = NewJob { worker, call: id, channel, task };
-        let job = self.lines.add(job, now_us + REDIS_CALL_US);
-        self.lines.stand(job);
-    }
-
-    fn watch(
-        &mut self,
-        worker: usize,
-        (call, channel, session): (CallId, Name, Session),
-        page: Page,
-        now_us: u64,
-    ) {
-        if !self.serves || !self.subscriptions.is_open() {
-            return self.say(worker, Answer::Failed { id: call, why: Failure::Away });
-        }
-        let task = Task::read(Some(session), page);
-        let job = NewJob { worker, call, channel: channel.clone(), task };
-        let job = self.lines.add(job, now_us + REDIS_CALL_US);
-        match self.interest.watch(&channel, worker, session, job) {
-            Watching::Heard => self.lines.stand(job),
-            Watching::Waits => {}
-            Watching::Full => {
-                self.note(Event::Refused("too many channels are heard".into()));
-                self.fail(job, Failure::Refused);
-            }
-        }
-    }
-
     /// Does what is due.
     pub fn turn(&mut self, now_us: u64) {
         self.now_us = now_us;
@@ -244,6 +193,7 @@ impl Shard {
             let why = job.failure();
             self.answer_failed(job, why);
         }
+        self.end_overdue_members();
         if self.ready_since_us.is_some_and(|since_us| now_us >= since_us + REDIS_STEADY_US) {
             self.backoff.reset();
         }
@@ -256,6 +206,11 @@ impl Shard {
         self.answers.pop_front()
     }
 
+    /// The next thing that all homes are told of nodes. It must not be dropped.
+    pub fn next_news(&mut self) -> Option<Answer> {
+        self.news.pop_front()
+    }
+
     /// The next thing that operators or metrics are told.
     pub fn next_event(&mut self) -> Option<Event> {
         self.events.pop_front()
@@ -265,12 +220,14 @@ impl Shard {
     #[must_use]
     pub fn deadline_us(&self) -> Option<u64> {
         let links = [self.commands.deadline_us(), self.subscriptions.deadline_us()];
-        let paused = self.lines.has_ready().then_some(self.paused_until_us);
+        let has_ready = self.lines.has_ready() || self.members.has_ready();
+        let paused = has_ready.then_some(self.paused_until_us);
         let rest = [self.lines.deadline_us(), self.interest.deadline_us(), self.beat_due_us()];
         let others = [self.users.deadline_us(), self.control.deadline_us()];
         let paused = paused.filter(|until_us| self.serves && *until_us > 0);
         let echo = self.echo.deadline_us().filter(|_| self.subscriptions.is_open() && self.serves);
-        links.into_iter().chain(rest).chain(others).chain([paused, echo]).flatten().min()
+        let others = others.into_iter().chain([paused, echo, self.members.deadline_us()]);
+        links.into_iter().chain(rest).chain(others).flatten().min()
     }
 
     /// Is a connection to be dialled? True once for each attempt, which ends in `connected` or in
@@ -344,6 +301,7 @@ impl Shard {
                 self.note_down(wire, &ended);
                 self.serves = false;
                 self.strand(ended);
+                self.strand_members();
             }
             Wire::Subscriptions => {
                 let Some(ended) = self.subscriptions.closed(now_us + rest_us) else { return };
@@ -384,7 +342,7 @@ impl Shard {
     /// Calls that are not answered.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        self.lines.unanswered()
+        self.lines.unanswered() + self.members.unanswered()
     }
 
     /// Shows what metrics have of it.
@@ -442,20 +400,6 @@ impl Shard {
         if let Some(job) = self.finish(job) {
             self.say(job.worker, Answer::Published { id: job.call, position, is_new });
         }
-    }
-}
-
-fn kind(call: &Call) -> StoreCall {
-    match call {
-        Call::Watch { .. } => StoreCall::Watch,
-        Call::Unwatch { .. } => StoreCall::Unwatch,
-        Call::Publish { .. } => StoreCall::Publish,
-        Call::Pass { .. } => StoreCall::Pass,
-        Call::Read { .. } => StoreCall::Read,
-        Call::Remove { .. } => StoreCall::Remove,
-        Call::Users { .. } => StoreCall::Users,
-        Call::ToUser { .. } => StoreCall::ToUser,
-        Call::CommandDone { .. } => StoreCall::CommandDone,
     }
 }
 

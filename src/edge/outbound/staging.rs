@@ -194,18 +194,23 @@ impl Staging {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::key::Who;
     use crate::contract::name::Name;
     use crate::contract::position::Epoch;
 
     fn left(number: u32) -> What {
         let connection = ConnectionKey { core: 0, index: number, generation: 0 };
-        let who = Member { connection, user: Name::from("u"), infos: None };
+        let who = Who::Here(connection);
+        let who = Member { who, user: Name::from("u"), infos: None };
         What::Membership { who: Box::new(who), joined: false }
     }
 
     fn order(staged: &[Staged]) -> Vec<(u32, u32)> {
         let number = |what: &What| match what {
-            What::Membership { who, .. } => who.connection.index,
+            What::Membership { who, .. } => match who.who {
+                Who::Here(connection) => connection.index,
+                Who::Elsewhere(_) => unreachable!("it is of this test"),
+            },
             What::Publication { .. } => panic!("none was staged"),
         };
         staged.iter().map(|it| (it.channel, number(&it.what))).collect()

@@ -8,6 +8,7 @@ use crate::codec::command::{ClientInfo, Named, Publication, Push, Reply};
 use crate::codec::{Codec, json};
 use crate::contract::block::{Block, Placed};
 use crate::contract::envelope::Member;
+use crate::contract::key::Who;
 use crate::edge::channels::Form;
 use crate::edge::ids::client_id::{ClientId, ClientIds};
 use crate::edge::output::arena::{Class, NO_CHANNEL, Output, Range};
@@ -65,7 +66,10 @@ pub fn formed<'a>(
 /// The info of a client in a channel.
 #[must_use]
 pub fn info<'a>(member: &'a Member, ids: &ClientIds) -> ClientInfo<'a> {
-    let client = ids.of(member.connection);
+    let client = match member.who {
+        Who::Here(connection) => ids.of(connection),
+        Who::Elsewhere(client) => ClientId::from(client),
+    };
     let infos = member.infos.as_ref();
     ClientInfo {
         user: Cow::Borrowed(member.user.as_str()),

@@ -20,6 +20,12 @@ impl<E: Engine> Home<E> {
             // The bridge tells it as soon as it can.
             Asked::Users => self.users_told(now),
             Asked::ToUser(call) => self.others_unknown(call),
+            Asked::Note(channel) => self.noted(&channel, Some(why), now),
+            Asked::Presence { to, channel } => self.presence_failed((to, channel), why, now),
+            Asked::Stats { to, channel } => {
+                self.refuse(Request::PresenceStats { to, channel }, now);
+            }
+            Asked::OfNode { node, lives, .. } => self.tidings_failed((node, lives), why, now),
             Asked::Watch(session) => self.watch_failed(session, why, now),
             Asked::Fill(session) | Asked::Recover(session) => {
                 let is_fill = matches!(asked, Asked::Fill(_));

@@ -18,6 +18,7 @@ use crate::contract::envelope::{Delivery, HistoryRequest, Request, SubscribeRequ
 use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
 use crate::contract::position::Position;
+use crate::contract::wire::NodeId;
 use crate::rules::sabotage;
 use std::collections::VecDeque;
 
@@ -56,6 +57,23 @@ pub enum Asked {
     Users,
     /// To carry out a command on other nodes: the number of its call here.
     ToUser(u32),
+    /// To note members of a channel.
+    Note(Name),
+    /// To list the members on other nodes, or to count them.
+    Presence {
+        to: ReplyTo,
+        channel: Name,
+    },
+    Stats {
+        to: ReplyTo,
+        channel: Name,
+    },
+    /// To list those of a node that has died, or lives again.
+    OfNode {
+        channel: Name,
+        node: NodeId,
+        lives: bool,
+    },
 }
 
 /// Commands for other nodes stand in a line as of a channel with this name, which no channel has.
@@ -68,9 +86,17 @@ impl Asked {
         match self {
             Asked::Publish { block, .. } => Some(Name::from(block.channel())),
             Asked::History(request) => Some(request.channel.clone()),
-            Asked::Remove { channel, .. } | Asked::Pass(channel) => Some(channel.clone()),
+            Asked::Remove { channel, .. }
+            | Asked::Pass(channel)
+            | Asked::Presence { channel, .. }
+            | Asked::Stats { channel, .. } => Some(channel.clone()),
             Asked::ToUser(_) => Some(USERS_LINE.into()),
-            Asked::Watch(_) | Asked::Fill(_) | Asked::Recover(_) | Asked::Users => None,
+            Asked::Watch(_)
+            | Asked::Fill(_)
+            | Asked::Recover(_)
+            | Asked::Users
+            | Asked::Note(_)
+            | Asked::OfNode { .. } => None,
         }
     }
 }
@@ -110,6 +136,8 @@ pub struct Replica {
     /// Publishes that are in order and not forwarded here yet, with their positions.
     /// One that failed after them has none, and is answered in its turn (rule 32).
     pub unheard: VecDeque<(ReplyTo, Option<Position>, Ticket)>,
+    /// Nodes that died, and whose members' leaves were told.
+    pub dead: Vec<NodeId>,
 }
 
 impl Replica {
@@ -157,6 +185,8 @@ impl<E: Engine> Home<E> {
         if said {
             return true;
         }
+        self.write_notes(now);
+        self.ask_for_tidings(now);
         let answer = self.engine.bridged_mut().and_then(Bridged::answer);
         let Some(answer) = answer else { return false };
         self.take_in(answer, now);
@@ -218,6 +248,28 @@ impl<E: Engine> Home<E> {
             (Answer::Command { number, user, what }, _) => {
                 self.command_from(number, &user, &what, now);
             }
+            (Answer::Noted { .. }, Some(Some(Asked::Note(channel)))) => {
+                self.noted(&channel, None, now);
+            }
+            (Answer::Members { entries, .. }, Some(Some(Asked::Presence { to, channel }))) => {
+                self.answer_presence(to, &channel, entries);
+            }
+            (
+                Answer::Members { entries, .. },
+                Some(Some(Asked::OfNode { channel, node, lives })),
+            ) => {
+                self.tell_of_node(&channel, (node, lives), entries);
+            }
+            (Answer::Counted { clients, users, .. }, Some(Some(Asked::Stats { to, channel }))) => {
+                self.answer_stats(to, &channel, (clients, users));
+            }
+            (Answer::Membership { session, who, joined }, _) => {
+                if let Some(place) = self.heard(session) {
+                    self.tell_membership(place, &who, joined);
+                }
+            }
+            (Answer::Node { node, lives }, _) => self.hear_of_node(node, lives),
+            (Answer::Forgotten, _) => self.noting.write_all_anew(),
             (Answer::Read(read), Some(Some(asked))) => self.take_read(asked, *read, now),
             (Answer::Publication { session, position, block }, _) => {
                 match (self.heard(session), position) {
@@ -366,7 +418,7 @@ impl<E: Engine> Home<E> {
             _ => {
                 assert!(replica.recovering, "a read for a subscriber was out");
                 replica.recovering = false;
-                self.take_recovery(place, &read);
+                self.take_recovery(place, &read, now);
             }
         }
         self.pump(place, now);

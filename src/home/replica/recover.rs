@@ -45,7 +45,7 @@ impl<E: Engine> Home<E> {
                 continue;
             }
             self.take_pending(place, index);
-            self.admit(place, request, recovery);
+            self.admit(place, request, recovery, now);
         }
     }
 
@@ -58,13 +58,13 @@ impl<E: Engine> Home<E> {
     }
 
     /// The read for a subscriber further back than the ring (rule 16).
-    pub(super) fn take_recovery(&mut self, place: u32, read: &StreamRead) {
+    pub(super) fn take_recovery(&mut self, place: u32, read: &StreamRead, now: Now) {
         let channel = self.channels.at(place);
         let replica = channel.replica.as_deref_mut().expect("it is one");
-        sabotage!(Cut => return self.answer_uncut(place, read));
+        sabotage!(Cut => return self.answer_uncut(place, read, now));
         if read.epoch != channel.epoch || read.top > channel.last {
             if replica.filling {
-                sabotage!(FillHold => self.answer_as_read(place, read));
+                sabotage!(FillHold => self.answer_as_read(place, read, now));
                 return; // It is asked again after the fill.
             }
             self.adopt(place, read);
@@ -76,13 +76,13 @@ impl<E: Engine> Home<E> {
             request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset >= read.after)
         };
         let Some(index) = replica.pending.iter().position(waits) else {
-            return self.give_up_on_trimmed(place, read);
+            return self.give_up_on_trimmed(place, read, now);
         };
         let since = replica.pending[index].0.since.expect("it was just matched").offset;
         if read.end < last.min(read.top) {
             // The page is as large as a recovery may be, and that was not all.
             let request = self.take_pending(place, index);
-            return self.admit(place, request, Recovery::Impossible);
+            return self.admit(place, request, Recovery::Impossible, now);
         }
         let Some(missed) = self.missed(place, read, since, last) else { return };
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
@@ -90,7 +90,7 @@ impl<E: Engine> Home<E> {
         let whole = fits && since <= last && read.epoch == epoch;
         let request = self.take_pending(place, index);
         let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
-        self.admit(place, request, recovery);
+        self.admit(place, request, recovery, now);
     }
 
     /// What the read and the ring together hold after `since`, up to `last`; none when a part is
@@ -114,14 +114,14 @@ impl<E: Engine> Home<E> {
     }
 
     /// The stream no longer reaches back to a subscriber's position: it is told so.
-    pub(in crate::home) fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead) {
+    pub(in crate::home) fn give_up_on_trimmed(&mut self, place: u32, read: &StreamRead, now: Now) {
         let replica = self.replica(place).expect("it is one");
         let trimmed = |(request, _): &(SubscribeRequest, _)| {
             request.since.is_some_and(|since| since.is_of(read.epoch) && since.offset < read.after)
         };
         if let Some(index) = replica.pending.iter().position(trimmed) {
             let request = self.take_pending(place, index);
-            self.admit(place, request, Recovery::Impossible);
+            self.admit(place, request, Recovery::Impossible, now);
         }
     }
 }

@@ -17,16 +17,16 @@ use crate::limits::{
 const CREDITS: usize = 8;
 const SHARE: usize = CREDITS / ENGINE_SHARE;
 
-fn bridged() -> Home<Bridged> {
+pub(super) fn bridged() -> Home<Bridged> {
     home(Bridged::new(CREDITS), Limits::default())
 }
 
-fn calls(home: &mut Home<Bridged>) -> Vec<Call> {
+pub(super) fn calls(home: &mut Home<Bridged>) -> Vec<Call> {
     std::iter::from_fn(|| home.next_call()).collect()
 }
 
 /// Asks, and gives what is said at once.
-fn ask(home: &mut Home<Bridged>, request: Request, now: Now) -> Vec<Delivery> {
+pub(super) fn ask(home: &mut Home<Bridged>, request: Request, now: Now) -> Vec<Delivery> {
     home.take(request, now);
     said(home)
 }
@@ -38,7 +38,7 @@ fn publish(home: &mut Home<Bridged>, channel: &str, command: u32, data: &[u8], n
     assert!(said.is_empty(), "it is answered when it is in order: {said:?}");
 }
 
-fn answer(home: &mut Home<Bridged>, answer: Answer, now: Now) -> Vec<Delivery> {
+pub(super) fn answer(home: &mut Home<Bridged>, answer: Answer, now: Now) -> Vec<Delivery> {
     home.hear(answer);
     let mut deliveries = Vec::new();
     while home.take_answer(now) {
@@ -47,7 +47,7 @@ fn answer(home: &mut Home<Bridged>, answer: Answer, now: Now) -> Vec<Delivery> {
     deliveries
 }
 
-fn empty_read(id: CallId, epoch: u64, top: u64) -> Answer {
+pub(super) fn empty_read(id: CallId, epoch: u64, top: u64) -> Answer {
     let entries = Box::default();
     let (epoch, after) = (Epoch(epoch), top);
     Answer::Read(Box::new(StreamRead { id, epoch, after, entries, end: top, cut: false, top }))
@@ -76,7 +76,7 @@ fn refused(deliveries: &[Delivery]) -> Vec<u32> {
 }
 
 /// What the timers say.
-fn timers(home: &mut Home<Bridged>, now: Now) -> Vec<Delivery> {
+pub(super) fn timers(home: &mut Home<Bridged>, now: Now) -> Vec<Delivery> {
     home.timers(now);
     said(home)
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not know what becomes of them. Invariant: one for each command, in their order.
 
+use super::members::TaskId;
 use crate::bridge::redis::control::{Letter, QuestionId};
 use crate::bridge::redis::keys::Partition;
 use crate::bridge::redis::lines::JobId;
@@ -52,6 +53,8 @@ pub(super) enum Asked {
     Tell(Box<Letter>),
     /// What other nodes have left for this one.
     Control,
+    /// Something about the members of a channel.
+    Members(TaskId),
 }
 
 /// A search for publications whose fate is not known.

@@ -8,7 +8,8 @@ use crate::bridge::redis::link::Heard;
 use crate::bridge::redis::link_error::LinkError;
 use crate::bridge::redis::resp::Value;
 use crate::bridge::redis::resp::encode::{Command, Decimal, command};
-use crate::contract::engine::{Answer, Failure};
+use crate::contract::engine::{Answer, Failure, Session};
+use crate::contract::wire::members::{Membership, decode_membership, is_membership};
 use crate::contract::wire::{Reading, decode};
 use crate::limits::REDIS_OUTPUT_BYTES;
 use bytes::Bytes;
@@ -114,6 +115,9 @@ impl Shard {
         let Some((position, data)) = id::published(payload) else {
             return self.note(Event::Unreadable("a message without a position".into()));
         };
+        if position.is_none() && is_membership(&data) {
+            return self.take_membership((worker, session), &data);
+        }
         let reading = Reading { own: self.node, channel, now_us: self.now_us };
         match decode(&data, &reading) {
             // This home has said it to its own subscribers.
@@ -194,6 +198,17 @@ impl Shard {
     /// Microseconds of Unix time, by the clock of Redis.
     fn unix_us(&self) -> u64 {
         self.started_us.saturating_add(self.now_us)
+    }
+    /// Somebody has joined or left.
+    fn take_membership(&mut self, (worker, session): (usize, Session), data: &Bytes) {
+        match decode_membership(data) {
+            // This home has told its own subscribers.
+            Ok(Membership { node, .. }) if node == self.node => {}
+            Ok(Membership { who, joined, .. }) => {
+                self.say(worker, Answer::Membership { session, who: Box::new(who), joined });
+            }
+            Err(error) => self.note(Event::Unreadable(error.to_string().into())),
+        }
     }
 }
 

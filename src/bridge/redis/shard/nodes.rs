@@ -4,6 +4,7 @@ use super::{Asked, Event, Shard};
 use crate::bridge::redis::directory::{Change, Directory, NodeRecord};
 use crate::bridge::redis::resp::Value;
 use crate::bridge::redis::script::By;
+use crate::contract::engine::Answer;
 use crate::contract::wire::NodeId;
 
 impl Shard {
@@ -55,6 +56,14 @@ impl Shard {
     }
 
     fn note_change(&mut self, change: &Change) {
+        let news = match change {
+            Change::Appeared(node) => Some(Answer::Node { node: *node, lives: true }),
+            Change::Died(node) => Some(Answer::Node { node: *node, lives: false }),
+            // What it noted may have expired meanwhile.
+            Change::Lapsed => Some(Answer::Forgotten),
+            Change::OtherVersion(_) | Change::OtherConfiguration(_) => None,
+        };
+        self.news.extend(news);
         let name = |node: NodeId| {
             let record = self.directory.record(node);
             Box::from(record.map_or("", |record| record.name.as_str()))

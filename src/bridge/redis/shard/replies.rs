@@ -71,6 +71,7 @@ impl Shard {
             Asked::Holds(question, node) => self.take_holder(question, node, &value),
             Asked::Tell(letter) => self.told(*letter, &value),
             Asked::Control => self.take_control(&value),
+            Asked::Members(id) => self.take_members(id, &value),
             Asked::Kill(connection) => self.take_kill(connection, &value),
             Asked::Time => self.take_time(&value),
             Asked::Floor => self.take_floor(&value),
@@ -138,6 +139,7 @@ impl Shard {
             Ok(floor) => {
                 if self.epochs.raise(floor.epoch.0) {
                     self.note(Event::FloorRaised(floor.epoch.0));
+                    self.news.push_back(Answer::Forgotten);
                 }
                 self.begin_serving();
             }
@@ -254,7 +256,7 @@ impl Shard {
     fn publish(&mut self, job: JobId) -> Option<&mut crate::bridge::redis::lines::Publish> {
         match &mut self.lines.job_mut(job)?.task {
             Task::Publish(publish) => Some(publish),
-            Task::Pass(_) | Task::Remove | Task::Read { .. } => None,
+            Task::Pass(_) | Task::Announce(_) | Task::Remove | Task::Read { .. } => None,
         }
     }
 
@@ -436,7 +438,9 @@ impl Shard {
                 | Asked::UsersLease(_)
                 | Asked::Nodes(_)
                 | Asked::Holds(..)
-                | Asked::Control => Vec::new(),
+                | Asked::Control
+                // Their homes ask again.
+                | Asked::Members(_) => Vec::new(),
                 Asked::Tell(letter) => {
                     letters.push(*letter);
                     Vec::new()

@@ -40,6 +40,8 @@ impl Shard {
         }
         self.fill_users();
         self.fill_control();
+        let begin = self.commands.waiting_bytes();
+        while self.commands.waiting_bytes() - begin < REDIS_OUTPUT_BYTES && self.send_members() {}
         let mut batches = Batches::default();
         let mut bytes = 0;
         while bytes < REDIS_OUTPUT_BYTES
@@ -83,7 +85,7 @@ impl Shard {
                         };
                     }
                 },
-                Task::Pass(_) => return self.pass(channel),
+                Task::Pass(_) | Task::Announce(_) => return self.pass(channel),
                 Task::Remove => return self.remove(channel),
                 Task::Read { .. } => return self.read(channel),
             }
@@ -228,13 +230,17 @@ impl Shard {
 
     fn pass(&mut self, channel: &Name) -> usize {
         let job = self.lines.take_first(channel);
-        let Some(Task::Pass(block)) = self.lines.job(job).map(|job| &job.task) else {
-            unreachable!("it was looked at");
-        };
-        self.numbers += 1;
         let mut data = Vec::new();
-        let origin = Origin { node: self.node, number: self.numbers };
-        encode(block, origin, &mut data);
+        match self.lines.job_mut(job).map(|job| &mut job.task) {
+            Some(Task::Pass(block)) => {
+                self.numbers += 1;
+                let origin = Origin { node: self.node, number: self.numbers };
+                encode(block, origin, &mut data);
+            }
+            // It is sent once.
+            Some(Task::Announce(announced)) => std::mem::swap(announced, &mut data),
+            _ => unreachable!("it was looked at"),
+        }
         let keys = self.scripts.keys();
         self.commands.send(Asked::Pass(channel.clone(), job), self.now_us, |out| {
             let mut command = Command::new(out, 3);

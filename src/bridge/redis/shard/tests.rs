@@ -5,12 +5,14 @@ use crate::bridge::redis::resp::Value;
 use crate::bridge::redis::resp::decode::Decoder;
 use crate::clock::Now;
 use crate::contract::block::Block;
-use crate::contract::engine::Wish;
+use crate::contract::engine::{Call, CallId, Page, Session, Wish};
+use crate::contract::key::ConnectionKey;
 use crate::contract::position::Epoch;
 use crate::contract::wire::{Origin, encode};
 
 mod ends;
 mod hearing;
+mod members;
 mod nodes;
 mod publishing;
 
@@ -60,7 +62,7 @@ impl Bench {
             timeouts: Timeouts::default(),
             homes: Homes::new(Key::of(1), 4),
         };
-        Bench { shard: Shard::new(config, OWN, 7), now_us: 0, calls: 0 }
+        Bench { shard: Shard::new(config, (OWN, Box::new(client_id)), 7), now_us: 0, calls: 0 }
     }
 
     /// One that is ready, and has nothing to say.
@@ -223,6 +225,15 @@ impl Bench {
                 Answer::Publication { session, position, .. } => {
                     format!("heard by {} {:?}", session.number, position.map(|at| at.offset))
                 }
+                Answer::Noted { id } => format!("{} noted", id.0),
+                Answer::Members { id, entries } => format!("{} lists {}", id.0, entries.len()),
+                Answer::Counted { id, clients, users } => {
+                    format!("{} counts {clients} {users}", id.0)
+                }
+                Answer::Membership { session, joined, .. } => {
+                    format!("told {} {joined}", session.number)
+                }
+                answer @ (Answer::Node { .. } | Answer::Forgotten) => format!("{answer:?}"),
                 Answer::Lost { session } => format!("{} lost", session.number),
                 Answer::UsersTold { id } => format!("{} users", id.0),
                 Answer::UserTold { id, missing } => format!("{} told but [{missing}]", id.0),
@@ -237,6 +248,11 @@ impl Bench {
     fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.shard.next_event()).collect()
     }
+}
+
+/// The client id of a connection.
+fn client_id(connection: ConnectionKey) -> [u8; 16] {
+    [connection.index as u8; 16]
 }
 
 /// A publication as it stands in a stream.
