@@ -11,11 +11,13 @@ use std::io::Write;
 /// A result in JSON, or an error.
 pub type Answer = Result<Vec<u8>, ErrorCode>;
 
-/// The numbers of one node, for `info`.
+/// What one node says of itself, for `info`.
 #[derive(Clone, Debug, Default)]
 pub struct Node<'a> {
     pub uid: &'a str,
     pub name: &'a str,
+    /// Of Corecast.
+    pub version: &'a str,
     pub clients: u64,
     pub users: u64,
     pub subscriptions: u64,
@@ -24,8 +26,8 @@ pub struct Node<'a> {
     /// CPU time over uptime, 100 for one core.
     pub cpu_percent: f64,
     pub resident_bytes: u64,
-    /// Counters since the start, by their names in `/metrics`.
-    pub counters: &'a [(&'a str, u64)],
+    /// Counters since the start, by their names in `/metrics`; other nodes do not tell them.
+    pub counters: Option<&'a [(&'a str, u64)]>,
 }
 
 /// The result of a publish; `position` is offset and epoch if the channel keeps history.
@@ -88,31 +90,41 @@ pub fn channel(out: &mut Vec<u8>, name: &str, clients: u32) {
     put(out, format_args!(r#":{{"num_clients":{clients}}}"#));
 }
 
-/// The result of `info`: the nodes, of which there is one.
-pub fn info(out: &mut Vec<u8>, node: &Node<'_>) {
-    out.extend_from_slice(br#"{"nodes":[{"uid":"#);
-    json::write_string(out, node.uid);
-    out.extend_from_slice(br#","name":"#);
-    json::write_string(out, node.name);
-    let version = env!("CARGO_PKG_VERSION");
+/// The result of `info`.
+pub fn info<'a>(out: &mut Vec<u8>, nodes: impl Iterator<Item = Node<'a>>) {
+    out.extend_from_slice(br#"{"nodes":["#);
+    for (index, node) in nodes.enumerate() {
+        separate(out, index);
+        one_node(out, &node);
+    }
+    out.extend_from_slice(b"]}");
+}
+
+fn one_node(out: &mut Vec<u8>, node: &Node<'_>) {
+    for (before, text) in
+        [(r#"{"uid":"#, node.uid), (r#","name":"#, node.name), (r#","version":"#, node.version)]
+    {
+        out.extend_from_slice(before.as_bytes());
+        json::write_string(out, text);
+    }
     let Node { clients, users, subscriptions, channels, uptime_s, .. } = node;
     put(
         out,
         format_args!(
-            r#","version":"{version}","num_clients":{clients},"num_users":{users},"num_subs":{subscriptions},"num_channels":{channels},"uptime":{uptime_s},"#
+            r#","num_clients":{clients},"num_users":{users},"num_subs":{subscriptions},"num_channels":{channels},"uptime":{uptime_s},"#
         ),
     );
     let Node { cpu_percent, resident_bytes, .. } = node;
-    put(
-        out,
-        format_args!(r#""process":{{"cpu":{cpu_percent:.1},"rss":{resident_bytes}}},"metrics":"#),
-    );
-    put(out, format_args!(r#"{{"interval":{uptime_s},"items":{{"#));
-    for (index, (name, value)) in node.counters.iter().enumerate() {
-        separate(out, index);
-        put(out, format_args!(r#""{name}":{value}"#));
+    put(out, format_args!(r#""process":{{"cpu":{cpu_percent:.1},"rss":{resident_bytes}}}"#));
+    if let Some(counters) = node.counters {
+        put(out, format_args!(r#","metrics":{{"interval":{uptime_s},"items":{{"#));
+        for (index, (name, value)) in counters.iter().enumerate() {
+            separate(out, index);
+            put(out, format_args!(r#""{name}":{value}"#));
+        }
+        out.extend_from_slice(b"}}");
     }
-    out.extend_from_slice(b"}}}]}");
+    out.push(b'}');
 }
 
 /// The result of `rpc`: any JSON value.

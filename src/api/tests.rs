@@ -297,10 +297,17 @@ fn results_that_tell_more() {
     });
     let expected = r#"{"channels":{"a":{"num_clients":1},"b\\":{"num_clients":2}}}"#;
     assert_eq!(channels, expected);
-    let node =
-        Node { uid: "u", name: "h_1", cpu_percent: 1.25, counters: &[("x", 1)], ..Node::default() };
+    let counters: Option<&[_]> = Some(&[("x", 1)]);
+    let node = Node { uid: "u", name: "h_1", cpu_percent: 1.25, counters, ..Node::default() };
+    let other = Node { name: "h_2", clients: 7, ..Node::default() };
     let info: serde_json::Value =
-        serde_json::from_str(&text(|out| answer::info(out, &node))).expect("JSON");
+        serde_json::from_str(&text(|out| answer::info(out, [node, other].into_iter())))
+            .expect("JSON");
     assert_eq!(info["nodes"][0]["name"], "h_1");
     assert_eq!(info["nodes"][0]["metrics"]["items"]["x"], 1);
+    assert_eq!(
+        (info["nodes"][1]["name"].as_str(), info["nodes"][1]["num_clients"].as_u64()),
+        (Some("h_2"), Some(7))
+    );
+    assert!(info["nodes"][1]["metrics"].is_null());
 }

@@ -122,6 +122,7 @@ impl Store {
                 | Answer::Noted { .. }
                 | Answer::Members { .. }
                 | Answer::Counted { .. }
+                | Answer::Nodes { .. }
                 | Answer::Failed { .. } => lanes.answer(worker, answer),
             }
         }

@@ -11,6 +11,7 @@
 use super::block::{Block, Placed};
 use super::envelope::Member;
 use super::name::Name;
+use super::node::NodeInfo;
 use super::position::{Epoch, Position, Since};
 use super::presence::{Change, Entry, On};
 use super::user::SharedCommand;
@@ -56,6 +57,8 @@ pub enum Call {
     Users { id: CallId, changes: Box<[UserChange]> },
     /// Carry out a command on the other nodes that hold a user: answered by `UserTold`.
     ToUser { id: CallId, user: Name, what: SharedCommand },
+    /// Tell which other nodes there are: answered by `Nodes`.
+    Nodes { id: CallId },
     /// The command of this number has taken effect on this node, or, where it has not, will not be
     /// waited for. Not answered.
     CommandDone { number: u64, took_effect: bool },
@@ -94,7 +97,8 @@ impl Call {
             | Call::Announce { id, .. }
             | Call::Note { id, .. }
             | Call::Members { id, .. }
-            | Call::Count { id, .. } => Some(*id),
+            | Call::Count { id, .. }
+            | Call::Nodes { id } => Some(*id),
             Call::Unwatch { .. } | Call::CommandDone { .. } => None,
         }
     }
@@ -185,6 +189,11 @@ pub enum Answer {
         id: CallId,
         clients: u32,
         users: u32,
+    },
+    /// The other nodes that live, by the names of their processes.
+    Nodes {
+        id: CallId,
+        nodes: Box<[NodeInfo]>,
     },
     Failed {
         id: CallId,
@@ -282,6 +291,7 @@ impl Answer {
             | Answer::Noted { id }
             | Answer::Members { id, .. }
             | Answer::Counted { id, .. }
+            | Answer::Nodes { id, .. }
             | Answer::Failed { id, .. } => Some(*id),
             Answer::Read(read) => Some(read.id),
             Answer::Publication { .. }

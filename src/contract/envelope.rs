@@ -6,6 +6,7 @@ use super::block::{Block, Placed};
 use super::infos::Infos;
 use super::key::{ConnectionKey, ReplyTo, Who};
 use super::name::Name;
+use super::node::NodeInfo;
 use super::position::{Position, Since, Version};
 use super::user::{Overrides, SharedCommand, ToUser};
 use crate::codec::command::ErrorCode;
@@ -61,6 +62,10 @@ pub enum Request {
     Channels {
         to: ReplyTo,
         from: ListCursor,
+    },
+    /// Asks which other nodes there are; answered by `Nodes`.
+    Nodes {
+        to: ReplyTo,
     },
     /// Shutdown: the last request of this edge (rule 25).
     Marker {
@@ -199,6 +204,10 @@ pub enum Delivery {
         to: ReplyTo,
     },
     Channels(Box<ChannelsPart>),
+    Nodes {
+        to: ReplyTo,
+        nodes: Box<[NodeInfo]>,
+    },
     /// The home's answer to a marker: no delivery follows.
     Marker {
         core: u16,
@@ -229,6 +238,7 @@ impl Delivery {
             | Delivery::Unsubscribed { .. }
             | Delivery::HistoryRemoved { .. }
             | Delivery::Channels(_)
+            | Delivery::Nodes { .. }
             | Delivery::Marker { .. } => false,
         }
     }

@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod infos;
 pub mod key;
 pub mod name;
+pub mod node;
 pub mod position;
 pub mod presence;
 pub mod user;

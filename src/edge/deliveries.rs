@@ -87,6 +87,7 @@ impl Edge {
             Delivery::Published { .. }
             | Delivery::UserAnswered { .. }
             | Delivery::UserUnanswered { .. }
+            | Delivery::Nodes { .. }
             | Delivery::HistoryRemoved { .. }
             | Delivery::Channels(_) => {}
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),

@@ -296,7 +296,7 @@ impl<E: Engine> Home<E> {
             Request::RemoveHistory { channel, .. } => {
                 self.keeps(channel.as_str()).then(|| channel.clone())
             }
-            Request::ToUser(_) => Some(USERS_LINE.into()),
+            Request::ToUser(_) | Request::Nodes { .. } => Some(USERS_LINE.into()),
             Request::Presence { channel, .. } | Request::PresenceStats { channel, .. } => {
                 Some(channel.clone())
             }
@@ -363,6 +363,7 @@ impl<E: Engine> Home<E> {
             Request::ToUser(to_user) => return self.command_user_here(*to_user, now),
             Request::Presence { to, channel } => (to, "presence", channel),
             Request::PresenceStats { to, channel } => (to, "presence_stats", channel),
+            Request::Nodes { to } => return self.tell_nodes(to, Box::default()),
             other => unreachable!("it stands in no line: {other:?}"),
         };
         self.say(to.connection.core, refused(to, ErrorCode::Internal, method, Some(channel)));

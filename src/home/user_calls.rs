@@ -12,6 +12,7 @@ use crate::contract::engine::{self, Engine};
 use crate::contract::envelope::Delivery;
 use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::name::Name;
+use crate::contract::node::NodeInfo;
 use crate::contract::user::{SharedCommand, ToUser};
 use crate::limits::USER_CALL_MS;
 use crate::rules::sabotage;
@@ -126,6 +127,20 @@ impl<E: Engine> Home<E> {
         if let Some(call) = self.hand_on(Asker::Here(to), &user, &what.into(), now) {
             self.others_unknown(call);
         }
+    }
+
+    /// Asks which other nodes there are.
+    pub(super) fn ask_nodes(&mut self, to: ReplyTo, now: Now) {
+        if E::LOCAL {
+            return self.tell_nodes(to, Box::default());
+        }
+        let nodes = |id| engine::Call::Nodes { id };
+        self.ask_in_line(USERS_LINE.into(), Asked::Nodes(to), nodes, now);
+    }
+
+    /// Answers which other nodes there are.
+    pub(super) fn tell_nodes(&mut self, to: ReplyTo, nodes: Box<[NodeInfo]>) {
+        self.say(to.connection.core, Delivery::Nodes { to, nodes });
     }
 
     /// Carries out a command of another node.

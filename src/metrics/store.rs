@@ -18,6 +18,7 @@ listed! {
         Remove = "remove",
         Users = "users",
         ToUser = "to_user",
+        Nodes = "nodes",
         CommandDone = "command_done",
         Announce = "announce",
         Note = "note",

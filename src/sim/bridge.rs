@@ -202,6 +202,9 @@ impl Outside for Far {
             Call::ToUser { id, .. } => {
                 peer.answers.push_back(Answer::UserTold { id, missing: Box::default() });
             }
+            Call::Nodes { id } => {
+                peer.answers.push_back(Answer::Nodes { id, nodes: Box::default() });
+            }
             Call::CommandDone { .. } => {}
         }
     }
@@ -334,6 +337,7 @@ impl Far {
                 | Call::Unwatch { .. }
                 | Call::Users { .. }
                 | Call::ToUser { .. }
+                | Call::Nodes { .. }
                 | Call::CommandDone { .. }),
             ) => unreachable!("it has a way of its own: {call:?}"),
         }

@@ -100,6 +100,7 @@ fn a_client_recovers_on_another_node(driver: &str) {
     let config = redis.config();
     let (one, two) = (serve!(driver, node(&config)), serve!(driver, node(&config)));
     publishes_again(&one, "h:warm");
+    publishes_again(&two, "h:warm");
     let mut client = one.client();
     let answer = client.subscribe("h:x");
     let epoch = answer["subscribe"]["epoch"].clone();

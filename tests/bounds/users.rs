@@ -18,6 +18,7 @@ on_both_drivers!(
     commands_survive_the_loss_of_subscriptions,
     a_node_that_was_killed_is_named_in_time,
     without_redis_a_command_takes_effect_here_and_says_so,
+    info_tells_of_all_nodes,
 );
 
 /// Pairs of a call that is awaited and what has to hold after it.
@@ -176,6 +177,38 @@ fn a_node_that_was_killed_is_named_in_time(driver: &str) {
     until("it is known that it is dead", || {
         call(&one, "disconnect", &json!({"user": "u"}))["error"].is_null()
     });
+}
+
+fn info_tells_of_all_nodes(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let (one, two) = (serve!(driver, with_users(&config)), serve!(driver, with_users(&config)));
+    ready(&[&one, &two]);
+    let _clients = [user(&two, "u"), user(&two, "v"), user(&one, "u")];
+    let told = |server: &Server| {
+        let answer = call(server, "info", &json!({}));
+        let nodes = answer["result"]["nodes"].as_array().expect("nodes").clone();
+        let of = |node: &Value, name: &str| node[name].as_u64().expect("a number");
+        let mut told: Vec<_> = nodes
+            .iter()
+            .map(|node| (of(node, "num_clients"), of(node, "num_users"), node["name"].clone()))
+            .collect();
+        told.sort_by_key(|(clients, ..)| *clients);
+        told
+    };
+    let is = |server: &Server, name: &Value| {
+        name.as_str().is_some_and(|it| it.ends_with(&format!("_{}", server.addr.port())))
+    };
+    for server in [&one, &two] {
+        until("both tell of their clients", || {
+            let told = told(server);
+            let counts: Vec<_> =
+                told.iter().map(|(clients, users, _)| (*clients, *users)).collect();
+            counts == [(1, 1), (2, 2)] && is(&one, &told[0].2) && is(&two, &told[1].2)
+        });
+    }
+    two.kill();
+    until("a node that was killed is told of no more", || told(&one).len() == 1);
 }
 
 fn without_redis_a_command_takes_effect_here_and_says_so(driver: &str) {

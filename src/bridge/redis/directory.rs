@@ -7,6 +7,7 @@
 
 use super::error::StoreError;
 use super::resp::Value;
+use crate::contract::node::NodeInfo;
 use crate::contract::wire::NodeId;
 use crate::limits::{NODE_BEAT_US, NODE_DEAD_MS, NODE_RECORD_BYTES, NODE_RETRY_US, NODES};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,23 @@ impl NodeRecord {
         let data = rmp_serde::to_vec_named(self).unwrap_or_default();
         debug_assert!(!data.is_empty() && data.len() <= NODE_RECORD_BYTES, "{}", data.len());
         data
+    }
+
+    /// What homes are told of it.
+    #[must_use]
+    pub fn info(&self) -> NodeInfo {
+        NodeInfo {
+            uid: self.uid.as_str().into(),
+            name: self.name.as_str().into(),
+            version: self.version.as_str().into(),
+            clients: self.connections,
+            users: self.users,
+            subscriptions: self.subscriptions,
+            channels: self.channels,
+            uptime_s: self.uptime_s,
+            cpu_percent: self.cpu_percent,
+            resident_bytes: self.resident_bytes,
+        }
     }
 
     /// None where it cannot be read, or is too long.

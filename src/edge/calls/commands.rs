@@ -16,6 +16,7 @@ use crate::contract::block::{Block, Parts};
 use crate::contract::envelope::{Delivery, PublishOptions, Request};
 use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
+use crate::contract::node::NodeInfo;
 use crate::contract::position::Version;
 use crate::contract::user::{
     Overrides, Selection, ServerSubscription, ToUser, UserAction, UserCommand,
@@ -83,7 +84,7 @@ impl Edge {
             ApiRequest::Channels { pattern } => {
                 Ok(Begun::List(Box::new(Listing::new(matcher(&pattern)?))))
             }
-            ApiRequest::Info => Ok(Begun::Answer(self.node_info(now))),
+            ApiRequest::Info => ask(self.core, Request::Nodes { to }),
             ApiRequest::Rpc { method, params } => {
                 let data = self.rpc_answer(Codec::Json, &method, params)?;
                 let mut result = Vec::with_capacity(data.len() + 16);
@@ -192,17 +193,19 @@ impl Edge {
         self.to_user(to, asked.whom, UserAction::Disconnect { code, reason })
     }
 
-    /// The counters of all cores, as those of one node.
-    fn node_info(&self, now: Now) -> Vec<u8> {
+    /// The counters of all cores, as those of one node, and what is told of the others.
+    fn node_info(&self, others: &[NodeInfo], now: Now) -> Vec<u8> {
         let sum = |of: fn(&crate::metrics::CoreMetrics) -> u64| -> u64 {
             self.all_metrics.iter().map(|core| of(core)).sum()
         };
         let ProcessUse { cpu_ns, resident_bytes, .. } = (self.http.process)();
         let uptime_ms = now.monotonic_ms();
         let (uid, name) = &self.http.node;
-        let node = Node {
+        let counters = totals(&self.all_metrics);
+        let own = Node {
             uid,
             name,
+            version: env!("CARGO_PKG_VERSION"),
             clients: sum(|core| core.connections.get()),
             users: sum(|core| core.users.get()),
             subscriptions: sum(|core| core.subscriptions.get()),
@@ -210,19 +213,20 @@ impl Edge {
             uptime_s: uptime_ms / 1_000,
             cpu_percent: cpu_ns as f64 / 10_000.0 / uptime_ms.max(1) as f64,
             resident_bytes,
-            counters: &totals(&self.all_metrics),
+            counters: Some(&counters),
         };
         let mut result = Vec::with_capacity(1_024);
-        answer::info(&mut result, &node);
+        answer::info(&mut result, std::iter::once(own).chain(others.iter().map(other_node)));
         result
     }
 
     /// The answer to a command from a home's delivery.
-    pub(in crate::edge) fn call_answer(&self, delivery: &Delivery) -> Answer {
+    pub(in crate::edge) fn call_answer(&self, delivery: &Delivery, now: Now) -> Answer {
         let mut result = Vec::new();
         match delivery {
             Delivery::Refused { error, .. } => return Err(*error),
             Delivery::UserUnanswered { .. } => return Err(ErrorCode::Internal),
+            Delivery::Nodes { nodes, .. } => result = self.node_info(nodes, now),
             Delivery::Published { position, .. } => {
                 let epoch = EpochText::new(position.epoch);
                 let kept = (position.offset > 0).then_some((position.offset, epoch.as_str()));
@@ -247,6 +251,23 @@ impl Edge {
             _ => result.extend_from_slice(b"{}"),
         }
         Ok(result)
+    }
+}
+
+/// What another node has said of itself.
+fn other_node(info: &NodeInfo) -> Node<'_> {
+    Node {
+        uid: &info.uid,
+        name: &info.name,
+        version: &info.version,
+        clients: info.clients,
+        users: info.users,
+        subscriptions: info.subscriptions,
+        channels: info.channels,
+        uptime_s: info.uptime_s,
+        cpu_percent: info.cpu_percent,
+        resident_bytes: info.resident_bytes,
+        counters: None,
     }
 }
 

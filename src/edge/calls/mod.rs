@@ -275,7 +275,7 @@ impl Edge {
                 if let Delivery::UserUnanswered { nodes, .. } = &delivery {
                     call.explain(task, Some(&unanswered(nodes)));
                 }
-                let answer = self.call_answer(&delivery);
+                let answer = self.call_answer(&delivery, now);
                 self.answer_part(conn, &mut call, task, part, answer);
             }
         }
@@ -427,6 +427,7 @@ fn answers(delivery: &Delivery) -> Option<ReplyTo> {
         | Delivery::PresenceStats { to, .. }
         | Delivery::UserAnswered { to, .. }
         | Delivery::UserUnanswered { to, .. }
+        | Delivery::Nodes { to, .. }
         | Delivery::HistoryRemoved { to } => Some(*to),
         Delivery::History(answer) => Some(answer.to),
         Delivery::Presence(answer) => Some(answer.to),

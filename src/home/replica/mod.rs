@@ -74,9 +74,12 @@ pub enum Asked {
         node: NodeId,
         lives: bool,
     },
+    /// Which other nodes there are.
+    Nodes(ReplyTo),
 }
 
-/// Commands for other nodes stand in a line as of a channel with this name, which no channel has.
+/// What is asked of other nodes stands in a line as of a channel with this name, which no channel
+/// has.
 pub const USERS_LINE: &str = "";
 
 impl Asked {
@@ -90,7 +93,7 @@ impl Asked {
             | Asked::Pass(channel)
             | Asked::Presence { channel, .. }
             | Asked::Stats { channel, .. } => Some(channel.clone()),
-            Asked::ToUser(_) => Some(USERS_LINE.into()),
+            Asked::ToUser(_) | Asked::Nodes(_) => Some(USERS_LINE.into()),
             Asked::Watch(_)
             | Asked::Fill(_)
             | Asked::Recover(_)
@@ -244,6 +247,9 @@ impl<E: Engine> Home<E> {
             (Answer::UsersTold { .. }, Some(Some(Asked::Users))) => self.users_told(now),
             (Answer::UserTold { missing, .. }, Some(Some(Asked::ToUser(call)))) => {
                 self.told_others(call, missing);
+            }
+            (Answer::Nodes { nodes, .. }, Some(Some(Asked::Nodes(to)))) => {
+                self.tell_nodes(to, nodes);
             }
             (Answer::Command { number, user, what }, _) => {
                 self.command_from(number, &user, &what, now);

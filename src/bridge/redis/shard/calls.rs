@@ -19,6 +19,7 @@ impl Shard {
                 return self.interest.unwatch(&channel, session, now_us);
             }
             Call::Users { id, changes } => return self.change_users(worker, id, &changes),
+            Call::Nodes { id } => return self.tell_nodes(worker, id),
             Call::ToUser { id, user, what } => return self.ask_others((worker, id), user, what),
             Call::CommandDone { number, took_effect } => {
                 return self.control.command_done(number, took_effect);
@@ -93,6 +94,7 @@ fn kind(call: &Call) -> StoreCall {
         Call::Remove { .. } => StoreCall::Remove,
         Call::Users { .. } => StoreCall::Users,
         Call::ToUser { .. } => StoreCall::ToUser,
+        Call::Nodes { .. } => StoreCall::Nodes,
         Call::CommandDone { .. } => StoreCall::CommandDone,
         Call::Announce { .. } => StoreCall::Announce,
         Call::Note { .. } => StoreCall::Note,

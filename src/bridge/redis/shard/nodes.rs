@@ -4,7 +4,7 @@ use super::{Asked, Event, Shard};
 use crate::bridge::redis::directory::{Change, Directory, NodeRecord};
 use crate::bridge::redis::resp::Value;
 use crate::bridge::redis::script::By;
-use crate::contract::engine::Answer;
+use crate::contract::engine::{Answer, CallId};
 use crate::contract::wire::NodeId;
 
 impl Shard {
@@ -34,6 +34,12 @@ impl Shard {
         });
         self.renew_users();
         self.control.rung();
+    }
+
+    /// Tells a home of the other nodes, as they were at the last beat.
+    pub(super) fn tell_nodes(&mut self, worker: usize, id: CallId) {
+        let nodes = self.directory.living().map(|(_, record)| record.info()).collect();
+        self.say(worker, Answer::Nodes { id, nodes });
     }
 
     /// When the next beat is due.

@@ -235,6 +235,7 @@ impl Bench {
                 }
                 answer @ (Answer::Node { .. } | Answer::Forgotten) => format!("{answer:?}"),
                 Answer::Lost { session } => format!("{} lost", session.number),
+                Answer::Nodes { id, nodes } => format!("{} nodes {}", id.0, nodes.len()),
                 Answer::UsersTold { id } => format!("{} users", id.0),
                 Answer::UserTold { id, missing } => format!("{} told but [{missing}]", id.0),
                 Answer::Command { number, user, .. } => {
