@@ -16,7 +16,7 @@ mod turn;
 
 pub use lanes::Lanes;
 pub use store::{Address, StoreParts};
-pub use tls::{Tls, TlsError};
+pub use tls::{Session, Tls, TlsError};
 pub use turn::{Bridge, Outside, Parts};
 
 use crate::clock::Now;

@@ -93,7 +93,7 @@ fn of_system() -> Result<RootCertStore, TlsError> {
 }
 
 /// One connection, sealed or not.
-pub(super) struct Session(Option<Box<ClientConnection>>);
+pub struct Session(Option<Box<ClientConnection>>);
 
 impl Session {
     /// # Errors

@@ -14,7 +14,7 @@ use super::{Error, ring_plan};
 use crate::auth::Auth;
 use crate::bridge::redis::greeting::Timeouts;
 use crate::bridge::redis::shard::ShardConfig;
-use crate::bridge::{Address, Tls, Via};
+use crate::bridge::{Address, Tls, TlsError, Via};
 use crate::config::{Config, DriverChoice, ReadyChoice, Redis, RedisServer};
 use crate::contract::engine::{FromBridge, ToBridge};
 use crate::contract::envelope::{Delivery, Request};
@@ -216,6 +216,17 @@ impl Attempt<'_> {
     }
 }
 
+/// How what is said to a Redis is sealed, if it is.
+///
+/// # Errors
+/// TLS is asked for, and nobody could be believed.
+pub(super) fn store_tls(redis: &Redis) -> Result<Option<Tls>, TlsError> {
+    match (&redis.tls, &redis.server) {
+        (Some(tls), RedisServer::Tcp { host, .. }) => Tls::new(host, &tls.authorities).map(Some),
+        (Some(_), RedisServer::Unix(_)) | (None, _) => Ok(None),
+    }
+}
+
 /// What the bridge needs to call a Redis.
 fn store_seat(
     redis: &Redis,
@@ -227,12 +238,7 @@ fn store_seat(
         RedisServer::Tcp { host, port } => Address::Tcp { host: host.clone(), port: *port },
         RedisServer::Unix(path) => Address::Unix(path.clone()),
     };
-    let tls = match (&redis.tls, &redis.server) {
-        (Some(tls), RedisServer::Tcp { host, .. }) => {
-            Some(Tls::new(host, &tls.authorities).map_err(Error::Tls)?)
-        }
-        (Some(_), RedisServer::Unix(_)) | (None, _) => None,
-    };
+    let tls = store_tls(redis).map_err(Error::Tls)?;
     let config = ShardConfig {
         user: redis.user.clone(),
         password: redis.password.as_ref().map(|password| password.as_str().to_owned()),

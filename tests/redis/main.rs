@@ -1,6 +1,7 @@
 //! What the bridge says to Redis, tried on a real one, which each test starts for itself.
 
 mod begin;
+mod doctor;
 mod incarnation;
 mod lease;
 mod members;

@@ -8,6 +8,7 @@
 mod capacity;
 mod finding;
 pub(super) mod machine;
+mod redis;
 mod stop;
 mod tuned;
 mod tuning;
@@ -72,6 +73,7 @@ pub fn run(config: &Config, ask: Ask) -> ExitCode {
     let capacity = capacity::capacity(&bounds);
     findings.push(fits(&capacity, wanted));
     findings.extend(stop::look(&machine, config));
+    findings.extend(redis_findings(config));
     findings.sort_by_key(Finding::rank);
     let ok = findings.iter().all(|finding| finding.state != State::Differs);
     let report =
@@ -175,6 +177,13 @@ fn ring_findings(
         });
     }
     works
+}
+
+fn redis_findings(config: &Config) -> Vec<Finding> {
+    let Some(redis) = &config.redis else { return Vec::new() };
+    let named = config.namespaces.named.iter().map(|(_, options)| options);
+    let longest = named.chain([&config.namespaces.unnamed]).map(|options| options.history_size);
+    redis::look(redis, longest.max().unwrap_or(0))
 }
 
 fn wake_finding(cpus: &[usize]) -> Finding {
