@@ -203,7 +203,12 @@ impl Lines {
     pub fn put_back(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         if let Some(line) = self.lines.get_mut(&job.channel) {
-            debug_assert!(line.waiting.front().is_none_or(|first| id < *first), "out of order");
+            // A read that waited until its channel was heard is older than its place.
+            let is_later = |next: &JobId| {
+                let next_job = self.jobs.get(next);
+                id < *next || next_job.is_none_or(|it| matches!(it.task, Task::Read { .. }))
+            };
+            debug_assert!(line.waiting.front().is_none_or(is_later), "out of order");
             line.waiting.push_front(id);
         }
         if let Some(job) = self.jobs.get_mut(&id) {
