@@ -1,8 +1,9 @@
-//! What a node's user must be allowed in Redis: each command in a form that changes nothing, on
+//! What a node's user must be allowed in Redis: each command in a form that leaves nothing, on
 //! keys that nothing else uses, because a user that may do no more than it must may not ask what it
 //! may do.
 //!
-//! Must not know sockets. Invariant: no attempt changes anything, whatever Redis holds.
+//! Must not know sockets. Invariant: nothing is different when all were made, whatever Redis
+//! holds.
 
 use crate::bridge::redis::resp::Value;
 use crate::bridge::redis::resp::encode::command;
@@ -37,6 +38,28 @@ pub const ATTEMPTS: &[&str] = &[
     "HSET ~nodes a b c",
     "HDEL ~nodes a",
     "PEXPIRE ~nodes 1",
+    "HSET ~here a b c",
+    "HGET ~here a",
+    "HDEL ~here a",
+    "HLEN ~here",
+    "HSCAN ~here 0",
+    "DEL ~here",
+    "EXPIRE ~here 1",
+    "HINCRBY ~count a x",
+    "HGET ~count a",
+    "HDEL ~count a",
+    "HKEYS ~count",
+    "DEL ~count",
+    "SADD ~users x",
+    "SREM ~users x",
+    "SISMEMBER ~users x",
+    "EXPIRE ~users 1",
+    "DEL ~users",
+    "XADD ~control NOMKSTREAM 1-1 b x",
+    "XRANGE ~control - + COUNT 1",
+    "PUBLISH ~control x",
+    "SUBSCRIBE ~control",
+    "UNSUBSCRIBE ~control",
     "PUBLISH ~ x",
     "PUBLISH ~echo x",
     "SUBSCRIBE ~",
