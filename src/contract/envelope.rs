@@ -2,9 +2,9 @@
 //!
 //! An envelope is at most 64 bytes, one lane slot; anything larger is boxed.
 
-use super::block::{Block, Placed};
+use super::block::{Block, CLIENT_BYTES, Placed};
 use super::infos::Infos;
-use super::key::{ConnectionKey, ReplyTo, Who};
+use super::key::{ConnectionKey, ReplyTo};
 use super::name::Name;
 use super::node::NodeInfo;
 use super::position::{Position, Since, Version};
@@ -304,6 +304,14 @@ pub struct ChannelsPart {
 pub struct PresenceAnswer {
     pub to: ReplyTo,
     pub members: Box<[Member]>,
+}
+
+/// What a client in a channel is known by: one of this process by its connection, from which its
+/// client id follows; one of another node by its client id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    Here(ConnectionKey),
+    Elsewhere([u8; CLIENT_BYTES]),
 }
 
 /// A client in a channel.

@@ -1,7 +1,5 @@
 //! Identifies a connection, and one of its commands, so that answers find their way back.
 
-use super::block::CLIENT_BYTES;
-
 /// A connection. A late answer to an earlier connection in the same place finds none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionKey {
@@ -22,12 +20,4 @@ pub struct ReplyTo {
     pub connection: ConnectionKey,
     /// The command's id; 0 if no reply is wanted.
     pub command: u32,
-}
-
-/// A client in a channel: one of this process by its connection, from which its client id follows;
-/// one of another node by its client id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    Here(ConnectionKey),
-    Elsewhere([u8; CLIENT_BYTES]),
 }

@@ -6,9 +6,9 @@
 use super::delta::DeltaBase;
 use super::history::History;
 use super::replica::Replica;
-use crate::contract::envelope::Member;
+use crate::contract::envelope::{Member, Who};
 use crate::contract::infos::Infos;
-use crate::contract::key::{ConnectionKey, Who};
+use crate::contract::key::ConnectionKey;
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position, Version};
 use crate::contract::wire::NodeId;

@@ -11,7 +11,7 @@ use super::replica::Asked;
 use super::{Home, refused};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
-use crate::contract::engine::{Call, Engine, Failure};
+use crate::contract::engine::{Answer, Call, Engine, Failure};
 use crate::contract::envelope::{Delivery, Member, PresenceAnswer, Request};
 use crate::contract::key::ReplyTo;
 use crate::contract::name::Name;
@@ -86,7 +86,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// Members on other nodes were listed for a client.
-    pub(super) fn answer_presence(&mut self, to: ReplyTo, name: &Name, entries: Box<[Entry]>) {
+    fn answer_presence(&mut self, to: ReplyTo, name: &Name, entries: Box<[Entry]>) {
         let mut members = self.members_here(name);
         members.extend(entries.into_iter().filter(|it| it.listed).map(|it| it.member));
         if members.len() > self.limits.presence_per_channel as usize {
@@ -125,7 +125,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// Says how many are here, and how many more clients and users elsewhere.
-    pub(super) fn answer_stats(&mut self, to: ReplyTo, name: &Name, more: (u32, u32)) {
+    fn answer_stats(&mut self, to: ReplyTo, name: &Name, more: (u32, u32)) {
         let (clients, users) = self
             .channel(name.as_str())
             .map_or((0, 0), |channel| (channel.listed().count(), channel.users()));
@@ -146,7 +146,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// Says it to every core that listens.
-    pub(super) fn tell_membership(&mut self, place: u32, who: &Member, joined: bool) {
+    fn tell_membership(&mut self, place: u32, who: &Member, joined: bool) {
         self.say_to_interested(place, |local| {
             let who = Box::new(who.clone());
             if joined { Delivery::Joined { local, who } } else { Delivery::Left { local, who } }
@@ -154,7 +154,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// A node has begun to live, or has died.
-    pub(super) fn hear_of_node(&mut self, node: NodeId, lives: bool) {
+    fn hear_of_node(&mut self, node: NodeId, lives: bool) {
         // With more, they come and go faster than anybody could be told.
         if self.tidings.news.len() < NODES {
             self.tidings.news.push_back(News { node, lives, place: 0 });
@@ -192,7 +192,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// The members of a node that died, or lives again, are known.
-    pub(super) fn tell_of_node(
+    fn tell_of_node(
         &mut self,
         channel: &Name,
         (node, lives): (NodeId, bool),
@@ -224,6 +224,32 @@ impl<E: Engine> Home<E> {
             // It has changed since, and what it is now counts.
             Some(_) => {}
             None => self.hear_of_node(node, lives),
+        }
+    }
+
+    /// Takes what the engine says of members.
+    pub(super) fn deal_with_members(&mut self, answer: Answer, asked: Option<Asked>, now: Now) {
+        match (answer, asked) {
+            (Answer::Noted { .. }, Some(Asked::Note(channel))) => {
+                self.noted(&channel, None, now);
+            }
+            (Answer::Members { entries, .. }, Some(Asked::Presence { to, channel })) => {
+                self.answer_presence(to, &channel, entries);
+            }
+            (Answer::Members { entries, .. }, Some(Asked::OfNode { channel, node, lives })) => {
+                self.tell_of_node(&channel, (node, lives), entries);
+            }
+            (Answer::Counted { clients, users, .. }, Some(Asked::Stats { to, channel })) => {
+                self.answer_stats(to, &channel, (clients, users));
+            }
+            (Answer::Membership { session, who, joined }, _) => {
+                if let Some(place) = self.heard(session) {
+                    self.tell_membership(place, &who, joined);
+                }
+            }
+            (Answer::Node { node, lives }, _) => self.hear_of_node(node, lives),
+            (Answer::Forgotten, _) => self.noting.write_all_anew(),
+            (answer, asked) => debug_assert!(false, "{answer:?} to {asked:?}"),
         }
     }
 }

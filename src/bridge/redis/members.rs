@@ -12,7 +12,8 @@ use super::resp::Value;
 use super::resp::encode::Command;
 use super::script::{By, Script, Scripts};
 use crate::contract::block::CLIENT_BYTES;
-use crate::contract::key::{ConnectionKey, Who};
+use crate::contract::envelope::Who;
+use crate::contract::key::ConnectionKey;
 use crate::contract::presence::{Change, Entry};
 use crate::contract::wire::NodeId;
 use crate::contract::wire::members::{decode, encode};
@@ -166,14 +167,7 @@ impl Listing {
     }
 
     fn take(&mut self, pair: &[Value]) {
-        let entry = match pair {
-            [Value::Blob(client), Value::Blob(data)] => {
-                let client = <[u8; CLIENT_BYTES]>::try_from(&client[..]).ok();
-                client.and_then(|it| Some((it, decode(data, it).ok()?, data.len())))
-            }
-            _ => None,
-        };
-        match entry {
+        match read(pair) {
             Some((client, entry, bytes)) => {
                 if self.entries.insert(client, entry).is_none() {
                     self.bytes += bytes;
@@ -187,6 +181,13 @@ impl Listing {
     pub fn all(&mut self) -> Box<[Entry]> {
         std::mem::take(&mut self.entries).into_values().collect()
     }
+}
+
+/// A member of an answer, its client id, and the bytes that it takes; none if it cannot be read.
+fn read(pair: &[Value]) -> Option<([u8; CLIENT_BYTES], Entry, usize)> {
+    let [Value::Blob(client), Value::Blob(data)] = pair else { return None };
+    let client = <[u8; CLIENT_BYTES]>::try_from(&client[..]).ok()?;
+    Some((client, decode(data, client).ok()?, data.len()))
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@
 //! Layout of a member, little endian: flags u8, length of the user u16, the user; lengths of the
 //! connection's info u32 and of the subscription's info u32; then both. The user is first so that a
 //! script can find it. A join or leave has before it: kind u8, where publications have a version;
-//! 1 for a join, 0 for a leave; node (16 bytes); client id (16 bytes). After it come fields as in
-//! publications. Must not know stores. Invariant: what was decoded is a member like those made here.
+//! 1 for a join, 0 for a leave; node (16 bytes); client id (16 bytes). After it come fields as
+//! in publications. Must not know stores. Invariant: what was decoded is a member like those made
+//! here.
 
 use super::{Cursor, NodeId, WireError, append_length, text};
 use crate::contract::block::CLIENT_BYTES;
-use crate::contract::envelope::Member;
+use crate::contract::envelope::{Member, Who};
 use crate::contract::infos::Infos;
-use crate::contract::key::Who;
 use crate::contract::name::Name;
 use crate::contract::presence::Entry;
 
@@ -164,7 +164,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_a_member_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn whatever_comes_is_a_member_or_an_error(
+            bytes in proptest::collection::vec(any::<u8>(), 0..80)
+        ) {
             let _ = decode(&bytes, CLIENT);
             let _ = decode_membership(&bytes);
         }

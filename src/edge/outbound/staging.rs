@@ -194,7 +194,7 @@ impl Staging {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::key::Who;
+    use crate::contract::envelope::Who;
     use crate::contract::name::Name;
     use crate::contract::position::Epoch;
 

@@ -7,8 +7,7 @@
 use crate::codec::command::{ClientInfo, Named, Publication, Push, Reply};
 use crate::codec::{Codec, json};
 use crate::contract::block::{Block, Placed};
-use crate::contract::envelope::Member;
-use crate::contract::key::Who;
+use crate::contract::envelope::{Member, Who};
 use crate::edge::channels::Form;
 use crate::edge::ids::client_id::{ClientId, ClientIds};
 use crate::edge::output::arena::{Class, NO_CHANNEL, Output, Range};

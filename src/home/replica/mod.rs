@@ -254,28 +254,6 @@ impl<E: Engine> Home<E> {
             (Answer::Command { number, user, what }, _) => {
                 self.command_from(number, &user, &what, now);
             }
-            (Answer::Noted { .. }, Some(Some(Asked::Note(channel)))) => {
-                self.noted(&channel, None, now);
-            }
-            (Answer::Members { entries, .. }, Some(Some(Asked::Presence { to, channel }))) => {
-                self.answer_presence(to, &channel, entries);
-            }
-            (
-                Answer::Members { entries, .. },
-                Some(Some(Asked::OfNode { channel, node, lives })),
-            ) => {
-                self.tell_of_node(&channel, (node, lives), entries);
-            }
-            (Answer::Counted { clients, users, .. }, Some(Some(Asked::Stats { to, channel }))) => {
-                self.answer_stats(to, &channel, (clients, users));
-            }
-            (Answer::Membership { session, who, joined }, _) => {
-                if let Some(place) = self.heard(session) {
-                    self.tell_membership(place, &who, joined);
-                }
-            }
-            (Answer::Node { node, lives }, _) => self.hear_of_node(node, lives),
-            (Answer::Forgotten, _) => self.noting.write_all_anew(),
             (Answer::Read(read), Some(Some(asked))) => self.take_read(asked, *read, now),
             (Answer::Publication { session, position, block }, _) => {
                 match (self.heard(session), position) {
@@ -293,7 +271,7 @@ impl<E: Engine> Home<E> {
                     self.pump(place, now);
                 }
             }
-            (answer, asked) => debug_assert!(false, "{answer:?} to {asked:?}"),
+            (answer, asked) => self.deal_with_members(answer, asked.flatten(), now),
         }
     }
 
@@ -303,7 +281,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// The place of a channel in whose session something came; none where that is over.
-    fn heard(&mut self, session: Session) -> Option<u32> {
+    pub(super) fn heard(&mut self, session: Session) -> Option<u32> {
         let replica = self.replica(session.place)?;
         let is_under_way = replica.session == session.number && replica.stage != Stage::Cold;
         is_under_way.then_some(session.place)

@@ -11,8 +11,8 @@ use crate::bridge::redis::members::{ClientIds, Listed, Listing, Place, counted, 
 use crate::bridge::redis::resp::Value;
 use crate::bridge::redis::script::By;
 use crate::contract::engine::{Answer, CallId, Failure};
-use crate::contract::envelope::Member;
-use crate::contract::key::{ConnectionKey, Who};
+use crate::contract::envelope::{Member, Who};
+use crate::contract::key::ConnectionKey;
 use crate::contract::name::Name;
 use crate::contract::presence::{Change, Entry, On};
 use crate::contract::wire::NodeId;

@@ -237,9 +237,10 @@ impl Shard {
                 let origin = Origin { node: self.node, number: self.numbers };
                 encode(block, origin, &mut data);
             }
-            // It is sent once.
-            Some(Task::Announce(announced)) => std::mem::swap(announced, &mut data),
-            _ => unreachable!("it was looked at"),
+            Some(Task::Announce(announced)) => data.clone_from(announced),
+            Some(Task::Publish(_) | Task::Remove | Task::Read { .. }) | None => {
+                unreachable!("it was looked at")
+            }
         }
         let keys = self.scripts.keys();
         self.commands.send(Asked::Pass(channel.clone(), job), self.now_us, |out| {

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::bridge::redis::directory::NodeRecord;
-use crate::contract::envelope::Member;
-use crate::contract::key::Who;
+use crate::contract::envelope::{Member, Who};
 use crate::contract::presence::{Change, Entry, On};
 use crate::contract::wire::members::{encode, encode_membership};
 use crate::limits::REDIS_CALL_US;
@@ -21,10 +20,12 @@ fn entry(index: u32) -> Entry {
 fn with_another() -> Bench {
     let mut bench = Bench::ready();
     bench.shard.beat(NodeRecord::default());
-    bench.said(Wire::Commands);
+    let said = bench.said(Wire::Commands);
+    assert_eq!((said.len(), &*said[1][0]), (2, "XRANGE"), "and looks for messages: {said:?}");
     let other = [blob(OTHER.text().as_bytes()), b":0\r\n".to_vec(), blob(b"")];
     bench.reply(&array('*', &[vec![b":-1\r\n".to_vec()], other.to_vec()].concat()));
     let lives = Answer::Node { node: OTHER, lives: true };
+    bench.reply(&array('*', &[]));
     let news = std::iter::from_fn(|| bench.shard.next_news()).last().expect("it lives");
     assert_eq!(format!("{news:?}"), format!("{lives:?}"));
     bench
