@@ -12,6 +12,7 @@ on_both_drivers!(
     presence_counts_the_clients_of_both_nodes,
     joins_and_leaves_cross_once,
     a_node_that_is_killed_leaves,
+    a_node_that_was_frozen_joins_again,
     what_redis_loses_is_written_anew,
 );
 
@@ -159,6 +160,27 @@ fn a_node_that_is_killed_leaves(driver: &str) {
     assert!(killed.elapsed() < Duration::from_secs(11), "{:?}", killed.elapsed());
     assert_eq!(stats(&one, "j:x"), Some((1, 1)));
     assert_eq!(listed(&one, "j:x"), [here_id]);
+}
+
+fn a_node_that_was_frozen_joins_again(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let (one, two) = (serve!(driver, node(&config)), serve!(driver, node(&config)));
+    know_each_other(&one, &two);
+    let (mut here, here_id) = named(&one);
+    assert!(here.subscribe("j:x")["error"].is_null());
+    assert_eq!(here.membership(), ("join", here_id));
+    let (mut there, there_id) = named(&two);
+    assert!(there.subscribe("j:x")["error"].is_null());
+    until("both are counted", || stats(&one, "j:x") == Some((2, 1)));
+    two.freeze();
+    while here.membership() != ("leave", there_id.clone()) {}
+    assert_eq!(stats(&one, "j:x"), Some((1, 1)));
+    two.thaw();
+    assert_eq!(here.membership(), ("join", there_id));
+    for server in [&one, &two] {
+        until("both are counted", || stats(server, "j:x") == Some((2, 1)));
+    }
 }
 
 fn what_redis_loses_is_written_anew(driver: &str) {

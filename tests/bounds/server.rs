@@ -3,6 +3,7 @@
 
 use crate::client::Client;
 use crate::neighbour::Neighbour;
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -274,10 +275,22 @@ impl Server {
         }
     }
 
+    /// Stops it in its tracks, as a host that hangs would.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
         // It may have ended by itself, which `end` notices.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 }
 
