@@ -321,7 +321,10 @@ impl Caller {
     /// is promised. What was published in the same batch went before.
     fn is_given_up(&self, publication: Option<u32>, text: &str, plan: &Plan) -> bool {
         let step = self.errand.as_ref().map(|errand| errand.step);
-        let waits = matches!(step, Some(Step::Subscribe | Step::Unsubscribe | Step::Disconnect));
+        let waits = matches!(
+            step,
+            Some(Step::Subscribe | Step::PresenceStats | Step::Unsubscribe | Step::Disconnect)
+        );
         let is_published = publication.is_none() || text.contains("\"publish\":{");
         let is_late = plan.fails() && text.contains("\"code\":100,");
         waits && is_published && is_late

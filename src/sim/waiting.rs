@@ -77,10 +77,8 @@ impl Waiting {
             | Waiting::Publish { channel, .. }
             | Waiting::History { channel, .. } => plan.channels[*channel].keeps,
             Waiting::Connect { .. } => plan.channels.iter().any(|channel| channel.user.is_some()),
-            Waiting::Unsubscribe { .. }
-            | Waiting::Presence { .. }
-            | Waiting::PresenceStats { .. }
-            | Waiting::Echo { .. } => false,
+            Waiting::Presence { .. } | Waiting::PresenceStats { .. } => true,
+            Waiting::Unsubscribe { .. } | Waiting::Echo { .. } => false,
         }
     }
 
