@@ -403,6 +403,13 @@ impl Bridged {
         !self.is_spent() && self.outbox.len() <= self.credits
     }
 
+    /// Calls that could be asked now.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        let room = (self.credits + 1).saturating_sub(self.outbox.len());
+        room.min(self.credits.saturating_sub(self.in_use))
+    }
+
     /// The next answer that came in.
     pub fn answer(&mut self) -> Option<Answer> {
         self.inbox.pop_front()

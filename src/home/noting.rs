@@ -217,13 +217,12 @@ impl<E: Engine> Home<E> {
         }
     }
 
-    /// Tells the store all that it does not know of one channel. False: there are not enough
-    /// credits.
-    pub(super) fn write_notes_of(&mut self, channel: &Name, now: Now) -> bool {
-        while self.noting.is_behind(channel) && self.has_credit() {
+    /// Tells the store what it does not know of one channel, and leaves a credit.
+    pub(super) fn write_notes_of(&mut self, channel: &Name, now: Now) {
+        let has_two = |it: &Self| it.engine.bridged().is_some_and(|it| it.left() > 1);
+        while self.noting.is_behind(channel) && has_two(self) {
             self.write_note(channel, now);
         }
-        self.has_credit()
     }
 
     fn write_note(&mut self, channel: &Name, now: Now) {

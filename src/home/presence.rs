@@ -115,10 +115,7 @@ impl<E: Engine> Home<E> {
             return self.answer_stats(to, name, (0, 0));
         }
         // What other nodes have is counted against what is known there of this one.
-        if !self.write_notes_of(name, now) {
-            let request = Request::PresenceStats { to, channel: name.clone() };
-            return self.stand(name, super::Item::Request(request), now);
-        }
+        self.write_notes_of(name, now);
         let channel = name.clone();
         let asked = Asked::Stats { to, channel: name.clone() };
         self.ask_in_line(name.clone(), asked, |id| Call::Count { id, channel }, now);
