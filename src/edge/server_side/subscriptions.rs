@@ -82,7 +82,8 @@ impl Edge {
         let first = server.queue.front()?;
         let waits = match &server.connect {
             Some(connect) => !connect.registered || !matches!(first, Wish::Begin(_)),
-            None => false,
+            // The home has registered it, and its connect is not answered yet.
+            None => it.life == Life::Authenticating,
         };
         if waits {
             return None;
