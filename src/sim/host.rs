@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Steps in which a lull, or the end, must have come to rest.
 const REST_STEPS: u32 = 2_000_000;
 /// Times that the clock may jump to a timer before everybody must have settled.
-const JUMPS: u32 = 3_000;
+const JUMPS: u32 = 12_000;
 /// Microseconds of one step, at most.
 const STEP_US: usize = 20;
 

@@ -58,6 +58,8 @@ impl Presences {
             answer.members.len()
         } else if let Delivery::PresenceStats { clients, .. } = delivery {
             *clients as usize
+        } else if let Delivery::Refused { method: "presence" | "presence_stats", .. } = delivery {
+            0
         } else {
             return;
         };

@@ -2,6 +2,7 @@
 
 use super::{Bench, UPGRADE, at_ms, text};
 use crate::auth::KeyOptions;
+use crate::codec::command::ErrorCode;
 use crate::contract::block::Block;
 use crate::contract::envelope::{Delivery, PresenceAnswer, Request};
 use crate::edge::{ConnectionId, Turn};
@@ -237,6 +238,29 @@ fn answer_presences(bench: &mut Bench) {
         let Request::Presence { to, .. } = request else { panic!("{request:?}") };
         let answer = PresenceAnswer { to, members: Box::default() };
         bench.deliver(Delivery::Presence(Box::new(answer)));
+    }
+}
+
+#[test]
+fn a_question_about_presence_that_is_refused_makes_room() {
+    let mut turns = Turns::new();
+    let asker = turns.bench.client();
+    for id in 2..2 + 3 * PRESENCES_UNDER_WAY {
+        let method = if id % 2 == 0 { "presence" } else { "presence_stats" };
+        let question = format!(r#"{{"id":{id},"{method}":{{"channel":"c"}}}}"#);
+        turns.came.push_back((asker, text(&question)));
+        for _ in 0..3 {
+            turns.turn();
+        }
+        let asked = turns.bench.lane.requests.pop_front().expect("there is room for it");
+        let to = match asked {
+            Request::Presence { to, .. } | Request::PresenceStats { to, .. } => to,
+            other => panic!("{other:?}"),
+        };
+        let (error, channel, subscribe) = (ErrorCode::Internal, Some("c".into()), None);
+        turns.bench.deliver(Delivery::Refused { to, error, method, channel, subscribe });
+        turns.turn();
+        assert!(turns.sent_to(asker).contains(r#""code":100"#));
     }
 }
 

@@ -38,10 +38,7 @@ pub fn answers(redis: &Redis, history_size: u32) -> Result<Answers, LinkError> {
     let mut talk = Talk::new(stream, tls.as_ref())?;
     let server = talk.greet(redis)?;
     talk.say(|out| command(out, &[b"INFO"]))?;
-    let info = match talk.hear()? {
-        Value::Blob(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        _ => String::new(),
-    };
+    let info = text(&talk.hear()?);
     let names: Vec<&[u8]> = SETTINGS.iter().map(|name| name.as_bytes()).collect();
     talk.say(|out| command(out, &[&[b"CONFIG".as_slice(), b"GET"], names.as_slice()].concat()))?;
     let settings = settings(talk.hear()?);
@@ -56,12 +53,14 @@ fn said(error: &dyn std::error::Error) -> Box<str> {
     shortened(&error.to_string())
 }
 
+/// A blob as text; "" for anything else.
+fn text(value: &Value) -> String {
+    let bytes = if let Value::Blob(bytes) = value { &bytes[..] } else { &[] };
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// What CONFIG GET answers; Redis' own words where it does not.
 fn settings(answer: Value) -> Result<Vec<(String, String)>, Box<str>> {
-    let text = |value: &Value| match value {
-        Value::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        _ => String::new(),
-    };
     match answer {
         Value::Map(pairs) => {
             Ok(pairs.iter().map(|(name, value)| (text(name), text(value))).collect())
