@@ -22,6 +22,7 @@ mod engine;
 mod keeping;
 mod listing;
 mod noting;
+mod users;
 
 const CONNECTION: ConnectionKey = ConnectionKey { core: 0, index: 7, generation: 1 };
 const TO: ReplyTo = ReplyTo { connection: CONNECTION, command: 1 };
