@@ -25,9 +25,15 @@ fn exists(path: &str) -> bool {
 /// Every page: those at the root, of docs/ and of examples/.
 fn pages() -> Vec<String> {
     let mut pages = Vec::new();
-    for folder in
-        ["", "docs/", "examples/", "examples/answers/", "examples/chat/", "examples/prices/"]
-    {
+    for folder in [
+        "",
+        "docs/",
+        "examples/",
+        "examples/answers/",
+        "examples/chat/",
+        "examples/prices/",
+        "examples/redis/",
+    ] {
         let entries = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).read_dir();
         for entry in entries.expect("a folder") {
             let name = entry.expect("an entry").file_name().into_string().expect("a name in UTF-8");

@@ -21,6 +21,7 @@ mod presence;
 mod redis;
 mod refusals;
 mod responses;
+mod rights;
 mod server;
 mod shares;
 mod start;

@@ -9,17 +9,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The findings about Redis by their names: state, and all that is said.
-type Found = BTreeMap<String, (String, String)>;
+pub type Found = BTreeMap<String, (String, String)>;
+
+const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/short_histories.toml");
 
 /// What the doctor finds about the Redis of a URL.
-fn doctor(url: &str) -> Found {
+pub fn doctor(url: &str) -> Found {
     let output = Command::new(env!("CARGO_BIN_EXE_corecast"))
-        .args(["doctor", "--json", "--connections", "1"])
+        .args(["doctor", "--json", "--connections", "1", "--config", CONFIG])
         .env("CORECAST_DRIVER", "epoll")
         .env("CORECAST_ENGINE", "redis")
         .env("CORECAST_REDIS_URL", url)
-        .env("CORECAST_CHANNEL_HISTORY_SIZE", "10")
-        .env("CORECAST_CHANNEL_HISTORY_TTL_S", "60")
         .output()
         .expect("the program runs");
     let report = serde_json::from_slice::<serde_json::Value>(&output.stdout);
@@ -37,7 +37,7 @@ fn url(redis: &Redis) -> String {
     format!("redis://127.0.0.1:{}", redis.port())
 }
 
-fn short(found: &Found) -> Vec<&str> {
+pub fn short(found: &Found) -> Vec<&str> {
     let short = found.iter().filter(|(_, (state, _))| state == "differs");
     short.map(|(name, _)| name.strip_prefix("Redis ").unwrap_or(name)).collect()
 }
@@ -136,7 +136,8 @@ fn what_is_no_redis_is_told_quickly() {
         let found = doctor(&url);
         assert_eq!((found.len(), short(&found)), (1, vec!["Redis"]));
         assert!(found["Redis"].1.contains(says), "{says}: {found:?}");
-        assert!(begun.elapsed() < Duration::from_secs(8), "{says}");
+        // Most of it is for wake-ups on a host that is busy with other tests.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{says}");
     };
     told("no answer in time");
     let web = std::thread::spawn(move || {

@@ -2,6 +2,7 @@
 
 mod begin;
 mod doctor;
+mod example;
 mod incarnation;
 mod lease;
 mod members;
