@@ -102,6 +102,12 @@ rules! {
     Fenced = "fenced",
     /// Rule 34: a publisher receives its publication before the answer to its publish.
     OwnFirst = "own_first",
+    /// Rule 29: no epoch that began before Redis forgot something goes on.
+    Incarnation = "incarnation",
+    /// Rule 29: what was in flight is sent again when the connection before has ended in Redis too.
+    OneSender = "one_sender",
+    /// Rule 31: an answer above last + 1 is an expectation: what is between is forwarded first.
+    Expectation = "expectation",
     /// Rule 35: what a transport has to say goes out before what is sealed after it.
     SaysFirst = "says_first",
 }

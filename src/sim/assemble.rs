@@ -1,8 +1,9 @@
-//! Builds the host that a plan asks for, out of the real parts, and runs it.
+//! Builds the hosts that a plan asks for, out of the real parts, and runs them.
 //!
 //! Must not know how a run goes. Invariant: every seed that a part is given follows from the
 //! plan's.
 
+use super::beyond::Beyond;
 use super::bridge::{Bridge, StoreFaults};
 use super::caller::{API_KEY, Caller};
 use super::client::Client;
@@ -11,15 +12,19 @@ use super::driver::SimDriver;
 use super::host::Host;
 use super::ledger::{Ledger, SharedLedger};
 use super::net::{Net, SharedNet};
-use super::plan::{Plan, SECRET};
+use super::plan::{EngineKind, Plan, SECRET};
 use super::random::Random;
 use super::record::Record;
+use super::redis::node::Node;
+use super::redis::{Redis, SharedRedis};
 use super::run::Outcome;
 use crate::auth::{Auth, KeyOptions, Options};
 use crate::bridge;
 use crate::contract::engine::{Bridged, Engine, FromBridge, Memory, ToBridge};
 use crate::contract::name::Name;
+use crate::edge::ids::client_id::ClientIds;
 use crate::edge::{ClientTimes, Edge, EdgeOptions, EdgeSecrets, HttpOptions};
+use crate::hashing::Homes;
 use crate::home::{Home, HomeOptions, HomeSecrets};
 use crate::http::routes::RouteOptions;
 use crate::mesh::{BridgeEndpoint, mesh};
@@ -33,7 +38,7 @@ use std::sync::Arc;
 /// Runs a plan with the engine and the transport that it drew.
 #[must_use]
 pub fn run(plan: Plan) -> Outcome {
-    match (plan.record, plan.late) {
+    match (plan.record, plan.has_replicas()) {
         (None, false) => run_with(plan, |_| Plain, |_| Memory),
         (None, true) => run_with(plan, |_| Plain, bridged),
         (Some(_), false) => run_with(plan, record, |_| Memory),
@@ -49,66 +54,62 @@ fn record(plan: &Plan) -> Record {
     Record::new(plan.record.unwrap_or(1), plan.sealing.wears_after)
 }
 
+/// What all hosts of a run share.
+struct Shared {
+    net: SharedNet,
+    ledger: SharedLedger,
+    redis: Option<SharedRedis>,
+}
+
+impl Shared {
+    fn new(plan: &Plan) -> Shared {
+        let net = Rc::new(RefCell::new(Net::new(plan.cores(), plan.hosts())));
+        let names = plan.channels.iter().map(|channel| channel.name.clone());
+        let mut ledger = Ledger::new(names.clone());
+        ledger.fails = plan.fails();
+        let ledger = Rc::new(RefCell::new(ledger));
+        let redis = (plan.engine == EngineKind::Redis).then(|| {
+            let told = (Rc::clone(&ledger), plan.epoch_text);
+            let random = Random::new(plan.seed ^ 0x4ED1_5EED);
+            Rc::new(RefCell::new(Redis::new(plan.redis, names.collect(), told, random)))
+        });
+        Shared { net, ledger, redis }
+    }
+}
+
+/// One host.
+struct Made<T: Transport, E> {
+    cores: Vec<Core<T, E>>,
+    metrics: Vec<Arc<CoreMetrics>>,
+    bridge: Beyond,
+}
+
 fn run_with<T: Transport, E: Engine>(
     plan: Plan,
     transport: impl Fn(&Plan) -> T,
     engine: impl Fn(&Plan) -> E,
 ) -> Outcome {
     let mut random = Random::new(plan.seed);
-    let net: SharedNet = Rc::new(RefCell::new(Net::new(plan.workers)));
-    let names = plan.channels.iter().map(|channel| channel.name.clone());
-    let mut ledger = Ledger::new(names);
-    ledger.fails = plan.fails();
-    let ledger: SharedLedger = Rc::new(RefCell::new(ledger));
-    let (ends, bridge_ends) = mesh(plan.workers, plan.slots);
-    let metrics: Vec<_> = (0..plan.workers).map(|_| Arc::new(CoreMetrics::default())).collect();
-    let (homes, client_ids) = (random.key(), random.key());
-    let cores = ends.into_iter().map(|ends: WorkerEndpoint| {
-        let secrets = EdgeSecrets::drawn(homes, client_ids, || random.key());
-        let home_secrets = HomeSecrets::drawn(|| random.key());
-        let driver = SimDriver::new(
-            ends.core,
-            Rc::clone(&net),
-            Rc::clone(&ledger),
-            random.fork(),
-            plan.faults,
-        );
-        let edge = edge_options(&plan, ends.core as u16, secrets, &metrics);
-        let home = home_options(&plan, ends.core as u16, home_secrets);
-        Core::new(Worker::new(Parts {
-            driver,
-            transport: transport(&plan),
-            internal_listener: None,
-            edge: Edge::new(edge),
-            home: Home::new(home, engine(&plan)),
-            metrics: Arc::clone(&metrics[ends.core]),
-            mesh: ends,
-            budgets: plan.budgets,
-        }))
-    });
-    let cores: Vec<_> = cores.collect();
-    let faults = StoreFaults {
-        loss: plan.loss_per_mille,
-        double: plan.double_per_mille,
-        failures: plan.failures,
-        trim: plan.trim,
-        epoch_text: plan.epoch_text,
-    };
-    let names: Vec<Name> =
-        plan.channels.iter().map(|channel| Name::from(channel.name.as_str())).collect();
-    let shared = (Rc::clone(&net), Rc::clone(&ledger));
-    let bridge = real_bridge(&plan, bridge_ends, metrics.clone(), &mut random);
-    let bridge = Bridge::new(bridge, faults, names.clone(), shared, random.fork());
+    let shared = Shared::new(&plan);
+    let (mut cores, mut metrics, mut bridges) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..plan.hosts() {
+        let made =
+            make(&plan, (number, &shared), || (transport(&plan), engine(&plan)), &mut random);
+        cores.extend(made.cores);
+        metrics.extend(made.metrics);
+        bridges.push(made.bridge);
+    }
     let clients = (0..plan.clients).map(|n| Client::new(n as u16, &plan, random.fork())).collect();
     let mut host = Host {
         caller: Caller::new(random.fork()),
-        net,
-        ledger,
+        net: shared.net,
+        ledger: shared.ledger,
+        redis: shared.redis,
         cores,
-        bridge,
+        bridges,
         clients,
         doomed: Vec::new(),
-        names,
+        names: names(&plan),
         random: random.fork(),
         now_us: 1_000_000,
         elsewhere: 0,
@@ -118,6 +119,84 @@ fn run_with<T: Transport, E: Engine>(
     };
     host.run();
     outcome(&mut host)
+}
+
+/// Makes the host with this number.
+fn make<T: Transport, E: Engine>(
+    plan: &Plan,
+    (number, shared): (usize, &Shared),
+    parts: impl Fn() -> (T, E),
+    random: &mut Random,
+) -> Made<T, E> {
+    let (net, ledger) = (&shared.net, &shared.ledger);
+    let first = number * plan.workers;
+    let (ends, bridge_ends) = mesh(plan.workers, plan.slots);
+    let metrics: Vec<_> = (0..plan.workers).map(|_| Arc::new(CoreMetrics::default())).collect();
+    let (homes, client_ids) = (random.key(), random.key());
+    let cores = ends.into_iter().map(|ends: WorkerEndpoint| {
+        let secrets = EdgeSecrets::drawn(homes, client_ids, || random.key());
+        let home_secrets = HomeSecrets::drawn(|| random.key());
+        let driver = SimDriver::new(
+            (first + ends.core, bells(plan, number)),
+            Rc::clone(net),
+            Rc::clone(ledger),
+            random.fork(),
+            plan.faults,
+        );
+        let edge = edge_options(plan, ends.core as u16, secrets, &metrics);
+        let home = home_options(plan, ends.core as u16, home_secrets);
+        let (transport, engine) = parts();
+        Core::new(Worker::new(Parts {
+            driver,
+            transport,
+            internal_listener: None,
+            edge: Edge::new(edge),
+            home: Home::new(home, engine),
+            metrics: Arc::clone(&metrics[ends.core]),
+            mesh: ends,
+            budgets: plan.budgets,
+        }))
+    });
+    let cores: Vec<_> = cores.collect();
+    let bridge = real_bridge(plan, bridge_ends, metrics.clone(), random);
+    let of = (number as u8 + 1, Homes::new(homes, plan.workers), ClientIds::new(client_ids));
+    let bridge = beyond(plan, (of, shared), bridge, random.fork());
+    Made { cores, metrics, bridge }
+}
+
+/// The bells of a host among all.
+fn bells(plan: &Plan, host: usize) -> Vec<usize> {
+    let first = host * plan.workers;
+    (first..first + plan.workers).chain([plan.cores() + host]).collect()
+}
+
+fn names(plan: &Plan) -> Vec<Name> {
+    plan.channels.iter().map(|channel| Name::from(channel.name.as_str())).collect()
+}
+
+/// A host's bridge, and what it calls.
+fn beyond(
+    plan: &Plan,
+    ((number, homes, ids), shared): ((u8, Homes, ClientIds), &Shared),
+    bridge: bridge::Bridge,
+    random: Random,
+) -> Beyond {
+    let net = Rc::clone(&shared.net);
+    if let Some(redis) = &shared.redis {
+        let index = usize::from(number) - 1;
+        let place = (net, index * plan.workers, plan.cores() + index);
+        let redis = (Rc::clone(redis), random);
+        return Beyond::Redis(Box::new(Node::new(bridge, (number, homes, ids), place, redis)));
+    }
+    let faults = StoreFaults {
+        loss: plan.loss_per_mille,
+        double: plan.double_per_mille,
+        failures: plan.failures,
+        trim: plan.trim,
+        epoch_text: plan.epoch_text,
+    };
+    let shared = (net, Rc::clone(&shared.ledger));
+    Beyond::Store(Box::new(Bridge::new(bridge, faults, names(plan), shared, random)))
 }
 
 /// The bridge as the server has it, with bounds that are reached.

@@ -6,10 +6,11 @@
 
 use super::client::Around;
 use super::ends::Ends;
-use super::errand::{Errand, Promise, Step};
+use super::errand::{Errand, Step};
 use super::ledger::API;
 use super::net::LinkId;
 use super::plan::Plan;
+use super::promise::Promise;
 use super::random::Random;
 use std::io::Write;
 
@@ -114,7 +115,7 @@ impl Caller {
             self.batch(around);
             return None;
         }
-        if around.plan.late && self.random.chance(50) {
+        if around.plan.has_replicas() && self.random.chance(50) {
             let kept = around.plan.channels.iter().filter(|channel| channel.keeps);
             let name = &self.random.pick(&kept.collect::<Vec<_>>()).name;
             let body = format!("{{\"channel\":\"{name}\"}}");
@@ -261,7 +262,7 @@ impl Caller {
     }
 
     fn connect(&mut self, around: &mut Around) {
-        self.core = self.random.below(around.plan.workers);
+        self.core = self.random.below(around.plan.cores());
         let record = around.plan.record.filter(|_| self.sealing.chance(500));
         let link = around.net.connect(self.core, 1 << 16, u8::from(record.is_some()));
         self.link = Some(link);

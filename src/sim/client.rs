@@ -13,6 +13,7 @@ use super::plan::Plan;
 use super::random::Random;
 use super::waiting::Waiting;
 use super::wire;
+use std::collections::BTreeSet;
 use std::io::Write;
 
 /// What a client acts upon.
@@ -104,6 +105,9 @@ pub struct Client {
     pub dead: bool,
     /// Publications seen, a bit each.
     pub(super) seen: Vec<u64>,
+    /// Those without an offset that were seen by this connection: who moves to another host may see
+    /// one there too.
+    pub(super) seen_here: BTreeSet<u32>,
     pub(super) inbox: Vec<u8>,
     pub(super) at: usize,
     pub(super) ends: Ends,
@@ -161,6 +165,7 @@ impl Client {
             last_close: None,
             dead: false,
             seen: Vec::new(),
+            seen_here: BTreeSet::new(),
             inbox: Vec::new(),
             at: 0,
             ends: Ends::default(),
@@ -257,12 +262,13 @@ impl Client {
 
     fn connect(&mut self, around: &mut Around) {
         let plan = around.plan;
-        self.core = self.random.below(plan.workers);
+        self.core = self.random.below(plan.cores());
         let capacity = self.random.pick(&plan.socket_bytes);
         let is_sealed = self.sealing.chance(plan.sealing.per_mille);
         self.link = Some(around.net.connect(self.core, capacity, u8::from(is_sealed)));
         self.connection += 1;
         self.sequence = 0;
+        self.seen_here.clear();
         self.phase = Phase::Upgrading;
         (self.inbox, self.at, self.ends, self.cut) = (Vec::new(), 0, Ends::default(), false);
         (self.mute, self.slow) = (false, capacity < 4_000);

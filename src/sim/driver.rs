@@ -59,6 +59,8 @@ enum Slot {
 /// The simulation's driver of one core.
 pub struct SimDriver {
     core: usize,
+    /// The bells of its host among all: by core, and the bridge's.
+    bells: Vec<usize>,
     net: SharedNet,
     ledger: SharedLedger,
     random: Random,
@@ -78,7 +80,7 @@ pub struct SimDriver {
 impl SimDriver {
     #[must_use]
     pub fn new(
-        core: usize,
+        (core, bells): (usize, Vec<usize>),
         net: SharedNet,
         ledger: SharedLedger,
         mut random: Random,
@@ -87,6 +89,7 @@ impl SimDriver {
         let buffer_bytes = random.pick(&[16, 64, 256, 1_024]);
         SimDriver {
             core,
+            bells,
             net,
             ledger,
             random,
@@ -466,7 +469,7 @@ impl Driver for SimDriver {
     }
 
     fn notify(&mut self, core: usize) {
-        self.to_ring.push(core);
+        self.to_ring.push(self.bells[core]);
     }
 
     fn look_for_news(&mut self) -> bool {

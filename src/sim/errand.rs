@@ -7,11 +7,9 @@
 use super::client::{Client, Phase};
 use super::host::Host;
 use super::ledger::Ledger;
+use super::promise::{Promise, Seat};
 use crate::contract::engine::Engine;
 use crate::transport::Transport;
-
-/// A client and its connection.
-pub type Seat = (u16, u32);
 
 /// A step of an errand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,17 +59,6 @@ impl Errand {
     }
 }
 
-/// What an answer promises to a backend.
-#[derive(Clone, Debug)]
-pub enum Promise {
-    /// These connections receive a publication, unless they end before.
-    Heard { number: u32, seats: Vec<Seat> },
-    /// This many clients were present, when these connections had been subscribed.
-    Present { clients: u32, seats: Vec<Seat> },
-    /// The errand is over; slow readers have yet to read its end.
-    Over { seats: Vec<Seat> },
-}
-
 impl Ledger {
     /// No connection may receive this publication.
     pub fn silence(&mut self, number: u32) {
@@ -97,10 +84,15 @@ impl Ledger {
 }
 
 impl<T: Transport, E: Engine> Host<T, E> {
-    /// The connections of a user that are connected, as their clients know.
+    /// The connections of a user to the host that is called, as their clients know.
     pub(super) fn seats(&self, user: usize) -> Vec<Seat> {
-        let there =
-            |client: &&Client| client.user == Some(user) && client.phase == Phase::Connected;
+        // The host that is called knows its own connections only.
+        let host = self.plan.host_of(self.caller.core());
+        let there = |client: &&Client| {
+            client.user == Some(user)
+                && client.phase == Phase::Connected
+                && self.plan.host_of(client.core) == host
+        };
         self.clients.iter().filter(there).map(|it| (it.index, it.connection)).collect()
     }
 

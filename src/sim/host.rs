@@ -1,17 +1,19 @@
-//! One host: its workers, bridge, clients and clock, and who acts next.
+//! The hosts of a run, one or more on one clock: their workers and bridges, clients, and who acts
+//! next.
 //!
 //! Must not know what is right or wrong: `rest` judges. Invariant: whatever happens follows from
 //! the plan and the seed alone.
 
-use super::bridge::Bridge;
+use super::beyond::Beyond;
 use super::caller::Caller;
 use super::client::{Around, Client, Phase};
 use super::core::{Core, Woken};
 use super::errand::Step;
 use super::ledger::{NODE, SharedLedger};
 use super::net::SharedNet;
-use super::plan::Plan;
+use super::plan::{EngineKind, Plan};
 use super::random::Random;
+use super::redis::SharedRedis;
 use crate::clock::Now;
 use crate::contract::block::Block;
 use crate::contract::engine::Engine;
@@ -32,8 +34,11 @@ pub struct Host<T: Transport, E> {
     pub plan: Plan,
     pub net: SharedNet,
     pub ledger: SharedLedger,
+    /// Of all hosts, one after the other.
     pub cores: Vec<Core<T, E>>,
-    pub bridge: Bridge,
+    /// By host.
+    pub bridges: Vec<Beyond>,
+    pub redis: Option<SharedRedis>,
     pub clients: Vec<Client>,
     pub caller: Caller,
     /// Connections of the user whose disconnect is out.
@@ -50,6 +55,7 @@ pub struct Host<T: Transport, E> {
 impl<T: Transport, E: Engine> Host<T, E> {
     /// The whole run: busy, then at rest, or stopped.
     pub fn run(&mut self) {
+        self.warm_up();
         let lull_every = self.random.between(500, 4_000) as u64;
         let mut next_lull = lull_every;
         while self.ledger.borrow().publications.len() < self.plan.publications && !self.is_broken()
@@ -124,9 +130,33 @@ impl<T: Transport, E: Engine> Host<T, E> {
 
     fn bridge_step(&mut self) {
         for _ in 0..self.random.pick(&[1, 4, 8]) {
-            if self.bridge.is_runnable(self.now_us) {
-                self.bridge.step(self.now());
-            }
+            self.beyond_step();
+        }
+    }
+
+    /// One of the bridges, or the Redis, does something.
+    fn beyond_step(&mut self) {
+        let now = self.now();
+        if let Some(redis) = &self.redis
+            && self.random.chance(400)
+        {
+            return redis.borrow_mut().step(self.now_us);
+        }
+        // Without a choice nothing is drawn.
+        let host = if self.bridges.len() == 1 { 0 } else { self.random.below(self.bridges.len()) };
+        if self.bridges[host].is_runnable(self.now_us) {
+            self.bridges[host].step(now);
+        }
+    }
+
+    /// Lets hosts connect to their Redis before anybody comes, where nothing is to fail.
+    fn warm_up(&mut self) {
+        if self.redis.is_none() || self.plan.fails() {
+            return;
+        }
+        while !self.bridges.iter().all(Beyond::is_ready) && !self.is_broken() {
+            self.beyond_step();
+            self.pass(1, false);
         }
     }
 
@@ -187,7 +217,10 @@ impl<T: Transport, E: Engine> Host<T, E> {
             let us = self.random.between(1_000, 300_000) as u64;
             self.cores[core].stall_until(self.now_us + us);
         }
-        if !self.plan.late {
+        if let Some(redis) = &self.redis {
+            return redis.borrow_mut().befall(self.now_us);
+        }
+        if self.plan.engine == EngineKind::Memory {
             return;
         }
         if self.random.chance(300) {
@@ -196,7 +229,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
         }
         if self.random.chance(self.plan.renew_per_mille) {
             let channel = self.random.pick(&self.names.iter().collect::<Vec<_>>()).clone();
-            self.bridge.renew(&channel);
+            self.bridges[0].store_mut().expect("it is late").renew(&channel);
         }
     }
 
@@ -210,24 +243,32 @@ impl<T: Transport, E: Engine> Host<T, E> {
         }
         let block = Block::plain(self.names[channel].as_str(), &data, self.now());
         let name = self.names[channel].clone();
+        let bridge = self.bridges[0].store_mut().expect("it is late");
         if self.plan.channels[channel].keeps {
-            self.bridge.publish_elsewhere(block, self.now_us);
+            bridge.publish_elsewhere(block, self.now_us);
         } else {
-            self.bridge.pass_elsewhere(&name, &block);
+            bridge.pass_elsewhere(&name, &block);
         }
     }
 
     /// Can anything happen without the clock or a client?
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        !self.bridge.is_runnable(self.now_us)
+        !self.bridges.iter().any(|bridge| bridge.is_runnable(self.now_us))
+            && !self.redis.as_ref().is_some_and(|redis| redis.borrow().has_work(self.now_us))
             && !self.cores.iter().any(|core| core.may_run(self.now_us))
     }
 
     /// Does anything wait for a store that fails or is silent? Then the time brings it on.
     fn waits_for_engine(&self) -> bool {
         let waits = |core: &Core<T, E>| core.worker.home().waits_for_engine();
-        self.plan.fails() && (self.bridge.is_frozen() || self.cores.iter().any(waits))
+        let is_held_up = self.bridges.iter().any(Beyond::is_held_up);
+        let is_disturbed =
+            self.redis.as_ref().is_some_and(|redis| redis.borrow().is_disturbed(self.now_us));
+        // What Redis is told of users waits for a while, so that it is told of many.
+        is_disturbed
+            || self.redis.is_some() && is_held_up
+            || self.plan.fails() && (is_held_up || self.cores.iter().any(waits))
     }
 
     /// Has every client that reads read all there is?
@@ -246,7 +287,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
 
     /// Nobody starts anything: all that was begun must come to its end without a timer's help.
     fn lull(&mut self) {
-        let mut burst = self.plan.late && self.random.chance(500);
+        let mut burst = self.plan.engine == EngineKind::Late && self.random.chance(500);
         for _ in 0..REST_STEPS {
             if self.is_broken() {
                 return;
@@ -332,7 +373,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                     }
                 }
                 jumps += 1;
-                if jumps > JUMPS {
+                if jumps > JUMPS * self.bridges.len() as u32 {
                     break;
                 }
                 self.jump();
@@ -350,7 +391,6 @@ impl<T: Transport, E: Engine> Host<T, E> {
             .map(|client| (client.index, client.phase, client.waiting.clone()))
             .take(3)
             .collect();
-        let jumps = jumps.min(JUMPS);
         self.ledger
             .borrow_mut()
             .violation("never_quiet", || format!("after {jumps} jumps: {unsettled:?}"));
@@ -359,7 +399,9 @@ impl<T: Transport, E: Engine> Host<T, E> {
     /// Everybody sleeps: the clock goes on to the next timer.
     pub(super) fn jump(&mut self) {
         let next = self.cores.iter().filter_map(Core::deadline_us).min();
-        let next = next.unwrap_or(u64::MAX).min(self.bridge.deadline_us());
+        let beyond = self.bridges.iter().map(Beyond::deadline_us).min().unwrap_or(u64::MAX);
+        let redis = self.redis.as_ref().map(|redis| redis.borrow().deadline_us(self.now_us));
+        let next = next.unwrap_or(u64::MAX).min(beyond).min(redis.unwrap_or(u64::MAX));
         let us = next.saturating_sub(self.now_us).max(1);
         self.pass(us, false);
     }

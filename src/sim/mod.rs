@@ -4,6 +4,7 @@
 //! It may import everything but the real drivers and the server. Invariant: one seed is one run.
 
 mod assemble;
+mod beyond;
 pub mod bridge;
 pub mod caller;
 pub mod client;
@@ -19,9 +20,11 @@ mod inbox;
 pub mod ledger;
 pub mod net;
 pub mod plan;
+mod promise;
 mod publishing;
 pub mod random;
 pub mod record;
+pub mod redis;
 mod rest;
 pub mod run;
 mod server_side;

@@ -96,19 +96,19 @@ pub struct Net {
     pub links: Vec<Link>,
     /// Connections not accepted yet, per core.
     pub accepts: Vec<VecDeque<LinkId>>,
-    /// Doorbells rung, per core; the bridge's last.
+    /// Doorbells rung, per core; the bridges' last.
     pub bells: Vec<bool>,
     /// Counts commands handed over, to tell which came first.
     pub handed_over: u64,
 }
 
 impl Net {
-    /// A network of `workers` listeners.
+    /// A network of so many listeners, for the cores of so many hosts.
     #[must_use]
-    pub fn new(workers: usize) -> Net {
+    pub fn new(cores: usize, hosts: usize) -> Net {
         Net {
-            accepts: (0..workers).map(|_| VecDeque::new()).collect(),
-            bells: vec![false; workers + 1],
+            accepts: (0..cores).map(|_| VecDeque::new()).collect(),
+            bells: vec![false; cores + hosts],
             ..Net::default()
         }
     }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn marks_are_reported_when_their_last_byte_is_handed_over() {
-        let mut net = Net::new(1);
+        let mut net = Net::new(1, 1);
         let link = net.connect(0, 10, 0);
         net.write(link, b"abcd");
         net.mark(link, 7);

@@ -4,6 +4,7 @@
 
 use super::driver::Faults;
 use super::random::Random;
+use super::redis::plan::RedisPlan;
 use crate::contract::position::Epoch;
 use crate::limits::{Budgets, Limits};
 use crate::mesh::Slots;
@@ -20,6 +21,27 @@ pub enum Size {
     Standard,
     /// 1 to 4 workers, a few clients: for `cargo test`.
     Small,
+}
+
+/// What decides the order of what is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The home's memory.
+    Memory,
+    /// A store that is made up, and answers turns later.
+    Late,
+    /// A Redis that one or more hosts share.
+    Redis,
+}
+
+impl EngineKind {
+    fn of(late: bool, redis: &RedisPlan) -> EngineKind {
+        match (redis.is_chosen, late) {
+            (true, _) => EngineKind::Redis,
+            (false, true) => EngineKind::Late,
+            (false, false) => EngineKind::Memory,
+        }
+    }
 }
 
 /// One channel of the run.
@@ -73,12 +95,14 @@ impl Sealing {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub seed: u64,
-    /// The engine answers turns later; else it is the home's memory.
-    pub late: bool,
+    pub engine: EngineKind,
+    /// What a run with Redis draws; of the others one host is simulated.
+    pub redis: RedisPlan,
     /// Bytes of a record; none: all connections are plain.
     pub record: Option<usize>,
     /// How records are spoken, where they are.
     pub sealing: Sealing,
+    /// Workers of a host.
     pub workers: usize,
     pub clients: usize,
     pub publications: usize,
@@ -140,14 +164,44 @@ impl Plan {
     /// May a call of the engine come to nothing, and be answered with an error that passes?
     #[must_use]
     pub fn fails(&self) -> bool {
-        self.failures != Failures::default()
+        match self.engine {
+            EngineKind::Memory => false,
+            EngineKind::Late => self.failures != Failures::default(),
+            EngineKind::Redis => self.redis.unkindness.fails(),
+        }
+    }
+
+    /// Are homes replicas, of an order that is decided elsewhere?
+    #[must_use]
+    pub fn has_replicas(&self) -> bool {
+        self.engine != EngineKind::Memory
+    }
+
+    /// Hosts on one clock.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        if self.engine == EngineKind::Redis { self.redis.nodes } else { 1 }
+    }
+
+    /// Cores of all hosts.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.hosts() * self.workers
+    }
+
+    /// The host that a core is of.
+    #[must_use]
+    pub fn host_of(&self, core: usize) -> usize {
+        core / self.workers
     }
 
     /// Draws a run.
     #[must_use]
     pub fn new(seed: u64, size: Size) -> Plan {
         let mut random = Random::new(seed ^ 0x0C0E_CA57);
-        let late = random.chance(400);
+        let redis = RedisPlan::drawn(seed);
+        let engine = EngineKind::of(random.chance(400), &redis);
+        let late = engine != EngineKind::Memory;
         let small = size == Size::Small;
         let record = random.chance(300).then(|| random.pick(&[5, 40, 300]));
         let slots = Slots {
@@ -166,10 +220,11 @@ impl Plan {
         let own = if personal { users } else { 0 };
         Plan {
             seed,
-            late,
+            engine,
+            redis,
             record,
             sealing: Sealing::new(seed, record.is_some()),
-            workers: if small { random.between(1, 4) } else { 4 },
+            workers: workers(&mut random, small, &redis),
             clients: if small { random.between(3, 8) } else { 20 },
             publications: if small { 200 } else { 2_000 },
             slots,
@@ -201,7 +256,7 @@ impl Plan {
             double_per_mille: random.pick(&[0, 30, 300]),
             failures: if late { failures(&mut random) } else { Failures::default() },
             trim: random.pick(&[4, 12, 100, 1 << 14]),
-            probe_us: random.pick(&[10_000, 250_000, 250_000]),
+            probe_us: random.pick(&[10_000, 250_000, 250_000]).max(redis.probe_us()),
             renew_per_mille: random.pick(&[0, 3, 20]),
             epoch_text: |epoch| crate::edge::EpochText::new(epoch).as_str().to_owned(),
             // Two checks of the tails, every 10 s, find what a lossy way swallowed.
@@ -230,6 +285,15 @@ fn tokens(users: usize) -> Vec<String> {
 }
 
 impl Plan {
+    /// The engine in a word or two.
+    fn engine(&self) -> String {
+        match self.engine {
+            EngineKind::Memory => "memory".into(),
+            EngineKind::Late => "late".into(),
+            EngineKind::Redis => format!("redis({})", self.redis),
+        }
+    }
+
     /// The transport in a word or two.
     fn transport(&self) -> String {
         let Some(bytes) = self.record else { return "plain".into() };
@@ -246,7 +310,7 @@ impl std::fmt::Display for Plan {
             "seed {}: engine {}, transport {}, {} workers, lanes {}/{}/{}, {} clients, {} channels, \
              arena {}, backlog {}, recovery {}, sockets {:?}, ping {} ms{}{}{}{}{}",
             self.seed,
-            if self.late { "late" } else { "memory" },
+            self.engine(),
             self.transport(),
             self.workers,
             self.slots.requests,
@@ -266,6 +330,12 @@ impl std::fmt::Display for Plan {
             if self.shutdown { ", shutdown" } else { "" },
         )
     }
+}
+
+fn workers(random: &mut Random, small: bool, redis: &RedisPlan) -> usize {
+    let workers = if small { random.between(1, 4) } else { 4 };
+    // Several hosts have as many cores together, or a few more.
+    if redis.is_chosen { workers.div_ceil(redis.nodes) } else { workers }
 }
 
 fn faults(random: &mut Random) -> Faults {

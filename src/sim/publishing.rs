@@ -144,7 +144,12 @@ impl Ledger {
     /// that was so.
     pub(super) fn may_be_late(&self, publication: &Publication) -> bool {
         let may_have_failed = publication.failed || self.fails && !publication.acknowledged;
-        publication.repeated && may_have_failed
+        publication.repeated && (may_have_failed || publication.forgotten)
+    }
+
+    /// The store has forgotten a publication that was in order.
+    pub fn forgotten(&mut self, number: u32) {
+        self.publications[number as usize].forgotten = true;
     }
 
     /// A publication that is not kept was handed to other nodes.

@@ -7,6 +7,7 @@ use super::client::{Client, Phase, Sub};
 use super::ends::Sin;
 use super::host::Host;
 use super::ledger::NODE;
+use super::plan::{ChannelPlan, EngineKind};
 use crate::contract::engine::Engine;
 use crate::contract::key::ConnectionKey;
 use crate::contract::position::Position;
@@ -54,9 +55,11 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 found.push(("parked_for_ever", format!("core {core}: {parked}")));
             }
         }
-        for channel in 0..self.plan.channels.len() {
-            self.judge_channel(channel, &mut found);
-            self.judge_marks(channel, &mut found);
+        for host in 0..self.plan.hosts() {
+            for channel in 0..self.plan.channels.len() {
+                self.judge_channel(host, channel, &mut found);
+                self.judge_marks(host, channel, &mut found);
+            }
         }
         let mut ledger = self.ledger.borrow_mut();
         for (kind, detail) in found {
@@ -70,7 +73,9 @@ impl<T: Transport, E: Engine> Host<T, E> {
             if state.sub != Sub::Live || !self.plan.channels[channel].keeps {
                 continue;
             }
-            let top = self.home_position(channel).map(|position| self.told_position(position));
+            let host = self.plan.host_of(client.core);
+            let top = self.home_position(host, channel);
+            let top = top.map(|position| self.told_position(position));
             if top != state.position && !self.is_own_tail(client, channel, top.as_ref()) {
                 let position = &state.position;
                 found.push((
@@ -104,12 +109,14 @@ impl<T: Transport, E: Engine> Host<T, E> {
         ((self.plan.epoch_text)(position.epoch), position.offset)
     }
 
-    fn home_core(&self, channel: usize) -> usize {
-        usize::from(self.cores[0].worker.edge().home_of(&self.plan.channels[channel].name))
+    /// The core whose home has something, by its name, at a host.
+    fn home_core(&self, host: usize, name: &str) -> usize {
+        let first = host * self.plan.workers;
+        first + usize::from(self.cores[first].worker.edge().home_of(name))
     }
 
-    fn home_position(&self, channel: usize) -> Option<Position> {
-        let core = &self.cores[self.home_core(channel)];
+    fn home_position(&self, host: usize, channel: usize) -> Option<Position> {
+        let core = &self.cores[self.home_core(host, &self.plan.channels[channel].name)];
         core.worker.home().position(&self.plan.channels[channel].name)
     }
 
@@ -120,30 +127,19 @@ impl<T: Transport, E: Engine> Host<T, E> {
             self.judge_core(core, &mut found);
         }
         for user in 0..self.plan.users {
-            self.judge_registrations(user, &mut found);
+            for host in 0..self.plan.hosts() {
+                self.judge_registrations(host, user, &mut found);
+            }
         }
-        if !self.bridge.is_idle() {
-            found.push(("bridge_not_idle", String::new()));
+        for (host, bridge) in self.bridges.iter().enumerate() {
+            if !bridge.is_idle() {
+                found.push(("bridge_not_idle", format!("of host {host}")));
+            }
         }
-        let tops: Vec<_> = (0..self.plan.channels.len())
-            .map(|channel| {
-                let keeps = self.plan.channels[channel].keeps;
-                let top = if self.plan.late {
-                    self.bridge.store().position(&self.plan.channels[channel].name)
-                } else {
-                    self.home_position(channel)
-                };
-                top.filter(|_| keeps).map(|top| self.told_position(top))
-            })
-            .collect();
+        let tops: Vec<_> = (0..self.plan.channels.len()).map(|channel| self.top(channel)).collect();
         for (channel, top) in tops.iter().enumerate() {
-            let live = self
-                .clients
-                .iter()
-                .any(|client| self.is_served(client) && client.channels[channel].sub == Sub::Live);
-            let here = self.home_position(channel).map(|position| self.told_position(position));
-            if live && top.is_some() && here != *top {
-                found.push(("tail_lost", format!("channel {channel}: {here:?} of {top:?}")));
+            for host in 0..self.plan.hosts() {
+                self.judge_level(host, channel, top.as_ref(), &mut found);
             }
         }
         self.judge_unkept(&mut found);
@@ -153,7 +149,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
         for (kind, detail) in found {
             ledger.violation(kind, || detail);
         }
-        ledger.judge(&tops);
+        ledger.judge(if self.has_forgotten() { &[] } else { &tops });
         let (passed, number) = ledger.most_passed();
         ledger.most_passed = passed;
         if self.plan.core_stall_per_mille == 0 && passed > self.plan.passed_most {
@@ -161,27 +157,71 @@ impl<T: Transport, E: Engine> Host<T, E> {
         }
     }
 
+    /// Where whatever decides the order of a channel has come to; none where it keeps no offsets.
+    fn top(&self, channel: usize) -> Option<(String, u64)> {
+        let ChannelPlan { name, keeps: true, .. } = &self.plan.channels[channel] else {
+            return None;
+        };
+        if let Some(redis) = &self.redis {
+            return redis.borrow().position(name, self.now_us);
+        }
+        let store = self.bridges[0].store().filter(|_| self.plan.has_replicas());
+        let top = match store {
+            Some(store) => store.store().position(name),
+            None => self.home_position(0, channel),
+        };
+        top.map(|top| self.told_position(top))
+    }
+
+    /// Has the store forgotten what was in order?
+    fn has_forgotten(&self) -> bool {
+        self.redis.as_ref().is_some_and(|redis| redis.borrow().forgot() > 0)
+    }
+
+    /// A home with subscribers is where its channel's stream is.
+    fn judge_level(
+        &self,
+        host: usize,
+        channel: usize,
+        top: Option<&(String, u64)>,
+        found: &mut Vec<(&'static str, String)>,
+    ) {
+        let live = self.clients.iter().any(|client| {
+            self.is_served(client)
+                && self.plan.host_of(client.core) == host
+                && client.channels[channel].sub == Sub::Live
+        });
+        let here = self.home_position(host, channel).map(|position| self.told_position(position));
+        if live && top.is_some() && here.as_ref() != top {
+            found.push(("tail_lost", format!("channel {channel}: {here:?} of {top:?}")));
+        }
+    }
+
     /// Where the store's way loses nothing, what the bridge dropped it has said, and it was filled:
     /// the home is level without any timer's help (rule 14).
-    fn judge_marks(&self, channel: usize, found: &mut Vec<(&'static str, String)>) {
+    fn judge_marks(&self, host: usize, channel: usize, found: &mut Vec<(&'static str, String)>) {
         let plan = &self.plan;
-        if !plan.late || plan.loss_per_mille > 0 || plan.renew_per_mille > 0 {
+        let Some(store) = self.bridges[host].store() else { return };
+        if plan.engine != EngineKind::Late || plan.loss_per_mille > 0 || plan.renew_per_mille > 0 {
             return;
         }
         let name = plan.channels[channel].name.as_str();
-        let watched = self.cores[self.home_core(channel)].worker.home().interest(name).count() > 0;
-        let (top, here) = (self.bridge.store().position(name), self.home_position(channel));
+        let core = self.home_core(host, name);
+        let watched = self.cores[core].worker.home().interest(name).count() > 0;
+        let (top, here) = (store.store().position(name), self.home_position(host, channel));
         if watched && top.is_some_and(|top| top.offset > 0) && top != here {
             found.push(("drop_not_told", format!("{name}: {here:?} of {top:?}")));
         }
     }
 
     /// Home and edges count the same, and nobody is there who is not.
-    fn judge_channel(&self, channel: usize, found: &mut Vec<(&'static str, String)>) {
+    fn judge_channel(&self, host: usize, channel: usize, found: &mut Vec<(&'static str, String)>) {
         let name = self.plan.channels[channel].name.as_str();
-        let home = self.cores[self.home_core(channel)].worker.home();
+        let home = self.cores[self.home_core(host, name)].worker.home();
         let mut live: BTreeSet<ConnectionKey> = BTreeSet::new();
-        for (core, worker) in self.cores.iter().enumerate() {
+        let first = host * self.plan.workers;
+        let cores = &self.cores[first..first + self.plan.workers];
+        for (core, worker) in cores.iter().enumerate() {
             let edge = worker.worker.edge();
             live.extend(edge.subscribers(name));
             let here = edge.channels().find(|(known, ..)| *known == name);
@@ -231,16 +271,24 @@ impl<T: Transport, E: Engine> Host<T, E> {
     }
 
     /// A user's home knows the connections that are there, and no other.
-    fn judge_registrations(&self, user: usize, found: &mut Vec<(&'static str, String)>) {
+    fn judge_registrations(
+        &self,
+        host: usize,
+        user: usize,
+        found: &mut Vec<(&'static str, String)>,
+    ) {
         if self.plan.hang {
             // Whether one that reads nothing is there yet or still, only its server knows.
             return;
         }
         let name = format!("u{user}");
-        let core = usize::from(self.cores[0].worker.edge().home_of(&name));
+        let core = self.home_core(host, &name);
         let known = self.cores[core].worker.home().registered(&name);
-        let there = self.clients.iter().filter(|client| client.user == Some(user) && !client.dead);
-        let there = there.count();
+        let is_there = |client: &&Client| {
+            let of = self.plan.host_of(client.core);
+            client.user == Some(user) && !client.dead && of == host
+        };
+        let there = self.clients.iter().filter(is_there).count();
         if known != there {
             found.push(("registration_ghost", format!("{name}: {known} of {there}")));
         }
@@ -248,7 +296,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
 
     /// What is not kept went to the other nodes as well.
     fn judge_passed(&self, found: &mut Vec<(&'static str, String)>) {
-        if !self.plan.late || self.plan.fails() {
+        if !self.plan.has_replicas() || self.plan.fails() {
             return;
         }
         let ledger = self.ledger.borrow();

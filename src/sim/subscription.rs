@@ -253,7 +253,12 @@ impl Client {
         if of.refused || of.silent {
             self.wrong("heard_though_not_sent", around, || format!("{number} in {channel}"));
         }
-        if self.mark_seen(number) {
+        let is_forgotten = around.ledger.publications[number as usize].forgotten;
+        let was_seen = self.mark_seen(number);
+        let keeps = around.plan.channels[channel].keeps;
+        let was_seen =
+            if keeps { was_seen && !is_forgotten } else { !self.seen_here.insert(number) };
+        if was_seen {
             self.wrong("publication_seen_twice", around, || format!("{number} in {channel}"));
         }
         if around.ledger.is_filtered(number, self.channels[channel].filter) {

@@ -6,6 +6,7 @@ mod example;
 mod incarnation;
 mod lease;
 mod members;
+mod model;
 mod node;
 mod numbering;
 mod oracle;

@@ -272,6 +272,11 @@ impl Client {
         }
     }
 
+    /// What was pushed so far.
+    pub fn take_pushes(&mut self) -> Vec<Vec<Value>> {
+        self.pushes.drain(..).collect()
+    }
+
     /// What was heard next: channel, position and block.
     pub fn hear(&mut self) -> (String, Option<Position>, Bytes) {
         let push = self.pushes.pop_front().unwrap_or_else(|| match self.next() {

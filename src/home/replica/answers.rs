@@ -16,6 +16,7 @@ use crate::home::asking::Waiter;
 use crate::home::history::History;
 use crate::home::{Home, history_answer, refused};
 use crate::limits::API_ANSWER_BYTES;
+use crate::rules::sabotage;
 
 impl Replica {
     /// Will a publication with this position be forwarded later, where the channel has come to
@@ -40,6 +41,7 @@ impl<E: Engine> Home<E> {
         let at = channel.position();
         let Some(replica) = channel.replica.as_deref() else { return false };
         let next = position.epoch == at.epoch && position.offset == at.offset + 1;
+        sabotage!(Expectation: next = position.epoch == at.epoch && position.offset > at.offset);
         if next && replica.stage == Stage::Live && !replica.filling {
             self.forward(place, block);
             self.answer_heard(place);

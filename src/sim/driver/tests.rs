@@ -10,10 +10,14 @@ use std::rc::Rc;
 const UNKIND: Faults = Faults { cut: 500, delay: 300, short: 300, dry: 200 };
 
 fn driver(seed: u64, faults: Faults) -> (SimDriver, SharedNet, SharedLedger) {
-    let net = Rc::new(RefCell::new(Net::new(1)));
+    let net = Rc::new(RefCell::new(Net::new(1, 1)));
     let ledger = Rc::new(RefCell::new(Ledger::default()));
     let random = Random::new(seed);
-    (SimDriver::new(0, Rc::clone(&net), Rc::clone(&ledger), random, faults), net, ledger)
+    (
+        SimDriver::new((0, vec![0, 1]), Rc::clone(&net), Rc::clone(&ledger), random, faults),
+        net,
+        ledger,
+    )
 }
 
 /// One accepted and adopted connection.

@@ -18,6 +18,7 @@ use crate::contract::name::Name;
 use crate::contract::position::Position;
 use crate::contract::wire::{Reading, decode};
 use crate::limits::{REDIS_EARLIER, REDIS_PAUSE_US};
+use crate::rules::sabotage;
 
 /// What becomes of a command that was answered with an error.
 pub(super) enum Verdict {
@@ -49,6 +50,7 @@ impl Shard {
         }
         self.server = Some(server);
         self.is_fenced = false;
+        sabotage!(OneSender => (self.earlier, self.is_fenced) = (Vec::new(), true));
         self.must_load = false;
         self.paused_until_us = 0;
         if self.are_different() {
@@ -137,6 +139,7 @@ impl Shard {
     fn take_floor(&mut self, value: &Value) {
         match script::floor(value) {
             Ok(floor) => {
+                sabotage!(Incarnation => return self.begin_serving());
                 if self.epochs.raise(floor.epoch.0) {
                     self.note(Event::FloorRaised(floor.epoch.0));
                     self.news.push_back(Answer::Forgotten);
