@@ -60,6 +60,8 @@ enum Command {
     Recover(load::recover::Args),
     /// Memory and CPU of connections that do nothing.
     Idle(load::idle::Args),
+    /// What Redis alone carries of the script that publishes.
+    Script(load::script::Args),
     /// Publish calls of the server API.
     Http(load::http::Args),
     /// What it costs a publication to pass another core.
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Command::Connect(args) => load::connect::run(&args),
         Command::Recover(args) => load::recover::run(&args),
         Command::Idle(args) => load::idle::run(&args),
+        Command::Script(args) => load::script::run(&args),
         Command::Http(args) => load::http::run(&args),
         Command::Hop(args) => load::hop::run(&args),
         Command::Tokens(args) => load::streaming::tokens(&args),

@@ -16,6 +16,18 @@ pub fn cpu(pid: u32) -> Result<Duration> {
     Ok(schedule(pid)?.0)
 }
 
+/// CPU time so far of a process's threads, by their names.
+pub fn cpu_by_name(pid: u32) -> Result<BTreeMap<String, Duration>> {
+    let mut names = BTreeMap::new();
+    for (thread, (ran, _)) in schedules(pid)? {
+        // One that has ended since has no name any more.
+        let name = fs::read_to_string(format!("/proc/{pid}/task/{thread}/comm"));
+        let name = name.unwrap_or_default().trim().to_owned();
+        *names.entry(name).or_insert(Duration::ZERO) += ran;
+    }
+    Ok(names)
+}
+
 /// Time that threads of a process had work and no core, so far.
 pub fn run_delay(pid: u32) -> Result<Duration> {
     Ok(schedule(pid)?.1)

@@ -157,7 +157,8 @@ fn measure(
         let (mut streams, mut fleet) = ready(options, plan)?;
         let all = streams.connections();
         let start = session::start_time(options, &mut fleet, &mut streams, all)?;
-        let meter = Meter::new(session::times(options, start), session::servers(options));
+        let meter = Meter::new(session::times(options, start), session::servers(options))
+            .watching(session::watch(options));
         match rate {
             Some(rate) => {
                 let senders = streams.senders();
@@ -189,9 +190,13 @@ pub fn prepare(options: &Options, plan: Plan) -> Result<(Streams, Fleet)> {
     let name = plan.rooms.iter().map(|room| room.name.as_str()).max_by_key(|name| name.len());
     let tongue = options.tongue(options.pushes(name.unwrap_or_default()));
     let names = plan.rooms.iter().map(|room| room.name.clone()).collect();
+    let listening = |room: &Room| (0..room.subscribers).filter(|one| plan.is_ours(*one)).count();
+    let publishers_from = plan.rooms.iter().map(listening).sum();
     let streams = Streams::new(plan, !tongue.acknowledges());
     let mut fleet = session::fleet(options, tongue)?;
     fleet.wire.rooms = names;
+    let elsewhere = options.publish_url.clone().filter(|_| !options.nobody_elsewhere);
+    fleet.wire.elsewhere = elsewhere.map(|url| (publishers_from, url));
     Ok((streams, fleet))
 }
 

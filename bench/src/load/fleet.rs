@@ -138,7 +138,7 @@ impl Fleet {
                 Ok(Err(errno)) | Err(errno) => Some(errno),
             };
             if let Some(errno) = error {
-                let address = wire.target.address;
+                let address = wire.target_of(who).address;
                 let why = if errno == Errno::CONNREFUSED {
                     "nobody listens there".to_owned()
                 } else {

@@ -4,6 +4,7 @@
 //! times, without the warm-up.
 
 use super::clock;
+use super::watch::{Look, Watch};
 use crate::proc;
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -107,6 +108,8 @@ pub struct Meter {
     deliveries: u64,
     opened: Option<Cpu>,
     closed: Option<Cpu>,
+    watch: Option<Watch>,
+    seen: [Option<Look>; 2],
 }
 
 impl Meter {
@@ -125,7 +128,20 @@ impl Meter {
             deliveries: 0,
             opened: None,
             closed: None,
+            watch: None,
+            seen: [None, None],
         }
+    }
+
+    /// The same, and watches a Redis.
+    #[must_use]
+    pub fn watching(self, watch: Option<Watch>) -> Meter {
+        Meter { watch, ..self }
+    }
+
+    fn look(&self) -> Result<Option<Look>, String> {
+        let look = self.watch.as_ref().map(Watch::look).transpose();
+        look.map_err(|error| format!("Redis cannot be watched: {error:#}"))
     }
 
     /// To be called in every turn.
@@ -134,10 +150,12 @@ impl Meter {
     /// When a server is gone.
     pub fn tick(&mut self, now: u64) -> Result<(), String> {
         if self.opened.is_none() && now >= self.times.open {
+            self.seen[0] = self.look()?;
             self.opened = Some(self.cpu()?);
         }
         if self.closed.is_none() && now >= self.times.close {
             self.closed = Some(self.cpu()?);
+            self.seen[1] = self.look()?;
         }
         Ok(())
     }
@@ -204,6 +222,11 @@ impl Meter {
             ("server_waited_ms", closed.server_waited.saturating_sub(opened.server_waited)),
             ("generator_waited_ms", closed.own_waited.saturating_sub(opened.own_waited)),
         ];
+        let waited = waited.map(|(name, waited)| (name.to_owned(), ms(waited)));
+        let watched = match &self.seen {
+            [Some(before), Some(after)] => after.since(before),
+            _ => BTreeMap::new(),
+        };
         Figures {
             window_s: closed.at.saturating_sub(opened.at) as f64 / 1e9,
             messages: self.messages,
@@ -214,7 +237,7 @@ impl Meter {
                 .map(|value| (value.value_iterated_to(), value.count_at_value()))
                 .collect(),
             failure,
-            more: waited.map(|(name, waited)| (name.to_owned(), ms(waited))).into(),
+            more: waited.into_iter().chain(watched).collect(),
             ..Figures::default()
         }
     }

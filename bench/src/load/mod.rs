@@ -17,14 +17,17 @@ mod meter;
 mod options;
 mod plan;
 pub mod recover;
+mod redis;
 mod report;
 mod saturate;
 mod schedule;
+pub mod script;
 mod session;
 pub mod streaming;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod window;
 mod wire_state;
 

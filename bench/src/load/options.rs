@@ -19,6 +19,16 @@ pub struct Options {
     pub url: Target,
     #[arg(long, value_enum, default_value = "centrifuge-json")]
     pub dialect: Dialect,
+    /// Where publishers connect, if elsewhere: another node over the same Redis.
+    #[arg(long)]
+    pub publish_url: Option<Target>,
+    /// Publishers do not go elsewhere after all: nobody does.
+    #[arg(long)]
+    #[serde(skip)]
+    pub nobody_elsewhere: bool,
+    /// Port on 127.0.0.1 of the Redis whose commands are counted.
+    #[arg(long)]
+    pub redis_port: Option<u16>,
     /// Bytes of a payload as JSON; plain messages are made so long that their frames have as many
     /// bytes.
     #[arg(long, default_value_t = 64)]

@@ -91,7 +91,8 @@ fn round(args: &Args, streams: &mut Streams, fleet: &mut Fleet) -> Figures {
     pass(streams, fleet, SETTLE);
     let start = clock::now();
     let times = Times { open: start, close: u64::MAX };
-    streams.meter = Some(Meter::new(times, &args.options.server_pid));
+    streams.meter =
+        Some(Meter::new(times, &args.options.server_pid).watching(session::watch(&args.options)));
     storm(args, streams, fleet, &subscribers);
     let Some(meter) = &mut streams.meter else { return Figures::default() };
     meter.times.close = clock::now();

@@ -8,6 +8,7 @@ use super::fleet::{Fleet, Handler};
 use super::meter::{Figures, Times};
 use super::options::Options;
 use super::report::Report;
+use super::watch::Watch;
 use crate::proc;
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -221,6 +222,14 @@ pub fn times(options: &Options, start: u64) -> Times {
 #[must_use]
 pub fn servers(options: &Options) -> &[u32] {
     if options.part() == 0 { &options.server_pid } else { &[] }
+}
+
+/// The Redis that this process watches beside them, if there is one.
+#[must_use]
+pub fn watch(options: &Options) -> Option<Watch> {
+    let port = options.redis_port.filter(|_| options.part() == 0)?;
+    let node = options.publish_url.as_ref().unwrap_or(&options.url).address;
+    Some(Watch::new(port, node, &options.server_pid))
 }
 
 /// A fleet as the options have it.

@@ -76,6 +76,8 @@ pub enum Wish {
 
 pub struct Wire {
     pub target: Target,
+    /// Connections from this number on go elsewhere.
+    pub elsewhere: Option<(usize, Target)>,
     pub tongue: Tongue,
     pub connections: Vec<Option<Connection>>,
     pub dirty: Vec<u32>,
@@ -107,6 +109,7 @@ impl Wire {
     pub fn new(target: Target, tongue: Tongue, secret: Option<String>) -> Wire {
         Wire {
             target,
+            elsewhere: None,
             tongue,
             connections: Vec::new(),
             dirty: Vec::new(),
@@ -156,10 +159,11 @@ impl Wire {
         let last = self.first_source + self.opened / PER_SOURCE;
         let source = Ipv4Addr::from(0x7f00_0001 + last as u32 % 0xf000);
         self.opened += 1;
-        let socket = match net::connect(self.target.address, Some(source)) {
+        let address = self.target_of(who).address;
+        let socket = match net::connect(address, Some(source)) {
             Ok(socket) => socket,
             Err(error) => {
-                return self.fail(format!("cannot connect to {}: {error}", self.target.address));
+                return self.fail(format!("cannot connect to {address}: {error}"));
             }
         };
         // A reset leaves no port waiting for late segments; where it cannot be had, some wait.
@@ -179,13 +183,22 @@ impl Wire {
         self.connections[who] = Some(connection);
     }
 
+    /// Where a connection goes.
+    pub fn target_of(&self, who: usize) -> &Target {
+        match &self.elsewhere {
+            Some((first, target)) if who >= *first => target,
+            _ => &self.target,
+        }
+    }
+
     /// Queues the upgrade.
     pub fn upgrade(&mut self, who: usize) {
+        let target = self.target_of(who).clone();
         let Some(connection) = self.connections[who].as_mut() else { return };
         connection.phase = Phase::Upgrading;
         let room = connection.room.map(|room| self.rooms[room as usize].as_str());
-        let path = self.tongue.path(&self.target.path, room);
-        let host = self.target.address.to_string();
+        let path = self.tongue.path(&target.path, room);
+        let host = target.address.to_string();
         connection.outbox = ws::upgrade_request(&host, &path, self.tongue.headers());
     }
 

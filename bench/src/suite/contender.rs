@@ -19,6 +19,10 @@ pub struct Contender {
 pub enum Kind {
     /// With this driver, so many workers, and so long a spin before a sleep.
     Corecast { driver: &'static str, workers: usize, spin_us: u32 },
+    /// Nodes with `engine = "redis"`, one worker each.
+    OverRedis,
+    /// The script that publishes, so many publications a call: no server but Redis.
+    Script { batch: &'static str },
     /// The least that the kernel allows: a program inside the generator.
     Floor { driver: &'static str },
     /// Two threads of the generator that pass something to each other: no server at all.
@@ -28,7 +32,7 @@ pub enum Kind {
     /// A script for Node in the folder of peers.
     Node { script: &'static str, redis: bool },
     /// Centrifugo itself, as it is installed.
-    Centrifugo,
+    Centrifugo { redis: bool },
 }
 
 const fn corecast(
@@ -63,10 +67,13 @@ pub const TWO_WORKERS: &str = "corecast-io_uring-2";
 /// Spins for longer than a message takes in its case, so that no thread sleeps.
 pub const SPINNING: &str = "corecast-io_uring-2-spin";
 
+/// Several nodes act as one, so it has no single driver to compare.
+pub const OVER_REDIS: &str = "corecast-redis";
+
 /// Key of the server API of those that are measured by it.
 pub const API_KEY: &str = "bench-bench-bench";
 
-pub const ALL: [Contender; 22] = [
+pub const ALL: [Contender; 27] = [
     corecast(OURS, "Corecast, io_uring", JSON, "io_uring"),
     corecast("corecast-epoll", "Corecast, epoll", JSON, "epoll"),
     corecast("corecast-io_uring-raw", "Corecast /echo, io_uring", "raw", "io_uring"),
@@ -117,8 +124,18 @@ pub const ALL: [Contender; 22] = [
     ),
     other("centrifuge", "Centrifugo's library", JSON, CENTRIFUGE),
     other("centrifuge-protobuf", "Centrifugo's library, Protobuf", PROTOBUF, CENTRIFUGE),
-    other("centrifugo", "Centrifugo", JSON, Kind::Centrifugo),
-    other("centrifugo-protobuf", "Centrifugo, Protobuf", PROTOBUF, Kind::Centrifugo),
+    other("centrifugo", "Centrifugo", JSON, Kind::Centrifugo { redis: false }),
+    other(
+        "centrifugo-protobuf",
+        "Centrifugo, Protobuf",
+        PROTOBUF,
+        Kind::Centrifugo { redis: false },
+    ),
+    other(OVER_REDIS, "Corecast, Redis engine", JSON, Kind::OverRedis),
+    other("centrifugo-redis", "Centrifugo, Redis engine", JSON, Kind::Centrifugo { redis: true }),
+    other("script-1", "the script, 1 a call", "raw", Kind::Script { batch: "1" }),
+    other("script-4", "the script, 4 a call", "raw", Kind::Script { batch: "4" }),
+    other("script-16", "the script, 16 a call", "raw", Kind::Script { batch: "16" }),
 ];
 
 /// What gateways ping by when nothing is configured.
@@ -140,9 +157,27 @@ const CENTRIFUGO: &str = r#"{
      "allow_publish_for_client": true, "allow_publish_for_anonymous": true,
      "history_size": 1000, "history_ttl": "300s", "force_recovery": true,
      "force_positioning": true, "presence": true, "join_leave": true,
-     "force_push_join_leave": true}
+     "force_push_join_leave": true},
+    {"name": "kept",
+     "allow_subscribe_for_client": true, "allow_subscribe_for_anonymous": true,
+     "allow_publish_for_client": true, "allow_publish_for_anonymous": true,
+     "history_size": 1000, "history_ttl": "300s", "force_recovery": true,
+     "force_positioning": true}
   ]}
 }
+"#;
+
+/// The same of ours, where `--dev` has none: a history, and nobody is told of others.
+const KEPT: &str = r#"
+[[namespace]]
+name = "kept"
+history_size = 1000
+history_ttl_s = 300
+recovery = "force"
+positioning = "force"
+allow_subscribe = "anyone"
+allow_publish = "anyone"
+allow_history = "anyone"
 "#;
 
 /// Where programs are found.
@@ -177,18 +212,52 @@ impl Contender {
     /// Somebody else's server: that it fails under a load is a result.
     #[must_use]
     pub fn is_peer(&self) -> bool {
-        matches!(self.kind, Kind::Program { .. } | Kind::Node { .. } | Kind::Centrifugo)
+        matches!(self.kind, Kind::Program { .. } | Kind::Node { .. } | Kind::Centrifugo { .. })
     }
 
     /// Checks the tokens of its users.
     #[must_use]
     pub fn takes_tokens(&self) -> bool {
-        self.dialect != "raw" && matches!(self.kind, Kind::Corecast { .. } | Kind::Centrifugo)
+        let checks =
+            matches!(self.kind, Kind::Corecast { .. } | Kind::OverRedis | Kind::Centrifugo { .. });
+        self.dialect != "raw" && checks
     }
 
     #[must_use]
     pub fn needs_redis(&self) -> bool {
-        matches!(self.kind, Kind::Node { redis: true, .. })
+        matches!(
+            self.kind,
+            Kind::Node { redis: true, .. } | Kind::Centrifugo { redis: true } | Kind::OverRedis
+        )
+    }
+
+    /// Is it a Redis, alone or beside a server?
+    #[must_use]
+    pub fn has_redis(&self) -> bool {
+        self.needs_redis() || matches!(self.kind, Kind::Script { .. })
+    }
+
+    /// The scenario that measures it in a case of that scenario.
+    #[must_use]
+    pub fn scenario(&self, of_case: &'static str) -> &'static str {
+        if matches!(self.kind, Kind::Script { .. }) { "script" } else { of_case }
+    }
+
+    /// Tells its command where Redis is.
+    pub fn use_redis(&self, command: &mut Command, port: u16) {
+        let url = format!("redis://127.0.0.1:{port}");
+        match self.kind {
+            Kind::OverRedis => {
+                command.env("CORECAST_ENGINE", "redis").env("CORECAST_REDIS_URL", url);
+            }
+            Kind::Centrifugo { .. } => {
+                command.env("CENTRIFUGO_ENGINE_TYPE", "redis");
+                command.env("CENTRIFUGO_ENGINE_REDIS_ADDRESS", url);
+            }
+            _ => {
+                command.arg("--redis").arg(url);
+            }
+        }
     }
 
     /// Threads that want a core of their own.
@@ -200,14 +269,15 @@ impl Contender {
     /// Why it cannot take part, in a few words.
     #[must_use]
     pub fn missing(&self, places: &Places) -> Option<String> {
-        if self.needs_redis() && !on_path("redis-server") {
+        if self.has_redis() && !on_path("redis-server") {
             return Some("redis-server is not on PATH".into());
         }
         let file = match self.kind {
-            Kind::Corecast { .. } => places.corecast.clone(),
+            Kind::Script { .. } => return None,
+            Kind::Corecast { .. } | Kind::OverRedis => places.corecast.clone(),
             Kind::Floor { .. } | Kind::Threads { .. } => return floor_missing(&places.generator),
-            Kind::Centrifugo if on_path("centrifugo") => return None,
-            Kind::Centrifugo => return Some("centrifugo is not on PATH".into()),
+            Kind::Centrifugo { .. } if on_path("centrifugo") => return None,
+            Kind::Centrifugo { .. } => return Some("centrifugo is not on PATH".into()),
             Kind::Node { .. } if !on_path("node") => return Some("node is not on PATH".into()),
             Kind::Node { script, .. } => places.peers.join(script),
             Kind::Program { path } => places.peers.join(path),
@@ -230,7 +300,8 @@ impl Contender {
             command
         };
         match self.kind {
-            Kind::Corecast { .. } => {
+            Kind::Script { .. } => redis_server(port),
+            Kind::Corecast { .. } | Kind::OverRedis => {
                 let mut command = Command::new(&places.corecast);
                 command.args(["serve", "--dev", "--config"]).arg(self.config(places));
                 command.env("CORECAST_LISTEN", format!("127.0.0.1:{port}"));
@@ -261,7 +332,7 @@ impl Contender {
                 command.arg(places.peers.join(script)).arg("--port").arg(port.to_string());
                 command
             }
-            Kind::Centrifugo => {
+            Kind::Centrifugo { .. } => {
                 let mut command = Command::new("centrifugo");
                 command.arg("--config").arg(self.config(places));
                 command.env("CENTRIFUGO_HTTP_SERVER_ADDRESS", "127.0.0.1");
@@ -274,7 +345,7 @@ impl Contender {
     /// Where its configuration is written, when it has one.
     #[must_use]
     pub fn config(&self, places: &Places) -> PathBuf {
-        let ending = if self.kind == Kind::Centrifugo { "json" } else { "toml" };
+        let ending = if matches!(self.kind, Kind::Centrifugo { .. }) { "json" } else { "toml" };
         places.scratch.join(format!("{}.{ending}", self.name))
     }
 
@@ -291,10 +362,16 @@ impl Contender {
                 };
                 Some(format!(
                     "workers = {workers}\n{pin}driver = \"{driver}\"\nspin_us = {spin_us}\n\n\
-                     [client]\ntoken_hmac_secret = \"{secret}\"\n\n[api]\nkey = \"{API_KEY}\"\n"
+                     [client]\ntoken_hmac_secret = \"{secret}\"\n\n[api]\nkey = \"{API_KEY}\"\n{KEPT}"
                 ))
             }
-            Kind::Centrifugo => Some(CENTRIFUGO.replace("SECRET", secret).replace("KEY", API_KEY)),
+            Kind::OverRedis => Some(format!(
+                "workers = 1\n\n[client]\ntoken_hmac_secret = \"{secret}\"\n\n\
+                 [api]\nkey = \"{API_KEY}\"\n{KEPT}"
+            )),
+            Kind::Centrifugo { .. } => {
+                Some(CENTRIFUGO.replace("SECRET", secret).replace("KEY", API_KEY))
+            }
             _ => None,
         }
     }
@@ -302,8 +379,8 @@ impl Contender {
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         match self.kind {
-            Kind::Corecast { .. } => Readiness::Path("/ready"),
-            Kind::Centrifugo => Readiness::Listening,
+            Kind::Corecast { .. } | Kind::OverRedis => Readiness::Path("/ready"),
+            Kind::Centrifugo { .. } | Kind::Script { .. } => Readiness::Listening,
             _ => Readiness::Line,
         }
     }
@@ -319,6 +396,15 @@ impl Contender {
         };
         format!("ws://127.0.0.1:{port}{path}")
     }
+}
+
+/// A Redis that keeps nothing on disk.
+#[must_use]
+pub fn redis_server(port: u16) -> Command {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.args(["--save", "", "--appendonly", "no"]);
+    command
 }
 
 /// Is a program on PATH?
@@ -361,7 +447,7 @@ fn centrifugo_knows_the_channels_of_the_scenarios() {
     let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let namespaces = json["channel"]["namespaces"].as_array().expect("namespaces");
     let names: Vec<&str> = namespaces.iter().filter_map(|one| one["name"].as_str()).collect();
-    assert_eq!(names, ["plain", "chat"]);
+    assert_eq!(names, ["plain", "chat", "kept"]);
     assert_eq!(json["client"]["token"]["hmac_secret_key"], "secret");
     assert_eq!(json["http_api"]["key"], API_KEY);
 }

@@ -15,6 +15,7 @@ mod goals_page;
 mod lines;
 mod machine;
 mod numbers;
+mod over_redis;
 mod page;
 mod plan;
 mod planned;

@@ -4,7 +4,7 @@
 //! cannot, its entry says so.
 
 use super::planned::EVERYBODY;
-use super::{full, published};
+use super::{full, over_redis, published};
 use anyhow::{Result, bail};
 
 #[cfg(test)]
@@ -53,7 +53,10 @@ impl Set {
         match self {
             Set::Quick => vec![quick()],
             Set::Standard => vec![fanout(), echo()],
-            Set::Full => [vec![fanout(), echo()], full::cases(), published::cases()].concat(),
+            Set::Full => {
+                [vec![fanout(), echo()], full::cases(), over_redis::cases(), published::cases()]
+                    .concat()
+            }
         }
     }
 }
@@ -123,23 +126,6 @@ fn belongs(id: &str, word: &str) -> bool {
     id.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// A case's options with a seat's own in their place.
-#[must_use]
-pub fn merged(options: &[String], own: &[String]) -> Vec<String> {
-    let mut merged = options.to_vec();
-    let mut rest = own.iter().peekable();
-    while let Some(flag) = rest.next() {
-        let value = rest.next_if(|word| !word.starts_with("--"));
-        if let Some(at) = merged.iter().position(|word| word == flag) {
-            let has_value = merged.get(at + 1).is_some_and(|word| !word.starts_with("--"));
-            merged.drain(at..=at + usize::from(has_value));
-        }
-        merged.push(flag.clone());
-        merged.extend(value.cloned());
-    }
-    merged
-}
-
 #[cfg(test)]
 fn ids(cases: &[Planned]) -> Vec<&str> {
     cases.iter().map(|case| case.id.as_str()).collect()
@@ -165,8 +151,10 @@ fn the_generator_knows_every_option() {
     for case in Set::Full.cases() {
         for seat in &case.seats {
             let url = words("--url ws://127.0.0.1:1/ --server-pid 1 --json");
-            let options = [url, merged(&case.options, &seat.options)].concat();
-            let line = [words(&format!("corecast-bench {}", case.scenario)), options].concat();
+            let contender = super::contender::Contender::named(seat.name).expect("a contender");
+            let options = [url, case.options_of(contender, seat)].concat();
+            let scenario = contender.scenario(case.scenario);
+            let line = [words(&format!("corecast-bench {scenario}")), options].concat();
             let parsed = crate::Cli::try_parse_from(&line).map(|_| ());
             assert!(parsed.is_ok(), "{}: {}", case.id, parsed.expect_err("just seen"));
         }
@@ -185,17 +173,4 @@ fn only_keeps_cases_and_contenders() {
     assert!(error.contains("\"nginx\"") && error.contains("fanout, echo"), "{error}");
     let raw = words("fanout corecast-epoll-raw");
     assert!(only(Set::Standard.cases(), &raw).is_err(), "it takes no part in fan-out");
-}
-
-#[test]
-fn a_seat_has_its_own_options() {
-    let options = words("--rate 100 --saturate --subscribers 10");
-    let cases = [
-        ("", "--rate 100 --saturate --subscribers 10"),
-        ("--rate 7", "--saturate --subscribers 10 --rate 7"),
-        ("--saturate --processes 3", "--rate 100 --subscribers 10 --saturate --processes 3"),
-    ];
-    for (own, expected) in cases {
-        assert_eq!(merged(&options, &words(own)), words(expected), "{own}");
-    }
 }

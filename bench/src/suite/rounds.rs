@@ -6,7 +6,7 @@
 use super::contender::{API_KEY, Contender, Kind, Places};
 use super::generator::{self, ByServer, Interrupted, Order};
 use super::machine::Cores;
-use super::plan::{Pace, Planned, Seat, merged};
+use super::plan::{Pace, Planned, Seat};
 use super::results::{COULD_NOT, Case, Entry, Run};
 use super::server::{Ports, Server};
 use anyhow::{Context, Result, bail};
@@ -148,8 +148,12 @@ impl Rounds {
     }
 
     /// The cores of the server, and of the generator.
-    fn cpus(&self, planned: &Planned, workers: usize) -> (Vec<usize>, Vec<usize>) {
-        let all = self.usable.clone();
+    fn cpus(&self, planned: &Planned, contender: Contender) -> (Vec<usize>, Vec<usize>) {
+        let (all, workers) = (self.usable.clone(), contender.workers());
+        if planned.spread && contender.has_redis() {
+            // A node, its bridge and Redis are three threads that want a core.
+            return (all.clone(), all);
+        }
         let first = all[..workers.min(all.len())].to_vec();
         if planned.spread {
             (first, all)
@@ -167,7 +171,7 @@ impl Rounds {
         } else {
             OPEN_END
         };
-        let (server_cpus, cpus) = self.cpus(planned, place.contender.workers());
+        let (server_cpus, cpus) = self.cpus(planned, place.contender);
         let (program, scratch) = (self.places.generator.clone(), self.places.scratch.clone());
         if let Kind::Threads { program: threads } = place.contender.kind {
             let arguments = threads_arguments(threads, &self.usable, pace);
@@ -179,7 +183,7 @@ impl Rounds {
             place.server = Some(Server::start(
                 &place.contender,
                 &self.places,
-                planned.scenario,
+                (planned.scenario, planned.nodes),
                 &server_cpus,
                 SECRET,
                 &mut self.ports,
@@ -224,7 +228,7 @@ fn arguments(
     cpus: &[usize],
 ) -> Vec<String> {
     let mut arguments: Vec<String> = vec![
-        planned.scenario.into(),
+        contender.scenario(planned.scenario).into(),
         "--url".into(),
         contender.url(planned.scenario, server.port),
         "--dialect".into(),
@@ -249,6 +253,14 @@ fn arguments(
         add("--api-url", format!("http://127.0.0.1:{}/api/publish", server.port));
         add("--api-key", API_KEY.into());
     }
-    arguments.extend(merged(&planned.options, &seat.options));
+    let own = contender.has_redis().then_some(server.port);
+    let own = own.filter(|_| !contender.needs_redis());
+    if let Some(port) = server.redis_port().or(own) {
+        add("--redis-port", port.to_string());
+    }
+    if let Some(port) = server.other_port() {
+        add("--publish-url", contender.url(planned.scenario, port));
+    }
+    arguments.extend(planned.options_of(contender, seat));
     arguments
 }

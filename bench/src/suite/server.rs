@@ -3,7 +3,7 @@
 //! Must not know what is measured. Invariant: whatever happens here, what was started is ended; a
 //! server that ends by itself is reported with its last output.
 
-use super::contender::{Contender, Places, Readiness};
+use super::contender::{Contender, Places, Readiness, redis_server};
 use super::machine::pinned;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -132,7 +132,9 @@ pub fn last_words(log: &Path) -> String {
 /// A contender that serves, with what it needs beside it.
 pub struct Server {
     process: Process,
-    redis: Option<Process>,
+    redis: Option<(Process, u16)>,
+    /// Another node over the same Redis.
+    other: Option<(Process, u16)>,
     pub port: u16,
 }
 
@@ -144,7 +146,7 @@ impl Server {
     pub fn start(
         contender: &Contender,
         places: &Places,
-        scenario: &str,
+        (scenario, nodes): (&str, usize),
         cpus: &[usize],
         secret: &str,
         ports: &mut Ports,
@@ -157,46 +159,65 @@ impl Server {
         } else {
             None
         };
+        let start_node = |name: &str, port: u16| -> Result<Process> {
+            let mut command = contender.command(places, scenario, port);
+            if let Some((_, port)) = &redis {
+                contender.use_redis(&mut command, *port);
+            }
+            let log = places.scratch.join(format!("{name}.log"));
+            let mut process = Process::start(name, command, cpus, &log)?;
+            wait_until(&mut process, contender.readiness(), port)?;
+            Ok(process)
+        };
         let port = ports.take()?;
-        let mut command = contender.command(places, scenario, port);
-        if let Some((_, port)) = &redis {
-            command.arg("--redis").arg(format!("redis://127.0.0.1:{port}"));
-        }
-        let log = places.scratch.join(format!("{}.log", contender.name));
-        let process = Process::start(contender.name, command, cpus, &log)?;
-        let mut server = Server { process, redis: redis.map(|(redis, _)| redis), port };
-        wait_until(&mut server.process, contender.readiness(), port)?;
-        Ok(server)
+        let process = start_node(contender.name, port)?;
+        let other = if nodes > 1 {
+            let port = ports.take()?;
+            Some((start_node(&format!("{}-other", contender.name), port)?, port))
+        } else {
+            None
+        };
+        Ok(Server { process, redis, other, port })
+    }
+
+    /// Where the other node is, if there is one.
+    #[must_use]
+    pub fn other_port(&self) -> Option<u16> {
+        self.other.as_ref().map(|(_, port)| *port)
+    }
+
+    /// Where its Redis is, if it has one.
+    #[must_use]
+    pub fn redis_port(&self) -> Option<u16> {
+        self.redis.as_ref().map(|(_, port)| *port)
     }
 
     /// Every process whose CPU time is the server's.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        let redis = self.redis.iter().map(Process::pid);
-        std::iter::once(self.process.pid()).chain(redis).collect()
+        let beside = self.other.iter().chain(&self.redis).map(|(process, _)| process.pid());
+        std::iter::once(self.process.pid()).chain(beside).collect()
     }
 
     /// # Errors
     /// The server has ended, or what it needs.
     pub fn must_run(&mut self) -> Result<()> {
         self.process.must_run()?;
-        self.redis.as_mut().map_or(Ok(()), Process::must_run)
+        let beside = self.other.iter_mut().chain(&mut self.redis);
+        beside.into_iter().try_for_each(|(process, _)| process.must_run())
     }
 
     pub fn stop(self) {
         self.process.stop();
-        if let Some(redis) = self.redis {
-            redis.stop();
+        for (process, _) in self.other.into_iter().chain(self.redis) {
+            process.stop();
         }
     }
 }
 
 fn start_redis(places: &Places, cpus: &[usize], port: u16) -> Result<(Process, u16)> {
-    let mut command = Command::new("redis-server");
-    command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
-    command.args(["--save", "", "--appendonly", "no"]);
-    let mut redis =
-        Process::start("redis-server", command, cpus, &places.scratch.join("redis-server.log"))?;
+    let log = places.scratch.join("redis-server.log");
+    let mut redis = Process::start("redis-server", redis_server(port), cpus, &log)?;
     wait_until(&mut redis, Readiness::Listening, port)?;
     Ok((redis, port))
 }
