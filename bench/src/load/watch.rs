@@ -129,7 +129,8 @@ mod tests {
                      cmdstat_info:calls=3,usec=1\r\ncmdstat_ping:calls=4,usec=1\r\n";
         let list = "id=1 name=a sub=2 psub=0\nid=2 name=b sub=0 psub=0\nid=3 name= sub=1000 psub=0";
         let before = Look { at: 0, sums: commands(stats), ..Look::default() };
-        let mut after = Look { at: 1_000, sums: commands(stats), ..Look::default() };
+        let later = stats.replace("cmdstat_info:calls=3", "cmdstat_info:calls=5");
+        let mut after = Look { at: 1_000, sums: commands(&later), ..Look::default() };
         after.sums.insert("redis_calls_xadd".into(), 10.0);
         after.threads.insert("bridge".into(), 250);
         after.subscriptions = subscriptions(list);

@@ -3,7 +3,7 @@
 //!
 //! Must not judge. Invariant: every goal is here, even if nothing measures it yet.
 
-use super::contender::{OURS, SPINNING, TWO_WORKERS};
+use super::contender::{OURS, OVER_REDIS, SPINNING, TWO_WORKERS};
 use super::results::Metric;
 
 /// A bound on a ratio of two contenders in a case, or on a figure of one.
@@ -64,6 +64,13 @@ const fn at_least(what: &'static str, case: &'static str, to: &'static str, boun
     Goal { what, judge: Judge::Case(bound) }
 }
 
+/// At least so many times what somebody else publishes with history through Redis.
+const fn through_redis(what: &'static str, to: &'static str, bound: f64) -> Goal {
+    let (case, ours) = ("redis-history", OVER_REDIS);
+    let bound = Bound { case, ours, to, metric: None, at_most: false, bound, clear_of: None };
+    Goal { what, judge: Judge::Case(bound) }
+}
+
 const fn not(what: &'static str, why: &'static str) -> Goal {
     Goal { what, judge: Judge::Not(why) }
 }
@@ -93,7 +100,7 @@ impl Goal {
 }
 
 /// In the design's order.
-pub const GOALS: [Goal; 32] = [
+pub const GOALS: [Goal; 33] = [
     at_most("CPU per delivery, 1 to 1,000, to uWebSockets", "fanout", OURS, UWEBSOCKETS, 0.95)
         .beats(),
     at_most("CPU per delivery, to the floor program", "fanout", OURS, "floor-ring", 1.05),
@@ -180,7 +187,8 @@ pub const GOALS: [Goal; 32] = [
         "floor-wake",
         1.05,
     ),
-    not("publishes with history through Redis, to the script alone", "not there yet"),
+    through_redis("publishes with history through Redis, to the script alone", "script-16", 0.85),
+    through_redis("the same, to Centrifugo over Redis", "centrifugo-redis", 2.0).beats(),
     not(
         "1,000,000 idle connections on 2 cores and 24 GiB",
         "not of this suite: scripts/million records it in bench/results",

@@ -257,7 +257,7 @@ mod tests {
         let spinning = of(&outcomes, "hop between cores, spinning");
         assert_eq!(spinning.verdict, "not measured: hop-spin needs 3 cores");
         assert_eq!(of(&outcomes, "CPU us per connect").verdict, "not measured");
-        assert_eq!(of(&outcomes, "publishes with history").verdict, "not there yet");
+        assert_eq!(of(&outcomes, "publishes with history").verdict, "not measured");
         assert!(of(&outcomes, "instructions").verdict.ends_with("counted"));
     }
 }
