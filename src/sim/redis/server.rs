@@ -234,12 +234,7 @@ impl Server {
                 .keyspace
                 .fields(key, now_us)
                 .map(|fields| Reply::List(fields.into_keys().map(Reply::Blob).collect())),
-            // All of it at once, as of a small hash.
-            ("HSCAN", [key, ..]) => self.keyspace.fields(key, now_us).map(|fields| {
-                let pairs = fields.into_iter().flat_map(|(field, value)| [field, value]);
-                let pairs = pairs.map(Reply::Blob).collect();
-                Reply::List(vec![Reply::text("0"), Reply::List(pairs)])
-            }),
+            ("HSCAN", [key, ..]) => self.keyspace.fields(key, now_us).map(scanned),
             ("XTRIM", [key, ..]) => self.keyspace.trim(key, now_us).map(Reply::Number),
             ("XINFO", [_, key]) => self.keyspace.last_id(key, now_us).map(|last| {
                 let of = |name: &str, value| (Reply::text(name), value);
@@ -382,6 +377,12 @@ impl Server {
             self.say(connection, &Reply::Push(parts));
         }
     }
+}
+
+/// All of a hash at once, as of a small one.
+fn scanned(fields: BTreeMap<Bytes, Bytes>) -> Reply {
+    let pairs = fields.into_iter().flat_map(|(field, value)| [field, value]);
+    Reply::List(vec![Reply::text("0"), Reply::List(pairs.map(Reply::Blob).collect())])
 }
 
 fn number(digits: &Bytes) -> Option<u64> {
