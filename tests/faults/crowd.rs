@@ -26,8 +26,6 @@ pub struct Shape {
     pub window: usize,
     /// Between two publications of one publisher.
     pub pause: Duration,
-    /// Bytes that each publication carries besides.
-    pub padding: usize,
 }
 
 pub const USUAL: Shape = Shape {
@@ -36,7 +34,6 @@ pub const USUAL: Shape = Shape {
     subscribers: 3,
     window: 8,
     pause: Duration::from_millis(4),
-    padding: 0,
 };
 
 struct Shared {
@@ -203,9 +200,8 @@ impl Shared {
     }
 
     fn publication(&self, payload: Payload) -> Value {
-        let padding = "x".repeat(self.shape.padding);
         let (channel, publisher, number) = payload;
-        json!({"channel": self.channel(channel), "data": [publisher, number, padding]})
+        json!({"channel": self.channel(channel), "data": [publisher, number]})
     }
 
     fn take_answer(&self, payload: Payload, asked: Instant, answer: &Value) -> bool {

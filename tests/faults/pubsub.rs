@@ -1,7 +1,7 @@
 //! What Redis announces does not arrive.
 
 use crate::client::Client;
-use crate::crowd::{Crowd, Shape, USUAL};
+use crate::crowd::{Crowd, USUAL};
 use crate::node::Node;
 use crate::redis::Redis;
 use crate::until;
@@ -32,14 +32,20 @@ fn a_subscription_overflows() {
     let redis = Redis::start();
     redis.must(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 1048576 0 0"]);
     let nodes = nodes(redis.port);
-    let shape = Shape { padding: 20_000, ..USUAL };
-    let crowd = Crowd::start(&nodes, shape);
+    let crowd = Crowd::start(&nodes, USUAL);
     crowd.goes_on(50);
+    let mut listener = Client::connect(nodes[1].addr).expect("it serves");
+    let answer = listener.ask("subscribe", json!({"channel": "n:filler"})).expect("an answer");
+    assert!(answer["error"].is_null(), "{answer}");
     let connections = || redis.must(&["CLIENT", "LIST", "TYPE", "pubsub"]).matches("id=").count();
     until("both nodes hear", || connections() == 2);
-    nodes[1].freeze();
     crowd.avoid(&nodes[1]);
-    until("Redis ends the node's subscriptions", || connections() == 1);
+    nodes[1].freeze();
+    let filler = format!("\"{}\"", "x".repeat(20_000));
+    until("Redis ends the node's subscriptions", || {
+        (0..20).for_each(|_| drop(nodes[0].publish("n:filler", &filler)));
+        connections() == 1
+    });
     nodes[1].thaw();
     until("they are there again", || connections() == 2);
     crowd.goes_on(50);
