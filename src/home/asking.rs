@@ -484,4 +484,10 @@ impl<E> Home<E> {
     pub fn waits_for_engine(&self) -> bool {
         self.asking.next_ms().is_some() || self.noting.is_busy()
     }
+
+    /// Does a channel rest before it asks again?
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        !self.asking.rests.is_empty()
+    }
 }

@@ -31,6 +31,15 @@ impl Beyond {
         }
     }
 
+    /// Publications from a Redis that a worker had no room for.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        match self {
+            Beyond::Store(_) => 0,
+            Beyond::Redis(node) => node.dropped(),
+        }
+    }
+
     /// Is it awake, or would it wake?
     #[must_use]
     pub fn is_runnable(&self, now_us: u64) -> bool {

@@ -259,14 +259,17 @@ impl<T: Transport, E: Engine> Host<T, E> {
             && !self.cores.iter().any(|core| core.may_run(self.now_us))
     }
 
-    /// Does anything wait for a store that fails or is silent? Then the time brings it on.
+    /// Does anything wait for a store that fails or is silent, or for what a stream has lost and may
+    /// be on its way? Then the time brings it on.
     fn waits_for_engine(&self) -> bool {
         let waits = |core: &Core<T, E>| core.worker.home().waits_for_engine();
+        let rests = |core: &Core<T, E>| core.worker.home().rests();
         let is_held_up = self.bridges.iter().any(Beyond::is_held_up);
         let is_disturbed =
             self.redis.as_ref().is_some_and(|redis| redis.borrow().is_disturbed(self.now_us));
         // What Redis is told of users waits for a while, so that it is told of many.
         is_disturbed
+            || self.cores.iter().any(rests)
             || self.redis.is_some() && is_held_up
             || self.plan.fails() && (is_held_up || self.cores.iter().any(waits))
     }

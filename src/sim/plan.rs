@@ -171,6 +171,17 @@ impl Plan {
         }
     }
 
+    /// May a publication be lost on its way to a home that hears it, or out of the order?
+    #[must_use]
+    pub fn loses(&self) -> bool {
+        match self.engine {
+            EngineKind::Memory => false,
+            // Its streams are trimmed, and begun anew, for no reason.
+            EngineKind::Late => true,
+            EngineKind::Redis => self.redis.copies.lost > 0 || self.fails(),
+        }
+    }
+
     /// Are homes replicas, of an order that is decided elsewhere?
     #[must_use]
     pub fn has_replicas(&self) -> bool {

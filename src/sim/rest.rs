@@ -3,6 +3,7 @@
 //!
 //! Must not move anything. Invariant: what it holds against a host no schedule can excuse.
 
+use super::beyond::Beyond;
 use super::client::{Client, Phase, Sub};
 use super::ends::Sin;
 use super::host::Host;
@@ -145,6 +146,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
         self.judge_unkept(&mut found);
         self.judge_passed(&mut found);
         self.judge_sins(&mut found);
+        self.judge_losses(&mut found);
         let mut ledger = self.ledger.borrow_mut();
         for (kind, detail) in found {
             ledger.violation(kind, || detail);
@@ -154,6 +156,15 @@ impl<T: Transport, E: Engine> Host<T, E> {
         ledger.most_passed = passed;
         if self.plan.core_stall_per_mille == 0 && passed > self.plan.passed_most {
             ledger.violation("unfair", || format!("publication {number} passed by {passed}"));
+        }
+    }
+
+    /// Nobody is told of a loss where nothing is ever lost.
+    fn judge_losses(&self, found: &mut Vec<(&'static str, String)>) {
+        let declared: u64 = self.metrics.iter().map(|core| core.position_lost.get()).sum();
+        let dropped: u64 = self.bridges.iter().map(Beyond::dropped).sum();
+        if declared > 0 && dropped == 0 && !self.plan.loses() {
+            found.push(("loss_without_cause", format!("{declared} times")));
         }
     }
 

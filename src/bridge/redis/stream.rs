@@ -305,8 +305,21 @@ impl Reading {
             return self.again();
         }
         (self.epoch, self.top) = (Some(last.epoch), Some(last.offset));
-        let is_foreign = self.page.from.is_some_and(|from| !from.is_of(last.epoch));
-        Ok(if is_foreign && self.page.limit > 0 { self.read_newest() } else { Some(self.found()) })
+        if self.page.limit == 0 {
+            return Ok(Some(self.found()));
+        }
+        Ok(match self.page.from {
+            Some(from) if !from.is_of(last.epoch) => self.read_newest(),
+            _ if !self.entries.is_empty() => Some(self.found()),
+            // Nothing was there a moment ago, and there has been something: it may have come in
+            // between, and is there now, or is gone.
+            None if last.offset > 0 && self.page.reverse => self.go(Step::Newest),
+            None if last.offset > 0 => self.go(Step::From(None)),
+            Some(from) if last.offset > from.offset && !self.page.reverse => {
+                self.go(Step::From(Some(Position { epoch: last.epoch, offset: from.offset })))
+            }
+            _ => Some(self.found()),
+        })
     }
 
     /// What was read, now that all is known.

@@ -102,7 +102,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// Nothing is asked for a channel for a while.
-    fn rest(&mut self, place: u32, now: Now) {
+    pub(super) fn rest(&mut self, place: u32, now: Now) {
         let ticket = self.asking.rests.begin(place, now.monotonic_ms());
         self.replica(place).expect("it is one").resting = Some(ticket);
     }

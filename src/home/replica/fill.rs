@@ -60,13 +60,22 @@ impl<E: Engine> Home<E> {
     }
 
     /// A read of the stream decides: what follows on is forwarded, all else is said to be lost.
-    pub(super) fn adopt(&mut self, place: u32, read: &StreamRead) {
+    pub(super) fn adopt(&mut self, place: u32, read: &StreamRead, now: Now) {
         let channel = self.channels.at(place);
-        let last = channel.last;
-        let foreign = read.epoch != channel.epoch || read.top < last;
+        let foreign = read.epoch != channel.epoch || read.top < channel.last;
         sabotage!(Epoch: foreign = false);
-        let hole = read.after > last && read.top > last;
-        if foreign || hole {
+        if !foreign && read.after > channel.last && read.top > channel.last {
+            // It was trimmed before the read, and may have been heard.
+            self.forward_held(place);
+        }
+        let last = self.channels.at(place).last;
+        let hole = !foreign && read.after > last && read.top > last;
+        if hole && self.may_yet_come(place, last) {
+            let replica = self.replica(place).expect("it is one");
+            replica.missing_after = Some(last);
+            replica.needs_fill = true;
+            self.rest(place, now);
+        } else if foreign || hole {
             self.say_to_interested(place, |local| Delivery::PositionLost { local });
             self.restart(place, read);
         } else {
@@ -80,6 +89,29 @@ impl<E: Engine> Home<E> {
             self.replica(place).expect("it is one").needs_fill |= is_behind;
         }
         self.take_held(place, read.epoch);
+    }
+
+    /// Forwards what was held and comes next.
+    fn forward_held(&mut self, place: u32) {
+        loop {
+            let channel = self.channels.at(place);
+            let at = channel.position();
+            let replica = channel.replica.as_deref_mut().expect("it is one");
+            let is_next = |(position, _): &(Position, Block)| {
+                position.epoch == at.epoch && position.offset == at.offset + 1
+            };
+            let Some(index) = replica.held.iter().position(is_next) else { return };
+            let (_, block) = replica.held.remove(index).expect("it was just found");
+            self.forward(place, block);
+        }
+    }
+
+    /// May what the stream no longer has after `last` be on its way here? Copies come in order, so
+    /// not where a later one came before it, nor after a rest.
+    fn may_yet_come(&mut self, place: u32, last: u64) -> bool {
+        let replica = self.replica(place).expect("it is one");
+        let later = replica.held.iter().any(|(position, _)| position.offset > last);
+        !later && replica.missing_after != Some(last)
     }
 
     /// The ring starts again from what was read, where that reaches the stream's end.

@@ -128,6 +128,8 @@ pub struct Replica {
     /// A fill is wanted; it waits for a credit, and costs nobody a place (rule 14).
     needs_fill: bool,
     filling: bool,
+    /// What follows this offset is not in the stream any more, and was on its way here at best.
+    missing_after: Option<u64>,
     /// A read for the first of `pending` who needs one is out.
     recovering: bool,
     /// A session that is over, and of which the bridge has not been told.
@@ -397,7 +399,7 @@ impl<E: Engine> Home<E> {
             Asked::Fill(_) => {
                 assert!(replica.filling, "a fill was out");
                 replica.filling = false;
-                self.adopt(place, &read);
+                self.adopt(place, &read, now);
             }
             _ => {
                 assert!(replica.recovering, "a read for a subscriber was out");

@@ -67,7 +67,11 @@ impl<E: Engine> Home<E> {
                 sabotage!(FillHold => self.answer_as_read(place, read, now));
                 return; // It is asked again after the fill.
             }
-            self.adopt(place, read);
+            self.adopt(place, read, now);
+            let channel = self.channels.at(place);
+            if read.epoch != channel.epoch || read.top > channel.last {
+                return; // It is asked again when it is known what is lost.
+            }
         }
         let channel = self.channels.at(place);
         let (epoch, last) = (channel.epoch, channel.last);

@@ -87,6 +87,12 @@ impl Node {
         Node { bridge, shard, wires, beyond, redis, asleep: false, random }
     }
 
+    /// Publications that a worker had no room for.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shard.metrics().dropped.get()
+    }
+
     /// Is it awake, or would it wake?
     #[must_use]
     pub fn is_runnable(&self, now_us: u64) -> bool {

@@ -109,12 +109,33 @@ fn another_epoch_or_none_is_told() {
     let answers = [answer(&[]), info("5-2"), answer(&["9-1"])];
     let (_, found) = read(Page::after(at(7, 4), ALL), &answers);
     assert_eq!(found, Some((9, 0, vec![1], 1, 1)), "it became another again");
-    let (_, found) = read(Page::after(at(7, 4), ALL), &[answer(&[]), info("7-9")]);
-    assert_eq!(found, Some((7, 9, vec![], 9, 9)));
     let (_, found) = read(Page::after(at(7, 4), ALL), &[answer(&[]), info("7-2")]);
     assert_eq!(found, Some((7, 2, vec![], 2, 2)), "it has lost its end");
     let none = Value::Error("ERR no such key".into());
     assert_eq!(read(Page::newest(4, ALL), &[answer(&[]), none]).1, None);
+}
+
+#[test]
+fn what_came_between_two_commands_is_not_missing() {
+    // A stream that was opened has a position and no entry.
+    let between = [answer(&[]), info("7-1"), answer(&["7-1"])];
+    let (asked, found) = read(Page::after(at(7, 0), ALL), &between);
+    assert_eq!(asked, ["XRANGE k 7-0 + COUNT 3", "XINFO STREAM k", "XRANGE k 7-0 + COUNT 3"]);
+    assert_eq!(found, Some((7, 0, vec![1], 1, 1)));
+    let more = [answer(&[]), info("7-1"), answer(&["7-1", "7-2"])];
+    assert_eq!(read(Page::after(at(7, 0), ALL), &more).1, Some((7, 0, vec![1, 2], 2, 2)));
+    assert_eq!(read(Page::newest(4, ALL), &between).1, Some((7, 0, vec![1], 1, 1)));
+    let falling = [answer(&[]), info("7-1"), answer(&["7-2", "7-1"])];
+    assert_eq!(read(Page::newest(4, ALL), &falling).1, Some((7, 0, vec![1, 2], 2, 2)));
+    let all = Page { from: None, reverse: false, limit: 4, bytes: ALL };
+    assert_eq!(read(all, &between).1, Some((7, 0, vec![1], 1, 1)));
+    // What is not there a moment later either was trimmed or removed.
+    let gone = [answer(&[]), info("7-9"), answer(&[])];
+    assert_eq!(read(Page::after(at(7, 4), ALL), &gone).1, Some((7, 9, vec![], 9, 9)));
+    assert_eq!(read(Page::newest(4, ALL), &gone).1, Some((7, 9, vec![], 9, 9)));
+    // It may have become another.
+    let other = [answer(&[]), info("7-1"), answer(&["9-1"]), answer(&["9-1"])];
+    assert_eq!(read(Page::after(at(7, 0), ALL), &other).1, Some((9, 0, vec![1], 1, 1)));
 }
 
 #[test]
