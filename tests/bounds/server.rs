@@ -306,6 +306,10 @@ impl Drop for Server {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+        if std::thread::panicking() {
+            let said = self.said();
+            eprintln!("the server at {} said:\n{said}", self.addr);
+        }
         let _ = std::fs::remove_file(&self.config);
     }
 }
