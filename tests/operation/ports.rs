@@ -138,7 +138,10 @@ fn a_sockets_file_is_listened_on_replaced_and_removed() {
         server.child.wait().expect("it is our child");
         assert!(public.exists());
         let mut server = start();
-        until("the next one serves", || is_ready(get_unix(&public, "/ready")));
+        until("the next one serves", || {
+            assert!(server.is_running(), "{}", server.log());
+            is_ready(get_unix(&public, "/ready"))
+        });
         server.signal(Signal::TERM);
         assert_eq!(server.ended().code(), Some(0), "{}", server.log());
         assert!(!public.exists() && !internal.exists(), "its files go with it");
