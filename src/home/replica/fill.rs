@@ -3,13 +3,14 @@
 //!
 //! Must not know who waits for an answer.
 
-use super::{Asked, Stage};
+use super::{Asked, Expectation, Stage};
 use crate::clock::Now;
 use crate::contract::block::{Block, Placed};
 use crate::contract::engine::{Call, Engine, Page, StreamRead};
 use crate::contract::envelope::Delivery;
 use crate::contract::position::{Epoch, Position};
 use crate::home::Home;
+use crate::home::waits::Ticket;
 use crate::rules::sabotage;
 
 impl<E: Engine> Home<E> {
@@ -142,12 +143,41 @@ impl<E: Engine> Home<E> {
         }
     }
 
+    /// A publish was answered with this position: where this replica is behind, the copies are on
+    /// their way, and are read if they do not come (rule 31).
     pub(super) fn compare_tail(&mut self, place: u32, top: Position, now: Now) {
         let channel = self.channels.at(place);
-        let behind = top.epoch != channel.epoch || top.offset > channel.last;
+        let (is_foreign, is_behind) = (top.epoch != channel.epoch, top.offset > channel.last);
         let Some(replica) = channel.replica.as_deref_mut() else { return };
-        if replica.stage == Stage::Live && behind {
+        if replica.stage != Stage::Live {
+            return;
+        }
+        if is_foreign {
+            return self.read_again(place, now);
+        }
+        if let Some(expected) = &mut replica.expected {
+            expected.latest = expected.latest.max(top.offset);
+        } else if is_behind {
+            self.expect(place, top.offset, now);
+        }
+    }
+
+    fn expect(&mut self, place: u32, offset: u64, now: Now) {
+        let ticket = self.asking.copies.begin(place, now.monotonic_ms());
+        let replica = self.replica(place).expect("only a replica expects copies");
+        replica.expected = Some(Expectation { offset, ticket, latest: offset });
+    }
+
+    /// What was expected should have come: otherwise it is read.
+    pub(in crate::home) fn end_expectation(&mut self, place: u32, ticket: Ticket, now: Now) {
+        let Some(replica) = self.replica(place) else { return };
+        // Another channel, or another session, may have come to the place meanwhile.
+        let Some(expected) = replica.expected.take_if(|it| it.ticket == ticket) else { return };
+        let last = self.channels.at(place).last;
+        if expected.offset > last {
             self.read_again(place, now);
+        } else if expected.latest > last {
+            self.expect(place, expected.latest, now);
         }
     }
 

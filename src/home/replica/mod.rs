@@ -130,6 +130,8 @@ pub struct Replica {
     filling: bool,
     /// What follows this offset is not in the stream any more, and was on its way here at best.
     missing_after: Option<u64>,
+    /// A publish was answered with an offset whose copy had not come.
+    expected: Option<Expectation>,
     /// A read for the first of `pending` who needs one is out.
     recovering: bool,
     /// A session that is over, and of which the bridge has not been told.
@@ -143,6 +145,16 @@ pub struct Replica {
     pub unheard: VecDeque<(ReplyTo, Option<Position>, Ticket)>,
     /// Nodes that died, and whose members' leaves were told.
     pub dead: Vec<NodeId>,
+}
+
+/// Copies that are on their way: answers overtake them (rule 31).
+#[derive(Clone, Copy, Debug)]
+struct Expectation {
+    /// It is late when this is due.
+    offset: u64,
+    ticket: Ticket,
+    /// The highest offset that was answered meanwhile.
+    latest: u64,
 }
 
 impl Replica {
@@ -424,6 +436,7 @@ impl<E: Engine> Home<E> {
         replica.stage = Stage::Cold;
         replica.held.clear();
         replica.needs_fill = false;
+        (replica.missing_after, replica.expected) = (None, None);
         replica.unwatch = Some(Session { place, number: replica.session });
         sabotage!(Session => return self.pump(place, now));
         let before = channel.history.bytes();
