@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 on_both_drivers!(
     publications_reach_both_nodes_in_one_order,
+    few_reads_where_both_nodes_publish,
     what_is_not_kept_crosses_once,
     a_client_recovers_on_another_node,
     without_redis_what_is_not_kept_goes_on,
@@ -66,6 +67,41 @@ fn publications_reach_both_nodes_in_one_order(driver: &str) {
     let offsets: Vec<_> = heard[0].iter().map(|(offset, _)| *offset).collect();
     let expected: Vec<_> = (1..=PUBLICATIONS).map(Some).collect();
     assert_eq!(offsets, expected, "each once, without a hole");
+}
+
+/// The answer to a publish overtakes the copies of what was put in order before it. That is no
+/// reason to read the stream.
+fn few_reads_where_both_nodes_publish(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let (one, two) = (serve!(driver, node(&config)), serve!(driver, node(&config)));
+    publishes_again(&one, "h:warm");
+    let mut listeners = [one.client(), two.client()];
+    for listener in &mut listeners {
+        assert!(listener.subscribe("h:x")["error"].is_null());
+    }
+    let (before, began) = (redis.calls("xrange"), Instant::now());
+    let publish = |server: &Server| {
+        let mut client = server.client();
+        for data in 0..PUBLICATIONS {
+            let answer = client.ask("publish", json!({"channel": "h:x", "data": data}));
+            assert!(answer["error"].is_null(), "{answer}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for server in [&one, &one, &two, &two] {
+            scope.spawn(|| publish(server));
+        }
+    });
+    for listener in &mut listeners {
+        for offset in 1..=4 * PUBLICATIONS {
+            assert_eq!(listener.publication()["offset"], offset);
+        }
+    }
+    // Each node compares the channel's tail every quarter of a second, for it has no other.
+    let compared = 2 * (1 + began.elapsed().as_millis() as u64 / 250);
+    let read = redis.calls("xrange") - before;
+    assert!(read <= compared + PUBLICATIONS / 10, "{read} reads, {compared} of them of tails");
 }
 
 fn what_is_not_kept_crosses_once(driver: &str) {

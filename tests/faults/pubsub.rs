@@ -6,6 +6,7 @@ use crate::node::Node;
 use crate::redis::Redis;
 use crate::until;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 fn nodes(port: u16) -> Vec<Node> {
     (0..2).map(|_| Node::start(port)).collect()
@@ -37,6 +38,11 @@ fn a_subscription_overflows() {
     let mut listener = Client::connect(nodes[1].addr).expect("it serves");
     let answer = listener.ask("subscribe", json!({"channel": "n:filler"})).expect("an answer");
     assert!(answer["error"].is_null(), "{answer}");
+    until("a publication crosses", || {
+        drop(nodes[0].publish("n:filler", "0"));
+        let soon = Instant::now() + Duration::from_millis(100);
+        listener.next(soon).expect("it serves").is_some_and(|it| it["push"]["pub"].is_object())
+    });
     let connections = || redis.must(&["CLIENT", "LIST", "TYPE", "pubsub"]).matches("id=").count();
     until("both nodes hear", || connections() == 2);
     crowd.avoid(&nodes[1]);
