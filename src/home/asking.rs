@@ -16,7 +16,8 @@ use crate::contract::engine::{Answer, Bridged, Call, CallId, Engine, Failure};
 use crate::contract::envelope::{Member, Request};
 use crate::contract::name::Name;
 use crate::limits::{
-    ENGINE_CALL_MS, ENGINE_COPY_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_WAIT_MS, ENGINE_WAITING_BYTES,
+    ENGINE_CALL_MS, ENGINE_COPY_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_WAIT_MS,
+    ENGINE_WAITING_BYTES,
 };
 use std::collections::{BTreeMap, VecDeque};
 
