@@ -16,7 +16,7 @@ use crate::contract::engine::{Answer, Bridged, Call, CallId, Engine, Failure};
 use crate::contract::envelope::{Member, Request};
 use crate::contract::name::Name;
 use crate::limits::{
-    ENGINE_CALL_MS, ENGINE_COPY_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_WAIT_MS,
+    ENGINE_CALL_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_SOON_MS, ENGINE_WAIT_MS,
     ENGINE_WAITING_BYTES,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -94,8 +94,8 @@ pub struct Asking {
     waiters: Waits<Waiter>,
     /// Places of replicas whose call failed, until they ask again.
     pub rests: Waits<u32>,
-    /// Places of replicas that expect copies, until those are late.
-    pub copies: Waits<u32>,
+    /// Places of replicas to which something should come soon, until it is late.
+    pub soon: Waits<u32>,
 }
 
 impl Default for Asking {
@@ -107,7 +107,7 @@ impl Default for Asking {
             bytes: 0,
             waiters: Waits::new(ENGINE_WAIT_MS),
             rests: Waits::new(ENGINE_REST_MS),
-            copies: Waits::new(ENGINE_COPY_MS),
+            soon: Waits::new(ENGINE_SOON_MS),
         }
     }
 }
@@ -216,7 +216,7 @@ impl Asking {
     #[must_use]
     pub fn next_ms(&self) -> Option<u64> {
         let next = [self.calls.next_ms(), self.waiters.next_ms(), self.rests.next_ms()];
-        next.into_iter().chain([self.copies.next_ms()]).flatten().min()
+        next.into_iter().chain([self.soon.next_ms()]).flatten().min()
     }
 }
 
@@ -425,8 +425,8 @@ impl<E: Engine> Home<E> {
                 self.give_up(ticket, waiter, now);
             } else if let Some((ticket, place)) = self.asking.rests.take_due(now_ms) {
                 self.rested(place, ticket, now);
-            } else if let Some((ticket, place)) = self.asking.copies.take_due(now_ms) {
-                self.end_expectation(place, ticket, now);
+            } else if let Some((ticket, place)) = self.asking.soon.take_due(now_ms) {
+                self.came_late(place, ticket, now);
             } else {
                 break;
             }
@@ -494,6 +494,6 @@ impl<E> Home<E> {
     /// Does a channel rest before it asks again, or expect what may be late?
     #[must_use]
     pub fn rests(&self) -> bool {
-        !self.asking.rests.is_empty() || !self.asking.copies.is_empty()
+        !self.asking.rests.is_empty() || !self.asking.soon.is_empty()
     }
 }

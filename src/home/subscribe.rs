@@ -37,9 +37,8 @@ impl<E: Engine> Home<E> {
             self.refuse_subscribe(request, ErrorCode::LimitExceeded);
             return self.drop_if_unused(place, now);
         }
-        // Without a history there is nothing to wait for: other nodes are heard as soon as may be.
-        let at_once = E::LOCAL || !channel.keeps();
-        if at_once
+        let keeps = channel.keeps();
+        if (E::LOCAL || !keeps)
             && request.or_refused
             && matches!(self.recover(place, &request), Recovery::Impossible)
         {
@@ -52,13 +51,16 @@ impl<E: Engine> Home<E> {
         if !E::LOCAL {
             self.channels.at(place).replica.get_or_insert_with(Box::<Replica>::default);
         }
-        if at_once {
-            let recovery = self.recover(place, &request);
-            self.admit(place, request, recovery, now);
-        } else {
+        if !E::LOCAL && keeps {
             let ticket = self.asking.wait(Waiter::Subscriber(place), now);
             let replica = self.replica(place).expect("it was just made");
             replica.pending.push_back((request, ticket));
+        } else if E::LOCAL {
+            let recovery = self.recover(place, &request);
+            self.admit(place, request, recovery, now);
+        } else if let Some(request) = self.wait_to_hear(place, request, now) {
+            let recovery = self.recover(place, &request);
+            self.admit(place, request, recovery, now);
         }
         if !E::LOCAL {
             self.pump(place, now);

@@ -105,6 +105,12 @@ impl Reading {
         Reading { page, most, attempts, step, epoch, top, entries, bytes, cut }
     }
 
+    /// Is nothing of the stream wanted but where it stands?
+    #[must_use]
+    pub fn wants_nothing(&self) -> bool {
+        self.page.limit == 0
+    }
+
     /// Appends the next command for the stream with this key.
     pub fn command(&self, out: &mut Vec<u8>, key: &[&[u8]]) {
         if self.step == Step::Info {

@@ -90,6 +90,9 @@ impl<E: Engine> Home<E> {
             replica.unwatch = Some(session);
         }
         self.rest(place, now);
+        if !self.channels.at(place).keeps() {
+            self.admit_all(place, now);
+        }
         if !why.may_pass() {
             while let Some((_, ticket)) = self.replica(place).and_then(|it| it.pending.front()) {
                 let ticket = *ticket;

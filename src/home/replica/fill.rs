@@ -163,14 +163,19 @@ impl<E: Engine> Home<E> {
     }
 
     fn expect(&mut self, place: u32, offset: u64, now: Now) {
-        let ticket = self.asking.copies.begin(place, now.monotonic_ms());
+        let ticket = self.asking.soon.begin(place, now.monotonic_ms());
         let replica = self.replica(place).expect("only a replica expects copies");
         replica.expected = Some(Expectation { offset, ticket, latest: offset });
     }
 
-    /// What was expected should have come: otherwise it is read.
-    pub(in crate::home) fn end_expectation(&mut self, place: u32, ticket: Ticket, now: Now) {
+    /// Something should have come to the channel at a place.
+    pub(in crate::home) fn came_late(&mut self, place: u32, ticket: Ticket, now: Now) {
         let Some(replica) = self.replica(place) else { return };
+        if replica.hearing.take_if(|it| *it == ticket).is_some() {
+            replica.is_slow = true;
+            self.admit_all(place, now);
+            return self.pump(place, now);
+        }
         // Another channel, or another session, may have come to the place meanwhile.
         let Some(expected) = replica.expected.take_if(|it| it.ticket == ticket) else { return };
         let last = self.channels.at(place).last;

@@ -132,6 +132,10 @@ pub struct Replica {
     missing_after: Option<u64>,
     /// A publish was answered with an offset whose copy had not come.
     expected: Option<Expectation>,
+    /// Subscribers wait until the channel is heard, but not longer than until this is due.
+    hearing: Option<Ticket>,
+    /// It was not heard in that time: nobody waits for it until it is.
+    is_slow: bool,
     /// A read for the first of `pending` who needs one is out.
     recovering: bool,
     /// A session that is over, and of which the bridge has not been told.
@@ -404,6 +408,10 @@ impl<E: Engine> Home<E> {
             Asked::Watch(_) => {
                 assert_eq!(replica.stage, Stage::Watching, "a session has one first read");
                 replica.stage = Stage::Live;
+                replica.is_slow = false;
+                if let Some(ticket) = replica.hearing.take() {
+                    self.asking.soon.end(ticket);
+                }
                 if self.channels.at(place).keeps() {
                     self.adopt_first(place, &read);
                 }

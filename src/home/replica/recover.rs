@@ -10,6 +10,7 @@ use crate::contract::engine::{Call, Engine, Page, StreamRead};
 use crate::contract::envelope::{Recovery, SubscribeRequest};
 use crate::contract::position::Position;
 use crate::home::Home;
+use crate::home::asking::Waiter;
 use crate::rules::sabotage;
 
 impl<E: Engine> Home<E> {
@@ -19,7 +20,7 @@ impl<E: Engine> Home<E> {
         let mut index = 0;
         loop {
             let channel = self.channels.at(place);
-            let epoch = channel.epoch;
+            let (epoch, keeps) = (channel.epoch, channel.keeps());
             let Some(replica) = channel.replica.as_deref_mut() else { return };
             let filling = replica.filling;
             sabotage!(FillHold: filling = false);
@@ -29,7 +30,7 @@ impl<E: Engine> Home<E> {
             let Some((request, _)) = replica.pending.get(index).cloned() else { return };
             let recovery = self.recover(place, &request);
             let foreign = request.since.is_none_or(|since| !since.is_of(epoch));
-            if matches!(recovery, Recovery::Impossible) && !foreign {
+            if matches!(recovery, Recovery::Impossible) && !foreign && keeps {
                 let offset = request.since.map_or(0, |since| since.offset);
                 let bytes = self.limits.recovery_bytes as usize;
                 let page = Box::new(Page::after(Position { epoch, offset }, bytes));
@@ -45,6 +46,36 @@ impl<E: Engine> Home<E> {
                 continue;
             }
             self.take_pending(place, index);
+            self.admit(place, request, recovery, now);
+        }
+    }
+
+    /// Lets a subscriber of a channel without history wait until other nodes are heard, if that is
+    /// to be expected soon. Gives it back otherwise: it is answered at once.
+    pub(in crate::home) fn wait_to_hear(
+        &mut self,
+        place: u32,
+        request: SubscribeRequest,
+        now: Now,
+    ) -> Option<SubscribeRequest> {
+        let replica = self.replica(place).expect("only a replica hears others");
+        if replica.stage == Stage::Live || replica.is_slow || replica.resting.is_some() {
+            return Some(request);
+        }
+        let is_first = replica.hearing.is_none();
+        let waiter = self.asking.wait(Waiter::Subscriber(place), now);
+        let ticket = is_first.then(|| self.asking.soon.begin(place, now.monotonic_ms()));
+        let replica = self.replica(place).expect("it was just there");
+        replica.pending.push_back((request, waiter));
+        replica.hearing = replica.hearing.or(ticket);
+        None
+    }
+
+    /// Answers all who wait until a channel without history is heard.
+    pub(super) fn admit_all(&mut self, place: u32, now: Now) {
+        while self.replica(place).is_some_and(|replica| !replica.pending.is_empty()) {
+            let request = self.take_pending(place, 0);
+            let recovery = self.recover(place, &request);
             self.admit(place, request, recovery, now);
         }
     }

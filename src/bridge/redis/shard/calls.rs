@@ -74,7 +74,7 @@ impl Shard {
         let job = NewJob { worker, call, channel: channel.clone(), task };
         let job = self.lines.add(job, now_us + REDIS_CALL_US);
         match self.interest.watch(&channel, worker, session, job) {
-            Watching::Heard => self.lines.stand(job),
+            Watching::Heard => self.begin_session(job),
             Watching::Waits => {}
             Watching::Full => {
                 self.note(Event::Refused("too many channels are heard".into()));

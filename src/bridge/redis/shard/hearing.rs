@@ -4,11 +4,13 @@ use super::{Asked, Event, Shard, Wire};
 use crate::bridge::redis::error::StoreError;
 use crate::bridge::redis::id;
 use crate::bridge::redis::interest::{Batch, Confirmed};
+use crate::bridge::redis::lines::{JobId, Task};
 use crate::bridge::redis::link::Heard;
 use crate::bridge::redis::link_error::LinkError;
 use crate::bridge::redis::resp::Value;
 use crate::bridge::redis::resp::encode::{Command, Decimal, command};
-use crate::contract::engine::{Answer, Failure, Session};
+use crate::contract::engine::{Answer, Failure, Session, StreamRead};
+use crate::contract::position::Epoch;
 use crate::contract::wire::members::{Membership, decode_membership, is_membership};
 use crate::contract::wire::{Reading, decode};
 use crate::limits::REDIS_OUTPUT_BYTES;
@@ -98,10 +100,28 @@ impl Shard {
         }
         let Some(name) = self.scripts.keys().name_of(key) else { return };
         match self.interest.confirmed(name, joins) {
-            Confirmed::First(job) => self.lines.stand(job),
+            Confirmed::First(job) => self.begin_session(job),
             Confirmed::Again(worker, session) => self.say(worker, Answer::Lost { session }),
             Confirmed::Nothing => {}
         }
+    }
+
+    /// A channel is heard: its stream is read now, unless it has none, because nothing is kept.
+    pub(super) fn begin_session(&mut self, id: JobId) {
+        let is_kept = match self.lines.job(id).map(|job| &job.task) {
+            Some(Task::Read { reading, .. }) => !reading.wants_nothing(),
+            Some(Task::Publish(_) | Task::Pass(_) | Task::Announce(_) | Task::Remove) | None => {
+                true
+            }
+        };
+        if is_kept {
+            return self.lines.stand(id);
+        }
+        let Some(job) = self.finish(id) else { return };
+        let (epoch, entries) = (Epoch::NONE, Box::default());
+        let read =
+            StreamRead { id: job.call, epoch, after: 0, entries, end: 0, cut: false, top: 0 };
+        self.say(job.worker, Answer::Read(Box::new(read)));
     }
 
     /// Somebody published.
