@@ -103,9 +103,15 @@ pub struct Surroundings {
 /// The bell cannot be waited for.
 pub fn run(bridge: Bridge, runtime: Runtime, around: Surroundings) -> io::Result<()> {
     match runtime.0 {
-        Built::Ring(mut runtime) => runtime.block_on(turn_on(bridge, around)),
-        Built::Polling(mut runtime) => runtime.block_on(turn_on(bridge, around)),
+        Built::Ring(mut runtime) => runtime.block_on(as_task(turn_on(bridge, around))),
+        Built::Polling(mut runtime) => runtime.block_on(as_task(turn_on(bridge, around))),
     }
+}
+
+/// Runs this as a task like the others. The future that a runtime blocks on is polled again before
+/// any task where it gave way, so that sockets would wait for it.
+async fn as_task<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
+    monoio::spawn(work).await
 }
 
 /// Turns the bridge whenever it is rung, its time has come, or the store has said something.

@@ -230,6 +230,8 @@ impl Store {
                 return self.fail(wire, LinkError::Tls(text(&error)));
             }
             self.changed.raise();
+            // With a poller a read that finds something does not wait, and more may come for ever.
+            super::give_way().await;
         }
     }
 

@@ -29,9 +29,20 @@ struct Record {
     changed: BTreeSet<ConnectionKey>,
     /// All has to be written, for the store may know anything.
     anew: bool,
+    /// All has to be written, before it expires.
+    renewed: bool,
     under_way: usize,
     /// It is in the list.
     listed: bool,
+}
+
+/// A walk over all channels.
+#[derive(Debug)]
+struct Walk {
+    /// The channels that come next.
+    from: Bound<Name>,
+    /// The store may have lost what it knew, and does not only have to keep it.
+    anew: bool,
 }
 
 /// See the module's page.
@@ -46,7 +57,7 @@ pub struct Noting {
     /// Nothing is tried before, in milliseconds of the process.
     rests_until_ms: Option<u64>,
     /// A walk over all channels, which are written anew, has come to this one.
-    walk: Option<Bound<Name>>,
+    walk: Option<Walk>,
     /// When the next walk begins, so that nothing expires.
     renewal_ms: u64,
 }
@@ -68,20 +79,21 @@ impl Noting {
 
     /// The store may have lost what it knew.
     pub fn write_all_anew(&mut self) {
-        self.walk = Some(Bound::Unbounded);
+        self.walk = Some(Walk { from: Bound::Unbounded, anew: true });
     }
 
     /// Goes on with the walk.
     fn step_walk(&mut self) {
-        let Some(from) = self.walk.take() else { return };
+        let Some(Walk { from, anew }) = self.walk.take() else { return };
         let after = self.records.range_mut::<Name, _>((from, Bound::Unbounded));
         let mut names = Vec::new();
         for (name, record) in after.take(WALK_PAUSES_AT) {
-            record.anew = true;
+            record.anew |= anew;
+            record.renewed |= !anew;
             names.push(name.clone());
         }
         names.iter().for_each(|name| self.list(name));
-        self.walk = names.pop().map(Bound::Excluded);
+        self.walk = names.pop().map(|last| Walk { from: Bound::Excluded(last), anew });
     }
 
     /// Is there something to write, and may it be tried now?
@@ -96,7 +108,7 @@ impl Noting {
     #[must_use]
     fn is_behind(&self, channel: &Name) -> bool {
         let record = self.records.get(channel);
-        record.is_some_and(|record| record.anew || !record.changed.is_empty())
+        record.is_some_and(|it| it.anew || it.renewed || !it.changed.is_empty())
     }
 
     /// When something is to be done by itself, in milliseconds of the process.
@@ -124,7 +136,7 @@ impl Noting {
         }
         if now_ms >= self.renewal_ms {
             if self.renewal_ms > 0 && self.walk.is_none() {
-                self.write_all_anew();
+                self.walk = Some(Walk { from: Bound::Unbounded, anew: false });
             }
             self.renewal_ms = now_ms + MEMBERS_RENEWAL_MS;
         }
@@ -138,9 +150,15 @@ impl Noting {
         if record.changed.len() > members + MEMBERS_GONE {
             record.anew = true;
         }
-        let anew = std::mem::take(&mut record.anew);
+        let renewed = std::mem::take(&mut record.renewed);
+        // What one call can say is said anew, which mends whatever may be wrong. More would be
+        // missing until the last call.
+        let anew = std::mem::take(&mut record.anew) || renewed && members <= MEMBERS_PER_CALL;
         if anew {
-            record.changed = here.into_iter().flat_map(BTreeMap::keys).copied().collect();
+            record.changed.clear();
+        }
+        if renewed || anew {
+            record.changed.extend(here.into_iter().flat_map(BTreeMap::keys));
         }
         let (mut put, mut gone, mut bytes) = (Vec::new(), Vec::new(), 0);
         while put.len() + gone.len() < MEMBERS_PER_CALL && bytes < MEMBERS_CALL_BYTES {

@@ -199,6 +199,10 @@ impl<E: Engine> Home<E> {
         let told: Vec<Member> =
             entries.into_iter().filter(|it| it.announced).map(|it| it.member).collect();
         let Some(replica) = self.replica(place) else { return };
+        if replica.dead.contains(&node) != lives {
+            // It was asked twice, and told.
+            return;
+        }
         replica.dead.retain(|dead| *dead != node);
         if !lives && !told.is_empty() {
             if replica.dead.len() == DEAD_REMEMBERED {

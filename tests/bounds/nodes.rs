@@ -12,6 +12,7 @@ on_both_drivers!(
     publications_reach_both_nodes_in_one_order,
     few_reads_where_both_nodes_publish,
     what_is_not_kept_crosses_once,
+    whoever_is_subscribed_hears_what_is_published_elsewhere,
     a_client_recovers_on_another_node,
     without_redis_what_is_not_kept_goes_on,
     a_frozen_redis_answers_with_an_error_in_time,
@@ -129,6 +130,25 @@ fn what_is_not_kept_crosses_once(driver: &str) {
         assert_eq!(heard, expected);
         assert!(!listener.arrives(Duration::from_millis(200)), "each comes once");
     }
+}
+
+/// A subscription is answered when other nodes are heard, in a channel without history too, of which
+/// Redis then has nothing to keep.
+fn whoever_is_subscribed_hears_what_is_published_elsewhere(driver: &str) {
+    let redis = redis!();
+    let config = redis.config();
+    let (one, two) = (serve!(driver, node(&config)), serve!(driver, node(&config)));
+    for server in [&one, &two] {
+        publishes_again(server, "h:warm");
+    }
+    let mut client = two.client();
+    for number in 0..50 {
+        let channel = format!("n:{number}");
+        assert!(client.subscribe(&channel)["error"].is_null());
+        one.publish(&channel, &number.to_string());
+        assert_eq!(client.publication()["data"], number, "{channel}");
+    }
+    assert_eq!(redis.ask("KEYS cc:*n:*"), Some("*0\r\n".into()));
 }
 
 fn a_client_recovers_on_another_node(driver: &str) {

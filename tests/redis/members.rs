@@ -83,6 +83,11 @@ fn what_is_noted_twice_counts_once() {
     let hidden = Change { put: Box::new([entry(7, "eve", false)]), ..Change::default() };
     assert_eq!(note(&mut client, TWO, &hidden), Value::Integer(2));
     assert_eq!(count(&mut client, ONE, &[TWO]), (1, 1), "presence does not list it");
+    // It is listed from now on, and is another user.
+    note(&mut client, TWO, &change(&[(7, "ann")], &[]));
+    assert_eq!(count(&mut client, ONE, &[TWO]), (2, 2));
+    assert_eq!(note(&mut client, TWO, &hidden), Value::Integer(2));
+    assert_eq!(count(&mut client, ONE, &[TWO]), (1, 1), "and again is not");
     note(&mut client, TWO, &change(&[], &[7, 3]));
     assert_eq!(count(&mut client, ONE, &[TWO]), (0, 0));
     assert_eq!(client.integer(&["DBSIZE"]), 0, "nothing is left");

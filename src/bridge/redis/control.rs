@@ -45,6 +45,8 @@ impl Question {
 /// A message on its way to a node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Letter {
+    /// Of this node's messages; they are sent in this order.
+    number: u64,
     pub to: NodeId,
     pub data: Vec<u8>,
     /// The question that it asks; none for an answer.
@@ -69,7 +71,10 @@ impl Seen {
             (self.highest, self.before) = (number, moved | own);
             return true;
         }
-        let bit = self.highest.checked_sub(number + 1).and_then(|by| u32::try_from(by).ok());
+        let bit = self
+            .highest
+            .checked_sub(number.saturating_add(1))
+            .and_then(|by| u32::try_from(by).ok());
         let bit = bit.and_then(|by| 1_u128.checked_shl(by)).unwrap_or(0);
         let is_new = bit != 0 && self.before & bit == 0;
         self.before |= bit;
@@ -190,7 +195,7 @@ impl Control {
         self.written += 1;
         let question = message.ask.as_ref().map(|_| message.question);
         let message = Message { from: self.own.text(), number: self.written, ..message };
-        let letter = Letter { to, data: message.encoded(), question };
+        let letter = Letter { number: self.written, to, data: message.encoded(), question };
         if self.letters.len() < CONTROL_LETTERS {
             self.letters.push_back(letter);
         } else {
@@ -206,7 +211,9 @@ impl Control {
     /// A message may have been lost with its connection: it is sent again, and who has it twice
     /// takes it once.
     pub fn send_again(&mut self, letter: Letter) {
-        self.letters.push_front(letter);
+        let earlier = |it: &Letter| it.number < letter.number;
+        let place = self.letters.partition_point(earlier);
+        self.letters.insert(place, letter);
     }
 
     /// Redis did not take a message.

@@ -39,7 +39,10 @@ while i <= #ARGV do
   else
     local set = call('HSET', members, ARGV[i], ARGV[i + 1])
     if type(set) == 'table' then return set end
-    if not held then reply = count(ARGV[i + 1], 1) end
+    if held ~= ARGV[i + 1] then
+      if held then reply = count(held, -1) end
+      if not reply.err then reply = count(ARGV[i + 1], 1) end
+    end
     i = i + 2
   end
   if reply.err then return reply end

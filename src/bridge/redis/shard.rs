@@ -224,8 +224,8 @@ impl Shard {
         let paused = has_ready.then_some(self.paused_until_us);
         let rest = [self.lines.deadline_us(), self.interest.deadline_us(), self.beat_due_us()];
         let others = [self.users.deadline_us(), self.control.deadline_us()];
-        let paused = paused.filter(|until_us| self.serves && *until_us > 0);
-        let echo = self.echo.deadline_us().filter(|_| self.subscriptions.is_open() && self.serves);
+        let paused = paused.filter(|until_us| self.may_send() && *until_us > 0);
+        let echo = self.echo.deadline_us().filter(|_| self.is_ready());
         let others = others.into_iter().chain([paused, echo, self.members.deadline_us()]);
         links.into_iter().chain(rest).chain(others).flatten().min()
     }
@@ -336,7 +336,12 @@ impl Shard {
     /// Are both connections up, and calls carried out?
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.serves && self.subscriptions.is_open()
+        self.may_send() && self.subscriptions.is_open()
+    }
+
+    /// May a command be sent? Not where the connection is about to be closed.
+    fn may_send(&self) -> bool {
+        self.serves && self.commands.is_open()
     }
 
     /// Calls that are not answered.

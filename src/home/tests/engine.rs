@@ -10,7 +10,8 @@ use crate::contract::key::ReplyTo;
 use crate::contract::position::{Epoch, Position};
 use crate::home::Home;
 use crate::limits::{
-    ENGINE_CALL_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_WAIT_MS, ENGINE_WAITING_BYTES, Limits,
+    ENGINE_CALL_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_SOON_MS, ENGINE_WAIT_MS,
+    ENGINE_WAITING_BYTES, Limits,
 };
 
 /// Credits of the homes here, and what one channel may have of them.
@@ -261,10 +262,13 @@ fn a_publish_that_fails_is_answered_after_those_before_it() {
         let position = Some(Position { epoch: Epoch(3), offset });
         Answer::Publication { session, position, block: Block::plain("long:a", b"0", at_ms(0)) }
     };
+    assert!(calls(&mut home).is_empty(), "copies may be on their way");
+    let late = at_ms(ENGINE_SOON_MS);
+    assert!(timers(&mut home, late).is_empty());
     let [Call::Read { id, .. }] = calls(&mut home)[..] else { panic!("the tail is compared") };
-    assert!(answer(&mut home, heard(5), at_ms(0)).is_empty(), "it is held while that is out");
-    assert!(answer(&mut home, heard(6), at_ms(0)).is_empty());
-    let said = answer(&mut home, empty_read(id, 3, 4), at_ms(0));
+    assert!(answer(&mut home, heard(5), late).is_empty(), "it is held while that is out");
+    assert!(answer(&mut home, heard(6), late).is_empty());
+    let said = answer(&mut home, empty_read(id, 3, 4), late);
     let [
         Delivery::Publication { offset: 5, .. },
         Delivery::Publication { offset: 6, .. },
@@ -292,11 +296,14 @@ fn a_publish_that_was_carried_out_before_is_answered_once_it_is_forwarded() {
     let [Call::Publish { id, .. }] = calls(&mut home)[..] else { panic!("it is asked") };
     // Another node's has to be heard before, and cannot be read: the publisher gives up.
     assert!(answer(&mut home, published(id, 6), at_ms(0)).is_empty());
+    assert!(timers(&mut home, at_ms(ENGINE_SOON_MS)).is_empty());
     assert!(matches!(calls(&mut home)[..], [Call::Read { .. }]), "the tail is compared");
     assert_eq!(refused(&timers(&mut home, at_ms(ENGINE_WAIT_MS))), [1]);
     // It tries again; that it is in order is known, but nobody has heard it.
     assert!(ask(&mut home, keyed(2), at_ms(ENGINE_WAIT_MS)).is_empty());
-    let rested = at_ms(ENGINE_WAIT_MS + ENGINE_REST_MS);
+    let given_up_ms = ENGINE_SOON_MS + ENGINE_CALL_MS;
+    assert!(timers(&mut home, at_ms(given_up_ms)).is_empty());
+    let rested = at_ms(given_up_ms + ENGINE_REST_MS);
     assert!(timers(&mut home, rested).is_empty());
     let [Call::Read { id, .. }] = calls(&mut home)[..] else { panic!("it is read again") };
     let entries = [(5, b"0"), (6, b"1")];
@@ -330,10 +337,11 @@ fn a_key_that_the_store_knows_does_not_put_other_data_at_its_place() {
     let position = Position { epoch: Epoch(3), offset: 5 };
     let repeated = Answer::Published { id, position, is_new: false };
     assert!(answer(&mut home, repeated, at_ms(0)).is_empty(), "what is there is not known");
+    assert!(timers(&mut home, at_ms(ENGINE_SOON_MS)).is_empty());
     let [Call::Read { id, .. }] = calls(&mut home)[..] else { panic!("so it is read") };
     let entries = [Placed { offset: 5, block: block(b"1") }].into();
     let read = StreamRead { id, epoch: Epoch(3), after: 4, entries, end: 5, cut: false, top: 5 };
-    let said = answer(&mut home, Answer::Read(Box::new(read)), at_ms(0));
+    let said = answer(&mut home, Answer::Read(Box::new(read)), at_ms(ENGINE_SOON_MS));
     let [Delivery::Publication { offset: 5, ref block, .. }, Delivery::Published { .. }] = said[..]
     else {
         panic!("{said:?}")
@@ -364,4 +372,30 @@ fn every_tail_is_compared_in_its_turn_and_few_at_once() {
     }
     assert_eq!(compared.len(), 100);
     assert!(compared.values().all(|times| (2..=3).contains(times)), "{compared:?}");
+}
+
+#[test]
+fn without_history_subscribers_wait_until_others_are_heard_but_not_long() {
+    let mut home = bridged();
+    assert!(ask(&mut home, subscribe("a"), at_ms(0)).is_empty(), "other nodes are not heard yet");
+    let [Call::Watch { id, .. }] = calls(&mut home)[..] else { panic!("it is watched") };
+    let said = answer(&mut home, empty_read(id, 3, 0), at_ms(1));
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "{said:?}");
+    let said = ask(&mut home, subscribe("a"), at_ms(2));
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "they are heard: {said:?}");
+    // A store that says nothing keeps nobody for long, and the next not at all.
+    assert!(ask(&mut home, subscribe("b"), at_ms(10)).is_empty());
+    assert!(home.next_timer_ms() <= Some(10 + ENGINE_SOON_MS));
+    let said = timers(&mut home, at_ms(10 + ENGINE_SOON_MS));
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "{said:?}");
+    let said = ask(&mut home, subscribe("b"), at_ms(300));
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "{said:?}");
+    // Nor does one that is away.
+    calls(&mut home);
+    assert!(ask(&mut home, subscribe("c"), at_ms(310)).is_empty());
+    let [Call::Watch { id, .. }] = calls(&mut home)[..] else { panic!("it is watched") };
+    let said = answer(&mut home, Answer::Failed { id, why: Failure::Away }, at_ms(311));
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "{said:?}");
+    let said = ask(&mut home, subscribe("c"), at_ms(312));
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "it rests: {said:?}");
 }

@@ -19,8 +19,18 @@ fn comes(home: &mut Home<Bridged>, channel: &str, index: u32) {
     request.to.connection.index = index;
     let shown = Some(true);
     request.overrides = Overrides { presence: shown, join_leave: shown, ..Overrides::default() };
-    let said = ask(home, Request::Subscribe(request), at_ms(0));
-    assert!(matches!(said[0], Delivery::Subscribed(_)), "it waits for nothing: {said:?}");
+    let mut said = ask(home, Request::Subscribe(request), at_ms(0));
+    for call in calls(home).into_iter().rev() {
+        match call {
+            Call::Watch { id, .. } => {
+                home.hear(super::engine::empty_read(id, 3, 0));
+                assert!(home.take_answer(at_ms(0)), "it is heard");
+                said.extend(super::said(home));
+            }
+            other => home.put_back_call(other),
+        }
+    }
+    assert!(matches!(said[0], Delivery::Subscribed(_)), "it waits until it is heard: {said:?}");
 }
 
 fn leaves(home: &mut Home<Bridged>, channel: &str, index: u32) {

@@ -52,7 +52,7 @@ impl Shard {
             }
         };
         // Whoever was asked before it in its channel is answered before it.
-        if !self.serves && self.lines.first(&channel).is_none() {
+        if !self.may_send() && self.lines.first(&channel).is_none() {
             return self.say(worker, Answer::Failed { id, why: Failure::Away });
         }
         let job = NewJob { worker, call: id, channel, task };
@@ -67,7 +67,7 @@ impl Shard {
         page: Page,
         now_us: u64,
     ) {
-        if !self.serves || !self.subscriptions.is_open() {
+        if !self.is_ready() {
             return self.say(worker, Answer::Failed { id: call, why: Failure::Away });
         }
         let task = Task::read(Some(session), page);

@@ -20,7 +20,7 @@ impl Shard {
         user: Name,
         what: SharedCommand,
     ) {
-        if !self.serves {
+        if !self.may_send() {
             return self.say(worker, Answer::Failed { id, why: Failure::Away });
         }
         let nodes: Vec<NodeId> = self.directory.living().map(|(node, _)| node).collect();

@@ -145,7 +145,8 @@ impl Shard {
             Ok(received) => {
                 let block = received.block;
                 if received.origin.node != self.node {
-                    let lag_us = self.unix_us().saturating_sub(block.time_ms() * 1_000);
+                    let lag_us =
+                        self.unix_us().saturating_sub(block.time_ms().saturating_mul(1_000));
                     self.metrics.lag.record(lag_us);
                 }
                 self.say(worker, Answer::Publication { session, position, block });

@@ -70,6 +70,10 @@ impl Members {
     pub fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
+
+    fn is_note(&self, id: TaskId) -> bool {
+        self.jobs.get(&id).is_some_and(|job| matches!(job.task, MembersTask::Note(_)))
+    }
 }
 
 impl Shard {
@@ -80,7 +84,7 @@ impl Shard {
         (call, channel): (CallId, Name),
         task: MembersTask,
     ) {
-        if !self.serves {
+        if !self.may_send() {
             return self.say(worker, Answer::Failed { id: call, why: Failure::Away });
         }
         if let MembersTask::List(listing) = &task
@@ -162,7 +166,9 @@ impl Shard {
             Err(error) => {
                 // It is judged in any case, for that may end the connection.
                 let _ = self.judge(&error);
-                if error.cause() == Cause::NoScript {
+                // A note that is sent again would come after a later one about its channel.
+                let is_note = self.members.is_note(id);
+                if error.cause() == Cause::NoScript && !is_note {
                     self.members.ready.insert(id);
                 } else {
                     let is_lasting = error.cause().remedy() == Remedy::Refuse;

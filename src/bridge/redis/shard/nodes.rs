@@ -17,8 +17,7 @@ impl Shard {
     /// Is the node to say of itself what there is to say? Then `beat` has to follow.
     #[must_use]
     pub fn wants_beat(&self) -> bool {
-        let is_open = self.serves && self.commands.is_open();
-        is_open && self.now_us >= self.paused_until_us && self.directory.is_due(self.now_us)
+        self.may_send() && self.now_us >= self.paused_until_us && self.directory.is_due(self.now_us)
     }
 
     /// Tells Redis that this node lives, and what it says of itself.
@@ -44,8 +43,7 @@ impl Shard {
 
     /// When the next beat is due.
     pub(super) fn beat_due_us(&self) -> Option<u64> {
-        let is_open = self.serves && self.commands.is_open();
-        let due_us = self.directory.deadline_us().filter(|_| is_open)?;
+        let due_us = self.directory.deadline_us().filter(|_| self.may_send())?;
         Some(due_us.max(self.paused_until_us))
     }
 

@@ -31,7 +31,7 @@ struct Batches(BTreeMap<Class, Vec<BatchItem>>);
 impl Shard {
     /// Puts as much of what waits into bytes as is written at once.
     pub(super) fn fill_commands(&mut self) {
-        if !self.serves || !self.commands.is_open() || self.now_us < self.paused_until_us {
+        if !self.may_send() || self.now_us < self.paused_until_us {
             return;
         }
         self.paused_until_us = 0;

@@ -18,7 +18,7 @@ enum Change {
 impl Shard {
     /// Takes over who came and went.
     pub(super) fn change_users(&mut self, worker: usize, id: CallId, changes: &[UserChange]) {
-        let waits = self.serves.then_some((worker, id));
+        let waits = self.may_send().then_some((worker, id));
         self.users.change(changes, waits, self.now_us);
         if waits.is_none() {
             self.say(worker, Answer::Failed { id, why: Failure::Away });

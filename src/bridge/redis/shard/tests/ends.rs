@@ -1,7 +1,9 @@
 //! Connections that end, and what becomes of what was in flight.
 
+use super::hearing::bring_echo;
 use super::*;
 use crate::bridge::redis::link_error::LinkError;
+use crate::contract::user::{Selection, SharedCommand, UserAction, UserCommand};
 
 /// Connects for commands again, to the same server, up to the floor. Gives what was asked.
 fn again(bench: &mut Bench, floor: u64) -> Vec<Vec<String>> {
@@ -192,4 +194,49 @@ fn rests_grow_until_both_have_been_up_for_a_while() {
     assert!(rests[0] <= 25_000 && rests[11] >= 800_000, "{rests:?}");
     bench.publish("a");
     assert_eq!(bench.answers(), ["1 Away"], "and calls fail at once");
+}
+
+/// Asks for what stands in no line of a channel, on a connection that is about to be closed.
+fn nothing_is_sent_any_more(bench: &mut Bench) {
+    assert!(bench.shard.wants_close(Wire::Commands) && !bench.shard.is_ready());
+    bench.call(|id| Call::Nodes { id });
+    let (selection, action) = (Selection::default(), UserAction::Send { data: Box::default() });
+    let what = SharedCommand::from(UserCommand { selection, action });
+    bench.call(|id| Call::ToUser { id, user: "u".into(), what });
+    bench.call(|id| Call::Count { id, channel: "a".into() });
+    bench.watch("a", 1);
+    bench.publish("b");
+    bench.later(1_000_000);
+    assert_eq!(bench.said(Wire::Commands), Vec::<Vec<String>>::new());
+}
+
+#[test]
+fn a_connection_that_is_silent_is_not_written_to_while_it_ends() {
+    let mut bench = Bench::ready();
+    bring_echo(&mut bench, "subscribe", b":1\r\n".to_vec());
+    // The last that was published by the time itself comes back. What a home asks is not answered,
+    // and the next would be due in the turn that finds that.
+    bench.later(0);
+    assert_eq!(bench.said(Wire::Commands)[1][0], "PUBLISH");
+    bench.reply(b"+OK\r\n:1\r\n");
+    bench.publish("a");
+    bench.said(Wire::Commands);
+    for _ in 0..3 {
+        bench.later(900_000);
+    }
+    bring_echo(&mut bench, "message", blob(b"1"));
+    assert!(!bench.shard.wants_close(Wire::Commands));
+    // Nothing looked at it for a moment.
+    bench.now_us += 1_300_000;
+    bench.later(0);
+    nothing_is_sent_any_more(&mut bench);
+}
+
+#[test]
+fn a_server_that_became_a_replica_is_not_written_to_while_it_ends() {
+    let mut bench = Bench::ready();
+    bench.publish("a");
+    bench.said(Wire::Commands);
+    bench.reply(b"-READONLY You can't write against a read only replica.\r\n");
+    nothing_is_sent_any_more(&mut bench);
 }

@@ -131,6 +131,7 @@ fn redis_is_told_a_while_after_the_last_has_left() {
     bench.unwatch("a", 8);
     bench.later(2_000_000);
     assert!(!confirm(&mut bench).contains(&"unsubscribe a".to_owned()));
+    bench.reply(&entries(&[]));
     bench.later(3_000_000);
     assert_eq!(confirm(&mut bench), ["unsubscribe a"]);
     bench.watch("a", 9);
@@ -152,7 +153,7 @@ fn two_connections_reach_one_server() {
 }
 
 /// Something about the channel of echoes.
-fn bring_echo(bench: &mut Bench, kind: &str, last: Vec<u8>) {
+pub(super) fn bring_echo(bench: &mut Bench, kind: &str, last: Vec<u8>) {
     let key = bench.echo_key();
     let push = array('>', &[blob(kind.as_bytes()), blob(key.as_bytes()), last]);
     bench.bring(Wire::Subscriptions, &push);
