@@ -392,6 +392,10 @@ pub const REDIS_LIST_BYTES: usize = 32 << 20;
 pub const NODE_BEAT_US: u64 = 2_000_000;
 /// Time after which a beat that failed is tried again.
 pub const NODE_RETRY_US: u64 = 200_000;
+/// Time that lies between two beats at least, where the next one comes early.
+pub const NODE_HURRY_US: u64 = 500_000;
+/// Time for which a node that ends waits until Redis knows it.
+pub const NODE_LEAVE_US: u64 = 1_000_000;
 /// Time without a beat after which a node is dead.
 pub const NODE_DEAD_MS: u64 = 8_000;
 /// Time without a beat after which a node's record is dropped.

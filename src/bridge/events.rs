@@ -29,7 +29,7 @@ impl Kind {
             Event::Refused(_) => Some(Kind::Refused),
             Event::Unreadable(_) => Some(Kind::Unreadable),
             Event::Forked(_) => Some(Kind::Forked),
-            Event::NodeAppeared(_) | Event::NodeDied(_) => Some(Kind::Nodes),
+            Event::NodeAppeared(_) | Event::NodeDied(_) | Event::NodeLeft(_) => Some(Kind::Nodes),
             Event::Up { .. }
             | Event::Down { was_up: true, .. }
             | Event::Ready
@@ -119,6 +119,7 @@ fn write(event: &Event, left_out: u64) {
         }
         Event::NodeAppeared(name) => tracing::info!(node = %name, "another node is there"),
         Event::NodeDied(name) => tracing::warn!(node = %name, "another node is gone"),
+        Event::NodeLeft(name) => tracing::info!(node = %name, "another node has stopped"),
         Event::Lapsed => {
             tracing::warn!("this node was gone for the others for a while, and is there again");
         }

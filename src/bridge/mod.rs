@@ -92,7 +92,11 @@ pub struct Surroundings {
     /// Rings a worker.
     pub ring: Box<dyn Fn(usize)>,
     pub now: Box<dyn Fn() -> Now>,
+    /// Clients have been told that the host stops: other nodes may be told too.
+    pub is_leaving: Box<dyn Fn() -> bool>,
     pub is_stopping: Box<dyn Fn() -> bool>,
+    /// Nothing is waited for.
+    pub is_cut_short: Box<dyn Fn() -> bool>,
     /// The store that homes call, if there is one.
     pub store: Option<StoreParts>,
 }
@@ -116,7 +120,7 @@ async fn as_task<T: 'static>(work: impl Future<Output = T> + 'static) -> T {
 
 /// Turns the bridge whenever it is rung, its time has come, or the store has said something.
 async fn turn_on(mut bridge: Bridge, around: Surroundings) -> io::Result<()> {
-    let Surroundings { bell, ring, now, is_stopping, store } = around;
+    let Surroundings { bell, ring, now, is_leaving, is_stopping, is_cut_short, store } = around;
     let now: Rc<dyn Fn() -> Now> = now.into();
     let store = store.map(|parts| Store::new(parts, Rc::clone(&now)));
     if let Some(store) = &store {
@@ -124,10 +128,13 @@ async fn turn_on(mut bridge: Bridge, around: Surroundings) -> io::Result<()> {
     }
     let mut beyond = Beyond { ring, store };
     let mut rung = pin!(hear(UnixStream::from_std(bell)?, vec![0; BELL_BYTES]));
-    while !is_stopping() {
+    while !(is_stopping() && (beyond.has_left() || is_cut_short())) {
         let moment = now();
         bridge.turn(moment, &mut beyond);
         beyond.turn(bridge.lanes_mut());
+        if is_leaving() && !bridge.look_again() {
+            beyond.leave();
+        }
         bridge.announce_sleep();
         if bridge.look_again() {
             bridge.awake();
@@ -183,6 +190,18 @@ impl Beyond {
         if let Some(store) = &self.store {
             store.turn(lanes);
         }
+    }
+
+    /// Tells a store that this node ends.
+    fn leave(&self) {
+        if let Some(store) = &self.store {
+            store.leave();
+        }
+    }
+
+    /// Is there nobody who has to be told that this node ends?
+    fn has_left(&self) -> bool {
+        self.store.as_ref().is_none_or(|store| store.has_left())
     }
 
     fn deadline_us(&self) -> u64 {

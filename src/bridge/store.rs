@@ -145,6 +145,17 @@ impl Store {
         }
     }
 
+    /// This node ends: the others are to know it, if Redis answers soon.
+    pub fn leave(&self) {
+        self.shard.borrow_mut().leave(self.now_us());
+        self.commands.output.raise();
+    }
+
+    /// Is there nothing more to wait for?
+    pub fn has_left(&self) -> bool {
+        self.shard.borrow().has_left()
+    }
+
     /// When the shard has something to do by itself, in microseconds of the process.
     pub fn deadline_us(&self) -> Option<u64> {
         self.shard.borrow().deadline_us()

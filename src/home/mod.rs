@@ -289,14 +289,24 @@ impl<E: Engine> Home<E> {
     /// engine owes no answer. Only then is what another core published before its own marker
     /// delivered ahead of the answers (rule 25).
     fn answer_markers(&mut self) {
-        let answered = self.asking.is_idle() && self.unheard == 0;
-        if answered && self.marked.iter().all(|marked| *marked) {
+        if self.is_ending() || !self.marked.iter().all(|marked| *marked) {
+            return;
+        }
+        // What is there is not written anew any more, so that there is an end to it.
+        self.noting.end_walk();
+        if self.asking.is_idle() && self.unheard == 0 && self.noting.is_settled() {
             self.give_up_calls();
             let cores = std::mem::take(&mut self.marked).len();
             for core in (0..cores).filter_map(|core| u16::try_from(core).ok()) {
                 self.say(core, Delivery::Marker { core: self.core });
             }
         }
+    }
+
+    /// Has the shutdown come so far that this home tells other nodes nothing more? They tell the
+    /// leaves of whoever is noted there, when they learn that this node has ended.
+    fn is_ending(&self) -> bool {
+        self.marked.is_empty()
     }
 
     fn say(&mut self, core: u16, delivery: Delivery) {

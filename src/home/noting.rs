@@ -82,6 +82,17 @@ impl Noting {
         self.walk = Some(Walk { from: Bound::Unbounded, anew: true });
     }
 
+    /// Renews nothing that is there.
+    pub fn end_walk(&mut self) {
+        self.walk.take_if(|walk| !walk.anew);
+    }
+
+    /// Is all written, as far as the store takes it?
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.list.is_empty() || self.has_failed
+    }
+
     /// Goes on with the walk.
     fn step_walk(&mut self) {
         let Some(Walk { from, anew }) = self.walk.take() else { return };
@@ -208,7 +219,7 @@ impl Noting {
 impl<E: Engine> Home<E> {
     /// Somebody has come to a channel at a place, or has left it.
     pub(super) fn note_member(&mut self, place: u32, connection: ConnectionKey) {
-        if !E::LOCAL {
+        if !E::LOCAL && !self.is_ending() {
             let channel = self.channels.at(place).name.clone();
             self.noting.changed(&channel, connection);
         }
@@ -216,7 +227,7 @@ impl<E: Engine> Home<E> {
 
     /// Has the store something to be told of members?
     pub(super) fn has_notes(&self) -> bool {
-        self.noting.is_due(self.share())
+        !self.is_ending() && self.noting.is_due(self.share())
     }
 
     /// Tells the store of members, as far as the credits go.

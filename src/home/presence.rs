@@ -136,7 +136,7 @@ impl<E: Engine> Home<E> {
     /// Says that somebody has joined or left, here and to the other nodes.
     pub(super) fn announce_member(&mut self, place: u32, who: Member, joined: bool, now: Now) {
         self.tell_membership(place, &who, joined);
-        if !E::LOCAL {
+        if !E::LOCAL && !self.is_ending() {
             let (channel, who) = (self.channels.at(place).name.clone(), Box::new(who));
             self.pass(channel.clone(), Passing::Membership { channel, who, joined }, now);
         }

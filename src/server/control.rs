@@ -154,9 +154,12 @@ impl Control {
         self.cut_short.load(Ordering::Acquire)
     }
 
-    /// Counts a worker that has sent 3001 to its clients.
+    /// Counts a worker that has sent 3001 to its clients. The last one lets the bridge know.
     pub fn said(&self) {
         self.said.fetch_add(1, Ordering::AcqRel);
+        if self.all_said() {
+            self.ring();
+        }
     }
 
     /// Have all workers sent 3001 to their clients?

@@ -195,13 +195,16 @@ fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
     tracing::info!(timeout_ms, "shutting down: telling clients to reconnect elsewhere");
     let asked = signals.asked();
     control.stop(timeout_ms);
-    while !control.all_ended() && !workers.iter().all(JoinHandle::is_finished) {
-        if signals.asked() > asked && !control.is_cut_short() {
-            tracing::info!("another signal: the rest of the shutdown is skipped");
-            control.cut_short();
+    let wait_for = |is_over: &dyn Fn() -> bool| {
+        while !is_over() {
+            if signals.asked() > asked && !control.is_cut_short() {
+                tracing::info!("another signal: the rest of the shutdown is skipped");
+                control.cut_short();
+            }
+            thread::park_timeout(LOOK_AGAIN);
         }
-        thread::park_timeout(LOOK_AGAIN);
-    }
+    };
+    wait_for(&|| control.all_ended() || workers.iter().all(JoinHandle::is_finished));
     let (mut clean, mut cut) = (true, Cut::default());
     for worker in workers {
         match worker.join() {
@@ -210,6 +213,8 @@ fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
         }
     }
     control.stop_bridge();
+    // It may have to tell other nodes.
+    wait_for(&|| bridge.is_finished());
     clean &= matches!(bridge.join(), Ok(Ok(())));
     signals.end();
     drop(socket_files);

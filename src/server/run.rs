@@ -371,6 +371,10 @@ pub fn spawn_bridge(
                     about: Box::new(move || store.about.record()),
                 }
             });
+            let ask = |question: fn(&Control) -> bool| {
+                let control = Arc::clone(&control);
+                move || question(&control)
+            };
             let around = Surroundings {
                 store,
                 bell: seat.bell,
@@ -380,7 +384,9 @@ pub fn spawn_bridge(
                     }
                 }),
                 now: Box::new(move || clock.now()),
-                is_stopping: Box::new(move || control.bridge_stops()),
+                is_leaving: Box::new(ask(|it| it.all_said() || it.bridge_stops())),
+                is_stopping: Box::new(ask(Control::bridge_stops)),
+                is_cut_short: Box::new(ask(Control::is_cut_short)),
             };
             bridge::run(bridge, runtime, around)
         })

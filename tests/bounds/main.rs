@@ -25,6 +25,7 @@ mod rights;
 mod server;
 mod shares;
 mod start;
+mod stopping;
 mod strangers;
 mod tables;
 mod tokens;

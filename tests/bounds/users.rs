@@ -24,32 +24,32 @@ on_both_drivers!(
 /// Pairs of a call that is awaited and what has to hold after it.
 const PAIRS: usize = 50;
 
-fn with_users(config: &str) -> Setup<'_> {
+pub fn with_users(config: &str) -> Setup<'_> {
     Setup { client: TOKENS, ..node(config) }
 }
 
 const TOKENS: &str = "token_hmac_secret = \"a-secret-of-the-tests-a-secret-of-the-tests\"";
 
 /// A connection of a user.
-fn user(server: &Server, name: &str) -> Client {
+pub fn user(server: &Server, name: &str) -> Client {
     client_of(server.addr, &hs256(&json!({"sub": name}), SECRET))
 }
 
 /// A call of the server API, and its answer.
-fn call(server: &Server, method: &str, body: &Value) -> Value {
+pub fn call(server: &Server, method: &str, body: &Value) -> Value {
     let answer = Client::post(server.addr, &format!("/api/{method}"), &body.to_string());
     assert_eq!(answer.status, 200, "{method}: {}", answer.body);
     serde_json::from_str(&answer.body).expect("JSON")
 }
 
 /// A call that must succeed.
-fn done(server: &Server, method: &str, body: &Value) {
+pub fn done(server: &Server, method: &str, body: &Value) {
     let answer = call(server, method, body);
     assert!(answer["error"].is_null(), "{method} {body}: {answer}");
 }
 
 /// Waits until both nodes are connected to their Redis.
-fn ready(servers: &[&Server]) {
+pub fn ready(servers: &[&Server]) {
     for server in servers {
         until("a publish succeeds", || server.publish("h:warm", "0")["error"].is_null());
     }

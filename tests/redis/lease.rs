@@ -24,7 +24,7 @@ fn beat(client: &mut Client, directory: &mut Directory, connections: u64) -> Vec
     let record = NodeRecord { name: "a b\0".into(), connections, ..NodeRecord::default() };
     let data = directory.beat(record, at_us);
     let answer = lease(client, directory.own(), &data);
-    directory.answered(&answer).expect("an answer")
+    directory.answered(&answer, at_us).expect("an answer")
 }
 
 /// Has a node have beaten so long ago.
@@ -51,6 +51,10 @@ fn nodes_see_each_other_live_and_die() {
     // What was set there cannot be read; what matters is the time.
     assert_eq!(beat(&mut client, &mut one, 5), [Change::Died(TWO)]);
     assert_eq!(beat(&mut client, &mut two, 6), [Change::Lapsed]);
+    assert_eq!(beat(&mut client, &mut one, 5), [Change::Appeared(TWO)]);
+    // As a node that stops does.
+    assert_eq!(client.integer(&["HDEL", "cc:nodes{460}", &TWO.text()]), 1);
+    assert_eq!(beat(&mut client, &mut one, 5), [Change::Left(TWO, "a b\0".into())]);
     assert!(client.integer(&["PTTL", "cc:nodes{460}"]) > 0);
 }
 

@@ -226,6 +226,16 @@ impl Control {
         }
     }
 
+    /// A node has ended: gives the questions that waited for it, and do not any more.
+    pub fn gone(&mut self, node: NodeId) -> Vec<QuestionId> {
+        let waited = self.questions.iter_mut().filter(|(_, it)| it.waits.contains(&node));
+        let waited = waited.map(|(id, question)| {
+            question.waits.remove(&node);
+            *id
+        });
+        waited.collect()
+    }
+
     /// Takes a question that has all of its answers.
     pub fn take_answered(&mut self, id: QuestionId) -> Option<Question> {
         let question = self.questions.get(&id)?;

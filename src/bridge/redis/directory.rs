@@ -9,7 +9,9 @@ use super::error::StoreError;
 use super::resp::Value;
 use crate::contract::node::NodeInfo;
 use crate::contract::wire::NodeId;
-use crate::limits::{NODE_BEAT_US, NODE_DEAD_MS, NODE_RECORD_BYTES, NODE_RETRY_US, NODES};
+use crate::limits::{
+    NODE_BEAT_US, NODE_DEAD_MS, NODE_HURRY_US, NODE_RECORD_BYTES, NODE_RETRY_US, NODES,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -84,6 +86,8 @@ pub enum Change {
     Appeared(NodeId),
     /// One does not any more that did.
     Died(NodeId),
+    /// One that lived, and had this name, has said that it ends.
+    Left(NodeId, Box<str>),
     /// This node was dead for others since its last beat.
     Lapsed,
     /// That node is of another version.
@@ -109,6 +113,8 @@ pub struct Directory {
     record: NodeRecord,
     others: BTreeMap<NodeId, Known>,
     next_us: u64,
+    /// When it beat last.
+    beaten_us: u64,
     is_beating: bool,
     /// It has beaten at least once.
     has_beaten: bool,
@@ -122,6 +128,7 @@ impl Directory {
             record: NodeRecord::default(),
             others: BTreeMap::new(),
             next_us: 0,
+            beaten_us: 0,
             is_beating: false,
             has_beaten: false,
         }
@@ -143,6 +150,7 @@ impl Directory {
     pub fn beat(&mut self, record: NodeRecord, now_us: u64) -> Vec<u8> {
         debug_assert!(self.is_due(now_us), "one beat at a time");
         self.is_beating = true;
+        self.beaten_us = now_us;
         self.next_us = now_us + NODE_BEAT_US;
         self.record = record;
         self.record.encoded()
@@ -160,11 +168,21 @@ impl Directory {
         self.next_us = 0;
     }
 
+    /// There may be news of others: the next beat comes as soon as it may.
+    pub fn hurry(&mut self, now_us: u64) {
+        self.beat_by(now_us);
+    }
+
+    /// The next beat comes at that time, or as soon as it may after the last.
+    fn beat_by(&mut self, at_us: u64) {
+        self.next_us = self.next_us.min(at_us.max(self.beaten_us + NODE_HURRY_US));
+    }
+
     /// Takes the answer to a beat.
     ///
     /// # Errors
     /// It is none; then `missed` has to be called.
-    pub fn answered(&mut self, answer: &Value) -> Result<Vec<Change>, StoreError> {
+    pub fn answered(&mut self, answer: &Value, now_us: u64) -> Result<Vec<Change>, StoreError> {
         let Value::Array(parts) = answer else { return Err(StoreError::of(answer)) };
         let [Value::Integer(own_ms), rest @ ..] = &parts[..] else {
             return Err(StoreError::of(answer));
@@ -177,10 +195,16 @@ impl Directory {
         }
         let mut seen = BTreeMap::new();
         for part in rest.chunks_exact(3) {
-            if let Some((node, lives, data)) = read(part)
+            if let Some((node, age_ms, data)) = read(part)
                 && node != self.own
                 && seen.len() < NODES
             {
+                let left_ms = NODE_DEAD_MS.checked_sub(age_ms).filter(|left_ms| *left_ms > 0);
+                if let Some(left_ms) = left_ms {
+                    // If it does not beat before, its death is told without delay.
+                    self.beat_by(now_us + (left_ms + 1) * 1_000);
+                }
+                let lives = left_ms.is_some();
                 // One that writes what cannot be read here lives all the same.
                 let record = NodeRecord::decoded(data).unwrap_or_default();
                 seen.insert(node, (lives, record));
@@ -193,8 +217,14 @@ impl Directory {
     /// Takes over what was read, and notes how it differs from before.
     fn compare(&mut self, seen: BTreeMap<NodeId, (bool, NodeRecord)>, changes: &mut Vec<Change>) {
         for (node, known) in &self.others {
-            if known.lives && !seen.get(node).is_some_and(|(lives, _)| *lives) {
-                changes.push(Change::Died(*node));
+            if !known.lives {
+                continue;
+            }
+            match seen.get(node) {
+                Some((true, _)) => {}
+                Some((false, _)) => changes.push(Change::Died(*node)),
+                // Only who ends takes its record away before an hour is over.
+                None => changes.push(Change::Left(*node, known.record.name.as_str().into())),
             }
         }
         let mut before = std::mem::take(&mut self.others);
@@ -244,11 +274,12 @@ impl Directory {
     }
 }
 
-/// A node of an answer: its name, whether it lives, and its record; none if that cannot be read.
-fn read(part: &[Value]) -> Option<(NodeId, bool, &[u8])> {
+/// A node of an answer: its name, the milliseconds since it beat, and its record; none if that
+/// cannot be read.
+fn read(part: &[Value]) -> Option<(NodeId, u64, &[u8])> {
     let [Value::Blob(name), Value::Integer(age_ms), Value::Blob(data)] = part else { return None };
     let node = NodeId::read(std::str::from_utf8(name).ok()?)?;
-    Some((node, age_ms.unsigned_abs() < NODE_DEAD_MS, data))
+    Some((node, age_ms.unsigned_abs(), data))
 }
 
 #[cfg(test)]

@@ -44,8 +44,18 @@ struct Flying<T> {
     token: Option<T>,
     /// Where it begins among all bytes of the connection.
     begin: u64,
-    /// An error is about it and not its reply.
-    is_fenced: bool,
+    /// What has come about it, where its reply is the one of the command behind it.
+    fence: Option<Fence>,
+}
+
+/// How far a command is whose replies are pushes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fence {
+    /// Nothing has come: an error is about it.
+    Silent,
+    /// A push or an error has come: what comes next that is no push is its end, an error too, for a
+    /// server that refuses everything refuses the command behind it as well.
+    Answered,
 }
 
 #[derive(Debug)]
@@ -155,7 +165,7 @@ impl<T> Link<T> {
             State::Open if self.flying.is_empty() => {
                 let begin = self.taken + self.out.len() as u64;
                 command(&mut self.out, &[b"PING"]);
-                self.fly(None, begin, false, now_us);
+                self.fly(None, begin, None, now_us);
             }
             State::Open => self.end(LinkError::Silent),
             State::Wanted { .. } | State::Ending { .. } => {}
@@ -193,7 +203,10 @@ impl<T> Link<T> {
                 }
             };
             let heard = match (value, self.is_open()) {
-                (Value::Push(parts), true) => Some(Heard::Push(parts)),
+                (Value::Push(parts), true) => {
+                    self.note_push(&parts);
+                    Some(Heard::Push(parts))
+                }
                 (Value::Push(_), false) => None,
                 (value, true) => self.replied(value),
                 (value, false) => self.greeted(&value),
@@ -206,7 +219,7 @@ impl<T> Link<T> {
 
     /// A reply belongs to the first command in flight.
     fn replied(&mut self, value: Value) -> Option<Heard<T>> {
-        let Some(first) = self.flying.front() else {
+        let Some(first) = self.flying.front_mut() else {
             let text = match &value {
                 Value::Error(text) => shortened(text),
                 other => shortened(&format!("a reply to nothing: {other:?}")),
@@ -214,7 +227,8 @@ impl<T> Link<T> {
             self.end(LinkError::of(&StoreError::new(&text)).unwrap_or(LinkError::NotRedis(text)));
             return None;
         };
-        if let (Value::Error(text), true) = (&value, first.is_fenced) {
+        if let (Value::Error(text), Some(fence @ Fence::Silent)) = (&value, &mut first.fence) {
+            *fence = Fence::Answered;
             return Some(Heard::Objection(shortened(text)));
         }
         let first = self.flying.pop_front()?;
@@ -227,6 +241,15 @@ impl<T> Link<T> {
             return None;
         };
         Some(Heard::Reply(token, value))
+    }
+
+    /// Confirmations belong to the first command in flight, where that has pushes for replies.
+    fn note_push(&mut self, parts: &[Value]) {
+        let is_reply = matches!(parts, [Value::Blob(kind), ..] if kind.ends_with(b"subscribe"));
+        let fence = self.flying.front_mut().and_then(|first| first.fence.as_mut());
+        if let Some(fence) = fence.filter(|_| is_reply) {
+            *fence = Fence::Answered;
+        }
     }
 
     /// An answer belongs to the greeting.
@@ -257,7 +280,7 @@ impl<T> Link<T> {
         assert!(self.is_open(), "commands are sent when the greeting is over");
         let begin = self.taken + self.out.len() as u64;
         write(&mut self.out);
-        self.fly(Some(token), begin, false, now_us);
+        self.fly(Some(token), begin, None, now_us);
     }
 
     /// Appends a command that has pushes for replies, or an error, and behind it one that has a
@@ -270,14 +293,14 @@ impl<T> Link<T> {
         let begin = self.taken + self.out.len() as u64;
         write(&mut self.out);
         command(&mut self.out, &[b"PING"]);
-        self.fly(Some(token), begin, true, now_us);
+        self.fly(Some(token), begin, Some(Fence::Silent), now_us);
     }
 
-    fn fly(&mut self, token: Option<T>, begin: u64, is_fenced: bool, now_us: u64) {
+    fn fly(&mut self, token: Option<T>, begin: u64, fence: Option<Fence>, now_us: u64) {
         if self.flying.is_empty() {
             self.heard_us = now_us;
         }
-        self.flying.push_back(Flying { token, begin, is_fenced });
+        self.flying.push_back(Flying { token, begin, fence });
     }
 
     /// Moves what waits to `out`: from then on it may have been carried out.

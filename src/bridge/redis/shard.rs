@@ -12,6 +12,7 @@ mod calls;
 mod control;
 mod event;
 mod hearing;
+mod leaving;
 mod members;
 mod nodes;
 mod replies;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 
 use asked::{Asked, Search};
 pub use event::Event;
+use leaving::Stay;
 
 /// How a Redis is used.
 #[derive(Clone)]
@@ -77,6 +79,7 @@ pub struct Shard {
     interest: Interest,
     epochs: Epochs,
     directory: Directory,
+    stay: Stay,
     echo: Echo,
     /// The channel and key of its echoes.
     echo_key: Box<[u8]>,
@@ -142,6 +145,7 @@ impl Shard {
             interest: Interest::new(Key(secret)),
             epochs: Epochs::new(REDIS_EPOCHS),
             directory: Directory::new(node),
+            stay: Stay::Here,
             echo: Echo::default(),
             echo_key,
             metrics: Arc::default(),
@@ -197,6 +201,7 @@ impl Shard {
         if self.ready_since_us.is_some_and(|since_us| now_us >= since_us + REDIS_STEADY_US) {
             self.backoff.reset();
         }
+        self.end_leave();
         self.turn_echo();
         self.show();
     }
@@ -227,6 +232,7 @@ impl Shard {
         let paused = paused.filter(|until_us| self.may_send() && *until_us > 0);
         let echo = self.echo.deadline_us().filter(|_| self.is_ready());
         let others = others.into_iter().chain([paused, echo, self.members.deadline_us()]);
+        let others = others.chain([self.leave_until_us()]);
         links.into_iter().chain(rest).chain(others).flatten().min()
     }
 
@@ -300,6 +306,7 @@ impl Shard {
                 let Some(ended) = self.commands.closed(now_us + rest_us) else { return };
                 self.note_down(wire, &ended);
                 self.serves = false;
+                self.leave_again();
                 self.strand(ended);
                 self.strand_members();
             }

@@ -102,6 +102,32 @@ fn what_is_written_is_what_is_true_when_it_is_written() {
     assert_eq!(home.noting.next_ms(), None, "nothing is left to be kept");
 }
 
+/// A member that leaves is told and taken off by this node, or neither: then it is noted still,
+/// and others tell that it left when the node has ended.
+#[test]
+fn a_shutdown_goes_on_when_all_is_written_and_then_nothing_is_told() {
+    let mut home = bridged();
+    for index in [1, 2] {
+        comes(&mut home, "a", index);
+    }
+    for (id, ..) in written(&mut home, at_ms(0)) {
+        answer(&mut home, Answer::Noted { id }, at_ms(0));
+    }
+    leaves(&mut home, "a", 1);
+    let said_to_marker = ask(&mut home, Request::Marker { core: 0 }, at_ms(0));
+    assert!(said_to_marker.is_empty(), "{said_to_marker:?}");
+    let (id, change) = only(written(&mut home, at_ms(0)));
+    assert_eq!(indices(&change), (vec![], vec![1]));
+    let said = answer(&mut home, Answer::Noted { id }, at_ms(0));
+    assert!(matches!(said[..], [Delivery::Marker { core: 0 }]), "{said:?}");
+    leaves(&mut home, "a", 2);
+    home.hear(Answer::Forgotten);
+    while home.take_answer(at_ms(0)) {}
+    let asked = calls(&mut home);
+    let is_told = |call: &Call| matches!(call, Call::Announce { .. } | Call::Note { .. });
+    assert!(!asked.iter().any(is_told), "{asked:?}");
+}
+
 #[test]
 fn a_removal_whose_call_failed_is_not_lost() {
     let mut home = bridged();

@@ -64,6 +64,20 @@ fn who_does_not_answer_in_time_is_missing() {
 }
 
 #[test]
+fn who_has_ended_is_not_waited_for_and_not_missing() {
+    let mut one = Control::new(OWN);
+    let id = ask(&mut one, 7, &[TWO, THREE]);
+    one.take_nodes(id, &[]);
+    one.take_holder(id, TWO, true, SOON_MS);
+    one.take_holder(id, THREE, true, SOON_MS);
+    assert_eq!(one.gone(TWO), [id]);
+    assert_eq!(one.gone(TWO), [0; 0]);
+    assert!(one.take_answered(id).is_none(), "the other one has to answer");
+    assert_eq!(one.gone(THREE), [id]);
+    assert_eq!(one.take_answered(id).map(|over| over.missing().count()), Some(0));
+}
+
+#[test]
 fn nobody_holds_a_user_and_nobody_is_asked() {
     let mut one = Control::new(OWN);
     let id = ask(&mut one, 7, &[TWO]);

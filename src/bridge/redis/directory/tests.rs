@@ -28,13 +28,14 @@ fn answer(own_ms: i64, others: &[(NodeId, u64, Vec<u8>)]) -> Value {
 /// One that has beaten at that time and was answered so.
 fn beat(directory: &mut Directory, at_us: u64, answer: &Value) -> Vec<Change> {
     directory.beat(record("1", 7), at_us);
-    directory.answered(answer).expect("an answer")
+    directory.answered(answer, at_us).expect("an answer")
 }
 
 #[test]
 fn nodes_appear_die_and_come_back() {
     let mut directory = Directory::new(OWN);
-    let two = |age_ms| (TWO, age_ms, record("1", 7).encoded());
+    let named = NodeRecord { name: "two".into(), ..record("1", 7) };
+    let two = |age_ms| (TWO, age_ms, named.encoded());
     assert_eq!(beat(&mut directory, 0, &answer(-1, &[two(0)])), [Change::Appeared(TWO)]);
     let times = [NODE_DEAD_MS - 1, NODE_DEAD_MS, NODE_DEAD_MS + 2_000, 10];
     let seen = times.map(|age_ms| {
@@ -47,8 +48,30 @@ fn nodes_appear_die_and_come_back() {
     assert_eq!(seen[2], (vec![], 0, true));
     assert_eq!(seen[3], (vec![Change::Appeared(TWO)], 1, false));
     let at_us = directory.deadline_us().expect("it is due some time");
-    assert_eq!(beat(&mut directory, at_us, &answer(2_000, &[])), [Change::Died(TWO)]);
+    let left = Change::Left(TWO, "two".into());
+    assert_eq!(beat(&mut directory, at_us, &answer(2_000, &[])), [left]);
+    assert_eq!(directory.living().count(), 0);
     assert!(!directory.is_dead(THREE), "one that is not known may be new");
+}
+
+#[test]
+fn a_death_is_looked_for_when_it_is_due() {
+    let mut directory = Directory::new(OWN);
+    let two = |age_ms| (TWO, age_ms, record("1", 7).encoded());
+    beat(&mut directory, 0, &answer(-1, &[two(NODE_DEAD_MS - NODE_BEAT_US / 1_000)]));
+    assert_eq!(directory.deadline_us(), Some(NODE_BEAT_US), "the next beat is early enough");
+    beat(&mut directory, NODE_BEAT_US, &answer(2_000, &[two(NODE_DEAD_MS - 900)]));
+    assert_eq!(directory.deadline_us(), Some(NODE_BEAT_US + 901_000));
+    let at_us = NODE_BEAT_US + 901_000;
+    beat(&mut directory, at_us, &answer(901, &[two(NODE_DEAD_MS - 1)]));
+    assert_eq!(directory.deadline_us(), Some(at_us + NODE_HURRY_US), "not without a pause");
+    beat(&mut directory, at_us + NODE_HURRY_US, &answer(500, &[two(NODE_DEAD_MS)]));
+    let last_us = at_us + NODE_HURRY_US;
+    assert_eq!(directory.deadline_us(), Some(last_us + NODE_BEAT_US), "it is dead");
+    directory.hurry(last_us);
+    assert_eq!(directory.deadline_us(), Some(last_us + NODE_HURRY_US));
+    directory.hurry(last_us + NODE_HURRY_US + 7);
+    assert_eq!(directory.deadline_us(), Some(last_us + NODE_HURRY_US), "never later");
 }
 
 #[test]
@@ -117,7 +140,7 @@ fn one_beat_is_in_flight() {
     directory.beat(record("1", 7), 0);
     assert!(!directory.is_due(u64::MAX) && directory.deadline_us().is_none());
     for wrong in [Value::Null, Value::Array(vec![]), Value::Error("OOM no".into())] {
-        assert!(directory.answered(&wrong).is_err(), "{wrong:?}");
+        assert!(directory.answered(&wrong, 0).is_err(), "{wrong:?}");
     }
     directory.missed(50);
     assert_eq!(directory.deadline_us(), Some(50 + NODE_RETRY_US));

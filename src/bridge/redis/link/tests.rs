@@ -153,6 +153,16 @@ fn replies_find_their_commands_and_pushes_stand_apart() {
     assert_eq!(link.hear(), Some(Heard::Objection("NOPERM no".into())));
     assert_eq!(link.first(), Some(&3));
     assert_eq!(link.hear(), Some(Heard::Reply(3, Value::Simple("PONG".into()))));
+    // A server that refuses everything refuses the fence too, and it may begin between the two.
+    link.send_fenced(4, 0, |out| command(out, &[b"SUBSCRIBE", b"a"]));
+    link.send_fenced(5, 0, |out| command(out, &[b"SUBSCRIBE", b"b"]));
+    link.received(b"-BUSY no\r\n-BUSY no\r\n", 0);
+    assert_eq!(link.hear(), Some(Heard::Objection("BUSY no".into())));
+    assert_eq!(link.hear(), Some(Heard::Reply(4, Value::Error("BUSY no".into()))));
+    link.received(b">3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:1\r\n-BUSY no\r\n", 0);
+    assert!(matches!(link.hear(), Some(Heard::Push(_))));
+    assert_eq!(link.hear(), Some(Heard::Reply(5, Value::Error("BUSY no".into()))));
+    assert_eq!(link.first(), None);
     link.received(b":1\r\n", 0);
     assert_eq!(link.hear(), None);
     assert!(matches!(link.closed(9).expect("up").error, LinkError::NotRedis(_)), "to nothing");

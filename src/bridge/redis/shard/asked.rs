@@ -35,6 +35,10 @@ pub(super) enum Asked {
     Renew,
     /// This node lives.
     Lease,
+    /// This node ends; the last command about it.
+    Leave {
+        is_last: bool,
+    },
     /// Something is written, which a replica refuses.
     EchoKept,
     /// Something is published that has to come back.

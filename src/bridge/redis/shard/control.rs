@@ -92,6 +92,13 @@ impl Shard {
         }
     }
 
+    /// A node has ended: nothing takes effect there any more.
+    pub(super) fn wait_no_more_for(&mut self, node: NodeId) {
+        for id in self.control.gone(node) {
+            self.end_question(id);
+        }
+    }
+
     fn answer_question(&mut self, question: &Question) {
         let name = |node: NodeId| match self.directory.record(node) {
             Some(record) if !record.name.is_empty() => record.name.clone(),

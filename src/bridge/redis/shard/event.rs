@@ -35,6 +35,8 @@ pub enum Event {
     NodeAppeared(Box<str>),
     /// One does not any more.
     NodeDied(Box<str>),
+    /// One has ended, and said so.
+    NodeLeft(Box<str>),
     /// This node was dead for the others for a while.
     Lapsed,
     /// The node of this name is of another version.
@@ -62,6 +64,7 @@ impl Event {
             | Event::NoIncarnation
             | Event::NodeAppeared(_)
             | Event::NodeDied(_)
+            | Event::NodeLeft(_)
             | Event::OtherVersion { .. }
             | Event::OtherConfiguration(_) => return None,
         })

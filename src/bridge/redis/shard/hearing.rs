@@ -1,5 +1,6 @@
 //! The connection that hears: what Redis is told to send, and what it sends.
 
+use super::leaving::LEFT;
 use super::{Asked, Event, Shard, Wire};
 use crate::bridge::redis::error::StoreError;
 use crate::bridge::redis::id;
@@ -84,7 +85,11 @@ impl Shard {
         let [Value::Blob(kind), Value::Blob(key), rest @ ..] = parts else { return };
         if key[..] == self.control_key[..] {
             // Rung, or heard from now on: what came before was not.
-            return self.control.rung();
+            self.control.rung();
+            if matches!(rest, [Value::Blob(said)] if said[..] == *LEFT) {
+                self.directory.hurry(self.now_us);
+            }
+            return;
         }
         match (&kind[..], rest) {
             (b"message", [Value::Blob(payload)]) => self.take_message(key, payload),

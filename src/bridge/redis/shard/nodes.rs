@@ -17,7 +17,8 @@ impl Shard {
     /// Is the node to say of itself what there is to say? Then `beat` has to follow.
     #[must_use]
     pub fn wants_beat(&self) -> bool {
-        self.may_send() && self.now_us >= self.paused_until_us && self.directory.is_due(self.now_us)
+        let may_send = self.may_send() && !self.is_leaving();
+        may_send && self.now_us >= self.paused_until_us && self.directory.is_due(self.now_us)
     }
 
     /// Tells Redis that this node lives, and what it says of itself.
@@ -43,13 +44,14 @@ impl Shard {
 
     /// When the next beat is due.
     pub(super) fn beat_due_us(&self) -> Option<u64> {
-        let due_us = self.directory.deadline_us().filter(|_| self.may_send())?;
+        let may_send = self.may_send() && !self.is_leaving();
+        let due_us = self.directory.deadline_us().filter(|_| may_send)?;
         Some(due_us.max(self.paused_until_us))
     }
 
     /// What a beat was answered with.
     pub(super) fn take_lease(&mut self, value: &Value) {
-        match self.directory.answered(value) {
+        match self.directory.answered(value, self.now_us) {
             Ok(changes) => changes.into_iter().for_each(|change| self.note_change(&change)),
             Err(error) => {
                 self.directory.missed(self.now_us);
@@ -62,12 +64,17 @@ impl Shard {
     fn note_change(&mut self, change: &Change) {
         let news = match change {
             Change::Appeared(node) => Some(Answer::Node { node: *node, lives: true }),
-            Change::Died(node) => Some(Answer::Node { node: *node, lives: false }),
+            Change::Died(node) | Change::Left(node, _) => {
+                Some(Answer::Node { node: *node, lives: false })
+            }
             // What it noted may have expired meanwhile.
             Change::Lapsed => Some(Answer::Forgotten),
             Change::OtherVersion(_) | Change::OtherConfiguration(_) => None,
         };
         self.news.extend(news);
+        if let Change::Left(node, _) = change {
+            self.wait_no_more_for(*node);
+        }
         let name = |node: NodeId| {
             let record = self.directory.record(node);
             Box::from(record.map_or("", |record| record.name.as_str()))
@@ -75,6 +82,7 @@ impl Shard {
         let event = match change {
             Change::Appeared(node) => Event::NodeAppeared(name(*node)),
             Change::Died(node) => Event::NodeDied(name(*node)),
+            Change::Left(_, name) => Event::NodeLeft(name.clone()),
             Change::Lapsed => Event::Lapsed,
             Change::OtherVersion(node) => {
                 let record = self.directory.record(*node);

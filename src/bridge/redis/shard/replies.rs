@@ -65,6 +65,7 @@ impl Shard {
             // One that failed is tried again by the next fork.
             Asked::Renew => {}
             Asked::Lease => self.take_lease(&value),
+            Asked::Leave { is_last } => self.take_leave(is_last, &value),
             Asked::EchoKept => self.echo_kept(&value),
             Asked::Echo(number) => self.echo_answered(number, &value),
             Asked::Users { is_last } => self.told_users(is_last, &value),
@@ -435,6 +436,7 @@ impl Shard {
                 | Asked::Renew
                 // The next connection begins with one.
                 | Asked::Lease
+                | Asked::Leave { .. }
                 | Asked::EchoKept
                 | Asked::Echo(_)
                 | Asked::Users { .. }

@@ -31,7 +31,8 @@ struct Batches(BTreeMap<Class, Vec<BatchItem>>);
 impl Shard {
     /// Puts as much of what waits into bytes as is written at once.
     pub(super) fn fill_commands(&mut self) {
-        if !self.may_send() || self.now_us < self.paused_until_us {
+        let may_send = self.may_send() && !self.has_said_goodbye();
+        if !may_send || self.now_us < self.paused_until_us {
             return;
         }
         self.paused_until_us = 0;
@@ -52,6 +53,7 @@ impl Shard {
         for (class, items) in std::mem::take(&mut batches.0) {
             self.send_batch(class, &items);
         }
+        self.fill_leave();
     }
 
     /// Appends what makes Redis keep our scripts.

@@ -12,6 +12,7 @@ use crate::contract::wire::{Origin, encode};
 
 mod ends;
 mod hearing;
+mod leaving;
 mod members;
 mod nodes;
 mod publishing;
