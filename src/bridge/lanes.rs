@@ -140,10 +140,11 @@ impl Lanes {
         false
     }
 
-    /// Hands over a command of another node, of which few are let in at a time, behind the
-    /// publications that came before it.
+    /// Hands over a command of another node, or a part of a list for one, of which few are let in
+    /// at a time, behind the publications that came before it.
     pub fn command(&mut self, worker: usize, command: Answer) {
-        debug_assert!(matches!(command, Answer::Command { .. }), "not a command: {command:?}");
+        let is_command = matches!(command, Answer::Command { .. } | Answer::List { .. });
+        debug_assert!(is_command, "not a command: {command:?}");
         self.outboxes[worker].notices.push_back(command);
     }
 

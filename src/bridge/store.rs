@@ -110,7 +110,7 @@ impl Store {
                     shard.metrics().dropped.add(u64::from(!fits));
                 }
                 Answer::Lost { session } => lanes.mark_lost(worker, session),
-                Answer::Command { .. } => lanes.command(worker, answer),
+                Answer::Command { .. } | Answer::List { .. } => lanes.command(worker, answer),
                 Answer::Membership { .. } => lanes.pass_on(worker, answer),
                 Answer::Node { .. } | Answer::Forgotten => lanes.tell(&answer),
                 Answer::Published { .. }
@@ -123,6 +123,7 @@ impl Store {
                 | Answer::Members { .. }
                 | Answer::Counted { .. }
                 | Answer::Nodes { .. }
+                | Answer::Channels { .. }
                 | Answer::Failed { .. } => lanes.answer(worker, answer),
             }
         }

@@ -10,6 +10,7 @@
 
 use super::block::{Block, Placed};
 use super::envelope::Member;
+use super::listing::{ChannelCounts, ChannelsPart, ListCursor};
 use super::name::Name;
 use super::node::NodeInfo;
 use super::position::{Epoch, Position, Since};
@@ -59,6 +60,11 @@ pub enum Call {
     ToUser { id: CallId, user: Name, what: SharedCommand },
     /// Tell which other nodes there are: answered by `Nodes`.
     Nodes { id: CallId },
+    /// Tell which channels of this pattern other nodes have, where that is not more than a call of
+    /// the server API is answered: answered by `Channels`.
+    Channels { id: CallId, pattern: Box<str> },
+    /// A part of this home's channels, for the list of this number. Not answered.
+    Listed { number: u64, part: Box<ChannelsPart> },
     /// The command of this number has taken effect on this node, or, where it has not, will not be
     /// waited for. Not answered.
     CommandDone { number: u64, took_effect: bool },
@@ -98,8 +104,9 @@ impl Call {
             | Call::Note { id, .. }
             | Call::Members { id, .. }
             | Call::Count { id, .. }
+            | Call::Channels { id, .. }
             | Call::Nodes { id } => Some(*id),
-            Call::Unwatch { .. } | Call::CommandDone { .. } => None,
+            Call::Unwatch { .. } | Call::CommandDone { .. } | Call::Listed { .. } => None,
         }
     }
 }
@@ -195,6 +202,11 @@ pub enum Answer {
         id: CallId,
         nodes: Box<[NodeInfo]>,
     },
+    /// Channels of the other nodes, as far as these have answered in time.
+    Channels {
+        id: CallId,
+        channels: Box<ChannelCounts>,
+    },
     Failed {
         id: CallId,
         why: Failure,
@@ -215,6 +227,11 @@ pub enum Answer {
         number: u64,
         user: Name,
         what: SharedCommand,
+    },
+    /// Another node lists channels. Answered by `Listed`.
+    List {
+        number: u64,
+        from: ListCursor,
     },
     /// Somebody has joined or left on another node; may be lost.
     Membership {
@@ -292,11 +309,13 @@ impl Answer {
             | Answer::Members { id, .. }
             | Answer::Counted { id, .. }
             | Answer::Nodes { id, .. }
+            | Answer::Channels { id, .. }
             | Answer::Failed { id, .. } => Some(*id),
             Answer::Read(read) => Some(read.id),
             Answer::Publication { .. }
             | Answer::Lost { .. }
             | Answer::Command { .. }
+            | Answer::List { .. }
             | Answer::Membership { .. }
             | Answer::Node { .. }
             | Answer::Forgotten => None,

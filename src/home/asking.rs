@@ -296,7 +296,9 @@ impl<E: Engine> Home<E> {
             Request::RemoveHistory { channel, .. } => {
                 self.keeps(channel.as_str()).then(|| channel.clone())
             }
-            Request::ToUser(_) | Request::Nodes { .. } => Some(USERS_LINE.into()),
+            Request::ToUser(_) | Request::Nodes { .. } | Request::OtherChannels { .. } => {
+                Some(USERS_LINE.into())
+            }
             Request::Presence { channel, .. } | Request::PresenceStats { channel, .. } => {
                 Some(channel.clone())
             }
@@ -364,6 +366,7 @@ impl<E: Engine> Home<E> {
             Request::Presence { to, channel } => (to, "presence", channel),
             Request::PresenceStats { to, channel } => (to, "presence_stats", channel),
             Request::Nodes { to } => return self.tell_nodes(to, Box::default()),
+            Request::OtherChannels { to, .. } => return self.tell_channels(to, Box::default()),
             other => unreachable!("it stands in no line: {other:?}"),
         };
         self.say(to.connection.core, refused(to, ErrorCode::Internal, method, Some(channel)));

@@ -270,6 +270,7 @@ impl<E: Engine> Home<E> {
             Request::UserDone { call } => self.user_done(call),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel, now),
             Request::Channels { to, from } => self.list(to, from),
+            Request::OtherChannels { to, pattern } => self.ask_channels(to, pattern, now),
             Request::Nodes { to } => self.ask_nodes(to, now),
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;

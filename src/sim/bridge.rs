@@ -205,7 +205,10 @@ impl Outside for Far {
             Call::Nodes { id } => {
                 peer.answers.push_back(Answer::Nodes { id, nodes: Box::default() });
             }
-            Call::CommandDone { .. } => {}
+            Call::Channels { id, .. } => {
+                peer.answers.push_back(Answer::Channels { id, channels: Box::default() });
+            }
+            Call::CommandDone { .. } | Call::Listed { .. } => {}
         }
     }
 
@@ -338,6 +341,8 @@ impl Far {
                 | Call::Users { .. }
                 | Call::ToUser { .. }
                 | Call::Nodes { .. }
+                | Call::Channels { .. }
+                | Call::Listed { .. }
                 | Call::CommandDone { .. }),
             ) => unreachable!("it has a way of its own: {call:?}"),
         }

@@ -12,6 +12,7 @@ mod calls;
 mod control;
 mod event;
 mod hearing;
+mod lists;
 mod members;
 mod nodes;
 mod replies;
@@ -29,6 +30,7 @@ use super::keys::Keys;
 use super::lines::{Job, JobId, Lines, Task};
 use super::link::{Ended, Heard, Link};
 use super::link_error::LinkError;
+use super::lists::Lists;
 use super::members::ClientIds;
 use super::script::Scripts;
 use super::users::Users;
@@ -83,6 +85,7 @@ pub struct Shard {
     metrics: Arc<StoreMetrics>,
     users: Users,
     control: Control,
+    lists: Lists,
     /// What is rung for this node.
     control_key: Box<[u8]>,
     homes: Homes,
@@ -147,6 +150,7 @@ impl Shard {
             metrics: Arc::default(),
             users: Users::new(Key(secret)),
             control: Control::new(node),
+            lists: Lists::new(homes.workers()),
             control_key,
             homes,
             members: Members::new(ids),
@@ -189,6 +193,7 @@ impl Shard {
             self.say(worker, Answer::UsersTold { id });
         }
         self.end_questions();
+        self.turn_lists();
         while let Some(job) = self.lines.take_overdue(now_us) {
             let why = job.failure();
             self.answer_failed(job, why);
@@ -223,7 +228,8 @@ impl Shard {
         let has_ready = self.lines.has_ready() || self.members.has_ready();
         let paused = has_ready.then_some(self.paused_until_us);
         let rest = [self.lines.deadline_us(), self.interest.deadline_us(), self.beat_due_us()];
-        let others = [self.users.deadline_us(), self.control.deadline_us()];
+        let lists = self.lists.deadline_us();
+        let others = [self.users.deadline_us(), self.control.deadline_us(), lists];
         let paused = paused.filter(|until_us| self.serves && *until_us > 0);
         let echo = self.echo.deadline_us().filter(|_| self.subscriptions.is_open() && self.serves);
         let others = others.into_iter().chain([paused, echo, self.members.deadline_us()]);
