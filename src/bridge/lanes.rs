@@ -140,11 +140,14 @@ impl Lanes {
         false
     }
 
-    /// Hands over a command of another node, or a part of a list for one, of which few are let in
-    /// at a time, behind the publications that came before it.
+    /// Hands over a command of another node, or what has to do with a list of channels, of which
+    /// few are let in at a time, behind the publications that came before it.
     pub fn command(&mut self, worker: usize, command: Answer) {
-        let is_command = matches!(command, Answer::Command { .. } | Answer::List { .. });
-        debug_assert!(is_command, "not a command: {command:?}");
+        let is_list = matches!(command, Answer::Channels { .. } | Answer::List { .. });
+        debug_assert!(
+            is_list || matches!(command, Answer::Command { .. }),
+            "not a command: {command:?}"
+        );
         self.outboxes[worker].notices.push_back(command);
     }
 

@@ -110,7 +110,9 @@ impl Store {
                     shard.metrics().dropped.add(u64::from(!fits));
                 }
                 Answer::Lost { session } => lanes.mark_lost(worker, session),
-                Answer::Command { .. } | Answer::List { .. } => lanes.command(worker, answer),
+                Answer::Command { .. } | Answer::List { .. } | Answer::Channels { .. } => {
+                    lanes.command(worker, answer);
+                }
                 Answer::Membership { .. } => lanes.pass_on(worker, answer),
                 Answer::Node { .. } | Answer::Forgotten => lanes.tell(&answer),
                 Answer::Published { .. }
@@ -123,7 +125,6 @@ impl Store {
                 | Answer::Members { .. }
                 | Answer::Counted { .. }
                 | Answer::Nodes { .. }
-                | Answer::Channels { .. }
                 | Answer::Failed { .. } => lanes.answer(worker, answer),
             }
         }

@@ -61,8 +61,9 @@ pub enum Call {
     /// Tell which other nodes there are: answered by `Nodes`.
     Nodes { id: CallId },
     /// Tell which channels of this pattern other nodes have, where that is not more than a call of
-    /// the server API is answered: answered by `Channels`.
-    Channels { id: CallId, pattern: Box<str> },
+    /// the server API is answered: answered by `Channels` with this number. Nodes may take seconds
+    /// to say it, for which no credit is held.
+    Channels { number: u64, pattern: Box<str> },
     /// A part of this home's channels, for the list of this number. Not answered.
     Listed { number: u64, part: Box<ChannelsPart> },
     /// The command of this number has taken effect on this node, or, where it has not, will not be
@@ -104,9 +105,11 @@ impl Call {
             | Call::Note { id, .. }
             | Call::Members { id, .. }
             | Call::Count { id, .. }
-            | Call::Channels { id, .. }
             | Call::Nodes { id } => Some(*id),
-            Call::Unwatch { .. } | Call::CommandDone { .. } | Call::Listed { .. } => None,
+            Call::Unwatch { .. }
+            | Call::CommandDone { .. }
+            | Call::Channels { .. }
+            | Call::Listed { .. } => None,
         }
     }
 }
@@ -202,11 +205,6 @@ pub enum Answer {
         id: CallId,
         nodes: Box<[NodeInfo]>,
     },
-    /// Channels of the other nodes, as far as these have answered in time.
-    Channels {
-        id: CallId,
-        channels: Box<ChannelCounts>,
-    },
     Failed {
         id: CallId,
         why: Failure,
@@ -227,6 +225,11 @@ pub enum Answer {
         number: u64,
         user: Name,
         what: SharedCommand,
+    },
+    /// Channels of the other nodes, as far as these have answered in time.
+    Channels {
+        number: u64,
+        channels: Result<Box<ChannelCounts>, Failure>,
     },
     /// Another node lists channels. Answered by `Listed`.
     List {
@@ -309,12 +312,12 @@ impl Answer {
             | Answer::Members { id, .. }
             | Answer::Counted { id, .. }
             | Answer::Nodes { id, .. }
-            | Answer::Channels { id, .. }
             | Answer::Failed { id, .. } => Some(*id),
             Answer::Read(read) => Some(read.id),
             Answer::Publication { .. }
             | Answer::Lost { .. }
             | Answer::Command { .. }
+            | Answer::Channels { .. }
             | Answer::List { .. }
             | Answer::Membership { .. }
             | Answer::Node { .. }

@@ -296,9 +296,7 @@ impl<E: Engine> Home<E> {
             Request::RemoveHistory { channel, .. } => {
                 self.keeps(channel.as_str()).then(|| channel.clone())
             }
-            Request::ToUser(_) | Request::Nodes { .. } | Request::OtherChannels { .. } => {
-                Some(USERS_LINE.into())
-            }
+            Request::ToUser(_) | Request::Nodes { .. } => Some(USERS_LINE.into()),
             Request::Presence { channel, .. } | Request::PresenceStats { channel, .. } => {
                 Some(channel.clone())
             }
@@ -308,6 +306,7 @@ impl<E: Engine> Home<E> {
             | Request::Deregister { .. }
             | Request::UserDone { .. }
             | Request::Channels { .. }
+            | Request::OtherChannels { .. }
             | Request::Marker { .. } => None,
         }
     }
@@ -366,7 +365,6 @@ impl<E: Engine> Home<E> {
             Request::Presence { to, channel } => (to, "presence", channel),
             Request::PresenceStats { to, channel } => (to, "presence_stats", channel),
             Request::Nodes { to } => return self.tell_nodes(to, Box::default()),
-            Request::OtherChannels { to, .. } => return self.tell_channels(to, Box::default()),
             other => unreachable!("it stands in no line: {other:?}"),
         };
         self.say(to.connection.core, refused(to, ErrorCode::Internal, method, Some(channel)));
@@ -485,7 +483,7 @@ impl<E> Home<E> {
     /// Does anything here wait for an engine, or for its own time to ask it again?
     #[must_use]
     pub fn waits_for_engine(&self) -> bool {
-        self.asking.next_ms().is_some() || self.noting.is_busy()
+        self.asking.next_ms().is_some() || self.noting.is_busy() || !self.listing.is_empty()
     }
 
     /// Does a channel rest before it asks again?

@@ -4,7 +4,7 @@
 //! Must not know patterns: the asking edge compares them, and for other nodes the bridge. Invariant:
 //! a list that is read to its end has every channel that had subscribers throughout exactly once.
 
-use super::replica::{Asked, USERS_LINE};
+use super::waits::Ticket;
 use super::{Home, refused};
 use crate::clock::Now;
 use crate::codec::command::ErrorCode;
@@ -49,26 +49,48 @@ impl<E: Engine> Home<E> {
         if E::LOCAL {
             return self.tell_channels(to, Box::default());
         }
-        let channels = |id| Call::Channels { id, pattern };
-        self.ask_in_line(USERS_LINE.into(), Asked::Channels(to), channels, now);
+        let number = self.listing.begin(to, now.monotonic_ms()).0;
+        self.announcing.note(Call::Channels { number, pattern });
+        self.announce(now);
     }
 
-    /// Answers which channels other nodes have.
-    pub(super) fn tell_channels(&mut self, to: ReplyTo, channels: Box<ChannelCounts>) {
-        self.say(to.connection.core, Delivery::OtherChannels { to, channels });
-    }
-
-    /// Other nodes could not be asked: this one at least can tell of itself. But where they have
-    /// more than may be answered, so has the whole.
-    pub(super) fn channels_failed(&mut self, to: ReplyTo, why: Failure) {
-        match why {
-            Failure::Over => {
+    /// Other nodes have answered, or could not be asked. This one at least can tell of itself, but
+    /// where they have more than may be answered, so has the whole.
+    pub(super) fn take_channels(
+        &mut self,
+        number: u64,
+        channels: Result<Box<ChannelCounts>, Failure>,
+    ) {
+        // One whose time was over is answered.
+        let Some(to) = self.listing.end(Ticket(number)) else { return };
+        match channels {
+            Ok(channels) => self.tell_channels(to, channels),
+            Err(Failure::Over) => {
                 let error = refused(to, ErrorCode::LimitExceeded, "", None);
                 self.say(to.connection.core, error);
             }
-            Failure::Away | Failure::Lost | Failure::Refused | Failure::Overdue => {
+            Err(Failure::Away | Failure::Lost | Failure::Refused | Failure::Overdue) => {
                 self.tell_channels(to, Box::default());
             }
         }
+    }
+
+    /// Answers one list for which other nodes took too long. True: there was one.
+    pub(super) fn answer_late_list(&mut self, now: Now) -> bool {
+        let Some((_, to)) = self.listing.take_due(now.monotonic_ms()) else { return false };
+        self.tell_channels(to, Box::default());
+        true
+    }
+
+    /// The host shuts down: nobody waits for other nodes any more.
+    pub(super) fn give_up_lists(&mut self) {
+        while let Some((_, to)) = self.listing.take_due(u64::MAX) {
+            self.tell_channels(to, Box::default());
+        }
+    }
+
+    /// Answers which channels other nodes have.
+    fn tell_channels(&mut self, to: ReplyTo, channels: Box<ChannelCounts>) {
+        self.say(to.connection.core, Delivery::OtherChannels { to, channels });
     }
 }

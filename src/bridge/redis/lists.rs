@@ -6,7 +6,6 @@
 //! deadline; few lists are under way at once on either side; what is held of one is bounded.
 
 use super::message::Part;
-use crate::contract::engine::CallId;
 use crate::contract::listing::{ChannelCounts, ChannelsPart, ListCursor, Pattern};
 use crate::contract::wire::NodeId;
 use crate::limits::{
@@ -25,7 +24,8 @@ const RESULT_BYTES: usize = 21;
 #[derive(Debug)]
 struct Call {
     worker: usize,
-    id: CallId,
+    /// The number of the list there.
+    number: ListId,
     pattern: Box<str>,
     deadline_us: u64,
 }
@@ -49,7 +49,8 @@ struct Gathering {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Gathered {
     pub worker: usize,
-    pub call: CallId,
+    /// The number of the list there.
+    pub number: ListId,
     /// None where it is too large.
     pub channels: Option<ChannelCounts>,
     pub missing: BTreeSet<NodeId>,
@@ -136,12 +137,23 @@ impl Lists {
         !is_asking && self.walks.is_empty() && self.wanted.is_empty()
     }
 
+    /// Lists of this node that are not answered.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.gathering.len() + self.waiting.len()
+    }
+
     /// A home asks what other nodes have, which begins when `begin` says so. False: too many wait.
-    pub fn ask(&mut self, (worker, id): (usize, CallId), pattern: Box<str>, now_us: u64) -> bool {
+    pub fn ask(
+        &mut self,
+        (worker, number): (usize, ListId),
+        pattern: Box<str>,
+        now_us: u64,
+    ) -> bool {
         let has_room = self.waiting.len() < LISTS_WAITING;
         if has_room {
             let deadline_us = now_us + REDIS_CALL_US;
-            self.waiting.push_back(Call { worker, id, pattern, deadline_us });
+            self.waiting.push_back(Call { worker, number, pattern, deadline_us });
         }
         has_room
     }
@@ -187,7 +199,7 @@ impl Lists {
         if let Some(call) = self.waiting.pop_front_if(|call| call.deadline_us <= now_us) {
             let missing = living.iter().copied().collect();
             let channels = Some(ChannelCounts::default());
-            return Some(Gathered { worker: call.worker, call: call.id, channels, missing });
+            return Some(Gathered { worker: call.worker, number: call.number, channels, missing });
         }
         self.gathering.values_mut().for_each(|list| list.give_up_quiet(now_us));
         let is_over = |(_, list): &(&ListId, &Gathering)| {
@@ -202,14 +214,14 @@ impl Lists {
             counts.push(name, *clients);
         }
         let channels = (!is_too_large).then_some(counts);
-        Some(Gathered { worker: call.worker, call: call.id, channels, missing })
+        Some(Gathered { worker: call.worker, number: call.number, channels, missing })
     }
 
-    /// The connection is no more: gives the calls of this node's lists, which come to nothing.
-    pub fn lost(&mut self) -> Vec<(usize, CallId)> {
+    /// The connection is no more: gives who asked for lists, which come to nothing.
+    pub fn lost(&mut self) -> Vec<(usize, ListId)> {
         let begun = std::mem::take(&mut self.gathering).into_values().map(|list| list.call);
         let waiting = std::mem::take(&mut self.waiting);
-        begun.chain(waiting).map(|call| (call.worker, call.id)).collect()
+        begun.chain(waiting).map(|call| (call.worker, call.number)).collect()
     }
 
     /// Another node asks. With more than wait already nothing is done, and this node is missing

@@ -348,7 +348,7 @@ impl Shard {
     /// Calls that are not answered.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        self.lines.unanswered() + self.members.unanswered()
+        self.lines.unanswered() + self.members.unanswered() + self.lists.unanswered()
     }
 
     /// Shows what metrics have of it.

@@ -28,7 +28,6 @@ impl<E: Engine> Home<E> {
             Asked::OfNode { node, lives, .. } => self.tidings_failed((node, lives), why, now),
             // This node at least can tell of itself.
             Asked::Nodes(to) => self.tell_nodes(to, Box::default()),
-            Asked::Channels(to) => self.channels_failed(to, why),
             Asked::Watch(session) => self.watch_failed(session, why, now),
             Asked::Fill(session) | Asked::Recover(session) => {
                 let is_fill = matches!(asked, Asked::Fill(_));

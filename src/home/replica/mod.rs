@@ -76,8 +76,6 @@ pub enum Asked {
     },
     /// Which other nodes there are.
     Nodes(ReplyTo),
-    /// Which channels other nodes have.
-    Channels(ReplyTo),
 }
 
 /// What is asked of other nodes stands in a line as of a channel with this name, which no channel
@@ -95,7 +93,7 @@ impl Asked {
             | Asked::Pass(channel)
             | Asked::Presence { channel, .. }
             | Asked::Stats { channel, .. } => Some(channel.clone()),
-            Asked::ToUser(_) | Asked::Nodes(_) | Asked::Channels(_) => Some(USERS_LINE.into()),
+            Asked::ToUser(_) | Asked::Nodes(_) => Some(USERS_LINE.into()),
             Asked::Watch(_)
             | Asked::Fill(_)
             | Asked::Recover(_)
@@ -255,9 +253,7 @@ impl<E: Engine> Home<E> {
             (Answer::Nodes { nodes, .. }, Some(Some(Asked::Nodes(to)))) => {
                 self.tell_nodes(to, nodes);
             }
-            (Answer::Channels { channels, .. }, Some(Some(Asked::Channels(to)))) => {
-                self.tell_channels(to, channels);
-            }
+            (Answer::Channels { number, channels }, _) => self.take_channels(number, channels),
             (Answer::List { number, from }, _) => self.list_for(number, from, now),
             (Answer::Command { number, user, what }, _) => {
                 self.command_from(number, &user, &what, now);

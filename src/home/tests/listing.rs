@@ -2,8 +2,9 @@
 
 use super::engine::{answer, bridged, calls};
 use super::*;
-use crate::contract::engine::{CallId, Failure};
+use crate::contract::engine::Failure;
 use crate::contract::listing::ChannelCounts;
+use crate::limits::ENGINE_CALL_MS;
 
 fn list(home: &mut Home<Memory>, from: ListCursor) -> (Vec<(String, u32)>, Option<ListCursor>) {
     let said = ask(home, Request::Channels { to: TO, from }, at_ms(0));
@@ -41,22 +42,22 @@ fn a_list_of_channels_comes_in_parts_and_names_none_twice() {
 }
 
 /// A call that asks which channels other nodes have.
-fn asked(home: &mut Home<Bridged>) -> CallId {
+fn asked(home: &mut Home<Bridged>) -> u64 {
     let request = Request::OtherChannels { to: TO, pattern: "a*".into() };
     assert!(super::engine::ask(home, request, at_ms(0)).is_empty());
-    let [Call::Channels { id, pattern }] = &calls(home)[..] else { panic!("nobody is asked") };
+    let [Call::Channels { number, pattern }] = &calls(home)[..] else { panic!("nobody is asked") };
     assert_eq!(&**pattern, "a*");
-    *id
+    *number
 }
 
 #[test]
 fn what_other_nodes_have_is_handed_on() {
     let mut home = bridged();
-    let id = asked(&mut home);
+    let number = asked(&mut home);
     let mut counts = ChannelCounts::default();
     counts.push("ab", 2);
     let channels = Box::new(counts.clone());
-    let said = answer(&mut home, Answer::Channels { id, channels }, at_ms(1));
+    let said = answer(&mut home, Answer::Channels { number, channels: Ok(channels) }, at_ms(1));
     let [Delivery::OtherChannels { to: TO, channels }] = &said[..] else { panic!("{said:?}") };
     assert_eq!(**channels, counts);
 }
@@ -65,13 +66,20 @@ fn what_other_nodes_have_is_handed_on() {
 fn who_cannot_ask_other_nodes_tells_of_itself_unless_it_is_too_much() {
     let mut home = bridged();
     for why in [Failure::Away, Failure::Lost, Failure::Refused] {
-        let id = asked(&mut home);
-        let said = answer(&mut home, Answer::Failed { id, why }, at_ms(1));
+        let number = asked(&mut home);
+        let said = answer(&mut home, Answer::Channels { number, channels: Err(why) }, at_ms(1));
         let [Delivery::OtherChannels { channels, .. }] = &said[..] else { panic!("{said:?}") };
         assert!(channels.is_empty());
     }
-    let id = asked(&mut home);
-    let said = answer(&mut home, Answer::Failed { id, why: Failure::Over }, at_ms(1));
+    let number = asked(&mut home);
+    home.timers(at_ms(ENGINE_CALL_MS));
+    let said = said(&mut home);
+    assert!(matches!(&said[..], [Delivery::OtherChannels { .. }]), "its time is over: {said:?}");
+    let late = Answer::Channels { number, channels: Err(Failure::Over) };
+    assert!(answer(&mut home, late, at_ms(ENGINE_CALL_MS)).is_empty());
+    let number = asked(&mut home);
+    let said =
+        answer(&mut home, Answer::Channels { number, channels: Err(Failure::Over) }, at_ms(1));
     let is_over = |it: &Delivery| matches!(it, Delivery::Refused { error, .. } if *error == ErrorCode::LimitExceeded);
     assert!(said.len() == 1 && is_over(&said[0]), "{said:?}");
 }

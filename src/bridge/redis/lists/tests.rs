@@ -13,7 +13,7 @@ fn part(number: u32, is_last: bool, channels: &[(&str, u32)]) -> Part {
 }
 
 fn ask(lists: &mut Lists, call: u64) {
-    assert!(lists.ask((1, CallId(call)), "a*".into(), 0));
+    assert!(lists.ask((1, call), "a*".into(), 0));
 }
 
 /// Begins a list of these nodes at the time 0.
@@ -46,7 +46,7 @@ fn what_nodes_have_is_summed_by_channel() {
     assert_eq!(lists.take_gathered(&[], SOON_US), None, "one has more to tell");
     lists.take_part(id, TWO, part(1, true, &[("c", 1)]), SOON_US);
     let gathered = lists.take_gathered(&[], SOON_US).expect("all have told all");
-    assert_eq!((gathered.worker, gathered.call), (1, CallId(7)));
+    assert_eq!((gathered.worker, gathered.number), (1, 7));
     assert_eq!(channels(&gathered), [("a", 3), ("b", u32::MAX), ("c", 1)]);
     assert!(gathered.missing.is_empty() && lists.is_idle());
     lists.take_part(id, TWO, part(2, true, &[("d", 1)]), SOON_US);
@@ -132,12 +132,12 @@ fn few_lists_are_under_way_and_what_waits_has_an_end() {
     assert!(lists.begin(&[TWO], REDIS_CALL_US - 1).is_none());
     assert_eq!(lists.take_gathered(&[TWO], REDIS_CALL_US - 1), None);
     let gathered = lists.take_gathered(&[TWO], REDIS_CALL_US).expect("its time is over");
-    assert_eq!(gathered.call, CallId(LISTS_UNDER_WAY as u64), "which has not begun");
+    assert_eq!(gathered.number, LISTS_UNDER_WAY as u64, "which has not begun");
     assert_eq!(gathered.missing, [TWO].into());
     for call in 0..LISTS_WAITING {
-        assert!(lists.ask((1, CallId(call as u64)), "".into(), 0));
+        assert!(lists.ask((1, call as u64), "".into(), 0));
     }
-    assert!(!lists.ask((1, CallId(0)), "".into(), 0), "more wait than may");
+    assert!(!lists.ask((1, 0), "".into(), 0), "more wait than may");
     assert_eq!(lists.lost().len(), LISTS_UNDER_WAY + LISTS_WAITING);
     assert!(lists.is_idle());
 }

@@ -20,7 +20,9 @@ impl Shard {
             }
             Call::Users { id, changes } => return self.change_users(worker, id, &changes),
             Call::Nodes { id } => return self.tell_nodes(worker, id),
-            Call::Channels { id, pattern } => return self.ask_channels(worker, id, pattern),
+            Call::Channels { number, pattern } => {
+                return self.ask_channels(worker, number, pattern);
+            }
             Call::Listed { number, part } => return self.take_listed(number, &part),
             Call::ToUser { id, user, what } => return self.ask_others((worker, id), user, what),
             Call::CommandDone { number, took_effect } => {

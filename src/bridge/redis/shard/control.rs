@@ -103,9 +103,11 @@ impl Shard {
         for (worker, id) in self.users.lost() {
             self.say(worker, Answer::Failed { id, why: Failure::Lost });
         }
-        let questions = self.control.lost().into_iter().map(|it| (it.worker, it.call));
-        for (worker, id) in questions.chain(self.lists.lost()) {
+        for Question { worker, call: id, .. } in self.control.lost() {
             self.say(worker, Answer::Failed { id, why: Failure::Lost });
+        }
+        for (worker, number) in self.lists.lost() {
+            self.say_not_listed(worker, number, Failure::Lost);
         }
     }
 

@@ -4,20 +4,20 @@ use super::{Event, Shard};
 use crate::bridge::redis::control::About;
 use crate::bridge::redis::lists::{Gathered, ListId, Step, Wanted};
 use crate::bridge::redis::message::{Ask, Message, Part, Reply};
-use crate::contract::engine::{Answer, CallId, Failure};
+use crate::contract::engine::{Answer, Failure};
 use crate::contract::listing::{ChannelsPart, Pattern};
 use crate::contract::wire::NodeId;
 
 impl Shard {
     /// Begins to list what other nodes have.
-    pub(super) fn ask_channels(&mut self, worker: usize, id: CallId, pattern: Box<str>) {
+    pub(super) fn ask_channels(&mut self, worker: usize, number: u64, pattern: Box<str>) {
         if !self.serves {
-            return self.say(worker, Answer::Failed { id, why: Failure::Away });
+            return self.say_not_listed(worker, number, Failure::Away);
         }
-        if !self.lists.ask((worker, id), pattern, self.now_us) {
+        if !self.lists.ask((worker, number), pattern, self.now_us) {
             let names = self.names(self.directory.living().map(|(node, _)| node));
             self.note(Event::NotListed(names));
-            return self.say(worker, Answer::Failed { id, why: Failure::Refused });
+            return self.say_not_listed(worker, number, Failure::Refused);
         }
         self.turn_lists();
     }
@@ -76,15 +76,20 @@ impl Shard {
     }
 
     fn answer_gathered(&mut self, gathered: Gathered) {
-        let Gathered { worker, call: id, channels, missing } = gathered;
+        let Gathered { worker, number, channels, missing } = gathered;
         let Some(channels) = channels else {
-            return self.say(worker, Answer::Failed { id, why: Failure::Over });
+            return self.say_not_listed(worker, number, Failure::Over);
         };
         if !missing.is_empty() {
             let names = self.names(missing.into_iter());
             self.note(Event::NotListed(names));
         }
-        self.say(worker, Answer::Channels { id, channels: Box::new(channels) });
+        self.say(worker, Answer::Channels { number, channels: Ok(Box::new(channels)) });
+    }
+
+    /// A list came to nothing.
+    pub(super) fn say_not_listed(&mut self, worker: usize, number: u64, why: Failure) {
+        self.say(worker, Answer::Channels { number, channels: Err(why) });
     }
 
     /// The names of nodes.

@@ -235,10 +235,7 @@ impl Bench {
                 }
                 answer @ (Answer::Node { .. } | Answer::Forgotten) => format!("{answer:?}"),
                 Answer::Lost { session } => format!("{} lost", session.number),
-                Answer::Channels { id, channels } => {
-                    let all = (0..channels.len()).map(|place| channels.at(place));
-                    format!("{} channels {:?}", id.0, all.collect::<Vec<_>>())
-                }
+                Answer::Channels { number, channels } => format!("{number} channels {channels:?}"),
                 Answer::List { number, from } => {
                     format!("list {number} of {worker} from {}", from.place)
                 }
