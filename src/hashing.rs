@@ -56,6 +56,12 @@ impl Homes {
         Homes { hasher: Keyed::new(key), workers }
     }
 
+    /// How many workers there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
     /// The worker.
     #[must_use]
     pub fn of(&self, name: &str) -> usize {

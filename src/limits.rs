@@ -411,6 +411,16 @@ pub const CONTROL_ENTRIES: usize = 64;
 /// Messages that Redis keeps for a node, at most, and seconds for which it does after the last.
 pub const CONTROL_KEPT: usize = 4_096;
 pub const CONTROL_KEPT_S: u64 = 60;
+/// Bytes of messages read at once after which Redis is told to forget them.
+pub const CONTROL_TRIMMED_BYTES: usize = 64 << 10;
+/// Lists of channels that are under way at once over nodes: of those that this node asks for, and
+/// of those that others ask of it; and so many that wait. Beyond that a list lacks other nodes.
+pub const LISTS_UNDER_WAY: usize = 4;
+pub const LISTS_WAITING: usize = 64;
+/// Bytes of one message of a list, about; the rest follows by another.
+pub const LIST_PART_BYTES: usize = 128 << 10;
+/// Time after which a list does not wait any more for a node of which nothing was heard.
+pub const LIST_QUIET_US: u64 = 2_000_000;
 /// Time after which a connect is not held up any more by telling its user to other nodes.
 pub const REDIS_USERS_US: u64 = 250_000;
 /// Bytes of users' names that are written to Redis at once, about.
@@ -444,6 +454,8 @@ pub fn lane_slots(workers: usize, bytes: usize) -> usize {
 const _: () = assert!(ENGINE_WAIT_MS >= ENGINE_CALL_MS);
 const _: () = assert!(REDIS_VALUE_BYTES > REDIS_BULK_BYTES);
 const _: () = assert!(REDIS_CALL_US < ENGINE_CALL_MS * 1_000);
+const _: () = assert!(LIST_QUIET_US < REDIS_CALL_US);
+const _: () = assert!(2 * CONTROL_ENTRIES * LIST_PART_BYTES < REDIS_VALUE_BYTES);
 const _: () = assert!(CHUNK_BYTES > CONTROL_BACKLOG_BYTES);
 const _: () = assert!(ECHO_BACKLOG_BYTES as usize > ECHO_MESSAGE_BYTES as usize);
 

@@ -15,6 +15,7 @@ enum Kind {
     Busy,
     Refused,
     Unreadable,
+    NotListed,
     Forked,
     Nodes,
 }
@@ -28,6 +29,7 @@ impl Kind {
             Event::Busy => Some(Kind::Busy),
             Event::Refused(_) => Some(Kind::Refused),
             Event::Unreadable(_) => Some(Kind::Unreadable),
+            Event::NotListed(_) => Some(Kind::NotListed),
             Event::Forked(_) => Some(Kind::Forked),
             Event::NodeAppeared(_) | Event::NodeDied(_) | Event::NodeLeft(_) => Some(Kind::Nodes),
             Event::Up { .. }
@@ -108,6 +110,11 @@ fn write(event: &Event, left_out: u64) {
         Event::Unreadable(text) => {
             tracing::warn!(
                 reason = %text, left_out, "Redis has something that is not our publication"
+            );
+        }
+        Event::NotListed(nodes) => {
+            tracing::warn!(
+                %nodes, left_out, "channels were listed without those of nodes that did not answer"
             );
         }
         Event::Forked(channel) => {

@@ -140,10 +140,14 @@ impl Lanes {
         false
     }
 
-    /// Hands over a command of another node, of which few are let in at a time, behind the
-    /// publications that came before it.
+    /// Hands over a command of another node, or what has to do with a list of channels, of which
+    /// few are let in at a time, behind the publications that came before it.
     pub fn command(&mut self, worker: usize, command: Answer) {
-        debug_assert!(matches!(command, Answer::Command { .. }), "not a command: {command:?}");
+        let is_list = matches!(command, Answer::Channels { .. } | Answer::List { .. });
+        debug_assert!(
+            is_list || matches!(command, Answer::Command { .. }),
+            "not a command: {command:?}"
+        );
         self.outboxes[worker].notices.push_back(command);
     }
 

@@ -10,6 +10,7 @@
 
 use super::block::{Block, Placed};
 use super::envelope::Member;
+use super::listing::{ChannelCounts, ChannelsPart, ListCursor};
 use super::name::Name;
 use super::node::NodeInfo;
 use super::position::{Epoch, Position, Since};
@@ -59,6 +60,12 @@ pub enum Call {
     ToUser { id: CallId, user: Name, what: SharedCommand },
     /// Tell which other nodes there are: answered by `Nodes`.
     Nodes { id: CallId },
+    /// Tell which channels of this pattern other nodes have, where that is not more than a call of
+    /// the server API is answered: answered by `Channels` with this number. Nodes may take seconds
+    /// to say it, for which no credit is held.
+    Channels { number: u64, pattern: Box<str> },
+    /// A part of this home's channels, for the list of this number. Not answered.
+    Listed { number: u64, part: Box<ChannelsPart> },
     /// The command of this number has taken effect on this node, or, where it has not, will not be
     /// waited for. Not answered.
     CommandDone { number: u64, took_effect: bool },
@@ -99,7 +106,10 @@ impl Call {
             | Call::Members { id, .. }
             | Call::Count { id, .. }
             | Call::Nodes { id } => Some(*id),
-            Call::Unwatch { .. } | Call::CommandDone { .. } => None,
+            Call::Unwatch { .. }
+            | Call::CommandDone { .. }
+            | Call::Channels { .. }
+            | Call::Listed { .. } => None,
         }
     }
 }
@@ -216,6 +226,16 @@ pub enum Answer {
         user: Name,
         what: SharedCommand,
     },
+    /// Channels of the other nodes, as far as these have answered in time.
+    Channels {
+        number: u64,
+        channels: Result<Box<ChannelCounts>, Failure>,
+    },
+    /// Another node lists channels. Answered by `Listed`.
+    List {
+        number: u64,
+        from: ListCursor,
+    },
     /// Somebody has joined or left on another node; may be lost.
     Membership {
         session: Session,
@@ -297,6 +317,8 @@ impl Answer {
             Answer::Publication { .. }
             | Answer::Lost { .. }
             | Answer::Command { .. }
+            | Answer::Channels { .. }
+            | Answer::List { .. }
             | Answer::Membership { .. }
             | Answer::Node { .. }
             | Answer::Forgotten => None,

@@ -5,6 +5,7 @@
 use super::block::{Block, CLIENT_BYTES, Placed};
 use super::infos::Infos;
 use super::key::{ConnectionKey, ReplyTo};
+use super::listing::{ChannelCounts, ChannelsPart, ListCursor};
 use super::name::Name;
 use super::node::NodeInfo;
 use super::position::{Position, Since, Version};
@@ -63,6 +64,11 @@ pub enum Request {
         to: ReplyTo,
         from: ListCursor,
     },
+    /// Asks which channels of this pattern other nodes have; answered by `OtherChannels`.
+    OtherChannels {
+        to: ReplyTo,
+        pattern: Box<str>,
+    },
     /// Asks which other nodes there are; answered by `Nodes`.
     Nodes {
         to: ReplyTo,
@@ -71,15 +77,6 @@ pub enum Request {
     Marker {
         core: u16,
     },
-}
-
-/// How far a list of a home's channels has progressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ListCursor {
-    /// The next place to visit.
-    pub place: u32,
-    /// Channels made after this many are not listed, so that none is listed twice; 0 at the start.
-    pub made: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -203,7 +200,14 @@ pub enum Delivery {
     HistoryRemoved {
         to: ReplyTo,
     },
-    Channels(Box<ChannelsPart>),
+    Channels {
+        to: ReplyTo,
+        part: Box<ChannelsPart>,
+    },
+    OtherChannels {
+        to: ReplyTo,
+        channels: Box<ChannelCounts>,
+    },
     Nodes {
         to: ReplyTo,
         nodes: Box<[NodeInfo]>,
@@ -237,7 +241,8 @@ impl Delivery {
             | Delivery::UserUnanswered { .. }
             | Delivery::Unsubscribed { .. }
             | Delivery::HistoryRemoved { .. }
-            | Delivery::Channels(_)
+            | Delivery::Channels { .. }
+            | Delivery::OtherChannels { .. }
             | Delivery::Nodes { .. }
             | Delivery::Marker { .. } => false,
         }
@@ -288,16 +293,6 @@ pub struct HistoryAnswer {
     pub to: ReplyTo,
     pub position: Position,
     pub publications: Box<[Placed]>,
-}
-
-/// A part of a list of channels.
-#[derive(Clone, Debug)]
-pub struct ChannelsPart {
-    pub to: ReplyTo,
-    /// Channels with the number of their subscriptions; at most `CHANNELS_PER_PART`.
-    pub channels: Box<[(Name, u32)]>,
-    /// Where the next part begins; `None` after the last.
-    pub next: Option<ListCursor>,
 }
 
 #[derive(Clone, Debug)]

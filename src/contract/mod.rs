@@ -8,6 +8,7 @@ pub mod engine;
 pub mod envelope;
 pub mod infos;
 pub mod key;
+pub mod listing;
 pub mod name;
 pub mod node;
 pub mod position;

@@ -89,7 +89,8 @@ impl Edge {
             | Delivery::UserUnanswered { .. }
             | Delivery::Nodes { .. }
             | Delivery::HistoryRemoved { .. }
-            | Delivery::Channels(_) => {}
+            | Delivery::Channels { .. }
+            | Delivery::OtherChannels { .. } => {}
             Delivery::Marker { .. } => unreachable!("the worker counts the markers"),
         }
     }

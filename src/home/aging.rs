@@ -31,7 +31,11 @@ impl<E: Engine> Home<E> {
     pub fn timers(&mut self, now: Now) {
         assert!(self.outgoing.is_empty(), "timers wait for the cursor");
         sabotage!(LiveAtRead => self.go_live_late(now));
-        if !self.is_free() || self.answer_late_call(now) || !E::LOCAL && self.end_waits(now) {
+        if !self.is_free()
+            || self.answer_late_call(now)
+            || self.answer_late_list(now)
+            || !E::LOCAL && self.end_waits(now)
+        {
             return;
         }
         if !E::LOCAL {
@@ -75,7 +79,8 @@ impl<E: Engine> Home<E> {
             .then_some(self.tails_checked_ms + TAIL_CHECK_MS);
         let waits = self.asking.next_ms();
         let members = [self.noting.next_ms(), self.tidings.next_ms()];
-        let others = [tails, waits, self.user_calls.next_ms(), self.numberings.next_ms()];
+        let calls = self.user_calls.next_ms().into_iter().chain(self.listing.next_ms()).min();
+        let others = [tails, waits, calls, self.numberings.next_ms()];
         let expiry = expiry.into_iter().chain(members.into_iter().flatten());
         expiry.chain(others.into_iter().flatten()).min()
     }

@@ -23,13 +23,13 @@ pub struct Announcing {
     queue: VecDeque<Name>,
     queued: Changes,
     under_way: Option<Changes>,
-    /// Commands of other nodes that are over: their numbers, and whether they took effect.
-    done: VecDeque<(u64, bool)>,
+    /// What is said and not answered: commands of other nodes that are over, and lists for them.
+    said: VecDeque<Call>,
 }
 
 impl Announcing {
     /// A user has come, or gone.
-    fn note(&mut self, user: &Name) {
+    fn changed(&mut self, user: &Name) {
         if !self.queued.contains_key(user) {
             self.queue.push_back(user.clone());
             self.queued.insert(user.clone(), Vec::new());
@@ -48,15 +48,16 @@ impl Announcing {
         }
     }
 
-    /// A command of another node is over.
-    pub fn note_done(&mut self, number: u64, took_effect: bool) {
-        self.done.push_back((number, took_effect));
+    /// Something is to be said that is not answered. The bridge has asked for it, and lets few
+    /// in at a time.
+    pub fn note(&mut self, call: Call) {
+        self.said.push_back(call);
     }
 
     /// Is there something to say that only needs a credit?
     #[must_use]
     pub fn is_due(&self) -> bool {
-        !self.done.is_empty() || !self.queue.is_empty() && self.under_way.is_none()
+        !self.said.is_empty() || !self.queue.is_empty() && self.under_way.is_none()
     }
 }
 
@@ -68,7 +69,7 @@ impl<E: Engine> Home<E> {
             return self.say(connection.core, Delivery::Registered { connection });
         }
         if is_first {
-            self.announcing.note(&user);
+            self.announcing.changed(&user);
         }
         if !self.announcing.wait(&user, connection) {
             self.say(connection.core, Delivery::Registered { connection });
@@ -80,7 +81,7 @@ impl<E: Engine> Home<E> {
         let was_here = !self.users.connections(user.as_str()).is_empty();
         self.users.deregister(user, connection);
         if !E::LOCAL && was_here && self.users.connections(user.as_str()).is_empty() {
-            self.announcing.note(user);
+            self.announcing.changed(user);
             self.announce(now);
         }
     }
@@ -88,9 +89,9 @@ impl<E: Engine> Home<E> {
     /// Says what there is to say, as far as the credits go.
     pub(super) fn announce(&mut self, now: Now) {
         while self.has_credit()
-            && let Some((number, took_effect)) = self.announcing.done.pop_front()
+            && let Some(call) = self.announcing.said.pop_front()
         {
-            let said = self.say_call(Call::CommandDone { number, took_effect });
+            let said = self.say_call(call);
             assert!(said, "there was room");
         }
         if self.announcing.queue.is_empty() || self.announcing.under_way.is_some() {

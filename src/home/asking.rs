@@ -310,6 +310,7 @@ impl<E: Engine> Home<E> {
             | Request::Deregister { .. }
             | Request::UserDone { .. }
             | Request::Channels { .. }
+            | Request::OtherChannels { .. }
             | Request::Marker { .. } => None,
         }
     }
@@ -488,7 +489,7 @@ impl<E> Home<E> {
     /// Does anything here wait for an engine, or for its own time to ask it again?
     #[must_use]
     pub fn waits_for_engine(&self) -> bool {
-        self.asking.next_ms().is_some() || self.noting.is_busy()
+        self.asking.next_ms().is_some() || self.noting.is_busy() || !self.listing.is_empty()
     }
 
     /// Does a channel rest before it asks again, or expect what may be late?

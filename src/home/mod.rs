@@ -38,7 +38,7 @@ use crate::contract::key::{ConnectionKey, ReplyTo};
 use crate::contract::name::Name;
 use crate::contract::position::Position;
 use crate::hashing::Key;
-use crate::limits::{API_ANSWER_BYTES, Limits};
+use crate::limits::{API_ANSWER_BYTES, ENGINE_CALL_MS, Limits};
 use crate::namespace::{ChannelOptions, Namespaces};
 use crate::work::{Work, cost};
 use announce::Announcing;
@@ -55,6 +55,7 @@ use std::collections::{BTreeSet, VecDeque};
 use table::Channels;
 use user_calls::UserCalls;
 use users::Users;
+use waits::Waits;
 
 /// What a home is made of.
 #[derive(Clone, Debug)]
@@ -109,6 +110,9 @@ pub struct Home<E> {
     users: Users,
     user_calls: UserCalls,
     announcing: Announcing,
+    /// Who waits for what other nodes have of channels. They are as many as calls of the server
+    /// API that are not answered, at most.
+    listing: Waits<ReplyTo>,
     noting: Noting,
     tidings: Tidings,
     keys: Keys,
@@ -164,6 +168,7 @@ impl<E: Engine> Home<E> {
             users: Users::new(secrets.users),
             user_calls: UserCalls::default(),
             announcing: Announcing::default(),
+            listing: Waits::new(ENGINE_CALL_MS),
             noting: Noting::default(),
             tidings: Tidings::default(),
             keys: Keys::new(limits.idempotency_keys_per_worker, secrets.publications),
@@ -270,6 +275,7 @@ impl<E: Engine> Home<E> {
             Request::UserDone { call } => self.user_done(call),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel, now),
             Request::Channels { to, from } => self.list(to, from),
+            Request::OtherChannels { to, pattern } => self.ask_channels(to, pattern, now),
             Request::Nodes { to } => self.ask_nodes(to, now),
             Request::Marker { core } => {
                 self.marked[usize::from(core)] = true;
@@ -296,6 +302,7 @@ impl<E: Engine> Home<E> {
         self.noting.end_walk();
         if self.asking.is_idle() && self.unheard == 0 && self.noting.is_settled() {
             self.give_up_calls();
+            self.give_up_lists();
             let cores = std::mem::take(&mut self.marked).len();
             for core in (0..cores).filter_map(|core| u16::try_from(core).ok()) {
                 self.say(core, Delivery::Marker { core: self.core });

@@ -7,10 +7,10 @@ use crate::contract::block::{Block, Placed};
 use crate::contract::engine::{Answer, Bridged, Call, Engine, Memory, StreamRead};
 use crate::contract::envelope::Who;
 use crate::contract::envelope::{
-    Delivery, HistoryRequest, ListCursor, Member, PublishOptions, Recovery, Request,
-    SubscribeRequest,
+    Delivery, HistoryRequest, Member, PublishOptions, Recovery, Request, SubscribeRequest,
 };
 use crate::contract::key::{ConnectionKey, ReplyTo};
+use crate::contract::listing::ListCursor;
 use crate::contract::name::Name;
 use crate::contract::position::{Epoch, Position, Since, Version};
 use crate::contract::user::Overrides;

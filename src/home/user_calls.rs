@@ -208,7 +208,8 @@ impl<E: Engine> Home<E> {
                 self.say(to.connection.core, Delivery::UserUnanswered { to, nodes });
             }
             (Asker::Node(number), missing) => {
-                self.announcing.note_done(number, missing.is_none());
+                let took_effect = missing.is_none();
+                self.announcing.note(engine::Call::CommandDone { number, took_effect });
             }
         }
     }
@@ -225,7 +226,9 @@ impl<E: Engine> Home<E> {
             Asker::Here(to) => {
                 self.say(to.connection.core, super::refused(to, ErrorCode::Internal, "", None));
             }
-            Asker::Node(number) => self.announcing.note_done(number, false),
+            Asker::Node(number) => {
+                self.announcing.note(engine::Call::CommandDone { number, took_effect: false });
+            }
         }
     }
 

@@ -20,6 +20,8 @@ listed! {
         ToUser = "to_user",
         Nodes = "nodes",
         CommandDone = "command_done",
+        Channels = "channels",
+        Listed = "listed",
         Announce = "announce",
         Note = "note",
         Members = "members",
@@ -53,6 +55,8 @@ listed! {
         Refused = "refused",
         /// What came was no publication.
         Unreadable = "unreadable",
+        /// A list of channels lacks those of a node that did not tell them in time.
+        NotListed = "not_listed",
     }
 }
 

@@ -102,6 +102,7 @@ fn run_with<T: Transport, E: Engine>(
     let clients = (0..plan.clients).map(|n| Client::new(n as u16, &plan, random.fork())).collect();
     let mut host = Host {
         caller: Caller::new(random.fork()),
+        lists: 0,
         net: shared.net,
         ledger: shared.ledger,
         redis: shared.redis,

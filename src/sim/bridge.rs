@@ -57,6 +57,8 @@ struct Peer {
     answers: VecDeque<Answer>,
     /// What the subscription side says, in order, on its way.
     heard: VecDeque<Heard>,
+    /// Lists that are to be answered.
+    lists: VecDeque<u64>,
     watched: BTreeMap<Name, Session>,
 }
 
@@ -205,7 +207,8 @@ impl Outside for Far {
             Call::Nodes { id } => {
                 peer.answers.push_back(Answer::Nodes { id, nodes: Box::default() });
             }
-            Call::CommandDone { .. } => {}
+            Call::Channels { number, .. } => peer.lists.push_back(number),
+            Call::CommandDone { .. } | Call::Listed { .. } => {}
         }
     }
 
@@ -221,6 +224,7 @@ impl Far {
             !((peer.commands.is_empty() || !serves)
                 && peer.interests.is_empty()
                 && peer.answers.is_empty()
+                && peer.lists.is_empty()
                 && peer.heard.is_empty())
         })
     }
@@ -234,6 +238,10 @@ impl Far {
             0 => self.command(worker, now_us),
             1 => self.interest(worker),
             2 => {
+                if let Some(number) = self.peers[worker].lists.pop_front() {
+                    let channels = Ok(Box::default());
+                    lanes.command(worker, Answer::Channels { number, channels });
+                }
                 for _ in 0..run {
                     let Some(answer) = self.peers[worker].answers.pop_front() else { return };
                     lanes.answer(worker, answer);
@@ -338,6 +346,8 @@ impl Far {
                 | Call::Users { .. }
                 | Call::ToUser { .. }
                 | Call::Nodes { .. }
+                | Call::Channels { .. }
+                | Call::Listed { .. }
                 | Call::CommandDone { .. }),
             ) => unreachable!("it has a way of its own: {call:?}"),
         }

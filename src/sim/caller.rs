@@ -8,6 +8,7 @@ use super::client::Around;
 use super::ends::Ends;
 use super::errand::{Errand, Step};
 use super::ledger::API;
+use super::listing::{List, list_of};
 use super::net::LinkId;
 use super::plan::Plan;
 use super::promise::Promise;
@@ -32,6 +33,7 @@ pub enum Call {
     },
     /// A history is to be forgotten.
     Remove,
+    List,
     /// A step of the errand, and what it published.
     Step(Option<u32>),
 }
@@ -47,6 +49,8 @@ pub struct Caller {
     pub disconnected: bool,
     /// What it does about a user, step by step.
     pub errand: Option<Errand>,
+    /// The list of channels that was asked for last.
+    pub list: Option<List>,
     /// A step was given up, and may still take effect: what another errand would see is not known.
     errands_over: bool,
     core: usize,
@@ -65,6 +69,7 @@ impl Caller {
             link: None,
             waiting: None,
             disconnected: false,
+            list: None,
             errand: None,
             errands_over: false,
             core: 0,
@@ -129,6 +134,18 @@ impl Caller {
         self.request("publish", &body, around);
         self.waiting = Some(Call::Publish { publication });
         None
+    }
+
+    /// Asks which channels there are, unless something is out.
+    pub fn ask_list(&mut self, around: &mut Around) {
+        if self.waiting.is_some() {
+            return;
+        }
+        if self.link.is_none() {
+            self.connect(around);
+        }
+        self.request("channels", b"{}", around);
+        self.waiting = Some(Call::List);
     }
 
     /// Asks for the errand's next step. The user whose connections are looked at for it.
@@ -341,6 +358,7 @@ impl Caller {
             Some(Call::Batch { publications }) => batch_answered(text, &publications, around),
             Some(Call::Disconnect { .. }) if good => self.disconnected = true,
             Some(Call::Remove) if good => {}
+            Some(Call::List) if good => self.list = Some(list_of(text)),
             // The engine may keep them waiting for longer than a call may take.
             Some(Call::Remove | Call::Disconnect { .. })
                 if around.plan.fails() && text.contains("\"code\":100,") => {}

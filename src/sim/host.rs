@@ -41,6 +41,8 @@ pub struct Host<T: Transport, E> {
     pub redis: Option<SharedRedis>,
     pub clients: Vec<Client>,
     pub caller: Caller,
+    /// Lists of channels that were not what hosts have.
+    pub lists: u32,
     /// Connections of the user whose disconnect is out.
     pub doomed: Vec<(u16, u32)>,
     pub names: Vec<Name>,
@@ -371,7 +373,8 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 self.judge_rest();
                 if self.clients.iter().all(Client::settled) {
                     let since_us = *settled_us.get_or_insert(self.now_us);
-                    if self.now_us >= since_us + self.plan.watch_us {
+                    let is_over = self.now_us >= since_us + self.plan.watch_us;
+                    if is_over && self.has_judged_list() {
                         return self.judge_end();
                     }
                 }

@@ -13,6 +13,7 @@ mod ending;
 mod frames;
 mod histories;
 mod http;
+mod listing;
 mod names;
 mod neighbour;
 mod nodes;

@@ -6,7 +6,7 @@
 //! or at its deadline; a message is taken once, by its sender and number; few commands of others
 //! are under way at once, and the rest waits in Redis.
 
-use super::message::{Ask, Command, Message, Reply};
+use super::message::{Ask, Command, Message, Part, Reply};
 use crate::contract::engine::CallId;
 use crate::contract::name::Name;
 use crate::contract::user::SharedCommand;
@@ -49,8 +49,20 @@ pub struct Letter {
     number: u64,
     pub to: NodeId,
     pub data: Vec<u8>,
-    /// The question that it asks; none for an answer.
-    pub question: Option<QuestionId>,
+    pub about: About,
+}
+
+/// Who has to know when a message cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// It asks this question.
+    Question(QuestionId),
+    /// It answers that a command is over, and who asks finds that by itself.
+    Done,
+    /// It asks for this list of channels.
+    List(u64),
+    /// It is a part of this list, for another node.
+    Part(u64),
 }
 
 /// Which messages of a node were taken.
@@ -188,19 +200,22 @@ impl Control {
         let command = Command::from(&*question.what);
         let user = question.user.as_str().to_owned();
         let ask = Some(Ask::User { user, command });
-        self.write(node, Message { question: id, deadline_ms, ask, ..Message::default() });
+        let message = Message { question: id, deadline_ms, ask, ..Message::default() };
+        if !self.write(node, message, About::Question(id)) {
+            self.not_asked(id, node);
+        }
     }
 
-    fn write(&mut self, to: NodeId, message: Message) {
-        self.written += 1;
-        let question = message.ask.as_ref().map(|_| message.question);
-        let message = Message { from: self.own.text(), number: self.written, ..message };
-        let letter = Letter { number: self.written, to, data: message.encoded(), question };
-        if self.letters.len() < CONTROL_LETTERS {
-            self.letters.push_back(letter);
-        } else {
-            self.not_told(&letter);
+    /// Writes a message to a node; false: too many wait to be sent.
+    pub fn write(&mut self, to: NodeId, message: Message, about: About) -> bool {
+        if self.letters.len() >= CONTROL_LETTERS {
+            return false;
         }
+        self.written += 1;
+        let message = Message { from: self.own.text(), number: self.written, ..message };
+        let (number, data) = (self.written, message.encoded());
+        self.letters.push_back(Letter { number, to, data, about });
+        true
     }
 
     /// The next message to send.
@@ -216,13 +231,12 @@ impl Control {
         self.letters.insert(place, letter);
     }
 
-    /// Redis did not take a message.
-    pub fn not_told(&mut self, letter: &Letter) {
-        let question = letter.question.and_then(|id| self.questions.get_mut(&id));
-        if let Some(question) = question
-            && question.waits.remove(&letter.to)
+    /// A node could not be asked a question.
+    pub fn not_asked(&mut self, id: QuestionId, node: NodeId) {
+        if let Some(question) = self.questions.get_mut(&id)
+            && question.waits.remove(&node)
         {
-            question.failed.insert(letter.to);
+            question.failed.insert(node);
         }
     }
 
@@ -286,6 +300,12 @@ impl Control {
         Some(&self.last)
     }
 
+    /// The entry that was read last.
+    #[must_use]
+    pub fn last(&self) -> &str {
+        &self.last
+    }
+
     /// What was to be read could not be: it is tried at the next ring or beat.
     pub fn not_read(&mut self) {
         self.is_reading = false;
@@ -314,8 +334,15 @@ impl Control {
                 let user = Name::from(user.as_str());
                 Some(Entry::Command(Incoming { number: self.taken, user, what }))
             }
+            (Some(Ask::Channels { pattern }), _) if now_ms < message.deadline_ms => {
+                let (of, deadline_ms) = ((from, message.question), message.deadline_ms);
+                Some(Entry::List { of, pattern, deadline_ms })
+            }
             // Nobody waits for it any more.
-            (Some(Ask::User { .. }), _) => None,
+            (Some(Ask::User { .. } | Ask::Channels { .. }), _) => None,
+            (None, Some(Reply::Channels(part))) => {
+                Some(Entry::Part { list: message.question, from, part })
+            }
             (None, Some(Reply::Done { took_effect })) => {
                 let question = self.questions.get_mut(&message.question)?;
                 if question.waits.remove(&from) && !took_effect {
@@ -346,16 +373,29 @@ impl Control {
             return debug_assert!(false, "command {number} is over twice");
         };
         let answer = Some(Reply::Done { took_effect });
-        self.write(node, Message { question, answer, ..Message::default() });
+        // Where it is not sent, the node waits until its time is over.
+        let _ = self.write(node, Message { question, answer, ..Message::default() }, About::Done);
     }
 }
 
 /// What an entry was.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Entry {
     Command(Incoming),
     /// This question may be over.
     Answer(QuestionId),
+    /// A node asks for its list of this number.
+    List {
+        of: (NodeId, u64),
+        pattern: String,
+        deadline_ms: u64,
+    },
+    /// A node answers what this one has asked for this list.
+    Part {
+        list: u64,
+        from: NodeId,
+        part: Part,
+    },
 }
 
 #[cfg(test)]

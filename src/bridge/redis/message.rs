@@ -33,12 +33,28 @@ pub struct Message {
 pub enum Ask {
     /// Carry out a command on the connections of a user.
     User { user: String, command: Command },
+    /// List channels whose names match; "" for all.
+    Channels { pattern: String },
 }
 
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     Done { took_effect: bool },
+    Channels(Part),
+}
+
+/// A part of a list of channels.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Part {
+    /// Counts the parts of one node's answer.
+    pub number: u32,
+    pub is_last: bool,
+    /// There are more than may be answered; then it is the last.
+    pub is_too_large: bool,
+    /// With the number of their subscriptions.
+    pub channels: Vec<(String, u32)>,
 }
 
 /// A command in its form for the wire.
@@ -218,6 +234,55 @@ mod tests {
         there_and_back(UserAction::Disconnect { code: 4_000, reason: "r".into() });
         there_and_back(UserAction::Refresh { expire_at_s: None, info: b"1".as_slice().into() });
         there_and_back(UserAction::Send { data: b"[]".as_slice().into() });
+    }
+
+    #[test]
+    fn lists_are_read_as_they_were_written() {
+        let ask =
+            Message { ask: Some(Ask::Channels { pattern: "a*".into() }), ..Message::default() };
+        let channels = vec![("a\u{e9}\n\"".into(), u32::MAX), (String::new(), 0)];
+        let part = Part { number: 3, is_last: true, is_too_large: false, channels };
+        let answer = Message { answer: Some(Reply::Channels(part)), ..Message::default() };
+        for message in [ask, answer] {
+            assert_eq!(Message::decoded(&message.encoded()), Some(message));
+        }
+    }
+
+    /// A list that claims more than comes takes no memory for it.
+    #[test]
+    fn a_list_that_is_cut_or_broken_is_none() {
+        let channels = (0..20).map(|number| (format!("c{number}"), number)).collect();
+        let part = Part { channels, ..Part::default() };
+        let answer = Some(Reply::Channels(part));
+        let bytes = Message { answer, ..Message::default() }.encoded();
+        for end in 0..bytes.len() {
+            assert_eq!(Message::decoded(&bytes[..end]), None, "{end}");
+        }
+        let at = bytes.iter().position(|byte| *byte == 0xdc).expect("an array of 16 bits");
+        let claimed = [&bytes[..at], b"\xdd\xff\xff\xff\xff", &bytes[at + 3..]].concat();
+        assert_eq!(Message::decoded(&claimed), None);
+        for place in 0..bytes.len() {
+            for byte in [0, 0x7f, 0x80, 0xc0, 0xc1, 0xff] {
+                let mut broken = bytes.clone();
+                broken[place] = byte;
+                let _ = Message::decoded(&broken);
+            }
+        }
+    }
+
+    #[test]
+    fn an_ask_of_a_newer_version_is_not_read() {
+        #[derive(Serialize)]
+        enum Newer {
+            Later { what: u8 },
+        }
+        #[derive(Serialize)]
+        struct Asking {
+            number: u64,
+            ask: Newer,
+        }
+        let data = rmp_serde::to_vec_named(&Asking { number: 4, ask: Newer::Later { what: 1 } });
+        assert_eq!(Message::decoded(&data.expect("bytes")), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod lines;
 pub mod link;
 pub mod link_error;
+pub mod lists;
 pub mod members;
 pub mod message;
 pub mod resp;

@@ -13,6 +13,7 @@ mod control;
 mod event;
 mod hearing;
 mod leaving;
+mod lists;
 mod members;
 mod nodes;
 mod replies;
@@ -30,6 +31,7 @@ use super::keys::Keys;
 use super::lines::{Job, JobId, Lines, Task};
 use super::link::{Ended, Heard, Link};
 use super::link_error::LinkError;
+use super::lists::Lists;
 use super::members::ClientIds;
 use super::script::Scripts;
 use super::users::Users;
@@ -86,6 +88,7 @@ pub struct Shard {
     metrics: Arc<StoreMetrics>,
     users: Users,
     control: Control,
+    lists: Lists,
     /// What is rung for this node.
     control_key: Box<[u8]>,
     homes: Homes,
@@ -151,6 +154,7 @@ impl Shard {
             metrics: Arc::default(),
             users: Users::new(Key(secret)),
             control: Control::new(node),
+            lists: Lists::new(homes.workers()),
             control_key,
             homes,
             members: Members::new(ids),
@@ -193,6 +197,7 @@ impl Shard {
             self.say(worker, Answer::UsersTold { id });
         }
         self.end_questions();
+        self.turn_lists();
         while let Some(job) = self.lines.take_overdue(now_us) {
             let why = job.failure();
             self.answer_failed(job, why);
@@ -228,7 +233,8 @@ impl Shard {
         let has_ready = self.lines.has_ready() || self.members.has_ready();
         let paused = has_ready.then_some(self.paused_until_us);
         let rest = [self.lines.deadline_us(), self.interest.deadline_us(), self.beat_due_us()];
-        let others = [self.users.deadline_us(), self.control.deadline_us()];
+        let lists = self.lists.deadline_us();
+        let others = [self.users.deadline_us(), self.control.deadline_us(), lists];
         let paused = paused.filter(|until_us| self.may_send() && *until_us > 0);
         let echo = self.echo.deadline_us().filter(|_| self.is_ready());
         let others = others.into_iter().chain([paused, echo, self.members.deadline_us()]);
@@ -354,7 +360,7 @@ impl Shard {
     /// Calls that are not answered.
     #[must_use]
     pub fn unanswered(&self) -> usize {
-        self.lines.unanswered() + self.members.unanswered()
+        self.lines.unanswered() + self.members.unanswered() + self.lists.unanswered()
     }
 
     /// Shows what metrics have of it.

@@ -15,6 +15,7 @@ use crate::codec::{Codec, payload};
 use crate::contract::block::{Block, Parts};
 use crate::contract::envelope::{Delivery, PublishOptions, Request};
 use crate::contract::key::ReplyTo;
+use crate::contract::listing::Pattern;
 use crate::contract::name::Name;
 use crate::contract::node::NodeInfo;
 use crate::contract::position::Version;
@@ -26,9 +27,8 @@ use crate::edge::connection::call::{Broadcasting, Listing};
 use crate::edge::ids::epoch::{EpochText, since};
 use crate::edge::output::frames::{info, publications, publisher_ids};
 use crate::edge::{Edge, ProcessUse};
-use crate::limits::{IDEMPOTENCY_KEY_BYTES, PATTERN_BYTES, VERSION_EPOCH_BYTES};
+use crate::limits::{IDEMPOTENCY_KEY_BYTES, VERSION_EPOCH_BYTES};
 use crate::metrics::totals;
-use globset::{GlobBuilder, GlobMatcher};
 
 impl Edge {
     /// Begins one command.
@@ -82,7 +82,8 @@ impl Edge {
                 ask(home, Request::RemoveHistory { to, channel: Name::from(&*channel) })
             }
             ApiRequest::Channels { pattern } => {
-                Ok(Begun::List(Box::new(Listing::new(matcher(&pattern)?))))
+                let pattern = Pattern::read(&pattern).ok_or(ErrorCode::BadRequest)?;
+                Ok(Begun::List(Box::new(Listing::new(pattern))))
             }
             ApiRequest::Info => ask(self.core, Request::Nodes { to }),
             ApiRequest::Rpc { method, params } => {
@@ -269,16 +270,4 @@ fn other_node(info: &NodeInfo) -> Node<'_> {
         resident_bytes: info.resident_bytes,
         counters: None,
     }
-}
-
-/// A matcher for a glob pattern; `None` if all names match.
-fn matcher(pattern: &str) -> Result<Option<GlobMatcher>, ErrorCode> {
-    if pattern.is_empty() || pattern == "*" {
-        return Ok(None);
-    }
-    if pattern.len() > PATTERN_BYTES {
-        return Err(ErrorCode::BadRequest);
-    }
-    let glob = GlobBuilder::new(pattern).literal_separator(false).backslash_escape(true).build();
-    Ok(Some(glob.map_err(|_| ErrorCode::BadRequest)?.compile_matcher()))
 }

@@ -6,6 +6,7 @@
 //! are held (`Exchange::call_bytes`).
 
 mod commands;
+mod listing;
 
 use crate::api;
 use crate::api::answer::Answer;
@@ -246,11 +247,7 @@ impl Edge {
                     call.make_ready(task);
                 }
             }
-            State::Listing(listing) => {
-                let (home, from) = (listing.home, listing.from);
-                call.ask(task, 0);
-                self.issue(conn, home, Request::Channels { to, from }, turn);
-            }
+            State::Listing(_) => self.list_on(conn, call, (task, to), turn),
             State::Waiting(_) | State::Asked | State::Finished(_) => {}
         }
     }
@@ -258,7 +255,7 @@ impl Edge {
     /// Takes a delivery that answers a call, and returns any other.
     pub(in crate::edge) fn take_for_call(
         &mut self,
-        delivery: Delivery,
+        mut delivery: Delivery,
         now: Now,
     ) -> Option<Delivery> {
         let Some(to) = answers(&delivery) else { return Some(delivery) };
@@ -269,9 +266,7 @@ impl Edge {
         let conn = self.answered(to)?;
         let mut call = self.exchange(conn).call.take()?;
         if let Some((task, part)) = call.answered(to.command) {
-            if let Delivery::Channels(listed) = &delivery {
-                self.listed(conn, &mut call, task, listed);
-            } else {
+            if !self.take_listed(conn, &mut call, task, &mut delivery) {
                 if let Delivery::UserUnanswered { nodes, .. } = &delivery {
                     call.explain(task, Some(&unanswered(nodes)));
                 }
@@ -281,36 +276,6 @@ impl Edge {
         }
         self.settle_call(conn, call, now);
         None
-    }
-
-    /// A part of a list arrived; the next is requested in the connection's turn.
-    fn listed(
-        &mut self,
-        conn: ConnectionId,
-        call: &mut Call,
-        task: usize,
-        part: &crate::contract::envelope::ChannelsPart,
-    ) {
-        let homes = self.homes;
-        let State::Listing(listing) = call.state(task) else { return };
-        let before = listing.text.len();
-        listing.add(&part.channels);
-        let grown = listing.text.len() - before;
-        let large = listing.text.len() > API_ANSWER_BYTES;
-        listing.from = part.next.unwrap_or_default();
-        listing.home += u16::from(part.next.is_none());
-        let whole = listing.home == homes;
-        if large || !self.charge(conn, grown) {
-            return self.finish_task(conn, call, task, Err(ErrorCode::LimitExceeded));
-        }
-        let State::Listing(listing) = call.state(task) else { return };
-        if whole {
-            let mut text = std::mem::take(&mut listing.text);
-            text.extend_from_slice(answer::CHANNELS_TAIL);
-            return self.finish_task(conn, call, task, Ok(text));
-        }
-        call.make_ready(task);
-        self.make_ready(conn);
     }
 
     /// A part of a command is answered: for a broadcast one channel, else the whole command.
@@ -428,10 +393,11 @@ fn answers(delivery: &Delivery) -> Option<ReplyTo> {
         | Delivery::UserAnswered { to, .. }
         | Delivery::UserUnanswered { to, .. }
         | Delivery::Nodes { to, .. }
+        | Delivery::Channels { to, .. }
+        | Delivery::OtherChannels { to, .. }
         | Delivery::HistoryRemoved { to } => Some(*to),
         Delivery::History(answer) => Some(answer.to),
         Delivery::Presence(answer) => Some(answer.to),
-        Delivery::Channels(part) => Some(part.to),
         _ => None,
     }
 }

@@ -7,9 +7,8 @@
 use crate::api::answer::Answer;
 use crate::api::{ApiMethod, Batch, Extent, NO_PARAMS, Published, answer};
 use crate::codec::command::ErrorCode;
-use crate::contract::envelope::ListCursor;
-use crate::contract::name::Name;
-use globset::GlobMatcher;
+use crate::contract::listing::{ChannelCounts, ChannelsPart, ListCursor, Pattern};
+use crate::limits::CHANNELS_PER_PART;
 
 /// One call: a command, or a batch of them.
 #[derive(Debug)]
@@ -82,15 +81,27 @@ pub struct Broadcasting {
     pub answers: Vec<Answer>,
 }
 
-/// A list of channels, read home by home, part by part.
+/// A list of channels: what other nodes have, and then home by home, part by part.
 #[derive(Debug)]
 pub struct Listing {
-    /// `None`: all names match.
-    pub pattern: Option<GlobMatcher>,
-    pub home: u16,
-    pub from: ListCursor,
+    pub pattern: Pattern,
+    /// What other nodes have, and is not in the result; `None`: they have not been asked.
+    pub others: Option<ChannelCounts>,
+    home: u16,
+    from: ListCursor,
+    /// The next place of `others` to write, after all homes.
+    place: usize,
     /// The result so far.
     pub text: Vec<u8>,
+}
+
+/// The next step of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    AskOthers,
+    AskHome(u16, ListCursor),
+    /// Write some of what only other nodes have.
+    Write,
 }
 
 /// The next step of a call.
@@ -341,17 +352,46 @@ impl Broadcasting {
 
 impl Listing {
     #[must_use]
-    pub fn new(pattern: Option<GlobMatcher>) -> Listing {
+    pub fn new(pattern: Pattern) -> Listing {
         let text = answer::CHANNELS_HEAD.to_vec();
-        Listing { pattern, home: 0, from: ListCursor::default(), text }
+        Listing { pattern, others: None, home: 0, from: ListCursor::default(), place: 0, text }
     }
 
-    /// Adds a part of the list.
-    pub fn add(&mut self, channels: &[(Name, u32)]) {
-        for (name, clients) in channels {
-            if self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(name.as_str())) {
-                answer::channel(&mut self.text, name.as_str(), *clients);
+    /// What is to be done next, at a node with so many homes.
+    #[must_use]
+    pub fn step(&self, homes: u16) -> Step {
+        if self.others.is_none() {
+            Step::AskOthers
+        } else if self.home < homes {
+            Step::AskHome(self.home, self.from)
+        } else {
+            Step::Write
+        }
+    }
+
+    /// Adds a part of the list, with what other nodes have of its channels.
+    pub fn add(&mut self, part: &ChannelsPart) {
+        for (name, clients) in &part.channels {
+            let name = name.as_str();
+            if self.pattern.matches(name) {
+                let elsewhere = self.others.as_mut().map_or(0, |others| others.take(name));
+                answer::channel(&mut self.text, name, clients.saturating_add(elsewhere));
             }
         }
+        self.from = part.next.unwrap_or_default();
+        self.home += u16::from(part.next.is_none());
+    }
+
+    /// Adds as many channels that only other nodes have as a part has. True: those were the last.
+    pub fn write_others(&mut self) -> bool {
+        let Some(others) = &self.others else { return true };
+        let end = others.len().min(self.place + CHANNELS_PER_PART);
+        for (name, clients) in (self.place..end).map(|place| others.at(place)) {
+            if clients > 0 {
+                answer::channel(&mut self.text, name, clients);
+            }
+        }
+        self.place = end;
+        end == others.len()
     }
 }

@@ -162,6 +162,7 @@ pub fn channel_of_request(request: &Request) -> Option<(u32, &str, Kind)> {
         | Request::UserDone { .. }
         | Request::RemoveHistory { .. }
         | Request::Channels { .. }
+        | Request::OtherChannels { .. }
         | Request::Nodes { .. }
         | Request::Marker { .. } => None,
     }

@@ -56,7 +56,9 @@ impl Edge {
             | Request::Presence { to, .. }
             | Request::PresenceStats { to, .. }
             | Request::RemoveHistory { to, .. }
-            | Request::Channels { to, .. } => to.command,
+            | Request::Channels { to, .. }
+            | Request::OtherChannels { to, .. }
+            | Request::Nodes { to } => to.command,
             Request::ToUser(to_user) => to_user.to.command,
             _ => 0,
         };

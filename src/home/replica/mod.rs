@@ -269,6 +269,8 @@ impl<E: Engine> Home<E> {
             (Answer::Nodes { nodes, .. }, Some(Some(Asked::Nodes(to)))) => {
                 self.tell_nodes(to, nodes);
             }
+            (Answer::Channels { number, channels }, _) => self.take_channels(number, channels),
+            (Answer::List { number, from }, _) => self.list_for(number, from, now),
             (Answer::Command { number, user, what }, _) => {
                 self.command_from(number, &user, &what, now);
             }

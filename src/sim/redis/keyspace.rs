@@ -278,14 +278,16 @@ impl Keyspace {
         Ok(Some(id))
     }
 
-    /// XTRIM to nothing: how many entries went.
+    /// XTRIM to nothing, or to what is not below an id: how many entries went.
     ///
     /// # Errors
     /// It is no stream, or writing is refused.
-    pub fn trim(&mut self, key: &Bytes, now_us: u64) -> Result<i64, String> {
+    pub fn trim(&mut self, key: &Bytes, below: Option<Id>, now_us: u64) -> Result<i64, String> {
         self.check(false)?;
         let Some(stream) = self.stream(key, now_us)? else { return Ok(0) };
-        Ok(stream.entries.drain(..).count() as i64)
+        let before = stream.entries.len();
+        stream.entries.retain(|(id, _)| below.is_some_and(|below| *id >= below));
+        Ok((before - stream.entries.len()) as i64)
     }
 
     /// XSETID.
@@ -373,12 +375,13 @@ mod tests {
         assert_eq!(keys.add(add(&key, Wanted::Next(7)), 0), Ok(Some(at(7, 2))));
         assert_eq!(keys.add(add(&key, Wanted::Next(9)), 0), Ok(Some(at(9, 0))));
         assert_eq!(keys.add(add(&key, Wanted::Next(7)), 0), Err(NOT_ABOVE.into()));
-        assert_eq!(keys.trim(&key, 0), Ok(2));
+        assert_eq!(keys.trim(&key, Some(at(9, 0)), 0), Ok(1));
+        assert_eq!(keys.trim(&key, None, 0), Ok(1));
         assert_eq!(keys.last_id(&key, 0), Ok(at(9, 0)));
         assert_eq!(keys.expire(&key, 5, 0), Ok(1));
         assert_eq!(keys.last_id(&key, 5), Err(NO_KEY.into()));
         keys.refusal = Some(Refusal::OutOfMemory);
         assert!(keys.add(add(&key, Wanted::Next(7)), 0).is_err_and(|it| it.starts_with("OOM")));
-        assert_eq!(keys.trim(&key, 0), Ok(0), "what frees memory is not refused");
+        assert_eq!(keys.trim(&key, None, 0), Ok(0), "what frees memory is not refused");
     }
 }

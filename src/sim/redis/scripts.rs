@@ -139,7 +139,7 @@ impl Run<'_> {
             Err(error) => Err(error),
             Ok(None) => Ok(Reply::Null),
             Ok(Some(Id { epoch, offset: 0 })) => {
-                let _ = self.keyspace.trim(stream, self.now_us);
+                let _ = self.keyspace.trim(stream, None, self.now_us);
                 let next = Id { epoch: epoch + 1, offset: 0 };
                 let _ = self.keyspace.set_id(stream, next, self.now_us);
                 Ok(Reply::Null)
@@ -211,7 +211,7 @@ impl Run<'_> {
         self.keyspace.add(add, self.now_us)?;
         if block.is_none() {
             id = before;
-            let _ = self.keyspace.trim(&places.stream, self.now_us);
+            let _ = self.keyspace.trim(&places.stream, None, self.now_us);
             let _ = self.keyspace.set_id(&places.stream, id, self.now_us);
         }
         let left_us = self.keyspace.left_us(&places.numbering, self.now_us);

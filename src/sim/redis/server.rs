@@ -235,7 +235,11 @@ impl Server {
                 .fields(key, now_us)
                 .map(|fields| Reply::List(fields.into_keys().map(Reply::Blob).collect())),
             ("HSCAN", [key, ..]) => self.keyspace.fields(key, now_us).map(scanned),
-            ("XTRIM", [key, ..]) => self.keyspace.trim(key, now_us).map(Reply::Number),
+            ("XTRIM", [key, how, id]) if **how == *b"MINID" => {
+                let below = std::str::from_utf8(id).ok().and_then(Id::read);
+                self.keyspace.trim(key, below, now_us).map(Reply::Number)
+            }
+            ("XTRIM", [key, ..]) => self.keyspace.trim(key, None, now_us).map(Reply::Number),
             ("XINFO", [_, key]) => self.keyspace.last_id(key, now_us).map(|last| {
                 let of = |name: &str, value| (Reply::text(name), value);
                 Reply::Map(vec![of("last-generated-id", Reply::text(&last.to_string()))])

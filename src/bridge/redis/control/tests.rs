@@ -57,7 +57,8 @@ fn who_does_not_answer_in_time_is_missing() {
     one.take_holder(id, TWO, true, SOON_MS);
     one.take_holder(id, THREE, true, SOON_MS);
     let first = one.take_letter().expect("a message");
-    one.not_told(&first);
+    assert_eq!(first.about, About::Question(id));
+    one.not_asked(id, first.to);
     assert!(one.take_overdue(49).is_none());
     let over = one.take_overdue(50).expect("its time is over");
     assert_eq!(over.missing().collect::<Vec<_>>(), [TWO, THREE]);
@@ -155,4 +156,26 @@ fn what_redis_was_asked_is_lost_with_the_connection_and_what_was_sent_is_not() {
     assert_eq!(again, letter);
     command(carry(&letter, "1-0", &mut two));
     assert_eq!(carry(&again, "2-0", &mut two), None);
+}
+
+#[test]
+fn a_list_is_asked_for_and_answered_by_messages() {
+    let (mut one, mut two) = (Control::new(OWN), Control::new(TWO));
+    let ask = Some(Ask::Channels { pattern: "a*".into() });
+    let ask = Message { question: 9, deadline_ms: SOON_MS, ask, ..Message::default() };
+    assert!(one.write(TWO, ask.clone(), About::List(9)));
+    let letter = one.take_letter().expect("a message");
+    let list = Entry::List { of: (OWN, 9), pattern: "a*".into(), deadline_ms: SOON_MS };
+    assert_eq!(carry(&letter, "1-0", &mut two), Some(list));
+    assert_eq!(carry(&letter, "2-0", &mut two), None, "it is taken once");
+    assert!(one.write(TWO, ask, About::List(9)));
+    let letter = one.take_letter().expect("a message");
+    assert_eq!(two.take_entry("3-0", &letter.data, SOON_MS), None, "nobody waits for it");
+    let part = Part { is_last: true, channels: vec![("ab".into(), 2)], ..Part::default() };
+    let answer = Some(Reply::Channels(part.clone()));
+    let answer = Message { question: 9, answer, ..Message::default() };
+    assert!(two.write(OWN, answer, About::Part(1)));
+    let letter = two.take_letter().expect("an answer");
+    let entry = carry(&letter, "1-0", &mut one);
+    assert_eq!(entry, Some(Entry::Part { list: 9, from: TWO, part }));
 }

@@ -57,6 +57,8 @@ pub(super) enum Asked {
     Tell(Box<Letter>),
     /// What other nodes have left for this one.
     Control,
+    /// Those that were read are forgotten.
+    Trim,
     /// Something about the members of a channel.
     Members(TaskId),
 }

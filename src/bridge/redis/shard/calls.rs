@@ -20,6 +20,10 @@ impl Shard {
             }
             Call::Users { id, changes } => return self.change_users(worker, id, &changes),
             Call::Nodes { id } => return self.tell_nodes(worker, id),
+            Call::Channels { number, pattern } => {
+                return self.ask_channels(worker, number, pattern);
+            }
+            Call::Listed { number, part } => return self.take_listed(number, &part),
             Call::ToUser { id, user, what } => return self.ask_others((worker, id), user, what),
             Call::CommandDone { number, took_effect } => {
                 return self.control.command_done(number, took_effect);
@@ -96,6 +100,8 @@ fn kind(call: &Call) -> StoreCall {
         Call::ToUser { .. } => StoreCall::ToUser,
         Call::Nodes { .. } => StoreCall::Nodes,
         Call::CommandDone { .. } => StoreCall::CommandDone,
+        Call::Channels { .. } => StoreCall::Channels,
+        Call::Listed { .. } => StoreCall::Listed,
         Call::Announce { .. } => StoreCall::Announce,
         Call::Note { .. } => StoreCall::Note,
         Call::Members { .. } => StoreCall::Members,

@@ -1,7 +1,7 @@
 //! Questions to other nodes and theirs to this one: what Redis is asked for them, and its answers.
 
 use super::{Asked, Event, Shard};
-use crate::bridge::redis::control::{Entry, Incoming, Letter, Question, QuestionId};
+use crate::bridge::redis::control::{About, Entry, Incoming, Letter, Question, QuestionId};
 use crate::bridge::redis::error::StoreError;
 use crate::bridge::redis::resp::Value;
 use crate::bridge::redis::resp::encode::Command;
@@ -10,7 +10,7 @@ use crate::contract::engine::{Answer, CallId, Failure};
 use crate::contract::name::Name;
 use crate::contract::user::SharedCommand;
 use crate::contract::wire::NodeId;
-use crate::limits::{CONTROL_ENTRIES, REDIS_CALL_US};
+use crate::limits::{CONTROL_ENTRIES, CONTROL_TRIMMED_BYTES, REDIS_CALL_US};
 
 impl Shard {
     /// Begins to carry out a command on the other nodes that hold a user.
@@ -100,12 +100,8 @@ impl Shard {
     }
 
     fn answer_question(&mut self, question: &Question) {
-        let name = |node: NodeId| match self.directory.record(node) {
-            Some(record) if !record.name.is_empty() => record.name.clone(),
-            _ => node.text(),
-        };
-        let missing = question.missing().map(name).collect::<Vec<_>>().join(", ");
-        let answer = Answer::UserTold { id: question.call, missing: missing.into() };
+        let missing = self.names(question.missing());
+        let answer = Answer::UserTold { id: question.call, missing };
         self.say(question.worker, answer);
     }
 
@@ -116,6 +112,9 @@ impl Shard {
         }
         for Question { worker, call: id, .. } in self.control.lost() {
             self.say(worker, Answer::Failed { id, why: Failure::Lost });
+        }
+        for (worker, number) in self.lists.lost() {
+            self.say_not_listed(worker, number, Failure::Lost);
         }
     }
 
@@ -149,17 +148,32 @@ impl Shard {
 
     pub(super) fn told(&mut self, letter: Letter, value: &Value) {
         if matches!(value, Value::Blob(_)) {
+            if let About::Part(number) = letter.about {
+                self.lists.told(number, true);
+                self.turn_lists();
+            }
             return;
         }
         match self.judge(&StoreError::of(value)) {
             super::replies::Verdict::Again => self.control.send_again(letter),
             super::replies::Verdict::Unknown | super::replies::Verdict::Refused => {
-                self.control.not_told(&letter);
-                if let Some(id) = letter.question {
-                    self.end_question(id);
-                }
+                self.not_told(&letter);
             }
         }
+    }
+
+    /// Redis did not take a message.
+    fn not_told(&mut self, letter: &Letter) {
+        match letter.about {
+            About::Question(id) => {
+                self.control.not_asked(id, letter.to);
+                self.end_question(id);
+            }
+            About::List(list) => self.lists.not_asked(list, letter.to),
+            About::Part(number) => self.lists.told(number, false),
+            About::Done => {}
+        }
+        self.turn_lists();
     }
 
     /// Takes in what other nodes have left.
@@ -169,6 +183,7 @@ impl Shard {
             let _ = self.judge(&StoreError::of(value));
             return;
         };
+        let mut bytes = 0;
         for entry in entries {
             let Some((id, data)) = message(entry) else {
                 self.note(Event::Unreadable("a message of another node".into()));
@@ -181,10 +196,31 @@ impl Shard {
                     self.say(worker, Answer::Command { number, user, what });
                 }
                 Some(Entry::Answer(id)) => self.end_question(id),
+                Some(Entry::List { of, pattern, deadline_ms }) => {
+                    self.want_list(of, &pattern, deadline_ms);
+                }
+                Some(Entry::Part { list, from, part }) => self.take_part(list, from, part),
                 None => {}
             }
+            bytes += data.len();
         }
         self.control.read(entries.len() == CONTROL_ENTRIES);
+        self.turn_lists();
+        if bytes > CONTROL_TRIMMED_BYTES {
+            self.trim_control();
+        }
+    }
+
+    /// Has Redis forget the messages that were read, but for the last.
+    fn trim_control(&mut self) {
+        let (own, keys) = (self.node, self.scripts.keys());
+        let last = self.control.last();
+        self.commands.send(Asked::Trim, self.now_us, |out| {
+            let mut command = Command::new(out, 4);
+            command.part(b"XTRIM");
+            keys.push_control(&mut command, own);
+            command.part(b"MINID").part(last.as_bytes());
+        });
     }
 }
 

@@ -27,6 +27,8 @@ pub enum Event {
     Busy,
     /// A command was refused, with these words.
     Refused(Box<str>),
+    /// A list of channels lacks those of these nodes, which did not tell them in time.
+    NotListed(Box<str>),
     /// What came for a channel, or stood in its stream, is no publication that can be read.
     Unreadable(Box<str>),
     /// A stream gave a position for the second time.
@@ -58,6 +60,7 @@ impl Event {
             Event::Busy => StoreEvent::Busy,
             Event::Refused(_) => StoreEvent::Refused,
             Event::Unreadable(_) => StoreEvent::Unreadable,
+            Event::NotListed(_) => StoreEvent::NotListed,
             Event::Lapsed => StoreEvent::Lapsed,
             Event::Forked(_) => StoreEvent::Forked,
             Event::Ready

@@ -62,8 +62,8 @@ impl Shard {
     pub(super) fn replied(&mut self, asked: Asked, value: Value) {
         match asked {
             Asked::Script => self.script_loaded(&value),
-            // One that failed is tried again by the next fork.
-            Asked::Renew => {}
+            // One that failed is tried again by the next fork, or after the next large read.
+            Asked::Renew | Asked::Trim => {}
             Asked::Lease => self.take_lease(&value),
             Asked::Leave { is_last } => self.take_leave(is_last, &value),
             Asked::EchoKept => self.echo_kept(&value),
@@ -444,6 +444,7 @@ impl Shard {
                 | Asked::Nodes(_)
                 | Asked::Holds(..)
                 | Asked::Control
+                | Asked::Trim
                 // Their homes ask again.
                 | Asked::Members(_) => Vec::new(),
                 Asked::Tell(letter) => {

@@ -210,7 +210,7 @@ impl Bench {
     fn answers(&mut self) -> Vec<String> {
         let mut answers = Vec::new();
         while let Some((worker, answer)) = self.shard.next_answer() {
-            let is_command = matches!(answer, Answer::Command { .. });
+            let is_command = matches!(answer, Answer::Command { .. } | Answer::List { .. });
             assert!(is_command || worker == 3, "it is told who asked");
             answers.push(match answer {
                 Answer::Published { id, position, .. } => {
@@ -236,6 +236,10 @@ impl Bench {
                 }
                 answer @ (Answer::Node { .. } | Answer::Forgotten) => format!("{answer:?}"),
                 Answer::Lost { session } => format!("{} lost", session.number),
+                Answer::Channels { number, channels } => format!("{number} channels {channels:?}"),
+                Answer::List { number, from } => {
+                    format!("list {number} of {worker} from {}", from.place)
+                }
                 Answer::Nodes { id, nodes } => format!("{} nodes {}", id.0, nodes.len()),
                 Answer::UsersTold { id } => format!("{} users", id.0),
                 Answer::UserTold { id, missing } => format!("{} told but [{missing}]", id.0),
