@@ -298,7 +298,8 @@ impl Caller {
             around.net.leave(link, self.random.chance(500));
         }
         self.waiting = None;
-        self.errand = None;
+        // A session wears out amid an errand as well, whose subscription then stays.
+        self.errands_over |= self.errand.take().is_some();
     }
 
     fn request(&mut self, method: &str, body: &[u8], around: &mut Around) {
