@@ -1,8 +1,9 @@
 //! Lists channels in parts, so that a list of any length does not delay a worker, for this node's
 //! edges and for other nodes; and has those of other nodes listed.
 //!
-//! Must not know patterns: the asking edge compares them, and for other nodes the bridge. Invariant:
-//! a list that is read to its end has every channel that had subscribers throughout exactly once.
+//! Must not know patterns: the asking edge compares them, and for other nodes the bridge.
+//! Invariant: a list that is read to its end has every channel that had subscribers throughout
+//! exactly once.
 
 use super::waits::Ticket;
 use super::{Home, refused};

@@ -8,11 +8,11 @@ use super::client::Around;
 use super::ends::Ends;
 use super::errand::{Errand, Step};
 use super::ledger::API;
-use super::listing::{List, list_of};
 use super::net::LinkId;
 use super::plan::Plan;
 use super::promise::Promise;
 use super::random::Random;
+use std::collections::BTreeMap;
 use std::io::Write;
 
 /// The key that the host is given for its API.
@@ -37,6 +37,9 @@ pub enum Call {
     /// A step of the errand, and what it published.
     Step(Option<u32>),
 }
+
+/// Channels with the number of their subscriptions.
+pub type List = BTreeMap<String, u64>;
 
 /// Commands of a batch, at most.
 const BATCH_MOST: usize = 40;
@@ -406,6 +409,15 @@ fn batch_answered(text: &str, publications: &[Option<u32>], around: &mut Around)
     if wrong {
         around.ledger.violation("batch_misanswered", || format!("{publications:?}: {text}"));
     }
+}
+
+/// The list of an answer.
+fn list_of(answer: &str) -> List {
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let channels = answer["result"]["channels"].as_object();
+    let count = |info: &serde_json::Value| info["num_clients"].as_u64().unwrap_or(0);
+    channels.into_iter().flatten().map(|(name, info)| (name.clone(), count(info))).collect()
 }
 
 /// The length of the response at the start, once it is whole.

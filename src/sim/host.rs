@@ -374,7 +374,7 @@ impl<T: Transport, E: Engine> Host<T, E> {
                 if self.clients.iter().all(Client::settled) {
                     let since_us = *settled_us.get_or_insert(self.now_us);
                     let is_over = self.now_us >= since_us + self.plan.watch_us;
-                    if is_over && self.has_judged_list() {
+                    if is_over && self.judge_list() {
                         return self.judge_end();
                     }
                 }

@@ -3,31 +3,18 @@
 //! Must not move a host but by a call. Invariant: when all is at rest, and hosts have had the time
 //! to learn of each other, a list is what their homes count, whichever host is called.
 
+use super::caller::List;
 use super::client::Around;
 use super::host::Host;
 use crate::contract::engine::Engine;
 use crate::transport::Transport;
-use std::collections::BTreeMap;
-
-/// Channels with the number of their subscriptions.
-pub type List = BTreeMap<String, u64>;
 
 /// Lists that may lack a host, which was away or silent for a moment.
 const EXCUSED: u32 = 20;
 
-/// The list of an answer.
-#[must_use]
-pub fn list_of(answer: &str) -> List {
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let answer: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
-    let channels = answer["result"]["channels"].as_object();
-    let count = |info: &serde_json::Value| info["num_clients"].as_u64().unwrap_or(0);
-    channels.into_iter().flatten().map(|(name, info)| (name.clone(), count(info))).collect()
-}
-
 impl<T: Transport, E: Engine> Host<T, E> {
-    /// Has a list been held to what hosts have? Asks for one where none has.
-    pub(super) fn has_judged_list(&mut self) -> bool {
+    /// Holds a list to what hosts have; true: that is done. Asks for one where there is none.
+    pub(super) fn judge_list(&mut self) -> bool {
         let list = self.caller.list.take();
         if let Some(list) = list {
             let counted = self.counted();

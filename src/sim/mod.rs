@@ -18,7 +18,7 @@ mod filter;
 pub mod host;
 mod inbox;
 pub mod ledger;
-pub mod listing;
+mod listing;
 pub mod net;
 pub mod plan;
 mod promise;

@@ -50,22 +50,19 @@ impl Edge {
     ) -> bool {
         let State::Listing(listing) = call.state(task) else { return false };
         let before = listing.text.len();
-        match delivery {
-            Delivery::Channels { part, .. } => {
-                listing.add(part);
-                self.grown(conn, call, task, (before, false));
+        if let Delivery::Channels { part, .. } = delivery {
+            listing.add(part);
+        } else if let Delivery::OtherChannels { channels, .. } = delivery {
+            let bytes = channels.bytes();
+            listing.others = Some(std::mem::take(&mut **channels));
+            if !self.charge(conn, bytes) {
+                self.finish_task(conn, call, task, Err(ErrorCode::LimitExceeded));
+                return true;
             }
-            Delivery::OtherChannels { channels, .. } => {
-                let bytes = channels.bytes();
-                listing.others = Some(std::mem::take(&mut **channels));
-                if self.charge(conn, bytes) {
-                    self.grown(conn, call, task, (before, false));
-                } else {
-                    self.finish_task(conn, call, task, Err(ErrorCode::LimitExceeded));
-                }
-            }
-            _ => return false,
+        } else {
+            return false;
         }
+        self.grown(conn, call, task, (before, false));
         true
     }
 

@@ -265,14 +265,14 @@ impl Edge {
         }
         let conn = self.answered(to)?;
         let mut call = self.exchange(conn).call.take()?;
-        if let Some((task, part)) = call.answered(to.command) {
-            if !self.take_listed(conn, &mut call, task, &mut delivery) {
-                if let Delivery::UserUnanswered { nodes, .. } = &delivery {
-                    call.explain(task, Some(&unanswered(nodes)));
-                }
-                let answer = self.call_answer(&delivery, now);
-                self.answer_part(conn, &mut call, task, part, answer);
+        if let Some((task, part)) = call.answered(to.command)
+            && !self.take_listed(conn, &mut call, task, &mut delivery)
+        {
+            if let Delivery::UserUnanswered { nodes, .. } = &delivery {
+                call.explain(task, Some(&unanswered(nodes)));
             }
+            let answer = self.call_answer(&delivery, now);
+            self.answer_part(conn, &mut call, task, part, answer);
         }
         self.settle_call(conn, call, now);
         None

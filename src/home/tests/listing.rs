@@ -80,8 +80,8 @@ fn who_cannot_ask_other_nodes_tells_of_itself_unless_it_is_too_much() {
     let number = asked(&mut home);
     let said =
         answer(&mut home, Answer::Channels { number, channels: Err(Failure::Over) }, at_ms(1));
-    let is_over = |it: &Delivery| matches!(it, Delivery::Refused { error, .. } if *error == ErrorCode::LimitExceeded);
-    assert!(said.len() == 1 && is_over(&said[0]), "{said:?}");
+    let [Delivery::Refused { error, .. }] = &said[..] else { panic!("{said:?}") };
+    assert_eq!(*error, ErrorCode::LimitExceeded);
 }
 
 #[test]

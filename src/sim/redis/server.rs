@@ -235,11 +235,9 @@ impl Server {
                 .fields(key, now_us)
                 .map(|fields| Reply::List(fields.into_keys().map(Reply::Blob).collect())),
             ("HSCAN", [key, ..]) => self.keyspace.fields(key, now_us).map(scanned),
-            ("XTRIM", [key, how, id]) if **how == *b"MINID" => {
-                let below = std::str::from_utf8(id).ok().and_then(Id::read);
-                self.keyspace.trim(key, below, now_us).map(Reply::Number)
+            ("XTRIM", [key, how, what]) => {
+                self.keyspace.trim(key, lowest(how, what), now_us).map(Reply::Number)
             }
-            ("XTRIM", [key, ..]) => self.keyspace.trim(key, None, now_us).map(Reply::Number),
             ("XINFO", [_, key]) => self.keyspace.last_id(key, now_us).map(|last| {
                 let of = |name: &str, value| (Reply::text(name), value);
                 Reply::Map(vec![of("last-generated-id", Reply::text(&last.to_string()))])
@@ -391,4 +389,9 @@ fn scanned(fields: BTreeMap<Bytes, Bytes>) -> Reply {
 
 fn number(digits: &Bytes) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The lowest id that XTRIM leaves; none where it leaves nothing.
+fn lowest(how: &Bytes, what: &Bytes) -> Option<Id> {
+    std::str::from_utf8(what).ok().and_then(Id::read).filter(|_| **how == *b"MINID")
 }

@@ -117,7 +117,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     /// Words of commands that are not their names.
-    const OPTIONS: &[&str] = &["AUTH", "COUNT", "ID", "MAXLEN", "PX", "SETNAME", "STREAM"];
+    const OPTIONS: &[&str] = &["AUTH", "COUNT", "ID", "MAXLEN", "MINID", "PX", "SETNAME", "STREAM"];
     /// What every user may do, or what the greeting finds out.
     const GREETING: &[&str] = &["HELLO", "SELECT"];
 
