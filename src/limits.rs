@@ -241,9 +241,9 @@ pub const ENGINE_CALL_MS: u64 = 5_000;
 pub const ENGINE_WAIT_MS: u64 = 5_000;
 /// Time between a call of a channel's replica that failed and the next.
 pub const ENGINE_REST_MS: u64 = 200;
-/// Time in which what is on its way from an engine should have come: copies of what was put in order
-/// before an answered publish, which are read then; and that a channel without history is heard,
-/// for which its subscribers do not wait longer.
+/// Time in which what is on its way from an engine should have come: copies of what was put in
+/// order before an answered publish, which are read then; and that a channel without history is
+/// heard, for which its subscribers do not wait longer.
 pub const ENGINE_SOON_MS: u64 = 250;
 /// Bytes of requests of one home that wait until their engine may be asked; over it error 100.
 pub const ENGINE_WAITING_BYTES: usize = 16 << 20;

@@ -113,9 +113,7 @@ fn write(event: &Event, left_out: u64) {
             );
         }
         Event::NotListed(nodes) => {
-            tracing::warn!(
-                %nodes, left_out, "channels were listed without those of nodes that did not answer"
-            );
+            tracing::warn!(%nodes, left_out, "channels were listed without those of silent nodes");
         }
         Event::Forked(channel) => {
             tracing::error!(

@@ -261,8 +261,8 @@ impl<T: Transport, E: Engine> Host<T, E> {
             && !self.cores.iter().any(|core| core.may_run(self.now_us))
     }
 
-    /// Does anything wait for a store that fails or is silent, or for what a stream has lost and may
-    /// be on its way? Then the time brings it on.
+    /// Does anything wait for a store that fails or is silent, or for what a stream has lost and
+    /// may be on its way? Then the time brings it on.
     fn waits_for_engine(&self) -> bool {
         let waits = |core: &Core<T, E>| core.worker.home().waits_for_engine();
         let rests = |core: &Core<T, E>| core.worker.home().rests();

@@ -132,8 +132,8 @@ fn what_is_not_kept_crosses_once(driver: &str) {
     }
 }
 
-/// A subscription is answered when other nodes are heard, in a channel without history too, of which
-/// Redis then has nothing to keep.
+/// A subscription is answered when other nodes are heard, in a channel without history too, of
+/// which Redis then has nothing to keep.
 fn whoever_is_subscribed_hears_what_is_published_elsewhere(driver: &str) {
     let redis = redis!();
     let config = redis.config();

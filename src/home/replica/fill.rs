@@ -109,8 +109,9 @@ impl<E: Engine> Home<E> {
 
     /// May what the stream no longer has after `last` be on its way here? Copies come in order, so
     /// not where a later one came before it, nor after a rest.
-    fn may_yet_come(&mut self, place: u32, last: u64) -> bool {
-        let replica = self.replica(place).expect("it is one");
+    fn may_yet_come(&self, place: u32, last: u64) -> bool {
+        let channel = self.channels.get(place);
+        let replica = channel.and_then(|channel| channel.replica.as_deref()).expect("it is one");
         let later = replica.held.iter().any(|(position, _)| position.offset > last);
         !later && replica.missing_after != Some(last)
     }
