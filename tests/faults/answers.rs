@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::crowd::{Crowd, Shape, USUAL};
+use crate::loss::are_red;
 use crate::node::Node;
 use crate::proxy::Proxy;
 use crate::redis::Redis;
@@ -26,7 +27,9 @@ fn it_hangs_for_ten_seconds() {
     let crowd = Crowd::start(&nodes, USUAL);
     crowd.goes_on(300);
     redis.freeze();
-    let end = Instant::now() + Duration::from_secs(10);
+    let frozen = Instant::now();
+    let end = frozen + Duration::from_secs(10);
+    are_red(&nodes, frozen);
     crowd.fails();
     while Instant::now() < end {
         nodes.iter().for_each(local_goes_on);
@@ -34,6 +37,7 @@ fn it_hangs_for_ten_seconds() {
     }
     redis.thaw();
     let thawed = Instant::now();
+    until("all are ready again", || nodes.iter().all(Node::is_ready));
     crowd.goes_on(1);
     // A loaded machine gets a second more than the two that are promised.
     assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());

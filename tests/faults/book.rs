@@ -2,10 +2,15 @@
 //!
 //! Must not know connections. Invariants: no two contents have one epoch and offset; a subscriber
 //! is given each publication once, a publisher's in order, and without a hole between two
-//! declarations; what was asked for after its last declaration and acknowledged is given to it.
+//! declarations; what was asked for after its last declaration and acknowledged is given to it; and
+//! what it lacks of the time before was acknowledged not long before it was told so.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Longest time from an acknowledgement to the declaration that it may be lost: Redis may be away
+/// for half of it.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// Who published in which channel, and the number there.
 pub type Payload = (usize, u32, u32);
@@ -33,8 +38,8 @@ impl Account {
 #[derive(Default)]
 pub struct Book {
     contents: HashMap<(usize, String, u64), Payload>,
-    /// When each acknowledged publication was asked for.
-    acknowledged: HashMap<Payload, Instant>,
+    /// When each acknowledged publication was asked for, and when it was acknowledged.
+    acknowledged: HashMap<Payload, (Instant, Instant)>,
     pub accounts: Vec<Account>,
     pub published: u64,
     pub errors: u64,
@@ -57,16 +62,36 @@ impl Book {
     }
 
     pub fn acknowledge(&mut self, payload: Payload, asked: Instant) {
-        if self.acknowledged.insert(payload, asked).is_some() {
+        if self.acknowledged.insert(payload, (asked, Instant::now())).is_some() {
             self.faults.push(format!("{payload:?} was acknowledged twice"));
         }
     }
 
     /// A subscriber begins anew: it was told so, unless it is its first time.
     pub fn begin(&mut self, who: usize, (epoch, offset): (String, u64), now: Instant) {
+        if !self.accounts[who].epoch.is_empty() {
+            self.judge_declaration(who, now);
+        }
         let account = &mut self.accounts[who];
         account.declared += u64::from(!account.epoch.is_empty());
         (account.epoch, account.last, account.began) = (epoch, offset, now);
+    }
+
+    /// What a subscriber lacks when it is told that it may have missed something is excused, unless
+    /// it was acknowledged long ago.
+    fn judge_declaration(&mut self, who: usize, now: Instant) {
+        let account = &self.accounts[who];
+        let mine = self.acknowledged.iter().filter(|(it, _)| it.0 == account.channel);
+        let lost = mine.filter(|(it, (asked, _))| {
+            (account.declared == 0 || *asked > account.began) && !account.given.contains(*it)
+        });
+        let oldest = lost.min_by_key(|(_, (_, acknowledged))| *acknowledged);
+        if let Some((payload, (_, acknowledged))) = oldest
+            && now.duration_since(*acknowledged) > TOLD
+        {
+            let late = now.duration_since(*acknowledged);
+            self.faults.push(format!("subscriber {who}: told of {payload:?} after {late:?}"));
+        }
     }
 
     pub fn deliver(&mut self, who: usize, offset: u64, payload: Payload) {
@@ -123,7 +148,8 @@ impl Book {
         let mut lacking = Vec::new();
         for (who, account) in self.accounts.iter().enumerate() {
             let mine = self.acknowledged.iter().filter(|(it, _)| it.0 == account.channel);
-            let since = mine.filter(|(_, asked)| account.declared == 0 || **asked > account.began);
+            let since =
+                mine.filter(|(_, (asked, _))| account.declared == 0 || *asked > account.began);
             let lost = since.filter(|(payload, _)| !account.given.contains(*payload));
             lacking.extend(lost.map(|(payload, _)| format!("subscriber {who} lacks {payload:?}")));
         }

@@ -94,6 +94,18 @@ impl Node {
         kill_process(Pid::from_child(&self.child), Signal::CONT).expect("it runs");
     }
 
+    /// Does `/ready` answer 200?
+    pub fn is_ready(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(self.addr) else { return false };
+        stream.set_read_timeout(Some(Duration::from_secs(15))).expect("a time-out");
+        let asked =
+            stream.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        asked.is_ok()
+            && stream.read_to_string(&mut answer).is_ok()
+            && answer.starts_with("HTTP/1.1 200 ")
+    }
+
     /// Resident bytes.
     pub fn rss(&self) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id()));

@@ -27,6 +27,30 @@ fn subscriptions_are_killed() {
     assert_eq!(crowd.finish("CLIENT KILL TYPE pubsub"), 0, "the streams have everything");
 }
 
+/// What is published while a subscription is away is found though nothing follows it.
+#[test]
+fn the_last_before_a_silence_arrives() {
+    let redis = Redis::start();
+    let nodes = nodes(redis.port);
+    let mut listener = Client::connect(nodes[1].addr).expect("it serves");
+    // A node looks after the tails of some channels each second: with so many it does not come by
+    // this one in time.
+    let others = (0..100).map(|number| format!("h:other{number}"));
+    for channel in others.chain(["h:last".to_owned()]) {
+        let answer = listener.ask("subscribe", json!({"channel": channel})).expect("an answer");
+        assert!(answer["error"].is_null(), "{answer}");
+    }
+    for number in 0..10 {
+        redis.must(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        let answer = nodes[0].publish("h:last", &number.to_string());
+        assert!(answer["error"].is_null(), "{answer}");
+        let soon = Instant::now() + Duration::from_secs(3);
+        let push = listener.next(soon).expect("it serves");
+        let push = push.unwrap_or_else(|| panic!("{number} does not arrive"));
+        assert_eq!(push["push"]["pub"]["data"], number, "{push}");
+    }
+}
+
 /// A node that does not read for a while has its subscriptions ended by Redis.
 #[test]
 fn a_subscription_overflows() {

@@ -115,8 +115,15 @@ impl Redis {
 
     /// Starts it again with what it saved, where it was.
     pub fn start_again(&mut self) {
-        self.child = launch(&self.program, self.port, (&self.directory, &self.options));
+        self.launch_again(&[]);
         until("Redis answers", || self.ask(&["PING"]).starts_with("+PONG"));
+    }
+
+    /// The same, with these options too, and without a wait until it answers.
+    pub fn launch_again(&mut self, more: &[&str]) {
+        let more = more.iter().map(|it| (*it).to_owned());
+        let options: Vec<String> = self.options.iter().cloned().chain(more).collect();
+        self.child = launch(&self.program, self.port, (&self.directory, &options));
     }
 
     pub fn freeze(&self) {
