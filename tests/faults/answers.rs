@@ -84,7 +84,7 @@ fn a_retry_with_a_key_publishes_once() {
     let redis = Redis::start();
     let nodes = nodes(redis.port);
     let publish = |node: &Node| {
-        let body = r#"{"channel":"h:key","data":1,"idempotency_key":"once"}"#;
+        let body = r#"{"channel":"kept:key","data":1,"idempotency_key":"once"}"#;
         node.post("publish", body)["result"].clone()
     };
     let first = publish(&nodes[0]);
@@ -93,7 +93,7 @@ fn a_retry_with_a_key_publishes_once() {
     until("the other node publishes", || nodes[1].publish("n:x", "1")["error"].is_null());
     until("it answers as before", || publish(&nodes[1]) == first);
     redis.must(&["SAVE"]);
-    let answer = nodes[0].publish("h:key", "2");
+    let answer = nodes[0].publish("kept:key", "2");
     assert_eq!(answer["result"]["offset"], 2, "nothing was published in between");
 }
 
@@ -111,16 +111,16 @@ fn many_recover_at_once() {
     let redis = Redis::start();
     let nodes = nodes(redis.port);
     let mut first = Client::connect(nodes[0].addr).expect("it serves");
-    let answer = first.ask("subscribe", json!({"channel": "h:x"})).expect("an answer");
+    let answer = first.ask("subscribe", json!({"channel": "kept:x"})).expect("an answer");
     let epoch = &answer["subscribe"]["epoch"];
     for data in 0..20 {
-        assert!(nodes[0].publish("h:x", &data.to_string())["error"].is_null());
+        assert!(nodes[0].publish("kept:x", &data.to_string())["error"].is_null());
     }
     let connect = |_| Client::connect(nodes[1].addr).expect("it serves");
     let mut clients: Vec<Client> = (0..CLIENTS).map(connect).collect();
     let commands = || ["xrevrange", "xrange", "xread"].map(|it| redis.calls(it));
     let (began, before) = (Instant::now(), commands());
-    let request = json!({"channel": "h:x", "recover": true, "offset": 0, "epoch": epoch});
+    let request = json!({"channel": "kept:x", "recover": true, "offset": 0, "epoch": epoch});
     for client in &mut clients {
         client.tell("subscribe", request.clone()).expect("it lives");
     }
@@ -145,7 +145,7 @@ fn unfit(name: &str, url: &str, says: &str) -> Node {
     let node = Node::start_alone(url);
     local_goes_on(&node);
     until("the log says why", || node.log().to_lowercase().contains(says));
-    assert_eq!(node.publish("h:x", "1")["error"]["code"], 100);
+    assert_eq!(node.publish("kept:x", "1")["error"]["code"], 100);
     println!("{name}: the node serves what it can");
     node
 }

@@ -68,7 +68,7 @@ fn a_key_outlives_a_restart() {
     let mut redis = Redis::start();
     let nodes = nodes(redis.port);
     let publish = |node: &Node| {
-        let body = r#"{"channel":"h:key","data":1,"idempotency_key":"once"}"#;
+        let body = r#"{"channel":"kept:key","data":1,"idempotency_key":"once"}"#;
         node.post("publish", body)["result"].clone()
     };
     let first = publish(&nodes[0]);
@@ -77,7 +77,7 @@ fn a_key_outlives_a_restart() {
     redis.kill();
     redis.start_again();
     until("nodes publish again", || {
-        nodes.iter().all(|node| node.publish("h:warm", "1")["error"].is_null())
+        nodes.iter().all(|node| node.publish("kept:warm", "1")["error"].is_null())
     });
     for node in &nodes {
         assert_eq!(publish(node), first, "it is not published again");
@@ -148,7 +148,7 @@ fn a_stream_is_deleted() {
     crowd.cut_at_random();
     for _ in 0..20 {
         crowd.goes_on(50);
-        redis.must(&["DEL", &stream(&redis, "h:ledger1")]);
+        redis.must(&["DEL", &stream(&redis, "kept:ledger1")]);
     }
     crowd.goes_on(200);
     crowd.finish("DEL of a stream");
@@ -164,7 +164,7 @@ fn a_stream_is_trimmed() {
     crowd.cut_at_random();
     crowd.goes_on(500);
     for _ in 0..20 {
-        redis.must(&["XTRIM", &stream(&redis, "h:ledger1"), "MAXLEN", "0"]);
+        redis.must(&["XTRIM", &stream(&redis, "kept:ledger1"), "MAXLEN", "0"]);
         crowd.goes_on(50);
     }
     crowd.finish("XTRIM of a stream");
@@ -174,7 +174,7 @@ fn a_stream_is_trimmed() {
 /// A subscriber that missed what is not there any more comes back to a node that never heard its
 /// channel.
 fn who_was_away_is_told(redis: &Redis, nodes: &[Node], command: &[&str], options: &[&str]) {
-    const CHANNEL: &str = "h:away";
+    const CHANNEL: &str = "kept:away";
     let answer = nodes[0].publish(CHANNEL, "0");
     let (epoch, offset) = (&answer["result"]["epoch"], &answer["result"]["offset"]);
     let position = json!({"channel": CHANNEL, "recover": true, "epoch": epoch, "offset": offset});

@@ -6,11 +6,13 @@
 //! Invariant: every wait is for a condition, and has an end.
 //!
 //! `CORECAST_TEST_REDIS` names the program to run as Redis (`redis-server`), `CORECAST_BIN` the
-//! server, and `CORECAST_TEST_PUBLICATIONS` how many `three_nodes` publishes.
+//! server, `CORECAST_TEST_PUBLICATIONS` how many `three_nodes` publishes, and
+//! `CORECAST_TEST_CENTRIFUGO` a Centrifugo to which some of the same is done.
 
 mod answers;
 mod book;
 mod client;
+mod control;
 mod crowd;
 mod loss;
 mod node;

@@ -3,7 +3,7 @@
 use crate::redis::free_port;
 use crate::until;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// `n` keeps nothing, `h` has history.
+/// `n` keeps nothing, `kept` has history.
 const NAMESPACES: &str = r#"
 [client]
 allow_anonymous = true
@@ -26,7 +26,7 @@ allow_subscribe = "anyone"
 allow_publish = "anyone"
 
 [[namespace]]
-name = "h"
+name = "kept"
 history_size = 20000
 history_ttl_s = 600
 recovery = "force"
@@ -47,7 +47,7 @@ impl Node {
     /// Starts one that uses the Redis at a port, and waits until it carries out publications.
     pub fn start(port: u16) -> Node {
         let node = Node::start_alone(&format!("redis://localhost:{port}"));
-        until("the node uses Redis", || node.publish("h:warm", "0")["error"].is_null());
+        until("the node uses Redis", || node.publish("kept:warm", "0")["error"].is_null());
         node
     }
 
@@ -56,15 +56,52 @@ impl Node {
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let name = format!("corecast-faults-{}-{}", std::process::id(), addr.port());
         let config = std::env::temp_dir().join(format!("{name}.toml"));
-        let log = std::env::temp_dir().join(format!("{name}.log"));
         let top = format!("workers = 2\nengine = \"redis\"\nredis.url = \"{url}\"\n");
         std::fs::write(&config, format!("{top}{NAMESPACES}")).expect("a temporary file");
         let program = std::env::var("CORECAST_BIN");
         let program = program.unwrap_or(env!("CARGO_BIN_EXE_corecast").into());
         let mut command = Command::new(program);
         command.args(["serve", "--listen", &addr.to_string(), "--config"]).arg(&config);
+        Node::launch(command, addr, config)
+    }
+
+    /// Starts a Centrifugo in place of ours, with the same namespaces, and waits until it carries
+    /// out publications.
+    pub fn start_centrifugo(program: &str, redis: u16) -> Node {
+        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let name = format!("corecast-faults-{}-{}", std::process::id(), addr.port());
+        let config = std::env::temp_dir().join(format!("{name}.json"));
+        let open = json!({
+            "name": "kept",
+            "history_size": 20_000,
+            "history_ttl": "600s",
+            "force_recovery": true,
+            "force_positioning": true,
+            "allow_subscribe_for_client": true,
+            "allow_subscribe_for_anonymous": true,
+            "allow_publish_for_client": true,
+            "allow_publish_for_anonymous": true,
+        });
+        let text = json!({
+            "http_server": {"address": "127.0.0.1", "port": addr.port().to_string()},
+            "http_api": {"key": "key-of-the-tests"},
+            "health": {"enabled": true},
+            "client": {"allow_anonymous_connect_without_token": true},
+            "channel": {"namespaces": [open]},
+            "engine": {"type": "redis", "redis": {"address": format!("redis://127.0.0.1:{redis}")}},
+        });
+        std::fs::write(&config, text.to_string()).expect("a temporary file");
+        let mut command = Command::new(program);
+        command.arg("--config").arg(&config);
+        let node = Node::launch(command, addr, config);
+        until("the node uses Redis", || node.publish("kept:warm", "0")["error"].is_null());
+        node
+    }
+
+    fn launch(mut command: Command, addr: SocketAddr, config: PathBuf) -> Node {
+        let log = config.with_extension("log");
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(File::create(&log).expect("a log")).env_remove("CORECAST_BIN");
+        command.stderr(File::create(&log).expect("a log"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("CORECAST_") {
                 command.env_remove(name);
@@ -96,10 +133,19 @@ impl Node {
 
     /// Does `/ready` answer 200?
     pub fn is_ready(&self) -> bool {
+        self.is_fine("/ready")
+    }
+
+    /// Does `/health` answer 200?
+    pub fn is_healthy(&self) -> bool {
+        self.is_fine("/health")
+    }
+
+    fn is_fine(&self, path: &str) -> bool {
         let Ok(mut stream) = TcpStream::connect(self.addr) else { return false };
         stream.set_read_timeout(Some(Duration::from_secs(15))).expect("a time-out");
-        let asked =
-            stream.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let asked = stream.write_all(head.as_bytes());
         let mut answer = String::new();
         asked.is_ok()
             && stream.read_to_string(&mut answer).is_ok()

@@ -35,14 +35,14 @@ fn the_last_before_a_silence_arrives() {
     let mut listener = Client::connect(nodes[1].addr).expect("it serves");
     // A node looks after the tails of some channels each second: with so many it does not come by
     // this one in time.
-    let others = (0..100).map(|number| format!("h:other{number}"));
-    for channel in others.chain(["h:last".to_owned()]) {
+    let others = (0..100).map(|number| format!("kept:other{number}"));
+    for channel in others.chain(["kept:last".to_owned()]) {
         let answer = listener.ask("subscribe", json!({"channel": channel})).expect("an answer");
         assert!(answer["error"].is_null(), "{answer}");
     }
     for number in 0..10 {
         redis.must(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-        let answer = nodes[0].publish("h:last", &number.to_string());
+        let answer = nodes[0].publish("kept:last", &number.to_string());
         assert!(answer["error"].is_null(), "{answer}");
         let soon = Instant::now() + Duration::from_secs(3);
         let push = listener.next(soon).expect("it serves");

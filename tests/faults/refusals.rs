@@ -104,11 +104,11 @@ fn one_key_is_no_stream() {
     let nodes = nodes(redis.port);
     let crowd = Crowd::start(&nodes, USUAL);
     crowd.goes_on(200);
-    assert!(nodes[0].publish("h:bad", "1")["error"].is_null());
-    let key = stream(&redis, "h:bad");
+    assert!(nodes[0].publish("kept:bad", "1")["error"].is_null());
+    let key = stream(&redis, "kept:bad");
     redis.must(&["SET", &key, "text"]);
     for _ in 0..50 {
-        let answer = nodes[0].publish("h:bad", "1");
+        let answer = nodes[0].publish("kept:bad", "1");
         assert_eq!(answer["error"]["code"], 100, "{answer}");
     }
     crowd.goes_on(200);
