@@ -132,8 +132,13 @@ impl<E: Engine> Home<E> {
         let replica = self.replica(place).expect("a channel lasts while somebody waits");
         let index = replica.pending.iter().position(|(_, other)| *other == ticket);
         let request = replica.pending.remove(index.expect("it waits")).expect("it was found");
-        self.channels.remove_pair(place, request.0.to.connection.core);
-        self.refuse_subscribe(request.0, ErrorCode::Internal);
+        self.refuse_taken(place, request.0, ErrorCode::Internal);
+    }
+
+    /// Refuses one that does not wait any more.
+    pub(super) fn refuse_taken(&mut self, place: u32, request: SubscribeRequest, why: ErrorCode) {
+        self.channels.remove_pair(place, request.to.connection.core);
+        self.refuse_subscribe(request, why);
         if self.channels.at(place).interest.is_empty() {
             self.channels.at(place).delta = None;
         }

@@ -5,6 +5,7 @@
 
 use super::{Asked, Stage};
 use crate::clock::Now;
+use crate::codec::command::ErrorCode;
 use crate::contract::block::Placed;
 use crate::contract::engine::{Call, Engine, Page, StreamRead};
 use crate::contract::envelope::{Recovery, SubscribeRequest};
@@ -46,7 +47,7 @@ impl<E: Engine> Home<E> {
                 continue;
             }
             self.take_pending(place, index);
-            self.admit(place, request, recovery, now);
+            self.answer_taken(place, request, recovery, now);
         }
     }
 
@@ -117,7 +118,7 @@ impl<E: Engine> Home<E> {
         if read.end < last.min(read.top) {
             // The page is as large as a recovery may be, and that was not all.
             let request = self.take_pending(place, index);
-            return self.admit(place, request, Recovery::Impossible, now);
+            return self.answer_taken(place, request, Recovery::Impossible, now);
         }
         let Some(missed) = self.missed(place, read, since, last) else { return };
         let bytes: usize = missed.iter().map(|placed| placed.block.size()).sum();
@@ -125,7 +126,7 @@ impl<E: Engine> Home<E> {
         let whole = fits && since <= last && read.epoch == epoch;
         let request = self.take_pending(place, index);
         let recovery = if whole { Recovery::Complete(missed) } else { Recovery::Impossible };
-        self.admit(place, request, recovery, now);
+        self.answer_taken(place, request, recovery, now);
     }
 
     /// What the read and the ring together hold after `since`, up to `last`; none when a part is
@@ -156,7 +157,22 @@ impl<E: Engine> Home<E> {
         };
         if let Some(index) = replica.pending.iter().position(trimmed) {
             let request = self.take_pending(place, index);
-            self.admit(place, request, Recovery::Impossible, now);
+            self.answer_taken(place, request, Recovery::Impossible, now);
         }
+    }
+
+    /// Answers one that waited: it goes live, unless it wants to be refused where nothing can be
+    /// recovered.
+    fn answer_taken(
+        &mut self,
+        place: u32,
+        request: SubscribeRequest,
+        recovery: Recovery,
+        now: Now,
+    ) {
+        if request.or_refused && matches!(recovery, Recovery::Impossible) {
+            return self.refuse_taken(place, request, ErrorCode::UnrecoverablePosition);
+        }
+        self.admit(place, request, recovery, now);
     }
 }

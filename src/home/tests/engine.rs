@@ -7,7 +7,7 @@ use crate::contract::block::{Block, Placed};
 use crate::contract::engine::{Answer, Bridged, Call, CallId, Failure, Session, StreamRead};
 use crate::contract::envelope::{Delivery, PublishOptions, Request};
 use crate::contract::key::ReplyTo;
-use crate::contract::position::{Epoch, Position};
+use crate::contract::position::{Epoch, Position, Since};
 use crate::home::Home;
 use crate::limits::{
     ENGINE_CALL_MS, ENGINE_REST_MS, ENGINE_SHARE, ENGINE_SOON_MS, ENGINE_WAIT_MS,
@@ -120,6 +120,38 @@ fn a_channel_whose_calls_are_stuck_holds_back_no_other() {
     let [Call::Publish { id, .. }] = calls(&mut home)[..] else { panic!("it is asked") };
     let said = answer(&mut home, published(id, 9), at_ms(6_000));
     assert!(matches!(said[..], [Delivery::Published { .. }]), "{said:?}");
+}
+
+/// As with history in memory: told that nothing was recovered, an application that reads the state
+/// itself would go on with what it read before.
+#[test]
+fn who_wants_to_know_is_refused_what_the_stream_cannot_give_back() {
+    let mut home = bridged();
+    let asked = |epoch, or_refused| {
+        let Request::Subscribe(mut request) = subscribe("long:a") else { unreachable!() };
+        request.since = Some(Since { epoch: Some(Epoch(epoch)), offset: 4 });
+        (request.recover, request.or_refused) = (true, or_refused);
+        Request::Subscribe(request)
+    };
+    let unrecoverable = |said: &[Delivery]| {
+        let error = ErrorCode::UnrecoverablePosition;
+        matches!(said, [Delivery::Refused { error: it, subscribe: Some(_), .. }] if *it == error)
+    };
+    // The first to come, of an epoch that is not the stream's: it is not listened to any longer.
+    assert!(ask(&mut home, asked(7, true), at_ms(0)).is_empty());
+    let [Call::Watch { id, .. }] = calls(&mut home)[..] else { panic!("it is watched") };
+    let said = answer(&mut home, empty_read(id, 3, 4), at_ms(0));
+    assert!(unrecoverable(&said), "{said:?}");
+    assert!(matches!(calls(&mut home)[..], [Call::Unwatch { .. }]));
+    assert_eq!(home.channels(), 0);
+    // And one that comes to others.
+    live(&mut home, "long:a", 4, at_ms(0));
+    let said = ask(&mut home, asked(7, true), at_ms(0));
+    assert!(unrecoverable(&said), "{said:?}");
+    for (epoch, or_refused) in [(7, false), (3, true)] {
+        let said = ask(&mut home, asked(epoch, or_refused), at_ms(0));
+        assert!(matches!(said[..], [Delivery::Subscribed(_)]), "{said:?}");
+    }
 }
 
 #[test]
