@@ -13,7 +13,7 @@ use super::envelope::Member;
 use super::listing::{ChannelCounts, ChannelsPart, ListCursor};
 use super::name::Name;
 use super::node::NodeInfo;
-use super::position::{Epoch, Position, Since};
+use super::position::{Epoch, Position, Since, Version};
 use super::presence::{Change, Entry, On};
 use super::user::SharedCommand;
 use super::wire::NodeId;
@@ -127,6 +127,9 @@ pub struct Wish {
     pub ttl_s: u32,
     /// Seconds after the last for which its numbering goes on when it keeps nothing any more.
     pub numbering_s: u32,
+    /// It is published only if it is newer than the last publication, where that has one: else the
+    /// answer is the position of that one.
+    pub version: Option<Version>,
     /// Where the channel has come to here. A stream of this epoch that has not come as far has lost
     /// its end: the publication begins another epoch, for one that has a place may not share it.
     pub above: Option<Position>,

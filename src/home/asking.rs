@@ -287,8 +287,7 @@ impl<E: Engine> Home<E> {
         }
         match request {
             Request::Publish { block, options, .. } => {
-                let options = options.as_deref();
-                let is_kept = options.is_none_or(|it| !it.skip_history && it.version.is_none());
+                let is_kept = options.as_deref().is_none_or(|it| !it.skip_history);
                 let channel = block.channel();
                 (is_kept && self.keeps(channel)).then(|| Name::from(channel))
             }

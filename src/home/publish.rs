@@ -44,15 +44,11 @@ impl<E: Engine> Home<E> {
         }
         let key = key.map(|key| (key, self.keys.owner(block.publisher())));
         let skips = options.as_ref().is_some_and(|options| options.skip_history);
-        let versioned = options.as_ref().is_some_and(|options| options.version.is_some());
-        // A store elsewhere is not asked to compare versions yet: to publish would be a lie.
-        let refused = versioned && !E::LOCAL;
-        if !E::LOCAL && !skips && !refused && self.keeps(block.channel()) {
-            let given = options.map(|options| options.idempotency_key).unwrap_or_default();
-            return self.call_publish(to, block, (key.map(|(key, _)| key), given), now);
+        if !E::LOCAL && !skips && self.keeps(block.channel()) {
+            let options = options.map(|options| *options).unwrap_or_default();
+            return self.call_publish(to, block, (key.map(|(key, _)| key), options), now);
         }
         let sequenced = match options.and_then(|options| options.version) {
-            _ if refused => Err((ErrorCode::NotAvailable, block)),
             _ if skips || !E::LOCAL => {
                 self.pass_on(&block);
                 self.published += 1;
@@ -83,10 +79,12 @@ impl<E: Engine> Home<E> {
         &mut self,
         to: ReplyTo,
         block: Block,
-        (key, given): (Option<Name>, Box<str>),
+        (key, options): (Option<Name>, PublishOptions),
         now: Now,
     ) {
-        let wish = self.wish(&block, if key.is_some() { given } else { Box::default() });
+        let PublishOptions { idempotency_key, version, .. } = options;
+        let given = if key.is_some() { idempotency_key } else { Box::default() };
+        let wish = self.wish(&block, given, version);
         if let Some(key) = &key {
             self.keys.begin(key.clone());
         }
@@ -97,7 +95,7 @@ impl<E: Engine> Home<E> {
     }
 
     /// How a publication is to be kept.
-    fn wish(&self, block: &Block, key: Box<str>) -> Box<Wish> {
+    fn wish(&self, block: &Block, key: Box<str>, version: Option<Version>) -> Box<Wish> {
         let place = self.channels.find(block.channel());
         let channel = place.and_then(|place| self.channels.get(place));
         let options = self.namespaces.options(block.channel());
@@ -109,7 +107,7 @@ impl<E: Engine> Home<E> {
         debug_assert!(size > 0 && ttl_s > 0, "what is not kept is not put in order");
         let is_live = place.is_some_and(|place| self.is_live(place));
         let above = channel.filter(|_| is_live).map(Channel::position);
-        Box::new(Wish { key, size, ttl_s, numbering_s, above })
+        Box::new(Wish { key, size, ttl_s, numbering_s, version, above })
     }
 
     /// The engine elsewhere has put a publication in order. Its publisher, and whoever published

@@ -166,6 +166,7 @@ impl Bridge {
             size: u32::MAX,
             ttl_s: 3_600,
             numbering_s: 3_600,
+            version: None,
             above: None,
         };
         self.far.publish(block, &wish, now_us);

@@ -6,7 +6,7 @@
 use crate::contract::block::{Block, Placed};
 use crate::contract::engine::{CallId, Page, StreamRead, Wish};
 use crate::contract::name::Name;
-use crate::contract::position::{Epoch, Position};
+use crate::contract::position::{Epoch, Position, Version};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One channel's stream.
@@ -16,6 +16,8 @@ struct Stream {
     /// When it is forgotten, in simulated time.
     until_us: u64,
     top: u64,
+    /// That of the last publication.
+    version: Option<Version>,
     kept: VecDeque<Placed>,
 }
 
@@ -41,7 +43,7 @@ impl Store {
         if !self.streams.contains_key(channel) {
             self.epochs += 1;
             let (epoch, kept) = (Epoch(self.epochs), VecDeque::new());
-            let stream = Stream { epoch, until_us: u64::MAX, top: 0, kept };
+            let stream = Stream { epoch, until_us: u64::MAX, top: 0, version: None, kept };
             self.streams.insert(channel.clone(), stream);
         }
         self.streams.get_mut(channel).expect("it was just put there")
@@ -57,6 +59,11 @@ impl Store {
         }
         let size = self.trim.min(wish.size as usize);
         let stream = self.stream(&channel, now_us);
+        if let (Some(version), Some(last)) = (&wish.version, &stream.version)
+            && version.is_late(last)
+        {
+            return (Position { epoch: stream.epoch, offset: stream.top }, false);
+        }
         let has_lost = |above: Position| above.epoch == stream.epoch && above.offset > stream.top;
         if wish.above.is_some_and(has_lost) {
             self.renew(&channel);
@@ -64,6 +71,7 @@ impl Store {
         let stream = self.stream(&channel, now_us);
         stream.until_us = now_us + u64::from(wish.ttl_s) * 1_000_000;
         stream.top += 1;
+        stream.version.clone_from(&wish.version);
         stream.kept.push_back(Placed { offset: stream.top, block });
         while stream.kept.len() > size {
             stream.kept.pop_front();
@@ -137,7 +145,7 @@ mod tests {
     const ZERO: Now = Now { monotonic_us: 0, unix_ms: 0 };
 
     fn wish(key: &str, size: u32, above: Option<Position>) -> Wish {
-        Wish { key: key.into(), size, ttl_s: 2, numbering_s: 2, above }
+        Wish { key: key.into(), size, ttl_s: 2, numbering_s: 2, version: None, above }
     }
 
     #[test]

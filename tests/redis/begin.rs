@@ -1,13 +1,13 @@
 //! What begins an epoch, and what does not have to.
 
-use crate::rig::{CLASS, Redis, at, begin};
+use crate::rig::{CLASS, Client, Redis, at, begin, item};
 use corecast::bridge::redis::error::Cause;
 use corecast::bridge::redis::resp::Value;
 use corecast::bridge::redis::resp::encode::Command;
 use corecast::bridge::redis::script::{Begin, By, Class, Kept, Outcome, begun};
 use corecast::bridge::redis::stream::{Found, remove, removed};
 use corecast::contract::engine::Page;
-use corecast::contract::position::Epoch;
+use corecast::contract::position::{Epoch, Version};
 
 /// The candidate of all of these.
 const NEW: Epoch = Epoch(1_764_544_800_000_000);
@@ -90,7 +90,8 @@ fn a_stream_is_opened_without_an_item() {
 fn what_begins_keeps_keys_and_sizes() {
     let redis = Redis::start();
     let mut client = redis.connect();
-    let keyed = |block| Begin { item: Some(Kept { key: "k", block }), ..begin("a", block) };
+    let keyed =
+        |block| Begin { item: Some(Kept { key: "k", block, version: None }), ..begin("a", block) };
     assert_eq!(client.begin(&keyed(b"1")), Outcome::Published(at(NEW, 1)));
     assert_eq!(client.begin(&keyed(b"1")), Outcome::Repeated(at(NEW, 1)));
     // A resend does not begin an epoch either.
@@ -147,9 +148,61 @@ fn a_key_that_is_no_stream_is_left_alone() {
     drop(command);
     client.send(&note);
     assert_eq!(client.answer(), Value::Integer(1));
-    let keyed = Begin { item: Some(Kept { key: "k", block: b"1" }), ..begin("b", b"") };
+    let keyed =
+        Begin { item: Some(Kept { key: "k", block: b"1", version: None }), ..begin("b", b"") };
     let mut out = Vec::new();
     client.scripts.begin(&mut out, By::Text, &keyed);
     client.send(&out);
     assert_eq!(begun(client.answer()).expect_err("no text").cause(), Cause::WrongType);
+}
+
+/// A version that is not newer than that of the last publication is answered with its position.
+#[test]
+fn versions_are_compared_with_the_last_publication() {
+    let redis = Redis::start();
+    let (mut client, mut hearer) = (redis.connect(), redis.connect());
+    hearer.subscribe("a");
+    let publish = |client: &mut Client, number: u64, epoch: &str| {
+        let version = Version { number, epoch: epoch.into() };
+        let item = Kept { key: "", block: b"1", version: (number > 0).then_some(&version) };
+        client.begin(&Begin { item: Some(item), ..begin("a", b"") })
+    };
+    let large = u64::MAX;
+    // Number, epoch, and where the channel is then.
+    let table = [
+        (5, "", 1),
+        (5, "", 1),
+        (4, "", 1),
+        (6, "", 2),
+        (1, "b c", 3),
+        (1, "", 3),
+        (2, "b c", 4),
+        (0, "", 5),
+        (1, "b c", 6),
+        (large - 1, "", 7),
+        (large, "", 8),
+        (large - 1, "", 8),
+        (9, "", 8),
+        (10, "c", 9),
+        (9, "c", 9),
+    ];
+    let mut last = 0;
+    for (number, epoch, offset) in table {
+        let position = at(NEW, offset);
+        let expected =
+            if offset > last { Outcome::Published(position) } else { Outcome::Repeated(position) };
+        assert_eq!(publish(&mut client, number, epoch), expected, "{number} {epoch}");
+        if offset > last {
+            assert_eq!(hearer.hear().1, Some(position));
+        }
+        last = offset;
+    }
+    // What is appended without a version is the last one too.
+    client.publish(By::Text, CLASS, &[item("a", NEW, b"2")]);
+    assert_eq!(publish(&mut client, 1, "c"), Outcome::Published(at(NEW, 11)));
+    // Of an epoch that may not go on nothing is known.
+    let version = Version { number: 1, epoch: "".into() };
+    let again = Kept { key: "", block: b"3", version: Some(&version) };
+    let raised = Begin { item: Some(again), floor: Epoch(NEW.0 + 9), ..begin("a", b"") };
+    assert_eq!(client.begin(&raised), Outcome::Published(at(raised.floor, 1)));
 }

@@ -8,7 +8,7 @@ use corecast::bridge::redis::resp::{Value, encode};
 use corecast::bridge::redis::script::{Begin, By, Class, Incarnation, Item, Kept};
 use corecast::bridge::redis::stream::{Reading, remove};
 use corecast::contract::engine::Page;
-use corecast::contract::position::{Epoch, Position, Since};
+use corecast::contract::position::{Epoch, Position, Since, Version};
 use corecast::contract::wire::NodeId;
 use corecast::sim::random::Random;
 use corecast::sim::redis::keyspace::{Keyspace, Refusal};
@@ -157,7 +157,10 @@ impl Pair {
 
     fn begin(&mut self) {
         let by = self.by();
-        let item = Kept { key: self.random.pick(&["", "", "k"]), block: b"new" };
+        let number = self.random.below(4) as u64;
+        let version = Version { number, epoch: self.random.pick(&["", "", "of two"]).into() };
+        let version = (number > 0).then_some(&version);
+        let item = Kept { key: self.random.pick(&["", "", "k"]), block: b"new", version };
         let begin = Begin {
             channel: self.random.pick(&CHANNELS),
             class: self.class(),
@@ -290,7 +293,7 @@ fn the_model_forgets_when_redis_does() {
     let redis = Redis::start();
     let mut pair = Pair::new(&redis, 1);
     let class = Class { size: 3, ttl_s: 1, numbering_s: 3 };
-    let item = Some(Kept { key: "", block: b"one" });
+    let item = Some(Kept { key: "", block: b"one", version: None });
     let (floor, candidate) = (Epoch(1), Epoch(10));
     let begin = Begin { channel: "a", class, floor, candidate, low: None, item };
     for wait_ms in [0, 1_200, 3_200] {

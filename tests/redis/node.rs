@@ -76,8 +76,14 @@ impl Node {
     }
 
     pub fn publish(&mut self, channel: &str, data: &str, above: Option<Position>) -> CallId {
-        let wish =
-            Box::new(Wish { key: "".into(), size: 1_000, ttl_s: 60, numbering_s: 600, above });
+        let wish = Box::new(Wish {
+            key: "".into(),
+            size: 1_000,
+            ttl_s: 60,
+            numbering_s: 600,
+            version: None,
+            above,
+        });
         self.call(|id| Call::Publish { id, block: block(channel, data), wish })
     }
 

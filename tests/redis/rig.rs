@@ -305,6 +305,6 @@ pub fn begin<'a>(channel: &'a str, block: &'a [u8]) -> Begin<'a> {
         floor: Epoch(1),
         candidate: Epoch(1_764_544_800_000_000),
         low: None,
-        item: Some(Kept { key: "", block }),
+        item: Some(Kept { key: "", block, version: None }),
     }
 }

@@ -45,7 +45,8 @@ fn requests_of_one_partition_are_served_by_a_cluster() {
     let names = (0..).map(|number| format!("room {number}"));
     let names: Vec<String> = names.filter(|it| Partition::of(it) == partition).take(4).collect();
     for name in &names {
-        let keyed = Begin { item: Some(Kept { key: "k", block: b"1" }), ..begin(name, b"") };
+        let keyed =
+            Begin { item: Some(Kept { key: "k", block: b"1", version: None }), ..begin(name, b"") };
         assert!(matches!(client.begin(&keyed), Outcome::Published(_)), "{name}");
     }
     let epoch = begin("", b"").candidate;

@@ -116,6 +116,12 @@ impl Keys {
         command.joined(&parts);
     }
 
+    /// Appends to a command what notes the version of a channel's last publication.
+    pub fn push_version(&self, command: &mut Command<'_>, channel: &str) {
+        let tag = &self.tags[usize::from(Partition::of(channel).0)];
+        command.joined(&[self.prefix.as_bytes(), b":ver", tag.as_bytes(), channel.as_bytes()]);
+    }
+
     /// Appends to a command what notes that an idempotency key was carried out in a channel.
     pub fn push_done(&self, command: &mut Command<'_>, channel: &str, key: &str) {
         let tag = &self.tags[usize::from(Partition::of(channel).0)];

@@ -9,7 +9,7 @@ use super::keys::{Keys, Partition};
 use super::resp::Value;
 use super::resp::encode::{Command, Decimal, command};
 use crate::contract::engine::Wish;
-use crate::contract::position::{Epoch, Position};
+use crate::contract::position::{Epoch, Position, Version};
 use crate::contract::wire::NodeId;
 use crate::limits::{
     CONTROL_KEPT, CONTROL_KEPT_S, IDEMPOTENCY_MS, NODE_DEAD_MS, NODE_FORGOTTEN_MS, NODES,
@@ -125,6 +125,8 @@ pub struct Kept<'a> {
     /// As in `Item`.
     pub key: &'a str,
     pub block: &'a [u8],
+    /// It is published only if it is newer than the last publication, where that has one.
+    pub version: Option<&'a Version>,
 }
 
 /// Who is spoken to.
@@ -143,7 +145,8 @@ pub struct Incarnation<'a> {
 pub enum Outcome {
     /// It is published, and has this position. Of a stream that was opened: its last.
     Published(Position),
-    /// Its key was carried out before, by the publication at this position.
+    /// Its key was carried out before, by the publication at this position; or this one has a version
+    /// that is as new.
     Repeated(Position),
     /// There is no stream of that epoch: the item has to be begun.
     Unknown,
@@ -241,13 +244,18 @@ impl Scripts {
     /// Appends a request that begins, if it has to, an epoch. It is answered by `begun`.
     pub fn begin(&self, out: &mut Vec<u8>, by: By, begin: &Begin<'_>) {
         let key = begin.item.map_or("", |item| item.key);
-        let keys = 2 + usize::from(!key.is_empty());
-        let arguments = 7 + usize::from(begin.item.is_some());
+        let version = begin.item.and_then(|item| item.version);
+        let keys = 2 + usize::from(!key.is_empty()) + usize::from(version.is_some());
+        let of_version = if version.is_some() { 2 } else { 0 };
+        let arguments = 7 + usize::from(begin.item.is_some()) + of_version;
         let mut command = self.run(out, (Script::Begin, by), (keys, arguments));
         command.joined(&self.keys.channel(begin.channel));
         self.keys.push_numbering(&mut command, begin.channel);
         if !key.is_empty() {
             self.keys.push_done(&mut command, begin.channel, key);
+        }
+        if version.is_some() {
+            self.keys.push_version(&mut command, begin.channel);
         }
         push_class(&mut command, begin.class);
         command.number(begin.floor.0).number(begin.candidate.0);
@@ -257,6 +265,9 @@ impl Scripts {
         command.joined(&Id::new(low).pieces());
         if let Some(item) = begin.item {
             command.part(item.block);
+        }
+        if let Some(version) = version {
+            command.number(version.number).part(version.epoch.as_bytes());
         }
     }
 
@@ -434,7 +445,7 @@ mod tests {
             floor: Epoch(5),
             candidate: Epoch(9),
             low: Some(Position { epoch: Epoch(7), offset: 3 }),
-            item: Some(Kept { key: "k", block: b"1" }),
+            item: Some(Kept { key: "k", block: b"1", version: None }),
         };
         let said = |begin: &Begin<'_>| {
             let mut out = Vec::new();

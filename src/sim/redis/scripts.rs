@@ -181,7 +181,10 @@ impl Run<'_> {
     fn begin(&mut self) -> Result<Reply, String> {
         let (class, block) = (self.class(), self.arguments.get(7).cloned());
         let (stream, numbering) = (self.keys[0].clone(), self.keys[1].clone());
-        let places = Places { stream, numbering, note: self.keys.get(2).cloned() };
+        let version = self.arguments.get(8).map(|_| (self.number(8), self.text(9).to_owned()));
+        let versions = version.as_ref().and_then(|_| self.keys.last()).cloned();
+        let noted = 2..self.keys.len() - usize::from(version.is_some());
+        let places = Places { stream, numbering, note: self.keys[noted].first().cloned() };
         let (floor, candidate) = (self.number(4), self.number(5));
         let low = Id::read(self.text(6)).unwrap_or_default();
         if let Some(done) = self.repeated(places.note.as_ref())? {
@@ -191,6 +194,19 @@ impl Run<'_> {
         let goes_on = last != Id::default() && last.epoch >= floor && last >= low;
         if goes_on && is_there && block.is_none() {
             return Ok(Reply::text(&last.to_string()));
+        }
+        if let (Some((number, epoch)), Some(versions)) = (&version, &versions)
+            && goes_on
+        {
+            let noted = self.keyspace.get(versions, self.now_us)?.unwrap_or_default();
+            let noted = String::from_utf8_lossy(&noted).into_owned();
+            let mut parts = noted.splitn(3, ' ');
+            let mut part = || parts.next().unwrap_or_default().to_owned();
+            let (id, newest, of) = (part(), part().parse().unwrap_or(0), part());
+            let compares = id == last.to_string() && (epoch.is_empty() || *epoch == of);
+            if compares && *number <= newest {
+                return Ok(Reply::text(&format!("={last}")));
+            }
         }
         let (before, keeps) = if goes_on {
             (last, class.keeps)
@@ -220,6 +236,11 @@ impl Run<'_> {
         self.number_on(&class, &places, id, left_s.max(class.numbering_s));
         if let Some(block) = &block {
             self.announce(&class, &places, id, block);
+        }
+        if let (Some((number, epoch)), Some(versions)) = (version, versions) {
+            let until_us = self.now_us + class.numbering_s * 1_000_000;
+            let noted = format!("{id} {number} {epoch}");
+            let _ = self.keyspace.set(&versions, noted.into(), Some(until_us));
         }
         Ok(Reply::text(&id.to_string()))
     }

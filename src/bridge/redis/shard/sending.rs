@@ -98,7 +98,8 @@ impl Shard {
     fn quick_epoch(&mut self, channel: &Name, job: JobId) -> Option<Epoch> {
         let known = self.epochs.of(channel);
         let Task::Publish(publish) = &self.lines.job(job)?.task else { return None };
-        if publish.begins {
+        // Only `begin` compares versions.
+        if publish.begins || publish.wish.version.is_some() {
             return None;
         }
         let above = publish.wish.above.map(|above| above.epoch);
@@ -115,6 +116,7 @@ impl Shard {
         while let Some(first) = self.lines.first(channel)
             && let Some(Task::Publish(publish)) = self.lines.job(first).map(|job| &job.task)
             && !publish.begins
+            && publish.wish.version.is_none()
             && (publish.fate == Fate::Open || !publish.wish.key.is_empty())
             && class.is_none_or(|class| class == Class::of(&publish.wish))
         {
@@ -172,7 +174,11 @@ impl Shard {
             floor,
             candidate,
             low: publish.wish.above,
-            item: Some(Kept { key: &publish.wish.key, block: &data }),
+            item: Some(Kept {
+                key: &publish.wish.key,
+                block: &data,
+                version: publish.wish.version.as_ref(),
+            }),
         };
         let scripts = &self.scripts;
         self.commands.send(Asked::Begin(channel.clone(), job), self.now_us, |out| {

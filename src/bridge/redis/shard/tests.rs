@@ -187,7 +187,14 @@ impl Bench {
 
     fn publish_with(&mut self, channel: &str, above: Option<Position>, key: &str) -> u64 {
         let block = Block::plain(channel, b"1", Now { monotonic_us: 0, unix_ms: 0 });
-        let wish = Box::new(Wish { key: key.into(), size: 10, ttl_s: 60, numbering_s: 600, above });
+        let wish = Box::new(Wish {
+            key: key.into(),
+            size: 10,
+            ttl_s: 60,
+            numbering_s: 600,
+            version: None,
+            above,
+        });
         self.call(|id| Call::Publish { id, block, wish })
     }
 

@@ -23,7 +23,14 @@ fn what_waits_goes_together_sixteen_at_a_time() {
     let above = Some(Position { epoch: Epoch(9), offset: 0 });
     for (channel, size) in [("odd", 99), ("odd", 10)] {
         let block = Block::plain(channel, b"1", Now { monotonic_us: 0, unix_ms: 0 });
-        let wish = Box::new(Wish { key: "".into(), size, ttl_s: 60, numbering_s: 600, above });
+        let wish = Box::new(Wish {
+            key: "".into(),
+            size,
+            ttl_s: 60,
+            numbering_s: 600,
+            version: None,
+            above,
+        });
         bench.call(|id| Call::Publish { id, block, wish });
     }
     let said = bench.said(Wire::Commands);
