@@ -3,7 +3,9 @@
 //!
 //! Must not know what carries a call out. Invariants (rule 14): an answer to a call is never
 //! dropped, because homes keep to their credits; publications may be, and a channel that lost one
-//! stays marked until the lane took the mark. Nothing is pushed after `ring` (rule 6).
+//! stays marked until the lane took the mark. A command of another node takes effect after the
+//! publications that came before it, whichever workers these went to (rule 33). Nothing is pushed
+//! after `ring` (rule 6).
 
 use crate::contract::block::Block;
 use crate::contract::engine::{Answer, FromBridge, Session, ToBridge};
@@ -18,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 struct Outbox {
     /// Answers to calls, at most as many as the lane has slots.
     answers: VecDeque<Answer>,
-    /// Publications that came by subscriptions, in order.
-    notices: VecDeque<Answer>,
+    /// Publications that came by subscriptions, in order, and fences between them.
+    notices: VecDeque<FromBridge>,
     /// Sessions of which publications were dropped: the sticky marks of rule 14.
     lost: BTreeSet<Session>,
     /// The last that is to be said of each node, and whether members have to be noted anew.
@@ -38,14 +40,15 @@ impl Outbox {
     }
 
     /// The next item for the lane. Marks go before notices: they tell of something older.
-    fn next(&mut self) -> Option<Answer> {
+    fn next(&mut self) -> Option<FromBridge> {
         let notices_first = self.is_notices_turn || self.answers.is_empty();
         self.is_notices_turn = !notices_first;
         if !notices_first {
-            return self.answers.pop_front();
+            return self.answers.pop_front().map(FromBridge::Answer);
         }
-        let mark = self.next_mark();
-        mark.or_else(|| self.notices.pop_front()).or_else(|| self.answers.pop_front())
+        let mark = self.next_mark().map(FromBridge::Answer);
+        mark.or_else(|| self.notices.pop_front())
+            .or_else(|| self.answers.pop_front().map(FromBridge::Answer))
     }
 
     fn next_mark(&mut self) -> Option<Answer> {
@@ -57,6 +60,13 @@ impl Outbox {
     }
 }
 
+/// A command of another node, until all workers have taken what came before it.
+struct Fenced {
+    number: u64,
+    worker: usize,
+    command: Answer,
+}
+
 /// See the module's page. Lists are indexed by worker.
 pub struct Lanes {
     from_workers: Vec<Receiver<ToBridge>>,
@@ -64,6 +74,11 @@ pub struct Lanes {
     /// Every core's doorbell, the bridge's own last.
     bells: Vec<Doorbell>,
     outboxes: Vec<Outbox>,
+    /// Commands that wait, in order: as many as nodes let be under way.
+    fenced: VecDeque<Fenced>,
+    /// The number of the last fence, and of the last that each worker has answered.
+    fences: u64,
+    passed: Vec<u64>,
     /// Publications that wait for one lane, at most.
     most_notices: usize,
     /// Workers to ring at the end of the turn, a bit each.
@@ -79,7 +94,18 @@ impl Lanes {
         assert_eq!(bells.len(), to_workers.len() + 1, "the bridge's own doorbell is the last");
         assert!(to_workers.len() <= crate::limits::WORKERS, "a worker fits a bit of the set");
         let outboxes = to_workers.iter().map(|_| Outbox::default()).collect();
-        Lanes { from_workers, to_workers, bells, outboxes, most_notices, rung: 0 }
+        let (fenced, passed) = (VecDeque::new(), vec![0; to_workers.len()]);
+        Lanes {
+            from_workers,
+            to_workers,
+            bells,
+            outboxes,
+            fenced,
+            fences: 0,
+            passed,
+            most_notices,
+            rung: 0,
+        }
     }
 
     /// How many workers there are.
@@ -130,8 +156,7 @@ impl Lanes {
         block: Block,
     ) -> bool {
         if self.outboxes[worker].notices.len() < self.most_notices {
-            let publication = Answer::Publication { session, position, block };
-            self.outboxes[worker].notices.push_back(publication);
+            self.notify(worker, Answer::Publication { session, position, block });
             return true;
         }
         if position.is_some() {
@@ -140,22 +165,56 @@ impl Lanes {
         false
     }
 
-    /// Hands over a command of another node, or what has to do with a list of channels, of which
-    /// few are let in at a time, behind the publications that came before it.
+    /// Hands over what has to do with a list of channels, of which few are let in at a time, behind
+    /// the publications that came before it.
+    pub fn list(&mut self, worker: usize, list: Answer) {
+        let is_list = matches!(list, Answer::Channels { .. } | Answer::List { .. });
+        debug_assert!(is_list, "not of a list: {list:?}");
+        self.notify(worker, list);
+    }
+
+    /// Hands over a command of another node, of which few are let in at a time, behind the
+    /// publications that came before it: a disconnect shall not overtake the farewell, whose home
+    /// may be another worker.
     pub fn command(&mut self, worker: usize, command: Answer) {
-        let is_list = matches!(command, Answer::Channels { .. } | Answer::List { .. });
-        debug_assert!(
-            is_list || matches!(command, Answer::Command { .. }),
-            "not a command: {command:?}"
-        );
-        self.outboxes[worker].notices.push_back(command);
+        debug_assert!(matches!(command, Answer::Command { .. }), "not a command: {command:?}");
+        self.fences += 1;
+        let number = self.fences;
+        for other in (0..self.workers()).filter(|other| *other != worker) {
+            self.outboxes[other].notices.push_back(FromBridge::Fence { number });
+        }
+        self.fenced.push_back(Fenced { number, worker, command });
+        self.let_commands_pass();
+    }
+
+    /// A worker has taken what came before a fence.
+    pub(super) fn passed(&mut self, worker: usize, number: u64) {
+        debug_assert!(number > self.passed[worker] && number <= self.fences, "no such fence");
+        self.passed[worker] = number;
+        self.let_commands_pass();
+    }
+
+    fn let_commands_pass(&mut self) {
+        while let Some(first) = self.fenced.front() {
+            let waits =
+                |(other, passed): (usize, &u64)| other != first.worker && *passed < first.number;
+            if self.passed.iter().enumerate().any(waits) {
+                return;
+            }
+            let Fenced { worker, command, .. } = self.fenced.pop_front().expect("it is the first");
+            self.notify(worker, command);
+        }
+    }
+
+    fn notify(&mut self, worker: usize, notice: Answer) {
+        self.outboxes[worker].notices.push_back(FromBridge::Answer(notice));
     }
 
     /// Hands over what comes at most once, unless there is no place for it.
     pub fn pass_on(&mut self, worker: usize, notice: Answer) {
         debug_assert!(notice.call().is_none(), "not a notice: {notice:?}");
         if self.outboxes[worker].notices.len() < self.most_notices {
-            self.outboxes[worker].notices.push_back(notice);
+            self.notify(worker, notice);
         }
     }
 
@@ -188,12 +247,14 @@ impl Lanes {
                 return;
             }
             let outbox = &mut self.outboxes[worker];
-            let Some(answer) = outbox.next() else { return };
-            if answer.call().is_some() {
+            let Some(item) = outbox.next() else { return };
+            if let FromBridge::Answer(answer) = &item
+                && answer.call().is_some()
+            {
                 debug_assert!(outbox.unanswered > 0, "an answer without its call: {answer:?}");
                 outbox.unanswered -= 1;
             }
-            let pushed = self.push(worker, FromBridge::Answer(answer));
+            let pushed = self.push(worker, item);
             assert!(pushed, "the bridge alone pushes to this lane, and saw room");
         }
     }
@@ -248,7 +309,9 @@ impl Lanes {
     /// Is every call answered, and nothing kept back?
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.outboxes.iter().all(|outbox| outbox.unanswered == 0 && outbox.is_empty())
+        let outboxes = self.outboxes.iter();
+        self.fenced.is_empty()
+            && outboxes.into_iter().all(|outbox| outbox.unanswered == 0 && outbox.is_empty())
     }
 }
 
@@ -258,6 +321,7 @@ mod tests {
     use crate::clock::Now;
     use crate::contract::engine::{Call, CallId};
     use crate::contract::position::Epoch;
+    use crate::contract::user::{Selection, UserAction, UserCommand};
     use crate::mesh::{Endpoint, Slots, mesh};
 
     type Worker = Endpoint<(), (), ToBridge, FromBridge>;
@@ -301,6 +365,45 @@ mod tests {
         }
         assert!(!lanes.is_idle() && !lanes.has_work(), "the lane is full");
         assert_eq!(heard(&mut worker, &mut lanes), ["1", "lost", "2", "3"]);
+        assert!(lanes.is_idle());
+    }
+
+    #[test]
+    fn a_command_waits_until_every_worker_has_taken_what_came_before() {
+        let (mut workers, bridge): (Vec<Worker>, _) =
+            mesh(3, Slots { requests: 1, deliveries: 1, bridge: 8 });
+        let mut lanes = Lanes::new(bridge, 8);
+        forward(&mut lanes, 1);
+        let what = UserCommand {
+            selection: Selection::default(),
+            action: UserAction::Send { data: Box::default() },
+        };
+        for (number, user, worker) in [(7, "a", 1), (8, "b", 0)] {
+            let what = what.clone().into();
+            lanes.command(worker, Answer::Command { number, user: user.into(), what });
+        }
+        let mut taken = |lanes: &mut Lanes, worker: usize| -> Vec<String> {
+            lanes.send(worker, 8);
+            let from_bridge = &mut workers[worker].from_bridge;
+            let items = std::iter::from_fn(|| from_bridge.pop()).map(|item| match item {
+                FromBridge::Fence { number } => format!("fence {number}"),
+                FromBridge::Answer(Answer::Command { number, .. }) => format!("command {number}"),
+                FromBridge::Answer(Answer::Publication { .. }) => "publication".into(),
+                item => format!("{item:?}"),
+            });
+            items.collect()
+        };
+        assert_eq!(taken(&mut lanes, 0), ["publication", "fence 1"]);
+        assert_eq!(taken(&mut lanes, 1), ["fence 2"]);
+        assert_eq!(taken(&mut lanes, 2), ["fence 1", "fence 2"]);
+        // The second may not pass the first, for they may be about one user.
+        lanes.passed(1, 2);
+        lanes.passed(2, 2);
+        assert!(!lanes.is_idle());
+        assert!(taken(&mut lanes, 0).is_empty() && taken(&mut lanes, 1).is_empty());
+        lanes.passed(0, 1);
+        assert_eq!(taken(&mut lanes, 1), ["command 7"]);
+        assert_eq!(taken(&mut lanes, 0), ["command 8"]);
         assert!(lanes.is_idle());
     }
 

@@ -110,8 +110,9 @@ impl Store {
                     shard.metrics().dropped.add(u64::from(!fits));
                 }
                 Answer::Lost { session } => lanes.mark_lost(worker, session),
-                Answer::Command { .. } | Answer::List { .. } | Answer::Channels { .. } => {
-                    lanes.command(worker, answer);
+                Answer::Command { .. } => lanes.command(worker, answer),
+                Answer::List { .. } | Answer::Channels { .. } => {
+                    lanes.list(worker, answer);
                 }
                 Answer::Membership { .. } => lanes.pass_on(worker, answer),
                 Answer::Node { .. } | Answer::Forgotten => lanes.tell(&answer),

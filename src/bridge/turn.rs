@@ -86,6 +86,7 @@ impl Bridge {
                 Some(ToBridge::Probed { sequence }) => {
                     self.probes.note_answer(worker, sequence, now);
                 }
+                Some(ToBridge::Fenced { number }) => self.lanes.passed(worker, number),
                 Some(ToBridge::Call(call)) => outside.call(worker, call),
             }
         }

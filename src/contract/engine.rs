@@ -364,6 +364,10 @@ pub enum ToBridge {
     Probed {
         sequence: u64,
     },
+    /// The home has taken, and said to its edges, what came before this fence and all earlier ones.
+    Fenced {
+        number: u64,
+    },
     Call(Call),
 }
 
@@ -373,6 +377,10 @@ pub enum FromBridge {
     /// Are you turning?
     Probe {
         sequence: u64,
+    },
+    /// Answered by `Fenced`, behind what came before it.
+    Fence {
+        number: u64,
     },
     Answer(Answer),
 }

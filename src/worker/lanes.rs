@@ -226,6 +226,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                         self.rung |= 1 << self.bridge();
                     }
                 }
+                FromBridge::Fence { number } => self.fence = Some(number),
                 FromBridge::Answer(answer) => self.home.hear(answer),
             }
         }
@@ -236,8 +237,16 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         finished
     }
 
-    /// Sends the bridge what the engine is asked.
+    /// Sends the bridge what the engine is asked, and the answer to a fence: the highest stands for
+    /// all.
     pub(super) fn send_calls(&mut self) {
+        if let Some(number) = self.fence {
+            if self.mesh.to_bridge.push(ToBridge::Fenced { number }).is_err() {
+                return;
+            }
+            self.fence = None;
+            self.rung |= 1 << self.bridge();
+        }
         while let Some(call) = self.home.next_call() {
             if let Err(full) = self.mesh.to_bridge.push(ToBridge::Call(call)) {
                 let ToBridge::Call(call) = full else { unreachable!("it gives back its item") };
@@ -283,7 +292,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
                 lane.want_room();
             }
         }
-        if self.home.has_call() {
+        if self.home.has_call() || self.fence.is_some() {
             self.mesh.to_bridge.want_room();
         }
         self.mesh.bells[self.mesh.core].announce();
@@ -309,7 +318,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         if !self.mesh.from_bridge.is_empty() || self.home.has_answer() {
             return true;
         }
-        if self.home.has_call() && self.mesh.to_bridge.has_room() {
+        if (self.home.has_call() || self.fence.is_some()) && self.mesh.to_bridge.has_room() {
             return true;
         }
         self.mesh.requests_in.iter().any(|lane| !lane.is_empty())

@@ -89,6 +89,8 @@ pub struct Worker<D, T: Transport, E> {
     taking: usize,
     /// By home: deliveries taken from its lane.
     popped: Vec<u64>,
+    /// The bridge's last fence, until that is answered.
+    fence: Option<u64>,
     /// Commands about users that wait for earlier deliveries, in order.
     fenced: VecDeque<lanes::Fenced>,
     /// A delivery waits until filters have been asked about what came before it.
@@ -127,6 +129,7 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
             serving: 0,
             taking: 0,
             popped,
+            fence: None,
             fenced: VecDeque::new(),
             waits_for_filters: false,
             drain: None,
