@@ -38,11 +38,17 @@ impl<E: Engine> Home<E> {
             return self.drop_if_unused(place, now);
         }
         let keeps = channel.keeps();
+        let is_refused = channel.replica.as_deref().is_some_and(Replica::is_refused);
         if (E::LOCAL || !keeps)
             && request.or_refused
             && matches!(self.recover(place, &request), Recovery::Impossible)
         {
             self.refuse_subscribe(request, ErrorCode::UnrecoverablePosition);
+            return self.drop_if_unused(place, now);
+        }
+        if !keeps && is_refused {
+            // Nothing of other nodes would come, and nobody would know.
+            self.refuse_subscribe(request, ErrorCode::Internal);
             return self.drop_if_unused(place, now);
         }
         sabotage!(LiveAtRead => if E::LOCAL { return self.read_early(place, request); });

@@ -89,8 +89,9 @@ impl<E: Engine> Home<E> {
             // The bridge may have begun it.
             replica.unwatch = Some(session);
         }
+        replica.is_refused = !why.may_pass();
         self.rest(place, now);
-        if !self.channels.at(place).keeps() {
+        if why.may_pass() && !self.channels.at(place).keeps() {
             self.admit_all(place, now);
         }
         if !why.may_pass() {

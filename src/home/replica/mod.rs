@@ -136,6 +136,8 @@ pub struct Replica {
     hearing: Option<Ticket>,
     /// It was not heard in that time: nobody waits for it until it is.
     is_slow: bool,
+    /// The store has refused to let it be heard, when that was asked last.
+    is_refused: bool,
     /// A read for the first of `pending` who needs one is out.
     recovering: bool,
     /// A session that is over, and of which the bridge has not been told.
@@ -169,6 +171,12 @@ impl Replica {
             || !self.pending.is_empty()
             || self.unwatch.is_some()
             || !self.unheard.is_empty()
+    }
+
+    /// Has the store refused to let it be heard, and not let it be since?
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
     }
 
     fn hold(&mut self, position: Position, block: Block) {
@@ -410,7 +418,7 @@ impl<E: Engine> Home<E> {
             Asked::Watch(_) => {
                 assert_eq!(replica.stage, Stage::Watching, "a session has one first read");
                 replica.stage = Stage::Live;
-                replica.is_slow = false;
+                (replica.is_slow, replica.is_refused) = (false, false);
                 if let Some(ticket) = replica.hearing.take() {
                     self.asking.soon.end(ticket);
                 }

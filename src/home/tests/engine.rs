@@ -431,3 +431,34 @@ fn without_history_subscribers_wait_until_others_are_heard_but_not_long() {
     let said = ask(&mut home, subscribe("c"), at_ms(312));
     assert!(matches!(said[..], [Delivery::Subscribed(_)]), "it rests: {said:?}");
 }
+
+/// What other nodes publish would not come, and a subscriber would not know.
+#[test]
+fn without_history_subscribers_are_refused_what_may_not_be_heard() {
+    let mut home = bridged();
+    let refuses = |said: &[Delivery]| {
+        matches!(said, [Delivery::Refused { error: ErrorCode::Internal, subscribe: Some(_), .. }])
+    };
+    assert!(ask(&mut home, subscribe("a"), at_ms(0)).is_empty());
+    let [Call::Watch { id, .. }] = calls(&mut home)[..] else { panic!("it is watched") };
+    let said = answer(&mut home, Answer::Failed { id, why: Failure::Refused }, at_ms(1));
+    assert!(refuses(&said), "{said:?}");
+    // Nobody is left who would have it asked for again.
+    assert_eq!(timers(&mut home, at_ms(2 * ENGINE_REST_MS)).len(), 0);
+    assert_eq!((home.channels(), calls(&mut home).len()), (0, 0));
+    // One that came while Redis was away stays, and those who come later are refused with it.
+    assert!(ask(&mut home, subscribe("b"), at_ms(5_000)).is_empty());
+    let [Call::Watch { id, .. }] = calls(&mut home)[..] else { panic!("it is watched") };
+    let said = answer(&mut home, Answer::Failed { id, why: Failure::Away }, at_ms(5_000));
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "{said:?}");
+    timers(&mut home, at_ms(5_000 + ENGINE_REST_MS));
+    let [Call::Watch { id, .. }] = calls(&mut home)[..] else { panic!("it is asked again") };
+    let answer_to = |why| Answer::Failed { id, why };
+    assert!(answer(&mut home, answer_to(Failure::Refused), at_ms(6_000)).is_empty());
+    assert!(refuses(&ask(&mut home, subscribe("b"), at_ms(6_001))));
+    timers(&mut home, at_ms(6_000 + ENGINE_REST_MS));
+    let [Call::Watch { id, .. }] = calls(&mut home)[..] else { panic!("it is asked again") };
+    answer(&mut home, empty_read(id, 3, 0), at_ms(7_000));
+    let said = ask(&mut home, subscribe("b"), at_ms(7_001));
+    assert!(matches!(said[..], [Delivery::Subscribed(_)]), "it is heard: {said:?}");
+}
