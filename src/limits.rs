@@ -247,6 +247,10 @@ pub const ENGINE_REST_MS: u64 = 200;
 pub const ENGINE_SOON_MS: u64 = 250;
 /// Bytes of requests of one home that wait until their engine may be asked; over it error 100.
 pub const ENGINE_WAITING_BYTES: usize = 16 << 20;
+/// Publications of one channel, and bytes of them, that a replica holds while it reads what it has
+/// missed: more than are published in the time of a read. The oldest go, and are read.
+pub const REPLICA_HELD: usize = 4_096;
+pub const REPLICA_HELD_BYTES: usize = 4 << 20;
 /// The requests about one channel have one part in so many of a home's unanswered calls; further
 /// ones wait, so that a channel whose calls are stuck does not take what others need.
 pub const ENGINE_SHARE: usize = 4;

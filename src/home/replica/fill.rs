@@ -38,17 +38,17 @@ impl<E: Engine> Home<E> {
         let (epoch, last) = (channel.epoch, channel.last);
         let Some(replica) = channel.replica.as_deref_mut() else { return };
         if replica.stage != Stage::Live || replica.filling {
-            return replica.hold(position, block);
+            return replica.held.push(position, block);
         }
         let foreign = position.epoch != epoch;
         sabotage!(Epoch: foreign = false);
         if foreign {
-            replica.hold(position, block);
+            replica.held.push(position, block);
             replica.needs_fill = true;
         } else if position.offset == last + 1 {
             self.forward(place, block);
         } else if position.offset > last {
-            replica.hold(position, block);
+            replica.held.push(position, block);
             replica.needs_fill = true;
         }
     }
@@ -57,6 +57,7 @@ impl<E: Engine> Home<E> {
         let kept = self.channels.at(place).history.bytes();
         assert!(kept == 0, "nothing is kept of the session before: {kept} bytes");
         self.restart(place, read);
+        self.replica(place).expect("it is one").tail = read.top;
         self.take_held(place, read.epoch);
     }
 
@@ -98,11 +99,7 @@ impl<E: Engine> Home<E> {
             let channel = self.channels.at(place);
             let at = channel.position();
             let replica = channel.replica.as_deref_mut().expect("it is one");
-            let is_next = |(position, _): &(Position, Block)| {
-                position.epoch == at.epoch && position.offset == at.offset + 1
-            };
-            let Some(index) = replica.held.iter().position(is_next) else { return };
-            let (_, block) = replica.held.remove(index).expect("it was just found");
+            let Some(block) = replica.held.take_next(at.epoch, at.offset) else { return };
             self.forward(place, block);
         }
     }
@@ -112,8 +109,7 @@ impl<E: Engine> Home<E> {
     fn may_yet_come(&self, place: u32, last: u64) -> bool {
         let channel = self.channels.get(place);
         let replica = channel.and_then(|channel| channel.replica.as_deref()).expect("it is one");
-        let later = replica.held.iter().any(|(position, _)| position.offset > last);
-        !later && replica.missing_after != Some(last)
+        !replica.held.has_later(last) && replica.missing_after != Some(last)
     }
 
     /// The ring starts again from what was read, where that reaches the stream's end.
@@ -134,7 +130,7 @@ impl<E: Engine> Home<E> {
     }
 
     pub(super) fn take_held(&mut self, place: u32, epoch: Epoch) {
-        let held = std::mem::take(&mut self.replica(place).expect("it is one").held);
+        let held = self.replica(place).expect("it is one").held.take();
         for (position, block) in held {
             let same = position.epoch == epoch;
             sabotage!(DropOther: same = true);
@@ -193,10 +189,21 @@ impl<E: Engine> Home<E> {
         for _ in 0..most {
             let places = self.channels.places();
             self.next_tail = if self.next_tail + 1 < places { self.next_tail + 1 } else { 0 };
-            if self.next_tail < places {
+            if self.next_tail < places && self.note_tail(self.next_tail) {
                 self.read_again(self.next_tail, now);
             }
         }
+    }
+
+    /// Has nothing been forwarded since this was asked last? It notes where the channel stands.
+    fn note_tail(&mut self, place: u32) -> bool {
+        if self.channels.get(place).is_none() {
+            return false;
+        }
+        let channel = self.channels.at(place);
+        let last = channel.last;
+        let Some(replica) = channel.replica.as_deref_mut() else { return false };
+        std::mem::replace(&mut replica.tail, last) == last
     }
 
     /// Reads what a replica may have missed.

@@ -20,15 +20,14 @@ use crate::contract::name::Name;
 use crate::contract::position::Position;
 use crate::contract::wire::NodeId;
 use crate::rules::sabotage;
+use held::Held;
 use std::collections::VecDeque;
 
 mod answers;
 mod failures;
 mod fill;
+mod held;
 mod recover;
-
-/// Publications held while a hole is filled; more are left to the fill.
-const HELD: usize = 64;
 
 /// What an engine elsewhere was asked for.
 #[derive(Debug)]
@@ -124,7 +123,7 @@ pub struct Replica {
     /// Subscribers not yet answered.
     pub pending: VecDeque<(SubscribeRequest, Ticket)>,
     /// Publications that came while a read was out, with their positions.
-    held: VecDeque<(Position, Block)>,
+    held: Held,
     /// A fill is wanted; it waits for a credit, and costs nobody a place (rule 14).
     needs_fill: bool,
     filling: bool,
@@ -132,6 +131,9 @@ pub struct Replica {
     missing_after: Option<u64>,
     /// A publish was answered with an offset whose copy had not come.
     expected: Option<Expectation>,
+    /// The last publication forwarded when the tail was last compared. While others come, a gap shows
+    /// by itself.
+    tail: u64,
     /// Subscribers wait until the channel is heard, but not longer than until this is due.
     hearing: Option<Ticket>,
     /// It was not heard in that time: nobody waits for it until it is.
@@ -179,20 +181,13 @@ impl Replica {
         self.is_refused
     }
 
-    fn hold(&mut self, position: Position, block: Block) {
-        if self.held.len() == HELD {
-            self.held.pop_front();
-        }
-        self.held.push_back((position, block));
-    }
-
     /// What holds between any two calls of a home.
     fn check(&self) {
         let reads = self.filling || self.recovering;
         assert!(!reads || self.stage == Stage::Live, "only what is live is read again: {self:?}");
         assert!(self.stage != Stage::Cold || self.held.is_empty(), "a session holds: {self:?}");
         assert!(self.stage == Stage::Cold || self.unwatch.is_none(), "one at a time: {self:?}");
-        assert!(self.held.len() <= HELD, "what is held is bounded: {}", self.held.len());
+        self.held.check();
     }
 }
 

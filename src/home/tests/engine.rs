@@ -462,3 +462,27 @@ fn without_history_subscribers_are_refused_what_may_not_be_heard() {
     let said = ask(&mut home, subscribe("b"), at_ms(7_001));
     assert!(matches!(said[..], [Delivery::Subscribed(_)]), "it is heard: {said:?}");
 }
+
+/// A read of a channel in which much is published would hold back what it only confirms.
+#[test]
+fn only_a_tail_that_stands_still_is_compared() {
+    let mut home = bridged();
+    let session = live(&mut home, "long:a", 4, at_ms(0));
+    let mut reads = Vec::new();
+    for (step, offset) in (1..=8).zip(5..) {
+        let now = at_ms(step * 500);
+        if step <= 4 {
+            let position = Some(Position { epoch: Epoch(3), offset });
+            let block = Block::plain("long:a", b"1", now);
+            let said = answer(&mut home, Answer::Publication { session, position, block }, now);
+            assert!(matches!(said[..], [Delivery::Publication { .. }]), "{said:?}");
+        }
+        timers(&mut home, now);
+        for call in calls(&mut home) {
+            let Call::Read { id, .. } = call else { panic!("{call:?}") };
+            answer(&mut home, empty_read(id, 3, 8), now);
+            reads.push(step);
+        }
+    }
+    assert_eq!(reads, [5, 6, 7, 8]);
+}
