@@ -196,3 +196,27 @@ fn it_is_no_redis() {
         assert!(took > Duration::from_secs(2), "{dials} dials in {took:?}: without rest");
     }
 }
+
+/// A node that was not run for a while has answers of Redis in its sockets. Redis has done nothing
+/// wrong; only calls that are overdue by the node's own clock may fail.
+#[test]
+fn a_node_stands_still_for_six_seconds() {
+    let redis = Redis::start();
+    let nodes = nodes(redis.port);
+    let crowd = Crowd::start(&nodes, USUAL);
+    crowd.goes_on(200);
+    let mut listener = Client::connect(nodes[1].addr).expect("it serves");
+    let answer = listener.ask("subscribe", json!({"channel": "n:filler"})).expect("an answer");
+    assert!(answer["error"].is_null(), "{answer}");
+    nodes[1].freeze();
+    let frozen = Instant::now();
+    // So much that it is not read at once.
+    let filler = format!("\"{}\"", "x".repeat(20_000));
+    (0..200).for_each(|_| drop(nodes[0].publish("n:filler", &filler)));
+    std::thread::sleep(Duration::from_secs(6).saturating_sub(frozen.elapsed()));
+    nodes[1].thaw();
+    crowd.goes_on(300);
+    let log = nodes[1].log();
+    assert!(!log.contains("lost Redis"), "Redis was there all the time: {log}");
+    assert_eq!(crowd.finish("SIGSTOP of a node for 6 s"), 0, "nothing was lost");
+}

@@ -44,6 +44,7 @@ struct Flying<T> {
     token: Option<T>,
     /// Where it begins among all bytes of the connection.
     begin: u64,
+    asked_us: u64,
     /// What has come about it, where its reply is the one of the command behind it.
     fence: Option<Fence>,
 }
@@ -82,6 +83,10 @@ enum State {
         was_open: bool,
     },
 }
+
+/// A command is answered within so many times the silence after which a connection is given up, or
+/// its connection is, whatever else comes by it.
+const UNANSWERED: u64 = 4;
 
 /// See the module's page. `T` is what its owner knows a command by.
 pub struct Link<T> {
@@ -146,8 +151,14 @@ impl<T> Link<T> {
             State::Resting { until_us }
             | State::Dialling { until_us }
             | State::Greeting { until_us, .. } => Some(*until_us),
-            State::Open if self.flying.is_empty() => Some(self.heard_us + timeouts.idle_us),
-            State::Open => Some(self.heard_us + timeouts.silence_us),
+            State::Open => Some(match self.flying.front() {
+                None => self.heard_us + timeouts.idle_us,
+                // Pushes may come for ever, and show nothing of who carries out commands.
+                Some(first) => {
+                    let answered_us = first.asked_us + UNANSWERED * timeouts.silence_us;
+                    answered_us.min(self.heard_us + timeouts.silence_us)
+                }
+            }),
             State::Wanted { .. } | State::Ending { .. } => None,
         }
     }
@@ -300,7 +311,7 @@ impl<T> Link<T> {
         if self.flying.is_empty() {
             self.heard_us = now_us;
         }
-        self.flying.push_back(Flying { token, begin, fence });
+        self.flying.push_back(Flying { token, begin, asked_us: now_us, fence });
     }
 
     /// Moves what waits to `out`: from then on it may have been carried out.

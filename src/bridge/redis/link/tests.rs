@@ -248,3 +248,22 @@ fn an_error_of_a_server_that_cannot_serve_ends_the_connection() {
     assert_eq!(link.hear(), None);
     assert!(matches!(link.closed(1).expect("up").error, LinkError::Login(_)));
 }
+
+/// Messages that keep coming do not stand for the answer to a command.
+#[test]
+fn a_command_that_is_never_answered_ends_its_connection() {
+    let mut link = open();
+    link.send(1, 10_000 * MS, |out| command(out, &[b"GET", b"a"]));
+    let push = b">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n1\r\n";
+    let end_us = (10_000 + 16_000) * MS;
+    for now_us in (10_500 * MS..end_us).step_by(500 * MS as usize) {
+        link.received(push, now_us);
+        assert!(matches!(link.hear(), Some(Heard::Push(_))));
+        link.turn(now_us);
+        assert!(!link.must_close(), "{now_us}");
+    }
+    assert_eq!(link.deadline_us(), Some(end_us));
+    link.turn(end_us);
+    let ended = link.closed(end_us).expect("it was up");
+    assert_eq!((ended.error, ended.unsent), (LinkError::Silent, vec![1]));
+}
