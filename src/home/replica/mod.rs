@@ -131,8 +131,8 @@ pub struct Replica {
     missing_after: Option<u64>,
     /// A publish was answered with an offset whose copy had not come.
     expected: Option<Expectation>,
-    /// The last publication forwarded when the tail was last compared. While others come, a gap shows
-    /// by itself.
+    /// The last publication forwarded when the tail was last compared. While others come, a gap
+    /// shows by itself.
     tail: u64,
     /// Subscribers wait until the channel is heard, but not longer than until this is due.
     hearing: Option<Ticket>,
