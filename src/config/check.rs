@@ -70,6 +70,7 @@ impl Rules {
         self.range("spin_us", raw.spin_us.into(), 0, 1_000_000);
         self.range("shutdown_timeout_ms", raw.shutdown_timeout_ms.into(), 1, 600_000);
         self.range("shutdown_delay_ms", raw.shutdown_delay_ms.into(), 0, 600_000);
+        self.range("drain_ms", raw.drain_ms.into(), 0, 3_600_000);
         let (worker_cpus, bridge_cpu) = self.cores(&raw);
         self.limits(&raw.limits);
         let client = self.client(&raw);
@@ -94,6 +95,7 @@ impl Rules {
             trusted_proxies,
             shutdown_timeout_ms: raw.shutdown_timeout_ms,
             shutdown_delay_ms: raw.shutdown_delay_ms,
+            drain_ms: raw.drain_ms,
             log: raw.log,
             client,
             api,

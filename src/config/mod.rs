@@ -64,6 +64,9 @@ pub struct Config {
     pub shutdown_timeout_ms: u32,
     /// Time for which `/ready` is 503 and everything else is served, before the shutdown begins.
     pub shutdown_delay_ms: u32,
+    /// Time over which clients are told to reconnect elsewhere, one after the other; 0: all at
+    /// once.
+    pub drain_ms: u32,
     pub log: Log,
     pub client: Client,
     pub api: Api,

@@ -54,6 +54,7 @@ fn every_default() {
         trusted_proxies: Trusted::default(),
         shutdown_timeout_ms: 5_000,
         shutdown_delay_ms: 0,
+        drain_ms: 0,
         log: Log { level: LogLevel::Info, format: LogFormat::Text },
         client: Client {
             allow_anonymous: true,
@@ -125,7 +126,7 @@ fn a_file_sets_every_key() {
     assert_eq!((config.workers, config.worker_cpus.as_slice()), (2, [0, 2, 3].as_slice()));
     assert_eq!((config.bridge_cpu, config.driver), (Some(1), DriverChoice::Epoll));
     assert_eq!((config.spin_us, config.shutdown_timeout_ms), (20, 7_000));
-    assert_eq!(config.shutdown_delay_ms, 1_500);
+    assert_eq!((config.shutdown_delay_ms, config.drain_ms), (1_500, 30_000));
     let redis = config.redis.as_ref().expect("engine = \"redis\"");
     let server = RedisServer::Tcp { host: "redis.example".into(), port: 6_379 };
     assert_eq!(redis.server, server);

@@ -50,9 +50,11 @@ pub enum Request {
     },
     /// Applies a command to a user's connections; answered by `UserAnswered`.
     ToUser(Box<ToUser>),
-    /// A `UserCommand` has taken effect on this edge.
+    /// A `UserCommand` is carried out on this edge. It may not have taken effect on each
+    /// connection: a home may have refused a subscription for now.
     UserDone {
         call: u32,
+        took_effect: bool,
     },
     /// Deletes a channel's history; its numbering continues. Answered by `HistoryRemoved`.
     RemoveHistory {

@@ -18,6 +18,7 @@ mod lines;
 mod lookup;
 mod outbound;
 mod output;
+mod pace;
 mod permissions;
 mod refusals;
 mod responses;
@@ -50,6 +51,7 @@ use crate::edge::lines::presences::Presences;
 use crate::edge::lines::queues::Lines;
 use crate::edge::outbound::staging::{Judging, Staging};
 use crate::edge::output::arena::Output;
+use crate::edge::pace::Pace;
 use crate::edge::refusals::Refusals;
 use crate::edge::user_calls::UserCalls;
 use crate::hashing::{Key, Keyed};
@@ -216,6 +218,8 @@ pub struct Edge {
     draining: bool,
     /// A shutdown is near: `/ready` says so.
     leaving: bool,
+    /// Before a shutdown: who is told of it, and when.
+    pace: Option<Pace>,
     /// What connections lost that ended in the shutdown.
     cut: Cut,
     #[cfg(feature = "sabotage")]
@@ -266,6 +270,7 @@ impl Edge {
             presences: Presences::default(),
             draining: false,
             leaving: false,
+            pace: None,
             cut: Cut::default(),
             #[cfg(feature = "sabotage")]
             broken: sabotage::Broken::default(),

@@ -22,6 +22,8 @@ struct Call {
     number: u32,
     /// Parts that are not done.
     left: u32,
+    /// A part came to nothing, and could be done at another time.
+    failed: bool,
 }
 
 /// The calls of an edge, at most as many as the homes have unanswered.
@@ -58,7 +60,7 @@ impl UserCalls {
                 break;
             }
         }
-        let call = Call { home, number, left: 1 };
+        let call = Call { home, number, left: 1, failed: false };
         self.calls.insert(self.last, call);
         self.last
     }
@@ -78,13 +80,23 @@ impl UserCalls {
         };
         call.left -= 1;
         if call.left == 0 {
-            let Call { home, number, .. } = *call;
+            let Call { home, number, failed, .. } = *call;
             self.calls.remove(&place);
             if self.closed {
                 return;
             }
-            self.reports[usize::from(home)].push_back(Request::UserDone { call: number });
+            let done = Request::UserDone { call: number, took_effect: !failed };
+            self.reports[usize::from(home)].push_back(done);
         }
+    }
+
+    /// A part has come to nothing, and could be done at another time: the call is answered with an
+    /// error.
+    pub fn part_failed(&mut self, place: CallPlace) {
+        if let Some(call) = self.calls.get_mut(&place) {
+            call.failed = true;
+        }
+        self.part_done(place);
     }
 
     /// A call ends this subscription: the part is done when the channel's home has taken it back.
@@ -160,7 +172,9 @@ mod tests {
     fn reports(calls: &mut UserCalls) -> Vec<(u16, u32)> {
         let mut told = Vec::new();
         calls.push_reports(|home, request| {
-            let Request::UserDone { call } = request else { panic!("{request:?}") };
+            let Request::UserDone { call, took_effect: true } = request else {
+                panic!("{request:?}")
+            };
             told.push((home, call));
             Ok(())
         });
@@ -182,6 +196,27 @@ mod tests {
         assert!(calls.has_report(1) && !calls.has_report(0));
         assert_eq!(reports(&mut calls), [(1, 7)]);
         assert_eq!(calls.len(), 0);
+    }
+
+    #[test]
+    fn a_call_of_which_a_part_failed_did_not_take_effect() {
+        let mut calls = UserCalls::new(1);
+        for failing in [false, true, false] {
+            let place = calls.begin(0, 3);
+            calls.add_part(place);
+            if failing {
+                calls.part_failed(place);
+            } else {
+                calls.part_done(place);
+            }
+            calls.part_done(place);
+            let mut effects = Vec::new();
+            calls.push_reports(|_, request| {
+                effects.push(matches!(request, Request::UserDone { took_effect: true, .. }));
+                Ok(())
+            });
+            assert_eq!(effects, [!failing]);
+        }
     }
 
     #[test]

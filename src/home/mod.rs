@@ -272,7 +272,7 @@ impl<E: Engine> Home<E> {
             Request::Register { connection, user } => self.register(connection, user, now),
             Request::Deregister { connection, user } => self.deregister(connection, &user, now),
             Request::ToUser(to_user) => self.command_user(*to_user, now),
-            Request::UserDone { call } => self.user_done(call),
+            Request::UserDone { call, took_effect } => self.user_done(call, took_effect),
             Request::RemoveHistory { to, channel } => self.remove_history(to, &channel, now),
             Request::Channels { to, from } => self.list(to, from),
             Request::OtherChannels { to, pattern } => self.ask_channels(to, pattern, now),

@@ -44,6 +44,8 @@ struct Call {
     parts: u32,
     /// Other nodes of which it is not known whether it took effect; "" if even they are not known.
     missing: Option<Box<str>>,
+    /// It did not take effect on a connection of this node.
+    failed: bool,
 }
 
 impl UserCalls {
@@ -56,7 +58,7 @@ impl UserCalls {
                 break;
             }
         }
-        self.calls.insert(self.last, Call { to, parts, missing: None });
+        self.calls.insert(self.last, Call { to, parts, missing: None, failed: false });
         self.deadlines.push_back((now.monotonic_ms() + USER_CALL_MS, self.last));
         self.last
     }
@@ -65,6 +67,13 @@ impl UserCalls {
     fn note_missing(&mut self, number: u32, nodes: Box<str>) {
         if let Some(call) = self.calls.get_mut(&number) {
             call.missing = Some(nodes);
+        }
+    }
+
+    /// Notes that a call did not take effect on a connection here.
+    fn note_failed(&mut self, number: u32) {
+        if let Some(call) = self.calls.get_mut(&number) {
+            call.failed = true;
         }
     }
 
@@ -174,14 +183,19 @@ impl<E: Engine> Home<E> {
             let (connections, what) = (group.into(), what.clone());
             self.say(group[0].core, Delivery::UserCommand { call, connections, what });
         }
-        sabotage!(TakesEffect => (0..edges).for_each(|_| self.user_done(call)));
+        sabotage!(TakesEffect => (0..edges).for_each(|_| self.user_done(call, true)));
         Some(call)
     }
 
-    /// A part of a command has taken effect.
-    pub(super) fn user_done(&mut self, call: u32) {
-        if let Some(Call { to, missing, .. }) = self.user_calls.report(call) {
-            self.answer_user_call(to, missing);
+    /// A part of a command is carried out.
+    pub(super) fn user_done(&mut self, call: u32, took_effect: bool) {
+        if !took_effect {
+            self.user_calls.note_failed(call);
+        }
+        match self.user_calls.report(call) {
+            Some(Call { to, failed: true, .. }) => self.refuse_user_call(to),
+            Some(Call { to, missing, .. }) => self.answer_user_call(to, missing),
+            None => {}
         }
     }
 
@@ -190,13 +204,13 @@ impl<E: Engine> Home<E> {
         if !missing.is_empty() {
             self.user_calls.note_missing(call, missing);
         }
-        self.user_done(call);
+        self.user_done(call, true);
     }
 
     /// The other nodes could not be asked.
     pub(super) fn others_unknown(&mut self, call: u32) {
         self.user_calls.note_missing(call, Box::default());
-        self.user_done(call);
+        self.user_done(call, true);
     }
 
     fn answer_user_call(&mut self, to: Asker, missing: Option<Box<str>>) {

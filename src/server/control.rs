@@ -32,6 +32,10 @@ pub struct Control {
     cut_short: AtomicBool,
     bridge_stopping: AtomicBool,
     timeout_ms: AtomicU32,
+    /// The time in which clients are told one after the other, before the shutdown; 0: not yet.
+    pace_ms: AtomicU32,
+    /// Workers that have told all of theirs.
+    paced: AtomicUsize,
     /// Workers that have sent 3001 to their clients and need no home any more.
     said: AtomicUsize,
     /// Workers whose loop has ended.
@@ -70,6 +74,8 @@ impl Control {
             cut_short: AtomicBool::new(false),
             bridge_stopping: AtomicBool::new(false),
             timeout_ms: AtomicU32::new(0),
+            pace_ms: AtomicU32::new(0),
+            paced: AtomicUsize::new(0),
             said: AtomicUsize::new(0),
             ended: AtomicUsize::new(0),
             gone: AtomicUsize::new(NOBODY),
@@ -130,6 +136,27 @@ impl Control {
 
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// From now on nobody is accepted, and clients are told one after the other, in this time.
+    pub fn pace(&self, over_ms: u32) {
+        self.pace_ms.store(over_ms, Ordering::Release);
+        self.ring();
+    }
+
+    /// The time in which clients are told, once that has begun.
+    pub fn paces_over_ms(&self) -> Option<u32> {
+        Some(self.pace_ms.load(Ordering::Acquire)).filter(|over_ms| *over_ms > 0)
+    }
+
+    /// Counts a worker that has told all of its clients.
+    pub fn paced(&self) {
+        self.paced.fetch_add(1, Ordering::AcqRel);
+        self.main.unpark();
+    }
+
+    pub fn all_paced(&self) -> bool {
+        self.paced.load(Ordering::Acquire) >= self.workers
     }
 
     /// Begins the shutdown.

@@ -23,13 +23,16 @@ use crate::config::{Config, Listen, Secret};
 use crate::driver::survey::Plan;
 use crate::edge::Cut;
 use crate::limits::REFUSAL_SLOTS;
+use crate::metrics::CoreMetrics;
 use crate::{auth, tell};
 use clock::Clock;
+use control::Control;
 use given::Given;
 use signals::Listening;
 pub use signals::{Held, hold as hold_signals};
 use start::Cores;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -172,8 +175,9 @@ fn lose_core(cores: Cores, core: usize) -> ExitCode {
     ExitCode::from(EXIT_UNAVAILABLE)
 }
 
-/// Waits for a signal, then ends the server: `/ready` says so for `shutdown_delay_ms`, then clients
-/// are told, within `shutdown_timeout_ms`. Each further signal cuts short what is waited for.
+/// Waits for a signal, then ends the server: `/ready` says so for `shutdown_delay_ms`, clients are
+/// told one after the other over `drain_ms`, and the rest within `shutdown_timeout_ms`. Each
+/// further signal cuts short what is waited for.
 fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
     while signals.asked() == 0 {
         if let Some(core) = cores.control.gone() {
@@ -181,7 +185,7 @@ fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
         }
         thread::park();
     }
-    let Cores { control, workers, bridge, socket_files } = cores;
+    let Cores { control, workers, bridge, socket_files, metrics } = cores;
     let (delay_ms, timeout_ms) = (config.shutdown_delay_ms, config.shutdown_timeout_ms);
     if delay_ms > 0 {
         tracing::info!(delay_ms, "leaving: /ready is 503, everything else is served");
@@ -192,6 +196,7 @@ fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
             thread::park_timeout(delay.saturating_sub(begun.elapsed()));
         }
     }
+    drain(&control, &signals, &metrics, config.drain_ms);
     tracing::info!(timeout_ms, "shutting down: telling clients to reconnect elsewhere");
     let asked = signals.asked();
     control.stop(timeout_ms);
@@ -232,4 +237,27 @@ fn wait(cores: Cores, signals: Listening, config: &Config) -> ExitCode {
         );
     }
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Has clients told to reconnect elsewhere, one after the other in this time, and says each second
+/// how many are left.
+fn drain(control: &Control, signals: &Listening, metrics: &[Arc<CoreMetrics>], over_ms: u32) {
+    if over_ms == 0 || signals.asked() > 1 {
+        return;
+    }
+    let clients = || metrics.iter().map(|core| core.connections.get()).sum::<u64>();
+    let drain_ms = over_ms;
+    tracing::info!(drain_ms, clients = clients(), "draining: clients are told one after the other");
+    control.pace(over_ms);
+    let begun = Instant::now();
+    let over = Duration::from_millis(over_ms.into());
+    let mut next_line = Duration::from_secs(1);
+    while signals.asked() < 2 && begun.elapsed() < over && !control.all_paced() {
+        if begun.elapsed() >= next_line {
+            next_line += Duration::from_secs(1);
+            tracing::info!(clients = clients(), "draining");
+        }
+        let until = next_line.min(over);
+        thread::park_timeout(until.saturating_sub(begun.elapsed()));
+    }
 }

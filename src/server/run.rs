@@ -229,7 +229,8 @@ fn work<D: Driver, E: Engine>(
         return Ok(Cut::default());
     }
     let metrics = &seat.metrics;
-    let cut = Looping { worker, clock, control, metrics, spin_us: seat.spin_us }.run();
+    let (spin_us, pacing) = (seat.spin_us, Pacing::NotYet);
+    let cut = Looping { worker, clock, control, metrics, spin_us, pacing }.run();
     control.ended();
     Ok(cut)
 }
@@ -241,6 +242,15 @@ struct Looping<'a, D, E> {
     control: &'a Control,
     metrics: &'a CoreMetrics,
     spin_us: u64,
+    pacing: Pacing,
+}
+
+/// How far a worker is in telling its clients one after the other to reconnect elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pacing {
+    NotYet,
+    UnderWay,
+    Over,
 }
 
 impl<D: Driver, E: Engine> Looping<'_, D, E> {
@@ -253,6 +263,12 @@ impl<D: Driver, E: Engine> Looping<'_, D, E> {
             if self.control.is_leaving() {
                 self.worker.leave();
             }
+            if self.pacing == Pacing::NotYet
+                && let Some(over_ms) = self.control.paces_over_ms()
+            {
+                self.pacing = Pacing::UnderWay;
+                self.worker.begin_pace(over_ms.into(), now);
+            }
             if drain_until_us.is_none()
                 && let Some(timeout_ms) = self.control.stops_within_ms()
             {
@@ -260,6 +276,10 @@ impl<D: Driver, E: Engine> Looping<'_, D, E> {
                 self.worker.begin_drain(now);
             }
             let TurnOutcome { worked, rest } = self.worker.turn(now);
+            if self.pacing == Pacing::UnderWay && self.worker.is_pace_over() {
+                self.pacing = Pacing::Over;
+                self.control.paced();
+            }
             let ended_us = self.clock.monotonic_us();
             self.metrics.turned_ms.set(now.monotonic_ms());
             if worked {

@@ -39,6 +39,8 @@ pub struct Cores {
     pub workers: Vec<run::WorkerThread>,
     pub bridge: JoinHandle<io::Result<()>>,
     pub socket_files: Vec<SocketFile>,
+    /// By worker.
+    pub metrics: Vec<Arc<CoreMetrics>>,
 }
 
 /// Why cores could not be started with a driver.
@@ -79,8 +81,8 @@ pub fn start(config: &mut Config, auth: &Auth) -> Result<Cores, Error> {
         internal_listen = config.internal_listen.as_ref().map(tracing::field::display),
         "serving"
     );
-    let Started { control, workers, bridge } = started;
-    Ok(Cores { control, workers, bridge, socket_files: listeners.hand_over() })
+    let Started { control, workers, bridge, metrics } = started;
+    Ok(Cores { control, workers, bridge, socket_files: listeners.hand_over(), metrics })
 }
 
 /// What every attempt is made from.
@@ -96,6 +98,7 @@ struct Started {
     control: Arc<Control>,
     workers: Vec<run::WorkerThread>,
     bridge: JoinHandle<io::Result<()>>,
+    metrics: Vec<Arc<CoreMetrics>>,
 }
 
 impl Attempt<'_> {
@@ -212,7 +215,7 @@ impl Attempt<'_> {
             launching.bridge = Some(run::spawn_bridge(seat, clock, Arc::clone(&control))?);
             Ok(())
         })();
-        launching.settle(spawned)
+        launching.settle(spawned, metrics)
     }
 }
 
@@ -263,7 +266,11 @@ struct Launching {
 
 impl Launching {
     /// Lets the cores start when all are made, else ends them.
-    fn settle(self, spawned: Result<(), Error>) -> Result<Started, Failed> {
+    fn settle(
+        self,
+        spawned: Result<(), Error>,
+        metrics: Vec<Arc<CoreMetrics>>,
+    ) -> Result<Started, Failed> {
         let Launching { control, workers, bridge } = self;
         let is_gone = || {
             workers.iter().any(JoinHandle::is_finished)
@@ -274,7 +281,7 @@ impl Launching {
         workers.iter().for_each(|worker| worker.thread().unpark());
         bridge.iter().for_each(|bridge| bridge.thread().unpark());
         match bridge {
-            Some(bridge) if made => Ok(Started { control, workers, bridge }),
+            Some(bridge) if made => Ok(Started { control, workers, bridge, metrics }),
             bridge => Err(reason(spawned, workers, bridge)),
         }
     }

@@ -241,7 +241,7 @@ impl Far {
             2 => {
                 if let Some(number) = self.peers[worker].lists.pop_front() {
                     let channels = Ok(Box::default());
-                    lanes.command(worker, Answer::Channels { number, channels });
+                    lanes.list(worker, Answer::Channels { number, channels });
                 }
                 for _ in 0..run {
                     let Some(answer) = self.peers[worker].answers.pop_front() else { return };

@@ -73,9 +73,11 @@ impl Waiting {
     #[must_use]
     pub fn asks_the_engine(&self, plan: &Plan) -> bool {
         match self {
-            Waiting::Subscribe { channel, .. }
-            | Waiting::Publish { channel, .. }
-            | Waiting::History { channel, .. } => plan.channels[*channel].keeps,
+            // In a channel without history other nodes have to be heard.
+            Waiting::Subscribe { .. } => true,
+            Waiting::Publish { channel, .. } | Waiting::History { channel, .. } => {
+                plan.channels[*channel].keeps
+            }
             Waiting::Connect { .. } => plan.channels.iter().any(|channel| channel.user.is_some()),
             Waiting::Presence { .. } | Waiting::PresenceStats { .. } => true,
             Waiting::Unsubscribe { .. } | Waiting::Echo { .. } => false,

@@ -39,6 +39,19 @@ impl<D: Driver, T: Transport, E: Engine> Worker<D, T, E> {
         self.edge.leave();
     }
 
+    /// Accepts nobody from here on, and tells clients one after the other, in this time, to
+    /// reconnect elsewhere.
+    pub fn begin_pace(&mut self, over_ms: u64, now: Now) {
+        self.driver.stop_listening();
+        self.edge.begin_pace(over_ms, now);
+    }
+
+    /// Have all been told, or is nobody left?
+    #[must_use]
+    pub fn is_pace_over(&self) -> bool {
+        self.edge.is_pace_over()
+    }
+
     /// Begins the shutdown: nothing more is accepted or parsed.
     pub fn begin_drain(&mut self, now: Now) {
         if self.drain.is_some() {

@@ -167,6 +167,12 @@ impl Places {
         if self.is_current(conn) { self.get(conn.index).life } else { Life::Free }
     }
 
+    /// Places that have been in use at some time.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.connections.len()).expect("as many as a place's number has")
+    }
+
     /// Every connection that is there, in the order of places.
     pub fn conns(&self) -> impl Iterator<Item = ConnectionId> {
         (0_u32..)

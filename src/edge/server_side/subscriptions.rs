@@ -303,7 +303,11 @@ impl Edge {
     ) {
         let Some(conn) = self.of(to.connection) else { return };
         if let Some(begun) = self.take_begun(conn, sequence) {
-            self.user_calls.part_done(begun.call);
+            if error == ErrorCode::Internal {
+                self.user_calls.part_failed(begun.call);
+            } else {
+                self.user_calls.part_done(begun.call);
+            }
             self.begin_refused(conn, channel, error, begun.in_connect, now);
         }
     }

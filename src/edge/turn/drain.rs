@@ -6,7 +6,13 @@ use crate::codec::command::{Disconnect, ErrorCode, Reply};
 use crate::contract::envelope::Request;
 use crate::edge::connection::Life;
 use crate::edge::lifecycle::cut::Cut;
+use crate::edge::pace::Pace;
 use crate::edge::{ConnectionId, Edge};
+use std::hash::BuildHasher;
+
+/// Clients that are told in one turn that they should go, at most: the rest of it is for the
+/// others.
+const TOLD_PER_TURN: u32 = 256;
 
 impl Edge {
     /// From here on `/ready` sends clients elsewhere; everything is served as before.
@@ -14,9 +20,44 @@ impl Edge {
         self.leaving = true;
     }
 
+    /// Tells all clients that are here to reconnect elsewhere, one after the other in this time.
+    /// Everything is served to the others as before.
+    pub fn begin_pace(&mut self, over_ms: u64, now: Now) {
+        self.leaving = true;
+        let places = self.places.len();
+        let hash = self.ping_hasher.hash_one(now.monotonic_us);
+        self.pace = Some(Pace::new(places, over_ms, hash, now));
+    }
+
+    /// Have all had their time, or is nobody left?
+    #[must_use]
+    pub fn is_pace_over(&self) -> bool {
+        self.metrics.connections.get() == 0 || self.pace.as_ref().is_none_or(Pace::is_over)
+    }
+
+    /// Tells those whose time has come.
+    pub fn keep_pace(&mut self, now: Now) {
+        for _ in 0..TOLD_PER_TURN {
+            let Some(pace) = self.pace.as_mut().filter(|it| it.has_due(now)) else {
+                return;
+            };
+            let place = pace.take_next();
+            let conn = self.places.id(place);
+            if matches!(self.life(conn), Life::Authenticating | Life::Active) {
+                self.close_with(conn, Disconnect::Shutdown, now);
+            }
+        }
+    }
+
+    /// When the next has its time, in milliseconds of the process.
+    pub(in crate::edge) fn next_pace_ms(&self) -> Option<u64> {
+        self.pace.as_ref().and_then(Pace::next_ms)
+    }
+
     /// Takes nothing new from here on, and refuses the commands that wait for a lane.
     pub fn begin_drain(&mut self, now: Now) {
         self.draining = true;
+        self.pace = None;
         self.tell_left_out(None);
         self.user_calls.stop();
         for conn in self.places.conns().collect::<Vec<_>>() {

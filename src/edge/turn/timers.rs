@@ -28,13 +28,15 @@ impl Edge {
             }
             self.wheel.recycle(tick, entries);
         }
+        self.keep_pace(now);
         self.tell_left_out(Some(now));
     }
 
     /// The next deadline, in milliseconds of the process.
     #[must_use]
     pub fn next_timer_ms(&self) -> Option<u64> {
-        self.wheel.next_ms().into_iter().chain(self.refusals.next_ms()).min()
+        let others = [self.refusals.next_ms(), self.next_pace_ms()];
+        self.wheel.next_ms().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     fn deadline(&mut self, conn: ConnectionId, now: Now) {

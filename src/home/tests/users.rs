@@ -103,8 +103,12 @@ fn a_command_of_another_node_is_over_when_it_took_effect_here() {
     let said = answer(&mut home, of(8, "u"), at_ms(1));
     let [Delivery::UserCommand { call, .. }] = said[..] else { panic!("{said:?}") };
     assert!(calls(&mut home).is_empty(), "it has not taken effect");
-    assert!(ask(&mut home, Request::UserDone { call }, at_ms(2)).is_empty());
-    assert!(answer(&mut home, of(9, "nobody"), at_ms(3)).is_empty());
+    assert!(ask(&mut home, Request::UserDone { call, took_effect: true }, at_ms(2)).is_empty());
+    // A connection was refused the subscription for now.
+    let said = answer(&mut home, of(10, "u"), at_ms(4));
+    let [Delivery::UserCommand { call, .. }] = said[..] else { panic!("{said:?}") };
+    assert!(ask(&mut home, Request::UserDone { call, took_effect: false }, at_ms(4)).is_empty());
+    assert!(answer(&mut home, of(9, "nobody"), at_ms(5)).is_empty());
     let done: Vec<_> = calls(&mut home)
         .into_iter()
         .map(|call| match call {
@@ -112,5 +116,5 @@ fn a_command_of_another_node_is_over_when_it_took_effect_here() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(done, [(8, true), (9, true)]);
+    assert_eq!(done, [(8, true), (10, false), (9, true)]);
 }

@@ -22,14 +22,15 @@ pub fn look(machine: &Machine, config: &Config) -> Option<Finding> {
     for path in machine.paths(CHANGES) {
         given = machine.read(&path).as_deref().and_then(within).unwrap_or(given);
     }
-    let takes_ms = u64::from(config.shutdown_delay_ms) + u64::from(config.shutdown_timeout_ms);
+    let parts_ms = [config.shutdown_delay_ms, config.drain_ms, config.shutdown_timeout_ms];
+    let takes_ms: u64 = parts_ms.into_iter().map(u64::from).sum();
     let least = (takes_ms + SPARE_MS).div_ceil(1_000);
     Some(match given {
         None => Finding::ok(name, "without end"),
         Some(given) if given >= least => Finding::ok(name, format!("{given} s")),
         Some(given) => {
-            let want =
-                format!("TimeoutStopSec of {least}, above shutdown_delay_ms + shutdown_timeout_ms");
+            let keys = "shutdown_delay_ms + drain_ms + shutdown_timeout_ms";
+            let want = format!("TimeoutStopSec of {least}, above {keys}");
             let cost = "systemd kills it before its clients are sent 3001; acknowledged messages \
                         may be lost";
             Finding::short(name, format!("{given} s"), want, cost)
