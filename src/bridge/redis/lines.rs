@@ -172,6 +172,12 @@ impl Lines {
         None
     }
 
+    /// Is a command about a channel in flight?
+    #[must_use]
+    pub fn is_busy(&self, channel: &Name) -> bool {
+        self.lines.get(channel).is_some_and(|line| line.is_busy)
+    }
+
     /// The first job of a channel that waits and is not answered.
     pub fn first(&mut self, channel: &Name) -> Option<JobId> {
         let line = self.lines.get_mut(channel)?;

@@ -68,7 +68,9 @@ impl Settling {
     #[must_use]
     pub fn outcomes(&self, found: &Found) -> Vec<(JobId, Outcome)> {
         let (part, is_whole) = match found {
-            Found::Missing => (None, self.outlives),
+            // One that the channel had a place in was there then, and Redis has dropped it since: it
+            // may have been written to, and heard, in between.
+            Found::Missing => (None, self.outlives && self.above.is_none()),
             Found::Part(part) => (Some(part), self.is_whole(part)),
         };
         let other = if is_whole { Outcome::Absent } else { Outcome::Unclear };
@@ -171,7 +173,8 @@ mod tests {
             "what was sent before is there"
         );
         assert_eq!(said(None, false, &part(0, 9, &others)), [-1, -1], "there is more");
-        assert_eq!(said(Some(3), true, &Found::Missing), [0, 0]);
+        assert_eq!(said(None, true, &Found::Missing), [0, 0], "it was never there");
+        assert_eq!(said(Some(3), true, &Found::Missing), [-1, -1], "it was, and was dropped");
         assert_eq!(said(None, false, &Found::Missing), [-1, -1], "it may have expired");
     }
 }

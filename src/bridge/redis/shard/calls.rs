@@ -55,8 +55,10 @@ impl Shard {
                 return self.ask_members(worker, (id, channel), MembersTask::Count);
             }
         };
-        // Whoever was asked before it in its channel is answered before it.
-        if !self.may_send() && self.lines.first(&channel).is_none() {
+        // Whoever was asked before it in its channel is answered before it: what is in flight on a
+        // connection that is about to be closed too.
+        let is_behind = self.lines.is_busy(&channel) || self.lines.first(&channel).is_some();
+        if !self.may_send() && !is_behind {
             return self.say(worker, Answer::Failed { id, why: Failure::Away });
         }
         let job = NewJob { worker, call: id, channel, task };

@@ -43,6 +43,26 @@ fn what_was_found_is_acknowledged_and_the_rest_is_sent_again() {
     assert_eq!(bench.answers(), ["2 at 9-3", "3 at 9-4", "7 at 9-5"]);
 }
 
+/// Between its failure and its close nobody is answered before those in flight.
+#[test]
+fn what_comes_while_a_connection_ends_waits_behind_what_is_in_flight() {
+    let mut bench = Bench::ready();
+    bench.publish("a");
+    bench.said(Wire::Commands);
+    bench.shard.failed(Wire::Commands, LinkError::Silent);
+    bench.publish("a");
+    bench.publish("b");
+    assert_eq!(bench.answers(), ["3 Away"], "of its channel nothing is in flight");
+    bench.shard.closed(Wire::Commands, bench.now_us);
+    assert_eq!(bench.answers(), [""; 0], "the first may have been carried out");
+    again(&mut bench, FLOOR);
+    bench.said(Wire::Commands);
+    bench.reply(&entries(&[("9-0", OTHER, 9), ("9-1", OWN, 1)]));
+    bench.said(Wire::Commands);
+    bench.reply(&ids(&["9-2"]));
+    assert_eq!(bench.answers(), ["1 at 9-1", "2 at 9-2"]);
+}
+
 /// What becomes of a publication that was in flight, where the next connection begins so.
 fn fate(replication_id: &str, floor: u64, kill: &[u8], key: &str) -> (Vec<String>, Vec<String>) {
     let mut bench = Bench::ready();
