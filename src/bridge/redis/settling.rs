@@ -68,8 +68,8 @@ impl Settling {
     #[must_use]
     pub fn outcomes(&self, found: &Found) -> Vec<(JobId, Outcome)> {
         let (part, is_whole) = match found {
-            // One that the channel had a place in was there then, and Redis has dropped it since: it
-            // may have been written to, and heard, in between.
+            // One that the channel had a place in was there then, and Redis has dropped it since:
+            // it may have been written to, and heard, in between.
             Found::Missing => (None, self.outlives && self.above.is_none()),
             Found::Part(part) => (Some(part), self.is_whole(part)),
         };
