@@ -8,6 +8,8 @@ import { websockets } from './websockets.mjs';
 export const url = process.env.SDK_URL ?? 'ws://127.0.0.1:8000/connection/websocket';
 // The same server once more, with one worker, where there is one: order may depend on their number.
 export const servers = [url, process.env.SDK_URL_ONE].filter(Boolean);
+/** Nodes behind the URL: each connection goes to the next. */
+export const nodes = Number(process.env.SDK_NODES ?? 1);
 export const secret = process.env.SDK_SECRET ?? 'sdk-tests-secret-sdk-tests-secret';
 // 'corecast' has what the oracle lacks: rpc `where` and the HTTP API.
 export const corecast = process.env.SDK_SERVER !== 'oracle';

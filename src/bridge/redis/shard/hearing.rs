@@ -2,7 +2,7 @@
 
 use super::leaving::LEFT;
 use super::{Asked, Event, Shard, Wire};
-use crate::bridge::redis::error::StoreError;
+use crate::bridge::redis::error::{Remedy, StoreError};
 use crate::bridge::redis::id;
 use crate::bridge::redis::interest::{Batch, Confirmed};
 use crate::bridge::redis::lines::{JobId, Task};
@@ -59,13 +59,16 @@ impl Shard {
                 self.note_ready();
             }
             Heard::Objection(text) => {
+                // What a busy server says now it does not say later.
+                let is_lasting = StoreError::new(&text).cause().remedy() == Remedy::Refuse;
+                let why = if is_lasting { Failure::Refused } else { Failure::Away };
                 self.note(Event::Refused(text));
                 let Some(batch) = self.subscriptions.first().cloned() else { return };
                 if batch.names.is_empty() {
                     return self.echo.refused(self.now_us);
                 }
                 for job in self.interest.objected(&batch, self.now_us) {
-                    self.fail(job, Failure::Refused);
+                    self.fail(job, why);
                 }
             }
             Heard::Reply(..) => {}

@@ -100,6 +100,11 @@ fn who_may_not_hear_is_refused() {
     assert_eq!(bench.answers(), ["1 Refused"]);
     assert!(matches!(&bench.events()[..], [Event::Refused(_)]));
     assert!(!bench.shard.wants_close(Wire::Subscriptions));
+    // One that is busy says no for now: what needs no history goes on.
+    bench.watch("b", 8);
+    bench.said(Wire::Subscriptions);
+    bench.bring(Wire::Subscriptions, b"-BUSY Redis is busy running a script.\r\n+PONG\r\n");
+    assert_eq!(bench.answers(), ["2 Away"]);
 }
 
 #[test]
